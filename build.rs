@@ -1,0 +1,20 @@
+//! Compiles `proto/` with protox, a protobuf compiler in Rust, so that no protoc has to be installed.
+
+use std::path::PathBuf;
+
+/// The roots of the import graph; what they import comes along.
+const PROTOS: [&str; 2] =
+    ["envoy/service/ratelimit/v3/rls.proto", "envoy/service/rate_limit_quota/v3/rlqs.proto"];
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler.include_imports(true).include_source_info(true).open_files(PROTOS)?;
+    // With source info, so that `grpcurl describe` shows the comments.
+    std::fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
+    tonic_prost_build::configure()
+        .include_file("proto.rs")
+        .compile_fds(compiler.file_descriptor_set())?;
+    Ok(())
+}

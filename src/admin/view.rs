@@ -1,0 +1,77 @@
+//! `/config`: the policies in force, told from what was compiled, not from what was written.
+
+use serde_json::{Value, json};
+
+use crate::clock::Timestamp;
+use crate::policy::table::{Override, Row, Rows, Rule, Table};
+use crate::policy::{HeaderStyle, Policy};
+use crate::reload::Snapshot;
+
+pub(super) fn of(snapshot: &Snapshot) -> Value {
+    json!({
+        "loaded_at": moment(snapshot.loaded_at()),
+        "sources": snapshot.sources(),
+        "policies": snapshot.policies().iter().map(policy).collect::<Vec<_>>(),
+    })
+}
+
+fn policy(policy: &Policy) -> Value {
+    let bypass = policy.bypass().iter().map(|conditions| conditions.describe(policy.keys()));
+    json!({
+        "domain": policy.domain(),
+        "headers": match policy.headers() {
+            HeaderStyle::Epoch => "epoch",
+            HeaderStyle::Delta => "delta",
+            HeaderStyle::Ietf => "ietf",
+            HeaderStyle::Off => "off",
+        },
+        "tables": policy.tables().iter().map(|of| table(policy, of)).collect::<Vec<_>>(),
+        "bypass": bypass.collect::<Vec<_>>(),
+    })
+}
+
+fn table(policy: &Policy, table: &Table) -> Value {
+    let key = policy.key_set(table.key()).map(|set| set.names(policy.keys()));
+    let mut rows: Vec<_> = table.rows().iter().collect();
+    rows.sort_unstable_by_key(|row| row.id());
+    json!({
+        "name": table.name(),
+        "when": table.when().describe(policy.keys()),
+        "select": match table.rows() {
+            Rows::Always(_) => None,
+            Rows::Selected { by, .. } => Some(policy.keys().name(*by)),
+        },
+        "key": key,
+        "rows": rows.into_iter().map(|of| row(policy, of)).collect::<Vec<_>>(),
+    })
+}
+
+fn row(policy: &Policy, row: &Row) -> Value {
+    let overrides = row.overrides().iter().map(|of| over_ride(policy, of));
+    json!({
+        "row": row.name(),
+        "buckets": buckets(row.rules()),
+        "shadow": row.is_shadow(),
+        "overrides": overrides.collect::<Vec<_>>(),
+    })
+}
+
+fn over_ride(policy: &Policy, over_ride: &Override) -> Value {
+    json!({
+        "when": over_ride.when().describe(policy.keys()),
+        "until": over_ride.until().map(moment),
+        "buckets": buckets(over_ride.rules()),
+    })
+}
+
+fn buckets(rules: &[Rule]) -> Vec<String> {
+    rules.iter().map(|rule| rule.bucket().to_string()).collect()
+}
+
+/// RFC 3339, in UTC.
+fn moment(at: Timestamp) -> String {
+    let since_epoch = std::time::Duration::from_nanos(at.as_unix_nanos());
+    #[expect(clippy::disallowed_types, reason = "humantime's type; no clock is asked")]
+    let moment = std::time::UNIX_EPOCH.checked_add(since_epoch);
+    moment.map(|moment| humantime::format_rfc3339_seconds(moment).to_string()).unwrap_or_default()
+}

@@ -1,0 +1,62 @@
+//! The commands: what can be asked of the program, and with which exit code it ends.
+//!
+//! 0: done. 1: `check` found errors, or `query` was over the limit. 2: it could not be done, be it for a
+//! wrong command line, a bad policy at the start of `serve`, or a server that cannot be reached.
+
+mod check;
+mod explain;
+mod logging;
+mod pairs;
+mod query;
+mod serve;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Rate limits for Envoy: exact, in one process, from a policy in YAML.
+#[derive(Debug, Parser)]
+#[command(version, about, long_about = None)]
+pub struct Cli {
+    /// What to do; `serve` if nothing is said.
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Answer Envoy's questions over gRPC.
+    Serve(serve::Serve),
+    /// Tell everything that is wrong with a policy file, or a folder of them.
+    Check(check::Check),
+    /// Tell what a descriptor meets, and why, without a server.
+    Explain(explain::Explain),
+    /// Ask a running server one question.
+    Query(query::Query),
+}
+
+/// Why a command failed, in words for a person.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Could not be done.
+const FAILED: u8 = 2;
+
+impl Cli {
+    /// Runs the command. What it has to say goes to `out`, what went wrong to standard error.
+    pub fn run(self, out: &mut dyn Write) -> ExitCode {
+        let command =
+            self.command.unwrap_or_else(|| Command::Serve(serve::Serve::from_environment()));
+        let result = match command {
+            Command::Serve(serve) => serve.run(out),
+            Command::Check(check) => check.run(out),
+            Command::Explain(explain) => explain.run(out),
+            Command::Query(query) => query.run(out),
+        };
+        result.unwrap_or_else(|failure| {
+            // Nothing can be done about a standard error that is closed.
+            let _ = writeln!(std::io::stderr(), "{failure}");
+            ExitCode::from(FAILED)
+        })
+    }
+}

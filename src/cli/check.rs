@@ -1,0 +1,63 @@
+//! `tollgate check`.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::Failure;
+use crate::config;
+use crate::policy::Policy;
+use crate::policy::fingerprint::FingerprintKey;
+
+#[derive(Debug, Args)]
+pub(super) struct Check {
+    /// Policy files, or folders of them; each is checked as `serve --config` would load it.
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+}
+
+impl Check {
+    pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
+        let mut problems = 0;
+        for path in &self.paths {
+            match config::load(path, FingerprintKey::fixed(0)) {
+                Ok(policies) => {
+                    for policy in policies.iter() {
+                        writeln!(out, "{}: {}", path.display(), summary(policy))?;
+                    }
+                }
+                Err(found) => {
+                    problems += found.len();
+                    writeln!(out, "{found}")?;
+                }
+            }
+        }
+        if problems == 0 {
+            return Ok(ExitCode::SUCCESS);
+        }
+        let s = if problems == 1 { "" } else { "s" };
+        writeln!(out, "{problems} problem{s}")?;
+        Ok(ExitCode::from(1))
+    }
+}
+
+fn summary(policy: &Policy) -> String {
+    let tables = policy.tables();
+    let rows = tables.iter().flat_map(|table| table.rows().iter());
+    let (mut row_count, mut buckets, mut overrides) = (0, 0, 0);
+    for row in rows {
+        row_count += 1;
+        buckets += row.rules().len();
+        overrides += row.overrides().len();
+    }
+    format!(
+        "domain {}: {} tables, {row_count} rows, {buckets} buckets, {} endpoints, {overrides} overrides, \
+         {} bypasses",
+        policy.domain().escape_debug(),
+        tables.len(),
+        policy.endpoints().len(),
+        policy.bypass().len(),
+    )
+}

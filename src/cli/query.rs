@@ -1,0 +1,76 @@
+//! `tollgate query`.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::Failure;
+use super::pairs::Pair;
+use crate::wire::{self, RateLimitResponse, RateLimitServiceClient};
+
+/// A server that takes longer is not there.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Args)]
+pub(super) struct Query {
+    /// The server's gRPC address.
+    #[arg(
+        long,
+        env = "TOLLGATE_GRPC",
+        default_value = "127.0.0.1:8081",
+        value_name = "ADDRESS:PORT"
+    )]
+    addr: String,
+    /// The domain.
+    #[arg(long, default_value = "management-api")]
+    domain: String,
+    /// How many tokens to charge; 0 only looks.
+    #[arg(long, default_value = "1", value_name = "COUNT")]
+    hits: u64,
+    /// Give the hits back instead; with a `lease=..` entry, release that lease.
+    #[arg(long)]
+    release: bool,
+    /// Print the response as JSON.
+    #[arg(long)]
+    json: bool,
+    /// The descriptor's entries, in order.
+    #[arg(required = true, value_name = "KEY=VALUE")]
+    entries: Vec<Pair>,
+}
+
+impl Query {
+    pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let response = runtime.block_on(self.ask())?;
+        if self.json {
+            writeln!(out, "{}", wire::json::response(&response)?)?;
+        } else {
+            write(out, &response)?;
+        }
+        Ok(ExitCode::from(u8::from(wire::is_over_limit(&response))))
+    }
+
+    async fn ask(&self) -> Result<RateLimitResponse, Failure> {
+        let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{}", self.addr))?;
+        let endpoint = endpoint.connect_timeout(TIMEOUT).timeout(TIMEOUT);
+        let channel = endpoint.connect().await.map_err(|error| {
+            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
+            format!("no server at {}{}", self.addr, cause.unwrap_or_default())
+        })?;
+        let entries = self.entries.iter().map(|pair| (pair.key.clone(), pair.value.clone()));
+        let request = wire::request(&self.domain, entries, self.hits, self.release);
+        let response = RateLimitServiceClient::new(channel).should_rate_limit(request).await;
+        let response =
+            response.map_err(|status| format!("{}: {}", status.code(), status.message()))?;
+        Ok(response.into_inner())
+    }
+}
+
+fn write(out: &mut dyn Write, response: &RateLimitResponse) -> std::io::Result<()> {
+    for line in wire::tell(response) {
+        writeln!(out, "{line}")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,143 @@
+//! Buckets and moments.
+
+use super::super::problem::Place;
+use super::super::read::{At, Document};
+use super::super::schema;
+use crate::clock::{Nanos, Timestamp};
+use crate::limit::{Bucket, Concurrency, LimitError, Period, Rate, TokenBucket};
+use crate::policy::fingerprint::{FingerprintKey, Salt};
+use crate::policy::table::Rule;
+
+/// Compiles the buckets of one row.
+pub(super) struct Rules<'a> {
+    pub(super) document: &'a Document<'a>,
+    pub(super) key: FingerprintKey,
+    pub(super) place: Vec<String>,
+}
+
+impl Rules<'_> {
+    pub(super) fn none() -> Box<[Rule]> {
+        Box::default()
+    }
+
+    pub(super) fn compile(&self, buckets: &schema::Buckets) -> Box<[Rule]> {
+        self.rules(buckets, |place, what| self.document.complain(place, what))
+    }
+
+    pub(super) fn compile_quietly(&self, buckets: &schema::Buckets) -> Box<[Rule]> {
+        self.rules(buckets, |_, _| ())
+    }
+
+    fn rules(&self, buckets: &schema::Buckets, complain: impl Fn(&Place, String)) -> Box<[Rule]> {
+        let listed = match buckets {
+            schema::Buckets::Unlimited => &[][..],
+            schema::Buckets::Listed(listed) => listed,
+        };
+        let mut rules: Vec<Rule> = Vec::new();
+        let mut kinds: Vec<String> = Vec::new();
+        for written in listed {
+            match bucket(written) {
+                Ok(bucket) => {
+                    let kind = kind(&bucket);
+                    let before = kinds.iter().filter(|other| **other == kind).count().to_string();
+                    let place = self.place.iter().map(String::as_str);
+                    let salt = Salt::of(self.key, place.chain([&*kind, &before]));
+                    rules.push(Rule { bucket, salt });
+                    kinds.push(kind);
+                }
+                Err((place, what)) => complain(&place, what),
+            }
+        }
+        rules.into()
+    }
+}
+
+/// What tells the buckets of one row apart: the period, not the numbers. So a raised limit applies to the
+/// same bucket, with the debt it has.
+fn kind(bucket: &Bucket) -> String {
+    match bucket {
+        Bucket::Tokens(bucket) => format!("per {}", bucket.rate().period()),
+        Bucket::Concurrency(_) => "concurrent".to_owned(),
+    }
+}
+
+type Wrong = (Place, String);
+
+fn bucket(written: &schema::Bucket) -> Result<Bucket, Wrong> {
+    match (&written.concurrent, &written.hold) {
+        (Some(slots), hold) => concurrency(written, slots, hold.as_ref()).map(Bucket::Concurrency),
+        (None, Some(hold)) => {
+            let what = "`hold` goes with `concurrent`, the number of slots";
+            Err((hold.place.clone(), what.to_owned()))
+        }
+        (None, None) => tokens(written).map(Bucket::Tokens),
+    }
+}
+
+fn concurrency(
+    written: &schema::Bucket,
+    slots: &At<u32>,
+    hold: Option<&At<String>>,
+) -> Result<Concurrency, Wrong> {
+    let has_rate = !written.per.is_empty() || written.rate.is_some() || written.every.is_some();
+    if has_rate || written.size.is_some() {
+        let what =
+            "a bucket limits either how often or how many at a time; list two buckets for both";
+        return Err((written.place.clone(), what.to_owned()));
+    }
+    let Some(hold) = hold else {
+        let what =
+            "`hold` is missing: how long a slot is held when nobody releases it, as in `hold: 1h`";
+        return Err((written.place.clone(), what.to_owned()));
+    };
+    let held = duration(hold)?;
+    Concurrency::new(slots.value, held.into()).map_err(|error| {
+        let place = if error == LimitError::OddHold { &hold.place } else { &slots.place };
+        (place.clone(), error.to_string())
+    })
+}
+
+fn tokens(written: &schema::Bucket) -> Result<TokenBucket, Wrong> {
+    let (tokens, rate) = rate(written)?;
+    let size = written.size.as_ref().unwrap_or(tokens);
+    TokenBucket::new(size.value, rate).map_err(|error| (size.place.clone(), error.to_string()))
+}
+
+fn rate(written: &schema::Bucket) -> Result<(&At<u32>, Rate), Wrong> {
+    let wrong = |what: &str| Err((written.place.clone(), what.to_owned()));
+    let (tokens, period) = match (&*written.per, &written.rate, &written.every) {
+        ([(unit, tokens)], None, None) => (tokens, Period::one(*unit)),
+        ([], Some(tokens), Some(every)) => {
+            let period = Period::from_duration(duration(every)?)
+                .map_err(|error| (every.place.clone(), error.to_string()))?;
+            (tokens, period)
+        }
+        ([], None, None) => {
+            return wrong(
+                "a bucket needs a rate: one of per_second, per_minute, per_hour, per_day",
+            );
+        }
+        ([], ..) => return wrong("`rate` and `every` go together, as in `rate: 10, every: 5m`"),
+        _ => return wrong("a bucket has one rate; list one bucket for each"),
+    };
+    let rate = Rate::new(tokens.value, period);
+    Ok((tokens, rate.map_err(|error| (tokens.place.clone(), error.to_string()))?))
+}
+
+fn duration(text: &At<String>) -> Result<std::time::Duration, Wrong> {
+    humantime::parse_duration(&text.value).map_err(|error| {
+        let what = format!("a duration is written as `30s`, `5m`, `1h` or `1day`: {error}");
+        (text.place.clone(), what)
+    })
+}
+
+/// A moment in UTC.
+pub(super) fn moment(document: &Document<'_>, text: &At<String>) -> Option<Timestamp> {
+    let parsed = humantime::parse_rfc3339(&text.value).ok();
+    #[expect(clippy::disallowed_types, reason = "humantime's type; no clock is asked")]
+    let since_epoch = parsed.and_then(|moment| moment.duration_since(std::time::UNIX_EPOCH).ok());
+    if since_epoch.is_none() {
+        document.complain(&text.place, "a moment is written in UTC, as `2027-01-01T00:00:00Z`");
+    }
+    since_epoch.map(|span| Timestamp::default().after(Nanos::from(span)))
+}

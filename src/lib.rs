@@ -1,0 +1,52 @@
+//! tollgate answers Envoy's question, "may this request pass?", from a policy read from YAML.
+//!
+//! # The life of a request
+//!
+//! wire bytes → [`Query`](descriptor::Query) → [`Policy::meet`](policy::Policy::meet): which tables, rows,
+//! buckets → [`MemoryStore::decide`](store::MemoryStore::decide): all or none →
+//! [`Verdict`](decision::Verdict) → [`Reply`](reply::Reply): statuses, headers, body, metadata → wire bytes
+//!
+//! [`Service::decide`](service::Service::decide) is that line in code. It reads the clock once and the
+//! policies once; between the decoded query and the verdict it takes no lock but those of the shards that
+//! hold the request's buckets, nearly always one.
+//!
+//! # The modules
+//!
+//! A module may import those below it, and nothing else of the crate; `tests/modules.rs` holds them to it.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | `cli` | the commands: serve, check, explain, query |
+//! | `server` | listeners, runtimes, drain; whether an answer went out |
+//! | `admin` | the HTTP side |
+//! | `service` | the path of a request, spelled out once |
+//! | `reload` | the policies in force, replaced as a whole |
+//! | `config` | the only module that knows YAML: `schema` mirrors the file, `compile` checks it |
+//! | `telemetry` | what is counted; handles are looked up at load |
+//! | `wire` | the only module that knows protobuf |
+//! | `reply` | from a verdict to headers, body and metadata |
+//! | `decision` | the verdict; shadow |
+//! | `store` | the contract of a store, and `memory`; `gcra` has governor decide one bucket |
+//! | `policy` | the compiled policy: conditions, rows, endpoint templates, fingerprints |
+//! | `descriptor` | the question: domain, descriptors, entries, hits |
+//! | `limit` | buckets and rates that cannot be invalid |
+//! | `clock` | time, injected |
+//!
+//! The lower half, from `reply` down, knows neither YAML nor protobuf nor tokio: deciding is a function of
+//! (policy, state, query, now).
+
+pub mod admin;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod decision;
+pub mod descriptor;
+pub mod limit;
+pub mod policy;
+pub mod reload;
+pub mod reply;
+pub mod server;
+pub mod service;
+pub mod store;
+pub mod telemetry;
+pub mod wire;

@@ -1,0 +1,280 @@
+//! The compiled policy: from a descriptor to the buckets it meets, and the name of each.
+//!
+//! Nothing here knows YAML or protobuf. A [`Policy`] cannot be wrong: `config` has checked it, and it
+//! is never changed, only replaced.
+
+pub mod address;
+pub mod condition;
+pub mod endpoints;
+pub mod fingerprint;
+pub mod message;
+pub mod table;
+pub mod values;
+
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+
+use self::condition::Conditions;
+use self::endpoints::Endpoints;
+use self::fingerprint::{Base, Fingerprint, FingerprintKey, KeySet, Salt};
+use self::table::{KeySetId, Miss, Row, Rule, Table};
+use self::values::{Keys, Slot, Values};
+use crate::clock::Timestamp;
+use crate::descriptor::{Descriptor, Hits, LeaseId, Query};
+use crate::limit::Bucket;
+
+/// How a policy tells clients what is left.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum HeaderStyle {
+    /// `x-ratelimit-limit`, `-remaining` and `-reset`, the reset in seconds since the Unix epoch.
+    #[default]
+    Epoch,
+    /// The same, the reset in seconds from now.
+    Delta,
+    /// `ratelimit` and `ratelimit-policy`, as the IETF's draft 10 has them.
+    Ietf,
+    /// None; a denial still says `retry-after`.
+    Off,
+}
+
+/// Every policy in force, by domain.
+#[derive(Debug, Default)]
+pub struct Policies {
+    by_domain: HashMap<Box<str>, Policy>,
+}
+
+impl Policies {
+    /// Policies, of which the last of each domain counts.
+    pub(crate) fn new(policies: impl IntoIterator<Item = Policy>) -> Self {
+        Self {
+            by_domain: policies.into_iter().map(|policy| (policy.domain.clone(), policy)).collect(),
+        }
+    }
+
+    /// The policy of a domain.
+    pub fn get(&self, domain: &str) -> Option<&Policy> {
+        self.by_domain.get(domain)
+    }
+
+    /// Every policy, ordered by domain.
+    pub fn iter(&self) -> impl Iterator<Item = &Policy> {
+        let mut policies: Vec<_> = self.by_domain.values().collect();
+        policies.sort_unstable_by(|a, b| a.domain.cmp(&b.domain));
+        policies.into_iter()
+    }
+}
+
+/// One domain's policy.
+#[derive(Debug)]
+pub struct Policy {
+    pub(crate) domain: Box<str>,
+    pub(crate) headers: HeaderStyle,
+    pub(crate) keys: Keys,
+    pub(crate) endpoints: Endpoints,
+    pub(crate) bypass: Box<[Conditions]>,
+    pub(crate) key_sets: Box<[KeySet]>,
+    pub(crate) tables: Box<[Table]>,
+    /// Stands for the limits that Envoy brings along, which no table has.
+    pub(crate) brought: Row,
+    pub(crate) rows: usize,
+    pub(crate) key: FingerprintKey,
+}
+
+/// One bucket that one descriptor meets.
+#[derive(Debug, Clone, Copy)]
+pub struct Met<'a> {
+    /// The descriptor's position in the query.
+    pub descriptor: usize,
+    /// The row it stands in.
+    pub row: &'a Row,
+    /// What it is.
+    pub bucket: &'a Bucket,
+    /// Its name.
+    pub fingerprint: Fingerprint,
+    /// What the descriptor charges.
+    pub hits: Hits,
+}
+
+/// Everything a query meets.
+#[derive(Debug, Default)]
+pub struct Plan<'a> {
+    /// The buckets, grouped by descriptor, in the order of the tables.
+    pub met: SmallVec<[Met<'a>; 8]>,
+    /// The leases to release.
+    pub releases: SmallVec<[LeaseId; 1]>,
+    /// Whether a bypass lets the query through whatever else it would meet.
+    pub bypassed: bool,
+}
+
+impl Policy {
+    /// The domain it is for.
+    pub fn domain(&self) -> &str {
+        &self.domain
+    }
+
+    /// How it tells clients what is left.
+    pub const fn headers(&self) -> HeaderStyle {
+        self.headers
+    }
+
+    /// The entry keys it asks about.
+    pub const fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Its endpoint templates.
+    pub const fn endpoints(&self) -> &Endpoints {
+        &self.endpoints
+    }
+
+    /// Its tables, in the order of the file.
+    pub fn tables(&self) -> &[Table] {
+        &self.tables
+    }
+
+    /// Its bypasses: a query with a descriptor that meets one is not limited.
+    pub fn bypass(&self) -> &[Conditions] {
+        &self.bypass
+    }
+
+    /// The number of its rows, the one for limits that Envoy brings along included.
+    pub const fn row_count(&self) -> usize {
+        self.rows
+    }
+
+    /// Every row, that one included.
+    pub fn rows(&self) -> impl Iterator<Item = &Row> {
+        self.tables.iter().flat_map(|table| table.rows.iter()).chain([&self.brought])
+    }
+
+    /// The entries that name a table's buckets, and how many bits of an address count.
+    pub fn key_set(&self, id: KeySetId) -> Option<&KeySet> {
+        self.key_sets.get(id.0)
+    }
+
+    /// Every bucket that a query meets now.
+    pub fn meet<'a>(&'a self, query: &'a Query<'_>, now: Timestamp) -> Plan<'a> {
+        let mut plan = Plan::default();
+        for (at, descriptor) in query.descriptors().iter().enumerate() {
+            if let Some(lease) = descriptor.releases() {
+                plan.releases.push(lease);
+                continue;
+            }
+            let values = self.read(descriptor);
+            plan.bypassed = plan.bypassed || self.bypass.iter().any(|bypass| bypass.hold(&values));
+            self.meet_one(at, descriptor, &values, now, &mut plan.met);
+        }
+        if plan.bypassed {
+            plan.met.clear();
+        }
+        plan
+    }
+
+    /// A descriptor laid out over the policy's keys, its endpoint classified.
+    pub(crate) fn read<'a>(&'a self, descriptor: &'a Descriptor<'_>) -> Values<'a> {
+        let mut values = self.keys.lay_out(descriptor);
+        if values.get(Slot::ENDPOINT_GROUP).is_none()
+            && let (Some(method), Some(path)) = (values.get(Slot::METHOD), values.get(Slot::PATH))
+            && let Some(group) = self.endpoints.group(method, path)
+        {
+            values.set(Slot::ENDPOINT_GROUP, group);
+        }
+        values
+    }
+
+    fn meet_one<'a>(
+        &'a self,
+        at: usize,
+        descriptor: &'a Descriptor<'_>,
+        values: &Values<'_>,
+        now: Timestamp,
+        met: &mut SmallVec<[Met<'a>; 8]>,
+    ) {
+        let first = met.len();
+        let hits = descriptor.hits();
+        let mut names = Names::new(self);
+        for table in &self.tables {
+            let Ok((row, rules)) = table.meet(values, now) else { continue };
+            let Ok(base) = names.base(table.key, values) else { continue };
+            met.extend(rules.iter().map(|Rule { bucket, salt }| Met {
+                descriptor: at,
+                row,
+                bucket,
+                fingerprint: base.salted(*salt),
+                hits,
+            }));
+        }
+        if let Some(limit) = descriptor.limit() {
+            let fingerprint = self.replace_tokens(met, first, descriptor);
+            met.push(Met { descriptor: at, row: &self.brought, bucket: limit, fingerprint, hits });
+        }
+    }
+
+    /// Takes out the token buckets met from `first` on, and names the one that takes their place: by
+    /// what it replaces, or by the whole descriptor where that meets none.
+    fn replace_tokens(
+        &self,
+        met: &mut SmallVec<[Met<'_>; 8]>,
+        first: usize,
+        descriptor: &Descriptor<'_>,
+    ) -> Fingerprint {
+        let salt = Salt::of(self.key, [&*self.domain, "limit"]);
+        let is_replaced = |met: &Met<'_>| matches!(met.bucket, Bucket::Tokens(_));
+        let replaced = met.iter().skip(first).filter(|met| is_replaced(met));
+        let name = Fingerprint::in_place_of(replaced.map(|met| met.fingerprint), salt);
+        let mut at = 0;
+        met.retain(|met| {
+            at += 1;
+            at <= first || !is_replaced(met)
+        });
+        name.unwrap_or_else(|| {
+            let entries = descriptor.entries().iter().map(|entry| (entry.key, entry.value));
+            Base::of_entries(self.key, entries).salted(salt)
+        })
+    }
+
+    /// For each table, the row and buckets a descriptor meets, or why it meets none.
+    pub fn explain<'a>(&'a self, descriptor: &'a Descriptor<'_>, now: Timestamp) -> Explained<'a> {
+        let values = self.read(descriptor);
+        let mut names = Names::new(self);
+        let tables = self.tables.iter().map(|table| {
+            let met = table
+                .meet(&values, now)
+                .and_then(|met| names.base(table.key, &values).map(|_| met).map_err(Miss::NoKey));
+            (table, met)
+        });
+        let tables = tables.collect();
+        let bypass = self.bypass.iter().find(|bypass| bypass.hold(&values));
+        Explained { group: values.get(Slot::ENDPOINT_GROUP), bypass, tables }
+    }
+}
+
+/// What becomes of one descriptor, table by table.
+#[derive(Debug)]
+pub struct Explained<'a> {
+    /// The endpoint group, sent or resolved.
+    pub group: Option<&'a str>,
+    /// The bypass it meets.
+    pub bypass: Option<&'a Conditions>,
+    /// Each table with what is met in it, or why nothing is.
+    pub tables: Vec<(&'a Table, Result<(&'a Row, &'a [Rule]), Miss<'a>>)>,
+}
+
+/// The bases of one descriptor, each computed when the first table asks for it.
+struct Names<'p> {
+    policy: &'p Policy,
+    bases: SmallVec<[Option<Result<Base, Slot>>; 8]>,
+}
+
+impl<'p> Names<'p> {
+    fn new(policy: &'p Policy) -> Self {
+        Self { policy, bases: SmallVec::from_elem(None, policy.key_sets.len()) }
+    }
+
+    fn base(&mut self, KeySetId(at): KeySetId, values: &Values<'_>) -> Result<Base, Slot> {
+        let (Some(base), Some(set)) = (self.bases.get_mut(at), self.policy.key_sets.get(at)) else {
+            return Err(Slot::ENDPOINT_GROUP);
+        };
+        *base.get_or_insert_with(|| set.base(self.policy.key, values))
+    }
+}

@@ -1,0 +1,81 @@
+//! Client addresses: one client, one value, however it is spelled.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// How many leading bits of an address name a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prefixes {
+    ipv4: u8,
+    ipv6: u8,
+}
+
+impl Default for Prefixes {
+    /// IPv4 whole; IPv6 by /64, the smallest network a provider hands out, within which one client
+    /// has 2^64 addresses to choose from.
+    fn default() -> Self {
+        Self { ipv4: 32, ipv6: 64 }
+    }
+}
+
+impl Prefixes {
+    /// Prefix lengths, of 0 to 32 and 0 to 128 bits; `None` outside.
+    pub fn new(ipv4: u8, ipv6: u8) -> Option<Self> {
+        (ipv4 <= 32 && ipv6 <= 128).then_some(Self { ipv4, ipv6 })
+    }
+
+    /// Bits of an IPv4 address that count.
+    pub const fn ipv4(self) -> u8 {
+        self.ipv4
+    }
+
+    /// Bits of an IPv6 address that count.
+    pub const fn ipv6(self) -> u8 {
+        self.ipv6
+    }
+
+    /// The address with every bit past the prefix cleared.
+    pub fn mask(self, address: IpAddr) -> IpAddr {
+        match address {
+            IpAddr::V4(v4) => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(self.ipv4)).unwrap_or(0);
+                Ipv4Addr::from(u32::from(v4) & mask).into()
+            }
+            IpAddr::V6(v6) => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(self.ipv6)).unwrap_or(0);
+                Ipv6Addr::from(u128::from(v6) & mask).into()
+            }
+        }
+    }
+}
+
+/// Reads an address; an IPv4 address that came as IPv6 (`::ffff:10.0.0.1`) is the IPv4 one.
+pub fn parse(text: &str) -> Option<IpAddr> {
+    text.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn masked(prefixes: Prefixes, text: &str) -> String {
+        prefixes.mask(parse(text).unwrap()).to_string()
+    }
+
+    #[test]
+    fn ipv6_counts_by_64_bits_and_ipv4_whole() {
+        let usual = Prefixes::default();
+        assert_eq!(masked(usual, "2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
+        assert_eq!(masked(usual, "192.0.2.77"), "192.0.2.77");
+        assert_eq!(masked(usual, "::ffff:192.0.2.77"), "192.0.2.77");
+    }
+
+    #[test]
+    fn every_prefix_length_works() {
+        assert_eq!(masked(Prefixes::new(24, 48).unwrap(), "192.0.2.77"), "192.0.2.0");
+        assert_eq!(masked(Prefixes::new(0, 0).unwrap(), "192.0.2.77"), "0.0.0.0");
+        assert_eq!(masked(Prefixes::new(0, 0).unwrap(), "2001:db8::1"), "::");
+        assert_eq!(masked(Prefixes::new(32, 128).unwrap(), "2001:db8::1"), "2001:db8::1");
+        assert_eq!(Prefixes::new(33, 0), None);
+        assert_eq!(Prefixes::new(0, 129), None);
+    }
+}

@@ -1,0 +1,162 @@
+//! What an entry's value must be like.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use hashbrown::HashSet;
+use ipnet::IpNet;
+
+use super::address;
+use super::values::{Keys, Slot, Values};
+
+/// A question about the value of one entry.
+#[derive(Debug, Clone)]
+pub enum Test {
+    /// The whole value, case-sensitive.
+    Equal(Box<str>),
+    /// The whole value is one of these.
+    OneOf(HashSet<Box<str>>),
+    /// The value starts with this; written `text*`.
+    Prefix(Box<str>),
+    /// The value is an address within one of these networks.
+    Cidr(Box<[IpNet]>),
+    /// The entry is there, whatever its value.
+    Present,
+    /// The entry is not there.
+    Absent,
+    /// Any of these holds.
+    Any(Box<[Self]>),
+}
+
+impl Test {
+    fn holds(&self, value: Option<&str>) -> bool {
+        match (self, value) {
+            (Self::Absent, value) => value.is_none(),
+            (Self::Any(tests), value) => tests.iter().any(|test| test.holds(value)),
+            (_, None) => false,
+            (Self::Present, Some(_)) => true,
+            (Self::Equal(text), Some(value)) => **text == *value,
+            (Self::OneOf(texts), Some(value)) => texts.contains(value),
+            (Self::Prefix(text), Some(value)) => value.starts_with(&**text),
+            (Self::Cidr(networks), Some(value)) => {
+                address::parse(value).is_some_and(|address| contain(networks, address))
+            }
+        }
+    }
+}
+
+fn contain(networks: &[IpNet], address: IpAddr) -> bool {
+    networks.iter().any(|network| network.contains(&address))
+}
+
+impl fmt::Display for Test {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Equal(text) => write!(f, "is {text:?}"),
+            Self::OneOf(texts) => {
+                let mut texts: Vec<_> = texts.iter().collect();
+                texts.sort_unstable();
+                write!(f, "is one of {texts:?}")
+            }
+            Self::Prefix(text) => write!(f, "starts with {text:?}"),
+            Self::Cidr(networks) => {
+                f.write_str("is within")?;
+                networks.iter().try_for_each(|network| write!(f, " {network}"))
+            }
+            Self::Present => f.write_str("is present"),
+            Self::Absent => f.write_str("is absent"),
+            Self::Any(tests) => tests.iter().enumerate().try_for_each(|(at, test)| {
+                let or = if at == 0 { "" } else { " or " };
+                write!(f, "{or}{test}")
+            }),
+        }
+    }
+}
+
+/// One entry's test.
+#[derive(Debug, Clone)]
+pub struct Condition {
+    pub(crate) slot: Slot,
+    pub(crate) test: Test,
+}
+
+impl Condition {
+    pub(crate) fn holds(&self, values: &Values<'_>) -> bool {
+        self.test.holds(values.get(self.slot))
+    }
+
+    /// The condition in words.
+    pub fn describe(&self, keys: &Keys) -> String {
+        format!("{} {}", keys.name(self.slot), self.test)
+    }
+}
+
+/// Conditions that must all hold; none at all always hold.
+#[derive(Debug, Clone, Default)]
+pub struct Conditions(pub(crate) Box<[Condition]>);
+
+impl Conditions {
+    /// The first condition that does not hold.
+    pub(crate) fn fails(&self, values: &Values<'_>) -> Option<&Condition> {
+        self.0.iter().find(|condition| !condition.holds(values))
+    }
+
+    pub(crate) fn hold(&self, values: &Values<'_>) -> bool {
+        self.fails(values).is_none()
+    }
+
+    /// The conditions in words, joined by "and".
+    pub fn describe(&self, keys: &Keys) -> String {
+        let told: Vec<_> = self.0.iter().map(|condition| condition.describe(keys)).collect();
+        told.join(" and ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_entry_meets_only_absent() {
+        let tests = [
+            Test::Equal("".into()),
+            Test::OneOf(["".into()].into()),
+            Test::Prefix("".into()),
+            Test::Cidr(["0.0.0.0/0".parse().unwrap()].into()),
+            Test::Present,
+        ];
+        for test in tests {
+            assert!(!test.holds(None), "{test}");
+        }
+        assert!(Test::Absent.holds(None));
+        assert!(!Test::Absent.holds(Some("")));
+    }
+
+    #[test]
+    fn equal_is_the_whole_value() {
+        let test = Test::Equal("acme".into());
+        assert!(test.holds(Some("acme")));
+        for other in ["acme2", "acm", "Acme", "acme ", ""] {
+            assert!(!test.holds(Some(other)), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_matches_what_starts_with_it_and_nothing_else() {
+        let test = Test::Prefix("/api/".into());
+        assert!(test.holds(Some("/api/")) && test.holds(Some("/api/v2")));
+        assert!(!test.holds(Some("/ap")) && !test.holds(Some("x/api/")));
+    }
+
+    #[test]
+    fn a_network_holds_its_addresses_in_every_spelling() {
+        let test =
+            Test::Cidr(["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()].into());
+        for within in ["10.1.2.3", "::ffff:10.1.2.3", "2001:db8::1", "2001:0DB8:0::1"] {
+            assert!(test.holds(Some(within)), "{within}");
+        }
+        for outside in ["11.0.0.1", "2001:db9::1", "10.1.2", "10.0.0.1.evil", ""] {
+            assert!(!test.holds(Some(outside)), "{outside}");
+        }
+    }
+}

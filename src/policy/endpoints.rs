@@ -1,0 +1,160 @@
+//! Which group an endpoint belongs to: method and path against templates.
+
+use hashbrown::HashMap;
+use matchit::Router;
+
+/// Templates of endpoints, each with the name of its group. `{x}` stands for one segment, never for none.
+#[derive(Debug, Default)]
+pub struct Endpoints {
+    by_method: HashMap<Box<str>, Router<Box<str>>>,
+    count: usize,
+}
+
+/// Why a template cannot be added.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// Not `METHOD /path`.
+    #[error("an endpoint is a method and a path, as in `GET /users/{{id}}`")]
+    Form,
+    /// A brace that is not a whole segment.
+    #[error("`{{x}}` stands for one whole segment between slashes, and `*` for nothing at all")]
+    Brace,
+    /// Another group, or the same one, has the very same template.
+    #[error("this endpoint is in group `{0}` already")]
+    Taken(String),
+}
+
+impl Endpoints {
+    /// Adds `METHOD /path/{x}` to a group.
+    ///
+    /// # Errors
+    /// [`TemplateError`] where it is not of that form, or is taken already.
+    pub(crate) fn add(&mut self, endpoint: &str, group: &str) -> Result<(), TemplateError> {
+        let (method, path) = endpoint.split_once(' ').ok_or(TemplateError::Form)?;
+        let path = path.trim_start();
+        let is_method = !method.is_empty() && method.bytes().all(|b| b.is_ascii_uppercase());
+        let is_path = path.starts_with('/')
+            && !path.contains(|c: char| c.is_whitespace() || "?#".contains(c));
+        if !is_method || !is_path {
+            return Err(TemplateError::Form);
+        }
+        let template = positional(without_slash(path))?;
+        let router = self.by_method.entry(method.into()).or_default();
+        router.insert(&*template, group.into()).map_err(|_| {
+            let owner = router.at(&template).map_or("", |found| found.value);
+            TemplateError::Taken(owner.to_owned())
+        })?;
+        self.count += 1;
+        Ok(())
+    }
+
+    /// How many templates there are.
+    pub const fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there are none.
+    pub const fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The group of a request, if any. The query is cut off, one trailing slash is ignored, and both
+    /// method and path are case-sensitive.
+    pub fn group(&self, method: &str, path: &str) -> Option<&str> {
+        let path = path.split(['?', '#']).next().unwrap_or(path);
+        let router = self.by_method.get(method)?;
+        router.at(without_slash(path)).ok().map(|found| &**found.value)
+    }
+}
+
+/// `/a/` is `/a`; `/` stays.
+fn without_slash(path: &str) -> &str {
+    match path.strip_suffix('/') {
+        Some("") | None => path,
+        Some(shorter) => shorter,
+    }
+}
+
+/// Names each placeholder by its position, so that `/a/{id}/b` and `/a/{user}/c` can stand side by side.
+fn positional(path: &str) -> Result<String, TemplateError> {
+    let mut template = String::with_capacity(path.len() + 8);
+    for (at, segment) in path.split('/').enumerate().skip(1) {
+        template.push('/');
+        let placeholder = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+        match placeholder {
+            Some(name) if !name.is_empty() && !name.contains(['{', '}', '*']) => {
+                template.push_str(&format!("{{p{at}}}"));
+            }
+            None if !segment.contains(['{', '}', '*']) => template.push_str(segment),
+            _ => return Err(TemplateError::Brace),
+        }
+    }
+    Ok(template)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoints(templates: &[(&str, &str)]) -> Endpoints {
+        let mut endpoints = Endpoints::default();
+        templates.iter().for_each(|(endpoint, group)| endpoints.add(endpoint, group).unwrap());
+        endpoints
+    }
+
+    #[test]
+    fn a_placeholder_is_exactly_one_segment() {
+        let endpoints = endpoints(&[("GET /users/{id}", "one"), ("GET /users/{id}/logs", "logs")]);
+        assert_eq!(endpoints.group("GET", "/users/7"), Some("one"));
+        assert_eq!(endpoints.group("GET", "/users/7/logs"), Some("logs"));
+        for other in ["/users", "/users/", "/users//", "/users/7/8", "/users/7/logs/9", ""] {
+            assert_eq!(endpoints.group("GET", other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_name_goes_before_a_placeholder_and_falls_back_to_it() {
+        let endpoints = endpoints(&[
+            ("GET /orgs/{id}", "id"),
+            ("GET /orgs/name", "name"),
+            ("GET /orgs/name/{name}", "by name"),
+            ("GET /orgs/{org}/members", "members"),
+        ]);
+        assert_eq!(endpoints.group("GET", "/orgs/name"), Some("name"));
+        assert_eq!(endpoints.group("GET", "/orgs/name/members"), Some("by name"));
+        assert_eq!(endpoints.group("GET", "/orgs/names"), Some("id"));
+        assert_eq!(endpoints.group("GET", "/orgs/7/members"), Some("members"));
+    }
+
+    #[test]
+    fn query_and_one_trailing_slash_do_not_matter_but_case_does() {
+        let endpoints = endpoints(&[("GET /logs/", "logs"), ("GET /", "root")]);
+        for same in ["/logs", "/logs/", "/logs?page=2", "/logs/?page=2"] {
+            assert_eq!(endpoints.group("GET", same), Some("logs"), "{same}");
+        }
+        assert_eq!(endpoints.group("GET", "/"), Some("root"));
+        assert_eq!(endpoints.group("GET", "/Logs"), None);
+        assert_eq!(endpoints.group("get", "/logs"), None);
+        assert_eq!(endpoints.group("POST", "/logs"), None);
+    }
+
+    #[test]
+    fn the_same_endpoint_twice_is_an_error_that_names_the_first() {
+        let mut endpoints = endpoints(&[("GET /users/{id}", "read_users")]);
+        let again = endpoints.add("GET /users/{user_id}/", "other");
+        assert_eq!(again, Err(TemplateError::Taken("read_users".into())));
+    }
+
+    #[test]
+    fn what_is_no_endpoint_is_an_error() {
+        let mut endpoints = Endpoints::default();
+        for form in ["", "GET", "/users", "get /users", "GET users", "GET /users?x", "GET /a b"] {
+            assert_eq!(endpoints.add(form, "g"), Err(TemplateError::Form), "{form}");
+        }
+        for brace in
+            ["GET /a{id}", "GET /{}", "GET /{*rest}", "GET /{id}.json", "GET /a/*", "GET /{a}{b}"]
+        {
+            assert_eq!(endpoints.add(brace, "g"), Err(TemplateError::Brace), "{brace}");
+        }
+    }
+}

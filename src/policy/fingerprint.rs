@@ -1,0 +1,221 @@
+//! A bucket's name: 128 bits in place of the strings that it is made of.
+//!
+//! A name has two parts. The *base* is a hash of the key values (which tenant, which address), the *salt*
+//! a hash of the place in the policy (domain, table, row, which bucket of the row). A fingerprint is base
+//! xor salt. So a descriptor's key values are hashed once, however many buckets they name. Both hashes
+//! are SipHash-1-3 under a key that nobody outside can know, so nobody can choose values that collide,
+//! and two names agree with probability 2^-120.
+//!
+//! Eight bits are the base's alone: they choose the shard. All buckets of one tenant live in one shard,
+//! and a request that names its buckets by the tenant takes one lock.
+
+use std::fmt;
+use std::hash::Hasher;
+use std::net::IpAddr;
+
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+use super::address::{self, Prefixes};
+use super::values::{Keys, Slot, Values};
+
+/// The bits of the first word that choose the shard.
+const SHARD_BITS: u64 = 0xff;
+
+/// The number of different [`Fingerprint::shard`] values.
+pub const SHARDS: usize = 256;
+
+/// The secret under which names are hashed. Same key, same names: it outlives a change of policy.
+#[derive(Clone, Copy)]
+pub struct FingerprintKey(u64, u64);
+
+impl fmt::Debug for FingerprintKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FingerprintKey(..)")
+    }
+}
+
+impl FingerprintKey {
+    /// A key of the operating system's random bits.
+    ///
+    /// # Errors
+    /// Where the operating system has none to give.
+    pub fn random() -> Result<Self, getrandom::Error> {
+        Ok(Self(getrandom::u64()?, getrandom::u64()?))
+    }
+
+    /// A fixed key, for tests and simulations that must repeat exactly.
+    pub const fn fixed(key: u64) -> Self {
+        Self(key, !key)
+    }
+
+    fn hasher(self) -> NameHasher {
+        NameHasher(SipHasher13::new_with_keys(self.0, self.1))
+    }
+}
+
+/// Hashes a list of texts so that different lists never read the same: each is led by its length.
+struct NameHasher(SipHasher13);
+
+impl NameHasher {
+    fn text(&mut self, text: &str) {
+        self.bytes(0, text.as_bytes());
+    }
+
+    /// `kind` keeps a text from ever equalling an address of the same bytes.
+    fn bytes(&mut self, kind: u8, bytes: &[u8]) {
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.0.write_u64(length << 8 | u64::from(kind));
+        self.0.write(bytes);
+    }
+
+    fn finish(&self) -> [u64; 2] {
+        let hash = self.0.finish128();
+        [hash.h1, hash.h2]
+    }
+}
+
+/// The name of one bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Fingerprint([u64; 2]);
+
+impl Fingerprint {
+    /// Which of [`SHARDS`] shards the bucket lives in; the same for all buckets of the same key values.
+    pub fn shard(self) -> usize {
+        let [first, _] = self.0;
+        usize::try_from(first & SHARD_BITS).unwrap_or(0)
+    }
+
+    /// 64 well-mixed bits for a hash table.
+    pub fn hash64(self) -> u64 {
+        let [_, second] = self.0;
+        second
+    }
+
+    /// The name of the bucket that takes the place of all of these, in any order.
+    pub(crate) fn in_place_of(others: impl Iterator<Item = Self>, salt: Salt) -> Option<Self> {
+        others
+            .reduce(|Self([a, b]), Self([c, d])| Self([a.wrapping_add(c), b.wrapping_add(d)]))
+            .map(|sum| Base(sum.0).salted(salt))
+    }
+}
+
+/// The hash of the key values.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Base([u64; 2]);
+
+impl Base {
+    pub(crate) fn salted(self, Salt([salt0, salt1]): Salt) -> Fingerprint {
+        let Self([base0, base1]) = self;
+        Fingerprint([base0 ^ salt0, base1 ^ salt1])
+    }
+
+    /// The base of a whole descriptor: every key and every value, in order.
+    pub(crate) fn of_entries<'a>(
+        key: FingerprintKey,
+        entries: impl Iterator<Item = (&'a str, &'a str)>,
+    ) -> Self {
+        let mut hasher = key.hasher();
+        for (name, value) in entries {
+            hasher.text(name);
+            hasher.text(value);
+        }
+        Self(hasher.finish())
+    }
+}
+
+/// The hash of a place in the policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Salt([u64; 2]);
+
+impl Salt {
+    /// The salt of a place, given as its names from the outermost to the innermost.
+    pub(crate) fn of<'a>(key: FingerprintKey, place: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut hasher = key.hasher();
+        for name in place {
+            hasher.text(name);
+        }
+        let [first, second] = hasher.finish();
+        Self([first & !SHARD_BITS, second])
+    }
+}
+
+/// The entries whose values name a table's buckets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeySet {
+    pub(crate) slots: Box<[Slot]>,
+    pub(crate) prefixes: Prefixes,
+}
+
+impl KeySet {
+    /// The keys of the entries, in order.
+    pub fn names<'k>(&self, keys: &'k Keys) -> Vec<&'k str> {
+        self.slots.iter().map(|slot| keys.name(*slot)).collect()
+    }
+
+    /// The base of a descriptor's key values, or the slot of the first one that is missing.
+    pub(crate) fn base(&self, key: FingerprintKey, values: &Values<'_>) -> Result<Base, Slot> {
+        let mut hasher = key.hasher();
+        for slot in &self.slots {
+            let value = values.get(*slot).ok_or(*slot)?;
+            match address_of(*slot, value).map(|address| self.prefixes.mask(address)) {
+                Some(IpAddr::V4(address)) => hasher.bytes(4, &address.octets()),
+                Some(IpAddr::V6(address)) => hasher.bytes(6, &address.octets()),
+                None => hasher.text(value),
+            }
+        }
+        Ok(Base(hasher.finish()))
+    }
+}
+
+fn address_of(slot: Slot, value: &str) -> Option<IpAddr> {
+    if slot == Slot::REMOTE_ADDRESS { address::parse(value) } else { None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: FingerprintKey = FingerprintKey::fixed(7);
+
+    fn base(parts: &[&str]) -> [u64; 2] {
+        let mut hasher = KEY.hasher();
+        parts.iter().for_each(|part| hasher.text(part));
+        hasher.finish()
+    }
+
+    #[test]
+    fn joined_names_do_not_collide() {
+        assert_ne!(base(&["a_b"]), base(&["a", "b"]));
+        assert_ne!(base(&["a", "b_c"]), base(&["a_b", "c"]));
+        assert_ne!(base(&["ab", ""]), base(&["a", "b"]));
+        assert_ne!(base(&["", "a"]), base(&["a", ""]));
+        assert_ne!(base(&["a"]), base(&["a", ""]));
+    }
+
+    #[test]
+    fn all_buckets_of_one_tenant_share_a_shard() {
+        let base = Base(base(&["acme"]));
+        let shards: Vec<_> = ["per second", "per minute", "elsewhere"]
+            .map(|place| base.salted(Salt::of(KEY, [place])).shard())
+            .into();
+        assert_eq!(shards, [base.salted(Salt([0, 0])).shard(); 3]);
+    }
+
+    #[test]
+    fn the_bucket_in_place_of_others_has_a_name_of_its_own_in_any_order() {
+        let names: Vec<_> =
+            ["a", "b"].map(|place| Base(base(&["acme"])).salted(Salt::of(KEY, [place]))).into();
+        let salt = Salt::of(KEY, ["limit"]);
+        let forth = Fingerprint::in_place_of(names.iter().copied(), salt);
+        let back = Fingerprint::in_place_of(names.iter().rev().copied(), salt);
+        assert_eq!(forth, back);
+        assert!(forth.is_some_and(|name| !names.contains(&name)));
+        assert_eq!(Fingerprint::in_place_of([].into_iter(), salt), None);
+    }
+
+    #[test]
+    fn another_key_gives_other_names() {
+        let place = ["tenant", "free"];
+        assert_ne!(Salt::of(KEY, place), Salt::of(FingerprintKey::fixed(8), place));
+    }
+}

@@ -1,0 +1,242 @@
+//! A table: when it applies, which row it picks, and which buckets that row has.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::condition::{Condition, Conditions};
+use super::fingerprint::Salt;
+use super::message::Message;
+use super::values::{Slot, Values};
+use crate::clock::Timestamp;
+use crate::limit::Bucket;
+
+/// A bucket at its place in the policy.
+#[derive(Debug, Clone, Copy)]
+pub struct Rule {
+    pub(crate) bucket: Bucket,
+    pub(crate) salt: Salt,
+}
+
+impl Rule {
+    /// What the bucket is.
+    pub const fn bucket(&self) -> &Bucket {
+        &self.bucket
+    }
+}
+
+/// Other buckets for some of the calls that meet a row.
+#[derive(Debug, Clone)]
+pub struct Override {
+    pub(crate) when: Conditions,
+    pub(crate) until: Option<Timestamp>,
+    pub(crate) rules: Box<[Rule]>,
+}
+
+impl Override {
+    fn applies(&self, values: &Values<'_>, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| now < until) && self.when.hold(values)
+    }
+
+    /// Whose calls it is for.
+    pub const fn when(&self) -> &Conditions {
+        &self.when
+    }
+
+    /// The moment from which it no longer counts.
+    pub const fn until(&self) -> Option<Timestamp> {
+        self.until
+    }
+
+    /// The buckets that take the place of the row's; none where such calls are unlimited.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+}
+
+/// The number of a row within its policy, counted through all tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RowId(pub(crate) usize);
+
+impl RowId {
+    /// The number.
+    pub const fn get(self) -> usize {
+        self.0
+    }
+}
+
+/// The buckets that some of the calls of a table meet.
+#[derive(Debug, Clone)]
+pub struct Row {
+    pub(crate) id: RowId,
+    pub(crate) table: Arc<str>,
+    pub(crate) name: Box<str>,
+    pub(crate) label: Box<str>,
+    pub(crate) shadow: bool,
+    pub(crate) message: Arc<Message>,
+    pub(crate) rules: Box<[Rule]>,
+    pub(crate) overrides: Box<[Override]>,
+}
+
+impl Row {
+    /// The row's number.
+    pub const fn id(&self) -> RowId {
+        self.id
+    }
+
+    /// The name of the table it stands in.
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+
+    /// The row's own name: the value that picks it, `otherwise` or `always`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Table and row in one text, `tenant/free`.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// Whether its buckets are counted and reported, but never deny.
+    pub const fn is_shadow(&self) -> bool {
+        self.shadow
+    }
+
+    /// What a client reads when one of its buckets denies.
+    pub fn message(&self) -> &Message {
+        &self.message
+    }
+
+    /// Its buckets; none where it is unlimited.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// Its overrides, of which the first that applies counts.
+    pub fn overrides(&self) -> &[Override] {
+        &self.overrides
+    }
+
+    /// The override that applies to a call now, if any.
+    pub(crate) fn override_for(&self, values: &Values<'_>, now: Timestamp) -> Option<&Override> {
+        self.overrides.iter().find(|other| other.applies(values, now))
+    }
+}
+
+/// How a table picks its row.
+#[derive(Debug, Clone)]
+pub enum Rows {
+    /// One row for every call.
+    Always(Box<Row>),
+    /// By the value of an entry.
+    Selected {
+        /// The entry.
+        by: Slot,
+        /// The rows by their value.
+        rows: HashMap<Box<str>, Row>,
+        /// The row of every other value, and of none.
+        otherwise: Option<Box<Row>>,
+    },
+}
+
+impl Rows {
+    fn pick(&self, values: &Values<'_>) -> Option<&Row> {
+        match self {
+            Self::Always(row) => Some(row),
+            Self::Selected { by, rows, otherwise } => {
+                let named = values.get(*by).and_then(|value| rows.get(value));
+                named.or(otherwise.as_deref())
+            }
+        }
+    }
+
+    /// Every row, in no order.
+    pub fn iter(&self) -> Box<dyn Iterator<Item = &Row> + '_> {
+        match self {
+            Self::Always(row) => Box::new(std::iter::once(&**row)),
+            Self::Selected { rows, otherwise, .. } => {
+                Box::new(rows.values().chain(otherwise.as_deref()))
+            }
+        }
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> Box<dyn Iterator<Item = &mut Row> + '_> {
+        match self {
+            Self::Always(row) => Box::new(std::iter::once(&mut **row)),
+            Self::Selected { rows, otherwise, .. } => {
+                Box::new(rows.values_mut().chain(otherwise.as_deref_mut()))
+            }
+        }
+    }
+}
+
+/// The number of a [`KeySet`](super::fingerprint::KeySet) within its policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeySetId(pub(crate) usize);
+
+/// One table of the policy.
+#[derive(Debug, Clone)]
+pub struct Table {
+    pub(crate) name: Arc<str>,
+    pub(crate) when: Conditions,
+    pub(crate) key: KeySetId,
+    pub(crate) rows: Rows,
+}
+
+/// Why a descriptor meets no bucket of a table.
+#[derive(Debug, Clone, Copy)]
+pub enum Miss<'a> {
+    /// A condition of the table does not hold.
+    Condition(&'a Condition),
+    /// The descriptor lacks an entry that names the bucket.
+    NoKey(Slot),
+    /// No row has the value of the selecting entry, and there is no `otherwise`.
+    NoRow(Slot),
+    /// The row, or an override, says `unlimited`.
+    Unlimited(&'a Row),
+}
+
+impl Table {
+    /// The table's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// When the table applies.
+    pub const fn when(&self) -> &Conditions {
+        &self.when
+    }
+
+    /// Which of the policy's key sets names its buckets.
+    pub const fn key(&self) -> KeySetId {
+        self.key
+    }
+
+    /// Its rows.
+    pub const fn rows(&self) -> &Rows {
+        &self.rows
+    }
+
+    /// The row and the buckets that a descriptor meets.
+    pub(crate) fn meet<'a>(
+        &'a self,
+        values: &Values<'_>,
+        now: Timestamp,
+    ) -> Result<(&'a Row, &'a [Rule]), Miss<'a>> {
+        if let Some(condition) = self.when.fails(values) {
+            return Err(Miss::Condition(condition));
+        }
+        let row = self.rows.pick(values).ok_or_else(|| Miss::NoRow(self.selecting_slot()))?;
+        let rules = row.override_for(values, now).map_or(&*row.rules, |other| &*other.rules);
+        if rules.is_empty() { Err(Miss::Unlimited(row)) } else { Ok((row, rules)) }
+    }
+
+    fn selecting_slot(&self) -> Slot {
+        match self.rows {
+            Rows::Always(_) => Slot::ENDPOINT_GROUP,
+            Rows::Selected { by, .. } => by,
+        }
+    }
+}

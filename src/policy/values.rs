@@ -1,0 +1,98 @@
+//! The entries of a descriptor, found by number instead of by name.
+//!
+//! A policy asks about a handful of keys. Each gets a [`Slot`] when the policy is compiled; a descriptor
+//! is laid out over the slots once, and conditions, rows and bucket keys then read by index.
+
+use hashbrown::HashMap;
+use smallvec::SmallVec;
+
+use crate::descriptor::Descriptor;
+
+/// The number of an entry key within one policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Slot(u16);
+
+impl Slot {
+    /// `endpoint_group`: sent by Envoy, or resolved from method and path.
+    pub const ENDPOINT_GROUP: Self = Self(0);
+    /// `method`.
+    pub const METHOD: Self = Self(1);
+    /// `path`.
+    pub const PATH: Self = Self(2);
+    /// `remote_address`: read as an address where it is one.
+    pub const REMOTE_ADDRESS: Self = Self(3);
+}
+
+/// Keys with a meaning of their own, in the order of the constants of [`Slot`].
+const KNOWN: [&str; 4] = ["endpoint_group", "method", "path", "remote_address"];
+
+/// The entry keys that a policy asks about.
+#[derive(Debug)]
+pub struct Keys {
+    names: Vec<Box<str>>,
+    slots: HashMap<Box<str>, Slot>,
+}
+
+impl Default for Keys {
+    fn default() -> Self {
+        let mut keys = Self { names: Vec::new(), slots: HashMap::new() };
+        for name in KNOWN {
+            keys.slot(name);
+        }
+        keys
+    }
+}
+
+impl Keys {
+    /// The slot of a key, which it gets if it has none.
+    pub(crate) fn slot(&mut self, name: &str) -> Slot {
+        if let Some(slot) = self.slots.get(name) {
+            return *slot;
+        }
+        let slot = Slot(u16::try_from(self.names.len()).unwrap_or(u16::MAX));
+        self.names.push(name.into());
+        self.slots.insert(name.into(), slot);
+        slot
+    }
+
+    /// The key of a slot.
+    pub fn name(&self, slot: Slot) -> &str {
+        self.names.get(usize::from(slot.0)).map_or("", |name| name)
+    }
+
+    /// Every key that the policy asks about.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(|name| &**name)
+    }
+
+    /// Lays a descriptor out over the slots; of equal keys the first counts.
+    pub(crate) fn lay_out<'a, 'q: 'a>(&self, descriptor: &Descriptor<'q>) -> Values<'a> {
+        let mut values: SmallVec<[Option<&'a str>; 16]> =
+            SmallVec::from_elem(None, self.names.len());
+        for entry in descriptor.entries() {
+            if let Some(slot) = self.slots.get(entry.key)
+                && let Some(value) = values.get_mut(usize::from(slot.0))
+            {
+                value.get_or_insert(entry.value);
+            }
+        }
+        Values(values)
+    }
+}
+
+/// A descriptor as the policy reads it.
+#[derive(Debug)]
+pub struct Values<'a>(SmallVec<[Option<&'a str>; 16]>);
+
+impl<'a> Values<'a> {
+    /// The value of an entry, if the descriptor has it.
+    pub fn get(&self, slot: Slot) -> Option<&'a str> {
+        self.0.get(usize::from(slot.0)).copied().flatten()
+    }
+
+    pub(crate) fn set(&mut self, slot: Slot, value: &'a str) {
+        if let Some(place) = self.0.get_mut(usize::from(slot.0)) {
+            *place = Some(value);
+        }
+    }
+}

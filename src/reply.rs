@@ -1,0 +1,234 @@
+//! From a verdict to what the client gets: statuses, headers, body and metadata.
+//!
+//! What is written here comes from the policy and from numbers, never from the client: a value that
+//! Envoy appends to a response must not be the client's to choose.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+
+use smallvec::SmallVec;
+
+use crate::clock::{Nanos, Timestamp};
+use crate::decision::{Decided, Verdict};
+use crate::limit::{Bucket, Period};
+use crate::policy::HeaderStyle;
+use crate::policy::message::{Message, Piece, Placeholder};
+use crate::store::Wait;
+
+/// The request header under which the upstream gets its lease.
+pub const LEASE_HEADER: &str = "x-tollgate-lease";
+
+/// The most shadow buckets that one reply's metadata names.
+const MOST_SHADOWS: usize = 16;
+
+/// What one descriptor met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Status {
+    /// Whether one of its buckets denied.
+    pub is_over_limit: bool,
+    /// Its tightest bucket.
+    pub limit: Option<StatusLimit>,
+}
+
+/// How the tightest bucket stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatusLimit {
+    /// Table and row.
+    pub name: String,
+    /// Tokens each period, or slots where there is none.
+    pub requests: u32,
+    /// The period; none for a concurrency bucket.
+    pub period: Option<Period>,
+    /// Tokens or slots left.
+    pub remaining: u32,
+    /// Time until it is full again.
+    pub reset: Nanos,
+}
+
+/// One header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// Its name, in lower case.
+    pub name: &'static str,
+    /// Its value: ASCII that can be printed.
+    pub value: Cow<'static, str>,
+}
+
+impl Header {
+    fn new(name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
+        Self { name, value: value.into() }
+    }
+}
+
+/// A bucket's place in the policy, for metadata.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The table's name.
+    pub table: String,
+    /// The row's name.
+    pub row: String,
+    /// The bucket in words.
+    pub bucket: String,
+}
+
+/// What Envoy keeps with the request.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Metadata {
+    /// The lease taken, as text.
+    pub lease: Option<String>,
+    /// How many leases were released, where that was asked.
+    pub released: Option<usize>,
+    /// The bucket that denied.
+    pub denied_by: Option<Place>,
+    /// Shadow buckets that would have denied; 16 at most.
+    pub shadow: Vec<Place>,
+}
+
+/// The answer, before it is protobuf.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// Whether the request must not pass.
+    pub is_over_limit: bool,
+    /// One for each descriptor, in order.
+    pub statuses: SmallVec<[Status; 2]>,
+    /// Appended to what the client gets.
+    pub response_headers: SmallVec<[Header; 5]>,
+    /// Appended to what the upstream gets.
+    pub request_headers: SmallVec<[Header; 1]>,
+    /// The body of a denial.
+    pub body: String,
+    /// What Envoy keeps with the request.
+    pub metadata: Metadata,
+}
+
+/// Writes the reply to a query of so many descriptors.
+pub fn compose(
+    verdict: &Verdict<'_>,
+    descriptors: usize,
+    style: HeaderStyle,
+    now: Timestamp,
+) -> Reply {
+    let denied_by = verdict.denied_by();
+    let mut response_headers = SmallVec::new();
+    if let Some(tightest) = verdict.tightest() {
+        limit_headers(tightest, style, now, &mut response_headers);
+    }
+    if let Some(denied) = denied_by {
+        response_headers.push(Header::new("retry-after", retry_after(denied).to_string()));
+        response_headers.push(Header::new("content-type", "application/json"));
+    }
+    let lease = verdict.lease.map(|lease| lease.to_string());
+    Reply {
+        is_over_limit: !verdict.is_admitted,
+        statuses: (0..descriptors).map(|at| status(verdict.tightest_of(at))).collect(),
+        response_headers,
+        request_headers: lease.iter().map(|id| Header::new(LEASE_HEADER, id.clone())).collect(),
+        body: denied_by.map(body).unwrap_or_default(),
+        metadata: Metadata {
+            lease,
+            released: verdict.released,
+            denied_by: denied_by.map(place),
+            shadow: shadows(verdict),
+        },
+    }
+}
+
+fn status(tightest: Option<&Decided<'_>>) -> Status {
+    let limit = tightest.map(|Decided { met, outcome }| {
+        let (requests, period) = match met.bucket {
+            Bucket::Tokens(bucket) => (bucket.rate().tokens(), Some(bucket.rate().period())),
+            Bucket::Concurrency(bucket) => (bucket.slots(), None),
+        };
+        StatusLimit {
+            name: met.row.label().to_owned(),
+            requests: requests.get(),
+            period,
+            remaining: outcome.remaining,
+            reset: outcome.reset,
+        }
+    });
+    Status { is_over_limit: tightest.is_some_and(Decided::denies), limit }
+}
+
+/// Seconds until the same call would pass, rounded up, at least 1. A call that never would is told when
+/// the bucket is full.
+fn retry_after(denied: &Decided<'_>) -> u64 {
+    let wait = match denied.outcome.wait {
+        Wait::No => Nanos::ZERO,
+        Wait::For(wait) => wait,
+        Wait::Forever => denied.outcome.reset,
+    };
+    wait.as_secs_ceil().max(1)
+}
+
+fn limit_headers(
+    tightest: &Decided<'_>,
+    style: HeaderStyle,
+    now: Timestamp,
+    headers: &mut SmallVec<[Header; 5]>,
+) {
+    let Decided { met, outcome } = tightest;
+    let reset = match style {
+        HeaderStyle::Off => return,
+        HeaderStyle::Ietf => return ietf_headers(tightest, headers),
+        HeaderStyle::Epoch => now.after(outcome.reset).as_unix_secs_ceil(),
+        HeaderStyle::Delta => outcome.reset.as_secs_ceil(),
+    };
+    headers.push(Header::new("x-ratelimit-limit", met.bucket.size().to_string()));
+    headers.push(Header::new("x-ratelimit-remaining", outcome.remaining.to_string()));
+    headers.push(Header::new("x-ratelimit-reset", reset.to_string()));
+}
+
+/// draft-ietf-httpapi-ratelimit-headers-10: a policy with its quota `q` and window `w` in seconds, and
+/// what remains, `r`, with the time `t` until it is whole again. The names are a policy's own, which
+/// may hold no quote and no backslash.
+fn ietf_headers(tightest: &Decided<'_>, headers: &mut SmallVec<[Header; 5]>) {
+    let Decided { met, outcome } = tightest;
+    let name = met.row.label();
+    let size = met.bucket.size();
+    let policy = match met.bucket {
+        Bucket::Tokens(bucket) => {
+            format!("\"{name}\";q={size};w={}", bucket.fill_time().as_secs_ceil())
+        }
+        Bucket::Concurrency(_) => format!("\"{name}\";q={size};qu=\"concurrent-requests\""),
+    };
+    let standing = format!("\"{name}\";r={};t={}", outcome.remaining, outcome.reset.as_secs_ceil());
+    headers.push(Header::new("ratelimit-policy", policy));
+    headers.push(Header::new("ratelimit", standing));
+}
+
+/// The body that the seed's API answers with.
+fn body(denied: &Decided<'_>) -> String {
+    let message = serde_json::Value::String(message(denied.met.row.message(), denied));
+    format!(r#"{{"statusCode":429,"error":"Too Many Requests","message":{message}}}"#)
+}
+
+fn message(message: &Message, denied: &Decided<'_>) -> String {
+    let Decided { met, .. } = denied;
+    message.pieces().iter().fold(String::new(), |mut text, piece| {
+        // Writing to a String cannot fail.
+        let _ = match piece {
+            Piece::Text(piece) => text.write_str(piece),
+            Piece::Fill(Placeholder::Limit) => write!(text, "{}", met.bucket.size()),
+            Piece::Fill(Placeholder::Bucket) => write!(text, "{}", met.bucket),
+            Piece::Fill(Placeholder::Table) => text.write_str(met.row.table()),
+            Piece::Fill(Placeholder::Row) => text.write_str(met.row.name()),
+            Piece::Fill(Placeholder::RetryAfter) => write!(text, "{}", retry_after(denied)),
+        };
+        text
+    })
+}
+
+fn place(decided: &Decided<'_>) -> Place {
+    let row = decided.met.row;
+    Place {
+        table: row.table().to_owned(),
+        row: row.name().to_owned(),
+        bucket: decided.met.bucket.to_string(),
+    }
+}
+
+fn shadows(verdict: &Verdict<'_>) -> Vec<Place> {
+    let over = verdict.decided.iter().filter(|decided| decided.is_over() && !decided.denies());
+    over.take(MOST_SHADOWS).map(place).collect()
+}

@@ -1,0 +1,74 @@
+//! The contract of a store: decide many buckets at once, charge all of them or none.
+//!
+//! A store is asked with [`Charge`]s and a time, and answers with one [`Outcome`] for each. It knows
+//! buckets by name only; what the buckets are for is the policy's affair.
+
+pub mod gcra;
+pub mod memory;
+
+use smallvec::SmallVec;
+
+use crate::clock::Nanos;
+use crate::descriptor::{Hits, LeaseId};
+use crate::limit::Bucket;
+use crate::policy::fingerprint::Fingerprint;
+
+pub use memory::MemoryStore;
+
+/// One bucket, and what is asked of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Charge<'a> {
+    /// The bucket's name. No two charges of one request have the same.
+    pub fingerprint: Fingerprint,
+    /// What the bucket is.
+    pub bucket: &'a Bucket,
+    /// How much to charge or to give back.
+    pub hits: Hits,
+    /// Whether the bucket may deny. A shadow bucket that cannot admit is not charged and denies nobody.
+    pub enforced: bool,
+}
+
+/// When a bucket admits a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wait {
+    /// At once.
+    No,
+    /// After this time, if nobody else comes first.
+    For(Nanos),
+    /// Never: the call asks for more than the bucket holds.
+    Forever,
+}
+
+/// How one bucket stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outcome {
+    /// When the call would be admitted by this bucket alone.
+    pub wait: Wait,
+    /// Tokens or slots left: after the charge if the request was admitted, else as they stand.
+    pub remaining: u32,
+    /// Time until the bucket is full, or the last lease has expired.
+    pub reset: Nanos,
+}
+
+/// One outcome for each charge, in the order of the charges.
+pub type Outcomes = SmallVec<[Outcome; 8]>;
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// Charged everywhere.
+    Admitted {
+        /// The lease under which slots are now held, where there were slots to take.
+        lease: Option<LeaseId>,
+    },
+    /// Charged nowhere.
+    Denied,
+}
+
+/// Why a store cannot decide.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No random bits for a lease that nobody can guess.
+    #[error("the operating system gives no random bits for a lease: {0}")]
+    Entropy(#[from] getrandom::Error),
+}

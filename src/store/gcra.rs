@@ -1,0 +1,207 @@
+//! One token bucket, decided by governor over a state that is ours.
+//!
+//! The state is the theoretical arrival time of GCRA (the generic cell rate algorithm): the moment at
+//! which the bucket is full again. At or before now it says the same as no state at all. governor does
+//! the arithmetic on a copy, so that whether the next state is kept is decided after all buckets of a
+//! request have answered.
+
+use std::cell::Cell;
+use std::num::{NonZeroU32, NonZeroU64};
+
+use governor::RateLimiter;
+use governor::clock::Clock;
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos as GovernorNanos;
+use governor::state::{NotKeyed, StateStore};
+
+use super::{Outcome, Wait};
+use crate::clock::{Nanos, Timestamp};
+use crate::limit::TokenBucket;
+
+/// The bucket as it stands, for a call of one token that charges nothing.
+pub fn look(bucket: &TokenBucket, full_at: Timestamp, now: Timestamp) -> Outcome {
+    let reset = debt(bucket, full_at, now);
+    let wait = match reset.plus(bucket.interval()).minus(bucket.fill_time()) {
+        Nanos::ZERO => Wait::No,
+        wait => Wait::For(wait),
+    };
+    Outcome { wait, remaining: remaining(bucket, reset), reset }
+}
+
+/// Takes `hits` tokens: the outcome, and the next state where the bucket admits.
+///
+/// More hits than the bucket's size never reach governor, whose arithmetic on them could overflow.
+pub fn take(
+    bucket: &TokenBucket,
+    full_at: Timestamp,
+    now: Timestamp,
+    hits: u64,
+) -> (Outcome, Option<Timestamp>) {
+    let standing = look(bucket, full_at, now);
+    let fitting = u32::try_from(hits).ok().and_then(NonZeroU32::new);
+    let Some(hits) = fitting.filter(|hits| *hits <= bucket.size()) else {
+        return (Outcome { wait: Wait::Forever, ..standing }, None);
+    };
+    let cell = StackCell { full_at: now.after(standing.reset), next: Cell::new(full_at) };
+    let limiter = RateLimiter::<_, _, _, NoOpMiddleware<GovernorNanos>>::new(
+        bucket.quota(),
+        &cell,
+        OneReading::of(now),
+    );
+    match limiter.check_n(hits) {
+        Ok(Ok(())) => {
+            let next = cell.next.get();
+            let reset = next.since(now);
+            let outcome = Outcome { wait: Wait::No, remaining: remaining(bucket, reset), reset };
+            (outcome, Some(next))
+        }
+        Ok(Err(not_until)) => {
+            let wait = not_until.wait_time_from(GovernorNanos::new(now.as_unix_nanos()));
+            (Outcome { wait: Wait::For(wait.into()), ..standing }, None)
+        }
+        Err(_) => (Outcome { wait: Wait::Forever, ..standing }, None),
+    }
+}
+
+/// Puts `hits` tokens back, up to full and never beyond: the outcome and the next state.
+pub fn give_back(
+    bucket: &TokenBucket,
+    full_at: Timestamp,
+    now: Timestamp,
+    hits: u64,
+) -> (Outcome, Timestamp) {
+    let reset = debt(bucket, full_at, now).minus(bucket.interval().times(hits));
+    let next = now.after(reset);
+    (Outcome { wait: Wait::No, ..look(bucket, next, now) }, next)
+}
+
+/// The time until the bucket is full. Never more than it takes to fill: a state written under a larger
+/// size or a slower rate counts as an empty bucket.
+fn debt(bucket: &TokenBucket, full_at: Timestamp, now: Timestamp) -> Nanos {
+    full_at.since(now).min(bucket.fill_time())
+}
+
+fn remaining(bucket: &TokenBucket, debt: Nanos) -> u32 {
+    let whole = bucket.fill_time().minus(debt).divided_by(bucket.interval());
+    u32::try_from(whole).unwrap_or(u32::MAX)
+}
+
+/// One bucket's state on the stack, in the shape governor asks for.
+struct StackCell {
+    full_at: Timestamp,
+    next: Cell<Timestamp>,
+}
+
+impl StateStore for &StackCell {
+    type Key = NotKeyed;
+
+    fn measure_and_replace<T, F, E>(&self, _: &NotKeyed, decide: F) -> Result<T, E>
+    where
+        F: Fn(Option<GovernorNanos>) -> Result<(T, GovernorNanos), E>,
+    {
+        let state = NonZeroU64::new(self.full_at.as_unix_nanos());
+        let (outcome, next) = decide(state.map(|nanos| GovernorNanos::new(nanos.get())))?;
+        self.next.set(Timestamp::from_unix_nanos(next.as_u64()));
+        Ok(outcome)
+    }
+}
+
+/// Tells governor the request's one reading of the clock. A limiter counts time from its creation; the
+/// first answer, 0, makes that the epoch, so that states are absolute and outlive the limiter.
+struct OneReading {
+    is_created: Cell<bool>,
+    now: Timestamp,
+}
+
+impl OneReading {
+    fn of(now: Timestamp) -> Self {
+        Self { is_created: Cell::new(false), now }
+    }
+}
+
+impl Clock for OneReading {
+    type Instant = GovernorNanos;
+
+    fn now(&self) -> GovernorNanos {
+        let now = if self.is_created.replace(true) { self.now.as_unix_nanos() } else { 0 };
+        GovernorNanos::new(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limit::{Period, Rate, Unit};
+
+    const NOW: Timestamp = Timestamp::from_unix_nanos(1_800_000_000_000_000_000);
+    const FULL: Timestamp = Timestamp::from_unix_nanos(0);
+
+    fn bucket(size: u32, tokens: u32, unit: Unit) -> TokenBucket {
+        TokenBucket::new(size, Rate::new(tokens, Period::one(unit)).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_bucket_starts_full_and_counts_down() {
+        let bucket = bucket(10, 10, Unit::Second);
+        assert_eq!(look(&bucket, FULL, NOW).remaining, 10);
+        let (outcome, next) = take(&bucket, FULL, NOW, 7);
+        assert_eq!((outcome.wait, outcome.remaining), (Wait::No, 3));
+        assert_eq!(outcome.reset, Nanos::new(700_000_000));
+        assert_eq!(next, Some(NOW.after(Nanos::new(700_000_000))));
+    }
+
+    #[test]
+    fn a_denial_tells_the_exact_wait_and_what_is_left() {
+        let bucket = bucket(10, 10, Unit::Second);
+        let full_at = take(&bucket, FULL, NOW, 7).1.unwrap();
+        let (outcome, next) = take(&bucket, full_at, NOW, 5);
+        assert_eq!(next, None);
+        assert_eq!((outcome.wait, outcome.remaining), (Wait::For(Nanos::new(200_000_000)), 3));
+        let later = NOW.after(Nanos::new(200_000_000));
+        assert!(take(&bucket, full_at, later.before(Nanos::new(1)), 5).1.is_none());
+        assert!(take(&bucket, full_at, later, 5).1.is_some());
+    }
+
+    #[test]
+    fn a_count_made_to_overflow_is_denied_forever() {
+        let five_a_day = bucket(5, 5, Unit::Day);
+        for hits in [6, 1_067_521, u64::from(u32::MAX), u64::MAX] {
+            let (outcome, next) = take(&five_a_day, FULL, NOW, hits);
+            assert_eq!((outcome.wait, outcome.remaining, next), (Wait::Forever, 5, None), "{hits}");
+        }
+    }
+
+    #[test]
+    fn an_idle_bucket_admits_its_size_and_no_more() {
+        let bucket = bucket(10, 10, Unit::Second);
+        let long_ago = NOW.before(Nanos::from_secs(86_400));
+        let full_at = take(&bucket, long_ago, NOW, 10).1.unwrap();
+        assert_eq!(take(&bucket, full_at, NOW, 1).0.wait, Wait::For(Nanos::new(100_000_000)));
+    }
+
+    #[test]
+    fn a_look_asks_for_one_token_and_is_not_free() {
+        let bucket = bucket(2, 2, Unit::Second);
+        let full_at = take(&bucket, FULL, NOW, 2).1.unwrap();
+        assert_eq!(look(&bucket, full_at, NOW).wait, Wait::For(Nanos::new(500_000_000)));
+        assert_eq!(look(&bucket, full_at, NOW.after(Nanos::new(500_000_000))).wait, Wait::No);
+    }
+
+    #[test]
+    fn tokens_given_back_fill_a_bucket_and_never_overfill_it() {
+        let bucket = bucket(10, 10, Unit::Second);
+        let full_at = take(&bucket, FULL, NOW, 7).1.unwrap();
+        let (outcome, next) = give_back(&bucket, full_at, NOW, 2);
+        assert_eq!((outcome.remaining, next), (5, NOW.after(Nanos::new(500_000_000))));
+        let (outcome, next) = give_back(&bucket, full_at, NOW, u64::MAX);
+        assert_eq!((outcome.remaining, next), (10, NOW));
+    }
+
+    #[test]
+    fn a_state_from_a_larger_bucket_counts_as_empty_and_refills() {
+        let bucket = bucket(10, 10, Unit::Second);
+        let far = NOW.after(Nanos::from_secs(86_400));
+        let (outcome, _) = take(&bucket, far, NOW, 1);
+        assert_eq!((outcome.remaining, outcome.reset), (0, Nanos::from_secs(1)));
+    }
+}

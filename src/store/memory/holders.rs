@@ -1,0 +1,83 @@
+//! Who holds the slots of one concurrency bucket.
+
+use smallvec::SmallVec;
+
+use crate::clock::{Nanos, Timestamp};
+use crate::descriptor::LeaseId;
+use crate::limit::Concurrency;
+use crate::store::{Outcome, Wait};
+
+/// Slots held under one lease.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Holder {
+    pub(super) lease: LeaseId,
+    pub(super) slots: u32,
+    pub(super) expires: Timestamp,
+}
+
+/// The holders of one bucket, ordered by expiry. Expired ones may still be there and do not count.
+#[derive(Debug, Default)]
+pub(super) struct Holders(SmallVec<[Holder; 2]>);
+
+impl Holders {
+    /// What `hits` slots would meet now; 0 looks as if for one.
+    pub(super) fn outcome(&self, bucket: &Concurrency, now: Timestamp, hits: u64) -> Outcome {
+        let size = u64::from(bucket.slots().get());
+        let held = self.held(now);
+        let needed = hits.max(1);
+        let wait = if needed > size {
+            Wait::Forever
+        } else if held + needed <= size {
+            Wait::No
+        } else {
+            Wait::For(self.time_until_freed(now, held + needed - size))
+        };
+        let remaining = u32::try_from(size.saturating_sub(held)).unwrap_or(u32::MAX);
+        let reset = self.0.last().map_or(Nanos::ZERO, |last| last.expires.since(now));
+        Outcome { wait, remaining, reset }
+    }
+
+    fn live(&self, now: Timestamp) -> impl Iterator<Item = &Holder> {
+        self.0.iter().skip_while(move |holder| holder.expires <= now)
+    }
+
+    fn held(&self, now: Timestamp) -> u64 {
+        self.live(now).map(|holder| u64::from(holder.slots)).sum()
+    }
+
+    /// When so many leases will have expired that `slots` are free again, should nobody release.
+    fn time_until_freed(&self, now: Timestamp, slots: u64) -> Nanos {
+        let mut freed = 0;
+        let last = self.live(now).find(|holder| {
+            freed += u64::from(holder.slots);
+            freed >= slots
+        });
+        last.map_or(Nanos::ZERO, |holder| holder.expires.since(now))
+    }
+
+    pub(super) fn add(&mut self, holder: Holder) {
+        let at = self.0.partition_point(|other| other.expires <= holder.expires);
+        self.0.insert(at, holder);
+    }
+
+    /// Takes a lease out; `None` where it holds nothing here.
+    pub(super) fn remove(&mut self, lease: LeaseId) -> Option<Holder> {
+        let at = self.0.iter().position(|holder| holder.lease == lease)?;
+        Some(self.0.remove(at))
+    }
+
+    /// Takes out whoever expires first.
+    pub(super) fn remove_first(&mut self) -> Option<Holder> {
+        if self.0.is_empty() { None } else { Some(self.0.remove(0)) }
+    }
+
+    /// Takes out everyone whose time is over.
+    pub(super) fn remove_expired(&mut self, now: Timestamp) -> SmallVec<[Holder; 2]> {
+        let expired = self.0.partition_point(|holder| holder.expires <= now);
+        self.0.drain(..expired).collect()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}

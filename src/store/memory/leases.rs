@@ -1,0 +1,79 @@
+//! Which buckets a lease holds slots in, so that its id alone is enough to release it.
+
+use std::hash::BuildHasherDefault;
+use std::hash::Hasher;
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+use crate::descriptor::LeaseId;
+use crate::policy::fingerprint::Fingerprint;
+
+const PARTS: usize = 16;
+
+/// The names of the buckets that a lease holds slots in; nearly always one.
+pub(super) type Held = SmallVec<[Fingerprint; 1]>;
+
+type Part = HashMap<LeaseId, Held, BuildHasherDefault<RandomBits>>;
+
+/// Every lease with what it holds. A shard's lock may be held when a part's is taken, never the reverse.
+#[derive(Debug, Default)]
+pub(super) struct Leases {
+    parts: [Mutex<Part>; PARTS],
+}
+
+impl Leases {
+    fn part(&self, lease: LeaseId) -> Option<&Mutex<Part>> {
+        let bits = lease.hash64().to_le_bytes();
+        let [.., last] = bits;
+        self.parts.get(usize::from(last) % PARTS)
+    }
+
+    pub(super) fn add(&self, lease: LeaseId, fingerprint: Fingerprint) {
+        if let Some(part) = self.part(lease) {
+            part.lock().entry(lease).or_default().push(fingerprint);
+        }
+    }
+
+    /// Takes a lease out with all it holds; the second time there is nothing.
+    pub(super) fn take(&self, lease: LeaseId) -> Held {
+        self.part(lease).and_then(|part| part.lock().remove(&lease)).unwrap_or_default()
+    }
+
+    /// Notes that a lease no longer holds slots in one bucket.
+    pub(super) fn forget(&self, lease: LeaseId, fingerprint: Fingerprint) {
+        let Some(part) = self.part(lease) else { return };
+        let mut part = part.lock();
+        if let Some(held) = part.get_mut(&lease) {
+            held.retain(|other| *other != fingerprint);
+            if held.is_empty() {
+                part.remove(&lease);
+            }
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.parts.iter().map(|part| part.lock().len()).sum()
+    }
+}
+
+/// A lease is 128 random bits: its first word is as good a hash as any.
+#[derive(Default)]
+pub(super) struct RandomBits(u64);
+
+impl Hasher for RandomBits {
+    fn write(&mut self, bytes: &[u8]) {
+        for chunk in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word.iter_mut().zip(chunk).for_each(|(to, from)| *to = *from);
+            self.0 ^= u64::from_le_bytes(word);
+        }
+    }
+
+    fn write_usize(&mut self, _length_of_the_array: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}

@@ -1,0 +1,292 @@
+//! What is counted, and what it is called. Labels come from the policy, never from a client: the number
+//! of series is that of the policy's rows.
+//!
+//! Every handle is looked up when a policy is loaded; a request only adds to atomics.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric,
+};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::clock::{Nanos, Timestamp};
+use crate::decision::Verdict;
+use crate::policy::{Policies, Policy};
+use crate::store::MemoryStore;
+use std::sync::Arc;
+
+/// One in so many decisions is timed: the second reading of the clock costs as much as a bucket.
+const TIMED_EVERY: u64 = 64;
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "written to the exposition as they stand")]
+enum Code {
+    ok,
+    over_limit,
+    bypassed,
+    /// No table of the policy matched.
+    unmatched,
+}
+
+/// What a row did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "written to the exposition as they stand")]
+enum Outcome {
+    admitted,
+    over_limit,
+    shadow_over_limit,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    domain: String,
+    code: Code,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DecisionLabels {
+    domain: String,
+    table: String,
+    row: String,
+    outcome: Outcome,
+}
+
+/// Everything that is counted over the life of the process.
+pub struct Telemetry {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    decisions: Family<DecisionLabels, Counter>,
+    unknown_domain: Counter,
+    bad_requests: Counter,
+    failures: Counter,
+    abandoned: Counter,
+    latency: Histogram,
+    calls: AtomicU64,
+}
+
+impl fmt::Debug for Telemetry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Telemetry").finish_non_exhaustive()
+    }
+}
+
+impl Telemetry {
+    /// Counters at zero, and gauges that read `store` when they are asked.
+    pub fn new(store: Arc<MemoryStore>) -> Self {
+        let mut registry = Registry::with_prefix("tollgate");
+        let requests = Family::default();
+        let decisions = Family::default();
+        let [unknown_domain, bad_requests, failures, abandoned] =
+            std::array::from_fn(|_| Counter::default());
+        // 250 ns to 4 ms, doubling.
+        let latency = Histogram::new(exponential_buckets(250e-9, 2.0, 15));
+        registry.register("requests", "Requests by domain and answer", requests.clone());
+        registry.register(
+            "decisions",
+            "What each row of the policy did to the requests that met it",
+            decisions.clone(),
+        );
+        registry.register(
+            "unknown_domain_requests",
+            "Requests for a domain without a policy; answered OK",
+            unknown_domain.clone(),
+        );
+        registry.register(
+            "bad_requests",
+            "Requests that were refused as malformed",
+            bad_requests.clone(),
+        );
+        registry.register(
+            "store_failures",
+            "Requests that the store could not decide",
+            failures.clone(),
+        );
+        registry.register(
+            "leases_abandoned",
+            "Leases undone because the call ended before its answer went out",
+            abandoned.clone(),
+        );
+        registry.register_with_unit(
+            "decision_duration",
+            "Time from a decoded request to its reply, of one request in 64",
+            Unit::Seconds,
+            latency.clone(),
+        );
+        registry.register_collector(Box::new(StoreReader(store)));
+        Self {
+            registry,
+            requests,
+            decisions,
+            unknown_domain,
+            bad_requests,
+            failures,
+            abandoned,
+            latency,
+            calls: AtomicU64::new(0),
+        }
+    }
+
+    /// The handles for a policy's domain and rows.
+    pub fn for_policy(&self, policy: &Policy) -> PolicyCounters {
+        let domain = policy.domain();
+        let request = |code| {
+            let labels = RequestLabels { domain: domain.to_owned(), code };
+            self.requests.get_or_create_owned(&labels)
+        };
+        let mut rows: Vec<_> = policy.rows().collect();
+        rows.sort_unstable_by_key(|row| row.id());
+        let rows = rows.into_iter().map(|row| {
+            let decision = |outcome| {
+                let labels = DecisionLabels {
+                    domain: domain.to_owned(),
+                    table: row.table().to_owned(),
+                    row: row.name().to_owned(),
+                    outcome,
+                };
+                self.decisions.get_or_create_owned(&labels)
+            };
+            RowCounters {
+                admitted: decision(Outcome::admitted),
+                over: decision(if row.is_shadow() {
+                    Outcome::shadow_over_limit
+                } else {
+                    Outcome::over_limit
+                }),
+            }
+        });
+        PolicyCounters {
+            rows: rows.collect(),
+            ok: request(Code::ok),
+            over_limit: request(Code::over_limit),
+            bypassed: request(Code::bypassed),
+            unmatched: request(Code::unmatched),
+        }
+    }
+
+    /// The handles for every policy, in the order of [`Policies::iter`].
+    pub fn for_policies(&self, policies: &Policies) -> Vec<PolicyCounters> {
+        policies.iter().map(|policy| self.for_policy(policy)).collect()
+    }
+
+    /// Counts a request for a domain that has no policy.
+    pub fn count_unknown_domain(&self) {
+        self.unknown_domain.inc();
+    }
+
+    /// Counts a request that is none.
+    pub fn count_bad_request(&self) {
+        self.bad_requests.inc();
+    }
+
+    /// Counts a request that the store could not decide.
+    pub fn count_failure(&self) {
+        self.failures.inc();
+    }
+
+    /// Counts a lease that was undone.
+    pub fn count_abandoned(&self) {
+        self.abandoned.inc();
+    }
+
+    /// Whether this request is one of those to be timed.
+    pub fn is_timed(&self) -> bool {
+        self.calls.fetch_add(1, Ordering::Relaxed).is_multiple_of(TIMED_EVERY)
+    }
+
+    /// Notes how long a request took.
+    pub fn observe(&self, from: Timestamp, to: Timestamp) {
+        self.latency.observe(seconds(to.since(from)));
+    }
+
+    /// Everything in the text format of OpenMetrics, which Prometheus reads.
+    ///
+    /// # Errors
+    /// Never in practice: a `String` takes all that is written to it.
+    pub fn encode(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+fn seconds(span: Nanos) -> f64 {
+    std::time::Duration::from(span).as_secs_f64()
+}
+
+#[derive(Debug)]
+struct RowCounters {
+    admitted: Counter,
+    over: Counter,
+}
+
+/// The handles of one policy.
+#[derive(Debug)]
+pub struct PolicyCounters {
+    rows: Box<[RowCounters]>,
+    ok: Counter,
+    over_limit: Counter,
+    bypassed: Counter,
+    unmatched: Counter,
+}
+
+impl PolicyCounters {
+    /// Counts a verdict: the request once, and each bucket met under its row. On a denial only the rows
+    /// that denied count, since nothing was charged in the others.
+    pub fn count(&self, verdict: &Verdict<'_>) {
+        let code = match verdict {
+            _ if !verdict.is_admitted => &self.over_limit,
+            _ if verdict.is_bypassed => &self.bypassed,
+            _ if verdict.decided.is_empty() && verdict.released.is_none() => &self.unmatched,
+            _ => &self.ok,
+        };
+        code.inc();
+        for (at, decided) in verdict.decided.iter().enumerate() {
+            let row = decided.met.row.id();
+            let same_row = |other: &crate::decision::Decided<'_>| {
+                other.met.row.id() == row && other.is_over() == decided.is_over()
+            };
+            // A row of two buckets is one decision.
+            if verdict.decided.iter().take(at).any(same_row) {
+                continue;
+            }
+            let Some(counters) = self.rows.get(row.get()) else { continue };
+            if decided.is_over() {
+                counters.over.inc();
+            } else if verdict.is_admitted {
+                counters.admitted.inc();
+            }
+        }
+    }
+}
+
+/// Reads the store when the metrics are asked for.
+#[derive(Debug)]
+struct StoreReader(Arc<MemoryStore>);
+
+impl prometheus_client::collector::Collector for StoreReader {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let gauge = |count: usize| ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));
+        let keys = gauge(self.0.len());
+        let help = "Buckets that are not full, and leases, as of the last sweep";
+        keys.encode(encoder.encode_descriptor("keys", help, None, keys.metric_type())?)?;
+        let leases = gauge(self.0.lease_count());
+        let help = "Leases that hold slots, as of the last sweep";
+        leases.encode(encoder.encode_descriptor("leases", help, None, leases.metric_type())?)?;
+        let evicted = ConstCounter::new(self.0.evicted_live());
+        let help =
+            "Buckets that were not full, and leases, forgotten because the key limit was reached";
+        evicted.encode(encoder.encode_descriptor(
+            "live_evictions",
+            help,
+            None,
+            evicted.metric_type(),
+        )?)
+    }
+}

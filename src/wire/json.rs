@@ -1,0 +1,62 @@
+//! The same messages in protobuf's JSON mapping, by reflection over the compiled protos. For people and
+//! scripts; not fast.
+
+use std::sync::LazyLock;
+
+use prost::Message;
+use prost_reflect::{DescriptorError, SerializeOptions};
+use prost_reflect::{DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor};
+
+use super::{DESCRIPTORS, RateLimitRequest, RateLimitResponse};
+
+static POOL: LazyLock<Result<DescriptorPool, DescriptorError>> =
+    LazyLock::new(|| DescriptorPool::decode(DESCRIPTORS));
+
+/// Why a message cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum JsonError {
+    /// Not JSON, or not of the message's shape.
+    #[error("not a RateLimitRequest in JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// The compiled protos lack the message; they are part of the program.
+    #[error("the message is not among the program's own protos")]
+    Protos,
+    /// What was read cannot be read again as protobuf.
+    #[error("the message cannot be converted: {0}")]
+    Decode(#[from] prost::DecodeError),
+}
+
+fn descriptor(name: &str) -> Result<MessageDescriptor, JsonError> {
+    let pool = POOL.as_ref().map_err(|_| JsonError::Protos)?;
+    let name = format!("envoy.service.ratelimit.v3.{name}");
+    pool.get_message_by_name(&name).ok_or(JsonError::Protos)
+}
+
+/// Reads a request. Field names may be in camel case or as in the proto; unknown ones are an error.
+///
+/// # Errors
+/// [`JsonError::Json`] where it is none.
+pub fn request(json: &[u8]) -> Result<RateLimitRequest, JsonError> {
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    let options = DeserializeOptions::new();
+    let message = DynamicMessage::deserialize_with_options(
+        descriptor("RateLimitRequest")?,
+        &mut reader,
+        &options,
+    )?;
+    reader.end()?;
+    Ok(RateLimitRequest::decode(message.encode_to_vec().as_slice())?)
+}
+
+/// Writes a response. Fields at their default are left out, as protobuf's JSON does.
+///
+/// # Errors
+/// Never in practice.
+pub fn response(response: &RateLimitResponse) -> Result<String, JsonError> {
+    let mut message = DynamicMessage::new(descriptor("RateLimitResponse")?);
+    message.merge(response.encode_to_vec().as_slice())?;
+    let options = SerializeOptions::new().skip_default_fields(true);
+    let mut writer = serde_json::Serializer::new(Vec::new());
+    message.serialize_with_options(&mut writer, &options)?;
+    Ok(String::from_utf8_lossy(&writer.into_inner()).into_owned())
+}
