@@ -6,15 +6,28 @@ mod view;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 use crate::service::Service;
+
+/// How long a request's head may take to arrive, and then its body.
+const SLOWEST_REQUEST: Duration = Duration::from_secs(10);
+
+/// How many connections are served at a time. Probes and scrapers need a few; Envoy needs none.
+const MOST_CONNECTIONS: usize = 256;
 
 /// The largest body that `/json` takes, in bytes.
 const LARGEST_BODY: usize = 1 << 20;
@@ -40,25 +53,63 @@ struct Shared {
     readiness: Readiness,
 }
 
-/// Serves HTTP until `stop` completes.
-///
-/// # Errors
-/// Where the listener fails.
+/// Serves HTTP until `stop` completes, then finishes the requests in flight.
 pub async fn serve(
     listener: TcpListener,
     service: Arc<Service>,
     readiness: Readiness,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> std::io::Result<()> {
-    let routes = axum::Router::new()
+    stop: impl Future<Output = ()>,
+) {
+    let routes = routes(Shared { service, readiness });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(SLOWEST_REQUEST);
+    let graceful = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let next = async {
+            let place = Arc::clone(&places).acquire_owned().await;
+            (listener.accept().await, place)
+        };
+        let (accepted, place) = tokio::select! {
+            () = &mut stop => break,
+            next = next => next,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let service = TowerToHyperService::new(routes.clone());
+                let connection = http.serve_connection(TokioIo::new(stream), service);
+                let connection = graceful.watch(connection);
+                tokio::spawn(async move {
+                    if let Err(error) = connection.await {
+                        tracing::debug!(%error, "an HTTP connection ended early");
+                    }
+                    drop(place);
+                });
+            }
+            Err(error) => pause_after(&error).await,
+        }
+    }
+    drop(listener);
+    graceful.shutdown().await;
+}
+
+fn routes(shared: Shared) -> axum::Router {
+    axum::Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/json", post(json))
         .route("/config", get(config))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
-        .with_state(Shared { service, readiness });
-    axum::serve(listener, routes).with_graceful_shutdown(stop).await
+        .layer(from_fn(in_time))
+        .with_state(shared)
+}
+
+/// A body that does not come is not waited for.
+async fn in_time(request: Request, next: Next) -> Response {
+    let response = tokio::time::timeout(SLOWEST_REQUEST, next.run(request)).await;
+    response.unwrap_or_else(|_| StatusCode::REQUEST_TIMEOUT.into_response())
 }
 
 async fn ready(State(shared): State<Shared>) -> Response {
@@ -86,6 +137,12 @@ async fn config(State(shared): State<Shared>) -> Response {
 async fn json(State(shared): State<Shared>, body: Bytes) -> Response {
     let (status, text) = json::answer(&shared.service, &body);
     axum_json(status, text)
+}
+
+/// Where the system has no more to give, asking again at once would only burn what is left.
+async fn pause_after(error: &std::io::Error) {
+    tracing::warn!(%error, "an HTTP connection could not be accepted");
+    tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
 fn axum_json(status: StatusCode, text: String) -> Response {

@@ -11,9 +11,10 @@ mod query;
 mod serve;
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 /// Rate limits for Envoy: exact, in one process, from a policy in YAML.
 #[derive(Debug, Parser)]
@@ -34,6 +35,19 @@ enum Command {
     Explain(explain::Explain),
     /// Ask a running server one question.
     Query(query::Query),
+}
+
+/// Which policy a command is about.
+#[derive(Debug, Args)]
+struct PolicyPath {
+    /// The policy: a file, or a folder of files, one domain each.
+    #[arg(
+        long,
+        env = "TOLLGATE_CONFIG",
+        default_value = "config/management-api.yaml",
+        value_name = "PATH"
+    )]
+    config: PathBuf,
 }
 
 /// Why a command failed, in words for a person.

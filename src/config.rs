@@ -1,15 +1,18 @@
 //! The only module that knows YAML: from texts to policies, or to everything that is wrong with them.
 
 mod compile;
+mod place;
 mod problem;
 mod read;
 mod schema;
+mod tree;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use hashbrown::HashMap;
-use serde_yaml::Value;
 
+use self::place::Place;
 use self::problem::Problem;
 use self::read::{Document, Node};
 use crate::policy::fingerprint::FingerprintKey;
@@ -35,10 +38,13 @@ pub fn read(path: &Path) -> Result<Vec<Source>, Problems> {
     let found = if path.is_dir() { files_of(path) } else { Ok(vec![path.to_owned()]) };
     let mut problems = Problems::default();
     let mut cannot_read = |path: &Path, error: std::io::Error| {
-        problems.push(Problem::of_file(
-            &path.display().to_string(),
-            format!("cannot be read: {error}"),
-        ));
+        let cure = match error.kind() {
+            ErrorKind::NotFound => "; name a policy file, or a folder of them",
+            ErrorKind::InvalidData => "; save it as UTF-8",
+            _ => "",
+        };
+        let what = format!("cannot be read: {error}{cure}");
+        problems.push(Problem::of_file(&path.display().to_string(), what));
     };
     let files = found.unwrap_or_else(|error| {
         cannot_read(path, error);
@@ -90,7 +96,8 @@ pub fn compile(sources: &[Source], key: FingerprintKey) -> Result<Policies, Prob
         {
             let domain = policy.domain().escape_debug();
             let what = format!("domain `{domain}` is in {owner} already; one file, one domain");
-            problems.push(Problem::of_file(&source.name, what));
+            let place = Place::default().key("domain");
+            problems.push(Problem::of(&source.name, Some(text(source)), &place, what));
         }
         policies.push(policy);
     }
@@ -98,22 +105,17 @@ pub fn compile(sources: &[Source], key: FingerprintKey) -> Result<Policies, Prob
 }
 
 fn compile_one(source: &Source, key: FingerprintKey) -> (Option<Policy>, Problems) {
-    let mut problems = Problems::default();
-    let tree = serde_yaml::from_str::<Value>(&source.text).and_then(|mut tree| {
-        tree.apply_merge()?;
-        Ok(tree)
+    let document = Document::new(&source.name, text(source));
+    let policy = tree::tree(&document).and_then(|tree| {
+        let root = Node { document: &document, value: &tree, place: Place::default() };
+        schema::file(&root).map(|file| compile::policy(&file, &document, key))
     });
-    let tree = match tree {
-        Ok(tree) => tree,
-        Err(error) => {
-            problems.push(Problem::of_syntax(&source.name, &error));
-            return (None, problems);
-        }
-    };
-    let document = Document::new(&source.name, &source.text);
-    let root = Node { document: &document, value: &tree, place: problem::Place::default() };
-    let policy = schema::file(&root).map(|file| compile::policy(&file, &document, key));
     (policy, document.into_problems())
+}
+
+/// A source's text without the mark that some editors put at the beginning.
+fn text(source: &Source) -> &str {
+    source.text.strip_prefix('\u{feff}').unwrap_or(&source.text)
 }
 
 /// Reads and compiles a file or a folder.

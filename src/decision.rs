@@ -4,12 +4,14 @@
 
 use std::cmp::Reverse;
 
+use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use crate::clock::Timestamp;
 use crate::descriptor::LeaseId;
+use crate::policy::fingerprint::Fingerprint;
 use crate::policy::{Met, Plan};
-use crate::store::{Admission, Charge, MemoryStore, Outcome, Outcomes, StoreError, Wait};
+use crate::store::{Admission, Charge, Force, MemoryStore, Outcome, Outcomes, StoreError, Wait};
 
 /// A bucket that was met, and how it stands.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +49,8 @@ pub struct Verdict<'a> {
     pub is_admitted: bool,
     /// Whether a bypass let it pass.
     pub is_bypassed: bool,
+    /// Whether any table had a row for it, be it an unlimited one.
+    pub is_matched: bool,
     /// Every bucket it met, grouped by descriptor.
     pub decided: SmallVec<[Decided<'a>; 8]>,
     /// The lease it now holds.
@@ -61,27 +65,31 @@ impl<'a> Verdict<'a> {
         Self {
             is_admitted: true,
             is_bypassed: false,
+            is_matched: false,
             decided: SmallVec::new(),
             lease: None,
             released: None,
         }
     }
 
-    /// The tightest bucket of one descriptor.
-    pub fn tightest_of(&self, descriptor: usize) -> Option<&Decided<'a>> {
-        let of_it = self.decided.iter().filter(|decided| decided.met.descriptor == descriptor);
-        of_it.min_by_key(|decided| decided.tightness())
+    /// For each of so many descriptors its tightest bucket.
+    pub fn tightest_of_each(
+        &self,
+        descriptors: usize,
+    ) -> impl Iterator<Item = Option<&Decided<'a>>> {
+        let mut rest = &*self.decided;
+        (0..descriptors).map(move |at| {
+            let count = rest.iter().take_while(|decided| decided.met.descriptor == at).count();
+            let (of_it, after) = rest.split_at(count);
+            rest = after;
+            of_it.iter().min_by_key(|decided| decided.tightness())
+        })
     }
 
     /// The tightest enforced bucket of all. On a denial, the one that denied for longest.
     pub fn tightest(&self) -> Option<&Decided<'a>> {
         let enforced = self.decided.iter().filter(|decided| !decided.met.row.is_shadow());
         enforced.min_by_key(|decided| decided.tightness())
-    }
-
-    /// The bucket that denied: of several the one that takes longest to admit the call.
-    pub fn denied_by(&self) -> Option<&Decided<'a>> {
-        self.tightest().filter(|decided| decided.denies())
     }
 }
 
@@ -95,18 +103,17 @@ pub fn decide<'a>(
     now: Timestamp,
 ) -> Result<Verdict<'a>, StoreError> {
     let released = plan.releases.iter().filter(|lease| store.release(**lease, now)).count();
-    let charges = charges(plan);
+    let (charges, charge_of) = charges(plan);
     let mut outcomes = Outcomes::new();
     let admission = store.decide(&charges, now, &mut outcomes)?;
-    let outcome_of = |met: &Met<'_>| {
-        let at = charges.iter().position(|charge| charge.fingerprint == met.fingerprint)?;
-        outcomes.get(at).copied()
-    };
     let decided =
-        plan.met.iter().filter_map(|met| Some(Decided { met: *met, outcome: outcome_of(met)? }));
+        plan.met.iter().zip(charge_of).filter_map(|(met, charge)| {
+            Some(Decided { met: *met, outcome: *outcomes.get(charge)? })
+        });
     Ok(Verdict {
         is_admitted: admission != Admission::Denied,
-        is_bypassed: plan.bypassed,
+        is_bypassed: plan.is_bypassed,
+        is_matched: plan.is_matched,
         decided: decided.collect(),
         lease: match admission {
             Admission::Admitted { lease } => lease,
@@ -116,21 +123,45 @@ pub fn decide<'a>(
     })
 }
 
-/// One charge for each bucket: what several descriptors reach is charged once, by the largest hits.
-fn charges<'a>(plan: &Plan<'a>) -> SmallVec<[Charge<'a>; 8]> {
+/// More buckets than this are not compared one by one.
+const FEW: usize = 32;
+
+/// One charge for each bucket, and for each bucket met the number of its charge: what several descriptors
+/// reach is charged once, by the largest hits.
+fn charges<'a>(plan: &Plan<'a>) -> (SmallVec<[Charge<'a>; 8]>, SmallVec<[usize; 8]>) {
     let mut charges: SmallVec<[Charge<'a>; 8]> = SmallVec::with_capacity(plan.met.len());
-    for met in &plan.met {
-        let same = charges.iter_mut().find(|charge| charge.fingerprint == met.fingerprint);
-        if let Some(charge) = same {
+    let mut charge_of = SmallVec::with_capacity(plan.met.len());
+    let mut numbers: HashMap<Fingerprint, usize> = HashMap::new();
+    let are_few = plan.met.len() <= FEW;
+    for (at, met) in plan.met.iter().enumerate() {
+        let known = if are_few {
+            charges.iter().position(|charge| charge.fingerprint == met.fingerprint)
+        } else {
+            numbers.get(&met.fingerprint).copied()
+        };
+        let number = known.unwrap_or(charges.len());
+        if let Some(charge) = charges.get_mut(number) {
             charge.hits = charge.hits.max(met.hits);
         } else {
-            charges.push(Charge {
-                fingerprint: met.fingerprint,
-                bucket: met.bucket,
-                hits: met.hits,
-                enforced: !met.row.is_shadow(),
-            });
+            charges.push(charge(plan, at, met));
+            if !are_few {
+                numbers.insert(met.fingerprint, number);
+            }
         }
+        charge_of.push(number);
     }
-    charges
+    (charges, charge_of)
+}
+
+fn charge<'a>(plan: &Plan<'a>, at: usize, met: &Met<'a>) -> Charge<'a> {
+    let same_row =
+        |other: &Met<'_>| other.descriptor == met.descriptor && other.row.id() == met.row.id();
+    let force = if met.row.is_shadow() {
+        // The row's buckets stand side by side.
+        let before = plan.met.iter().take(at).rev().take_while(|other| same_row(other)).count();
+        Force::Shadow(at - before)
+    } else {
+        Force::Enforced
+    };
+    Charge { fingerprint: met.fingerprint, bucket: met.bucket, hits: met.hits, force }
 }

@@ -56,6 +56,11 @@ impl Policies {
         self.by_domain.get(domain)
     }
 
+    /// Every policy, in no order.
+    pub(crate) fn into_policies(self) -> impl Iterator<Item = Policy> {
+        self.by_domain.into_values()
+    }
+
     /// Every policy, ordered by domain.
     pub fn iter(&self) -> impl Iterator<Item = &Policy> {
         let mut policies: Vec<_> = self.by_domain.values().collect();
@@ -76,7 +81,6 @@ pub struct Policy {
     pub(crate) tables: Box<[Table]>,
     /// Stands for the limits that Envoy brings along, which no table has.
     pub(crate) brought: Row,
-    pub(crate) rows: usize,
     pub(crate) key: FingerprintKey,
 }
 
@@ -103,7 +107,9 @@ pub struct Plan<'a> {
     /// The leases to release.
     pub releases: SmallVec<[LeaseId; 1]>,
     /// Whether a bypass lets the query through whatever else it would meet.
-    pub bypassed: bool,
+    pub is_bypassed: bool,
+    /// Whether any table had a row for it, be it an unlimited one.
+    pub is_matched: bool,
 }
 
 impl Policy {
@@ -137,12 +143,7 @@ impl Policy {
         &self.bypass
     }
 
-    /// The number of its rows, the one for limits that Envoy brings along included.
-    pub const fn row_count(&self) -> usize {
-        self.rows
-    }
-
-    /// Every row, that one included.
+    /// Every row, and the one for limits that Envoy brings along.
     pub fn rows(&self) -> impl Iterator<Item = &Row> {
         self.tables.iter().flat_map(|table| table.rows.iter()).chain([&self.brought])
     }
@@ -161,11 +162,12 @@ impl Policy {
                 continue;
             }
             let values = self.read(descriptor);
-            plan.bypassed = plan.bypassed || self.bypass.iter().any(|bypass| bypass.hold(&values));
-            self.meet_one(at, descriptor, &values, now, &mut plan.met);
-        }
-        if plan.bypassed {
-            plan.met.clear();
+            if self.bypass.iter().any(|bypass| bypass.hold(&values)) {
+                plan.is_bypassed = true;
+                plan.met.clear();
+            } else if !plan.is_bypassed {
+                self.meet_one(at, descriptor, &values, now, &mut plan);
+            }
         }
         plan
     }
@@ -188,14 +190,22 @@ impl Policy {
         descriptor: &'a Descriptor<'_>,
         values: &Values<'_>,
         now: Timestamp,
-        met: &mut SmallVec<[Met<'a>; 8]>,
+        plan: &mut Plan<'a>,
     ) {
+        let met = &mut plan.met;
         let first = met.len();
         let hits = descriptor.hits();
         let mut names = Names::new(self);
         for table in &self.tables {
-            let Ok((row, rules)) = table.meet(values, now) else { continue };
+            let (row, rules) = match table.meet(values, now) {
+                Ok(met) => met,
+                Err(miss) => {
+                    plan.is_matched |= matches!(miss, Miss::Unlimited(_));
+                    continue;
+                }
+            };
             let Ok(base) = names.base(table.key, values) else { continue };
+            plan.is_matched = true;
             met.extend(rules.iter().map(|Rule { bucket, salt }| Met {
                 descriptor: at,
                 row,
@@ -205,21 +215,23 @@ impl Policy {
             }));
         }
         if let Some(limit) = descriptor.limit() {
-            let fingerprint = self.replace_tokens(met, first, descriptor);
+            let fingerprint = self.replace_tokens(met, first, descriptor, limit);
             met.push(Met { descriptor: at, row: &self.brought, bucket: limit, fingerprint, hits });
         }
     }
 
-    /// Takes out the token buckets met from `first` on, and names the one that takes their place: by
-    /// what it replaces, or by the whole descriptor where that meets none.
+    /// Takes out the enforced token buckets met from `first` on, and names the one that takes their place: by
+    /// what it is and what it replaces, or by the whole descriptor where that meets none.
     fn replace_tokens(
         &self,
         met: &mut SmallVec<[Met<'_>; 8]>,
         first: usize,
         descriptor: &Descriptor<'_>,
+        limit: &Bucket,
     ) -> Fingerprint {
-        let salt = Salt::of(self.key, [&*self.domain, "limit"]);
-        let is_replaced = |met: &Met<'_>| matches!(met.bucket, Bucket::Tokens(_));
+        let salt = Salt::of(self.key, [&*self.domain, "limit", &limit.to_string()]);
+        let is_replaced =
+            |met: &Met<'_>| matches!(met.bucket, Bucket::Tokens(_)) && !met.row.is_shadow();
         let replaced = met.iter().skip(first).filter(|met| is_replaced(met));
         let name = Fingerprint::in_place_of(replaced.map(|met| met.fingerprint), salt);
         let mut at = 0;
@@ -257,8 +269,11 @@ pub struct Explained<'a> {
     /// The bypass it meets.
     pub bypass: Option<&'a Conditions>,
     /// Each table with what is met in it, or why nothing is.
-    pub tables: Vec<(&'a Table, Result<(&'a Row, &'a [Rule]), Miss<'a>>)>,
+    pub tables: Vec<(&'a Table, Meeting<'a>)>,
 }
+
+/// The row and the buckets that a descriptor meets in a table, or why it meets none.
+pub type Meeting<'a> = Result<(&'a Row, &'a [Rule]), Miss<'a>>;
 
 /// The bases of one descriptor, each computed when the first table asks for it.
 struct Names<'p> {

@@ -7,28 +7,29 @@ use hashbrown::HashMap;
 
 use crate::clock::Timestamp;
 use crate::config::{self, Problems, Source};
+use crate::policy::Policy;
 use crate::policy::fingerprint::FingerprintKey;
-use crate::policy::{Policies, Policy};
 use crate::telemetry::{PolicyCounters, Telemetry};
 
 /// What a request sees, from its first step to its last.
 #[derive(Debug)]
 pub struct Snapshot {
-    policies: Policies,
-    counters: HashMap<Box<str>, PolicyCounters>,
+    by_domain: HashMap<Box<str>, (Policy, PolicyCounters)>,
     sources: Vec<String>,
     loaded_at: Timestamp,
 }
 
 impl Snapshot {
     /// The policy of a domain with its counters.
-    pub fn of(&self, domain: &str) -> Option<(&Policy, &PolicyCounters)> {
-        self.policies.get(domain).zip(self.counters.get(domain))
+    pub fn of(&self, domain: &str) -> Option<&(Policy, PolicyCounters)> {
+        self.by_domain.get(domain)
     }
 
-    /// Every policy.
-    pub const fn policies(&self) -> &Policies {
-        &self.policies
+    /// Every policy, ordered by domain.
+    pub fn policies(&self) -> Vec<&Policy> {
+        let mut policies: Vec<_> = self.by_domain.values().map(|(policy, _)| policy).collect();
+        policies.sort_unstable_by(|a, b| a.domain().cmp(b.domain()));
+        policies
     }
 
     /// What it was compiled from.
@@ -88,12 +89,13 @@ fn snapshot(
     telemetry: &Telemetry,
     now: Timestamp,
 ) -> Result<Snapshot, Problems> {
-    let policies = config::compile(sources, key)?;
-    let counters =
-        policies.iter().map(|policy| (policy.domain().into(), telemetry.for_policy(policy)));
+    let policies = config::compile(sources, key)?.into_policies();
+    let by_domain = policies.map(|policy| {
+        let counters = telemetry.for_policy(&policy);
+        (policy.domain().into(), (policy, counters))
+    });
     Ok(Snapshot {
-        counters: counters.collect(),
-        policies,
+        by_domain: by_domain.collect(),
         sources: sources.iter().map(|source| source.name.clone()).collect(),
         loaded_at: now,
     })

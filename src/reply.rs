@@ -108,9 +108,10 @@ pub fn compose(
     style: HeaderStyle,
     now: Timestamp,
 ) -> Reply {
-    let denied_by = verdict.denied_by();
+    let tightest = verdict.tightest();
+    let denied_by = tightest.filter(|tightest| tightest.denies());
     let mut response_headers = SmallVec::new();
-    if let Some(tightest) = verdict.tightest() {
+    if let Some(tightest) = tightest {
         limit_headers(tightest, style, now, &mut response_headers);
     }
     if let Some(denied) = denied_by {
@@ -120,7 +121,7 @@ pub fn compose(
     let lease = verdict.lease.map(|lease| lease.to_string());
     Reply {
         is_over_limit: !verdict.is_admitted,
-        statuses: (0..descriptors).map(|at| status(verdict.tightest_of(at))).collect(),
+        statuses: verdict.tightest_of_each(descriptors).map(status).collect(),
         response_headers,
         request_headers: lease.iter().map(|id| Header::new(LEASE_HEADER, id.clone())).collect(),
         body: denied_by.map(body).unwrap_or_default(),

@@ -26,8 +26,11 @@ use crate::wire;
 /// The store is swept once in this time, one shard a tick.
 const SWEEP_ROUND: Duration = Duration::from_secs(10);
 
+/// How long HTTP requests in flight may take once gRPC has ended. Nobody's request waits for them.
+const HTTP_DRAIN: Duration = Duration::from_secs(1);
+
 /// How long the acceptor pauses when the system refuses it a connection, as when files run out.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Where to listen, and with how many threads.
 #[derive(Debug, Clone)]
@@ -107,7 +110,8 @@ impl Server {
     }
 
     /// Serves until `stop` completes; then takes no more connections, finishes the calls in flight and
-    /// returns. Returns early with an error if any part of the server stops by itself.
+    /// returns, at once if `hurry` completes. Returns early with an error if any part of the server stops
+    /// by itself. HTTP answers to the end, so that `/readyz` can say that there is no more to come.
     ///
     /// # Errors
     /// [`ServerError::Thread`] or [`ServerError::Died`].
@@ -115,33 +119,35 @@ impl Server {
         self,
         service: Arc<Service>,
         stop: impl Future<Output = ()>,
+        hurry: impl Future<Output = ()>,
     ) -> Result<(), ServerError> {
-        let (reporter, health) = tonic_health::server::health_reporter();
+        let (mut reporter, health) = tonic_health::server::health_reporter();
         reporter.set_service_status(wire::SERVICE, tonic_health::ServingStatus::Serving).await;
-        let (draining, drain) = watch::channel(false);
+        let (phase, phases) = watch::channel(Phase::Serving);
         let readiness = Readiness::default();
-        let mut workers = self.start_workers(&service, &health, &drain)?;
+        let mut workers = self.start_workers(&service, &health, &phases)?;
         let streams = workers.iter().map(Worker::streams).collect();
-        let accepting = tokio::spawn(accept(self.grpc, streams, drain.clone()));
-        let admin = tokio::spawn(admin::serve(
-            self.http,
-            Arc::clone(&service),
-            readiness.clone(),
-            drained(drain.clone()),
-        ));
-        let sweeping = tokio::spawn(sweep(Arc::clone(&service)));
+        let accepting = tokio::spawn(accept(self.grpc, streams, phases.clone()));
+        let over = reached(phases, Phase::Over);
+        let http = admin::serve(self.http, Arc::clone(&service), readiness.clone(), over);
+        let mut http = tokio::spawn(http);
+        let sweeping = tokio::spawn(sweep(service));
         readiness.set(true);
         let result = tokio::select! {
             () = stop => Ok(()),
             died = worker::first_to_die(&mut workers) => Err(died),
             _ = accepting => Err(ServerError::Died("the gRPC listener")),
-            _ = admin => Err(ServerError::Died("the HTTP listener")),
+            _ = &mut http => Err(ServerError::Died("the HTTP listener")),
+            _ = sweeping => Err(ServerError::Died("the sweep of the store")),
         };
         readiness.set(false);
-        shut(&reporter).await;
-        let _ = draining.send(true);
-        worker::join(workers, self.options.drain).await;
-        sweeping.abort();
+        shut(&mut reporter).await;
+        phase.send_replace(Phase::Draining);
+        worker::drain(&mut workers, self.options.drain, hurry).await;
+        phase.send_replace(Phase::Over);
+        if !http.is_finished() && tokio::time::timeout(HTTP_DRAIN, http).await.is_err() {
+            tracing::warn!("an HTTP request was still in flight at the end");
+        }
         result
     }
 
@@ -149,38 +155,50 @@ impl Server {
         &self,
         service: &Arc<Service>,
         health: &HealthServer<impl Health>,
-        drain: &watch::Receiver<bool>,
+        phases: &watch::Receiver<Phase>,
     ) -> Result<Vec<Worker>, ServerError> {
-        let start =
-            |at| Worker::start(at, Arc::clone(service), health.clone(), drained(drain.clone()));
+        let start = |at| Worker::start(at, Arc::clone(service), health.clone(), phases);
         (0..self.options.workers.get()).map(start).collect()
     }
+}
+
+/// How far a server has come. It only goes forward.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    /// Takes connections.
+    Serving,
+    /// Takes none, and finishes the calls in flight.
+    Draining,
+    /// Finishes nothing any more.
+    Over,
+}
+
+/// Completes when the server has come so far.
+async fn reached(mut phases: watch::Receiver<Phase>, phase: Phase) {
+    // An error means that the server is gone, which is over as well.
+    let _ = phases.wait_for(|now| *now >= phase).await;
 }
 
 async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, ServerError> {
     TcpListener::bind(address).await.map_err(|error| ServerError::Bind { what, address, error })
 }
 
-/// Completes when the server is told to stop.
-async fn drained(mut drain: watch::Receiver<bool>) {
-    // An error means that the server is gone, which is stopped as well.
-    let _ = drain.wait_for(|is_draining| *is_draining).await;
-}
-
-async fn shut(reporter: &HealthReporter) {
+/// Tells who watches the service's health, and ends the watches: they would never end by themselves.
+async fn shut(reporter: &mut HealthReporter) {
     for service in ["", wire::SERVICE] {
         reporter.set_service_status(service, tonic_health::ServingStatus::NotServing).await;
+        reporter.clear_service_status(service).await;
     }
 }
 
-/// Deals connections to the workers in turn. Ends only when the server drains, or no worker is left.
-async fn accept(listener: TcpListener, workers: Vec<Streams>, drain: watch::Receiver<bool>) {
-    let mut drained = std::pin::pin!(drained(drain));
+/// Deals connections to the workers in turn. Ends only where no worker is left.
+async fn accept(listener: TcpListener, workers: Vec<Streams>, phases: watch::Receiver<Phase>) {
+    let mut draining = std::pin::pin!(reached(phases, Phase::Draining));
     let mut turn = workers.iter().cycle();
     loop {
         let accepted = tokio::select! {
             biased;
-            () = &mut drained => return std::future::pending().await,
+            () = &mut draining => break,
             accepted = listener.accept() => accepted,
         };
         match accepted.and_then(|(stream, _)| stream.into_std()) {
@@ -190,11 +208,21 @@ async fn accept(listener: TcpListener, workers: Vec<Streams>, drain: watch::Rece
                     return;
                 }
             }
-            Err(error) => {
-                tracing::warn!(%error, "a gRPC connection could not be accepted");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
+            Err(error) => pause_after(&error).await,
         }
+    }
+    // Closed, so that who connects now is refused at once and tries elsewhere.
+    drop(listener);
+    std::future::pending().await
+}
+
+/// A connection that its caller gave up is nobody's trouble. Where the system has no more to give, as when
+/// files run out, asking again at once would only burn what is left.
+async fn pause_after(error: &std::io::Error) {
+    use std::io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    if !matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
+        tracing::warn!(%error, "a gRPC connection could not be accepted");
+        tokio::time::sleep(ACCEPT_PAUSE).await;
     }
 }
 
@@ -205,5 +233,70 @@ async fn sweep(service: Arc<Service>) {
     loop {
         ticks.tick().await;
         service.sweep();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Long enough for anything that is going to happen; nothing waits for it to pass.
+    const BOUND: Duration = Duration::from_secs(10);
+
+    fn runtime() -> tokio::runtime::Runtime {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    }
+
+    async fn listen() -> TcpListener {
+        bind("grpc", SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap()
+    }
+
+    #[test]
+    fn a_listener_whose_workers_are_gone_does_not_pretend_to_live() {
+        runtime().block_on(async {
+            let listener = listen().await;
+            let address = listener.local_addr().unwrap();
+            let (streams, gone) = tokio::sync::mpsc::unbounded_channel();
+            drop(gone);
+            let (_phase, phases) = watch::channel(Phase::Serving);
+            let accepting = tokio::spawn(accept(listener, vec![streams], phases));
+            let _connection = tokio::net::TcpStream::connect(address).await.unwrap();
+            tokio::time::timeout(BOUND, accepting).await.unwrap().unwrap();
+        });
+    }
+
+    #[test]
+    fn connections_are_dealt_in_turn() {
+        runtime().block_on(async {
+            let listener = listen().await;
+            let address = listener.local_addr().unwrap();
+            let (first, mut firsts) = tokio::sync::mpsc::unbounded_channel();
+            let (second, mut seconds) = tokio::sync::mpsc::unbounded_channel();
+            let (_phase, phases) = watch::channel(Phase::Serving);
+            tokio::spawn(accept(listener, vec![first, second], phases));
+            for turn in 0..4 {
+                let mine = tokio::net::TcpStream::connect(address).await.unwrap();
+                let dealt = if turn % 2 == 0 { &mut firsts } else { &mut seconds };
+                let dealt = tokio::time::timeout(BOUND, dealt.recv()).await.unwrap().unwrap();
+                assert_eq!(dealt.peer_addr().unwrap(), mine.local_addr().unwrap());
+            }
+        });
+    }
+
+    #[test]
+    fn a_draining_listener_refuses_at_once() {
+        runtime().block_on(async {
+            let listener = listen().await;
+            let address = listener.local_addr().unwrap();
+            let (streams, _kept) = tokio::sync::mpsc::unbounded_channel();
+            let (phase, phases) = watch::channel(Phase::Serving);
+            let accepting = tokio::spawn(accept(listener, vec![streams], phases));
+            phase.send_replace(Phase::Draining);
+            tokio::task::yield_now().await;
+            let refused =
+                tokio::time::timeout(BOUND, tokio::net::TcpStream::connect(address)).await;
+            assert!(refused.unwrap().is_err());
+            assert!(!accepting.is_finished(), "a drain is no death");
+        });
     }
 }

@@ -54,7 +54,7 @@ impl Service {
         let verdict = decision::decide(&plan, &self.store, now)?;
         counters.count(&verdict);
         let reply = reply::compose(&verdict, descriptors, policy.headers(), now);
-        if self.telemetry.is_timed() {
+        if Telemetry::is_timed(now) {
             self.telemetry.observe(now, self.clock.now());
         }
         Ok((reply, verdict.lease))

@@ -24,8 +24,18 @@ pub struct Charge<'a> {
     pub bucket: &'a Bucket,
     /// How much to charge or to give back.
     pub hits: Hits,
-    /// Whether the bucket may deny. A shadow bucket that cannot admit is not charged and denies nobody.
-    pub enforced: bool,
+    /// Whether the bucket may deny.
+    pub force: Force,
+}
+
+/// What a bucket that cannot admit does to the rest of the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Force {
+    /// It denies the request.
+    Enforced,
+    /// It denies nobody. The buckets of one shadow row, those with the same number, are charged all or
+    /// none, as they would be if the row were enforced.
+    Shadow(usize),
 }
 
 /// When a bucket admits a call.

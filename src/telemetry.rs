@@ -4,7 +4,7 @@
 //! Every handle is looked up when a policy is loaded; a request only adds to atomics.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric,
@@ -16,12 +16,12 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 use crate::clock::{Nanos, Timestamp};
-use crate::decision::Verdict;
-use crate::policy::{Policies, Policy};
+use crate::decision::{Decided, Verdict};
+use crate::policy::Policy;
 use crate::store::MemoryStore;
-use std::sync::Arc;
 
-/// One in so many decisions is timed: the second reading of the clock costs as much as a bucket.
+/// Requests are timed that arrive in one of so many microseconds: the second reading of the clock costs as
+/// much as a bucket.
 const TIMED_EVERY: u64 = 64;
 
 /// What became of a request.
@@ -31,7 +31,7 @@ enum Code {
     ok,
     over_limit,
     bypassed,
-    /// No table of the policy matched.
+    /// No table of the policy had a row for it.
     unmatched,
 }
 
@@ -68,7 +68,6 @@ pub struct Telemetry {
     failures: Counter,
     abandoned: Counter,
     latency: Histogram,
-    calls: AtomicU64,
 }
 
 impl fmt::Debug for Telemetry {
@@ -81,44 +80,30 @@ impl Telemetry {
     /// Counters at zero, and gauges that read `store` when they are asked.
     pub fn new(store: Arc<MemoryStore>) -> Self {
         let mut registry = Registry::with_prefix("tollgate");
-        let requests = Family::default();
-        let decisions = Family::default();
-        let [unknown_domain, bad_requests, failures, abandoned] =
-            std::array::from_fn(|_| Counter::default());
-        // 250 ns to 4 ms, doubling.
-        let latency = Histogram::new(exponential_buckets(250e-9, 2.0, 15));
-        registry.register("requests", "Requests by domain and answer", requests.clone());
-        registry.register(
-            "decisions",
-            "What each row of the policy did to the requests that met it",
-            decisions.clone(),
-        );
-        registry.register(
+        let mut counter = |name, help| {
+            let counter = Counter::default();
+            registry.register(name, help, counter.clone());
+            counter
+        };
+        let unknown_domain = counter(
             "unknown_domain_requests",
             "Requests for a domain without a policy; answered OK",
-            unknown_domain.clone(),
         );
-        registry.register(
-            "bad_requests",
-            "Requests that were refused as malformed",
-            bad_requests.clone(),
-        );
-        registry.register(
-            "store_failures",
-            "Requests that the store could not decide",
-            failures.clone(),
-        );
-        registry.register(
+        let bad_requests = counter("bad_requests", "Requests that were refused as malformed");
+        let failures = counter("store_failures", "Requests that the store could not decide");
+        let abandoned = counter(
             "leases_abandoned",
             "Leases undone because the call ended before its answer went out",
-            abandoned.clone(),
         );
-        registry.register_with_unit(
-            "decision_duration",
-            "Time from a decoded request to its reply, of one request in 64",
-            Unit::Seconds,
-            latency.clone(),
-        );
+        let requests = Family::default();
+        registry.register("requests", "Requests by domain and answer", requests.clone());
+        let decisions = Family::default();
+        let help = "What each row of the policy said to the descriptors that met it";
+        registry.register("decisions", help, decisions.clone());
+        // 250 ns to 4 ms, doubling.
+        let latency = Histogram::new(exponential_buckets(250e-9, 2.0, 15));
+        let help = "Time from a decoded request to its reply, of about one request in 64";
+        registry.register_with_unit("decision_duration", help, Unit::Seconds, latency.clone());
         registry.register_collector(Box::new(StoreReader(store)));
         Self {
             registry,
@@ -129,7 +114,6 @@ impl Telemetry {
             failures,
             abandoned,
             latency,
-            calls: AtomicU64::new(0),
         }
     }
 
@@ -170,11 +154,6 @@ impl Telemetry {
         }
     }
 
-    /// The handles for every policy, in the order of [`Policies::iter`].
-    pub fn for_policies(&self, policies: &Policies) -> Vec<PolicyCounters> {
-        policies.iter().map(|policy| self.for_policy(policy)).collect()
-    }
-
     /// Counts a request for a domain that has no policy.
     pub fn count_unknown_domain(&self) {
         self.unknown_domain.inc();
@@ -195,9 +174,9 @@ impl Telemetry {
         self.abandoned.inc();
     }
 
-    /// Whether this request is one of those to be timed.
-    pub fn is_timed(&self) -> bool {
-        self.calls.fetch_add(1, Ordering::Relaxed).is_multiple_of(TIMED_EVERY)
+    /// Whether a request that arrives now is one of those to be timed.
+    pub const fn is_timed(now: Timestamp) -> bool {
+        (now.as_unix_nanos() / 1_000).is_multiple_of(TIMED_EVERY)
     }
 
     /// Notes how long a request took.
@@ -237,27 +216,29 @@ pub struct PolicyCounters {
 }
 
 impl PolicyCounters {
-    /// Counts a verdict: the request once, and each bucket met under its row. On a denial only the rows
-    /// that denied count, since nothing was charged in the others.
+    /// Counts a verdict: the request once, and each row that a descriptor met once. On a denial only the
+    /// rows that denied count, since nothing was charged in the others.
     pub fn count(&self, verdict: &Verdict<'_>) {
         let code = match verdict {
             _ if !verdict.is_admitted => &self.over_limit,
             _ if verdict.is_bypassed => &self.bypassed,
-            _ if verdict.decided.is_empty() && verdict.released.is_none() => &self.unmatched,
+            _ if !verdict.is_matched
+                && verdict.released.is_none()
+                && verdict.decided.is_empty() =>
+            {
+                &self.unmatched
+            }
             _ => &self.ok,
         };
         code.inc();
-        for (at, decided) in verdict.decided.iter().enumerate() {
-            let row = decided.met.row.id();
-            let same_row = |other: &crate::decision::Decided<'_>| {
-                other.met.row.id() == row && other.is_over() == decided.is_over()
-            };
-            // A row of two buckets is one decision.
-            if verdict.decided.iter().take(at).any(same_row) {
-                continue;
-            }
-            let Some(counters) = self.rows.get(row.get()) else { continue };
-            if decided.is_over() {
+        // A row of two buckets is one decision.
+        let same_row = |a: &Decided<'_>, b: &Decided<'_>| {
+            a.met.descriptor == b.met.descriptor && a.met.row.id() == b.met.row.id()
+        };
+        for decided in verdict.decided.chunk_by(same_row) {
+            let row = decided.first().and_then(|first| self.rows.get(first.met.row.id().get()));
+            let Some(counters) = row else { continue };
+            if decided.iter().any(Decided::is_over) {
                 counters.over.inc();
             } else if verdict.is_admitted {
                 counters.admitted.inc();

@@ -200,7 +200,20 @@ pub fn tell(response: &RateLimitResponse) -> Vec<String> {
     let headers = headers.map(|HeaderValue { key, value, .. }| format!("{key}: {value}"));
     let body = (!response.raw_body.is_empty())
         .then(|| String::from_utf8_lossy(&response.raw_body).into_owned());
-    let details = statuses.chain(headers).chain(body).map(|line| format!("  {}", printable(&line)));
+    let metadata = response.dynamic_metadata.iter().flat_map(|metadata| &metadata.fields);
+    let metadata = metadata.filter_map(|(name, value)| match value.kind.as_ref()? {
+        Kind::StringValue(text) => Some(format!("metadata {name}: {text}")),
+        Kind::NumberValue(number) => Some(format!("metadata {name}: {number}")),
+        Kind::ListValue(list) => {
+            Some(format!("metadata {name}: {} would have denied", list.values.len()))
+        }
+        _ => None,
+    });
+    let details = statuses
+        .chain(headers)
+        .chain(body)
+        .chain(metadata)
+        .map(|line| format!("  {}", printable(&line)));
     std::iter::once(code.to_owned()).chain(details).collect()
 }
 

@@ -13,7 +13,10 @@ use crate::wire;
 pub(super) fn answer(service: &Arc<Service>, body: &[u8]) -> (StatusCode, String) {
     let message = match wire::json::request(body) {
         Ok(message) => message,
-        Err(error) => return refused(StatusCode::BAD_REQUEST, &error.to_string()),
+        Err(error) => {
+            service.telemetry().count_bad_request();
+            return refused(StatusCode::BAD_REQUEST, &error.to_string());
+        }
     };
     match service.answer(&message) {
         Ok((response, guard)) => {

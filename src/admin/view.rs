@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::clock::Timestamp;
+use crate::limit::Bucket;
+use crate::policy::fingerprint::KeySet;
 use crate::policy::table::{Override, Row, Rows, Rule, Table};
 use crate::policy::{HeaderStyle, Policy};
 use crate::reload::Snapshot;
@@ -11,7 +13,7 @@ pub(super) fn of(snapshot: &Snapshot) -> Value {
     json!({
         "loaded_at": moment(snapshot.loaded_at()),
         "sources": snapshot.sources(),
-        "policies": snapshot.policies().iter().map(policy).collect::<Vec<_>>(),
+        "policies": snapshot.policies().into_iter().map(policy).collect::<Vec<_>>(),
     })
 }
 
@@ -25,13 +27,16 @@ fn policy(policy: &Policy) -> Value {
             HeaderStyle::Ietf => "ietf",
             HeaderStyle::Off => "off",
         },
+        "endpoints": endpoints(policy),
         "tables": policy.tables().iter().map(|of| table(policy, of)).collect::<Vec<_>>(),
         "bypass": bypass.collect::<Vec<_>>(),
     })
 }
 
 fn table(policy: &Policy, table: &Table) -> Value {
-    let key = policy.key_set(table.key()).map(|set| set.names(policy.keys()));
+    let key_set = policy.key_set(table.key());
+    let key = key_set.map(|set| set.names(policy.keys()));
+    let prefixes = key_set.filter(|set| set.has_address()).map(KeySet::prefixes);
     let mut rows: Vec<_> = table.rows().iter().collect();
     rows.sort_unstable_by_key(|row| row.id());
     json!({
@@ -42,6 +47,7 @@ fn table(policy: &Policy, table: &Table) -> Value {
             Rows::Selected { by, .. } => Some(policy.keys().name(*by)),
         },
         "key": key,
+        "prefix": prefixes.map(|bits| json!({ "ipv4": bits.ipv4(), "ipv6": bits.ipv6() })),
         "rows": rows.into_iter().map(|of| row(policy, of)).collect::<Vec<_>>(),
     })
 }
@@ -52,6 +58,7 @@ fn row(policy: &Policy, row: &Row) -> Value {
         "row": row.name(),
         "buckets": buckets(row.rules()),
         "shadow": row.is_shadow(),
+        "message": row.message().to_string(),
         "overrides": overrides.collect::<Vec<_>>(),
     })
 }
@@ -65,13 +72,22 @@ fn over_ride(policy: &Policy, over_ride: &Override) -> Value {
 }
 
 fn buckets(rules: &[Rule]) -> Vec<String> {
-    rules.iter().map(|rule| rule.bucket().to_string()).collect()
+    let told = |rule: &Rule| match rule.bucket() {
+        Bucket::Tokens(bucket) => bucket.to_string(),
+        Bucket::Concurrency(bucket) => format!("{bucket}, held for {} at most", bucket.hold()),
+    };
+    rules.iter().map(told).collect()
+}
+
+/// Each endpoint with its group.
+fn endpoints(policy: &Policy) -> Value {
+    let endpoints = policy.endpoints().iter();
+    Value::Object(endpoints.map(|(endpoint, group)| (endpoint.to_owned(), group.into())).collect())
 }
 
 /// RFC 3339, in UTC.
 fn moment(at: Timestamp) -> String {
     let since_epoch = std::time::Duration::from_nanos(at.as_unix_nanos());
-    #[expect(clippy::disallowed_types, reason = "humantime's type; no clock is asked")]
     let moment = std::time::UNIX_EPOCH.checked_add(since_epoch);
     moment.map(|moment| humantime::format_rfc3339_seconds(moment).to_string()).unwrap_or_default()
 }

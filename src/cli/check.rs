@@ -37,8 +37,7 @@ impl Check {
         if problems == 0 {
             return Ok(ExitCode::SUCCESS);
         }
-        let s = if problems == 1 { "" } else { "s" };
-        writeln!(out, "{problems} problem{s}")?;
+        writeln!(out, "{}", counted(problems, "problem", "problems"))?;
         Ok(ExitCode::from(1))
     }
 }
@@ -52,12 +51,17 @@ fn summary(policy: &Policy) -> String {
         buckets += row.rules().len();
         overrides += row.overrides().len();
     }
-    format!(
-        "domain {}: {} tables, {row_count} rows, {buckets} buckets, {} endpoints, {overrides} overrides, \
-         {} bypasses",
-        policy.domain().escape_debug(),
-        tables.len(),
-        policy.endpoints().len(),
-        policy.bypass().len(),
-    )
+    let counts = [
+        counted(tables.len(), "table", "tables"),
+        counted(row_count, "row", "rows"),
+        counted(buckets, "bucket", "buckets"),
+        counted(policy.endpoints().iter().len(), "endpoint", "endpoints"),
+        counted(overrides, "override", "overrides"),
+        counted(policy.bypass().len(), "bypass", "bypasses"),
+    ];
+    format!("domain {}: {}", policy.domain().escape_debug(), counts.join(", "))
+}
+
+fn counted(count: usize, one: &str, more: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { more })
 }

@@ -1,30 +1,23 @@
 //! `tollgate explain`.
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
 
-use super::Failure;
 use super::pairs::{self, Pair};
+use super::{Failure, PolicyPath};
 use crate::clock::{BootClock, Clock};
 use crate::config;
 use crate::limit::Bucket;
-use crate::policy::fingerprint::FingerprintKey;
+use crate::policy::fingerprint::{FingerprintKey, KeySet};
 use crate::policy::table::{Miss, Row, Rule, Table};
-use crate::policy::{Explained, Policy};
+use crate::policy::{Explained, Policies, Policy};
 
 #[derive(Debug, Args)]
 pub(super) struct Explain {
-    /// The policy: a file, or a folder of files.
-    #[arg(
-        long,
-        env = "TOLLGATE_CONFIG",
-        default_value = "config/management-api.yaml",
-        value_name = "PATH"
-    )]
-    config: PathBuf,
+    #[command(flatten)]
+    policy: PolicyPath,
     /// The domain; may be left out where there is only one.
     #[arg(long)]
     domain: Option<String>,
@@ -35,17 +28,8 @@ pub(super) struct Explain {
 
 impl Explain {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
-        let policies = config::load(&self.config, FingerprintKey::fixed(0))?;
-        let mut domains = policies.iter();
-        let policy = match (&self.domain, domains.next(), domains.next()) {
-            (Some(domain), ..) => policies.get(domain),
-            (None, Some(only), None) => Some(only),
-            _ => None,
-        };
-        let Some(policy) = policy else {
-            let known: Vec<_> = policies.iter().map(Policy::domain).collect();
-            return Err(format!("say --domain, one of: {}", known.join(", ")).into());
-        };
+        let policies = config::load(&self.policy.config, FingerprintKey::fixed(0))?;
+        let policy = choose(&policies, self.domain.as_deref())?;
         let query = pairs::query(policy.domain(), &self.entries)?;
         for descriptor in query.descriptors() {
             write(out, policy, &policy.explain(descriptor, BootClock::start().now()))?;
@@ -59,6 +43,23 @@ impl Explain {
     }
 }
 
+/// The policy of a domain, or the only one there is.
+fn choose<'a>(policies: &'a Policies, domain: Option<&str>) -> Result<&'a Policy, String> {
+    let mut all = policies.iter();
+    let (chosen, wrong) = match (domain, all.next(), all.next()) {
+        (Some(domain), ..) => {
+            (policies.get(domain), format!("there is no domain `{}`", domain.escape_debug()))
+        }
+        (None, Some(only), None) => (Some(only), String::new()),
+        (None, ..) => (None, "there are several domains".to_owned()),
+    };
+    chosen.ok_or_else(|| {
+        let known: Vec<_> =
+            policies.iter().map(|policy| policy.domain().escape_debug().to_string()).collect();
+        format!("{wrong}; say --domain, one of: {}", known.join(", "))
+    })
+}
+
 fn write(out: &mut dyn Write, policy: &Policy, explained: &Explained<'_>) -> std::io::Result<()> {
     writeln!(out, "domain {}", policy.domain().escape_debug())?;
     match explained.group {
@@ -66,7 +67,7 @@ fn write(out: &mut dyn Write, policy: &Policy, explained: &Explained<'_>) -> std
         None => writeln!(out, "endpoint group none")?,
     }
     if let Some(bypass) = explained.bypass {
-        writeln!(out, "bypassed, since {}: no bucket is charged", bypass.describe(policy.keys()))?;
+        writeln!(out, "bypassed, since {}; without that:", bypass.describe(policy.keys()))?;
     }
     writeln!(out)?;
     for (table, met) in &explained.tables {
@@ -75,9 +76,26 @@ fn write(out: &mut dyn Write, policy: &Policy, explained: &Explained<'_>) -> std
             Err(miss) => writeln!(out, "- {}: {}", table.name(), why(policy, *miss))?,
         }
     }
-    let met = explained.tables.iter().filter_map(|(_, met)| met.as_ref().ok());
-    let buckets: usize = met.map(|(_, rules)| rules.len()).sum();
-    writeln!(out, "\n{buckets} buckets; all of them must admit, or none is charged")
+    writeln!(out, "\n{}", outcome(explained))
+}
+
+/// What all buckets together mean for the call.
+fn outcome(explained: &Explained<'_>) -> String {
+    let met = || explained.tables.iter().filter_map(|(_, met)| met.as_ref().ok());
+    let buckets = |is_shadow| -> usize {
+        let rows = met().filter(|(row, _)| row.is_shadow() == is_shadow);
+        rows.map(|(_, rules)| rules.len()).sum()
+    };
+    let outcome = match buckets(false) {
+        _ if explained.bypass.is_some() => "bypassed: no bucket is charged".to_owned(),
+        0 => "no bucket; the call passes".to_owned(),
+        1 => "1 bucket, which must admit".to_owned(),
+        more => format!("{more} buckets; all of them must admit, or none is charged"),
+    };
+    match buckets(true) {
+        0 => outcome,
+        shadow => format!("{outcome}; {shadow} in shadow"),
+    }
 }
 
 fn write_met(
@@ -87,12 +105,16 @@ fn write_met(
     row: &Row,
     rules: &[Rule],
 ) -> std::io::Result<()> {
-    let keys = policy.key_set(table.key()).map(|set| set.names(policy.keys())).unwrap_or_default();
-    let one_for = if keys.is_empty() { "all calls".to_owned() } else { keys.join(" and ") };
+    let keys = policy.key_set(table.key()).map(|set| key_names(policy, set)).unwrap_or_default();
+    let one_for = if keys.is_empty() {
+        "one for all calls".to_owned()
+    } else {
+        format!("one for each {}", keys.join(" and "))
+    };
     let shadow = if row.is_shadow() { ", in shadow: never denies" } else { "" };
     let is_own = std::ptr::eq(row.rules(), rules);
     let from = if is_own { "" } else { ", by an override" };
-    writeln!(out, "+ {}, row {}{from}{shadow}; one for each {one_for}:", table.name(), row.name())?;
+    writeln!(out, "+ {}, row {}{from}{shadow}; {one_for}:", table.name(), row.name())?;
     for rule in rules {
         match rule.bucket() {
             Bucket::Tokens(bucket) => writeln!(
@@ -109,6 +131,17 @@ fn write_met(
     Ok(())
 }
 
+/// The entries that name a bucket; of an address, how much of it counts.
+fn key_names(policy: &Policy, set: &KeySet) -> Vec<String> {
+    let name = |name: &str| match name {
+        "remote_address" => {
+            format!("{name} (/{} of IPv4, /{} of IPv6)", set.prefixes.ipv4(), set.prefixes.ipv6())
+        }
+        name => name.to_owned(),
+    };
+    set.names(policy.keys()).into_iter().map(name).collect()
+}
+
 fn why(policy: &Policy, miss: Miss<'_>) -> String {
     let keys = policy.keys();
     match miss {
@@ -118,7 +151,12 @@ fn why(policy: &Policy, miss: Miss<'_>) -> String {
         Miss::NoKey(slot) => {
             format!("does not apply: no entry `{}` to name the bucket", keys.name(slot))
         }
-        Miss::NoRow(slot) => format!("no row for this `{}`", keys.name(slot)),
-        Miss::Unlimited(row) => format!("row {} is unlimited", row.name()),
+        Miss::NoRow(slot) => {
+            format!("no row for this `{}`, and no `otherwise`", keys.name(slot))
+        }
+        Miss::Unlimited(row) if row.rules().is_empty() => {
+            format!("row {} is unlimited", row.name())
+        }
+        Miss::Unlimited(row) => format!("row {} is unlimited by an override", row.name()),
     }
 }

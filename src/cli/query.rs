@@ -1,10 +1,12 @@
 //! `tollgate query`.
 
+use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
+use tonic::transport::Endpoint;
 
 use super::Failure;
 use super::pairs::Pair;
@@ -53,19 +55,34 @@ impl Query {
     }
 
     async fn ask(&self) -> Result<RateLimitResponse, Failure> {
-        let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{}", self.addr))?;
-        let endpoint = endpoint.connect_timeout(TIMEOUT).timeout(TIMEOUT);
-        let channel = endpoint.connect().await.map_err(|error| {
-            let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-            format!("no server at {}{}", self.addr, cause.unwrap_or_default())
+        let addr = self.addr.escape_debug();
+        let endpoint = Endpoint::from_shared(format!("http://{}", self.addr)).map_err(|error| {
+            format!("`{addr}` is no address: {error}; write --addr ADDRESS:PORT")
         })?;
+        let endpoint = endpoint.connect_timeout(TIMEOUT).timeout(TIMEOUT);
+        let channel = endpoint
+            .connect()
+            .await
+            .map_err(|error| format!("no server at {addr}: {}", causes(&error)))?;
         let entries = self.entries.iter().map(|pair| (pair.key.clone(), pair.value.clone()));
         let request = wire::request(&self.domain, entries, self.hits, self.release);
         let response = RateLimitServiceClient::new(channel).should_rate_limit(request).await;
-        let response =
-            response.map_err(|status| format!("{}: {}", status.code(), status.message()))?;
+        // A server's words come over the network.
+        let response = response
+            .map_err(|status| format!("{}: {}", status.code(), status.message().escape_debug()))?;
         Ok(response.into_inner())
     }
+}
+
+/// An error's causes, down to the one that the system tells.
+fn causes(error: &dyn Error) -> String {
+    let mut told = Vec::new();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        told.push(cause.to_string());
+        next = cause.source();
+    }
+    told.join(": ")
 }
 
 fn write(out: &mut dyn Write, response: &RateLimitResponse) -> std::io::Result<()> {

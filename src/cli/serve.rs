@@ -3,18 +3,20 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::{Args, Parser};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
-use super::Failure;
-use super::logging::{self, Format};
+use super::logging::{self, Filter, Format};
+use super::{Failure, PolicyPath};
 use crate::clock::{BootClock, Clock};
 use crate::config;
+use crate::policy::Policy;
 use crate::policy::fingerprint::FingerprintKey;
+use crate::policy::table::Rows;
 use crate::reload::Live;
 use crate::server::{Options, Server};
 use crate::service::Service;
@@ -23,14 +25,8 @@ use crate::telemetry::Telemetry;
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
-    /// The policy: a file, or a folder of files, one domain each.
-    #[arg(
-        long,
-        env = "TOLLGATE_CONFIG",
-        default_value = "config/management-api.yaml",
-        value_name = "PATH"
-    )]
-    config: PathBuf,
+    #[command(flatten)]
+    policy: PolicyPath,
     /// Where Envoy asks, over gRPC. Port 0 takes a free one.
     #[arg(
         long,
@@ -50,9 +46,9 @@ pub(super) struct Serve {
     /// Threads that answer gRPC; one per core if not said.
     #[arg(long, env = "TOLLGATE_WORKERS", value_name = "COUNT")]
     workers: Option<NonZeroUsize>,
-    /// The most buckets and leases kept in memory, at about 50 bytes each.
-    #[arg(long, env = "TOLLGATE_MAX_KEYS", default_value = "10000000", value_name = "COUNT")]
-    max_keys: NonZeroUsize,
+    /// The most keys kept in memory: buckets, at about 50 bytes each, and leases, at about 180.
+    #[arg(long, env = "TOLLGATE_MAX_KEYS", default_value = "10000000", value_name = "COUNT", value_parser = clap::value_parser!(u64).range(64..))]
+    max_keys: u64,
     /// How long calls in flight may take to finish after SIGTERM, as in 10s.
     #[arg(long, env = "TOLLGATE_DRAIN", default_value = "10s", value_name = "DURATION",
           value_parser = humantime::parse_duration)]
@@ -62,7 +58,7 @@ pub(super) struct Serve {
     log: Format,
     /// What is logged: error, warn, info, debug, trace, or a list of target=level.
     #[arg(long, env = "TOLLGATE_LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
-    log_level: String,
+    log_level: Filter,
 }
 
 /// Lets the arguments be parsed where there is no command line for them.
@@ -80,12 +76,13 @@ impl Serve {
 
     pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
         logging::start(self.log, &self.log_level)?;
-        let sources = config::read(&self.config)?;
+        let sources = config::read(&self.policy.config)?;
         let clock: Arc<dyn Clock> = Arc::new(BootClock::start());
-        let store = Arc::new(MemoryStore::new(self.max_keys.get()));
+        let store = Arc::new(MemoryStore::new(usize::try_from(self.max_keys)?));
         let telemetry = Arc::new(Telemetry::new(Arc::clone(&store)));
         let key = FingerprintKey::random()?;
         let live = Arc::new(Live::new(&sources, key, Arc::clone(&telemetry), clock.now())?);
+        let example = live.load().policies().first().and_then(|policy| example(policy));
         let service = Arc::new(Service::new(clock, live, store, telemetry));
         let defaults = Options::default();
         let options = Options {
@@ -97,39 +94,67 @@ impl Serve {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let server = Server::bind(options).await?;
-            let stop = stop_signal()?;
+            let signals = signals()?;
             let (grpc, http) = (server.grpc_address(), server.http_address());
-            tracing::info!(%grpc, %http, config = %self.config.display(), "started");
-            if self.log == Format::Text {
+            tracing::info!(%grpc, %http, config = %self.policy.config.display(), "started");
+            if self.log == Format::Text
+                && let Some(policy) = example
+            {
                 // Nobody to read it is no reason not to serve.
-                let _ = write_call_to_try(out, grpc);
+                let _ = write_call_to_try(out, grpc, &policy);
             }
-            server.run(service, stop).await?;
+            server.run(service, received(signals.clone(), 1), received(signals, 2)).await?;
             tracing::info!("stopped");
             Ok(ExitCode::SUCCESS)
         })
     }
 }
 
-/// Completes with SIGTERM or SIGINT. The handlers are in place when this returns.
-fn stop_signal() -> std::io::Result<impl Future<Output = ()>> {
+/// Counts SIGTERM and SIGINT from now on.
+fn signals() -> std::io::Result<watch::Receiver<u32>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(async move {
-        let name = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
-        };
-        tracing::info!(signal = name, "stopping: calls in flight finish");
-    })
+    let (count, counted) = watch::channel(0);
+    tokio::spawn(async move {
+        loop {
+            let name = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            };
+            tracing::info!(signal = name, "stopping: calls in flight finish");
+            count.send_modify(|count| *count += 1);
+        }
+    });
+    Ok(counted)
 }
 
-fn write_call_to_try(out: &mut dyn Write, grpc: SocketAddr) -> std::io::Result<()> {
+/// Completes with the signal of that number.
+async fn received(mut signals: watch::Receiver<u32>, number: u32) {
+    if signals.wait_for(|count| *count >= number).await.is_err() {
+        std::future::pending().await
+    }
+}
+
+/// An entry for all that the policy's first table asks about.
+fn example(policy: &Policy) -> Option<String> {
+    let table = policy.tables().first()?;
+    let keys = policy.keys();
+    let mut entries = vec![format!("--domain {}", policy.domain())];
+    if let Rows::Selected { by, .. } = table.rows() {
+        let row = table.rows().iter().min_by_key(|row| row.id())?;
+        entries.push(format!("{}={}", keys.name(*by), row.name()));
+    }
+    let names = policy.key_set(table.key())?.names(keys);
+    entries.extend(names.iter().map(|name| format!("{name}=acme")));
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.= ".contains(c);
+    Some(entries.join(" ")).filter(|entries| entries.chars().all(is_plain))
+}
+
+fn write_call_to_try(out: &mut dyn Write, grpc: SocketAddr, entries: &str) -> std::io::Result<()> {
     writeln!(
         out,
         "\nTry a call, from another terminal:\n\n  \
-         cargo run --release -- query --addr {grpc} --domain management-api \\\n    \
-         tenant_type=free tenant=acme method=GET path=/api/v2/users\n"
+         cargo run --release -- query --addr {grpc} {entries}\n"
     )?;
     out.flush()
 }

@@ -2,6 +2,7 @@
 
 mod buckets;
 mod conditions;
+mod overrides;
 
 use std::sync::Arc;
 
@@ -9,7 +10,8 @@ use hashbrown::{HashMap, HashSet};
 
 use self::buckets::Rules;
 use self::conditions::Reader;
-use super::problem::{Place, did_you_mean};
+use super::place::Place;
+use super::problem::did_you_mean;
 use super::read::{At, Document};
 use super::schema;
 use crate::policy::Policy;
@@ -18,7 +20,7 @@ use crate::policy::condition::Conditions;
 use crate::policy::endpoints::Endpoints;
 use crate::policy::fingerprint::{FingerprintKey, KeySet};
 use crate::policy::message::{Message, Placeholder};
-use crate::policy::table::{KeySetId, Override, Row, RowId, Rows, Table};
+use crate::policy::table::{KeySetId, Row, RowId, Rows, Rule, Table};
 use crate::policy::values::{Keys, Slot};
 
 /// The table under which limits that Envoy brings along are counted.
@@ -48,8 +50,11 @@ pub(super) fn policy(file: &schema::File, document: &Document<'_>, key: Fingerpr
         groups: file.groups.iter().map(|group| &*group.name.value).collect(),
     };
     let endpoints = compiler.endpoints(&file.groups);
-    let tables = compiler.tables(&file.tables, &file.overrides);
-    let bypass = file.bypass.iter().map(|when| compiler.bypass(when)).collect();
+    let mut tables = compiler.tables(&file.tables);
+    for over_ride in &file.overrides {
+        compiler.over_ride(over_ride, &file.tables, &mut tables);
+    }
+    let bypass = file.bypass.iter().map(|when| compiler.conditions(when)).collect();
     let [table, row] = BROUGHT;
     let brought = compiler.row(Arc::from(table), row, false, &Arc::default(), Rules::none());
     Policy {
@@ -59,7 +64,6 @@ pub(super) fn policy(file: &schema::File, document: &Document<'_>, key: Fingerpr
         bypass,
         tables,
         brought,
-        rows: compiler.rows,
         keys: compiler.keys,
         key_sets: compiler.key_sets.into(),
         key,
@@ -82,6 +86,7 @@ impl<'a> Compiler<'a> {
     fn endpoints(&self, groups: &[schema::Group]) -> Endpoints {
         let mut endpoints = Endpoints::default();
         for group in groups {
+            self.check_group_name(&group.name);
             for endpoint in &group.endpoints {
                 if let Err(error) = endpoints.add(&endpoint.value, &group.name.value) {
                     self.document.complain(&endpoint.place, error.to_string());
@@ -91,46 +96,37 @@ impl<'a> Compiler<'a> {
         endpoints
     }
 
-    fn tables(&mut self, tables: &[schema::Table], overrides: &[schema::Override]) -> Box<[Table]> {
-        let names: HashSet<&str> =
-            tables.iter().filter_map(|table| Some(&*table.name.as_ref()?.value)).collect();
-        for over_ride in overrides {
-            if let Some(table) = &over_ride.table
-                && !names.contains(&*table.value)
-            {
-                let near = did_you_mean(&table.value, names.iter().copied());
-                let what = format!("there is no table `{}`{near}", table.value.escape_debug());
-                self.document.complain(&table.place, what);
-            }
+    /// A group's name is the name of its row, too.
+    fn check_group_name(&self, At { value, place }: &At<String>) {
+        if [ALWAYS, OTHERWISE].contains(&&**value) {
+            let what = format!("`{value}` is the name of a row for other calls; choose another");
+            self.document.complain(place, what);
         }
+    }
+
+    fn tables(&mut self, tables: &[schema::Table]) -> Box<[Table]> {
         let mut seen = HashSet::new();
-        tables.iter().filter_map(|table| self.table(table, overrides, &mut seen)).collect()
+        tables.iter().filter_map(|table| self.table(table, &mut seen)).collect()
     }
 
     fn table<'s>(
         &mut self,
         table: &'s schema::Table,
-        overrides: &[schema::Override],
         seen: &mut HashSet<&'s str>,
     ) -> Option<Table> {
         let name = self.table_name(table, seen).unwrap_or_default();
-        let key = self.key_set(table).unwrap_or(KeySetId(0));
+        let key = self.key_set(table);
         let when = self.conditions(&table.when);
         let message = self.message(table.message.as_ref());
         let shared: Arc<str> = Arc::from(name);
-        let scope = TableScope { name: &shared, key: self.key_set_names(key), message };
+        let scope = TableScope { name: &shared, key: self.key_set_names(key) };
+        self.check_row_names(table);
         let mut rows = HashMap::new();
         for row in &table.rows {
-            self.check_row_name(row, table);
-            let compiled = self.table_row(&scope, row, table.shadow);
+            let compiled = self.table_row(&scope, row, table.shadow, &message);
             rows.insert(Box::from(&*row.name.value), compiled);
         }
-        let mut rows = self.row_choice(table, rows)?;
-        for over_ride in overrides {
-            if over_ride.table.as_ref().is_some_and(|table| table.value == name) {
-                self.over_ride(&scope, over_ride, &mut rows);
-            }
-        }
+        let rows = self.row_choice(table, rows)?;
         Some(Table { name: shared, when, key, rows })
     }
 
@@ -139,16 +135,12 @@ impl<'a> Compiler<'a> {
         table: &'s schema::Table,
         seen: &mut HashSet<&'s str>,
     ) -> Option<&'s str> {
-        let Some(name) = &table.name else {
-            self.document
-                .complain(&table.place, "`name` is missing; metrics and overrides need one");
-            return None;
-        };
+        let name = table.name.as_ref()?;
         let [brought, _] = BROUGHT;
         let wrong = if !is_label(&name.value) {
             LABEL_RULE
         } else if name.value == brought {
-            "this name stands for limits that Envoy sends along; choose another"
+            "`limit override` stands for limits that Envoy sends along; choose another name"
         } else if !seen.insert(&name.value) {
             "another table has this name already; its buckets could not be told apart"
         } else {
@@ -158,40 +150,45 @@ impl<'a> Compiler<'a> {
         None
     }
 
-    fn key_set(&mut self, table: &schema::Table) -> Option<KeySetId> {
-        let Some(key) = &table.key else {
-            let what =
-                "`key` is missing; it lists the entries that name a bucket (`[]`: one for all)";
-            self.document.complain(&table.place, what);
-            return None;
-        };
+    fn key_set(&mut self, table: &schema::Table) -> KeySetId {
+        let key = table.key.as_deref().unwrap_or_default();
+        for (at, At { value, place }) in key.iter().enumerate() {
+            if key.iter().take(at).any(|other| other.value == *value) {
+                let what = "this entry is in the key already; once is enough to name a bucket";
+                self.document.complain(place, what);
+            }
+        }
         let slots: Box<[Slot]> = key.iter().map(|name| self.keys.slot(&name.value)).collect();
-        let prefixes = self.prefixes(table, slots.contains(&Slot::REMOTE_ADDRESS))?;
+        let prefixes = self.prefixes(table, slots.contains(&Slot::REMOTE_ADDRESS));
         let set = KeySet { slots, prefixes };
         let known = self.key_sets.iter().position(|other| *other == set);
         let at = known.unwrap_or_else(|| {
             self.key_sets.push(set);
             self.key_sets.len() - 1
         });
-        Some(KeySetId(at))
+        KeySetId(at)
     }
 
-    fn prefixes(&self, table: &schema::Table, has_address: bool) -> Option<Prefixes> {
+    fn prefixes(&self, table: &schema::Table, has_address: bool) -> Prefixes {
         let usual = Prefixes::default();
-        let Some(At { value, place }) = &table.prefix else { return Some(usual) };
-        if !has_address {
+        let Some(schema::Prefix { place, ipv4, ipv6 }) = &table.prefix else { return usual };
+        if !has_address && table.key.is_some() {
             let what = "`prefix` is about `remote_address`, which is not in this table's `key`";
             self.document.complain(place, what);
         }
-        let bits =
-            |bits: Option<u32>, usual| bits.map_or(Some(usual), |bits| u8::try_from(bits).ok());
-        let ipv4 = bits(value.ipv4, usual.ipv4());
-        let ipv6 = bits(value.ipv6, usual.ipv6());
-        let prefixes = ipv4.zip(ipv6).and_then(|(ipv4, ipv6)| Prefixes::new(ipv4, ipv6));
-        if prefixes.is_none() {
-            self.document.complain(place, "`ipv4` counts 1 to 32 bits, `ipv6` 1 to 128");
-        }
-        prefixes
+        let ipv4 = self.bits(ipv4.as_ref(), usual.ipv4(), 32);
+        let ipv6 = self.bits(ipv6.as_ref(), usual.ipv6(), 128);
+        Prefixes::new(ipv4, ipv6).unwrap_or(usual)
+    }
+
+    fn bits(&self, bits: Option<&At<u32>>, usual: u8, most: u8) -> u8 {
+        let Some(At { value, place }) = bits else { return usual };
+        let counted = u8::try_from(*value).ok().filter(|bits| (1..=most).contains(bits));
+        counted.unwrap_or_else(|| {
+            let what = format!("1 to {most} bits of such an address can count, not {value}");
+            self.document.complain(place, what);
+            usual
+        })
     }
 
     /// The key's entries and prefixes as a bucket's identity has them.
@@ -199,7 +196,7 @@ impl<'a> Compiler<'a> {
         let Some(set) = self.key_sets.get(at) else { return Vec::new() };
         let mut names: Vec<_> =
             set.slots.iter().map(|slot| self.keys.name(*slot).to_owned()).collect();
-        if set.slots.contains(&Slot::REMOTE_ADDRESS) {
+        if set.has_address() {
             names.push(format!("/{} /{}", set.prefixes.ipv4(), set.prefixes.ipv6()));
         }
         names
@@ -209,33 +206,44 @@ impl<'a> Compiler<'a> {
         let Some(At { value, place }) = text else { return Arc::clone(&self.message) };
         Message::parse(value).map(Arc::new).unwrap_or_else(|unknown| {
             let names = Placeholder::ALL.map(|(name, _)| name);
-            let near = did_you_mean(&unknown, names);
-            let listed = names.map(|name| format!("{{{name}}}")).join(", ");
-            let unknown = unknown.escape_debug();
-            let what = format!("unknown placeholder `{unknown}`{near}; there are {listed}");
+            let is_closed = value.contains(&format!("{{{unknown}}}"));
+            let near = if is_closed { did_you_mean(&unknown, names) } else { String::new() };
+            let cure = match &*near {
+                "" => format!("; there are {}", names.map(|name| format!("{{{name}}}")).join(", ")),
+                near => near.to_owned(),
+            };
+            let what = match is_closed {
+                true => format!("unknown placeholder `{}`{cure}", unknown.escape_debug()),
+                false => format!("`{{` begins a placeholder, which is not closed{cure}"),
+            };
             self.document.complain(place, what);
             Arc::clone(&self.message)
         })
     }
 
-    fn check_row_name(&self, row: &schema::Row, table: &schema::Table) {
-        let At { value: name, place } = &row.name;
-        let selects_group =
-            table.select.as_ref().is_some_and(|select| select.value == "endpoint_group");
-        let what = match (name.as_str(), &table.select) {
-            (name, _) if !is_label(name) => LABEL_RULE.to_owned(),
-            (ALWAYS, Some(_)) => {
-                "`always` is the row of a table without `select`; the rest is `otherwise`"
-                    .to_owned()
+    fn check_row_names(&self, table: &schema::Table) {
+        for schema::Row { name: At { value, place }, .. } in &table.rows {
+            match &table.select {
+                _ if !is_label(value) => self.document.complain(place, LABEL_RULE),
+                Some(_) if value == ALWAYS => {
+                    let what = "`always` is the row of a table without `select`; any other value's \
+                                row is `otherwise`";
+                    self.document.complain(place, what);
+                }
+                Some(select) if select.value == "endpoint_group" && value != OTHERWISE => {
+                    self.check_group(value, place);
+                }
+                _ => {}
             }
-            (ALWAYS, None) | (OTHERWISE, Some(_)) => return,
-            (name, None) => format!(
-                "row `{name}`: a table without `select` has one row, `always`; name the entry to select by"
-            ),
-            (name, Some(_)) if selects_group => return self.check_group(name, place),
-            _ => return,
-        };
-        self.document.complain(place, what);
+        }
+        let is_own = |row: &&schema::Row| row.name.value != ALWAYS;
+        if table.select.is_none()
+            && let Some(row) = table.rows.iter().find(is_own)
+        {
+            let what = "a table without `select` has one row, `always`; for more, name the entry to \
+                        select by, as in `select: tenant_type`";
+            self.document.complain(&row.name.place, what);
+        }
     }
 
     /// Where the policy lists endpoint groups, a name that is none of them is a slip.
@@ -258,11 +266,6 @@ impl<'a> Compiler<'a> {
         table: &schema::Table,
         mut rows: HashMap<Box<str>, Row>,
     ) -> Option<Rows> {
-        if rows.is_empty() {
-            self.document
-                .complain(&table.place, "`rows` is empty; a table without rows limits nothing");
-            return None;
-        }
         match &table.select {
             None => rows.remove(ALWAYS).map(|row| Rows::Always(Box::new(row))),
             Some(select) => {
@@ -273,7 +276,13 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    fn table_row(&mut self, scope: &TableScope<'_>, row: &schema::Row, shadow: bool) -> Row {
+    fn table_row(
+        &mut self,
+        scope: &TableScope<'_>,
+        row: &schema::Row,
+        shadow: bool,
+        message: &Arc<Message>,
+    ) -> Row {
         let rules = Rules {
             document: self.document,
             key: self.key,
@@ -281,7 +290,7 @@ impl<'a> Compiler<'a> {
         };
         let rules = rules.compile(&row.buckets);
         let name = Arc::clone(scope.name);
-        self.row(name, &row.name.value, shadow || row.shadow, &scope.message, rules)
+        self.row(name, &row.name.value, shadow || row.shadow, message, rules)
     }
 
     fn row(
@@ -290,7 +299,7 @@ impl<'a> Compiler<'a> {
         name: &str,
         shadow: bool,
         message: &Arc<Message>,
-        rules: Box<[crate::policy::table::Rule]>,
+        rules: Box<[Rule]>,
     ) -> Row {
         let id = RowId(self.rows);
         self.rows += 1;
@@ -306,40 +315,6 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// Gives an override to the row it names, or to every row that is not unlimited.
-    fn over_ride(&mut self, scope: &TableScope<'_>, over_ride: &schema::Override, rows: &mut Rows) {
-        let when = self.conditions(&over_ride.when);
-        if over_ride.when.tests.is_empty() {
-            let what =
-                "an override must say whose calls it is for; to change them all, change the row";
-            self.document.complain(&over_ride.place, what);
-        }
-        let until =
-            over_ride.until.as_ref().and_then(|until| buckets::moment(self.document, until));
-        let Some(listed) = &over_ride.buckets else { return };
-        if let Some(row) = &over_ride.row
-            && !rows.iter().any(|other| other.name() == row.value)
-        {
-            let near = did_you_mean(&row.value, rows.iter().map(Row::name));
-            let what = format!("the table has no row `{}`{near}", row.value.escape_debug());
-            self.document.complain(&row.place, what);
-        }
-        let whose = when.describe(&self.keys);
-        let is_meant = |row: &Row| match &over_ride.row {
-            Some(name) => row.name() == name.value,
-            None => !row.rules().is_empty(),
-        };
-        for (at, row) in rows.iter_mut().filter(|row| is_meant(row)).enumerate() {
-            let place = scope.place_of(self.domain, row.name(), Some(&whose));
-            // The first row tells what is wrong with the buckets; the others need not repeat it.
-            let rules = Rules { document: self.document, key: self.key, place };
-            let rules = if at == 0 { rules.compile(listed) } else { rules.compile_quietly(listed) };
-            let mut overrides = std::mem::take(&mut row.overrides).into_vec();
-            overrides.push(Override { when: when.clone(), until, rules });
-            row.overrides = overrides.into();
-        }
-    }
-
     fn conditions(&mut self, when: &schema::When) -> Conditions {
         let mut reader =
             Reader { document: self.document, keys: &mut self.keys, groups: Vec::new() };
@@ -349,21 +324,12 @@ impl<'a> Compiler<'a> {
         }
         conditions
     }
-
-    fn bypass(&mut self, when: &schema::When) -> Conditions {
-        if when.tests.is_empty() {
-            let what = "a bypass without conditions would let every call through";
-            self.document.complain(&when.place, what);
-        }
-        self.conditions(when)
-    }
 }
 
 /// What all rows of a table have in common.
 struct TableScope<'a> {
     name: &'a Arc<str>,
     key: Vec<String>,
-    message: Arc<Message>,
 }
 
 impl TableScope<'_> {

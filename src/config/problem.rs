@@ -1,130 +1,14 @@
 //! What is wrong with a configuration, and where.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
-use serde::de::{
-    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
-};
-
-/// One step from a document's root towards a value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Step {
-    Key(String),
-    Index(usize),
-}
-
-/// The way from a document's root to a value: `tables[2].rows.free[0]`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Place(Vec<Step>);
-
-impl Place {
-    pub(super) fn key(&self, key: &str) -> Self {
-        let mut steps = self.0.clone();
-        steps.push(Step::Key(key.to_owned()));
-        Self(steps)
-    }
-
-    pub(super) fn index(&self, index: usize) -> Self {
-        let mut steps = self.0.clone();
-        steps.push(Step::Index(index));
-        Self(steps)
-    }
-
-    /// Line and column of the place in the text it was read from.
-    fn locate(&self, text: &str) -> Option<(usize, usize)> {
-        let walk = Walk(&self.0);
-        let error = walk.deserialize(serde_yaml::Deserializer::from_str(text)).err()?;
-        error.location().map(|location| (location.line(), location.column()))
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().enumerate().try_for_each(|(at, step)| match step {
-            Step::Key(key) if at == 0 => write!(f, "{}", key.escape_debug()),
-            Step::Key(key) => write!(f, ".{}", key.escape_debug()),
-            Step::Index(index) => write!(f, "[{index}]"),
-        })
-    }
-}
-
-/// Reads a document along a place and stops there with an error, to which the parser adds the position:
-/// a tree of values has none. Only done once something is wrong.
-struct Walk<'p>(&'p [Step]);
-
-const FOUND: &str = "found";
-
-impl<'de> DeserializeSeed<'de> for Walk<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Walk<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(FOUND)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Some((Step::Key(key), rest)) = self.0.split_first() else {
-            return Err(A::Error::custom(FOUND));
-        };
-        let wanted = WantedKey { key, is_last: rest.is_empty() };
-        while let Some(is_it) = map.next_key_seed(&wanted)? {
-            if is_it {
-                return map.next_value_seed(Walk(rest));
-            }
-            map.next_value::<IgnoredAny>()?;
-        }
-        Err(A::Error::custom(FOUND))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let Some((Step::Index(index), rest)) = self.0.split_first() else {
-            return Err(A::Error::custom(FOUND));
-        };
-        for _ in 0..*index {
-            list.next_element::<IgnoredAny>()?;
-        }
-        list.next_element_seed(Walk(rest))?;
-        Err(A::Error::custom(FOUND))
-    }
-}
-
-struct WantedKey<'p> {
-    key: &'p str,
-    is_last: bool,
-}
-
-impl<'de> DeserializeSeed<'de> for &WantedKey<'_> {
-    type Value = bool;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl Visitor<'_> for &WantedKey<'_> {
-    type Value = bool;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(FOUND)
-    }
-
-    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<bool, E> {
-        if key == self.key && self.is_last { Err(E::custom(FOUND)) } else { Ok(key == self.key) }
-    }
-}
+use super::place::{Place, Position, position};
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Problem {
     file: String,
-    position: Option<(usize, usize)>,
+    position: Option<Position>,
     place: String,
     what: String,
 }
@@ -135,20 +19,35 @@ impl Problem {
         Self { file: file.to_owned(), position: None, place: String::new(), what: what.into() }
     }
 
-    /// Text that is no YAML, in the parser's words.
-    pub(super) fn of_syntax(file: &str, error: &serde_yaml::Error) -> Self {
-        let position = error.location().map(|location| (location.line(), location.column()));
-        Self { file: file.to_owned(), position, place: String::new(), what: error.to_string() }
+    /// Something wrong at a position in a file.
+    pub(super) fn at(file: &str, position: Option<Position>, what: impl Into<String>) -> Self {
+        Self { position, ..Self::of_file(file, what) }
     }
 
-    /// Something wrong at a place in a file.
-    pub(super) fn at(file: &str, text: &str, place: &Place, what: impl Into<String>) -> Self {
-        Self {
-            file: file.to_owned(),
-            position: place.locate(text),
-            place: place.to_string(),
-            what: what.into(),
-        }
+    /// Something wrong with what stands at a place in a file, of which the line is told if there is a text.
+    pub(super) fn of(
+        file: &str,
+        text: Option<&str>,
+        place: &Place,
+        what: impl Into<String>,
+    ) -> Self {
+        let position = text.and_then(|text| place.locate(text));
+        Self { place: place.to_string(), ..Self::at(file, position, what) }
+    }
+
+    /// Text that is no YAML, in the parser's words.
+    pub(super) fn of_syntax(file: &str, text: &str, error: &serde_yaml::Error) -> Self {
+        let told = error.to_string();
+        let position = match control_character(text) {
+            Some(position) if told.starts_with("control characters") => Some(position),
+            _ => position(error),
+        };
+        // The parser adds the position to its words; it stands at their beginning already.
+        let own = position.map(|(line, column)| format!(" at line {line} column {column}"));
+        let told = told.replacen(own.as_deref().unwrap_or("\n"), "", 1);
+        let told = told.split(" at position ").next().unwrap_or(&told);
+        let cure = CURES.iter().find(|(sign, _)| told.contains(sign)).map_or("", |(_, cure)| cure);
+        Self::at(file, position, format!("cannot be read as YAML: {told}{cure}"))
     }
 }
 
@@ -161,8 +60,44 @@ impl fmt::Display for Problem {
         if !self.place.is_empty() {
             write!(f, ": {}", self.place)?;
         }
-        write!(f, ": {}", self.what)
+        write!(f, ": ")?;
+        self.what.chars().try_for_each(|c| write_printable(f, c))
     }
+}
+
+/// What a file says may end up on a terminal, so control characters in it are escaped.
+fn write_printable(f: &mut fmt::Formatter<'_>, c: char) -> fmt::Result {
+    if c.is_control() { write!(f, "{}", c.escape_debug()) } else { f.write_char(c) }
+}
+
+/// What to do about what the parser says: the first whose sign is in its words.
+const CURES: [(&str, &str); 10] = [
+    ("control characters", "; write it as an escape in double quotes, as in \"\\t\""),
+    (
+        "start any token",
+        "; indent with spaces, and quote text that begins with `@`, `%` or a backquote",
+    ),
+    (
+        "mapping values are not allowed",
+        "; indent alike what belongs together, and quote text with `: ` in it",
+    ),
+    ("anchor", "; an alias comes after its anchor, and text that begins with `*` is quoted"),
+    ("an alias", "; quote text that begins with `*`"),
+    ("quoted scalar", "; close the quotes"),
+    ("block", "; indent alike what belongs together"),
+    (
+        "flow",
+        "; close what is open, and within brackets quote text with `{`, `}`, `[`, `]` or `,` in it",
+    ),
+    ("recursion limit", "; it is nested too deeply"),
+    ("repetition limit", "; aliases repeat too much of it"),
+];
+
+/// The first character that YAML does not allow, of which the parser does not tell the position.
+fn control_character(text: &str) -> Option<Position> {
+    let is_wrong = |c: char| c.is_control() && !"\t\r\u{85}".contains(c);
+    let mut lines = text.split('\n').enumerate();
+    lines.find_map(|(line, text)| Some((line + 1, text.chars().position(is_wrong)? + 1)))
 }
 
 /// Everything that is wrong, in the order of the files.
@@ -175,7 +110,7 @@ impl Problems {
     }
 
     pub(super) fn append(&mut self, mut others: Self) {
-        others.0.sort_by_key(|problem| problem.position);
+        others.0.sort_by_key(|problem| (problem.position.is_none(), problem.position));
         self.0.append(&mut others.0);
     }
 
@@ -212,27 +147,20 @@ pub(super) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a s
     near.map(|(_, known)| format!("; did you mean `{known}`?")).unwrap_or_default()
 }
 
+/// The known name that is near, else all there are.
+pub(super) fn near_or_all(name: &str, known: &[&str]) -> String {
+    let near = did_you_mean(name, known.iter().copied());
+    match known {
+        _ if !near.is_empty() => near,
+        [] => String::new(),
+        [only] => format!("; there is only {only}"),
+        all => format!("; there are {}", all.join(", ")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const TEXT: &str =
-        "domain: d\ntables:\n  - name: one\n    rows:\n      free: [{ per_secnd: 1 }]\n";
-
-    #[test]
-    fn a_place_is_found_in_the_text_again() {
-        let table = Place::default().key("tables").index(0);
-        assert_eq!(table.locate(TEXT), Some((3, 5)));
-        assert_eq!(table.key("rows").key("free").locate(TEXT), Some((5, 7)));
-        let bucket = table.key("rows").key("free").index(0).key("per_secnd");
-        assert_eq!(bucket.locate(TEXT), Some((5, 16)));
-        assert_eq!(bucket.to_string(), "tables[0].rows.free[0].per_secnd");
-    }
-
-    #[test]
-    fn a_place_that_is_not_there_is_told_as_where_it_would_be() {
-        assert!(Place::default().key("tables").index(0).key("key").locate(TEXT).is_some());
-    }
 
     #[test]
     fn only_near_names_are_suggested() {

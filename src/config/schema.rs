@@ -1,9 +1,15 @@
 //! The policy file as it is written: one type for each thing a file can say, with the place it was said.
 //! Whether it makes sense is decided in `compile`.
 
-use super::problem::{Place, did_you_mean};
+mod conditions;
+
+use serde_yaml::Mapping;
+
+use self::conditions::{some_when, when};
+use super::place::Place;
+use super::problem::{did_you_mean, near_or_all};
 use super::read::{At, Node};
-use crate::limit::Unit;
+use crate::limit::{LimitError, Unit};
 use crate::policy::HeaderStyle;
 
 pub(super) struct File {
@@ -21,20 +27,20 @@ pub(super) struct Group {
 }
 
 pub(super) struct Table {
-    pub(super) place: Place,
     pub(super) name: Option<At<String>>,
     pub(super) when: When,
     pub(super) select: Option<At<String>>,
     pub(super) key: Option<Vec<At<String>>>,
-    pub(super) prefix: Option<At<Prefix>>,
+    pub(super) prefix: Option<Prefix>,
     pub(super) shadow: bool,
     pub(super) message: Option<At<String>>,
     pub(super) rows: Vec<Row>,
 }
 
 pub(super) struct Prefix {
-    pub(super) ipv4: Option<u32>,
-    pub(super) ipv6: Option<u32>,
+    pub(super) place: Place,
+    pub(super) ipv4: Option<At<u32>>,
+    pub(super) ipv6: Option<At<u32>>,
 }
 
 pub(super) struct Row {
@@ -43,9 +49,21 @@ pub(super) struct Row {
     pub(super) buckets: Buckets,
 }
 
+impl Row {
+    pub(super) const fn is_unlimited(&self) -> bool {
+        matches!(self.buckets, Buckets::Unlimited)
+    }
+}
+
 pub(super) enum Buckets {
     Unlimited,
     Listed(Vec<Bucket>),
+}
+
+impl Default for Buckets {
+    fn default() -> Self {
+        Self::Listed(Vec::new())
+    }
 }
 
 pub(super) struct Bucket {
@@ -61,7 +79,6 @@ pub(super) struct Bucket {
 /// Conditions on entries; all must hold.
 #[derive(Default)]
 pub(super) struct When {
-    pub(super) place: Place,
     pub(super) tests: Vec<(At<String>, Test)>,
 }
 
@@ -75,7 +92,6 @@ pub(super) enum Test {
 }
 
 pub(super) struct Override {
-    pub(super) place: Place,
     pub(super) table: Option<At<String>>,
     pub(super) row: Option<At<String>>,
     pub(super) when: When,
@@ -97,6 +113,9 @@ const STYLES: [(&str, HeaderStyle); 4] = [
     ("off", HeaderStyle::Off),
 ];
 
+const DURATION: &str = "a duration, as in `30s`, `5m` or `1h`";
+const MOMENT: &str = "a moment, as in `2027-01-01T00:00:00Z`";
+
 pub(super) fn file(node: &Node<'_>) -> Option<File> {
     let mut fields = node.fields("a policy: `domain`, `tables` and so on")?;
     let domain = fields.take("domain");
@@ -107,56 +126,65 @@ pub(super) fn file(node: &Node<'_>) -> Option<File> {
     if tables.is_none() {
         node.complain("`tables` is missing; a policy without tables limits nothing");
     }
+    let everybody = "a bypass without conditions would let every call through";
     let file = File {
         domain: domain.and_then(|domain| domain.text()),
         headers: fields.take("headers").and_then(|node| style(&node)).unwrap_or_default(),
         groups: fields.take("endpoint_groups").map(|node| groups(&node)).unwrap_or_default(),
-        tables: tables
-            .map(|node| node.list().iter().filter_map(table).collect())
-            .unwrap_or_default(),
-        overrides: items(fields.take("overrides"), over_ride),
-        bypass: items(fields.take("bypass"), |node| Some(when(node))),
+        tables: items(tables, "a list of tables", table),
+        overrides: items(fields.take("overrides"), "a list of overrides", over_ride),
+        bypass: items(fields.take("bypass"), "a list of conditions", |node| {
+            Some(some_when(node, everybody))
+        }),
     };
     fields.finish();
     Some(file)
 }
 
-fn items<T>(node: Option<Node<'_>>, read: impl Fn(&Node<'_>) -> Option<T>) -> Vec<T> {
-    node.map(|node| node.list().iter().filter_map(read).collect()).unwrap_or_default()
+fn items<T>(node: Option<Node<'_>>, what: &str, read: impl Fn(&Node<'_>) -> Option<T>) -> Vec<T> {
+    node.map(|node| node.list(what).iter().filter_map(read).collect()).unwrap_or_default()
 }
 
-fn texts(node: &Node<'_>) -> Vec<At<String>> {
-    node.list().iter().filter_map(Node::text).collect()
+fn entry_keys(node: &Node<'_>) -> Vec<At<String>> {
+    node.list("a list of entries' keys").iter().filter_map(Node::entry_key).collect()
 }
 
 fn style(node: &Node<'_>) -> Option<HeaderStyle> {
     let text = node.text()?.value;
     let style = STYLES.iter().find(|(name, _)| *name == text).map(|(_, style)| *style);
     if style.is_none() {
-        let names = STYLES.map(|(name, _)| name);
-        let near = did_you_mean(&text, names);
-        node.complain(format!("`headers` is one of {}{near}", names.join(", ")));
+        let cure = near_or_all(&text, &STYLES.map(|(name, _)| name));
+        node.complain(format!("unknown style `{}`{cure}", text.escape_debug()));
     }
     style
 }
 
 fn groups(node: &Node<'_>) -> Vec<Group> {
     let entries = node.entries("endpoint groups: a name and a list of `METHOD /path` each");
-    entries.into_iter().map(|(name, node)| Group { name, endpoints: texts(&node) }).collect()
+    let group = |(name, node): (_, Node<'_>)| {
+        let endpoints = node.list("a list of endpoints");
+        Group { name, endpoints: endpoints.iter().filter_map(Node::text).collect() }
+    };
+    entries.into_iter().map(group).collect()
 }
 
 fn table(node: &Node<'_>) -> Option<Table> {
     let mut fields = node.fields("a table: `name`, `key`, `rows` and so on")?;
-    let rows = fields.take("rows");
-    if rows.is_none() {
-        node.complain("`rows` is missing; write `rows: { always: [..] }` for one row");
+    let (name, key, rows) = (fields.take("name"), fields.take("key"), fields.take("rows"));
+    for (field, what) in [
+        (&name, "`name` is missing; metrics and overrides need one"),
+        (&key, "`key` is missing; it lists the entries that name a bucket (`[]`: one for all)"),
+        (&rows, "`rows` is missing; write `rows: { always: [..] }` for one row"),
+    ] {
+        if field.is_none() {
+            node.complain(what);
+        }
     }
     let table = Table {
-        place: node.place.clone(),
-        name: fields.take("name").and_then(|node| node.text()),
+        name: name.and_then(|node| node.text()),
         when: fields.take("when").map(|node| when(&node)).unwrap_or_default(),
-        select: fields.take("select").and_then(|node| node.text()),
-        key: fields.take("key").map(|node| texts(&node)),
+        select: fields.take("select").map(|node| select(&node)),
+        key: key.map(|node| entry_keys(&node)),
         prefix: fields.take("prefix").and_then(|node| prefix(&node)),
         shadow: fields.take("shadow").and_then(|node| node.flag()).unwrap_or(false),
         message: fields.take("message").and_then(|node| node.text()),
@@ -166,125 +194,91 @@ fn table(node: &Node<'_>) -> Option<Table> {
     Some(table)
 }
 
-fn prefix(node: &Node<'_>) -> Option<At<Prefix>> {
+/// The selecting entry; empty where it cannot be read, so that the table still counts as selecting.
+fn select(node: &Node<'_>) -> At<String> {
+    node.entry_key().unwrap_or_else(|| node.at(String::new()))
+}
+
+fn prefix(node: &Node<'_>) -> Option<Prefix> {
     let mut fields = node.fields("`ipv4` and `ipv6`, the bits of an address that count")?;
-    let mut bits = |name| fields.take(name).and_then(|node| node.whole()).map(|bits| bits.value);
-    let value = Prefix { ipv4: bits("ipv4"), ipv6: bits("ipv6") };
+    let mut bits = |name| fields.take(name).and_then(|node| node.whole());
+    let prefix = Prefix { ipv4: bits("ipv4"), ipv6: bits("ipv6"), place: node.place.clone() };
     fields.finish();
-    Some(At { value, place: node.place.clone() })
+    Some(prefix)
 }
 
 fn table_rows(node: &Node<'_>) -> Vec<Row> {
+    if node.value.as_mapping().is_some_and(Mapping::is_empty) {
+        node.complain("no row at all; a table without rows limits nothing");
+    }
     let entries = node.entries("rows: a name and a list of buckets each");
-    entries.into_iter().filter_map(|(name, node)| row(name, &node)).collect()
+    entries.into_iter().map(|(name, node)| row(name, &node)).collect()
 }
 
-fn row(name: At<String>, node: &Node<'_>) -> Option<Row> {
+fn row(name: At<String>, node: &Node<'_>) -> Row {
     if !node.value.is_mapping() {
-        return Some(Row { name, shadow: false, buckets: buckets(node)? });
+        return Row { name, shadow: false, buckets: buckets(node) };
     }
-    let mut fields = node.fields("a list of buckets")?;
+    let (shadow, buckets) = row_fields(node).unwrap_or_default();
+    Row { name, shadow, buckets }
+}
+
+fn row_fields(node: &Node<'_>) -> Option<(bool, Buckets)> {
+    let mut fields = node.fields("a row")?;
     let shadow = fields.take("shadow").and_then(|node| node.flag()).unwrap_or(false);
     let listed = fields.take("buckets");
-    fields.finish();
     if listed.is_none() {
-        node.complain("a row is a list of buckets, as in `[{ per_second: 10 }]`");
+        node.complain(
+            "`buckets` is missing; a row may also be just the list, as in `[{ per_second: 10 }]`",
+        );
     }
-    Some(Row { name, shadow, buckets: buckets(&listed?)? })
+    fields.finish();
+    Some((shadow, buckets(&listed?)))
 }
 
-fn buckets(node: &Node<'_>) -> Option<Buckets> {
+/// The buckets of a row; those that can be read, where something is wrong with them.
+fn buckets(node: &Node<'_>) -> Buckets {
     match node.value.as_str() {
-        Some("unlimited") => return Some(Buckets::Unlimited),
+        Some("unlimited") => return Buckets::Unlimited,
         Some(other) => {
             let near = did_you_mean(other, ["unlimited"]);
-            node.complain(format!("expected a list of buckets, or `unlimited`{near}"));
-            return None;
+            let other = other.escape_debug();
+            node.complain(format!(
+                "expected a list of buckets, or `unlimited`, found `{other}`{near}"
+            ));
+            return Buckets::default();
         }
         None => {}
     }
-    let listed: Vec<_> = node.list().iter().filter_map(bucket).collect();
     if node.value.as_sequence().is_some_and(Vec::is_empty) {
         node.complain("no bucket at all; write `unlimited` if that is meant");
     }
-    Some(Buckets::Listed(listed))
+    let listed = node.list("a list of buckets, or `unlimited`");
+    Buckets::Listed(listed.iter().filter_map(bucket).collect())
 }
 
+/// A bucket, unless something is wrong in it: what is missing then may be what was misspelled.
 fn bucket(node: &Node<'_>) -> Option<Bucket> {
+    let before = node.document.complaints();
     let mut fields = node.fields("a bucket, as in `{ size: 10, per_second: 5 }`")?;
-    let mut whole = |name| fields.take(name).and_then(|node| node.whole());
-    let size = whole("size");
-    let per = PER.iter().filter_map(|(name, unit)| Some((*unit, whole(name)?))).collect();
-    let rate = whole("rate");
-    let concurrent = whole("concurrent");
-    let every = fields.take("every").and_then(|node| node.text());
-    let hold = fields.take("hold").and_then(|node| node.text());
+    let mut count = |name| fields.take(name).and_then(|node| count(&node));
+    let size = count("size");
+    let per = PER.iter().filter_map(|(name, unit)| Some((*unit, count(name)?))).collect();
+    let rate = count("rate");
+    let concurrent = count("concurrent");
+    let mut span = |name| fields.take(name).and_then(|node| node.text_of(DURATION, ""));
+    let (every, hold) = (span("every"), span("hold"));
     fields.finish();
-    Some(Bucket { place: node.place.clone(), size, per, rate, every, concurrent, hold })
+    let bucket = Bucket { place: node.place.clone(), size, per, rate, every, concurrent, hold };
+    (node.document.complaints() == before).then_some(bucket)
 }
 
-fn when(node: &Node<'_>) -> When {
-    let entries = node.entries("conditions: an entry's key and what its value must be like");
-    let tests = entries.into_iter().filter_map(|(key, node)| Some((key, test(&node)?)));
-    When { tests: tests.collect(), place: node.place.clone() }
-}
-
-fn test(node: &Node<'_>) -> Option<Test> {
-    if node.value.is_sequence() {
-        let any: Vec<_> = node.list().iter().filter_map(text_test).collect();
-        if any.is_empty() {
-            node.complain("a list of no values never holds");
-        }
-        return Some(Test::Any(any));
+fn count(node: &Node<'_>) -> Option<At<u32>> {
+    let count = node.whole()?;
+    if count.value == 0 {
+        node.complain(LimitError::Zero.to_string());
     }
-    if !node.value.is_mapping() {
-        return text_test(node);
-    }
-    let mut fields = node.fields("a condition")?;
-    let mut tests = Vec::new();
-    let mut flag = |fields: &mut super::read::Fields<'_>, name, test| {
-        let Some(node) = fields.take(name) else { return };
-        if node.flag() == Some(true) {
-            tests.push(test);
-        } else {
-            node.complain(format!("`{name}` can only be true; leave the condition out otherwise"));
-        }
-    };
-    flag(&mut fields, "present", Test::Present);
-    flag(&mut fields, "absent", Test::Absent);
-    tests.extend(fields.take("equal").and_then(|node| node.text()).map(Test::Equal));
-    let one_of = fields.take("one_of");
-    tests.extend(one_of.map(|node| Test::Any(texts(&node).into_iter().map(Test::Equal).collect())));
-    let prefix = fields.take("prefix").and_then(|node| node.text());
-    tests.extend(prefix.map(|prefix| Test::Prefix(prefix.value)));
-    tests.extend(fields.take("cidr").map(|node| Test::Cidr(networks(&node))));
-    fields.finish();
-    match tests.len() {
-        1 => tests.pop(),
-        _ => {
-            node.complain("a condition is one of equal, one_of, prefix, cidr, present, absent");
-            None
-        }
-    }
-}
-
-fn networks(node: &Node<'_>) -> Vec<At<String>> {
-    if node.value.is_string() { node.text().into_iter().collect() } else { texts(node) }
-}
-
-/// A value, or the beginning of one: `text*`.
-fn text_test(node: &Node<'_>) -> Option<Test> {
-    let text = node.text()?;
-    match text.value.split_once('*') {
-        None => Some(Test::Equal(text)),
-        Some((prefix, "")) => Some(Test::Prefix(prefix.to_owned())),
-        Some(_) => {
-            node.complain(
-                "`*` stands at the end, for any rest; write `{ equal: .. }` to mean a star",
-            );
-            None
-        }
-    }
+    Some(count)
 }
 
 fn over_ride(node: &Node<'_>) -> Option<Override> {
@@ -299,13 +293,13 @@ fn over_ride(node: &Node<'_>) -> Option<Override> {
             ));
         }
     }
+    let nobody = "an override says whose calls it is for; to change them all, change the row";
     let over_ride = Override {
-        place: node.place.clone(),
         table: table.and_then(|node| node.text()),
         row: fields.take("row").and_then(|node| node.text()),
-        when: when_node.map(|node| when(&node)).unwrap_or_default(),
-        until: fields.take("until").and_then(|node| node.text()),
-        buckets: listed.and_then(|node| buckets(&node)),
+        when: when_node.map(|node| some_when(&node, nobody)).unwrap_or_default(),
+        until: fields.take("until").and_then(|node| node.text_of(MOMENT, "")),
+        buckets: listed.map(|node| buckets(&node)),
     };
     fields.finish();
     Some(over_ride)

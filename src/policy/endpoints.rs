@@ -7,7 +7,7 @@ use matchit::Router;
 #[derive(Debug, Default)]
 pub struct Endpoints {
     by_method: HashMap<Box<str>, Router<Box<str>>>,
-    count: usize,
+    listed: Vec<(Box<str>, Box<str>)>,
 }
 
 /// Why a template cannot be added.
@@ -44,18 +44,13 @@ impl Endpoints {
             let owner = router.at(&template).map_or("", |found| found.value);
             TemplateError::Taken(owner.to_owned())
         })?;
-        self.count += 1;
+        self.listed.push((endpoint.into(), group.into()));
         Ok(())
     }
 
-    /// How many templates there are.
-    pub const fn len(&self) -> usize {
-        self.count
-    }
-
-    /// Whether there are none.
-    pub const fn is_empty(&self) -> bool {
-        self.count == 0
+    /// Every endpoint as it was written, with its group.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.listed.iter().map(|(endpoint, group)| (&**endpoint, &**group))
     }
 
     /// The group of a request, if any. The query is cut off, one trailing slash is ignored, and both

@@ -152,6 +152,16 @@ impl KeySet {
         self.slots.iter().map(|slot| keys.name(*slot)).collect()
     }
 
+    /// Whether an address is among them.
+    pub fn has_address(&self) -> bool {
+        self.slots.contains(&Slot::REMOTE_ADDRESS)
+    }
+
+    /// How many bits of an address count.
+    pub const fn prefixes(&self) -> Prefixes {
+        self.prefixes
+    }
+
     /// The base of a descriptor's key values, or the slot of the first one that is missing.
     pub(crate) fn base(&self, key: FingerprintKey, values: &Values<'_>) -> Result<Base, Slot> {
         let mut hasher = key.hasher();
@@ -169,6 +179,13 @@ impl KeySet {
 
 fn address_of(slot: Slot, value: &str) -> Option<IpAddr> {
     if slot == Slot::REMOTE_ADDRESS { address::parse(value) } else { None }
+}
+
+/// A bucket's name for tests of what uses names.
+#[cfg(test)]
+pub(crate) fn name_for_tests(name: &str) -> Fingerprint {
+    let key = FingerprintKey::fixed(7);
+    Base::of_entries(key, [("name", name)].into_iter()).salted(Salt([0, 0]))
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! The sentence a denied client reads.
 
+use std::fmt;
+
 /// The default message.
 const DEFAULT: &str =
     "Too many requests: the limit is {bucket}, please retry after {retry_after} s";
@@ -69,6 +71,19 @@ impl Message {
     }
 }
 
+/// The message as it was written.
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|piece| match piece {
+            Piece::Text(text) => f.write_str(text),
+            Piece::Fill(placeholder) => {
+                let name = Placeholder::ALL.iter().find(|(_, other)| other == placeholder);
+                write!(f, "{{{}}}", name.map_or("", |(name, _)| name))
+            }
+        })
+    }
+}
+
 impl Default for Message {
     fn default() -> Self {
         Self::parse(DEFAULT).unwrap_or_else(|_| Self(Box::default()))
@@ -88,6 +103,7 @@ mod tests {
             Piece::Text(" jobs".into()),
         ];
         assert_eq!(message.pieces(), expected);
+        assert_eq!(message.to_string(), "There are {limit} jobs");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::descriptor::Descriptor;
 
 /// The number of an entry key within one policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Slot(u16);
+pub struct Slot(u32);
 
 impl Slot {
     /// `endpoint_group`: sent by Envoy, or resolved from method and path.
@@ -21,6 +21,12 @@ impl Slot {
     pub const PATH: Self = Self(2);
     /// `remote_address`: read as an address where it is one.
     pub const REMOTE_ADDRESS: Self = Self(3);
+}
+
+impl Slot {
+    fn index(self) -> usize {
+        usize::try_from(self.0).unwrap_or(usize::MAX)
+    }
 }
 
 /// Keys with a meaning of their own, in the order of the constants of [`Slot`].
@@ -49,7 +55,7 @@ impl Keys {
         if let Some(slot) = self.slots.get(name) {
             return *slot;
         }
-        let slot = Slot(u16::try_from(self.names.len()).unwrap_or(u16::MAX));
+        let slot = Slot(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
         self.names.push(name.into());
         self.slots.insert(name.into(), slot);
         slot
@@ -57,7 +63,7 @@ impl Keys {
 
     /// The key of a slot.
     pub fn name(&self, slot: Slot) -> &str {
-        self.names.get(usize::from(slot.0)).map_or("", |name| name)
+        self.names.get(slot.index()).map_or("", |name| name)
     }
 
     /// Every key that the policy asks about.
@@ -71,7 +77,7 @@ impl Keys {
             SmallVec::from_elem(None, self.names.len());
         for entry in descriptor.entries() {
             if let Some(slot) = self.slots.get(entry.key)
-                && let Some(value) = values.get_mut(usize::from(slot.0))
+                && let Some(value) = values.get_mut(slot.index())
             {
                 value.get_or_insert(entry.value);
             }
@@ -87,11 +93,11 @@ pub struct Values<'a>(SmallVec<[Option<&'a str>; 16]>);
 impl<'a> Values<'a> {
     /// The value of an entry, if the descriptor has it.
     pub fn get(&self, slot: Slot) -> Option<&'a str> {
-        self.0.get(usize::from(slot.0)).copied().flatten()
+        self.0.get(slot.index()).copied().flatten()
     }
 
     pub(crate) fn set(&mut self, slot: Slot, value: &'a str) {
-        if let Some(place) = self.0.get_mut(usize::from(slot.0)) {
+        if let Some(place) = self.0.get_mut(slot.index()) {
             *place = Some(value);
         }
     }

@@ -7,6 +7,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use http_body::{Body, Frame, SizeHint};
@@ -16,16 +17,44 @@ use tower_service::Service;
 
 use crate::service::LeaseGuard;
 
+/// How many calls one worker has begun and not answered yet.
+#[derive(Debug, Clone, Default)]
+pub struct InFlight(Arc<AtomicUsize>);
+
+impl InFlight {
+    /// Whether there are none.
+    pub fn is_none(&self) -> bool {
+        self.0.load(Ordering::Acquire) == 0
+    }
+
+    fn begin(&self) -> Call {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        Call(self.clone())
+    }
+}
+
+/// One of them; it ends when this is dropped.
+#[derive(Debug)]
+struct Call(InFlight);
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        let Self(InFlight(count)) = self;
+        count.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 /// A gRPC service that knows whether its answers went out.
 #[derive(Debug, Clone)]
 pub struct Answered<S> {
     inner: S,
+    in_flight: InFlight,
 }
 
 impl<S> Answered<S> {
-    /// Wraps a service.
-    pub const fn new(inner: S) -> Self {
-        Self { inner }
+    /// Wraps a service, whose calls are counted.
+    pub const fn new(inner: S, in_flight: InFlight) -> Self {
+        Self { inner, in_flight }
     }
 }
 
@@ -37,27 +66,43 @@ impl<S: NamedService> NamedService for Answered<S> {
 impl<S> Service<http::Request<TonicBody>> for Answered<S>
 where
     S: Service<http::Request<TonicBody>, Response = http::Response<TonicBody>>,
-    S::Future: Send + 'static,
+    S::Future: Unpin,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+    type Future = Answering<S::Future>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.inner.poll_ready(context)
     }
 
     fn call(&mut self, request: http::Request<TonicBody>) -> Self::Future {
+        let call = self.in_flight.begin();
         let request = request.map(|body| TonicBody::new(UntilReset { body, has_data: false }));
-        let response = self.inner.call(request);
-        Box::pin(async move {
-            let mut response = response.await?;
-            let guard = response.extensions_mut().remove::<Arc<LeaseGuard>>();
-            Ok(match guard {
-                Some(guard) => response.map(|body| TonicBody::new(Watched { body, guard })),
-                None => response,
-            })
-        })
+        Answering { inner: self.inner.call(request), _call: call }
+    }
+}
+
+/// The answer to come. One that took a lease is watched on its way out.
+#[derive(Debug)]
+pub struct Answering<F> {
+    inner: F,
+    _call: Call,
+}
+
+impl<F, E> Future for Answering<F>
+where
+    F: Future<Output = Result<http::Response<TonicBody>, E>> + Unpin,
+{
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let mut response = std::task::ready!(Pin::new(&mut self.inner).poll(context))?;
+        let guard = response.extensions_mut().remove::<Arc<LeaseGuard>>();
+        Poll::Ready(Ok(match guard {
+            Some(guard) => response.map(|body| TonicBody::new(Watched { body, guard })),
+            None => response,
+        }))
     }
 }
 

@@ -2,16 +2,18 @@
 
 use std::future::Future;
 use std::net::TcpStream;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic_health::pb::health_server::{Health, HealthServer};
 
-use super::ServerError;
-use super::answered::Answered;
+use super::answered::{Answered, InFlight};
+use super::{Phase, ServerError, reached};
 use crate::service::{Grpc, Service};
 use crate::wire::{self, RateLimitServiceServer};
 
@@ -24,14 +26,27 @@ const LARGEST_REQUEST: usize = 1 << 20;
 /// The full name of the health service.
 const HEALTH: &str = "grpc.health.v1.Health";
 
+/// The full names of the reflection service, as it is and as older clients ask for it.
+const REFLECTION: &str = "grpc.reflection.v1.ServerReflection";
+const REFLECTION_ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
+
 /// Where connections for a worker go.
 pub(super) type Streams = mpsc::UnboundedSender<TcpStream>;
+
+/// How long a connection may be silent before it is asked whether it still lives, and how long it may take
+/// to answer. Envoy does not ask.
+const KEEPALIVE: Duration = Duration::from_secs(60);
+const KEEPALIVE_ANSWER: Duration = Duration::from_secs(20);
+
+/// With no call in flight for so long, whoever has not closed its connection is not going to.
+const QUIET: Duration = Duration::from_secs(1);
 
 /// A running thread.
 #[derive(Debug)]
 pub(super) struct Worker {
     streams: Streams,
     ended: oneshot::Receiver<()>,
+    in_flight: InFlight,
 }
 
 impl Worker {
@@ -39,19 +54,29 @@ impl Worker {
         at: usize,
         service: Arc<Service>,
         health: HealthServer<impl Health>,
-        drained: impl Future<Output = ()> + Send + 'static,
+        phases: &watch::Receiver<Phase>,
     ) -> Result<Self, ServerError> {
         let (streams, incoming) = mpsc::unbounded_channel();
         let (ending, ended) = oneshot::channel();
+        let in_flight = InFlight::default();
+        let calls = Answered::new(rate_limit(service), in_flight.clone());
+        let draining = reached(phases.clone(), Phase::Draining);
+        let over = reached(phases.clone(), Phase::Over);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name(format!("grpc-{at}")).spawn(move || {
             // Dropped when the thread ends, by a panic too.
             let _ending: oneshot::Sender<()> = ending;
-            if let Err(error) = runtime.block_on(serve(incoming, service, health, drained)) {
+            let ended = runtime.block_on(async {
+                tokio::select! {
+                    ended = serve(incoming, calls, health, draining) => ended,
+                    () = over => Ok(()),
+                }
+            });
+            if let Err(error) = ended {
                 tracing::error!(%error, worker = at, "gRPC stopped");
             }
         })?;
-        Ok(Self { streams, ended })
+        Ok(Self { streams, ended, in_flight })
     }
 
     pub(super) fn streams(&self) -> Streams {
@@ -59,34 +84,41 @@ impl Worker {
     }
 }
 
+fn rate_limit(service: Arc<Service>) -> RateLimitServiceServer<Grpc> {
+    RateLimitServiceServer::new(Grpc(service)).max_decoding_message_size(LARGEST_REQUEST)
+}
+
 async fn serve(
     incoming: mpsc::UnboundedReceiver<TcpStream>,
-    service: Arc<Service>,
+    calls: Answered<RateLimitServiceServer<Grpc>>,
     health: HealthServer<impl Health>,
-    drained: impl Future<Output = ()>,
+    draining: impl Future<Output = ()>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let reflection = || {
+    let reflection = |name| {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(wire::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             // The protos declare more than is served.
             .with_service_name(wire::SERVICE)
             .with_service_name(HEALTH)
+            .with_service_name(name)
     };
-    let rate_limit =
-        RateLimitServiceServer::new(Grpc(service)).max_decoding_message_size(LARGEST_REQUEST);
     let incoming = UnboundedReceiverStream::new(incoming).map(|stream| {
-        stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
         tokio::net::TcpStream::from_std(stream)
     });
     tonic::transport::Server::builder()
         .max_concurrent_streams(CONCURRENT_STREAMS)
-        .add_service(Answered::new(rate_limit))
+        // Envoy resets every call that it times out. h2's default of 20 takes one stall for an attack and
+        // closes the connection, with all its calls.
+        .http2_max_pending_accept_reset_streams(usize::try_from(CONCURRENT_STREAMS).ok())
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
+        .add_service(calls)
         .add_service(health)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?)
-        .serve_with_incoming_shutdown(incoming, drained)
+        .add_service(reflection(REFLECTION).build_v1()?)
+        .add_service(reflection(REFLECTION_ALPHA).build_v1alpha()?)
+        .serve_with_incoming_shutdown(incoming, draining)
         .await?;
     Ok(())
 }
@@ -94,25 +126,70 @@ async fn serve(
 /// Completes with the first worker that ends.
 pub(super) async fn first_to_die(workers: &mut [Worker]) -> ServerError {
     let ended = std::future::poll_fn(|context| {
-        let is_any = workers
-            .iter_mut()
-            .any(|worker| std::pin::Pin::new(&mut worker.ended).poll(context).is_ready());
-        if is_any { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+        let is_any =
+            workers.iter_mut().any(|worker| Pin::new(&mut worker.ended).poll(context).is_ready());
+        if is_any { Poll::Ready(()) } else { Poll::Pending }
     });
     ended.await;
     ServerError::Died("a thread that serves gRPC")
 }
 
-/// Waits until all workers have finished their calls, or the time is up.
-pub(super) async fn join(workers: Vec<Worker>, deadline: Duration) {
-    let all = async {
-        for worker in workers {
-            // Ends the stream of connections; those that are open finish.
-            drop(worker.streams);
-            let _ = worker.ended.await;
+/// Waits until all connections are closed, or until no call is in flight and those that have not closed
+/// by then are not going to, or until the time is up.
+pub(super) async fn drain(
+    workers: &mut [Worker],
+    deadline: Duration,
+    hurry: impl Future<Output = ()>,
+) {
+    let in_flight: Vec<_> = workers.iter().map(|worker| worker.in_flight.clone()).collect();
+    tokio::select! {
+        () = all_ended(workers) => {}
+        () = quiet(&in_flight) => tracing::info!("some connections stayed open, without a call"),
+        () = hurry => tracing::warn!("told twice to stop: calls in flight are given up"),
+        () = tokio::time::sleep(deadline) => {
+            tracing::warn!(?deadline, "calls were still in flight when the time to drain was over");
         }
-    };
-    if tokio::time::timeout(deadline, all).await.is_err() {
-        tracing::warn!(?deadline, "calls were still in flight when the time to drain was over");
+    }
+}
+
+async fn all_ended(workers: &mut [Worker]) {
+    for worker in workers {
+        if !worker.ended.is_terminated() {
+            let _ = (&mut worker.ended).await;
+        }
+    }
+}
+
+async fn quiet(in_flight: &[InFlight]) {
+    let mut ticks = tokio::time::interval(QUIET);
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        if in_flight.iter().all(InFlight::is_none) {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_ends_is_noticed() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let worker = || {
+            let (streams, _) = mpsc::unbounded_channel();
+            let (ending, ended) = oneshot::channel();
+            (ending, Worker { streams, ended, in_flight: InFlight::default() })
+        };
+        let ((alive, first), (dies, second)) = (worker(), worker());
+        drop(dies);
+        let mut workers = [first, second];
+        let death = runtime.block_on(first_to_die(&mut workers));
+        assert!(matches!(death, ServerError::Died(_)), "{death}");
+        drop(alive);
+        // What has ended once is not waited for again.
+        runtime.block_on(drain(&mut workers, Duration::ZERO, std::future::pending()));
     }
 }

@@ -20,7 +20,7 @@ use crate::limit::TokenBucket;
 
 /// The bucket as it stands, for a call of one token that charges nothing.
 pub fn look(bucket: &TokenBucket, full_at: Timestamp, now: Timestamp) -> Outcome {
-    let reset = debt(bucket, full_at, now);
+    let reset = full_at.since(now);
     let wait = match reset.plus(bucket.interval()).minus(bucket.fill_time()) {
         Nanos::ZERO => Wait::No,
         wait => Wait::For(wait),
@@ -42,7 +42,7 @@ pub fn take(
     let Some(hits) = fitting.filter(|hits| *hits <= bucket.size()) else {
         return (Outcome { wait: Wait::Forever, ..standing }, None);
     };
-    let cell = StackCell { full_at: now.after(standing.reset), next: Cell::new(full_at) };
+    let cell = StackCell { full_at, next: Cell::new(full_at) };
     let limiter = RateLimiter::<_, _, _, NoOpMiddleware<GovernorNanos>>::new(
         bucket.quota(),
         &cell,
@@ -70,19 +70,15 @@ pub fn give_back(
     now: Timestamp,
     hits: u64,
 ) -> (Outcome, Timestamp) {
-    let reset = debt(bucket, full_at, now).minus(bucket.interval().times(hits));
+    let reset = full_at.since(now).minus(bucket.interval().times(hits));
     let next = now.after(reset);
     (Outcome { wait: Wait::No, ..look(bucket, next, now) }, next)
 }
 
-/// The time until the bucket is full. Never more than it takes to fill: a state written under a larger
-/// size or a slower rate counts as an empty bucket.
-fn debt(bucket: &TokenBucket, full_at: Timestamp, now: Timestamp) -> Nanos {
-    full_at.since(now).min(bucket.fill_time())
-}
-
-fn remaining(bucket: &TokenBucket, debt: Nanos) -> u32 {
-    let whole = bucket.fill_time().minus(debt).divided_by(bucket.interval());
+/// The tokens in a bucket that is full after `reset`. That may be longer than it takes to fill, where the
+/// bucket was larger when it was charged: what was taken is owed.
+fn remaining(bucket: &TokenBucket, reset: Nanos) -> u32 {
+    let whole = bucket.fill_time().minus(reset).divided_by(bucket.interval());
     u32::try_from(whole).unwrap_or(u32::MAX)
 }
 
@@ -198,10 +194,32 @@ mod tests {
     }
 
     #[test]
-    fn a_state_from_a_larger_bucket_counts_as_empty_and_refills() {
-        let bucket = bucket(10, 10, Unit::Second);
-        let far = NOW.after(Nanos::from_secs(86_400));
-        let (outcome, _) = take(&bucket, far, NOW, 1);
-        assert_eq!((outcome.remaining, outcome.reset), (0, Nanos::from_secs(1)));
+    fn what_a_larger_bucket_gave_is_owed_by_a_smaller_one() {
+        let (large, small) = (bucket(30, 10, Unit::Second), bucket(10, 10, Unit::Second));
+        let full_at = take(&large, FULL, NOW, 25).1.unwrap();
+        let (outcome, _) = take(&small, full_at, NOW, 1);
+        assert_eq!((outcome.remaining, outcome.reset), (0, Nanos::new(2_500_000_000)));
+        assert_eq!(outcome.wait, Wait::For(Nanos::new(1_600_000_000)));
+        assert!(take(&small, full_at, NOW.after(Nanos::new(1_600_000_000)), 1).1.is_some());
+        assert!(take(&small, full_at, NOW.after(Nanos::new(1_599_999_999)), 1).1.is_none());
+    }
+
+    #[test]
+    fn no_state_and_no_bucket_make_the_arithmetic_overflow() {
+        let year = Rate::new(1, Period::one(Unit::Year)).unwrap();
+        let slowest = TokenBucket::new(146, year).unwrap();
+        let mut full_at = FULL;
+        for _ in 0..146 {
+            full_at = take(&slowest, full_at, NOW, 1).1.unwrap();
+        }
+        for bucket in
+            [slowest, bucket(1, 1_000_000, Unit::Second), bucket(u32::MAX, 100, Unit::Second)]
+        {
+            for hits in [1, 100, u64::MAX] {
+                take(&bucket, full_at, NOW, hits);
+                give_back(&bucket, full_at, NOW, hits);
+            }
+        }
+        assert!(matches!(take(&slowest, full_at, NOW, 146).0.wait, Wait::For(_)));
     }
 }

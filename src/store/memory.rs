@@ -16,10 +16,9 @@ use smallvec::SmallVec;
 use self::holders::Holder;
 use self::leases::Leases;
 use self::shard::{Change, Room, Shard};
-use super::{Admission, Charge, Outcomes, StoreError, Wait};
+use super::{Admission, Charge, Force, Outcome, Outcomes, StoreError, Wait};
 use crate::clock::Timestamp;
 use crate::descriptor::LeaseId;
-use crate::limit::Bucket;
 use crate::policy::fingerprint::{Fingerprint, SHARDS};
 
 /// With fewer keys than this a shard's sample is all of it, and evictions are no longer fair.
@@ -42,7 +41,7 @@ pub struct MemoryStore {
 
 impl MemoryStore {
     /// An empty store that never keeps more than `most_keys` keys (at least 1). A key is a bucket that is
-    /// not full, or a lease; it takes about 50 bytes.
+    /// not full, at about 50 bytes, or a lease in a bucket, at about 180.
     pub fn new(most_keys: usize) -> Self {
         let wanted = (most_keys / FEWEST_KEYS_OF_A_SHARD).clamp(1, SHARDS);
         let shards = if wanted.is_power_of_two() { wanted } else { wanted.next_power_of_two() / 2 };
@@ -65,41 +64,38 @@ impl MemoryStore {
         now: Timestamp,
         outcomes: &mut Outcomes,
     ) -> Result<Admission, StoreError> {
-        let name = if charges.iter().any(takes_slots) { Some(new_lease()?) } else { None };
-        let mut changes: SmallVec<[Change; 8]> = SmallVec::with_capacity(charges.len());
         let mut shards = self.lock(charges);
+        let mut changes = Changes::with_capacity(charges.len());
         outcomes.clear();
-        let mut is_denied = false;
         for charge in charges {
-            let Some(shard) = shards.of(charge) else { continue };
-            let (outcome, change) = shard.decide(charge, now);
-            is_denied |= charge.enforced && outcome.wait != Wait::No;
+            let (outcome, change) = shards.of(charge).decide(charge, now);
             outcomes.push(outcome);
             changes.push(change);
         }
-        if is_denied {
-            for (charge, outcome) in charges.iter().zip(outcomes) {
-                if outcome.wait == Wait::No
-                    && let Some(shard) = shards.of(charge)
-                {
-                    *outcome = super::Outcome { wait: Wait::No, ..shard.look(charge, now) };
-                }
-            }
+        if settle(charges, now, outcomes, &mut changes, &mut shards) {
             return Ok(Admission::Denied);
         }
+        Ok(Admission::Admitted { lease: self.commit(charges, &changes, now, &mut shards)? })
+    }
+
+    /// Makes every change. Returns the lease under which slots are now held, if any were taken.
+    fn commit(
+        &self,
+        charges: &[Charge<'_>],
+        changes: &Changes,
+        now: Timestamp,
+        shards: &mut Locked<'_>,
+    ) -> Result<Option<LeaseId>, StoreError> {
+        let takes_slots = changes.iter().any(|change| matches!(change, Change::Slots(..)));
+        let lease = if takes_slots { Some(new_lease()?) } else { None };
         let room = Room { most_keys: self.most_keys_of_a_shard, leases: &self.leases };
-        let mut lease = None;
         let mut evicted_live = 0;
-        for (charge, change) in charges.iter().zip(&changes) {
-            let Some(shard) = shards.of(charge) else { continue };
-            let evicted = match (change, charge.bucket, name) {
-                (Change::FullAt(full_at), ..) => {
-                    shard.set(charge.fingerprint, *full_at, now, &room)
-                }
-                (Change::Slots(slots), Bucket::Concurrency(bucket), Some(name)) => {
-                    lease = Some(name);
-                    let expires = now.after(bucket.hold());
-                    let holder = Holder { lease: name, slots: *slots, expires };
+        for (charge, change) in charges.iter().zip(changes) {
+            let shard = shards.of(charge);
+            let evicted = match (change, lease) {
+                (Change::FullAt(full_at), _) => shard.set(charge.fingerprint, *full_at, now, &room),
+                (Change::Slots(slots, expires), Some(lease)) => {
+                    let holder = Holder { lease, slots: *slots, expires: *expires };
                     shard.hold(charge.fingerprint, holder, now, &room)
                 }
                 _ => false,
@@ -109,7 +105,7 @@ impl MemoryStore {
         if evicted_live > 0 {
             self.evicted_live.fetch_add(evicted_live, Ordering::Relaxed);
         }
-        Ok(Admission::Admitted { lease })
+        Ok(lease)
     }
 
     /// Frees the slots of a lease. Returns whether it still held any: a lease is released at most once,
@@ -128,6 +124,7 @@ impl MemoryStore {
     /// Called once a tick, so that no other thread waits longer than one shard takes.
     pub fn sweep(&self, now: Timestamp) -> usize {
         let next = self.swept.fetch_add(1, Ordering::Relaxed) % self.shards.len().max(1);
+        self.leases.shrink(next);
         self.shards.get(next).map_or(0, |shard| shard.0.lock().sweep(now, &self.leases))
     }
 
@@ -171,25 +168,59 @@ impl MemoryStore {
             .into_iter()
             .filter_map(|index| Some((index, self.shards.get(index)?.0.lock())))
             .collect();
-        Locked { store: self, guards }
+        Locked { store: self, guards, other: Shard::default() }
     }
 }
 
-/// The locked shards of one request. Nearly always one: buckets named by the same values share it.
+type Changes = SmallVec<[Change; 8]>;
+
+/// The locked shards of one request, in ascending order. Nearly always one: buckets named by the same
+/// values share it.
 struct Locked<'a> {
     store: &'a MemoryStore,
     guards: SmallVec<[(usize, MutexGuard<'a, Shard>); 2]>,
+    /// Stands for a shard that was not locked. There is none: `lock` was given the same charges.
+    other: Shard,
 }
 
 impl Locked<'_> {
-    fn of(&mut self, charge: &Charge<'_>) -> Option<&mut Shard> {
+    /// The shard of a charge's bucket.
+    fn of(&mut self, charge: &Charge<'_>) -> &mut Shard {
         let index = self.store.index(charge.fingerprint);
-        self.guards.iter_mut().find(|(at, _)| *at == index).map(|(_, shard)| &mut **shard)
+        let at = self.guards.binary_search_by_key(&index, |(index, _)| *index);
+        match at.ok().and_then(|at| self.guards.get_mut(at)) {
+            Some((_, shard)) => shard,
+            None => &mut self.other,
+        }
     }
 }
 
-fn takes_slots(charge: &Charge<'_>) -> bool {
-    matches!(charge.bucket, Bucket::Concurrency(_)) && charge.hits.charged() > 0
+/// Decides what is charged, once every bucket has answered: nothing if one that is enforced cannot admit,
+/// and nothing of a shadow row of which one cannot. What is not charged is told as it stands, not as it
+/// would be. Returns whether the request is denied.
+fn settle(
+    charges: &[Charge<'_>],
+    now: Timestamp,
+    outcomes: &mut Outcomes,
+    changes: &mut Changes,
+    shards: &mut Locked<'_>,
+) -> bool {
+    let answers = charges.iter().zip(&*outcomes);
+    let over = answers.filter(|(_, outcome)| outcome.wait != Wait::No);
+    let over: SmallVec<[Force; 4]> = over.map(|(charge, _)| charge.force).collect();
+    let is_denied = over.contains(&Force::Enforced);
+    if over.is_empty() {
+        return false;
+    }
+    for ((charge, outcome), change) in charges.iter().zip(outcomes).zip(changes) {
+        if is_denied || over.contains(&charge.force) {
+            *change = Change::Nothing;
+            if outcome.wait == Wait::No {
+                *outcome = Outcome { wait: Wait::No, ..shards.of(charge).look(charge, now) };
+            }
+        }
+    }
+    is_denied
 }
 
 fn new_lease() -> Result<LeaseId, StoreError> {

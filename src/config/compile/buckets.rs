@@ -1,6 +1,6 @@
 //! Buckets and moments.
 
-use super::super::problem::Place;
+use super::super::place::Place;
 use super::super::read::{At, Document};
 use super::super::schema;
 use crate::clock::{Nanos, Timestamp};
@@ -114,11 +114,18 @@ fn rate(written: &schema::Bucket) -> Result<(&At<u32>, Rate), Wrong> {
         }
         ([], None, None) => {
             return wrong(
-                "a bucket needs a rate: one of per_second, per_minute, per_hour, per_day",
+                "a bucket needs a rate: one of per_second, per_minute, per_hour, per_day, or \
+                 `rate` with `every`",
             );
         }
-        ([], ..) => return wrong("`rate` and `every` go together, as in `rate: 10, every: 5m`"),
-        _ => return wrong("a bucket has one rate; list one bucket for each"),
+        ([_, _, ..], None, None) => {
+            return wrong("a bucket has one rate; list one bucket for each");
+        }
+        _ => {
+            return wrong(
+                "`rate` and `every` go together and alone, as in `{ rate: 10, every: 5m }`",
+            );
+        }
     };
     let rate = Rate::new(tokens.value, period);
     Ok((tokens, rate.map_err(|error| (tokens.place.clone(), error.to_string()))?))
@@ -126,18 +133,20 @@ fn rate(written: &schema::Bucket) -> Result<(&At<u32>, Rate), Wrong> {
 
 fn duration(text: &At<String>) -> Result<std::time::Duration, Wrong> {
     humantime::parse_duration(&text.value).map_err(|error| {
-        let what = format!("a duration is written as `30s`, `5m`, `1h` or `1day`: {error}");
-        (text.place.clone(), what)
+        let (value, place) = (text.value.escape_debug(), text.place.clone());
+        (place, format!("`{value}` is no duration, as `30s`, `5m`, `1h` and `1day` are: {error}"))
     })
 }
 
 /// A moment in UTC.
 pub(super) fn moment(document: &Document<'_>, text: &At<String>) -> Option<Timestamp> {
     let parsed = humantime::parse_rfc3339(&text.value).ok();
-    #[expect(clippy::disallowed_types, reason = "humantime's type; no clock is asked")]
     let since_epoch = parsed.and_then(|moment| moment.duration_since(std::time::UNIX_EPOCH).ok());
     if since_epoch.is_none() {
-        document.complain(&text.place, "a moment is written in UTC, as `2027-01-01T00:00:00Z`");
+        let value = text.value.escape_debug();
+        let what =
+            format!("`{value}` is no moment after 1970 in UTC, as `2027-01-01T00:00:00Z` is");
+        document.complain(&text.place, what);
     }
     since_epoch.map(|span| Timestamp::default().after(Nanos::from(span)))
 }

@@ -1,7 +1,7 @@
 //! Conditions.
 
 use hashbrown::HashSet;
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 
 use super::super::read::{At, Document};
 use super::super::schema;
@@ -22,6 +22,9 @@ impl Reader<'_> {
             if slot == Slot::ENDPOINT_GROUP {
                 self.collect_groups(test);
             }
+            if slot == Slot::REMOTE_ADDRESS {
+                self.check_addresses(test);
+            }
             Condition { slot, test: self.test(test) }
         });
         Conditions(conditions.collect())
@@ -31,6 +34,19 @@ impl Reader<'_> {
         match test {
             schema::Test::Equal(group) => self.groups.push(group.clone()),
             schema::Test::Any(tests) => tests.iter().for_each(|test| self.collect_groups(test)),
+            _ => {}
+        }
+    }
+
+    /// A network without `cidr` is a text like any other, which no address is equal to.
+    fn check_addresses(&self, test: &schema::Test) {
+        match test {
+            schema::Test::Equal(At { value, place }) if value.parse::<IpNet>().is_ok() => {
+                let what =
+                    "no address is equal to a network; write `{ cidr: [..] }` to mean those within";
+                self.document.complain(place, what);
+            }
+            schema::Test::Any(tests) => tests.iter().for_each(|test| self.check_addresses(test)),
             _ => {}
         }
     }
@@ -65,18 +81,48 @@ impl Reader<'_> {
     fn network(&self, text: &At<String>) -> Option<IpNet> {
         let network = text.value.parse::<IpNet>().ok();
         let one = || text.value.parse::<std::net::IpAddr>().ok().map(IpNet::from);
-        let network = network.or_else(one).map(|network| network.trunc());
+        let network = network.or_else(one).map(|network| canonical(network.trunc()));
         if network.is_none() {
-            let what = "a network is written as `10.0.0.0/8` or `2001:db8::/32`, one address as `10.0.0.1`";
+            let value = text.value.escape_debug();
+            let what = format!(
+                "`{value}` is no network, as `10.0.0.0/8`, `2001:db8::/32` and `10.0.0.1` are"
+            );
             self.document.complain(&text.place, what);
         }
         network
     }
 }
 
+/// A network of IPv4 addresses that is written as IPv6 (`::ffff:10.0.0.0/104`) is the IPv4 one, as are the
+/// addresses that it is compared with.
+fn canonical(network: IpNet) -> IpNet {
+    let bits = network.prefix_len().checked_sub(96);
+    let mapped = match network {
+        IpNet::V4(_) => None,
+        IpNet::V6(network) => network.addr().to_ipv4_mapped(),
+    };
+    let network_v4 = mapped.zip(bits).and_then(|(address, bits)| Ipv4Net::new(address, bits).ok());
+    network_v4.map_or(network, IpNet::V4)
+}
+
 fn whole_value(test: &schema::Test) -> Option<Box<str>> {
     match test {
         schema::Test::Equal(text) => Some((*text.value).into()),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_is_the_same_in_either_spelling() {
+        let told = |text: &str| canonical(text.parse().unwrap()).to_string();
+        assert_eq!(told("::ffff:10.0.0.0/104"), "10.0.0.0/8");
+        assert_eq!(told("::ffff:10.0.0.1/128"), "10.0.0.1/32");
+        assert_eq!(told("10.0.0.0/8"), "10.0.0.0/8");
+        assert_eq!(told("2001:db8::/32"), "2001:db8::/32");
+        assert_eq!(told("::/0"), "::/0");
     }
 }

@@ -77,6 +77,10 @@ impl Holders {
         self.0.drain(..expired).collect()
     }
 
+    pub(super) fn first_expiry(&self) -> Option<Timestamp> {
+        self.0.first().map(|holder| holder.expires)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

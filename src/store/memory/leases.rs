@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
+use super::shard::SMALLEST_TO_SHRINK;
 use crate::descriptor::LeaseId;
 use crate::policy::fingerprint::Fingerprint;
 
@@ -50,6 +51,16 @@ impl Leases {
             if held.is_empty() {
                 part.remove(&lease);
             }
+        }
+    }
+
+    /// Gives back the memory of leases that are gone, in one part.
+    pub(super) fn shrink(&self, part: usize) {
+        let Some(part) = self.parts.get(part % PARTS) else { return };
+        let mut part = part.lock();
+        if part.capacity() > SMALLEST_TO_SHRINK && part.len() * 4 < part.capacity() {
+            let kept = part.len() * 2;
+            part.shrink_to(kept);
         }
     }
 

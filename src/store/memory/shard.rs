@@ -13,8 +13,11 @@ use crate::store::{Charge, Outcome, Wait, gcra};
 /// How many entries are compared when one has to go.
 const EVICTION_SAMPLE: usize = 16;
 
+/// In how many places of a table those are looked for: one that was large once may be nearly empty.
+const PLACES_SEARCHED: usize = 256;
+
 /// A table is shrunk when it is less than a quarter full and larger than this.
-const SMALLEST_TO_SHRINK: usize = 64;
+pub(super) const SMALLEST_TO_SHRINK: usize = 64;
 
 /// A token bucket's state. 24 bytes: a name of two words, not of one 16-aligned `u128`.
 type Cell = (Fingerprint, Timestamp);
@@ -26,21 +29,22 @@ pub(super) enum Change {
     Nothing,
     /// The token bucket is full again at this time.
     FullAt(Timestamp),
-    /// So many slots are taken.
-    Slots(u32),
+    /// So many slots are taken, until this time.
+    Slots(u32, Timestamp),
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Shard {
     cells: HashTable<Cell>,
     holders: HashTable<(Fingerprint, Holders)>,
-    leases: usize,
+    /// Entries of all holders together.
+    held: usize,
 }
 
 impl Shard {
     /// How many keys count against the limit: buckets with fewer tokens than they hold, and leases.
     pub(super) fn len(&self) -> usize {
-        self.cells.len() + self.leases
+        self.cells.len() + self.held
     }
 
     /// What one bucket says to a charge, and what it would become.
@@ -80,7 +84,11 @@ impl Shard {
         match u32::try_from(hits) {
             Ok(slots @ 1..) if outcome.wait == Wait::No => {
                 let remaining = outcome.remaining.saturating_sub(slots);
-                (Outcome { remaining, reset: bucket.hold(), ..outcome }, Change::Slots(slots))
+                let expires = now.after(bucket.hold());
+                (
+                    Outcome { remaining, reset: bucket.hold(), ..outcome },
+                    Change::Slots(slots, expires),
+                )
             }
             _ => (outcome, Change::Nothing),
         }
@@ -147,7 +155,7 @@ impl Shard {
             .into_mut()
             .1
             .add(holder);
-        self.leases += 1;
+        self.held += 1;
         room.leases.add(holder.lease, fingerprint);
         evicted_live
     }
@@ -156,7 +164,7 @@ impl Shard {
         let found = self.holders.find_mut(fingerprint.hash64(), |(name, _)| *name == fingerprint);
         let Some((_, holders)) = found else { return };
         for expired in holders.remove_expired(now) {
-            self.leases -= 1;
+            self.held -= 1;
             leases.forget(expired.lease, fingerprint);
         }
     }
@@ -174,55 +182,60 @@ impl Shard {
         if entry.get().1.is_empty() {
             entry.remove();
         }
-        self.leases -= usize::from(holder.is_some());
+        self.held -= usize::from(holder.is_some());
         holder.is_some_and(|holder| holder.expires > now)
     }
 
-    /// Makes room for one more key. A full bucket says the same as none, so it goes first; when there
-    /// is none in the sample, the bucket nearest to full goes. Returns whether what went was live.
+    /// Makes room for one more key. A full bucket and an expired lease say the same as none, so they go
+    /// first; when there is none in the sample, whatever is nearest to that goes. Returns whether what
+    /// went was live.
     fn make_room(&mut self, near: Fingerprint, now: Timestamp, room: &Room<'_>) -> bool {
         if self.len() < room.most_keys {
             return false;
         }
-        self.evict_cell(near, now).unwrap_or_else(|| self.evict_lease(now, room.leases))
-    }
-
-    #[cold]
-    fn evict_cell(&mut self, near: Fingerprint, now: Timestamp) -> Option<bool> {
-        let buckets = self.cells.num_buckets();
-        let start = usize::try_from(near.hash64()).unwrap_or(0) % buckets.max(1);
-        let mut nearest_full: Option<(usize, Timestamp)> = None;
-        let mut sampled = 0;
-        for at in (start..buckets).chain(0..start) {
-            let Some((_, full_at)) = self.cells.get_bucket(at) else { continue };
-            if nearest_full.is_none_or(|(_, best)| *full_at < best) {
-                nearest_full = Some((at, *full_at));
+        let soonest = |places| {
+            let cell = sample(&self.cells, near, now, places, |(_, full_at)| Some(*full_at));
+            let first_expiry = |(_, holders): &(_, Holders)| holders.first_expiry();
+            (cell, sample(&self.holders, near, now, places, first_expiry))
+        };
+        let (cell, lease) = match soonest(PLACES_SEARCHED) {
+            (None, None) => soonest(usize::MAX),
+            found => found,
+        };
+        match (cell, lease) {
+            (Some((at, full_at)), None) => self.evict_cell(at, full_at, now),
+            (Some((at, full_at)), Some((_, expires))) if full_at <= expires => {
+                self.evict_cell(at, full_at, now)
             }
-            sampled += 1;
-            if sampled == EVICTION_SAMPLE || *full_at <= now {
-                break;
-            }
+            (_, Some((at, expires))) => self.evict_lease(at, expires, now, room.leases),
+            (None, None) => false,
         }
-        let (at, full_at) = nearest_full?;
-        self.cells.get_bucket_entry(at).ok()?.remove();
-        Some(full_at > now)
     }
 
     #[cold]
-    fn evict_lease(&mut self, now: Timestamp, leases: &Leases) -> bool {
-        let Some((fingerprint, holders)) = self.holders.iter_mut().next() else { return false };
-        let fingerprint = *fingerprint;
-        let evicted = holders.remove_first();
-        if holders.is_empty()
-            && let Ok(entry) =
-                self.holders.find_entry(fingerprint.hash64(), |(name, _)| *name == fingerprint)
-        {
+    fn evict_cell(&mut self, at: usize, full_at: Timestamp, now: Timestamp) -> bool {
+        let entry = self.cells.get_bucket_entry(at);
+        entry.map(|entry| entry.remove()).is_ok() && full_at > now
+    }
+
+    #[cold]
+    fn evict_lease(
+        &mut self,
+        at: usize,
+        expires: Timestamp,
+        now: Timestamp,
+        leases: &Leases,
+    ) -> bool {
+        let Ok(mut entry) = self.holders.get_bucket_entry(at) else { return false };
+        let (fingerprint, holders) = entry.get_mut();
+        let (fingerprint, evicted) = (*fingerprint, holders.remove_first());
+        if holders.is_empty() {
             entry.remove();
         }
         let Some(holder) = evicted else { return false };
-        self.leases -= 1;
+        self.held -= 1;
         leases.forget(holder.lease, fingerprint);
-        holder.expires > now
+        expires > now
     }
 
     /// Forgets full buckets and expired leases, and gives memory back. Returns how many keys went.
@@ -237,12 +250,43 @@ impl Shard {
             }
             !holders.is_empty()
         });
-        self.leases -= expired;
-        let (kept, capacity) = (self.cells.len(), self.cells.capacity());
-        if capacity > SMALLEST_TO_SHRINK && kept * 4 < capacity {
-            self.cells.shrink_to(kept * 2, |(name, _)| name.hash64());
-        }
+        self.held -= expired;
+        shrink(&mut self.cells, |(name, _)| name.hash64());
+        shrink(&mut self.holders, |(name, _)| name.hash64());
         before - self.len()
+    }
+}
+
+/// Of some entries from a place on, the one that is soonest worth nothing: where it is, and when that is.
+/// Ends early with one that is worth nothing already.
+fn sample<T>(
+    table: &HashTable<T>,
+    near: Fingerprint,
+    now: Timestamp,
+    places: usize,
+    worth_until: impl Fn(&T) -> Option<Timestamp>,
+) -> Option<(usize, Timestamp)> {
+    let buckets = table.num_buckets();
+    let start = usize::try_from(near.hash64()).unwrap_or(0) % buckets.max(1);
+    let mut soonest: Option<(usize, Timestamp)> = None;
+    let mut sampled = 0;
+    for at in (start..buckets).chain(0..start).take(places) {
+        let Some(until) = table.get_bucket(at).and_then(&worth_until) else { continue };
+        if soonest.is_none_or(|(_, best)| until < best) {
+            soonest = Some((at, until));
+        }
+        sampled += 1;
+        if sampled == EVICTION_SAMPLE || until <= now {
+            break;
+        }
+    }
+    soonest
+}
+
+fn shrink<T>(table: &mut HashTable<T>, hash: impl Fn(&T) -> u64) {
+    let (kept, capacity) = (table.len(), table.capacity());
+    if capacity > SMALLEST_TO_SHRINK && kept * 4 < capacity {
+        table.shrink_to(kept * 2, hash);
     }
 }
 

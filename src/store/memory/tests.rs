@@ -1,1 +1,354 @@
+use super::*;
+use crate::clock::Nanos;
+use crate::descriptor::Hits;
+use crate::limit::{Bucket, Concurrency, Period, Rate, TokenBucket, Unit};
+use crate::policy::fingerprint::name_for_tests as name;
+use crate::store::{Force, Outcome, Wait};
 
+const NOW: Timestamp = Timestamp::from_unix_nanos(1_800_000_000_000_000_000);
+
+fn tokens(size: u32, unit: Unit) -> Bucket {
+    Bucket::Tokens(TokenBucket::new(size, Rate::new(size, Period::one(unit)).unwrap()).unwrap())
+}
+
+fn slots(slots: u32, hold: u64) -> Bucket {
+    Bucket::Concurrency(Concurrency::new(slots, Nanos::from_secs(hold)).unwrap())
+}
+
+fn charge<'a>(of: &str, bucket: &'a Bucket, hits: Hits) -> Charge<'a> {
+    Charge { fingerprint: name(of), bucket, hits, force: Force::Enforced }
+}
+
+fn ask(store: &MemoryStore, now: Timestamp, charges: &[Charge<'_>]) -> (Admission, Outcomes) {
+    let mut outcomes = Outcomes::new();
+    let admission = store.decide(charges, now, &mut outcomes).unwrap();
+    assert_eq!(outcomes.len(), charges.len());
+    (admission, outcomes)
+}
+
+fn is_admitted(store: &MemoryStore, now: Timestamp, charges: &[Charge<'_>]) -> bool {
+    ask(store, now, charges).0 != Admission::Denied
+}
+
+fn lease(admission: Admission) -> LeaseId {
+    match admission {
+        Admission::Admitted { lease: Some(lease) } => lease,
+        other => panic!("no lease: {other:?}"),
+    }
+}
+
+#[test]
+fn charges_everywhere_or_nowhere() {
+    let store = MemoryStore::new(1000);
+    let (two, three) = (tokens(2, Unit::Day), tokens(3, Unit::Day));
+    let both = [charge("a", &two, Hits::ONE), charge("b", &three, Hits::ONE)];
+    assert!(is_admitted(&store, NOW, &both));
+    assert!(is_admitted(&store, NOW, &both));
+    let (admission, outcomes) = ask(&store, NOW, &both);
+    assert_eq!(admission, Admission::Denied);
+    assert_eq!((outcomes[0].remaining, outcomes[1].remaining), (0, 1));
+    assert_eq!(outcomes[1].wait, Wait::No);
+    assert!(is_admitted(&store, NOW, &both[1..]));
+    assert!(!is_admitted(&store, NOW, &both[1..]));
+}
+
+#[test]
+fn a_denial_reports_every_bucket_as_it_stands() {
+    let store = MemoryStore::new(1000);
+    let (one, ten) = (tokens(1, Unit::Second), tokens(10, Unit::Second));
+    let both = [charge("a", &one, Hits::ONE), charge("b", &ten, Hits::charge(3))];
+    assert!(is_admitted(&store, NOW, &both));
+    let (_, outcomes) = ask(&store, NOW, &both);
+    let stands = Outcome { wait: Wait::No, remaining: 7, reset: Nanos::new(300_000_000) };
+    assert_eq!(outcomes[1], stands);
+    assert_eq!(outcomes[0].wait, Wait::For(Nanos::from_secs(1)));
+}
+
+#[test]
+fn a_denial_and_a_look_keep_no_key() {
+    let store = MemoryStore::new(1000);
+    let bucket = tokens(2, Unit::Second);
+    assert!(!is_admitted(&store, NOW, &[charge("a", &bucket, Hits::charge(3))]));
+    assert!(is_admitted(&store, NOW, &[charge("b", &bucket, Hits::LOOK)]));
+    assert!(is_admitted(&store, NOW, &[charge("c", &bucket, Hits::give_back(5))]));
+    assert!(store.is_empty());
+}
+
+#[test]
+fn a_shadow_bucket_is_charged_while_it_can_and_never_denies() {
+    let store = MemoryStore::new(1000);
+    let (one, ten) = (tokens(1, Unit::Day), tokens(10, Unit::Day));
+    let shadow = Charge { force: Force::Shadow(0), ..charge("a", &one, Hits::ONE) };
+    let both = [shadow, charge("b", &ten, Hits::ONE)];
+    assert_eq!(ask(&store, NOW, &both).1[0].wait, Wait::No);
+    let (admission, outcomes) = ask(&store, NOW, &both);
+    assert_ne!(admission, Admission::Denied);
+    assert!(matches!(outcomes[0].wait, Wait::For(_)));
+    assert_eq!(outcomes[1].remaining, 8);
+}
+
+#[test]
+fn a_lease_is_released_once() {
+    let store = MemoryStore::new(1000);
+    let bucket = slots(2, 60);
+    let call = [charge("jobs", &bucket, Hits::ONE)];
+    let first = lease(ask(&store, NOW, &call).0);
+    let second = lease(ask(&store, NOW, &call).0);
+    assert_ne!(first, second);
+    assert!(!is_admitted(&store, NOW, &call));
+    assert!(store.release(first, NOW));
+    assert!(!store.release(first, NOW));
+    assert!(is_admitted(&store, NOW, &call));
+    assert!(!is_admitted(&store, NOW, &call));
+    assert!(!store.release(LeaseId::from_bytes([7; 16]), NOW));
+}
+
+#[test]
+fn an_expired_lease_frees_its_slot_and_can_no_longer_be_released() {
+    let store = MemoryStore::new(1000);
+    let bucket = slots(1, 60);
+    let call = [charge("jobs", &bucket, Hits::ONE)];
+    let old = lease(ask(&store, NOW, &call).0);
+    let (_, outcomes) = ask(&store, NOW, &call);
+    assert_eq!(outcomes[0].wait, Wait::For(Nanos::from_secs(60)));
+    let later = NOW.after(Nanos::from_secs(60));
+    assert!(!is_admitted(&store, later.before(Nanos::new(1)), &call));
+    let new = lease(ask(&store, later, &call).0);
+    assert!(!store.release(old, later));
+    assert!(!is_admitted(&store, later, &call));
+    assert!(store.release(new, later));
+}
+
+#[test]
+fn a_lease_may_hold_several_slots_in_several_buckets() {
+    let store = MemoryStore::new(1000);
+    let (three, five) = (slots(3, 60), slots(5, 120));
+    let call = [charge("a", &three, Hits::charge(2)), charge("b", &five, Hits::charge(2))];
+    let (admission, outcomes) = ask(&store, NOW, &call);
+    assert_eq!((outcomes[0].remaining, outcomes[1].remaining), (1, 3));
+    assert!(!is_admitted(&store, NOW, &call));
+    let only_b = [charge("b", &five, Hits::charge(2))];
+    assert!(is_admitted(&store, NOW, &only_b));
+    assert!(!is_admitted(&store, NOW, &only_b));
+    assert!(store.release(lease(admission), NOW));
+    assert!(is_admitted(&store, NOW, &call));
+    let too_many = [charge("a", &three, Hits::charge(4))];
+    assert_eq!(ask(&store, NOW, &too_many).1[0].wait, Wait::Forever);
+}
+
+#[test]
+fn of_a_lease_that_expired_in_one_bucket_the_rest_can_still_be_released() {
+    let store = MemoryStore::new(1000);
+    let (short, long) = (slots(1, 10), slots(1, 100));
+    let call = [charge("short", &short, Hits::ONE), charge("long", &long, Hits::ONE)];
+    let held = lease(ask(&store, NOW, &call).0);
+    let later = NOW.after(Nanos::from_secs(50));
+    assert_eq!((0..store.shard_count()).map(|_| store.sweep(later)).sum::<usize>(), 1);
+    assert!(is_admitted(&store, later, &call[..1]));
+    assert!(!is_admitted(&store, later, &call[1..]));
+    assert!(store.release(held, later));
+    assert!(is_admitted(&store, later, &call[1..]));
+}
+
+#[test]
+fn a_request_denied_anywhere_takes_no_lease() {
+    let store = MemoryStore::new(1000);
+    let (jobs, none_left) = (slots(1, 60), tokens(1, Unit::Day));
+    assert!(is_admitted(&store, NOW, &[charge("t", &none_left, Hits::ONE)]));
+    let both = [charge("jobs", &jobs, Hits::ONE), charge("t", &none_left, Hits::ONE)];
+    assert!(!is_admitted(&store, NOW, &both));
+    assert_eq!(store.lease_count(), 0);
+    assert!(is_admitted(&store, NOW, &both[..1]));
+}
+
+#[test]
+fn hits_without_a_lease_give_no_slot_back() {
+    let store = MemoryStore::new(1000);
+    let bucket = slots(1, 60);
+    assert!(is_admitted(&store, NOW, &[charge("jobs", &bucket, Hits::ONE)]));
+    assert!(is_admitted(&store, NOW, &[charge("jobs", &bucket, Hits::give_back(1))]));
+    assert!(!is_admitted(&store, NOW, &[charge("jobs", &bucket, Hits::ONE)]));
+}
+
+#[test]
+fn a_sweep_forgets_full_buckets_and_expired_leases_only() {
+    let store = MemoryStore::new(1_000_000);
+    let (fast, slow, jobs) = (tokens(1, Unit::Second), tokens(1, Unit::Day), slots(1, 5));
+    for at in 0..500 {
+        let fast_one = charge(&format!("fast {at}"), &fast, Hits::ONE);
+        let slow_one = charge(&format!("slow {at}"), &slow, Hits::ONE);
+        let job = charge(&format!("job {at}"), &jobs, Hits::ONE);
+        assert!(is_admitted(&store, NOW, &[fast_one, slow_one, job]));
+    }
+    assert_eq!((store.len(), store.lease_count()), (1500, 500));
+    let later = NOW.after(Nanos::from_secs(5));
+    let swept: Vec<usize> = (0..store.shard_count()).map(|_| store.sweep(later)).collect();
+    assert_eq!((swept.iter().sum(), store.len(), store.lease_count()), (1000, 500, 0));
+    assert!(swept.iter().all(|swept| *swept < 100), "a tick sweeps one shard, not the whole store");
+    for at in 0..500 {
+        assert!(!is_admitted(&store, later, &[charge(&format!("slow {at}"), &slow, Hits::ONE)]));
+    }
+}
+
+#[test]
+fn the_key_limit_is_hard_and_an_exhausted_busy_bucket_survives_a_flood() {
+    let store = MemoryStore::new(10_000);
+    let (five, busy) = (tokens(5, Unit::Minute), tokens(100, Unit::Day));
+    let hot = charge("hot", &busy, Hits::charge(100));
+    assert!(is_admitted(&store, NOW, &[hot]));
+    let mut now = NOW;
+    for at in 0..200_000 {
+        now = now.after(Nanos::new(1_000));
+        assert!(is_admitted(&store, now, &[charge(&format!("flood {at}"), &five, Hits::ONE)]));
+        assert!(at % 1000 != 0 || store.len() <= 10_000);
+    }
+    assert!(store.len() <= 10_000 && store.len() > 9_000);
+    assert!(store.evicted_live() >= 190_000);
+    assert!(!is_admitted(&store, now, &[charge("hot", &busy, Hits::charge(2))]));
+}
+
+#[test]
+fn full_buckets_go_before_live_ones() {
+    let store = MemoryStore::new(64);
+    let (second, day) = (tokens(1, Unit::Second), tokens(1, Unit::Day));
+    for at in 0..32 {
+        assert!(is_admitted(&store, NOW, &[charge(&format!("day {at}"), &day, Hits::ONE)]));
+        assert!(is_admitted(&store, NOW, &[charge(&format!("second {at}"), &second, Hits::ONE)]));
+    }
+    let later = NOW.after(Nanos::from_secs(1));
+    for at in 0..8 {
+        assert!(is_admitted(&store, later, &[charge(&format!("new {at}"), &day, Hits::ONE)]));
+    }
+    assert_eq!((store.len(), store.evicted_live()), (64, 0));
+}
+
+#[test]
+fn a_flood_of_leases_is_bounded_too() {
+    let store = MemoryStore::new(1_000);
+    let bucket = slots(1, 3600);
+    for at in 0..20_000 {
+        assert!(is_admitted(&store, NOW, &[charge(&format!("job {at}"), &bucket, Hits::ONE)]));
+    }
+    assert!(store.len() <= 1_000);
+    assert_eq!(store.len(), store.lease_count());
+    assert_eq!(store.evicted_live(), 20_000 - u64::try_from(store.len()).unwrap());
+}
+
+#[test]
+fn any_number_of_keys_makes_a_store() {
+    for most_keys in [0, 1, 63, 64, 65, 1000, 16_384, 10_000_000] {
+        let store = MemoryStore::new(most_keys);
+        assert!(store.shard_count().is_power_of_two() && store.shard_count() <= SHARDS);
+        assert!(store.shard_count() * store.most_keys_of_a_shard <= most_keys.max(1));
+    }
+}
+
+#[test]
+fn the_buckets_of_a_shadow_row_are_charged_together_or_not() {
+    let store = MemoryStore::new(1000);
+    let (one, ten, other) = (tokens(1, Unit::Hour), tokens(10, Unit::Day), tokens(10, Unit::Day));
+    let shadow =
+        |name, bucket, row| Charge { force: Force::Shadow(row), ..charge(name, bucket, Hits::ONE) };
+    let call = [shadow("a", &one, 0), shadow("b", &ten, 0), shadow("c", &other, 2)];
+    assert_eq!(
+        ask(&store, NOW, &call).1.iter().map(|o| o.remaining).collect::<Vec<_>>(),
+        [0, 9, 9]
+    );
+    for left in [8, 7] {
+        let (admission, outcomes) = ask(&store, NOW, &call);
+        assert_ne!(admission, Admission::Denied);
+        let remaining: Vec<_> = outcomes.iter().map(|outcome| outcome.remaining).collect();
+        assert_eq!(remaining, [0, 9, left], "the first row would have denied, the other would not");
+    }
+}
+
+#[test]
+fn expired_leases_go_before_anything_live() {
+    let store = MemoryStore::new(64);
+    let (day, jobs) = (tokens(1, Unit::Day), slots(1, 1));
+    for at in 0..32 {
+        assert!(is_admitted(&store, NOW, &[charge(&format!("day {at}"), &day, Hits::ONE)]));
+        assert!(is_admitted(&store, NOW, &[charge(&format!("job {at}"), &jobs, Hits::ONE)]));
+    }
+    let later = NOW.after(Nanos::from_secs(1));
+    for at in 0..32 {
+        assert!(is_admitted(&store, later, &[charge(&format!("new {at}"), &day, Hits::ONE)]));
+    }
+    assert_eq!((store.len(), store.lease_count(), store.evicted_live()), (64, 0, 0));
+}
+
+#[test]
+fn a_flood_of_leases_does_not_drive_out_what_lives_no_longer_than_they_do() {
+    let store = MemoryStore::new(640);
+    let (minute, jobs) = (tokens(1, Unit::Hour), slots(1, 600));
+    for at in 0..100 {
+        assert!(is_admitted(&store, NOW, &[charge(&format!("hour {at}"), &minute, Hits::ONE)]));
+    }
+    for at in 0..5_000 {
+        assert!(is_admitted(&store, NOW, &[charge(&format!("job {at}"), &jobs, Hits::ONE)]));
+    }
+    for at in 0..100 {
+        let hour = charge(&format!("hour {at}"), &minute, Hits::ONE);
+        assert!(!is_admitted(&store, NOW, &[hour]), "{at} was forgotten");
+    }
+}
+
+#[test]
+fn holders_are_ordered_by_expiry_whatever_their_hold() {
+    let store = MemoryStore::new(1000);
+    let (long, short) = (slots(2, 100), slots(2, 10));
+    assert!(is_admitted(&store, NOW, &[charge("jobs", &long, Hits::ONE)]));
+    assert!(is_admitted(&store, NOW, &[charge("jobs", &short, Hits::ONE)]));
+    let (_, outcomes) = ask(&store, NOW, &[charge("jobs", &short, Hits::ONE)]);
+    assert_eq!(outcomes[0].wait, Wait::For(Nanos::from_secs(10)));
+    assert!(is_admitted(
+        &store,
+        NOW.after(Nanos::from_secs(10)),
+        &[charge("jobs", &short, Hits::ONE)]
+    ));
+}
+
+/// Many threads take, release, expire, sweep and evict at once; at the end nothing is left behind.
+#[test]
+fn nothing_is_left_behind_by_threads_that_take_release_sweep_and_evict() {
+    let store = MemoryStore::new(256);
+    let (jobs, day) = (slots(3, 5), tokens(2, Unit::Day));
+    std::thread::scope(|scope| {
+        for thread in 0..4_u64 {
+            let (store, jobs, day) = (&store, &jobs, &day);
+            scope.spawn(move || {
+                let mut held = Vec::new();
+                for turn in 0..20_000_u64 {
+                    let now = NOW.after(Nanos::new(turn * 1_000_000));
+                    let key = (turn * 7 + thread * 13) % 500;
+                    let job = charge(&format!("job {key}"), jobs, Hits::ONE);
+                    let other = charge(&format!("day {key}"), day, Hits::ONE);
+                    match ask(store, now, &[job, other]).0 {
+                        Admission::Admitted { lease } => held.extend(lease),
+                        Admission::Denied => {
+                            if let Some(lease) = held.pop() {
+                                store.release(lease, now);
+                            }
+                        }
+                    }
+                    if turn % 16 == 0 {
+                        store.sweep(now);
+                    }
+                    if held.len() > 40 {
+                        store.release(held.swap_remove(0), now);
+                    }
+                }
+                let end = NOW.after(Nanos::new(20_000_000_000));
+                for lease in held {
+                    store.release(lease, end);
+                    assert!(!store.release(lease, end));
+                }
+            });
+        }
+    });
+    let end = NOW.after(Nanos::from_secs(7 * 86_400));
+    (0..store.shard_count()).for_each(|_| {
+        store.sweep(end);
+    });
+    assert_eq!((store.len(), store.lease_count()), (0, 0));
+}

@@ -1,0 +1,92 @@
+//! Conditions on entries.
+
+use serde_yaml::{Mapping, Value};
+
+use super::super::read::{At, Node};
+use super::{Test, When};
+
+pub(super) fn when(node: &Node<'_>) -> When {
+    let entries = node.entries("conditions: an entry's key and what its value must be like");
+    let entries = entries.into_iter().inspect(|(key, node)| key.check_key(node.document));
+    let tests = entries.filter_map(|(key, node)| Some((key, test(&node)?)));
+    When { tests: tests.collect() }
+}
+
+/// Conditions where none at all would mean every call.
+pub(super) fn some_when(node: &Node<'_>, what: &str) -> When {
+    if node.value.as_mapping().is_some_and(Mapping::is_empty) {
+        node.complain(what);
+    }
+    when(node)
+}
+
+fn test(node: &Node<'_>) -> Option<Test> {
+    if node.value.is_sequence() {
+        return Some(Test::Any(some(node).iter().filter_map(text_test).collect()));
+    }
+    if !node.value.is_mapping() {
+        return text_test(node);
+    }
+    let before = node.document.complaints();
+    let mut tests = tests(node)?;
+    if node.document.complaints() > before {
+        return None;
+    }
+    if tests.len() != 1 {
+        node.complain("a condition is one of equal, one_of, prefix, cidr, present, absent");
+    }
+    tests.pop()
+}
+
+fn tests(node: &Node<'_>) -> Option<Vec<Test>> {
+    let mut fields = node.fields("a condition")?;
+    let equal = fields.take("equal").and_then(|node| node.text()).map(Test::Equal);
+    let one_of = fields.take("one_of").map(|node| {
+        let texts = some(&node).iter().filter_map(Node::text).map(Test::Equal).collect();
+        Test::Any(texts)
+    });
+    let prefix = fields.take("prefix").and_then(|node| node.text());
+    let prefix = prefix.map(|prefix| Test::Prefix(prefix.value));
+    let cidr = fields.take("cidr").map(|node| Test::Cidr(networks(&node)));
+    let present = fields.take("present").map(|node| only_true(&node, Test::Present));
+    let absent = fields.take("absent").map(|node| only_true(&node, Test::Absent));
+    fields.finish();
+    Some([equal, one_of, prefix, cidr, present, absent].into_iter().flatten().collect())
+}
+
+fn only_true(node: &Node<'_>, test: Test) -> Test {
+    if node.flag() == Some(false) {
+        node.complain("this can only be true; leave the condition out otherwise");
+    }
+    test
+}
+
+/// The items of a list that must have some.
+fn some<'a>(node: &Node<'a>) -> Vec<Node<'a>> {
+    if node.value.as_sequence().is_some_and(Vec::is_empty) {
+        node.complain("a list of no values never holds");
+    }
+    node.list("a list")
+}
+
+fn networks(node: &Node<'_>) -> Vec<At<String>> {
+    match node.value {
+        Value::String(_) => node.text().into_iter().collect(),
+        _ => some(node).iter().filter_map(Node::text).collect(),
+    }
+}
+
+/// A value, or the beginning of one: `text*`.
+fn text_test(node: &Node<'_>) -> Option<Test> {
+    let text = node.text()?;
+    match text.value.split_once('*') {
+        None => Some(Test::Equal(text)),
+        Some((prefix, "")) => Some(Test::Prefix(prefix.to_owned())),
+        Some(_) => {
+            node.complain(
+                "`*` stands at the end, for any rest; write `{ equal: .. }` to mean a star",
+            );
+            None
+        }
+    }
+}
