@@ -1,0 +1,218 @@
+//! `serve`: how it starts, refuses to start, and ends.
+
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{SHIPPED, run, run_in, tollgate, wait};
+
+/// Free ports, and logs that a program can read.
+pub(crate) const QUIET: [&str; 7] =
+    ["serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--log", "json"];
+
+/// A server that said it has started; it is killed when dropped.
+pub(crate) struct Served {
+    child: Child,
+    lines: Receiver<String>,
+    /// What it logged up to then, that line included.
+    pub(crate) log: Vec<String>,
+    pub(crate) grpc: SocketAddr,
+    pub(crate) http: SocketAddr,
+}
+
+impl Served {
+    pub(crate) fn start(args: &[&str], env: &[(&str, &str)]) -> Self {
+        let mut child = tollgate(args, env).spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            stderr.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
+        let mut server = Self { child, lines, log: Vec::new(), grpc: unknown, http: unknown };
+        while server.grpc == unknown {
+            let line = server.lines.recv_timeout(Duration::from_secs(30));
+            let line =
+                line.unwrap_or_else(|error| panic!("not started: {error}: {:?}", server.log));
+            (server.grpc, server.http) = addresses(&line).unwrap_or((unknown, unknown));
+            server.log.push(line);
+        }
+        server
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    }
+
+    /// Tells it to stop, and returns its exit code and all that it logged.
+    pub(crate) fn stop(mut self) -> (Option<i32>, Vec<String>) {
+        self.signal("TERM");
+        let status = wait(&mut self.child);
+        let mut log = std::mem::take(&mut self.log);
+        log.extend(self.lines.iter());
+        (status.code(), log)
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The addresses in the line that tells that the server has started, be it in JSON or text.
+fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+    if let Ok(line) = serde_json::from_str::<Value>(line) {
+        let fields = (line["fields"]["message"] == "started").then_some(&line["fields"])?;
+        let address = |name: &str| fields[name].as_str().unwrap().parse().unwrap();
+        return Some((address("grpc"), address("http")));
+    }
+    let (_, fields) = line.split_once("started ")?;
+    let address = |name: &str| {
+        let value = fields.split(' ').find_map(|field| field.strip_prefix(name));
+        value.unwrap().parse().unwrap()
+    };
+    Some((address("grpc="), address("http=")))
+}
+
+fn is_open(address: SocketAddr) -> bool {
+    TcpStream::connect(address).is_ok()
+}
+
+#[test]
+fn started_is_told_once_with_addresses_that_answer() {
+    let server = Served::start(&QUIET, &[]);
+    assert!(is_open(server.grpc) && is_open(server.http));
+    assert_ne!(server.grpc, server.http);
+    let (code, log) = server.stop();
+    assert_eq!(code, Some(0));
+    assert_eq!(log.iter().filter(|line| addresses(line).is_some()).count(), 1, "{log:?}");
+}
+
+#[test]
+fn a_signal_ends_it_with_0_and_it_says_that_it_stopped() {
+    for signal in ["TERM", "INT"] {
+        let mut server = Served::start(&QUIET, &[]);
+        server.signal(signal);
+        assert_eq!(wait(&mut server.child).code(), Some(0), "{signal}");
+        let rest: Vec<Value> =
+            server.lines.iter().map(|line| serde_json::from_str(&line).expect(&line)).collect();
+        let told: Vec<_> = rest.iter().map(|line| line["fields"]["message"].as_str()).collect();
+        assert_eq!(told, [Some("stopping: calls in flight finish"), Some("stopped")]);
+        assert_eq!(rest[0]["fields"]["signal"], format!("SIG{signal}"));
+    }
+}
+
+#[test]
+fn a_policy_that_is_wrong_ends_it_with_2_and_every_problem() {
+    for name in ["many_errors", "empty", "syntax_tab"] {
+        let (bad, beside) =
+            (format!("tests/config/bad/{name}.yaml"), format!("tests/config/bad/{name}.txt"));
+        let problems = std::fs::read_to_string(beside).unwrap();
+        for log in ["text", "json"] {
+            let ended = run(&[&QUIET[..5], &["--log", log, "--config", &bad]].concat());
+            assert_eq!((ended.code, &*ended.out, &*ended.err), (Some(2), "", &*problems), "{log}");
+        }
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_ends_it_with_2_and_the_flag_to_choose_another() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for (what, args) in [
+        ("grpc", ["--grpc", &address, "--http", "127.0.0.1:0"]),
+        ("http", ["--grpc", "127.0.0.1:0", "--http", &address]),
+    ] {
+        for log in ["text", "json"] {
+            let ended = run(&[&["serve", "--log", log][..], &args].concat());
+            assert_eq!((ended.code, &*ended.out), (Some(2), ""), "{ended:?}");
+            let begin = format!("cannot listen on {address} for {what}: Address already in use");
+            assert!(ended.err.starts_with(&begin), "{ended:?}");
+            let end = format!("; choose another with --{what} ADDRESS:PORT\n");
+            assert!(ended.err.ends_with(&end), "{ended:?}");
+            assert!(!ended.err.contains("started"), "{ended:?}");
+        }
+    }
+}
+
+#[test]
+fn every_flag_has_a_twin_in_the_environment() {
+    let help = run(&["serve", "--help"]).out;
+    let mut flags = Vec::new();
+    for line in help.lines().map(str::trim_start) {
+        if let Some(flag) = line.strip_prefix("--") {
+            flags.push((flag.split(' ').next().unwrap(), None));
+        } else if let Some(twin) = line.strip_prefix("[env: ") {
+            flags.last_mut().unwrap().1 = twin.split(['=', ']']).next();
+        }
+    }
+    let names: Vec<_> = flags.iter().map(|(flag, _)| *flag).collect();
+    for known in ["config", "grpc", "http", "workers", "max-keys", "drain", "log", "log-level"] {
+        assert!(names.contains(&known), "{known}: {help}");
+    }
+    for (flag, twin) in flags {
+        let expected = format!("TOLLGATE_{}", flag.to_uppercase().replace('-', "_"));
+        assert_eq!(twin, Some(&*expected), "--{flag}");
+    }
+}
+
+#[test]
+fn the_environment_speaks_where_no_flag_does() {
+    let env = [
+        ("TOLLGATE_CONFIG", "tests/config/good/merged.yaml"),
+        ("TOLLGATE_GRPC", "127.0.0.1:0"),
+        ("TOLLGATE_HTTP", "127.0.0.1:0"),
+        ("TOLLGATE_LOG", "json"),
+        ("TOLLGATE_WORKERS", "1"),
+        ("TOLLGATE_MAX_KEYS", "2048"),
+        ("TOLLGATE_DRAIN", "1s"),
+    ];
+    // Without a command it serves, too.
+    for args in [&["serve"][..], &[]] {
+        let server = Served::start(args, &env);
+        assert!(is_open(server.grpc) && is_open(server.http));
+        let started: Value = serde_json::from_str(server.log.last().unwrap()).unwrap();
+        assert_eq!(started["fields"]["config"], "tests/config/good/merged.yaml");
+        assert_eq!(server.stop().0, Some(0));
+    }
+}
+
+#[test]
+fn every_twin_is_read() {
+    for (name, flag) in [
+        ("TOLLGATE_GRPC", "--grpc"),
+        ("TOLLGATE_HTTP", "--http"),
+        ("TOLLGATE_WORKERS", "--workers"),
+        ("TOLLGATE_MAX_KEYS", "--max-keys"),
+        ("TOLLGATE_DRAIN", "--drain"),
+        ("TOLLGATE_LOG", "--log"),
+    ] {
+        for args in [&["serve"][..], &[]] {
+            let ended = run_in(args, &[(name, "wrong")]);
+            assert_eq!(ended.code, Some(2), "{name}: {ended:?}");
+            assert!(ended.err.contains(flag) && ended.err.contains("'wrong'"), "{name}: {ended:?}");
+        }
+    }
+    let ended = run_in(&["serve"], &[("TOLLGATE_LOG_LEVEL", "a=b=c")]);
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    let ended = run_in(&["serve"], &[("TOLLGATE_CONFIG", "nowhere.yaml")]);
+    assert_eq!(ended.code, Some(2));
+    assert!(ended.err.starts_with("nowhere.yaml: cannot be read: "), "{ended:?}");
+}
+
+#[test]
+fn a_flag_goes_before_the_environment() {
+    let env =
+        [("TOLLGATE_CONFIG", "nowhere.yaml"), ("TOLLGATE_GRPC", "wrong"), ("TOLLGATE_LOG", "text")];
+    let server = Served::start(&[&QUIET[..], &["--config", SHIPPED]].concat(), &env);
+    assert!(serde_json::from_str::<Value>(server.log.last().unwrap()).is_ok());
+    assert_eq!(server.stop().0, Some(0));
+}

@@ -1,0 +1,97 @@
+//! The module map in `src/lib.rs` is the order of imports.
+
+#![allow(clippy::unwrap_used, reason = "test code")]
+
+use std::path::{Path, PathBuf};
+
+fn map() -> Vec<String> {
+    let text = std::fs::read_to_string("src/lib.rs").unwrap();
+    let rows = text.lines().filter_map(|line| line.strip_prefix("//! | `"));
+    rows.filter_map(|row| row.split('`').next()).map(str::to_owned).collect()
+}
+
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(&path, found);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// Every `crate::name` outside comments, with the number of its line.
+fn imports(text: &str) -> Vec<(usize, String)> {
+    let lines = text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"));
+    let names = lines.flat_map(|(at, line)| {
+        let pieces = line.split("crate::").skip(1);
+        pieces.map(move |piece| {
+            let end = piece.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(piece.len());
+            (at + 1, piece[..end].to_owned())
+        })
+    });
+    names.collect()
+}
+
+#[test]
+fn the_map_names_every_module() {
+    let text = std::fs::read_to_string("src/lib.rs").unwrap();
+    let mut declared: Vec<_> =
+        text.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')).collect();
+    let mut mapped = map();
+    declared.sort_unstable();
+    mapped.sort_unstable();
+    assert_eq!(mapped, declared);
+}
+
+#[test]
+fn imports_point_down_the_map() {
+    let map = map();
+    let rank = |name: &str| map.iter().position(|other| other == name);
+    let mut found = Vec::new();
+    files(Path::new("src"), &mut found);
+    let mut wrong = Vec::new();
+    for file in found {
+        let inner = file.strip_prefix("src").unwrap().with_extension("");
+        let module = inner.iter().next().unwrap().to_str().unwrap().to_owned();
+        let Some(own) = rank(&module) else { continue };
+        for (line, import) in imports(&std::fs::read_to_string(&file).unwrap()) {
+            let is_below = rank(&import).is_some_and(|other| other >= own);
+            if !is_below {
+                wrong.push(format!("{}:{line}: {module} imports {import}", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn only_its_own_module_knows_yaml_protobuf_and_tokio() {
+    let mut found = Vec::new();
+    files(Path::new("src"), &mut found);
+    let core = ["reply", "decision", "store", "policy", "descriptor", "limit", "clock"];
+    for file in found {
+        let text = std::fs::read_to_string(&file).unwrap();
+        let inner = file.strip_prefix("src").unwrap().with_extension("");
+        let module = inner.iter().next().unwrap().to_str().unwrap();
+        let code: String = text
+            .lines()
+            .filter(|line| !line.trim_start().starts_with("//"))
+            .collect::<Vec<_>>()
+            .join("\n");
+        let knows = |name: &str| code.contains(name);
+        assert!(!knows("serde_yaml") || module == "config", "{} knows YAML", file.display());
+        let has_proto = knows("prost::") || knows("prost_types") || knows("pb::envoy");
+        assert!(!has_proto || module == "wire", "{} knows protobuf", file.display());
+        if core.contains(&module) {
+            assert!(!knows("tokio::") && !knows("tonic::"), "{} knows tokio", file.display());
+        }
+    }
+}
+
+#[test]
+fn main_stays_small() {
+    let text = std::fs::read_to_string("src/main.rs").unwrap();
+    assert!(text.lines().count() <= 60);
+}

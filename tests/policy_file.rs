@@ -1,0 +1,308 @@
+//! What a policy file means: conditions, overrides, bypass, shadow, addresses, reload.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code: a failure is a panic"
+)]
+
+mod support;
+
+use support::{Client, START, TestServer, call, descriptor, give_back, request, server, source};
+use tollgate::clock::{Clock, Nanos, Timestamp};
+
+#[test]
+fn joined_names_and_values_do_not_collide() {
+    let (_server, mut client) = server(
+        "tables:
+           - { name: pair, key: [a, b], rows: { always: [{ per_day: 1 }] } }
+           - { name: one, key: [k], rows: { always: [{ per_day: 1 }] } }",
+    );
+    for (a, b) in [("x_y", "z"), ("x", "y_z"), ("x_", "yz"), ("", "xyz"), ("xyz", "")] {
+        assert!(client.ask(call(&[("a", a), ("b", b)])).is_ok(), "{a} {b}");
+    }
+    for value in ["x", "x ", "X", "x\0", "", "x_y"] {
+        assert!(client.ask(call(&[("k", value)])).is_ok(), "{value:?}");
+        assert!(!client.ask(call(&[("k", value)])).is_ok(), "{value:?}");
+    }
+}
+
+#[test]
+fn conditions_choose_the_calls_a_table_is_for() {
+    let (_server, mut client) = server(
+        "tables:
+           - { name: equal, when: { e: yes please }, key: [], rows: { always: [{ per_day: 1 }] } }
+           - { name: one of, when: { o: [a, b] }, key: [], rows: { always: [{ per_day: 1 }] } }
+           - { name: prefix, when: { p: /api/* }, key: [], rows: { always: [{ per_day: 1 }] } }
+           - { name: cidr, when: { c: { cidr: [10.0.0.0/8, '2001:db8::/32'] } }, key: [], rows: { always: [{ per_day: 1 }] } }
+           - { name: both, when: { x: { present: true }, y: { absent: true } }, key: [], rows: { always: [{ per_day: 1 }] } }",
+    );
+    let meets = [
+        [("e", "yes please")],
+        [("o", "b")],
+        [("p", "/api/")],
+        [("c", "::ffff:10.9.8.7")],
+        [("x", "")],
+    ];
+    for entries in meets {
+        assert!(client.ask(call(&entries)).is_ok());
+        assert!(!client.ask(call(&entries)).is_ok(), "{entries:?}");
+    }
+    let misses: [&[(&str, &str)]; 10] = [
+        &[("e", "yes")],
+        &[("e", "yes please!")],
+        &[("o", "ab")],
+        &[("o", "a*")],
+        &[("p", "/ap")],
+        &[("p", "/API/x")],
+        &[("c", "11.0.0.1")],
+        &[("c", "10.0.0.0.1")],
+        &[("x", "1"), ("y", "")],
+        &[("unknown", "1")],
+    ];
+    for entries in misses {
+        for _ in 0..2 {
+            assert!(client.ask(call(entries)).is_ok(), "{entries:?}");
+        }
+    }
+}
+
+#[test]
+fn an_override_counts_until_its_moment_and_not_longer() {
+    let (server, mut client) = server(
+        "tables: [{ name: t, select: kind, key: [k], rows: { a: [{ per_second: 2 }], otherwise: [{ per_second: 3 }] } }]
+overrides:
+  - { table: t, when: { k: acme }, until: 2026-03-01T01:00:00Z, buckets: [{ per_second: 7 }] }
+  - { table: t, row: otherwise, when: { k: globex }, buckets: unlimited }",
+    );
+    let admitted =
+        |client: &mut Client, entries: &[(&str, &str)]| client.drain(&call(entries), 50).0;
+    assert_eq!(admitted(&mut client, &[("k", "acme"), ("kind", "a")]), 7);
+    assert_eq!(admitted(&mut client, &[("k", "acme")]), 7);
+    assert_eq!(admitted(&mut client, &[("k", "other")]), 3);
+    assert_eq!(admitted(&mut client, &[("k", "globex"), ("kind", "a")]), 2);
+    for _ in 0..100 {
+        assert!(client.ask(call(&[("k", "globex")])).is_ok());
+    }
+    let until = Timestamp::from_unix_nanos(START.as_unix_nanos() + 3_600_000_000_000);
+    server.parts.clock.set(until.before(Nanos::new(1)));
+    assert_eq!(admitted(&mut client, &[("k", "acme"), ("kind", "a")]), 7);
+    server.parts.clock.set(until);
+    assert_eq!(admitted(&mut client, &[("k", "acme"), ("kind", "a")]), 2);
+    assert_eq!(admitted(&mut client, &[("k", "acme")]), 3);
+}
+
+#[test]
+fn a_bypass_lets_the_whole_request_through_uncharged() {
+    let (server, mut client) = server(
+        "tables: [{ name: t, key: [k], rows: { always: [{ per_day: 1 }] } }]
+bypass:
+  - { remote_address: { cidr: [10.0.0.0/8] } }
+  - { k: health, user: { absent: true } }",
+    );
+    let inside =
+        request("d", &[descriptor(&[("k", "1")]), descriptor(&[("remote_address", "10.1.1.1")])]);
+    for _ in 0..3 {
+        let answer = client.ask(inside.clone());
+        assert_eq!((answer.is_ok(), answer.0.statuses.len()), (true, 2));
+        assert!(client.ask(call(&[("k", "health")])).is_ok());
+    }
+    assert_eq!(client.drain(&call(&[("k", "1"), ("remote_address", "11.1.1.1")]), 5).0, 1);
+    assert_eq!(client.drain(&call(&[("k", "health"), ("user", "")]), 5).0, 1);
+    let metrics = server.parts.telemetry.encode().unwrap();
+    assert!(
+        metrics.contains("tollgate_requests_total{domain=\"d\",code=\"bypassed\"} 6\n"),
+        "{metrics}"
+    );
+}
+
+#[test]
+fn a_shadow_row_is_counted_and_reported_and_denies_nobody() {
+    let (server, mut client) = server(
+        "tables:
+           - { name: t, key: [k], rows: { always: [{ per_day: 100 }] } }
+           - { name: watched, key: [k], shadow: true, rows: { always: [{ per_day: 2 }] } }
+           - { name: some, key: [k], select: kind, rows: { new: { shadow: true, buckets: [{ per_day: 1 }] }, old: [{ per_day: 1 }] } }",
+    );
+    for turn in 1..=5 {
+        let answer = client.ask(call(&[("k", "1"), ("kind", "new")]));
+        assert!(answer.is_ok());
+        assert_eq!(answer.number("x-ratelimit-limit"), 100, "headers tell of what can deny");
+        assert_eq!(answer.0.statuses[0].code, 1);
+        let shadow = answer
+            .0
+            .dynamic_metadata
+            .is_some_and(|metadata| metadata.fields.contains_key("shadow"));
+        assert_eq!(shadow, turn > 1);
+    }
+    assert_eq!(client.drain(&call(&[("k", "2"), ("kind", "old")]), 9).0, 1);
+    let metrics = server.parts.telemetry.encode().unwrap();
+    let counted = |row: &str, outcome: &str, count: u32| {
+        let labels = format!("domain=\"d\",{row},outcome=\"{outcome}\"");
+        let line = format!("tollgate_decisions_total{{{labels}}} {count}\n");
+        assert!(metrics.contains(&line), "{line}{metrics}");
+    };
+    counted("table=\"watched\",row=\"always\"", "shadow_over_limit", 3);
+    counted("table=\"watched\",row=\"always\"", "admitted", 3);
+    counted("table=\"some\",row=\"new\"", "shadow_over_limit", 4);
+    counted("table=\"some\",row=\"old\"", "over_limit", 1);
+    counted("table=\"t\",row=\"always\"", "admitted", 6);
+}
+
+#[test]
+fn a_descriptor_that_meets_only_shadow_buckets_tells_of_them_and_is_ok() {
+    let (_server, mut client) =
+        server("tables: [{ name: t, key: [k], shadow: true, rows: { always: [{ per_day: 1 }] } }]");
+    for remaining in [0, 0, 0] {
+        let answer = client.ask(call(&[("k", "1")]));
+        assert_eq!((answer.is_ok(), answer.0.statuses[0].code), (true, 1));
+        assert_eq!(answer.remaining(), [remaining]);
+        assert_eq!(answer.header("x-ratelimit-limit"), None);
+    }
+}
+
+#[test]
+fn addresses_count_by_their_prefix() {
+    let (_server, mut client) = server(
+        "tables:
+           - { name: usual, when: { t: '1' }, key: [remote_address], rows: { always: [{ per_day: 1 }] } }
+           - { name: wide, when: { t: '2' }, key: [remote_address], prefix: { ipv4: 24, ipv6: 48 }, rows: { always: [{ per_day: 1 }] } }",
+    );
+    let mut ask = |table: &str, address: &str| {
+        client.ask(call(&[("t", table), ("remote_address", address)])).is_ok()
+    };
+    assert!(ask("1", "192.0.2.1") && ask("1", "192.0.2.2") && !ask("1", "::ffff:192.0.2.1"));
+    assert!(
+        ask("1", "2001:db8:0:1::1")
+            && !ask("1", "2001:db8:0:1:2:3:4:5")
+            && ask("1", "2001:db8:0:2::1")
+    );
+    assert!(ask("2", "192.0.2.1") && !ask("2", "192.0.2.200") && ask("2", "192.0.3.1"));
+    assert!(
+        ask("2", "2001:db8::1") && !ask("2", "2001:db8:0:ffff::1") && ask("2", "2001:db8:1::1")
+    );
+    assert!(ask("1", "not an address") && !ask("1", "not an address") && ask("1", "nor this"));
+}
+
+#[test]
+fn other_policies_are_put_in_force_as_a_whole_and_keep_what_did_not_change() {
+    let policy = |a: u32, b: u32| {
+        format!(
+            "domain: d\ntables:
+  - {{ name: a, key: [k], rows: {{ always: [{{ per_day: {a} }}] }} }}
+  - {{ name: b, key: [j], rows: {{ always: [{{ per_day: {b} }}] }} }}"
+        )
+    };
+    let server = TestServer::with_policy(&policy(3, 3));
+    let mut client = server.client();
+    let live = &server.parts.live;
+    assert_eq!(client.drain(&call(&[("k", "1")]), 9).0, 3);
+    assert_eq!(client.ask(call(&[("j", "1")])).remaining(), [2]);
+
+    let bad = policy(9, 9).replace("per_day: 9 }] } }", "per_dya: 9 }] } }");
+    let problems = live.replace(&source(&bad), server.parts.clock.now()).unwrap_err().to_string();
+    assert!(problems.contains("did you mean `per_day`?"), "{problems}");
+    assert!(!client.ask(call(&[("k", "1")])).is_ok(), "the old policy is in force");
+
+    live.replace(&source(&policy(3, 6)), server.parts.clock.now()).unwrap();
+    assert!(!client.ask(call(&[("k", "1")])).is_ok(), "what did not change keeps its state");
+    // A third of a day is owed: of six a day that leaves four, of which one is taken here.
+    assert_eq!(client.ask(call(&[("j", "1")])).remaining(), [3]);
+}
+
+#[test]
+fn a_shadow_row_denies_in_its_books_what_it_would_deny_if_it_were_enforced() {
+    let rows = |shadow: bool| {
+        format!(
+            "tables: [{{ name: t, key: [k], shadow: {shadow}, rows: {{ always: [{{ per_hour: 1 }}, {{ per_day: 10 }}] }} }}]"
+        )
+    };
+    let counted = |shadow: bool, outcome: &str| {
+        let (server, mut client) = server(&rows(shadow));
+        for _ in 0..96 {
+            client.ask(call(&[("k", "1")]));
+            server.advance(Nanos::from_secs(900));
+        }
+        let metrics = server.parts.telemetry.encode().unwrap();
+        let of = |outcome: &str| {
+            let start = format!(
+                "tollgate_decisions_total{{domain=\"d\",table=\"t\",row=\"always\",outcome=\"{outcome}\"}} "
+            );
+            let mut lines = metrics.lines().filter_map(|line| line.strip_prefix(&*start));
+            lines.next().unwrap().parse::<u32>().unwrap()
+        };
+        (of("admitted"), of(outcome))
+    };
+    let enforced = counted(false, "over_limit");
+    assert_eq!(enforced.0 + enforced.1, 96, "a row of two buckets is one decision");
+    assert_eq!(counted(true, "shadow_over_limit"), enforced);
+}
+
+#[test]
+fn a_group_that_is_sent_goes_before_the_one_that_method_and_path_give() {
+    let (_server, mut client) = server(
+        "endpoint_groups: { users: [GET /users], logs: [] }
+tables: [{ name: t, select: endpoint_group, key: [k], rows: { users: [{ per_day: 1 }], logs: [{ per_day: 2 }] } }]",
+    );
+    let users = [("k", "1"), ("method", "GET"), ("path", "/users")];
+    let logs = [users[0], users[1], users[2], ("endpoint_group", "logs")];
+    assert_eq!(client.drain(&call(&logs), 5).0, 2);
+    assert_eq!(client.drain(&call(&users), 5).0, 1);
+}
+
+#[test]
+fn an_unlimited_row_is_a_match_and_a_call_that_no_table_has_a_row_for_is_none() {
+    let (server, mut client) =
+        server("tables: [{ name: t, select: kind, key: [k], rows: { free: unlimited } }]");
+    assert!(client.ask(call(&[("k", "1"), ("kind", "free")])).is_ok());
+    assert!(client.ask(call(&[("k", "1"), ("kind", "other")])).is_ok());
+    let metrics = server.parts.telemetry.encode().unwrap();
+    for (code, count) in [("ok", 1), ("unmatched", 1)] {
+        let line = format!("tollgate_requests_total{{domain=\"d\",code=\"{code}\"}} {count}\n");
+        assert!(metrics.contains(&line), "{line}{metrics}");
+    }
+}
+
+#[test]
+fn a_bypassed_request_still_gives_back_its_leases() {
+    let (_server, mut client) = server(
+        "tables: [{ name: t, key: [k], rows: { always: [{ concurrent: 1, hold: 1h }] } }]
+bypass: [{ from: inside }]",
+    );
+    let lease = client.ask(call(&[("k", "1")])).metadata("lease").unwrap().to_owned();
+    let released =
+        request("d", &[give_back(1, &[("lease", &lease)]), descriptor(&[("from", "inside")])]);
+    assert_eq!(client.ask(released).released(), Some(1));
+    assert!(client.ask(call(&[("k", "1")])).is_ok());
+}
+
+#[test]
+fn an_address_never_counts_as_a_text_of_the_same_bytes() {
+    let (_server, mut client) =
+        server("tables: [{ name: t, key: [remote_address], rows: { always: [{ per_day: 1 }] } }]");
+    for value in ["65.66.67.68", "ABCD"] {
+        assert!(client.ask(call(&[("remote_address", value)])).is_ok(), "{value}");
+        assert!(!client.ask(call(&[("remote_address", value)])).is_ok(), "{value}");
+    }
+}
+
+#[test]
+fn another_size_is_honoured_at_once_with_what_is_owed() {
+    let policy = |size: u32| {
+        format!(
+            "domain: d\ntables: [{{ name: t, key: [k], rows: {{ always: [{{ size: {size}, per_day: 3 }}] }} }}]"
+        )
+    };
+    let server = TestServer::with_policy(&policy(3));
+    let mut client = server.client();
+    assert_eq!(client.drain(&call(&[("k", "1")]), 9).0, 3);
+    server.parts.live.replace(&source(&policy(5)), server.parts.clock.now()).unwrap();
+    assert_eq!(client.drain(&call(&[("k", "1")]), 9).0, 2);
+    server.parts.live.replace(&source(&policy(2)), server.parts.clock.now()).unwrap();
+    assert_eq!(client.drain(&call(&[("k", "1")]), 9).0, 0);
+    // Five tokens are owed, 40 hours; a bucket of two has one when no more than 8 are.
+    assert_eq!(client.ask(call(&[("k", "1")])).number("retry-after"), 32 * 3600);
+    server.advance(Nanos::from_secs(32 * 3600));
+    assert_eq!(client.drain(&call(&[("k", "1")]), 9).0, 1);
+}

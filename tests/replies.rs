@@ -1,0 +1,161 @@
+//! What a client gets to read: statuses, headers, messages.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code: a failure is a panic"
+)]
+
+mod support;
+
+use support::{Answer, Client, START, TestServer, call, descriptor, request, server};
+use tollgate::clock::Nanos;
+
+const SECOND: i32 = 1;
+const MINUTE: i32 = 2;
+
+fn with_headers(style: &str) -> (TestServer, Client) {
+    server(&format!(
+        "headers: {style}\ntables: [{{ name: t, key: [k], rows: {{ always: [{{ size: 2, per_minute: 1 }}] }} }}]"
+    ))
+}
+
+fn headers(answer: &Answer) -> Vec<(&str, &str)> {
+    let headers = &answer.0.response_headers_to_add;
+    headers.iter().map(|header| (&*header.key, &*header.value)).collect()
+}
+
+#[test]
+fn statuses_follow_the_descriptors_and_name_the_tightest_bucket() {
+    let (_server, mut client) = server(
+        "tables:
+           - { name: wide, key: [k], rows: { always: [{ per_minute: 100 }, { rate: 50, every: 5m }] } }
+           - { name: tight, key: [j], rows: { always: [{ size: 20, per_second: 7 }] } }",
+    );
+    let answer = client.ask(request(
+        "d",
+        &[descriptor(&[("j", "1")]), descriptor(&[("none", "1")]), descriptor(&[("k", "1")])],
+    ));
+    let told: Vec<_> = answer.0.statuses.iter().map(|status| &status.current_limit).collect();
+    let (first, last) = (told[0].as_ref().unwrap(), told[2].as_ref().unwrap());
+    assert_eq!((&*first.name, first.requests_per_unit, first.unit), ("tight/always", 7, SECOND));
+    assert_eq!(first.unit_multiplier, None);
+    assert_eq!(*told[1], None);
+    assert_eq!((&*last.name, last.requests_per_unit, last.unit), ("wide/always", 50, MINUTE));
+    assert_eq!(last.unit_multiplier, Some(5));
+    assert_eq!(answer.remaining(), [19, 0, 49]);
+    let reset = answer.0.statuses[2].duration_until_reset.unwrap();
+    assert_eq!((reset.seconds, reset.nanos), (6, 0));
+}
+
+#[test]
+fn headers_are_those_that_the_policy_asks_for() {
+    let start = START.as_unix_secs_ceil();
+    let reset = (start + 60).to_string();
+    let last = (start + 120).to_string();
+    let epoch: [Vec<(&str, &str)>; 2] = [
+        vec![
+            ("x-ratelimit-limit", "2"),
+            ("x-ratelimit-remaining", "1"),
+            ("x-ratelimit-reset", &reset),
+        ],
+        vec![
+            ("x-ratelimit-limit", "2"),
+            ("x-ratelimit-remaining", "0"),
+            ("x-ratelimit-reset", &last),
+        ],
+    ];
+    let delta: [Vec<(&str, &str)>; 2] = [
+        vec![
+            ("x-ratelimit-limit", "2"),
+            ("x-ratelimit-remaining", "1"),
+            ("x-ratelimit-reset", "60"),
+        ],
+        vec![
+            ("x-ratelimit-limit", "2"),
+            ("x-ratelimit-remaining", "0"),
+            ("x-ratelimit-reset", "120"),
+        ],
+    ];
+    let policy = ("ratelimit-policy", r#""t/always";q=2;w=120"#);
+    let ietf: [Vec<(&str, &str)>; 2] = [
+        vec![policy, ("ratelimit", r#""t/always";r=1;t=60"#)],
+        vec![policy, ("ratelimit", r#""t/always";r=0;t=120"#)],
+    ];
+    let denied = [("retry-after", "60"), ("content-type", "application/json")];
+    for (style, [first, rest]) in
+        [("epoch", epoch), ("delta", delta), ("ietf", ietf), ("off", [vec![], vec![]])]
+    {
+        let (_server, mut client) = with_headers(style);
+        assert_eq!(headers(&client.ask(call(&[("k", "1")]))), first, "{style}");
+        assert_eq!(headers(&client.ask(call(&[("k", "1")]))), rest, "{style}");
+        let denial = client.ask(call(&[("k", "1")]));
+        assert_eq!(headers(&denial), [rest, denied.to_vec()].concat(), "{style}");
+    }
+}
+
+#[test]
+fn retry_after_is_rounded_up_and_never_0() {
+    let (server, mut client) =
+        server("tables: [{ name: t, key: [k], rows: { always: [{ per_second: 100 }] } }]");
+    let (_, denial) = client.drain(&call(&[("k", "1")]), 200);
+    assert_eq!(denial.number("retry-after"), 1);
+    let reset = denial.0.statuses[0].duration_until_reset.unwrap();
+    assert_eq!((reset.seconds, reset.nanos), (1, 0));
+    server.advance(Nanos::new(9_999_999));
+    assert_eq!(client.ask(call(&[("k", "1")])).number("retry-after"), 1);
+}
+
+#[test]
+fn a_message_is_filled_in_and_escaped() {
+    let (_server, mut client) = server(
+        r#"tables:
+           - name: t
+             key: [k]
+             rows: { always: [{ per_minute: 1 }] }
+             message: "\"{limit}\" {bucket}\n{table}\\{row} {retry_after}"
+           - { name: u, key: [u], rows: { always: [{ per_minute: 1 }] } }"#,
+    );
+    let (_, denial) = client.drain(&call(&[("k", "1")]), 2);
+    let body: serde_json::Value = serde_json::from_str(denial.body()).unwrap();
+    assert_eq!(body["message"], "\"1\" 1 per minute\nt\\always 60");
+    assert_eq!((&body["statusCode"], &body["error"]), (&429.into(), &"Too Many Requests".into()));
+    let (_, denial) = client.drain(&call(&[("u", "1")]), 2);
+    let body: serde_json::Value = serde_json::from_str(denial.body()).unwrap();
+    assert_eq!(
+        body["message"],
+        "Too many requests: the limit is 1 per minute, please retry after 60 s"
+    );
+}
+
+#[test]
+fn what_a_client_sends_comes_back_nowhere() {
+    let (server, mut client) = server(
+        "tables: [{ name: t, select: kind, key: [k], rows: { otherwise: [{ per_minute: 1 }] } }]",
+    );
+    let hostile = "evil\r\nset-cookie: x=1\u{1b}[31m\"}";
+    let entries = [("k", hostile), ("kind", hostile), (hostile, hostile)];
+    let (_, denial) = client.drain(&call(&entries), 2);
+    let told = format!("{:?}{}", denial.0, server.parts.telemetry.encode().unwrap());
+    assert!(!told.contains("evil"), "{told}");
+    client.ask(request(hostile, &[descriptor(&entries)]));
+    assert!(!server.parts.telemetry.encode().unwrap().contains("evil"));
+}
+
+#[test]
+fn some_decisions_are_timed() {
+    let (server, mut client) =
+        server("tables: [{ name: t, key: [k], rows: { always: unlimited } }]");
+    let timed = || {
+        let metrics = server.parts.telemetry.encode().unwrap();
+        let name = "tollgate_decision_duration_seconds_count ";
+        let count = metrics.lines().find_map(|line| line.strip_prefix(name));
+        count.unwrap().parse::<u32>().unwrap()
+    };
+    for _ in 0..64 {
+        client.ask(call(&[("k", "1")]));
+        server.advance(Nanos::new(1_000));
+    }
+    assert_eq!(timed(), 1);
+}

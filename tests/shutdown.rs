@@ -1,0 +1,82 @@
+//! How a server ends: what is in flight finishes, and nobody who is silent holds it up.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code: a failure is a panic"
+)]
+
+#[path = "support/frames.rs"]
+mod frames;
+mod support;
+
+use std::io::Write;
+use std::net::TcpStream;
+
+use frames::Connection;
+use support::{TestServer, call, eventually, server};
+
+const POLICY: &str = "tables: [{ name: t, key: [k], rows: { always: [{ per_day: 10 }] } }]";
+
+/// A server with a call in flight: the rest of it is still to come.
+fn busy() -> (TestServer, Connection, Vec<u8>) {
+    let (server, _) = server(POLICY);
+    let mut connection = Connection::open(server.grpc);
+    let [begun, rest] = frames::halves(1, &call(&[("k", "1")]));
+    connection.send(&begun);
+    connection.settle();
+    (server, connection, rest)
+}
+
+#[test]
+fn a_call_in_flight_finishes_while_readiness_says_that_there_is_no_more_to_come() {
+    let (mut server, mut connection, rest) = busy();
+    assert!(server.get("/readyz").starts_with("HTTP/1.1 200 "));
+    server.begin_stop();
+    eventually("it is no longer ready", || server.get("/readyz").starts_with("HTTP/1.1 503 "));
+    assert!(server.get("/healthz").starts_with("HTTP/1.1 200 "), "it lives all the same");
+    assert!(TcpStream::connect(server.grpc).is_err(), "it takes nobody new");
+    assert!(!server.has_ended());
+    connection.send(&rest);
+    connection.wait_for_answer(1);
+    eventually("it has ended", || server.has_ended());
+}
+
+#[test]
+fn a_second_signal_gives_up_what_is_in_flight() {
+    let (mut server, _connection, _rest) = busy();
+    server.begin_stop();
+    eventually("it is no longer ready", || server.get("/readyz").starts_with("HTTP/1.1 503 "));
+    server.hurry();
+    eventually("it has ended", || server.has_ended());
+}
+
+#[test]
+fn who_has_nothing_to_say_does_not_hold_it_up() {
+    let (mut server, client) = server(POLICY);
+    let _silent = TcpStream::connect(server.grpc).unwrap();
+    let mut half = TcpStream::connect(server.grpc).unwrap();
+    half.write_all(b"PRI * HTTP/2.0").unwrap();
+    let _never_answers_a_ping = Connection::open(server.grpc);
+    let mut http = TcpStream::connect(server.http).unwrap();
+    http.write_all(b"GET /metrics HTTP/1.1").unwrap();
+    server.begin_stop();
+    eventually("it has ended", || server.has_ended());
+    drop(client);
+}
+
+#[test]
+fn half_sent_http_requests_leave_grpc_alone() {
+    let (server, mut client) = server(POLICY);
+    let half_sent: Vec<_> = (0..300)
+        .map(|_| {
+            let mut stream = TcpStream::connect(server.http).unwrap();
+            stream.write_all(b"POST /json HTTP/1.1\r\ncontent-length: 9").unwrap();
+            stream
+        })
+        .collect();
+    assert_eq!(client.drain(&call(&[("k", "1")]), 20).0, 10);
+    drop(half_sent);
+    assert!(server.get("/healthz").starts_with("HTTP/1.1 200 "));
+}

@@ -1,0 +1,319 @@
+//! A server of our own on a free port, with a clock that the test moves, and a client for it.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code: a failure is a panic, and no test uses all of it"
+)]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use prost_types::value::Kind;
+use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
+use tollgate::clock::{Clock, ManualClock, Nanos, Timestamp};
+use tollgate::config::{self, Source};
+use tollgate::policy::fingerprint::FingerprintKey;
+use tollgate::reload::Live;
+use tollgate::server::{Options, Server};
+use tollgate::service::Service;
+use tollgate::store::MemoryStore;
+use tollgate::telemetry::Telemetry;
+use tollgate::wire::pb::envoy::config::core::v3::HeaderValue;
+use tollgate::wire::pb::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
+use tollgate::wire::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::{
+    Entry, RateLimitOverride,
+};
+use tollgate::wire::{RateLimitRequest, RateLimitResponse, RateLimitServiceClient};
+use tonic::transport::Channel;
+
+/// 2026-03-01T00:00:00Z.
+pub const START: Timestamp = Timestamp::from_unix_nanos(1_772_323_200_000_000_000);
+
+pub const SHIPPED: &str = "config/management-api.yaml";
+
+pub fn source(text: &str) -> Vec<Source> {
+    vec![Source { name: "test.yaml".into(), text: text.into() }]
+}
+
+/// The parts of a server without the server.
+pub struct Parts {
+    pub clock: Arc<ManualClock>,
+    pub live: Arc<Live>,
+    pub store: Arc<MemoryStore>,
+    pub telemetry: Arc<Telemetry>,
+    pub service: Arc<Service>,
+}
+
+impl Parts {
+    pub fn new(sources: &[Source], most_keys: usize) -> Self {
+        let clock = Arc::new(ManualClock::at(START));
+        let store = Arc::new(MemoryStore::new(most_keys));
+        let telemetry = Arc::new(Telemetry::new(Arc::clone(&store)));
+        let key = FingerprintKey::random().unwrap();
+        let live = Live::new(sources, key, Arc::clone(&telemetry), clock.now());
+        let live = Arc::new(live.unwrap_or_else(|problems| panic!("{problems}")));
+        let service = Service::new(
+            Arc::clone(&clock) as Arc<dyn Clock>,
+            Arc::clone(&live),
+            Arc::clone(&store),
+            Arc::clone(&telemetry),
+        );
+        Self { clock, live, store, telemetry, service: Arc::new(service) }
+    }
+}
+
+/// A running server, stopped and joined when dropped.
+pub struct TestServer {
+    pub parts: Parts,
+    pub grpc: SocketAddr,
+    pub http: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    hurry: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl TestServer {
+    pub fn shipped() -> Self {
+        Self::of(&config::read(SHIPPED.as_ref()).unwrap())
+    }
+
+    pub fn with_policy(text: &str) -> Self {
+        Self::of(&source(text))
+    }
+
+    pub fn of(sources: &[Source]) -> Self {
+        let parts = Parts::new(sources, 100_000);
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let options = Options {
+            grpc: any,
+            http: any,
+            workers: NonZeroUsize::new(2).unwrap(),
+            drain: Duration::from_secs(60),
+        };
+        let (stop, stopped) = oneshot::channel();
+        let (hurry, hurried) = oneshot::channel::<()>();
+        let (bound, addresses) = std::sync::mpsc::channel();
+        let service = Arc::clone(&parts.service);
+        let thread = std::thread::spawn(move || {
+            runtime().block_on(async move {
+                let server = Server::bind(options).await.unwrap();
+                bound.send((server.grpc_address(), server.http_address())).unwrap();
+                let stop = async { stopped.await.unwrap_or(()) };
+                let hurry = async {
+                    if hurried.await.is_err() {
+                        std::future::pending().await
+                    }
+                };
+                server.run(service, stop, hurry).await.unwrap();
+            });
+        });
+        let (grpc, http) = addresses.recv().unwrap();
+        Self { parts, grpc, http, stop: Some(stop), hurry: Some(hurry), thread: Some(thread) }
+    }
+
+    pub fn advance(&self, span: Nanos) {
+        self.parts.clock.advance(span);
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(self.grpc)
+    }
+
+    /// Tells it to stop, and does not wait.
+    pub fn begin_stop(&mut self) {
+        drop(self.stop.take());
+    }
+
+    /// Tells it not to wait for calls in flight.
+    pub fn hurry(&mut self) {
+        self.hurry.take().unwrap().send(()).unwrap();
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// An HTTP request without a body: the status line, and what came.
+    pub fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(self.http).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: tollgate\r\nconnection: close\r\n\r\n")
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+}
+
+/// Gives the server's own threads the time they need, within bounds.
+pub fn eventually(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..10_000 {
+        if holds() {
+            return;
+        }
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+    panic!("never: {what}");
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+            && !std::thread::panicking()
+        {
+            panic!("the server panicked");
+        }
+    }
+}
+
+pub fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// A client that blocks.
+pub struct Client {
+    runtime: Runtime,
+    client: RateLimitServiceClient<Channel>,
+}
+
+impl Client {
+    pub fn connect(address: SocketAddr) -> Self {
+        let runtime = runtime();
+        let url = format!("http://{address}");
+        let client = runtime.block_on(RateLimitServiceClient::connect(url)).unwrap();
+        Self { runtime, client }
+    }
+
+    pub fn ask(&mut self, request: RateLimitRequest) -> Answer {
+        self.try_ask(request).unwrap()
+    }
+
+    pub fn try_ask(&mut self, request: RateLimitRequest) -> Result<Answer, tonic::Status> {
+        let answer = self.runtime.block_on(self.client.should_rate_limit(request))?;
+        Ok(Answer(answer.into_inner()))
+    }
+
+    /// How many of these are admitted until the first denial, which is returned; panics after `most`.
+    pub fn drain(&mut self, request: &RateLimitRequest, most: u32) -> (u32, Answer) {
+        for admitted in 0..=most {
+            let answer = self.ask(request.clone());
+            if !answer.is_ok() {
+                return (admitted, answer);
+            }
+        }
+        panic!("over {most} were admitted: {request:?}");
+    }
+}
+
+pub fn descriptor(entries: &[(&str, &str)]) -> RateLimitDescriptor {
+    let entry = |(key, value): &(&str, &str)| Entry { key: (*key).into(), value: (*value).into() };
+    RateLimitDescriptor { entries: entries.iter().map(entry).collect(), ..Default::default() }
+}
+
+pub fn request(domain: &str, descriptors: &[RateLimitDescriptor]) -> RateLimitRequest {
+    RateLimitRequest { domain: domain.into(), descriptors: descriptors.to_vec(), hits_addend: 0 }
+}
+
+/// One descriptor in the shipped policy's domain.
+pub fn shipped(entries: &[(&str, &str)]) -> RateLimitRequest {
+    request("management-api", &[descriptor(entries)])
+}
+
+/// A server whose policy has the domain `d` and says `rest`, and a client of it.
+pub fn server(rest: &str) -> (TestServer, Client) {
+    let server = TestServer::with_policy(&format!("domain: d\n{rest}"));
+    let client = server.client();
+    (server, client)
+}
+
+/// One descriptor in the domain `d`.
+pub fn call(entries: &[(&str, &str)]) -> RateLimitRequest {
+    request("d", &[descriptor(entries)])
+}
+
+pub fn hits(count: u64, entries: &[(&str, &str)]) -> RateLimitDescriptor {
+    RateLimitDescriptor { hits_addend: Some(count), ..descriptor(entries) }
+}
+
+pub fn give_back(count: u64, entries: &[(&str, &str)]) -> RateLimitDescriptor {
+    RateLimitDescriptor { is_negative_hits: true, ..hits(count, entries) }
+}
+
+/// A descriptor that brings a limit along.
+pub fn limit(
+    requests: u32,
+    unit: i32,
+    multiplier: Option<u32>,
+    entries: &[(&str, &str)],
+) -> RateLimitDescriptor {
+    let limit =
+        RateLimitOverride { requests_per_unit: requests, unit, unit_multiplier: multiplier };
+    RateLimitDescriptor { limit: Some(limit), ..descriptor(entries) }
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer(pub RateLimitResponse);
+
+impl Answer {
+    pub fn is_ok(&self) -> bool {
+        self.0.overall_code == 1
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        one_header(&self.0.response_headers_to_add, name)
+    }
+
+    pub fn request_header(&self, name: &str) -> Option<&str> {
+        one_header(&self.0.request_headers_to_add, name)
+    }
+
+    pub fn number(&self, name: &str) -> u64 {
+        self.header(name).unwrap_or_else(|| panic!("no {name}: {self:?}")).parse().unwrap()
+    }
+
+    pub fn metadata(&self, name: &str) -> Option<&str> {
+        match self.0.dynamic_metadata.as_ref()?.fields.get(name)?.kind.as_ref()? {
+            Kind::StringValue(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub fn released(&self) -> Option<usize> {
+        match self.0.dynamic_metadata.as_ref()?.fields.get("released")?.kind.as_ref()? {
+            Kind::NumberValue(count) => Some(count.to_string().parse().unwrap()),
+            _ => None,
+        }
+    }
+
+    /// Table, row and bucket that denied.
+    pub fn denied_by(&self) -> (&str, &str, &str) {
+        let field = |name| self.metadata(name).unwrap_or_default();
+        (field("table"), field("row"), field("bucket"))
+    }
+
+    pub fn body(&self) -> &str {
+        std::str::from_utf8(&self.0.raw_body).unwrap()
+    }
+
+    pub fn remaining(&self) -> Vec<u32> {
+        self.0.statuses.iter().map(|status| status.limit_remaining).collect()
+    }
+}
+
+fn one_header<'a>(headers: &'a [HeaderValue], name: &str) -> Option<&'a str> {
+    let mut found = headers.iter().filter(|header| header.key == name);
+    let value = found.next().map(|header| &*header.value);
+    assert!(found.next().is_none(), "{name} twice");
+    value
+}
