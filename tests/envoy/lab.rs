@@ -1,0 +1,208 @@
+//! A sample of `envoy/` at work: its text on ports of our own, the real Envoy, and tollgate.
+
+#![allow(clippy::print_stderr, reason = "a test that is skipped must be seen to be")]
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+
+use super::http::{Client, Message};
+use super::process::{Running, Tollgate, command, free_port};
+use super::support::SHIPPED;
+
+/// A configuration of `envoy/`, and the policy that goes with it.
+#[derive(Debug)]
+pub struct Sample {
+    policy: &'static str,
+    text: String,
+}
+
+impl Sample {
+    /// `envoy.yaml`: a trusted front names the caller in headers.
+    pub fn front() -> Self {
+        Self::read("envoy.yaml", SHIPPED)
+    }
+
+    /// `jwt.yaml`: a token names the caller.
+    pub fn tokens() -> Self {
+        Self::read("jwt.yaml", SHIPPED)
+    }
+
+    /// `leases.yaml`: requests at the same time.
+    pub fn leases() -> Self {
+        Self::read("leases.yaml", "envoy/leases-policy.yaml")
+    }
+
+    fn read(name: &str, policy: &'static str) -> Self {
+        let text = std::fs::read_to_string(format!("envoy/{name}")).unwrap();
+        Self { policy, text }
+    }
+
+    /// With this text, which must be there, replaced.
+    pub fn with(mut self, old: &str, new: &str) -> Self {
+        assert!(self.text.contains(old), "the sample no longer has {old:?}");
+        self.text = self.text.replace(old, new);
+        self
+    }
+
+    /// With more time for tollgate's answer, so that a busy machine is not taken for an outage.
+    pub fn patient(self) -> Self {
+        self.with("timeout: 0.25s", "timeout: 20s")
+    }
+
+    /// With an upstream of the test's own behind the edge.
+    pub fn upstream(mut self, address: SocketAddr) -> Self {
+        let (before, after) = self.text.rsplit_once("port_value: 9000").unwrap();
+        self.text = format!("{before}port_value: {}{after}", address.port());
+        self
+    }
+}
+
+/// The real Envoy; none if there is none and none is required.
+pub fn envoy() -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os("TOLLGATE_ENVOY") {
+        let path = PathBuf::from(path);
+        assert!(path.exists(), "TOLLGATE_ENVOY: no Envoy at {}", path.display());
+        return Some(path);
+    }
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    let path = PathBuf::from(target).join("tools/venv/bin/envoy");
+    if path.exists() {
+        return Some(path);
+    }
+    let advice = "`bash tests/setup.sh` fetches it, or name one in TOLLGATE_ENVOY";
+    let required = std::env::var_os("TOLLGATE_REQUIRE_TOOLS").is_some_and(|value| value == "1");
+    assert!(!required, "no Envoy at {}: {advice}", path.display());
+    eprintln!("SKIPPED: no Envoy at {}: {advice}", path.display());
+    None
+}
+
+/// A running sample. Envoy ends first, then tollgate.
+#[derive(Debug)]
+pub struct Lab {
+    _envoy: Running,
+    pub tollgate: Tollgate,
+    pub edge: SocketAddr,
+    admin: SocketAddr,
+    policy: &'static str,
+    folder: TempDir,
+}
+
+impl Lab {
+    /// Starts it; none where there is no Envoy.
+    pub fn start(sample: Sample) -> Option<Self> {
+        let envoy = envoy()?;
+        let folder = tempfile::tempdir().unwrap();
+        let [grpc, edge, admin, upstream] =
+            std::array::from_fn(|_| SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())));
+        let tollgate = Tollgate::serve(sample.policy, grpc, folder.path());
+        let policy = sample.policy;
+        let ports = [(8081, grpc), (10000, edge), (9901, admin), (9000, upstream)];
+        let sample = ports.into_iter().fold(sample, |sample, (old, new)| {
+            let port = |port: u16| format!("port_value: {port} }}");
+            sample.with(&port(old), &port(new.port()))
+        });
+        let config = folder.path().join("envoy.yaml");
+        std::fs::write(&config, sample.text).unwrap();
+        let mut command = command(envoy);
+        command.args(["--disable-hot-restart", "--concurrency", "2", "--log-level", "warning"]);
+        command.arg("-c").arg(config);
+        let mut envoy = Running::start("envoy", &mut command, folder.path());
+        envoy.wait_for("an Envoy that is ready", |_| {
+            let answer = Client::try_connect(admin).ok()?.call("GET /ready", &[]);
+            (answer.status() == 200).then_some(())
+        });
+        Some(Self { _envoy: envoy, tollgate, edge, admin, policy, folder })
+    }
+
+    /// A new connection to the edge.
+    pub fn client(&self) -> Client {
+        Client::connect(self.edge)
+    }
+
+    /// Starts tollgate anew where it was.
+    pub fn restart_tollgate(&mut self) {
+        self.tollgate = Tollgate::serve(self.policy, self.tollgate.grpc, self.folder.path());
+    }
+
+    /// A counter or gauge of Envoy's; one that has counted nothing yet may not be there.
+    pub fn stat(&self, name: &str) -> u64 {
+        let answer = Client::connect(self.admin).call(&format!("GET /stats?filter=^{name}$"), &[]);
+        let value = answer.body.trim().rsplit_once(": ").map(|(_, value)| value.parse().unwrap());
+        value.unwrap_or(0)
+    }
+
+    /// A sample of tollgate's that has no labels.
+    pub fn metric(&self, name: &str) -> u64 {
+        let text = self.metrics();
+        let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+        lines.find(|line| line.0 == name).unwrap_or_else(|| panic!("no {name}")).1.parse().unwrap()
+    }
+
+    fn metrics(&self) -> String {
+        Client::connect(self.tollgate.http).call("GET /metrics", &[]).body
+    }
+
+    /// How often each row of the policy did what, as `table/row outcome`.
+    fn decisions(&self) -> BTreeMap<String, u64> {
+        let text = self.metrics();
+        let lines = text.lines().filter(|line| line.starts_with("tollgate_decisions_total{"));
+        let decisions = lines.map(|line| {
+            let parts: Vec<_> = line.split('"').collect();
+            let [_, _, ",table=", table, ",row=", row, ",outcome=", outcome, count] = parts[..]
+            else {
+                panic!("other labels: {line}")
+            };
+            let count = count.trim_start_matches("} ").parse().unwrap();
+            (format!("{table}/{row} {outcome}"), count)
+        });
+        decisions.collect()
+    }
+
+    /// What these calls got, and which rows of the policy decided them.
+    pub fn rows<T>(&self, calls: impl FnOnce() -> T) -> (T, Vec<String>) {
+        let before = self.decisions();
+        let got = calls();
+        let counted = self.decisions().into_iter();
+        let counted = counted.filter(|(row, count)| before.get(row) != Some(count));
+        (got, counted.map(|(row, _)| row).collect())
+    }
+}
+
+/// What every admitted call shows its client: each header once, and numbers that go together.
+pub fn assert_admitted(answer: &Message) {
+    assert_eq!(answer.status(), 200, "{answer:?}");
+    assert!(answer.number("x-ratelimit-remaining") < answer.number("x-ratelimit-limit"));
+    assert_is_about_now(answer.number("x-ratelimit-reset"));
+    assert_eq!(answer.header("retry-after"), None, "{answer:?}");
+}
+
+/// What every denied call shows its client; returns the message in its body.
+pub fn assert_denied(answer: &Message) -> String {
+    assert_eq!(answer.status(), 429, "{answer:?}");
+    assert!(answer.number("x-ratelimit-limit") > 0, "{answer:?}");
+    assert_eq!(answer.number("x-ratelimit-remaining"), 0, "{answer:?}");
+    assert_is_about_now(answer.number("x-ratelimit-reset"));
+    assert!(answer.number("retry-after") > 0, "{answer:?}");
+    assert_eq!(answer.header("content-type"), Some("application/json"), "{answer:?}");
+    let body = answer.json();
+    let message = body["message"].as_str().unwrap().to_owned();
+    let whole = serde_json::json!(
+        { "statusCode": 429, "error": "Too Many Requests", "message": message });
+    assert_eq!(body, whole);
+    message
+}
+
+/// A reset is Unix seconds: neither seconds from now, nor milliseconds.
+fn assert_is_about_now(reset: u64) {
+    let now = unix_time();
+    assert!((now - 60..now + 2 * 86_400).contains(&reset), "a reset at {reset}, and it is {now}");
+}
+
+/// In seconds.
+#[allow(clippy::disallowed_types, reason = "resets are told in real time")]
+pub fn unix_time() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs()
+}
