@@ -66,6 +66,19 @@ fn imports_point_down_the_map() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// `super` up to the crate's root would go around the map.
+#[test]
+fn imports_of_another_module_say_so() {
+    let mut found = Vec::new();
+    files(Path::new("src"), &mut found);
+    for file in found {
+        let depth = file.strip_prefix("src").unwrap().iter().count();
+        let text = std::fs::read_to_string(&file).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        assert!(!code.contains(&"super::".repeat(depth)), "{}: write `crate::`", file.display());
+    }
+}
+
 #[test]
 fn only_its_own_module_knows_yaml_protobuf_and_tokio() {
     let mut found = Vec::new();
