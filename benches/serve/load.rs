@@ -1,0 +1,173 @@
+//! A load on a rate-limit service: one call after another on each of many HTTP/2 streams.
+//!
+//! ```text
+//! load ADDRESS CONNECTIONS STREAMS CALLS KIND
+//! ```
+//!
+//! KIND is `admitted` (10,000 tenants in turn, so that their buckets admit nearly all), `tenants` (100,000
+//! of them) or `denied` (one tenant whose bucket is empty). Prints one JSON object: calls a second, the
+//! calls' latency in microseconds, and how many were denied.
+
+#![allow(
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    reason = "a load measures real time and prints what it measured"
+)]
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use prost::Message;
+use tollgate::wire;
+
+/// Where the code of a response stands: behind gRPC's five bytes, in field 1.
+const OVER_LIMIT: [u8; 2] = [0x08, 0x02];
+
+type Failure = Box<dyn Error + Send + Sync>;
+
+struct Load {
+    bodies: Vec<Bytes>,
+    next: AtomicUsize,
+    calls: usize,
+}
+
+impl Load {
+    /// The next body, until all calls are made.
+    fn next(&self) -> Option<Bytes> {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        if number >= self.calls {
+            None
+        } else {
+            self.bodies.get(number % self.bodies.len()).cloned()
+        }
+    }
+}
+
+#[derive(Default)]
+struct Told {
+    latencies: Vec<Duration>,
+    denied: usize,
+}
+
+fn body(tenant: &str, method: &str, path: &str) -> Bytes {
+    let entries = [
+        ("tenant_type", "enterprise_production"),
+        ("tenant", tenant),
+        ("method", method),
+        ("path", path),
+        ("remote_address", "203.0.113.7"),
+    ];
+    let entries = entries.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let message = wire::request("management-api", entries, 1, false).encode_to_vec();
+    let length = u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes();
+    [&[0], &length[..], &message].concat().into()
+}
+
+fn bodies(kind: &str) -> Result<Vec<Bytes>, Failure> {
+    let members = |tenant: usize| {
+        body(&format!("tenant-{tenant:06}"), "GET", "/api/v2/organizations/org_1/members")
+    };
+    match kind {
+        "admitted" => Ok((0..10_000).map(members).collect()),
+        "tenants" => Ok((0..100_000).map(members).collect()),
+        "denied" => Ok(vec![body("acme", "POST", "/api/v2/keys/signing/rotate")]),
+        other => Err(format!("{other} is none of admitted, tenants, denied").into()),
+    }
+}
+
+async fn connect(address: SocketAddr) -> Result<SendRequest<Bytes>, Failure> {
+    let stream = tokio::net::TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let (client, connection) = h2::client::handshake(stream).await?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+async fn call(client: &mut SendRequest<Bytes>, body: Bytes) -> Result<bool, Failure> {
+    let request = http::Request::post(
+        "http://tollgate/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit",
+    )
+    .header("content-type", "application/grpc")
+    .header("te", "trailers")
+    .body(())?;
+    let mut ready = client.clone().ready().await?;
+    let (response, mut stream) = ready.send_request(request, false)?;
+    stream.send_data(body, true)?;
+    let mut answer = response.await?.into_body();
+    let mut is_denied = false;
+    while let Some(data) = answer.data().await {
+        let data = data?;
+        is_denied |= data.get(5..7) == Some(&OVER_LIMIT);
+        answer.flow_control().release_capacity(data.len())?;
+    }
+    let status = answer.trailers().await?.and_then(|trailers| trailers.get("grpc-status").cloned());
+    if status.is_none_or(|status| status != "0") {
+        return Err("a call failed".into());
+    }
+    Ok(is_denied)
+}
+
+async fn ask(mut client: SendRequest<Bytes>, load: Arc<Load>) -> Result<Told, Failure> {
+    let mut told = Told::default();
+    while let Some(body) = load.next() {
+        let start = Instant::now();
+        told.denied += usize::from(call(&mut client, body).await?);
+        told.latencies.push(start.elapsed());
+    }
+    Ok(told)
+}
+
+async fn run(
+    address: SocketAddr,
+    connections: usize,
+    streams: usize,
+    load: Load,
+) -> Result<(), Failure> {
+    let load = Arc::new(load);
+    let start = Instant::now();
+    let mut asking = Vec::new();
+    for _ in 0..connections {
+        let client = connect(address).await?;
+        for _ in 0..streams {
+            asking.push(tokio::spawn(ask(client.clone(), Arc::clone(&load))));
+        }
+    }
+    let mut all = Told::default();
+    for task in asking {
+        let told = task.await??;
+        all.latencies.extend(told.latencies);
+        all.denied += told.denied;
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    all.latencies.sort_unstable();
+    let calls = all.latencies.len();
+    let at = |per_mille: usize| {
+        let place = (calls * per_mille / 1000).min(calls.saturating_sub(1));
+        all.latencies.get(place).map_or(0, Duration::as_micros)
+    };
+    let rate = u32::try_from(calls).map_or(0.0, |calls| f64::from(calls) / seconds);
+    println!(
+        "{{\"calls\": {calls}, \"calls_per_second\": {rate:.0}, \"p50_us\": {}, \"p99_us\": {}, \
+         \"p999_us\": {}, \"denied\": {}}}",
+        at(500),
+        at(990),
+        at(999),
+        all.denied
+    );
+    Ok(())
+}
+
+fn main() -> Result<(), Failure> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [address, connections, streams, calls, kind] = &arguments[..] else {
+        return Err("load ADDRESS CONNECTIONS STREAMS CALLS KIND".into());
+    };
+    let load = Load { bodies: bodies(kind)?, next: AtomicUsize::new(0), calls: calls.parse()? };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(run(address.parse()?, connections.parse()?, streams.parse()?, load))
+}
