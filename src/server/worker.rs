@@ -13,6 +13,7 @@ use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic_health::pb::health_server::{Health, HealthServer};
 
 use super::answered::{Answered, InFlight};
+use super::coalesced::Coalesced;
 use super::{Phase, ServerError, reached};
 use crate::service::{Grpc, Service};
 use crate::wire::{self, RateLimitServiceServer};
@@ -105,7 +106,7 @@ async fn serve(
     };
     let incoming = UnboundedReceiverStream::new(incoming).map(|stream| {
         stream.set_nodelay(true)?;
-        tokio::net::TcpStream::from_std(stream)
+        tokio::net::TcpStream::from_std(stream).map(Coalesced)
     });
     tonic::transport::Server::builder()
         .max_concurrent_streams(CONCURRENT_STREAMS)
