@@ -18,6 +18,9 @@ pub const MOST_DESCRIPTORS: usize = 256;
 /// A request that cannot be decided. The first two texts are the reference's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadRequest {
+    /// Bytes that are no RateLimitRequest.
+    #[error("not a RateLimitRequest: {0}")]
+    Malformed(String),
     /// No domain.
     #[error("rate limit domain must not be empty")]
     NoDomain,
@@ -132,10 +135,13 @@ pub struct Entry<'a> {
     pub value: &'a str,
 }
 
+/// Ordered entries.
+pub type Entries<'a> = SmallVec<[Entry<'a>; 8]>;
+
 /// Ordered facts about one request, and what they are to be charged.
 #[derive(Debug, Clone)]
 pub struct Descriptor<'a> {
-    entries: SmallVec<[Entry<'a>; 8]>,
+    entries: Entries<'a>,
     hits: Hits,
     limit: Option<Bucket>,
     releases: Option<LeaseId>,
@@ -197,12 +203,11 @@ impl<'a> Query<'a> {
     /// [`BadRequest`] where there are no entries, a key is empty, or a lease to be released is not one.
     pub fn add(
         &mut self,
-        entries: impl Iterator<Item = Entry<'a>>,
+        entries: Entries<'a>,
         hits: Hits,
         limit: Option<Bucket>,
     ) -> Result<(), BadRequest> {
         let at = self.descriptors.len();
-        let entries: SmallVec<[Entry<'a>; 8]> = entries.collect();
         if entries.is_empty() {
             return Err(BadRequest::NoEntries(at));
         }
@@ -249,17 +254,21 @@ mod tests {
     #[test]
     fn an_entry_without_a_key_is_refused_and_one_without_a_value_is_not() {
         let mut query = Query::new("d", 3).unwrap();
-        query.add([entry("tenant", "")].into_iter(), Hits::ONE, None).unwrap();
-        let no_key = query.add([entry("a", "1"), entry("", "x")].into_iter(), Hits::ONE, None);
+        query.add([entry("tenant", "")].into_iter().collect(), Hits::ONE, None).unwrap();
+        let no_key =
+            query.add([entry("a", "1"), entry("", "x")].into_iter().collect(), Hits::ONE, None);
         assert_eq!(no_key, Err(BadRequest::NoKey { descriptor: 1, entry: 1 }));
-        assert_eq!(query.add([].into_iter(), Hits::ONE, None), Err(BadRequest::NoEntries(1)));
+        assert_eq!(
+            query.add([].into_iter().collect(), Hits::ONE, None),
+            Err(BadRequest::NoEntries(1))
+        );
     }
 
     #[test]
     fn of_equal_keys_the_first_counts() {
         let mut query = Query::new("d", 1).unwrap();
         query
-            .add([entry("k", "first"), entry("k", "second")].into_iter(), Hits::ONE, None)
+            .add([entry("k", "first"), entry("k", "second")].into_iter().collect(), Hits::ONE, None)
             .unwrap();
         assert_eq!(query.descriptors()[0].value("k"), Some("first"));
     }
@@ -289,11 +298,11 @@ mod tests {
     fn only_negative_hits_release_a_lease() {
         let lease = "000102030405060708090a0b0c0d0e0f";
         let mut query = Query::new("d", 3).unwrap();
-        query.add([entry(LEASE, lease)].into_iter(), Hits::give_back(1), None).unwrap();
-        query.add([entry(LEASE, lease)].into_iter(), Hits::ONE, None).unwrap();
+        query.add([entry(LEASE, lease)].into_iter().collect(), Hits::give_back(1), None).unwrap();
+        query.add([entry(LEASE, lease)].into_iter().collect(), Hits::ONE, None).unwrap();
         assert_eq!(query.descriptors()[0].releases(), LeaseId::parse(lease));
         assert_eq!(query.descriptors()[1].releases(), None);
-        let bad = query.add([entry(LEASE, "mine")].into_iter(), Hits::give_back(1), None);
+        let bad = query.add([entry(LEASE, "mine")].into_iter().collect(), Hits::give_back(1), None);
         assert_eq!(bad, Err(BadRequest::Lease(2)));
     }
 }

@@ -6,7 +6,7 @@
 //! buckets → [`MemoryStore::decide`](store::MemoryStore::decide): all or none →
 //! [`Verdict`](decision::Verdict) → [`Reply`](reply::Reply): statuses, headers, body, metadata → wire bytes
 //!
-//! [`Service::decide`](service::Service::decide) is that line in code. It reads the clock once and the
+//! [`Service::answer`](service::Service::answer) is that line in code. It reads the clock once and the
 //! policies once; between the decoded query and the verdict nothing is allocated for an ordinary request, and no lock
 //! is taken but those of the shards that hold the request's buckets, nearly always one (and, for a lease,
 //! that of its place in the index).

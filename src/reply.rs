@@ -23,18 +23,18 @@ const MOST_SHADOWS: usize = 16;
 
 /// What one descriptor met.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
+pub struct Status<'a> {
     /// Whether one of its buckets denied.
     pub is_over_limit: bool,
     /// Its tightest bucket.
-    pub limit: Option<StatusLimit>,
+    pub limit: Option<StatusLimit<'a>>,
 }
 
 /// How the tightest bucket stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StatusLimit {
+pub struct StatusLimit<'a> {
     /// Table and row.
-    pub name: String,
+    pub name: &'a str,
     /// Tokens each period, or slots where there is none.
     pub requests: u32,
     /// The period; none for a concurrency bucket.
@@ -47,83 +47,117 @@ pub struct StatusLimit {
 
 /// One header.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Header {
+pub struct Header<'a> {
     /// Its name, in lower case.
     pub name: &'static str,
     /// Its value: ASCII that can be printed.
-    pub value: Cow<'static, str>,
+    pub value: HeaderValue<'a>,
 }
 
-impl Header {
-    fn new(name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
-        Self { name, value: value.into() }
+/// What a header says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HeaderValue<'a> {
+    /// A number, in decimal.
+    Number(u64),
+    /// A text.
+    Text(Cow<'a, str>),
+}
+
+impl<'a> Header<'a> {
+    const fn number(name: &'static str, value: u64) -> Self {
+        Self { name, value: HeaderValue::Number(value) }
+    }
+
+    fn text(name: &'static str, value: impl Into<Cow<'a, str>>) -> Self {
+        Self { name, value: HeaderValue::Text(value.into()) }
+    }
+}
+
+impl HeaderValue<'_> {
+    /// The same, borrowing nothing.
+    pub fn into_owned(self) -> HeaderValue<'static> {
+        match self {
+            Self::Number(number) => HeaderValue::Number(number),
+            Self::Text(text) => HeaderValue::Text(text.into_owned().into()),
+        }
     }
 }
 
 /// A bucket's place in the policy, for metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct Place<'a> {
     /// The table's name.
-    pub table: String,
+    pub table: &'a str,
     /// The row's name.
-    pub row: String,
+    pub row: &'a str,
     /// The bucket in words.
     pub bucket: String,
 }
 
 /// What Envoy keeps with the request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Metadata {
+pub struct Metadata<'a> {
     /// The lease taken, as text.
     pub lease: Option<String>,
     /// How many leases were released, where that was asked.
     pub released: Option<usize>,
     /// The bucket that denied.
-    pub denied_by: Option<Place>,
+    pub denied_by: Option<Place<'a>>,
     /// Shadow buckets that would have denied; 16 at most.
-    pub shadow: Vec<Place>,
+    pub shadow: Vec<Place<'a>>,
 }
 
-/// The answer, before it is protobuf.
+impl Metadata<'_> {
+    /// Whether there is nothing to keep.
+    pub fn is_empty(&self) -> bool {
+        let Self { lease, released, denied_by, shadow } = self;
+        lease.is_none() && released.is_none() && denied_by.is_none() && shadow.is_empty()
+    }
+}
+
+/// The answer, before it is protobuf. It borrows what the policy says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reply {
+pub struct Reply<'a> {
     /// Whether the request must not pass.
     pub is_over_limit: bool,
     /// One for each descriptor, in order.
-    pub statuses: SmallVec<[Status; 2]>,
+    pub statuses: SmallVec<[Status<'a>; 2]>,
     /// Appended to what the client gets.
-    pub response_headers: SmallVec<[Header; 5]>,
+    pub response_headers: Headers<'a>,
     /// Appended to what the upstream gets.
-    pub request_headers: SmallVec<[Header; 1]>,
+    pub request_headers: SmallVec<[Header<'a>; 1]>,
     /// The body of a denial.
     pub body: String,
     /// What Envoy keeps with the request.
-    pub metadata: Metadata,
+    pub metadata: Metadata<'a>,
 }
 
+/// Headers of a response; five on a denial.
+pub type Headers<'a> = SmallVec<[Header<'a>; 5]>;
+
 /// Writes the reply to a query of so many descriptors.
-pub fn compose(
-    verdict: &Verdict<'_>,
+pub fn compose<'a>(
+    verdict: &Verdict<'a>,
     descriptors: usize,
     style: HeaderStyle,
     now: Timestamp,
-) -> Reply {
+) -> Reply<'a> {
     let tightest = verdict.tightest();
     let denied_by = tightest.filter(|tightest| tightest.denies());
-    let mut response_headers = SmallVec::new();
+    let mut response_headers = Headers::new();
     if let Some(tightest) = tightest {
         limit_headers(tightest, style, now, &mut response_headers);
     }
     if let Some(denied) = denied_by {
-        response_headers.push(Header::new("retry-after", retry_after(denied).to_string()));
-        response_headers.push(Header::new("content-type", "application/json"));
+        response_headers.push(Header::number("retry-after", retry_after(denied)));
+        response_headers.push(Header::text("content-type", "application/json"));
     }
     let lease = verdict.lease.map(|lease| lease.to_string());
     Reply {
         is_over_limit: !verdict.is_admitted,
         statuses: verdict.tightest_of_each(descriptors).map(status).collect(),
         response_headers,
-        request_headers: lease.iter().map(|id| Header::new(LEASE_HEADER, id.clone())).collect(),
+        request_headers: lease.iter().map(|id| Header::text(LEASE_HEADER, id.clone())).collect(),
         body: denied_by.map(body).unwrap_or_default(),
         metadata: Metadata {
             lease,
@@ -134,14 +168,14 @@ pub fn compose(
     }
 }
 
-fn status(tightest: Option<&Decided<'_>>) -> Status {
+fn status<'a>(tightest: Option<&Decided<'a>>) -> Status<'a> {
     let limit = tightest.map(|Decided { met, outcome }| {
         let (requests, period) = match met.bucket {
             Bucket::Tokens(bucket) => (bucket.rate().tokens(), Some(bucket.rate().period())),
             Bucket::Concurrency(bucket) => (bucket.slots(), None),
         };
         StatusLimit {
-            name: met.row.label().to_owned(),
+            name: met.row.label(),
             requests: requests.get(),
             period,
             remaining: outcome.remaining,
@@ -166,7 +200,7 @@ fn limit_headers(
     tightest: &Decided<'_>,
     style: HeaderStyle,
     now: Timestamp,
-    headers: &mut SmallVec<[Header; 5]>,
+    headers: &mut Headers<'_>,
 ) {
     let Decided { met, outcome } = tightest;
     let reset = match style {
@@ -175,15 +209,15 @@ fn limit_headers(
         HeaderStyle::Epoch => now.after(outcome.reset).as_unix_secs_ceil(),
         HeaderStyle::Delta => outcome.reset.as_secs_ceil(),
     };
-    headers.push(Header::new("x-ratelimit-limit", met.bucket.size().to_string()));
-    headers.push(Header::new("x-ratelimit-remaining", outcome.remaining.to_string()));
-    headers.push(Header::new("x-ratelimit-reset", reset.to_string()));
+    headers.push(Header::number("x-ratelimit-limit", met.bucket.size().get().into()));
+    headers.push(Header::number("x-ratelimit-remaining", outcome.remaining.into()));
+    headers.push(Header::number("x-ratelimit-reset", reset));
 }
 
 /// draft-ietf-httpapi-ratelimit-headers-10: a policy with its quota `q` and window `w` in seconds, and
 /// what remains, `r`, with the time `t` until it is whole again. The names are a policy's own, which
 /// may hold no quote and no backslash.
-fn ietf_headers(tightest: &Decided<'_>, headers: &mut SmallVec<[Header; 5]>) {
+fn ietf_headers(tightest: &Decided<'_>, headers: &mut Headers<'_>) {
     let Decided { met, outcome } = tightest;
     let name = met.row.label();
     let size = met.bucket.size();
@@ -194,8 +228,8 @@ fn ietf_headers(tightest: &Decided<'_>, headers: &mut SmallVec<[Header; 5]>) {
         Bucket::Concurrency(_) => format!("\"{name}\";q={size};qu=\"concurrent-requests\""),
     };
     let standing = format!("\"{name}\";r={};t={}", outcome.remaining, outcome.reset.as_secs_ceil());
-    headers.push(Header::new("ratelimit-policy", policy));
-    headers.push(Header::new("ratelimit", standing));
+    headers.push(Header::text("ratelimit-policy", policy));
+    headers.push(Header::text("ratelimit", standing));
 }
 
 /// The body that the seed's API answers with.
@@ -220,16 +254,12 @@ fn message(message: &Message, denied: &Decided<'_>) -> String {
     })
 }
 
-fn place(decided: &Decided<'_>) -> Place {
+fn place<'a>(decided: &Decided<'a>) -> Place<'a> {
     let row = decided.met.row;
-    Place {
-        table: row.table().to_owned(),
-        row: row.name().to_owned(),
-        bucket: decided.met.bucket.to_string(),
-    }
+    Place { table: row.table(), row: row.name(), bucket: decided.met.bucket.to_string() }
 }
 
-fn shadows(verdict: &Verdict<'_>) -> Vec<Place> {
+fn shadows<'a>(verdict: &Verdict<'a>) -> Vec<Place<'a>> {
     let over = verdict.decided.iter().filter(|decided| decided.is_over() && !decided.denies());
     over.take(MOST_SHADOWS).map(place).collect()
 }

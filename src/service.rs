@@ -3,17 +3,18 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
 use tonic::{Request, Response, Status};
 
 use crate::clock::Clock;
 use crate::decision::{self, Verdict};
-use crate::descriptor::{LeaseId, Query};
+use crate::descriptor::{BadRequest, LeaseId};
 use crate::policy::HeaderStyle;
 use crate::reload::Live;
-use crate::reply::{self, Reply};
+use crate::reply;
 use crate::store::{MemoryStore, StoreError};
 use crate::telemetry::Telemetry;
-use crate::wire::{self, RateLimitRequest, RateLimitResponse, RateLimitService};
+use crate::wire::{self, RateLimitService};
 
 /// Decides requests.
 pub struct Service {
@@ -34,51 +35,48 @@ impl Service {
         Self { clock, live, store, telemetry }
     }
 
-    /// The life of a request: one clock reading, one snapshot, plan, verdict, reply. Returns the lease it
-    /// took with the reply.
+    /// The life of a request, from the bytes of a question to the bytes of its answer: one reading of the
+    /// clock, one snapshot of the policies, a plan, a verdict, a reply.
     ///
     /// # Errors
-    /// Where the store cannot decide; nothing is charged then.
-    pub fn decide(&self, query: &Query<'_>) -> Result<(Reply, Option<LeaseId>), StoreError> {
+    /// `INVALID_ARGUMENT` for what is no question; `UNAVAILABLE` where the store cannot decide, and
+    /// nothing is charged then.
+    pub fn answer(self: &Arc<Self>, message: &[u8]) -> Result<Answer, Status> {
+        let query = wire::query(message).map_err(|error| self.refuse(&error))?;
         let now = self.clock.now();
         let snapshot = self.live.load();
         let descriptors = query.descriptors().len();
         let Some((policy, counters)) = snapshot.of(query.domain()) else {
             self.telemetry.count_unknown_domain();
-            return Ok((
-                reply::compose(&Verdict::unlimited(), descriptors, HeaderStyle::Off, now),
-                None,
-            ));
+            let reply = reply::compose(&Verdict::unlimited(), descriptors, HeaderStyle::Off, now);
+            return Ok(Answer {
+                message: wire::response(&reply),
+                is_over_limit: false,
+                lease: None,
+            });
         };
-        let plan = policy.meet(query, now);
-        let verdict = decision::decide(&plan, &self.store, now)?;
+        let plan = policy.meet(&query, now);
+        let verdict =
+            decision::decide(&plan, &self.store, now).map_err(|error| self.fail(&error))?;
         counters.count(&verdict);
+        let lease = verdict.lease.map(|lease| LeaseGuard::new(Arc::clone(self), lease));
         let reply = reply::compose(&verdict, descriptors, policy.headers(), now);
+        let message = wire::response(&reply);
         if Telemetry::is_timed(now) {
             self.telemetry.observe(now, self.clock.now());
         }
-        Ok((reply, verdict.lease))
+        Ok(Answer { message, is_over_limit: reply.is_over_limit, lease })
     }
 
-    /// Answers a message. What it took is undone when the guard is dropped unless
-    /// [`LeaseGuard::answered`] was called before.
-    ///
-    /// # Errors
-    /// `INVALID_ARGUMENT` for a message that is no question, `UNAVAILABLE` where the store cannot decide.
-    pub fn answer(
-        self: &Arc<Self>,
-        message: &RateLimitRequest,
-    ) -> Result<(RateLimitResponse, Option<LeaseGuard>), Status> {
-        let query = wire::query(message).map_err(|error| {
-            self.telemetry.count_bad_request();
-            Status::invalid_argument(error.to_string())
-        })?;
-        let (reply, lease) = self.decide(&query).map_err(|error| {
-            self.telemetry.count_failure();
-            tracing::error!(%error, "cannot decide");
-            Status::unavailable(error.to_string())
-        })?;
-        Ok((wire::response(reply), lease.map(|lease| LeaseGuard::new(Arc::clone(self), lease))))
+    fn refuse(&self, error: &BadRequest) -> Status {
+        self.telemetry.count_bad_request();
+        Status::invalid_argument(error.to_string())
+    }
+
+    fn fail(&self, error: &StoreError) -> Status {
+        self.telemetry.count_failure();
+        tracing::error!(%error, "cannot decide");
+        Status::unavailable(error.to_string())
     }
 
     /// The policies in force.
@@ -100,6 +98,17 @@ impl Service {
     pub fn sweep(&self) -> usize {
         self.store.sweep(self.clock.now())
     }
+}
+
+/// What goes out.
+pub struct Answer {
+    /// A RateLimitResponse.
+    pub message: Vec<u8>,
+    /// Whether the request must not pass.
+    pub is_over_limit: bool,
+    /// Gives the lease that was taken back when it is dropped, unless [`LeaseGuard::answered`] was called
+    /// before.
+    pub lease: Option<LeaseGuard>,
 }
 
 /// Gives a lease back unless its holder was told of it.
@@ -137,12 +146,12 @@ pub struct Grpc(pub Arc<Service>);
 impl RateLimitService for Grpc {
     async fn should_rate_limit(
         &self,
-        request: Request<RateLimitRequest>,
-    ) -> Result<Response<RateLimitResponse>, Status> {
-        let (answer, guard) = self.0.answer(request.get_ref())?;
-        let mut response = Response::new(answer);
-        if let Some(guard) = guard {
-            response.extensions_mut().insert(Arc::new(guard));
+        request: Request<Bytes>,
+    ) -> Result<Response<Vec<u8>>, Status> {
+        let answer = self.0.answer(request.get_ref())?;
+        let mut response = Response::new(answer.message);
+        if let Some(lease) = answer.lease {
+            response.extensions_mut().insert(Arc::new(lease));
         }
         Ok(response)
     }

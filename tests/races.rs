@@ -14,7 +14,7 @@ mod support;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
-use support::{Answer, Parts, descriptor, request, source};
+use support::{Parts, descriptor, request, source};
 use tollgate::clock::{Clock, Nanos};
 use tollgate::wire::RateLimitRequest;
 
@@ -94,8 +94,7 @@ fn race(parts: &Parts, threads: usize, rounds: usize) -> Vec<(Call, bool)> {
             for _ in 0..3 {
                 let buckets = [0b111, 0b101, 0b110][random.below(3) as usize];
                 let call = Call { round, buckets, hits: 1 + random.below(2) };
-                let (response, _) = parts.service.answer(&call.message(&mut random)).unwrap();
-                log.push((call, Answer(response).is_ok()));
+                log.push((call, parts.ask(&call.message(&mut random)).is_ok()));
             }
         }
         log
@@ -111,8 +110,7 @@ fn left(parts: &Parts, round: usize, bucket: usize) -> u64 {
     let name = NAMES[bucket];
     let mut look = descriptor(&[(name, &*value(name, round))]);
     look.hits_addend = Some(0);
-    let (response, _) = parts.service.answer(&request("race", &[look])).unwrap();
-    Answer(response).remaining()[0].into()
+    parts.ask(&request("race", &[look])).remaining()[0].into()
 }
 
 #[test]
@@ -164,8 +162,8 @@ tables:
             scope.spawn(|| {
                 for _ in 0..50_000 {
                     parts.clock.advance(Nanos::new(10_000));
-                    let (response, _) = parts.service.answer(&message).unwrap();
-                    admitted.fetch_add(u32::from(Answer(response).is_ok()), Ordering::Relaxed);
+                    let is_ok = parts.ask(&message).is_ok();
+                    admitted.fetch_add(u32::from(is_ok), Ordering::Relaxed);
                 }
             });
         }
@@ -190,18 +188,15 @@ tables:
         for _ in 0..8 {
             scope.spawn(|| {
                 for _ in 0..3_000 {
-                    let (response, guard) = parts.service.answer(&acquire).unwrap();
-                    let answer = Answer(response);
+                    let answer = parts.ask(&acquire);
                     let Some(lease) = answer.metadata("lease") else { continue };
-                    guard.unwrap().answered();
                     most.fetch_max(held.fetch_add(1, Ordering::AcqRel) + 1, Ordering::AcqRel);
                     taken.fetch_add(1, Ordering::Relaxed);
                     std::thread::yield_now();
                     held.fetch_sub(1, Ordering::AcqRel);
                     let mut release = descriptor(&[("lease", lease)]);
                     release.is_negative_hits = true;
-                    let (response, _) = parts.service.answer(&request("race", &[release])).unwrap();
-                    assert_eq!(Answer(response).released(), Some(1));
+                    assert_eq!(parts.ask(&request("race", &[release])).released(), Some(1));
                 }
             });
         }
@@ -231,8 +226,9 @@ tables:
         let ask = || {
             let mut seen = [0; 2];
             while !is_done.load(Ordering::Acquire) {
-                let (response, _) = parts.service.answer(&message).unwrap();
-                let names: Vec<_> = response
+                let answer = parts.ask(&message);
+                let names: Vec<_> = answer
+                    .0
                     .statuses
                     .iter()
                     .map(|status| status.current_limit.as_ref().unwrap().name.clone())

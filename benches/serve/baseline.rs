@@ -8,9 +8,10 @@ use std::net::SocketAddr;
 use tollgate::wire::pb::envoy::service::ratelimit::v3::rate_limit_response::{
     Code, DescriptorStatus, RateLimit, rate_limit::Unit,
 };
-use tollgate::wire::{
-    RateLimitRequest, RateLimitResponse, RateLimitService, RateLimitServiceServer,
+use tollgate::wire::pb::envoy::service::ratelimit::v3::rate_limit_service_server::{
+    RateLimitService, RateLimitServiceServer,
 };
+use tollgate::wire::{RateLimitRequest, RateLimitResponse};
 use tonic::{Request, Response, Status};
 
 /// The same allocator as tollgate's.

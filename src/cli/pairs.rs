@@ -26,6 +26,6 @@ impl std::str::FromStr for Pair {
 pub(super) fn query<'a>(domain: &'a str, pairs: &'a [Pair]) -> Result<Query<'a>, BadRequest> {
     let mut query = Query::new(domain, 1)?;
     let entries = pairs.iter().map(|pair| Entry { key: &pair.key, value: &pair.value });
-    query.add(entries, Hits::ONE, None)?;
+    query.add(entries.collect(), Hits::ONE, None)?;
     Ok(query)
 }

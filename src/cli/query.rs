@@ -47,7 +47,7 @@ impl Query {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let response = runtime.block_on(self.ask())?;
         if self.json {
-            writeln!(out, "{}", wire::json::response(&response)?)?;
+            writeln!(out, "{}", wire::json::of(&response)?)?;
         } else {
             write(out, &response)?;
         }

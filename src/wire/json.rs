@@ -7,7 +7,7 @@ use prost::Message;
 use prost_reflect::{DescriptorError, SerializeOptions};
 use prost_reflect::{DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor};
 
-use super::{DESCRIPTORS, RateLimitRequest, RateLimitResponse};
+use super::{DESCRIPTORS, RateLimitResponse};
 
 static POOL: LazyLock<Result<DescriptorPool, DescriptorError>> =
     LazyLock::new(|| DescriptorPool::decode(DESCRIPTORS));
@@ -32,11 +32,11 @@ fn descriptor(name: &str) -> Result<MessageDescriptor, JsonError> {
     pool.get_message_by_name(&name).ok_or(JsonError::Protos)
 }
 
-/// Reads a request. Field names may be in camel case or as in the proto; unknown ones are an error.
+/// Reads a request, as its bytes. Field names may be in camel case or as in the proto; unknown ones are an error.
 ///
 /// # Errors
 /// [`JsonError::Json`] where it is none.
-pub fn request(json: &[u8]) -> Result<RateLimitRequest, JsonError> {
+pub fn request(json: &[u8]) -> Result<Vec<u8>, JsonError> {
     let mut reader = serde_json::Deserializer::from_slice(json);
     let options = DeserializeOptions::new();
     let message = DynamicMessage::deserialize_with_options(
@@ -45,18 +45,26 @@ pub fn request(json: &[u8]) -> Result<RateLimitRequest, JsonError> {
         &options,
     )?;
     reader.end()?;
-    Ok(RateLimitRequest::decode(message.encode_to_vec().as_slice())?)
+    Ok(message.encode_to_vec())
 }
 
-/// Writes a response. Fields at their default are left out, as protobuf's JSON does.
+/// Writes a response, from its bytes. Fields at their default are left out, as protobuf's JSON does.
 ///
 /// # Errors
 /// Never in practice.
-pub fn response(response: &RateLimitResponse) -> Result<String, JsonError> {
+pub fn response(response: &[u8]) -> Result<String, JsonError> {
     let mut message = DynamicMessage::new(descriptor("RateLimitResponse")?);
-    message.merge(response.encode_to_vec().as_slice())?;
+    message.merge(response)?;
     let options = SerializeOptions::new().skip_default_fields(true);
     let mut writer = serde_json::Serializer::new(Vec::new());
     message.serialize_with_options(&mut writer, &options)?;
     Ok(String::from_utf8_lossy(&writer.into_inner()).into_owned())
+}
+
+/// Writes a response.
+///
+/// # Errors
+/// Never in practice.
+pub fn of(response: &RateLimitResponse) -> Result<String, JsonError> {
+    self::response(&response.encode_to_vec())
 }

@@ -14,7 +14,7 @@ mod support;
 
 use model::{Model, Sizes, policy};
 use proptest::prelude::*;
-use support::{Answer, Parts, source};
+use support::{Parts, source};
 use tollgate::clock::Nanos;
 
 proptest! {
@@ -36,9 +36,7 @@ proptest! {
         for (at, call) in calls.iter().enumerate() {
             parts.clock.advance(Nanos::new(call.after));
             model.pass(call.after.into());
-            let (response, guard) = parts.service.answer(&call.message(&leases)).unwrap();
-            guard.inspect(|guard| guard.answered());
-            let answer = Answer(response);
+            let answer = parts.ask(&call.message(&leases));
             model.check(sizes, call, &leases, &answer);
             leases.extend(answer.metadata("lease").map(str::to_owned));
             if at % 7 == 0 {

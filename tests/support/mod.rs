@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use prost::Message;
 use prost_types::value::Kind;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
@@ -25,7 +26,7 @@ use tollgate::config::{self, Source};
 use tollgate::policy::fingerprint::FingerprintKey;
 use tollgate::reload::Live;
 use tollgate::server::{Options, Server};
-use tollgate::service::Service;
+use tollgate::service::{LeaseGuard, Service};
 use tollgate::store::MemoryStore;
 use tollgate::telemetry::Telemetry;
 use tollgate::wire::pb::envoy::config::core::v3::HeaderValue;
@@ -69,6 +70,13 @@ impl Parts {
             Arc::clone(&telemetry),
         );
         Self { clock, live, store, telemetry, service: Arc::new(service) }
+    }
+
+    /// Asks without a server; a lease that is taken is kept.
+    pub fn ask(&self, request: &RateLimitRequest) -> Answer {
+        let answer = self.service.answer(&request.encode_to_vec()).unwrap();
+        answer.lease.inspect(LeaseGuard::answered);
+        Answer(RateLimitResponse::decode(&*answer.message).unwrap())
     }
 }
 
