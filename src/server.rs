@@ -6,6 +6,7 @@
 
 pub mod answered;
 mod coalesced;
+mod routed;
 mod worker;
 
 use std::future::Future;
@@ -76,6 +77,9 @@ pub enum ServerError {
     /// The system gives no thread or runtime.
     #[error("cannot start a thread to serve gRPC: {0}")]
     Thread(#[from] std::io::Error),
+    /// The program's own protos cannot be read.
+    #[error("cannot offer reflection: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
     /// A part of the server stopped although nobody asked it to.
     #[error("{0} stopped unexpectedly; a server that cannot answer must not look alive")]
     Died(&'static str),

@@ -10,12 +10,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tonic::body::Body as TonicBody;
-use tonic::server::NamedService;
 use tower_service::Service;
 
 use crate::service::LeaseGuard;
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// How many calls one worker has begun and not answered yet.
 #[derive(Debug, Clone, Default)]
@@ -58,15 +60,11 @@ impl<S> Answered<S> {
     }
 }
 
-/// tonic's router goes by the name of the service within.
-impl<S: NamedService> NamedService for Answered<S> {
-    const NAME: &'static str = S::NAME;
-}
-
-impl<S> Service<http::Request<TonicBody>> for Answered<S>
+impl<S, B> Service<http::Request<B>> for Answered<S>
 where
     S: Service<http::Request<TonicBody>, Response = http::Response<TonicBody>>,
     S::Future: Unpin,
+    B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
     type Response = S::Response;
     type Error = S::Error;
@@ -76,7 +74,7 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: http::Request<TonicBody>) -> Self::Future {
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let call = self.in_flight.begin();
         let request = request.map(|body| TonicBody::new(UntilReset { body, has_data: false }));
         Answering { inner: self.inner.call(request), _call: call }
@@ -107,14 +105,14 @@ where
 }
 
 /// A request body that ends where its stream was reset.
-struct UntilReset {
-    body: TonicBody,
+struct UntilReset<B> {
+    body: B,
     has_data: bool,
 }
 
-impl Body for UntilReset {
-    type Data = <TonicBody as Body>::Data;
-    type Error = <TonicBody as Body>::Error;
+impl<B: Body + Unpin> Body for UntilReset<B> {
+    type Data = B::Data;
+    type Error = B::Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,

@@ -11,19 +11,10 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tonic::transport::server::{Connected, TcpConnectInfo};
 
 /// A TCP connection that writes from one buffer at a time.
 #[derive(Debug)]
 pub(super) struct Coalesced(pub(super) TcpStream);
-
-impl Connected for Coalesced {
-    type ConnectInfo = TcpConnectInfo;
-
-    fn connect_info(&self) -> TcpConnectInfo {
-        self.0.connect_info()
-    }
-}
 
 impl AsyncRead for Coalesced {
     fn poll_read(

@@ -7,13 +7,16 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio_stream::StreamExt;
-use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
 
 use super::answered::{Answered, InFlight};
 use super::coalesced::Coalesced;
+use super::routed::Routed;
 use super::{Phase, ServerError, reached};
 use crate::service::{Grpc, Service};
 use crate::wire::{self, RateLimitServiceServer};
@@ -61,21 +64,19 @@ impl Worker {
         let (ending, ended) = oneshot::channel();
         let in_flight = InFlight::default();
         let calls = Answered::new(rate_limit(service), in_flight.clone());
+        let routed = Routed::new(calls, others(health)?);
         let draining = reached(phases.clone(), Phase::Draining);
         let over = reached(phases.clone(), Phase::Over);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name(format!("grpc-{at}")).spawn(move || {
             // Dropped when the thread ends, by a panic too.
             let _ending: oneshot::Sender<()> = ending;
-            let ended = runtime.block_on(async {
+            runtime.block_on(async {
                 tokio::select! {
-                    ended = serve(incoming, calls, health, draining) => ended,
-                    () = over => Ok(()),
+                    () = serve(incoming, routed, draining) => {}
+                    () = over => {}
                 }
             });
-            if let Err(error) = ended {
-                tracing::error!(%error, worker = at, "gRPC stopped");
-            }
         })?;
         Ok(Self { streams, ended, in_flight })
     }
@@ -89,12 +90,8 @@ fn rate_limit(service: Arc<Service>) -> RateLimitServiceServer<Grpc> {
     RateLimitServiceServer::new(Grpc(service)).max_decoding_message_size(LARGEST_REQUEST)
 }
 
-async fn serve(
-    incoming: mpsc::UnboundedReceiver<TcpStream>,
-    calls: Answered<RateLimitServiceServer<Grpc>>,
-    health: HealthServer<impl Health>,
-    draining: impl Future<Output = ()>,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// Everything but the calls themselves: what people and probes ask.
+fn others(health: HealthServer<impl Health>) -> Result<Routes, tonic_reflection::server::Error> {
     let reflection = |name| {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(wire::DESCRIPTORS)
@@ -104,24 +101,55 @@ async fn serve(
             .with_service_name(HEALTH)
             .with_service_name(name)
     };
-    let incoming = UnboundedReceiverStream::new(incoming).map(|stream| {
-        stream.set_nodelay(true)?;
-        tokio::net::TcpStream::from_std(stream).map(Coalesced)
-    });
-    tonic::transport::Server::builder()
+    Ok(Routes::new(health)
+        .add_service(reflection(REFLECTION).build_v1()?)
+        .add_service(reflection(REFLECTION_ALPHA).build_v1alpha()?))
+}
+
+/// Serves connections until told to drain, and then those that are open until they are done.
+///
+/// On hyper itself: tonic's transport would put a router, a timeout and several boxes around every call.
+async fn serve(
+    mut incoming: mpsc::UnboundedReceiver<TcpStream>,
+    routed: Routed,
+    draining: impl Future<Output = ()>,
+) {
+    let mut http = http2::Builder::new(TokioExecutor::new());
+    http.timer(TokioTimer::new())
         .max_concurrent_streams(CONCURRENT_STREAMS)
         // Envoy resets every call that it times out. h2's default of 20 takes one stall for an attack and
         // closes the connection, with all its calls.
-        .http2_max_pending_accept_reset_streams(usize::try_from(CONCURRENT_STREAMS).ok())
-        .http2_keepalive_interval(Some(KEEPALIVE))
-        .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
-        .add_service(calls)
-        .add_service(health)
-        .add_service(reflection(REFLECTION).build_v1()?)
-        .add_service(reflection(REFLECTION_ALPHA).build_v1alpha()?)
-        .serve_with_incoming_shutdown(incoming, draining)
-        .await?;
-    Ok(())
+        .max_pending_accept_reset_streams(usize::try_from(CONCURRENT_STREAMS).ok())
+        .keep_alive_interval(Some(KEEPALIVE))
+        .keep_alive_timeout(KEEPALIVE_ANSWER);
+    let graceful = GracefulShutdown::new();
+    let mut draining = std::pin::pin!(draining);
+    loop {
+        let stream = tokio::select! {
+            biased;
+            () = &mut draining => break,
+            stream = incoming.recv() => stream,
+        };
+        let Some(stream) = stream else { break };
+        match coalesced(stream) {
+            Ok(stream) => {
+                let connection = http.serve_connection(TokioIo::new(stream), routed.clone());
+                let connection = graceful.watch(connection);
+                tokio::spawn(async move {
+                    if let Err(error) = connection.await {
+                        tracing::debug!(%error, "a gRPC connection ended early");
+                    }
+                });
+            }
+            Err(error) => tracing::debug!(%error, "a gRPC connection was gone at once"),
+        }
+    }
+    graceful.shutdown().await;
+}
+
+fn coalesced(stream: TcpStream) -> std::io::Result<Coalesced> {
+    stream.set_nodelay(true)?;
+    tokio::net::TcpStream::from_std(stream).map(Coalesced)
 }
 
 /// Completes with the first worker that ends.
