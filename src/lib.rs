@@ -7,8 +7,8 @@
 //! [`Verdict`](decision::Verdict) → [`Reply`](reply::Reply): statuses, headers, body, metadata → wire bytes
 //!
 //! [`Service::answer`](service::Service::answer) is that line in code. It reads the clock once and the
-//! policies once; between the decoded query and the verdict nothing is allocated for an ordinary request, and no lock
-//! is taken but those of the shards that hold the request's buckets, nearly always one (and, for a lease,
+//! policies once. Up to the verdict an ordinary request allocates nothing, as `tests/allocations.rs` pins,
+//! and takes no lock but those of the shards that hold its buckets, nearly always one (and, for a lease,
 //! that of its place in the index).
 //!
 //! # The modules

@@ -1,0 +1,64 @@
+//! What a call allocates, counted: one test, since the counter is the process's.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code: a failure is a panic"
+)]
+
+mod support;
+
+use prost::Message;
+use support::{Parts, SHIPPED, shipped};
+use tollgate::clock::Clock;
+use tollgate::{config, decision, wire};
+
+#[global_allocator]
+static ALLOCATOR: dhat::Alloc = dhat::Alloc;
+
+fn allocations<T>(run: impl FnOnce() -> T) -> (u64, T) {
+    let before = dhat::HeapStats::get().total_blocks;
+    let result = run();
+    (dhat::HeapStats::get().total_blocks - before, result)
+}
+
+#[test]
+fn a_call_allocates_nothing_before_its_verdict_and_little_after() {
+    let _profiler = dhat::Profiler::builder().testing().build();
+    let parts = Parts::new(&config::read(SHIPPED.as_ref()).unwrap(), 100_000);
+    let message = shipped(&[
+        ("tenant_type", "enterprise_production"),
+        ("tenant", "acme"),
+        ("method", "GET"),
+        ("path", "/api/v2/organizations/org_1/members"),
+        ("remote_address", "2001:db8::1"),
+    ])
+    .encode_to_vec();
+    let snapshot = parts.live.load();
+    let decide = || {
+        let query = wire::query(&message).unwrap();
+        let (policy, _) = snapshot.of(query.domain()).unwrap();
+        let plan = policy.meet(&query, parts.clock.now());
+        assert_eq!(plan.met.len(), 4);
+        decision::decide(&plan, &parts.store, parts.clock.now()).unwrap().is_admitted
+    };
+    // The first call makes the buckets.
+    assert!(decide());
+    for expected in [true, false] {
+        let (count, is_admitted) = allocations(decide);
+        assert_eq!((count, is_admitted), (0, expected));
+        while decide() {}
+    }
+    let answer = |tenant: &str| {
+        let message = shipped(&[("tenant_type", "free"), ("tenant", tenant)]).encode_to_vec();
+        parts.service.answer(&message).unwrap();
+        allocations(|| parts.service.answer(&message).unwrap().is_over_limit)
+    };
+    let (count, is_over_limit) = answer("globex");
+    assert!(!is_over_limit && count <= 2, "an admitted call: {count} allocations");
+    let exhausted = shipped(&[("tenant_type", "free"), ("tenant", "initech")]).encode_to_vec();
+    while !parts.service.answer(&exhausted).unwrap().is_over_limit {}
+    let (count, is_over_limit) = answer("initech");
+    assert!(is_over_limit && count <= 12, "a denied call: {count} allocations");
+}
