@@ -220,8 +220,8 @@ impl Policy {
         }
     }
 
-    /// Takes out the enforced token buckets met from `first` on, and names the one that takes their place: by
-    /// what it is and what it replaces, or by the whole descriptor where that meets none.
+    /// Takes out the enforced token buckets met from `first` on, and names the one that takes their place:
+    /// by what it is and what it replaces, or by the whole descriptor where that meets none.
     fn replace_tokens(
         &self,
         met: &mut SmallVec<[Met<'_>; 8]>,

@@ -47,7 +47,13 @@ pub(super) struct Serve {
     #[arg(long, env = "TOLLGATE_WORKERS", value_name = "COUNT")]
     workers: Option<NonZeroUsize>,
     /// The most keys kept in memory: buckets, at about 50 bytes each, and leases, at about 180.
-    #[arg(long, env = "TOLLGATE_MAX_KEYS", default_value = "10000000", value_name = "COUNT", value_parser = clap::value_parser!(u64).range(64..))]
+    #[arg(
+        long,
+        env = "TOLLGATE_MAX_KEYS",
+        default_value = "10000000",
+        value_name = "COUNT",
+        value_parser = clap::value_parser!(u64).range(64..)
+    )]
     max_keys: u64,
     /// How long calls in flight may take to finish after SIGTERM, as in 10s.
     #[arg(long, env = "TOLLGATE_DRAIN", default_value = "10s", value_name = "DURATION",
