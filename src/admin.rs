@@ -21,6 +21,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use crate::listener::accept;
 use crate::service::Service;
 
 /// How long a request's head may take to arrive, and then its body.
@@ -69,26 +70,20 @@ pub async fn serve(
     loop {
         let next = async {
             let place = Arc::clone(&places).acquire_owned().await;
-            (listener.accept().await, place)
+            (accept(&listener).await, place)
         };
-        let (accepted, place) = tokio::select! {
+        let (stream, place) = tokio::select! {
             () = &mut stop => break,
             next = next => next,
         };
-        match accepted {
-            Ok((stream, _)) => {
-                let service = TowerToHyperService::new(routes.clone());
-                let connection = http.serve_connection(TokioIo::new(stream), service);
-                let connection = graceful.watch(connection);
-                tokio::spawn(async move {
-                    if let Err(error) = connection.await {
-                        tracing::debug!(%error, "an HTTP connection ended early");
-                    }
-                    drop(place);
-                });
+        let service = TowerToHyperService::new(routes.clone());
+        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "an HTTP connection ended early");
             }
-            Err(error) => pause_after(&error).await,
-        }
+            drop(place);
+        });
     }
     drop(listener);
     graceful.shutdown().await;
@@ -137,12 +132,6 @@ async fn config(State(shared): State<Shared>) -> Response {
 async fn json(State(shared): State<Shared>, body: Bytes) -> Response {
     let (status, text) = json::answer(&shared.service, &body);
     axum_json(status, text)
-}
-
-/// Where the system has no more to give, asking again at once would only burn what is left.
-async fn pause_after(error: &std::io::Error) {
-    tracing::warn!(%error, "an HTTP connection could not be accepted");
-    tokio::time::sleep(Duration::from_millis(100)).await;
 }
 
 fn axum_json(status: StatusCode, text: String) -> Response {

@@ -20,6 +20,7 @@
 //! | `cli` | the commands: serve, check, explain, query |
 //! | `server` | listeners, runtimes, drain; whether an answer went out |
 //! | `admin` | the HTTP side |
+//! | `listener` | accepting connections |
 //! | `service` | the path of a request, spelled out once |
 //! | `reload` | the policies in force, replaced as a whole |
 //! | `config` | the only module that knows YAML: `schema` mirrors the file, `compile` checks it |
@@ -43,6 +44,7 @@ pub mod config;
 pub mod decision;
 pub mod descriptor;
 pub mod limit;
+pub mod listener;
 pub mod policy;
 pub mod reload;
 pub mod reply;

@@ -22,6 +22,7 @@ use tonic_health::server::HealthReporter;
 
 use self::worker::{Streams, Worker};
 use crate::admin::{self, Readiness};
+use crate::listener;
 use crate::service::Service;
 use crate::wire;
 
@@ -30,9 +31,6 @@ const SWEEP_ROUND: Duration = Duration::from_secs(10);
 
 /// How long HTTP requests in flight may take once gRPC has ended. Nobody's request waits for them.
 const HTTP_DRAIN: Duration = Duration::from_secs(1);
-
-/// How long the acceptor pauses when the system refuses it a connection, as when files run out.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Where to listen, and with how many threads.
 #[derive(Debug, Clone)]
@@ -119,7 +117,8 @@ impl Server {
     /// by itself. HTTP answers to the end, so that `/readyz` can say that there is no more to come.
     ///
     /// # Errors
-    /// [`ServerError::Thread`] or [`ServerError::Died`].
+    /// [`ServerError::Thread`] or [`ServerError::Reflection`] where it cannot start, else
+    /// [`ServerError::Died`].
     pub async fn run(
         self,
         service: Arc<Service>,
@@ -201,34 +200,24 @@ async fn accept(listener: TcpListener, workers: Vec<Streams>, phases: watch::Rec
     let mut draining = std::pin::pin!(reached(phases, Phase::Draining));
     let mut turn = workers.iter().cycle();
     loop {
-        let accepted = tokio::select! {
+        let stream = tokio::select! {
             biased;
             () = &mut draining => break,
-            accepted = listener.accept() => accepted,
+            stream = listener::accept(&listener) => stream,
         };
-        match accepted.and_then(|(stream, _)| stream.into_std()) {
+        match stream.into_std() {
             Ok(stream) => {
                 let Some(worker) = turn.next() else { return };
                 if worker.send(stream).is_err() {
                     return;
                 }
             }
-            Err(error) => pause_after(&error).await,
+            Err(error) => tracing::debug!(%error, "a gRPC connection was gone at once"),
         }
     }
     // Closed, so that who connects now is refused at once and tries elsewhere.
     drop(listener);
     std::future::pending().await
-}
-
-/// A connection that its caller gave up is nobody's trouble. Where the system has no more to give, as when
-/// files run out, asking again at once would only burn what is left.
-async fn pause_after(error: &std::io::Error) {
-    use std::io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-    if !matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted) {
-        tracing::warn!(%error, "a gRPC connection could not be accepted");
-        tokio::time::sleep(ACCEPT_PAUSE).await;
-    }
 }
 
 async fn sweep(service: Arc<Service>) {

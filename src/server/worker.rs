@@ -123,26 +123,32 @@ async fn serve(
         .keep_alive_interval(Some(KEEPALIVE))
         .keep_alive_timeout(KEEPALIVE_ANSWER);
     let graceful = GracefulShutdown::new();
+    let open = |stream| match coalesced(stream) {
+        Ok(stream) => {
+            let connection = http.serve_connection(TokioIo::new(stream), routed.clone());
+            let connection = graceful.watch(connection);
+            tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "a gRPC connection ended early");
+                }
+            });
+        }
+        Err(error) => tracing::debug!(%error, "a gRPC connection was gone at once"),
+    };
     let mut draining = std::pin::pin!(draining);
     loop {
-        let stream = tokio::select! {
+        tokio::select! {
             biased;
             () = &mut draining => break,
-            stream = incoming.recv() => stream,
-        };
-        let Some(stream) = stream else { break };
-        match coalesced(stream) {
-            Ok(stream) => {
-                let connection = http.serve_connection(TokioIo::new(stream), routed.clone());
-                let connection = graceful.watch(connection);
-                tokio::spawn(async move {
-                    if let Err(error) = connection.await {
-                        tracing::debug!(%error, "a gRPC connection ended early");
-                    }
-                });
-            }
-            Err(error) => tracing::debug!(%error, "a gRPC connection was gone at once"),
+            stream = incoming.recv() => match stream {
+                Some(stream) => open(stream),
+                None => break,
+            },
         }
+    }
+    // What was dealt and not yet taken may have a call under way.
+    while let Ok(stream) = incoming.try_recv() {
+        open(stream);
     }
     graceful.shutdown().await;
 }

@@ -208,10 +208,10 @@ fn settle(
     let answers = charges.iter().zip(&*outcomes);
     let over = answers.filter(|(_, outcome)| outcome.wait != Wait::No);
     let over: SmallVec<[Force; 4]> = over.map(|(charge, _)| charge.force).collect();
-    let is_denied = over.contains(&Force::Enforced);
     if over.is_empty() {
         return false;
     }
+    let is_denied = over.contains(&Force::Enforced);
     for ((charge, outcome), change) in charges.iter().zip(outcomes).zip(changes) {
         if is_denied || over.contains(&charge.force) {
             *change = Change::Nothing;

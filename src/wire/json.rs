@@ -4,8 +4,10 @@
 use std::sync::LazyLock;
 
 use prost::Message;
-use prost_reflect::{DescriptorError, SerializeOptions};
-use prost_reflect::{DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor};
+use prost_reflect::{
+    DescriptorError, DescriptorPool, DeserializeOptions, DynamicMessage, MessageDescriptor,
+    SerializeOptions,
+};
 
 use super::{DESCRIPTORS, RateLimitResponse};
 
@@ -32,7 +34,8 @@ fn descriptor(name: &str) -> Result<MessageDescriptor, JsonError> {
     pool.get_message_by_name(&name).ok_or(JsonError::Protos)
 }
 
-/// Reads a request, as its bytes. Field names may be in camel case or as in the proto; unknown ones are an error.
+/// Reads a request, as its bytes. Field names may be in camel case or as in the proto; unknown ones are an
+/// error.
 ///
 /// # Errors
 /// [`JsonError::Json`] where it is none.
