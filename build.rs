@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use tonic_build::manual::{Method, Service};
-
 /// The roots of the import graph; what they import comes along.
 const PROTOS: [&str; 2] =
     ["envoy/service/ratelimit/v3/rls.proto", "envoy/service/rate_limit_quota/v3/rlqs.proto"];
@@ -18,22 +16,5 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     tonic_prost_build::configure()
         .include_file("proto.rs")
         .compile_fds(compiler.file_descriptor_set())?;
-    tonic_build::manual::Builder::new().build_client(false).compile(&[rate_limit_service()]);
     Ok(())
-}
-
-/// The service once more, over bytes instead of messages: what tollgate serves.
-fn rate_limit_service() -> Service {
-    let method = Method::builder()
-        .name("should_rate_limit")
-        .route_name("ShouldRateLimit")
-        .input_type("bytes::Bytes")
-        .output_type("Vec<u8>")
-        .codec_path("crate::wire::codec::Raw")
-        .build();
-    Service::builder()
-        .name("RateLimitService")
-        .package("envoy.service.ratelimit.v3")
-        .method(method)
-        .build()
 }

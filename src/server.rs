@@ -4,8 +4,10 @@
 //! about 1.6 times the CPU. One acceptor deals connections to them in turn, since Envoy opens a handful of
 //! long-lived ones, which `SO_REUSEPORT` would spread by chance.
 
-pub mod answered;
+mod call;
 mod coalesced;
+mod connection;
+mod in_flight;
 mod routed;
 mod worker;
 

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
-use tonic::{Request, Response, Status};
+use tonic::Status;
 
 use crate::clock::Clock;
 use crate::decision::{self, Verdict};
@@ -14,7 +13,7 @@ use crate::reload::Live;
 use crate::reply;
 use crate::store::{MemoryStore, StoreError};
 use crate::telemetry::Telemetry;
-use crate::wire::{self, RateLimitService};
+use crate::wire;
 
 /// Decides requests.
 pub struct Service {
@@ -49,11 +48,7 @@ impl Service {
         let Some((policy, counters)) = snapshot.of(query.domain()) else {
             self.telemetry.count_unknown_domain();
             let reply = reply::compose(&Verdict::unlimited(), descriptors, HeaderStyle::Off, now);
-            return Ok(Answer {
-                message: wire::response(&reply),
-                is_over_limit: false,
-                lease: None,
-            });
+            return Ok(Answer { frame: wire::framed(&reply), is_over_limit: false, lease: None });
         };
         let plan = policy.meet(&query, now);
         let verdict =
@@ -61,11 +56,11 @@ impl Service {
         counters.count(&verdict);
         let lease = verdict.lease.map(|lease| LeaseGuard::new(Arc::clone(self), lease));
         let reply = reply::compose(&verdict, descriptors, policy.headers(), now);
-        let message = wire::response(&reply);
+        let frame = wire::framed(&reply);
         if Telemetry::is_timed(now) {
             self.telemetry.observe(now, self.clock.now());
         }
-        Ok(Answer { message, is_over_limit: reply.is_over_limit, lease })
+        Ok(Answer { frame, is_over_limit: reply.is_over_limit, lease })
     }
 
     fn refuse(&self, error: &BadRequest) -> Status {
@@ -102,13 +97,20 @@ impl Service {
 
 /// What goes out.
 pub struct Answer {
-    /// A RateLimitResponse.
-    pub message: Vec<u8>,
+    /// A RateLimitResponse in gRPC's frame.
+    pub frame: Vec<u8>,
     /// Whether the request must not pass.
     pub is_over_limit: bool,
     /// Gives the lease that was taken back when it is dropped, unless [`LeaseGuard::answered`] was called
     /// before.
     pub lease: Option<LeaseGuard>,
+}
+
+impl Answer {
+    /// The RateLimitResponse.
+    pub fn message(&self) -> &[u8] {
+        self.frame.get(wire::frame::PREFIX..).unwrap_or_default()
+    }
 }
 
 /// Gives a lease back unless its holder was told of it.
@@ -135,24 +137,5 @@ impl Drop for LeaseGuard {
             self.service.store.release(self.lease, self.service.clock.now());
             self.service.telemetry.count_abandoned();
         }
-    }
-}
-
-/// The service as tonic serves it. A lease's guard travels with the response, see
-/// [`crate::server::answered`].
-pub struct Grpc(pub Arc<Service>);
-
-#[tonic::async_trait]
-impl RateLimitService for Grpc {
-    async fn should_rate_limit(
-        &self,
-        request: Request<Bytes>,
-    ) -> Result<Response<Vec<u8>>, Status> {
-        let answer = self.0.answer(request.get_ref())?;
-        let mut response = Response::new(answer.message);
-        if let Some(lease) = answer.lease {
-            response.extensions_mut().insert(Arc::new(lease));
-        }
-        Ok(response)
     }
 }

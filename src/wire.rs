@@ -1,8 +1,8 @@
 //! The only module that knows protobuf: from bytes to a [`Query`](crate::descriptor::Query), from a
 //! [`Reply`](crate::reply::Reply) to bytes.
 
-pub mod codec;
 mod fields;
+pub mod frame;
 pub mod json;
 mod request;
 mod response;
@@ -16,16 +16,9 @@ use self::rls::rate_limit_response::rate_limit::Unit as ReplyUnit;
 use self::rls::rate_limit_response::{Code, DescriptorStatus};
 
 pub use self::request::query;
-pub use self::response::response;
+pub use self::response::framed;
 pub use self::rls::rate_limit_service_client::RateLimitServiceClient;
 pub use self::rls::{RateLimitRequest, RateLimitResponse};
-pub use self::serving::rate_limit_service_server::{RateLimitService, RateLimitServiceServer};
-
-/// The service as it is served: over bytes.
-#[allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction, unreachable_pub)]
-mod serving {
-    include!(concat!(env!("OUT_DIR"), "/envoy.service.ratelimit.v3.RateLimitService.rs"));
-}
 
 /// What prost and tonic generate from `proto/`.
 #[allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction, unreachable_pub)]

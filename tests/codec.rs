@@ -177,8 +177,9 @@ proptest! {
             body,
             metadata: Metadata::default(),
         };
-        let bytes = wire::response(&reply);
-        let read = RateLimitResponse::decode(&*bytes).unwrap();
+        let frame = wire::framed(&reply);
+        let bytes = wire::frame::message(&frame).unwrap();
+        let read = RateLimitResponse::decode(bytes).unwrap();
         assert_eq!(read.encode_to_vec(), bytes);
         assert_eq!(read.raw_body, reply.body.as_bytes());
         assert_eq!(read.response_headers_to_add[0].value, nanos.to_string());
@@ -208,7 +209,7 @@ fn metadata_of_any_length_is_read_by_prost() {
             shadow: vec![place("one"), place(&long)],
         },
     };
-    let read = RateLimitResponse::decode(&*wire::response(&reply)).unwrap();
+    let read = RateLimitResponse::decode(&wire::framed(&reply)[wire::frame::PREFIX..]).unwrap();
     let json = serde_json::from_str::<serde_json::Value>(&wire::json::of(&read).unwrap()).unwrap();
     let expected = serde_json::json!({
         "lease": "00ff",

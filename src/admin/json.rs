@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use serde_json::json;
 use tonic::Code;
 
-use crate::service::{LeaseGuard, Service};
+use crate::service::Service;
 use crate::wire;
 
 /// The answer to a body: 200, 429, or 400 for what is no request.
@@ -22,10 +22,10 @@ pub(super) fn answer(service: &Arc<Service>, body: &[u8]) -> (StatusCode, String
         Ok(answer) => {
             let status =
                 if answer.is_over_limit { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::OK };
-            match wire::json::response(&answer.message) {
+            match wire::json::response(answer.message()) {
                 Ok(text) => {
                     // HTTP/1 has no sign that an answer was not wanted any more.
-                    answer.lease.inspect(LeaseGuard::answered);
+                    answer.lease.as_ref().inspect(|lease| lease.answered());
                     (status, text)
                 }
                 Err(error) => refused(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),

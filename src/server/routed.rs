@@ -1,69 +1,95 @@
-//! Which service a call is for: nearly always the one, and that is asked first.
+//! The calls that are not for the rate-limit service, by tonic: health and reflection, and what is neither.
 
-use std::convert::Infallible;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{RecvStream, SendStream};
 use http::{Request, Response};
-use hyper::body::Incoming;
-use tonic::body::Body;
+use http_body::{Body, Frame};
 use tonic::service::Routes;
-use tower_service::Service as _;
+use tower_service::Service;
 
-use super::answered::{Answered, Answering};
-use crate::service::Grpc;
-use crate::wire::RateLimitServiceServer;
-
-/// The path of every call of the service.
-const CALLS: &str = "/envoy.service.ratelimit.v3.RateLimitService/";
-
-type Calls = Answered<RateLimitServiceServer<Grpc>>;
-type Called =
-    Answering<<RateLimitServiceServer<Grpc> as tower_service::Service<Request<Body>>>::Future>;
-type Other = <Routes as tower_service::Service<Request<Body>>>::Future;
-
-/// The services of one worker.
-#[derive(Clone)]
-pub(super) struct Routed {
-    calls: Calls,
-    others: Routes,
-}
-
-impl Routed {
-    pub(super) const fn new(calls: Calls, others: Routes) -> Self {
-        Self { calls, others }
+/// Answers one such call.
+pub(super) async fn answer(
+    mut routes: Routes,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+) {
+    let request = request.map(|body| tonic::body::Body::new(Incoming(body)));
+    let call = async {
+        std::future::poll_fn(|context| {
+            Service::<Request<tonic::body::Body>>::poll_ready(&mut routes, context)
+        })
+        .await?;
+        routes.call(request).await
+    };
+    let response = tokio::select! {
+        // tonic answers whatever happens.
+        Ok(response) = call => response,
+        _ = std::future::poll_fn(|context| respond.poll_reset(context)) => return,
+    };
+    let (head, body) = response.into_parts();
+    let is_over = body.is_end_stream();
+    // Errors from here on mean that the caller is gone.
+    if let Ok(mut stream) = respond.send_response(Response::from_parts(head, ()), is_over)
+        && !is_over
+    {
+        let _ = send(&mut stream, body).await;
     }
 }
 
-impl hyper::service::Service<Request<Incoming>> for Routed {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = Routing;
-
-    fn call(&self, request: Request<Incoming>) -> Routing {
-        if request.uri().path().starts_with(CALLS) {
-            Routing::Call(self.calls.clone().call(request))
-        } else {
-            Routing::Other(Box::pin(self.others.clone().call(request.map(Body::new))))
+/// Sends a body as fast as its reader takes it.
+async fn send(stream: &mut SendStream<Bytes>, body: tonic::body::Body) -> Result<(), h2::Error> {
+    let mut body = std::pin::pin!(body);
+    loop {
+        let frame = tokio::select! {
+            frame = std::future::poll_fn(|context| body.as_mut().poll_frame(context)) => frame,
+            _ = std::future::poll_fn(|context| stream.poll_reset(context)) => return Ok(()),
+        };
+        let Some(Ok(frame)) = frame else { break };
+        match frame.into_data() {
+            Ok(mut data) => {
+                while !data.is_empty() {
+                    stream.reserve_capacity(data.len());
+                    let room = std::future::poll_fn(|context| stream.poll_capacity(context)).await;
+                    let Some(room) = room.transpose()? else { return Ok(()) };
+                    stream.send_data(data.split_to(room.min(data.len())), false)?;
+                }
+            }
+            Err(frame) => {
+                if let Ok(trailers) = frame.into_trailers() {
+                    return stream.send_trailers(trailers);
+                }
+            }
         }
     }
+    stream.send_data(Bytes::new(), true)
 }
 
-/// An answer to come.
-pub(super) enum Routing {
-    /// Of the rate-limit service.
-    Call(Called),
-    /// Of any other.
-    Other(Pin<Box<Other>>),
-}
+/// A request's body as tonic reads it.
+struct Incoming(RecvStream);
 
-impl Future for Routing {
-    type Output = Result<Response<Body>, Infallible>;
+impl Body for Incoming {
+    type Data = Bytes;
+    type Error = h2::Error;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match &mut *self {
-            Self::Call(call) => Pin::new(call).poll(context),
-            Self::Other(other) => other.as_mut().poll(context),
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, h2::Error>>> {
+        let Self(body) = &mut *self;
+        if let Some(data) = ready!(body.poll_data(context)) {
+            let data = data?;
+            body.flow_control().release_capacity(data.len())?;
+            return Poll::Ready(Some(Ok(Frame::data(data))));
         }
+        let trailers = ready!(body.poll_trailers(context))?;
+        Poll::Ready(trailers.map(|trailers| Ok(Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
     }
 }

@@ -1,5 +1,6 @@
 //! One thread that serves gRPC.
 
+use std::convert::Infallible;
 use std::future::Future;
 use std::net::TcpStream;
 use std::pin::Pin;
@@ -7,25 +8,17 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use hyper::server::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
+use rustix::net::sockopt;
 use tokio::sync::{mpsc, oneshot, watch};
 use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
 
-use super::answered::{Answered, InFlight};
 use super::coalesced::Coalesced;
-use super::routed::Routed;
+use super::connection::{self, Services};
+use super::in_flight::InFlight;
 use super::{Phase, ServerError, reached};
-use crate::service::{Grpc, Service};
-use crate::wire::{self, RateLimitServiceServer};
-
-/// What Envoy opens at most on one connection.
-const CONCURRENT_STREAMS: u32 = 1024;
-
-/// The largest request, in bytes. Envoy's are a few hundred.
-const LARGEST_REQUEST: usize = 1 << 20;
+use crate::service::Service;
+use crate::wire;
 
 /// The full name of the health service.
 const HEALTH: &str = "grpc.health.v1.Health";
@@ -37,10 +30,11 @@ const REFLECTION_ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
 /// Where connections for a worker go.
 pub(super) type Streams = mpsc::UnboundedSender<TcpStream>;
 
-/// How long a connection may be silent before it is asked whether it still lives, and how long it may take
-/// to answer. Envoy does not ask.
-const KEEPALIVE: Duration = Duration::from_secs(60);
-const KEEPALIVE_ANSWER: Duration = Duration::from_secs(20);
+/// How long a connection may be silent before the other end is asked whether it still lives, how long it may
+/// take to answer, and how often it is asked.
+const SILENCE: Duration = Duration::from_secs(60);
+const PROBE: Duration = Duration::from_secs(10);
+const PROBES: u32 = 2;
 
 /// With no call in flight for so long, whoever has not closed its connection is not going to.
 const QUIET: Duration = Duration::from_secs(1);
@@ -63,18 +57,17 @@ impl Worker {
         let (streams, incoming) = mpsc::unbounded_channel();
         let (ending, ended) = oneshot::channel();
         let in_flight = InFlight::default();
-        let calls = Answered::new(rate_limit(service), in_flight.clone());
-        let routed = Routed::new(calls, others(health)?);
-        let draining = reached(phases.clone(), Phase::Draining);
-        let over = reached(phases.clone(), Phase::Over);
+        let services =
+            Services { rate_limit: service, others: others(health)?, in_flight: in_flight.clone() };
+        let phases = phases.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name(format!("grpc-{at}")).spawn(move || {
             // Dropped when the thread ends, by a panic too.
             let _ending: oneshot::Sender<()> = ending;
             runtime.block_on(async {
                 tokio::select! {
-                    () = serve(incoming, routed, draining) => {}
-                    () = over => {}
+                    () = serve(incoming, services, phases.clone()) => {}
+                    () = reached(phases, Phase::Over) => {}
                 }
             });
         })?;
@@ -84,10 +77,6 @@ impl Worker {
     pub(super) fn streams(&self) -> Streams {
         self.streams.clone()
     }
-}
-
-fn rate_limit(service: Arc<Service>) -> RateLimitServiceServer<Grpc> {
-    RateLimitServiceServer::new(Grpc(service)).max_decoding_message_size(LARGEST_REQUEST)
 }
 
 /// Everything but the calls themselves: what people and probes ask.
@@ -107,55 +96,59 @@ fn others(health: HealthServer<impl Health>) -> Result<Routes, tonic_reflection:
 }
 
 /// Serves connections until told to drain, and then those that are open until they are done.
-///
-/// On hyper itself: tonic's transport would put a router, a timeout and several boxes around every call.
 async fn serve(
     mut incoming: mpsc::UnboundedReceiver<TcpStream>,
-    routed: Routed,
-    draining: impl Future<Output = ()>,
+    services: Services,
+    phases: watch::Receiver<Phase>,
 ) {
-    let mut http = http2::Builder::new(TokioExecutor::new());
-    http.timer(TokioTimer::new())
-        .max_concurrent_streams(CONCURRENT_STREAMS)
-        // Envoy resets every call that it times out. h2's default of 20 takes one stall for an attack and
-        // closes the connection, with all its calls.
-        .max_pending_accept_reset_streams(usize::try_from(CONCURRENT_STREAMS).ok())
-        .keep_alive_interval(Some(KEEPALIVE))
-        .keep_alive_timeout(KEEPALIVE_ANSWER);
-    let graceful = GracefulShutdown::new();
-    let open = |stream| match coalesced(stream) {
+    // Every open connection holds the sender; when the last is gone, the receiver is told.
+    let (open, mut all_closed) = mpsc::channel::<Infallible>(1);
+    let start = |stream| match coalesced(stream) {
         Ok(stream) => {
-            let connection = http.serve_connection(TokioIo::new(stream), routed.clone());
-            let connection = graceful.watch(connection);
+            let draining = reached(phases.clone(), Phase::Draining);
+            let connection = connection::serve(stream, services.clone(), draining);
+            let open = open.clone();
             tokio::spawn(async move {
                 if let Err(error) = connection.await {
                     tracing::debug!(%error, "a gRPC connection ended early");
                 }
+                drop(open);
             });
         }
         Err(error) => tracing::debug!(%error, "a gRPC connection was gone at once"),
     };
-    let mut draining = std::pin::pin!(draining);
+    let mut draining = std::pin::pin!(reached(phases.clone(), Phase::Draining));
     loop {
         tokio::select! {
             biased;
             () = &mut draining => break,
             stream = incoming.recv() => match stream {
-                Some(stream) => open(stream),
+                Some(stream) => start(stream),
                 None => break,
             },
         }
     }
     // What was dealt and not yet taken may have a call under way.
     while let Ok(stream) = incoming.try_recv() {
-        open(stream);
+        start(stream);
     }
-    graceful.shutdown().await;
+    drop(open);
+    let _ = all_closed.recv().await;
 }
 
 fn coalesced(stream: TcpStream) -> std::io::Result<Coalesced> {
     stream.set_nodelay(true)?;
+    keep_alive(&stream)?;
     tokio::net::TcpStream::from_std(stream).map(Coalesced)
+}
+
+/// Has the system find out that the other end is gone: Envoy does not ask, and HTTP/2's own pings would
+/// cost every call two readings of the clock.
+fn keep_alive(stream: &TcpStream) -> std::io::Result<()> {
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, SILENCE)?;
+    sockopt::set_tcp_keepintvl(stream, PROBE)?;
+    Ok(sockopt::set_tcp_keepcnt(stream, PROBES)?)
 }
 
 /// Completes with the first worker that ends.
@@ -209,6 +202,17 @@ async fn quiet(in_flight: &[InFlight]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_peer_that_vanished_is_noticed_by_the_system() {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        keep_alive(&stream).unwrap();
+        assert!(sockopt::socket_keepalive(&stream).unwrap());
+        assert_eq!(sockopt::tcp_keepidle(&stream).unwrap(), SILENCE);
+        assert_eq!(sockopt::tcp_keepintvl(&stream).unwrap(), PROBE);
+        assert_eq!(sockopt::tcp_keepcnt(&stream).unwrap(), PROBES);
+    }
 
     #[test]
     fn a_worker_that_ends_is_noticed() {

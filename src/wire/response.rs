@@ -2,6 +2,7 @@
 
 use prost::encoding::{WireType, encode_key, encode_varint};
 
+use super::frame;
 use super::pb::envoy::service::ratelimit::v3::rate_limit_response::Code;
 use super::pb::envoy::service::ratelimit::v3::rate_limit_response::rate_limit::Unit as WireUnit;
 use crate::clock::Nanos;
@@ -11,9 +12,10 @@ use crate::reply::{Header, HeaderValue, Metadata, Place, Reply, Status};
 /// Most replies are shorter; longer ones grow.
 const USUAL_LENGTH: usize = 512;
 
-/// The message of a reply.
-pub fn response(reply: &Reply<'_>) -> Vec<u8> {
+/// The message of a reply, in gRPC's frame.
+pub fn framed(reply: &Reply<'_>) -> Vec<u8> {
     let mut out = Writer(Vec::with_capacity(USUAL_LENGTH));
+    out.0.extend([0; frame::PREFIX]);
     out.number(1, code(reply.is_over_limit));
     for of_descriptor in &reply.statuses {
         out.message(2, |out| status(out, of_descriptor));
@@ -28,6 +30,7 @@ pub fn response(reply: &Reply<'_>) -> Vec<u8> {
     if !reply.metadata.is_empty() {
         out.message(6, |out| metadata(out, &reply.metadata));
     }
+    frame::close(&mut out.0);
     out.0
 }
 

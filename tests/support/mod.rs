@@ -26,7 +26,7 @@ use tollgate::config::{self, Source};
 use tollgate::policy::fingerprint::FingerprintKey;
 use tollgate::reload::Live;
 use tollgate::server::{Options, Server};
-use tollgate::service::{LeaseGuard, Service};
+use tollgate::service::Service;
 use tollgate::store::MemoryStore;
 use tollgate::telemetry::Telemetry;
 use tollgate::wire::pb::envoy::config::core::v3::HeaderValue;
@@ -75,8 +75,8 @@ impl Parts {
     /// Asks without a server; a lease that is taken is kept.
     pub fn ask(&self, request: &RateLimitRequest) -> Answer {
         let answer = self.service.answer(&request.encode_to_vec()).unwrap();
-        answer.lease.inspect(LeaseGuard::answered);
-        Answer(RateLimitResponse::decode(&*answer.message).unwrap())
+        answer.lease.as_ref().inspect(|lease| lease.answered());
+        Answer(RateLimitResponse::decode(answer.message()).unwrap())
     }
 }
 

@@ -1,0 +1,145 @@
+//! One call of the rate-limit service, on HTTP/2 itself.
+//!
+//! Nearly every call is there whole when its stream is accepted and its answer fits the windows: it is
+//! answered on the spot, without a task of its own. Else it goes on in one.
+//!
+//! Envoy gives up on a call by resetting its stream. Two things must hold then. A lease that was taken for
+//! a call whose answer never left is given back: its guard is told only once the connection has taken the
+//! answer. And a call that was received whole is carried out even if it was reset right behind its last
+//! byte, since it may be a release.
+
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker, ready};
+
+use bytes::{Bytes, BytesMut};
+use h2::server::SendResponse;
+use h2::{RecvStream, SendStream};
+use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use tonic::Status;
+
+use super::in_flight::InFlight;
+use crate::service::{Answer, LeaseGuard, Service};
+use crate::wire::frame;
+
+/// The path of a call.
+pub(super) const PATH: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
+
+const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
+const STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const OK: HeaderValue = HeaderValue::from_static("0");
+
+/// A call under way.
+struct Call {
+    respond: SendResponse<Bytes>,
+    step: Step,
+}
+
+enum Step {
+    /// Its body is coming; so much of it has come in several parts.
+    Receiving(RecvStream, BytesMut),
+    /// Its answer waits until there is room for it.
+    Sending(SendStream<Bytes>, Bytes, Option<LeaseGuard>),
+}
+
+/// Answers a call, now if that can be.
+pub(super) fn start(
+    service: &Arc<Service>,
+    in_flight: &InFlight,
+    body: RecvStream,
+    respond: SendResponse<Bytes>,
+) {
+    let mut call = Call { respond, step: Step::Receiving(body, BytesMut::new()) };
+    if call.poll(service, &mut Context::from_waker(Waker::noop())).is_pending() {
+        let (service, counted) = (Arc::clone(service), in_flight.begin());
+        tokio::spawn(async move {
+            std::future::poll_fn(|context| call.poll(&service, context)).await;
+            drop(counted);
+        });
+    }
+}
+
+impl Call {
+    /// Carries the call as far as it goes; it is over when this is ready.
+    fn poll(&mut self, service: &Arc<Service>, context: &mut Context<'_>) -> Poll<()> {
+        if let Step::Receiving(body, received) = &mut self.step {
+            let body = ready!(receive(body, received, context));
+            let answer = body.and_then(|body| service.answer(frame::message(&body)?));
+            match self.begin(answer) {
+                Some(sending) => self.step = sending,
+                None => return Poll::Ready(()),
+            }
+        }
+        match &mut self.step {
+            Step::Sending(stream, frame, lease) => send(stream, frame, lease, context),
+            Step::Receiving(..) => Poll::Ready(()),
+        }
+    }
+
+    /// Sends the head of an answer. There is nothing more to send for a call that failed, or whose caller
+    /// is gone.
+    fn begin(&mut self, answer: Result<Answer, Status>) -> Option<Step> {
+        match answer {
+            Ok(Answer { frame, lease, .. }) => {
+                let mut head = http::Response::new(());
+                head.headers_mut().insert(CONTENT_TYPE, GRPC);
+                let mut stream = self.respond.send_response(head, false).ok()?;
+                stream.reserve_capacity(frame.len());
+                Some(Step::Sending(stream, frame.into(), lease))
+            }
+            Err(status) => {
+                // Fails where the caller is gone.
+                let _ = self.respond.send_response(status.into_http(), true);
+                None
+            }
+        }
+    }
+}
+
+/// The whole body, once it has come. A reset ends it as well: what has come is judged as it is.
+fn receive(
+    body: &mut RecvStream,
+    received: &mut BytesMut,
+    context: &mut Context<'_>,
+) -> Poll<Result<Bytes, Status>> {
+    loop {
+        let Some(Ok(part)) = ready!(body.poll_data(context)) else {
+            return Poll::Ready(Ok(received.split().freeze()));
+        };
+        if received.is_empty() && body.is_end_stream() {
+            return Poll::Ready(Ok(part));
+        }
+        if received.len() + part.len() > frame::PREFIX + frame::LARGEST_REQUEST {
+            return Poll::Ready(Err(frame::too_large()));
+        }
+        received.extend_from_slice(&part);
+        // Fails where the stream is gone, and its part of the window with it.
+        let _ = body.flow_control().release_capacity(part.len());
+    }
+}
+
+/// Sends the answer once the connection has room for all of it.
+fn send(
+    stream: &mut SendStream<Bytes>,
+    frame: &mut Bytes,
+    lease: &Option<LeaseGuard>,
+    context: &mut Context<'_>,
+) -> Poll<()> {
+    while stream.capacity() < frame.len() {
+        if stream.poll_reset(context).is_ready() {
+            return Poll::Ready(());
+        }
+        match ready!(stream.poll_capacity(context)) {
+            Some(Ok(_)) => {}
+            _ => return Poll::Ready(()),
+        }
+    }
+    let mut trailers = HeaderMap::with_capacity(1);
+    trailers.insert(STATUS, OK);
+    let sent = stream.send_data(std::mem::take(frame), false);
+    if sent.and_then(|()| stream.send_trailers(trailers)).is_ok()
+        && let Some(lease) = lease
+    {
+        lease.answered();
+    }
+    Poll::Ready(())
+}

@@ -1,0 +1,127 @@
+//! One gRPC connection.
+//!
+//! On h2 itself. hyper would make a task of every call and hand it a body in parts; tonic would box the
+//! call, its future and both bodies. Here all calls that have come in are accepted first and then answered
+//! one after another, so that their answers leave together.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::RecvStream;
+use h2::server::{Builder, SendResponse};
+use http::Request;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tonic::service::Routes;
+
+use super::in_flight::InFlight;
+use super::{call, routed};
+use crate::service::Service;
+
+/// What Envoy opens at most on one connection.
+const CONCURRENT_STREAMS: u32 = 1024;
+
+/// How much the calls of one connection may send ahead: all those streams a usual request each.
+const WINDOW: u32 = 1 << 20;
+
+/// How long a new connection may take to say that it speaks HTTP/2.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How many calls are accepted before they are answered.
+const BATCH: usize = 64;
+
+/// Why a connection ended early.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConnectionError {
+    #[error("it did not speak HTTP/2 within {HANDSHAKE:?}")]
+    Silent,
+    #[error(transparent)]
+    Http2(#[from] h2::Error),
+}
+
+/// What a connection's calls are for.
+#[derive(Clone)]
+pub(super) struct Services {
+    pub(super) rate_limit: Arc<Service>,
+    pub(super) others: Routes,
+    pub(super) in_flight: InFlight,
+}
+
+impl Services {
+    fn start(&self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+        if request.uri().path() == call::PATH {
+            call::start(&self.rate_limit, &self.in_flight, request.into_body(), respond);
+        } else {
+            let (routes, counted) = (self.others.clone(), self.in_flight.begin());
+            tokio::spawn(async move {
+                routed::answer(routes, request, respond).await;
+                drop(counted);
+            });
+        }
+    }
+}
+
+/// Serves a connection until it ends. Once `draining` completes it takes no more calls, and ends when
+/// those it has are answered.
+///
+/// # Errors
+/// Where the other side does not speak HTTP/2, or stops speaking it.
+pub(super) async fn serve(
+    io: impl AsyncRead + AsyncWrite + Unpin,
+    services: Services,
+    draining: impl Future<Output = ()>,
+) -> Result<(), ConnectionError> {
+    let handshake = tokio::time::timeout(HANDSHAKE, builder().handshake(io));
+    let mut connection = handshake.await.map_err(|_| ConnectionError::Silent)??;
+    let mut draining = std::pin::pin!(draining);
+    let mut is_draining = false;
+    let mut accepted = Vec::new();
+    let served = std::future::poll_fn(|context| {
+        loop {
+            let next = connection.poll_accept(context);
+            let next = match next {
+                Poll::Ready(Some(Ok(call))) => {
+                    accepted.push(call);
+                    if accepted.len() < BATCH {
+                        continue;
+                    }
+                    Poll::Pending
+                }
+                next => next,
+            };
+            let has_accepted = !accepted.is_empty();
+            for (request, respond) in accepted.drain(..) {
+                services.start(request, respond);
+            }
+            match next {
+                Poll::Ready(ended) => {
+                    return Poll::Ready(ended.map_or(Ok(()), |call| call.map(drop)));
+                }
+                // What was answered has still to go out.
+                Poll::Pending if has_accepted => {}
+                Poll::Pending if !is_draining && draining.as_mut().poll(context).is_ready() => {
+                    is_draining = true;
+                    connection.graceful_shutdown();
+                }
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    });
+    Ok(served.await?)
+}
+
+fn builder() -> Builder {
+    let mut builder = h2::server::Builder::new();
+    builder
+        .max_concurrent_streams(CONCURRENT_STREAMS)
+        .initial_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        // Envoy resets every call that it times out. h2's default of 20 takes one stall for an attack and
+        // closes the connection, with all its calls.
+        .max_pending_accept_reset_streams(
+            usize::try_from(CONCURRENT_STREAMS).unwrap_or(usize::MAX),
+        );
+    builder
+}

@@ -1,0 +1,79 @@
+//! gRPC's frame around a message: a byte that says whether it is compressed, four for its length.
+
+use tonic::Status;
+
+/// The bytes before a message.
+pub const PREFIX: usize = 5;
+
+/// The largest request, in bytes. Envoy's are a few hundred.
+pub const LARGEST_REQUEST: usize = 1 << 20;
+
+/// The one message in a request's body.
+///
+/// # Errors
+/// `UNIMPLEMENTED` for a compressed one, `RESOURCE_EXHAUSTED` for one of over [`LARGEST_REQUEST`] bytes,
+/// `INVALID_ARGUMENT` where the body is not one whole message.
+pub fn message(body: &[u8]) -> Result<&[u8], Status> {
+    let (prefix, rest) = body.split_first_chunk::<PREFIX>().ok_or_else(|| not_one(body.len()))?;
+    let [flag, length @ ..] = *prefix;
+    let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+    match flag {
+        0 if length > LARGEST_REQUEST => Err(too_large()),
+        0 if length == rest.len() => Ok(rest),
+        1 => Err(Status::unimplemented("compressed requests are not read; send them as they are")),
+        _ => Err(not_one(body.len())),
+    }
+}
+
+/// The status of a request that is too large.
+pub fn too_large() -> Status {
+    Status::resource_exhausted(format!("a request may have {LARGEST_REQUEST} bytes at most"))
+}
+
+fn not_one(length: usize) -> Status {
+    Status::invalid_argument(format!("the {length} bytes received are not one gRPC message"))
+}
+
+/// Puts the prefix of a message into the place kept for it at the start of `frame`.
+pub(super) fn close(frame: &mut [u8]) {
+    if let Some((prefix, message)) = frame.split_first_chunk_mut::<PREFIX>() {
+        // A reply is far below 4 GiB.
+        let [a, b, c, d] = u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes();
+        *prefix = [0, a, b, c, d];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tonic::Code;
+
+    fn code(body: &[u8]) -> Code {
+        message(body).map_or_else(|status| status.code(), |_| Code::Ok)
+    }
+
+    #[test]
+    fn one_whole_message_is_read() {
+        assert_eq!(message(&[0, 0, 0, 0, 2, 7, 8]).unwrap(), [7, 8]);
+        assert!(message(&[0, 0, 0, 0, 0]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn anything_else_has_a_status_that_says_so() {
+        assert_eq!(code(&[]), Code::InvalidArgument);
+        assert_eq!(code(&[0, 0, 0, 0]), Code::InvalidArgument);
+        assert_eq!(code(&[0, 0, 0, 0, 2, 7]), Code::InvalidArgument);
+        assert_eq!(code(&[0, 0, 0, 0, 1, 7, 8]), Code::InvalidArgument);
+        assert_eq!(code(&[2, 0, 0, 0, 1, 7]), Code::InvalidArgument);
+        assert_eq!(code(&[1, 0, 0, 0, 1, 7]), Code::Unimplemented);
+        assert_eq!(code(&[0, 0, 0x10, 0, 1, 7]), Code::ResourceExhausted);
+    }
+
+    #[test]
+    fn a_closed_frame_reads_as_its_message() {
+        let mut frame = vec![0; PREFIX];
+        frame.extend([7; 300]);
+        close(&mut frame);
+        assert_eq!(message(&frame).unwrap(), [7; 300]);
+    }
+}
