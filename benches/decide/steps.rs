@@ -1,0 +1,86 @@
+//! One caller, asking over and over: each step of a call, by the number of buckets it meets.
+
+use std::fmt;
+
+use divan::{Bencher, black_box};
+use tollgate::policy::HeaderStyle;
+use tollgate::{decision, reply, wire};
+
+use crate::support::{NOW, Parts, Shape, USUAL, message, shipped_message, tenant};
+
+#[derive(Clone, Copy)]
+struct Case {
+    buckets: usize,
+    /// Whether the last bucket of each row has nothing left.
+    is_denied: bool,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = if self.is_denied { "denied" } else { "admitted" };
+        write!(f, "{} {what}", self.buckets)
+    }
+}
+
+impl Case {
+    fn parts(self) -> Parts {
+        Parts::of(Shape { buckets: self.buckets, ..USUAL })
+    }
+
+    fn message(self) -> Vec<u8> {
+        message(if self.is_denied { "spent" } else { "type_0" }, &tenant(0), None)
+    }
+}
+
+const BUCKETS: [usize; 4] = [1, 2, 4, 8];
+
+fn cases() -> impl Iterator<Item = Case> {
+    let of = |is_denied| BUCKETS.into_iter().map(move |buckets| Case { buckets, is_denied });
+    of(false).chain(of(true))
+}
+
+/// A question as Envoy sends it: one descriptor of five entries.
+#[divan::bench]
+fn decode(bencher: Bencher<'_, '_>) {
+    let path = "/api/v2/organizations/org_1/members";
+    let message = shipped_message("enterprise_production", "acme", "GET", path);
+    bencher.bench_local(|| wire::query(black_box(&message)).unwrap().domain().len());
+}
+
+#[divan::bench(args = BUCKETS)]
+fn meet(bencher: Bencher<'_, '_>, buckets: usize) {
+    let case = Case { buckets, is_denied: false };
+    let (parts, message) = (case.parts(), case.message());
+    let query = wire::query(&message).unwrap();
+    bencher.bench_local(|| parts.policy().meet(black_box(&query), NOW).met.len());
+}
+
+#[divan::bench(args = cases())]
+fn decide(bencher: Bencher<'_, '_>, case: Case) {
+    let (parts, message) = (case.parts(), case.message());
+    let query = wire::query(&message).unwrap();
+    let plan = parts.policy().meet(&query, NOW);
+    parts.decide(&query);
+    bencher
+        .bench_local(|| decision::decide(black_box(&plan), &parts.store, NOW).unwrap().is_admitted);
+}
+
+#[divan::bench(args = cases())]
+fn encode(bencher: Bencher<'_, '_>, case: Case) {
+    let (parts, message) = (case.parts(), case.message());
+    let query = wire::query(&message).unwrap();
+    let plan = parts.policy().meet(&query, NOW);
+    parts.decide(&query);
+    let verdict = decision::decide(&plan, &parts.store, NOW).unwrap();
+    bencher.bench_local(|| {
+        wire::framed(&reply::compose(black_box(&verdict), 1, HeaderStyle::Epoch, NOW))
+    });
+}
+
+/// All of it: from bytes to bytes.
+#[divan::bench(args = cases())]
+fn answer(bencher: Bencher<'_, '_>, case: Case) {
+    let (parts, message) = (case.parts(), case.message());
+    parts.service.answer(&message).unwrap();
+    bencher.bench_local(|| parts.service.answer(black_box(&message)).unwrap().is_over_limit);
+}
