@@ -17,7 +17,7 @@ use crate::store::{Admission, Charge, Force, MemoryStore, Outcome, Outcomes, Sto
 #[derive(Debug, Clone, Copy)]
 pub struct Decided<'a> {
     /// Which bucket, met by which descriptor.
-    pub met: Met<'a>,
+    pub met: &'a Met<'a>,
     /// How it stands.
     pub outcome: Outcome,
 }
@@ -98,18 +98,19 @@ impl<'a> Verdict<'a> {
 /// # Errors
 /// Where the store cannot decide; nothing is charged then.
 pub fn decide<'a>(
-    plan: &Plan<'a>,
+    plan: &'a Plan<'_>,
     store: &MemoryStore,
     now: Timestamp,
 ) -> Result<Verdict<'a>, StoreError> {
     let released = plan.releases.iter().filter(|lease| store.release(**lease, now)).count();
-    let (charges, charge_of) = charges(plan);
+    let Charges { charges, charge_of } = Charges::of(plan);
     let mut outcomes = Outcomes::new();
     let admission = store.decide(&charges, now, &mut outcomes)?;
-    let decided =
-        plan.met.iter().zip(charge_of).filter_map(|(met, charge)| {
-            Some(Decided { met: *met, outcome: *outcomes.get(charge)? })
-        });
+    let decided = plan
+        .met
+        .iter()
+        .zip(charge_of)
+        .filter_map(|(met, charge)| Some(Decided { met, outcome: *outcomes.get(charge)? }));
     Ok(Verdict {
         is_admitted: admission != Admission::Denied,
         is_bypassed: plan.is_bypassed,
@@ -128,32 +129,39 @@ const FEW: usize = 32;
 
 /// One charge for each bucket, and for each bucket met the number of its charge: what several descriptors
 /// reach is charged once, by the largest hits.
-fn charges<'a>(plan: &Plan<'a>) -> (SmallVec<[Charge<'a>; 8]>, SmallVec<[usize; 8]>) {
-    let mut charges: SmallVec<[Charge<'a>; 8]> = SmallVec::with_capacity(plan.met.len());
-    let mut charge_of = SmallVec::with_capacity(plan.met.len());
-    let mut numbers: HashMap<Fingerprint, usize> = HashMap::new();
-    let are_few = plan.met.len() <= FEW;
-    for (at, met) in plan.met.iter().enumerate() {
-        let known = if are_few {
-            charges.iter().position(|charge| charge.fingerprint == met.fingerprint)
-        } else {
-            numbers.get(&met.fingerprint).copied()
-        };
-        let number = known.unwrap_or(charges.len());
-        if let Some(charge) = charges.get_mut(number) {
-            charge.hits = charge.hits.max(met.hits);
-        } else {
-            charges.push(charge(plan, at, met));
-            if !are_few {
-                numbers.insert(met.fingerprint, number);
-            }
-        }
-        charge_of.push(number);
-    }
-    (charges, charge_of)
+#[derive(Default)]
+struct Charges<'a> {
+    charges: SmallVec<[Charge<'a>; 8]>,
+    charge_of: SmallVec<[usize; 8]>,
 }
 
-fn charge<'a>(plan: &Plan<'a>, at: usize, met: &Met<'a>) -> Charge<'a> {
+impl<'a> Charges<'a> {
+    fn of(plan: &'a Plan<'_>) -> Self {
+        let mut all = Self::default();
+        let mut numbers: HashMap<Fingerprint, usize> = HashMap::new();
+        let are_few = plan.met.len() <= FEW;
+        for (at, met) in plan.met.iter().enumerate() {
+            let known = if are_few {
+                all.charges.iter().position(|charge| charge.fingerprint == met.fingerprint)
+            } else {
+                numbers.get(&met.fingerprint).copied()
+            };
+            let number = known.unwrap_or(all.charges.len());
+            if let Some(charge) = all.charges.get_mut(number) {
+                charge.hits = charge.hits.max(met.hits);
+            } else {
+                all.charges.push(charge(plan, at, met));
+                if !are_few {
+                    numbers.insert(met.fingerprint, number);
+                }
+            }
+            all.charge_of.push(number);
+        }
+        all
+    }
+}
+
+fn charge<'a>(plan: &'a Plan<'_>, at: usize, met: &'a Met<'_>) -> Charge<'a> {
     let same_row =
         |other: &Met<'_>| other.descriptor == met.descriptor && other.row.id() == met.row.id();
     let force = if met.row.is_shadow() {

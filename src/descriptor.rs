@@ -135,93 +135,106 @@ pub struct Entry<'a> {
     pub value: &'a str,
 }
 
-/// Ordered entries.
-pub type Entries<'a> = SmallVec<[Entry<'a>; 8]>;
-
 /// Ordered facts about one request, and what they are to be charged.
+#[derive(Debug, Clone, Copy)]
+pub struct Descriptor<'q> {
+    entries: &'q [Entry<'q>],
+    asked: &'q Asked,
+}
+
+impl<'q> Descriptor<'q> {
+    /// The entries, in order; at least one.
+    pub const fn entries(self) -> &'q [Entry<'q>] {
+        self.entries
+    }
+
+    /// What to charge.
+    pub const fn hits(self) -> Hits {
+        self.asked.hits
+    }
+
+    /// The limit that Envoy brought along, if any; always of tokens.
+    pub const fn limit(self) -> Option<&'q Bucket> {
+        self.asked.limit.as_ref()
+    }
+
+    /// The lease to release: negative hits and a `lease` entry. Such a descriptor does nothing else.
+    pub const fn releases(self) -> Option<LeaseId> {
+        self.asked.releases
+    }
+}
+
+/// What a descriptor says beside its entries.
 #[derive(Debug, Clone)]
-pub struct Descriptor<'a> {
-    entries: Entries<'a>,
+struct Asked {
+    /// Where its entries end among those of the query.
+    end: usize,
     hits: Hits,
     limit: Option<Bucket>,
     releases: Option<LeaseId>,
 }
 
-impl<'a> Descriptor<'a> {
-    /// The entries, in order; at least one.
-    pub fn entries(&self) -> &[Entry<'a>] {
-        &self.entries
-    }
-
-    /// The value of the first entry with this key; later ones do not count.
-    pub fn value(&self, key: &str) -> Option<&'a str> {
-        self.entries.iter().find(|entry| entry.key == key).map(|entry| entry.value)
-    }
-
-    /// What to charge.
-    pub const fn hits(&self) -> Hits {
-        self.hits
-    }
-
-    /// The limit that Envoy brought along, if any; always of tokens.
-    pub const fn limit(&self) -> Option<&Bucket> {
-        self.limit.as_ref()
-    }
-
-    /// The lease to release: negative hits and a `lease` entry. Such a descriptor does nothing else.
-    pub const fn releases(&self) -> Option<LeaseId> {
-        self.releases
-    }
-}
-
-/// One question, checked: it has a domain and descriptors, and every descriptor has entries with keys.
-#[derive(Debug, Clone)]
+/// One question: once it is built, it has a domain and descriptors, and every descriptor has entries with
+/// keys.
+///
+/// It is built where it stands, since it is large: [`Self::begin`], then for each descriptor
+/// [`Self::entry`] and [`Self::close`]. Where one of them fails, what there is so far is no question.
+#[derive(Debug, Clone, Default)]
 pub struct Query<'a> {
     domain: &'a str,
-    descriptors: SmallVec<[Descriptor<'a>; 2]>,
+    /// Those of all descriptors, one after another.
+    entries: SmallVec<[Entry<'a>; 12]>,
+    descriptors: SmallVec<[Asked; 2]>,
 }
 
 impl<'a> Query<'a> {
-    /// A question that has no descriptors yet; `expected` of them will come.
+    /// Begins a question that has no descriptors yet; `expected` of them will come.
     ///
     /// # Errors
     /// [`BadRequest`] where the domain is empty, or there will be no or too many descriptors.
-    pub fn new(domain: &'a str, expected: usize) -> Result<Self, BadRequest> {
+    pub fn begin(&mut self, domain: &'a str, expected: usize) -> Result<(), BadRequest> {
         match expected {
-            _ if domain.is_empty() => Err(BadRequest::NoDomain),
-            0 => Err(BadRequest::NoDescriptors),
-            1..=MOST_DESCRIPTORS => {
-                Ok(Self { domain, descriptors: SmallVec::with_capacity(expected) })
-            }
-            more => Err(BadRequest::TooManyDescriptors(more)),
+            _ if domain.is_empty() => return Err(BadRequest::NoDomain),
+            0 => return Err(BadRequest::NoDescriptors),
+            1..=MOST_DESCRIPTORS => {}
+            more => return Err(BadRequest::TooManyDescriptors(more)),
         }
+        self.domain = domain;
+        self.entries.clear();
+        self.descriptors.clear();
+        self.descriptors.reserve(expected);
+        Ok(())
     }
 
-    /// Adds a descriptor.
+    /// Adds an entry to the descriptor that is being built.
+    pub fn entry(&mut self, key: &'a str, value: &'a str) {
+        self.entries.push(Entry { key, value });
+    }
+
+    /// Ends the descriptor that is being built.
     ///
     /// # Errors
-    /// [`BadRequest`] where there are no entries, a key is empty, or a lease to be released is not one.
-    pub fn add(
-        &mut self,
-        entries: Entries<'a>,
-        hits: Hits,
-        limit: Option<Bucket>,
-    ) -> Result<(), BadRequest> {
+    /// [`BadRequest`] where it has no entries, a key is empty, or a lease to be released is not one.
+    pub fn close(&mut self, hits: Hits, limit: Option<Bucket>) -> Result<(), BadRequest> {
         let at = self.descriptors.len();
+        let entries = self.entries.get(self.end()..).unwrap_or_default();
         if entries.is_empty() {
             return Err(BadRequest::NoEntries(at));
         }
         if let Some(entry) = entries.iter().position(|entry| entry.key.is_empty()) {
             return Err(BadRequest::NoKey { descriptor: at, entry });
         }
-        let mut descriptor = Descriptor { entries, hits, limit, releases: None };
-        if hits < Hits::LOOK
-            && let Some(lease) = descriptor.value(LEASE)
-        {
-            descriptor.releases = Some(LeaseId::parse(lease).ok_or(BadRequest::Lease(at))?);
-        }
-        self.descriptors.push(descriptor);
+        // Of equal keys the first counts.
+        let lease = if hits < Hits::LOOK { entries.iter().find(|e| e.key == LEASE) } else { None };
+        let lease = lease.map(|lease| LeaseId::parse(lease.value).ok_or(BadRequest::Lease(at)));
+        let releases = lease.transpose()?;
+        self.descriptors.push(Asked { end: self.entries.len(), hits, limit, releases });
         Ok(())
+    }
+
+    /// Where the entries of the descriptors that are built end.
+    fn end(&self) -> usize {
+        self.descriptors.last().map_or(0, |asked| asked.end)
     }
 
     /// The domain; never empty.
@@ -229,9 +242,24 @@ impl<'a> Query<'a> {
         self.domain
     }
 
+    /// How many descriptors there are.
+    pub fn len(&self) -> usize {
+        self.descriptors.len()
+    }
+
+    /// Whether it has not been built.
+    pub fn is_empty(&self) -> bool {
+        self.descriptors.is_empty()
+    }
+
     /// The descriptors, in order.
-    pub fn descriptors(&self) -> &[Descriptor<'a>] {
-        &self.descriptors
+    pub fn descriptors(&self) -> impl Iterator<Item = Descriptor<'_>> {
+        let mut begin = 0;
+        self.descriptors.iter().map(move |asked| {
+            let entries = self.entries.get(begin..asked.end).unwrap_or_default();
+            begin = asked.end;
+            Descriptor { entries, asked }
+        })
     }
 }
 
@@ -239,13 +267,25 @@ impl<'a> Query<'a> {
 mod tests {
     use super::*;
 
-    fn entry<'a>(key: &'a str, value: &'a str) -> Entry<'a> {
-        Entry { key, value }
+    /// A question of one descriptor after another.
+    fn add(
+        query: &mut Query<'static>,
+        entries: &[[&'static str; 2]],
+        hits: Hits,
+    ) -> Result<(), BadRequest> {
+        entries.iter().for_each(|[key, value]| query.entry(key, value));
+        query.close(hits, None)
+    }
+
+    fn begun(expected: usize) -> Query<'static> {
+        let mut query = Query::default();
+        query.begin("d", expected).unwrap();
+        query
     }
 
     #[test]
     fn a_question_without_domain_or_descriptors_is_refused_in_the_references_words() {
-        let told = |domain, count| Query::new(domain, count).unwrap_err().to_string();
+        let told = |domain, count| Query::default().begin(domain, count).unwrap_err().to_string();
         assert_eq!(told("", 1), "rate limit domain must not be empty");
         assert_eq!(told("d", 0), "rate limit descriptor list must not be empty");
         assert_eq!(told("d", 257), "257 descriptors; at most 256 are decided together");
@@ -253,24 +293,24 @@ mod tests {
 
     #[test]
     fn an_entry_without_a_key_is_refused_and_one_without_a_value_is_not() {
-        let mut query = Query::new("d", 3).unwrap();
-        query.add([entry("tenant", "")].into_iter().collect(), Hits::ONE, None).unwrap();
-        let no_key =
-            query.add([entry("a", "1"), entry("", "x")].into_iter().collect(), Hits::ONE, None);
+        let mut query = begun(3);
+        add(&mut query, &[["tenant", ""]], Hits::ONE).unwrap();
+        assert_eq!(add(&mut query, &[], Hits::ONE), Err(BadRequest::NoEntries(1)));
+        let no_key = add(&mut query, &[["a", "1"], ["", "x"]], Hits::ONE);
         assert_eq!(no_key, Err(BadRequest::NoKey { descriptor: 1, entry: 1 }));
-        assert_eq!(
-            query.add([].into_iter().collect(), Hits::ONE, None),
-            Err(BadRequest::NoEntries(1))
-        );
     }
 
     #[test]
-    fn of_equal_keys_the_first_counts() {
-        let mut query = Query::new("d", 1).unwrap();
-        query
-            .add([entry("k", "first"), entry("k", "second")].into_iter().collect(), Hits::ONE, None)
-            .unwrap();
-        assert_eq!(query.descriptors()[0].value("k"), Some("first"));
+    fn every_descriptor_has_its_own_entries() {
+        let mut query = begun(2);
+        add(&mut query, &[["a", "1"], ["b", "2"]], Hits::ONE).unwrap();
+        add(&mut query, &[["c", "3"]], Hits::LOOK).unwrap();
+        let keys = query.descriptors().map(|d| d.entries().iter().map(|e| e.key).collect());
+        assert_eq!(keys.collect::<Vec<Vec<_>>>(), [vec!["a", "b"], vec!["c"]]);
+        assert_eq!(
+            query.descriptors().map(Descriptor::hits).collect::<Vec<_>>(),
+            [Hits::ONE, Hits::LOOK]
+        );
     }
 
     #[test]
@@ -297,12 +337,14 @@ mod tests {
     #[test]
     fn only_negative_hits_release_a_lease() {
         let lease = "000102030405060708090a0b0c0d0e0f";
-        let mut query = Query::new("d", 3).unwrap();
-        query.add([entry(LEASE, lease)].into_iter().collect(), Hits::give_back(1), None).unwrap();
-        query.add([entry(LEASE, lease)].into_iter().collect(), Hits::ONE, None).unwrap();
-        assert_eq!(query.descriptors()[0].releases(), LeaseId::parse(lease));
-        assert_eq!(query.descriptors()[1].releases(), None);
-        let bad = query.add([entry(LEASE, "mine")].into_iter().collect(), Hits::give_back(1), None);
-        assert_eq!(bad, Err(BadRequest::Lease(2)));
+        let mut query = begun(3);
+        add(&mut query, &[[LEASE, lease]], Hits::give_back(1)).unwrap();
+        add(&mut query, &[[LEASE, lease]], Hits::ONE).unwrap();
+        let releases: Vec<_> = query.descriptors().map(Descriptor::releases).collect();
+        assert_eq!(releases, [LeaseId::parse(lease), None]);
+        assert_eq!(
+            add(&mut query, &[[LEASE, "mine"]], Hits::give_back(1)),
+            Err(BadRequest::Lease(2))
+        );
     }
 }

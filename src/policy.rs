@@ -156,7 +156,7 @@ impl Policy {
     /// Every bucket that a query meets now.
     pub fn meet<'a>(&'a self, query: &'a Query<'_>, now: Timestamp) -> Plan<'a> {
         let mut plan = Plan::default();
-        for (at, descriptor) in query.descriptors().iter().enumerate() {
+        for (at, descriptor) in query.descriptors().enumerate() {
             if let Some(lease) = descriptor.releases() {
                 plan.releases.push(lease);
                 continue;
@@ -173,7 +173,7 @@ impl Policy {
     }
 
     /// A descriptor laid out over the policy's keys, its endpoint classified.
-    pub(crate) fn read<'a>(&'a self, descriptor: &'a Descriptor<'_>) -> Values<'a> {
+    pub(crate) fn read<'a>(&'a self, descriptor: Descriptor<'a>) -> Values<'a> {
         let mut values = self.keys.lay_out(descriptor);
         if values.get(Slot::ENDPOINT_GROUP).is_none()
             && let (Some(method), Some(path)) = (values.get(Slot::METHOD), values.get(Slot::PATH))
@@ -187,7 +187,7 @@ impl Policy {
     fn meet_one<'a>(
         &'a self,
         at: usize,
-        descriptor: &'a Descriptor<'_>,
+        descriptor: Descriptor<'a>,
         values: &Values<'_>,
         now: Timestamp,
         plan: &mut Plan<'a>,
@@ -226,10 +226,10 @@ impl Policy {
         &self,
         met: &mut SmallVec<[Met<'_>; 8]>,
         first: usize,
-        descriptor: &Descriptor<'_>,
+        descriptor: Descriptor<'_>,
         limit: &Bucket,
     ) -> Fingerprint {
-        let salt = Salt::of(self.key, [&*self.domain, "limit", &limit.to_string()]);
+        let salt = Salt::of(self.key, [&*self.domain, "limit"], [&*limit.to_string()]);
         let is_replaced =
             |met: &Met<'_>| matches!(met.bucket, Bucket::Tokens(_)) && !met.row.is_shadow();
         let replaced = met.iter().skip(first).filter(|met| is_replaced(met));
@@ -246,7 +246,7 @@ impl Policy {
     }
 
     /// For each table, the row and buckets a descriptor meets, or why it meets none.
-    pub fn explain<'a>(&'a self, descriptor: &'a Descriptor<'_>, now: Timestamp) -> Explained<'a> {
+    pub fn explain<'a>(&'a self, descriptor: Descriptor<'a>, now: Timestamp) -> Explained<'a> {
         let values = self.read(descriptor);
         let mut names = Names::new(self);
         let tables = self.tables.iter().map(|table| {

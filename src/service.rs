@@ -7,7 +7,7 @@ use tonic::Status;
 
 use crate::clock::Clock;
 use crate::decision::{self, Verdict};
-use crate::descriptor::{BadRequest, LeaseId};
+use crate::descriptor::{BadRequest, LeaseId, Query};
 use crate::policy::HeaderStyle;
 use crate::reload::Live;
 use crate::reply;
@@ -41,10 +41,11 @@ impl Service {
     /// `INVALID_ARGUMENT` for what is no question; `UNAVAILABLE` where the store cannot decide, and
     /// nothing is charged then.
     pub fn answer(self: &Arc<Self>, message: &[u8]) -> Result<Answer, Status> {
-        let query = wire::query(message).map_err(|error| self.refuse(&error))?;
+        let mut query = Query::default();
+        wire::read(message, &mut query).map_err(|error| self.refuse(&error))?;
         let now = self.clock.now();
         let snapshot = self.live.load();
-        let descriptors = query.descriptors().len();
+        let descriptors = query.len();
         let Some((policy, counters)) = snapshot.of(query.domain()) else {
             self.telemetry.count_unknown_domain();
             let reply = reply::compose(&Verdict::unlimited(), descriptors, HeaderStyle::Off, now);

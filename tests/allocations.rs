@@ -12,6 +12,7 @@ mod support;
 use prost::Message;
 use support::{Parts, SHIPPED, shipped};
 use tollgate::clock::Clock;
+use tollgate::descriptor::Query;
 use tollgate::{config, decision, wire};
 
 #[global_allocator]
@@ -37,7 +38,8 @@ fn a_call_allocates_nothing_before_its_verdict_and_little_after() {
     .encode_to_vec();
     let snapshot = parts.live.load();
     let decide = || {
-        let query = wire::query(&message).unwrap();
+        let mut query = Query::default();
+        wire::read(&message, &mut query).unwrap();
         let (policy, _) = snapshot.of(query.domain()).unwrap();
         let plan = policy.meet(&query, parts.clock.now());
         assert_eq!(plan.met.len(), 4);

@@ -22,8 +22,8 @@ use tollgate::wire::{self, RateLimitRequest, RateLimitResponse};
 /// What a query must say if prost reads this message.
 fn assert_same(query: &Query<'_>, message: &RateLimitRequest) {
     assert_eq!(query.domain(), message.domain);
-    assert_eq!(query.descriptors().len(), message.descriptors.len());
-    for (read, sent) in query.descriptors().iter().zip(&message.descriptors) {
+    assert_eq!(query.len(), message.descriptors.len());
+    for (read, sent) in query.descriptors().zip(&message.descriptors) {
         let entries: Vec<_> = read.entries().iter().map(|entry| (entry.key, entry.value)).collect();
         let expected: Vec<_> =
             sent.entries.iter().map(|entry| (&*entry.key, &*entry.value)).collect();

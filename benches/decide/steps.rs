@@ -3,6 +3,7 @@
 use std::fmt;
 
 use divan::{Bencher, black_box};
+use tollgate::descriptor::Query;
 use tollgate::policy::HeaderStyle;
 use tollgate::{decision, reply, wire};
 
@@ -44,7 +45,11 @@ fn cases() -> impl Iterator<Item = Case> {
 fn decode(bencher: Bencher<'_, '_>) {
     let path = "/api/v2/organizations/org_1/members";
     let message = shipped_message("enterprise_production", "acme", "GET", path);
-    bencher.bench_local(|| wire::query(black_box(&message)).unwrap().domain().len());
+    bencher.bench_local(|| {
+        let mut query = Query::default();
+        wire::read(black_box(&message), &mut query).unwrap();
+        black_box(&query).len()
+    });
 }
 
 #[divan::bench(args = BUCKETS)]

@@ -1,6 +1,6 @@
 //! `key=value` arguments.
 
-use crate::descriptor::{BadRequest, Entry, Hits, Query};
+use crate::descriptor::{BadRequest, Hits, Query};
 
 /// One entry of a descriptor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,8 +24,9 @@ impl std::str::FromStr for Pair {
 
 /// One descriptor of all pairs, in order.
 pub(super) fn query<'a>(domain: &'a str, pairs: &'a [Pair]) -> Result<Query<'a>, BadRequest> {
-    let mut query = Query::new(domain, 1)?;
-    let entries = pairs.iter().map(|pair| Entry { key: &pair.key, value: &pair.value });
-    query.add(entries.collect(), Hits::ONE, None)?;
+    let mut query = Query::default();
+    query.begin(domain, 1)?;
+    pairs.iter().for_each(|pair| query.entry(&pair.key, &pair.value));
+    query.close(Hits::ONE, None)?;
     Ok(query)
 }

@@ -7,7 +7,9 @@
 //! and two names agree with probability 2^-120.
 //!
 //! Eight bits are the base's alone: they choose the shard. All buckets of one tenant live in one shard,
-//! and a request that names its buckets by the tenant takes one lock.
+//! and a request that names its buckets by the tenant takes one lock. And 57 bits are the same for all
+//! buckets of one row and one tenant: they choose the place in the shard. These buckets are always asked
+//! together, so they stand side by side; 63 bits are left to tell the handful of them apart.
 
 use std::fmt;
 use std::hash::Hasher;
@@ -20,6 +22,10 @@ use super::values::{Keys, Slot, Values};
 
 /// The bits of the first word that choose the shard.
 const SHARD_BITS: u64 = 0xff;
+
+/// The bits of the second word by which a hash table tells entries at one place apart; the others choose
+/// the place.
+const TAG_BITS: u64 = 0x7f << 57;
 
 /// The number of different [`Fingerprint::shard`] values.
 pub const SHARDS: usize = 256;
@@ -128,14 +134,19 @@ impl Base {
 pub struct Salt([u64; 2]);
 
 impl Salt {
-    /// The salt of a place, given as its names from the outermost to the innermost.
-    pub(crate) fn of<'a>(key: FingerprintKey, place: impl IntoIterator<Item = &'a str>) -> Self {
+    /// The salt of a bucket, given as the names of its place from the outermost to the row, and those that
+    /// tell the row's buckets apart.
+    pub(crate) fn of<'a>(
+        key: FingerprintKey,
+        row: impl IntoIterator<Item = &'a str>,
+        bucket: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
         let mut hasher = key.hasher();
-        for name in place {
-            hasher.text(name);
-        }
-        let [first, second] = hasher.finish();
-        Self([first & !SHARD_BITS, second])
+        row.into_iter().for_each(|name| hasher.text(name));
+        let [_, of_row] = hasher.finish();
+        bucket.into_iter().for_each(|name| hasher.text(name));
+        let [first, of_bucket] = hasher.finish();
+        Self([first & !SHARD_BITS, of_row & !TAG_BITS | of_bucket & TAG_BITS])
     }
 }
 
@@ -213,16 +224,28 @@ mod tests {
     fn all_buckets_of_one_tenant_share_a_shard() {
         let base = Base(base(&["acme"]));
         let shards: Vec<_> = ["per second", "per minute", "elsewhere"]
-            .map(|place| base.salted(Salt::of(KEY, [place])).shard())
+            .map(|place| base.salted(Salt::of(KEY, [place], [])).shard())
             .into();
         assert_eq!(shards, [base.salted(Salt([0, 0])).shard(); 3]);
     }
 
     #[test]
+    fn the_buckets_of_one_row_share_a_place_and_those_of_another_have_their_own() {
+        let place = |row, bucket| {
+            let name = Base(base(&["acme"])).salted(Salt::of(KEY, [row], [bucket]));
+            (name, name.hash64() & !TAG_BITS)
+        };
+        let (second, minute) = (place("free", "per second"), place("free", "per minute"));
+        assert_ne!(second.0, minute.0);
+        assert_eq!(second.1, minute.1);
+        assert_ne!(second.1, place("paid", "per second").1);
+    }
+
+    #[test]
     fn the_bucket_in_place_of_others_has_a_name_of_its_own_in_any_order() {
         let names: Vec<_> =
-            ["a", "b"].map(|place| Base(base(&["acme"])).salted(Salt::of(KEY, [place]))).into();
-        let salt = Salt::of(KEY, ["limit"]);
+            ["a", "b"].map(|place| Base(base(&["acme"])).salted(Salt::of(KEY, [place], []))).into();
+        let salt = Salt::of(KEY, ["limit"], []);
         let forth = Fingerprint::in_place_of(names.iter().copied(), salt);
         let back = Fingerprint::in_place_of(names.iter().rev().copied(), salt);
         assert_eq!(forth, back);
@@ -233,6 +256,6 @@ mod tests {
     #[test]
     fn another_key_gives_other_names() {
         let place = ["tenant", "free"];
-        assert_ne!(Salt::of(KEY, place), Salt::of(FingerprintKey::fixed(8), place));
+        assert_ne!(Salt::of(KEY, place, []), Salt::of(FingerprintKey::fixed(8), place, []));
     }
 }

@@ -72,8 +72,8 @@ impl Keys {
     }
 
     /// Lays a descriptor out over the slots; of equal keys the first counts.
-    pub(crate) fn lay_out<'a, 'q: 'a>(&self, descriptor: &Descriptor<'q>) -> Values<'a> {
-        let mut values: SmallVec<[Option<&'a str>; 16]> =
+    pub(crate) fn lay_out<'q>(&self, descriptor: Descriptor<'q>) -> Values<'q> {
+        let mut values: SmallVec<[Option<&'q str>; 16]> =
             SmallVec::from_elem(None, self.names.len());
         for entry in descriptor.entries() {
             if let Some(slot) = self.slots.get(entry.key)

@@ -64,9 +64,11 @@ impl MemoryStore {
         now: Timestamp,
         outcomes: &mut Outcomes,
     ) -> Result<Admission, StoreError> {
-        let mut shards = self.lock(charges);
-        let mut changes = Changes::with_capacity(charges.len());
         outcomes.clear();
+        let Some(mut shards) = self.lock(charges) else {
+            return Ok(Admission::Admitted { lease: None });
+        };
+        let mut changes = Changes::with_capacity(charges.len());
         for charge in charges {
             let (outcome, change) = shards.of(charge).decide(charge, now);
             outcomes.push(outcome);
@@ -93,7 +95,9 @@ impl MemoryStore {
         for (charge, change) in charges.iter().zip(changes) {
             let shard = shards.of(charge);
             let evicted = match (change, lease) {
-                (Change::FullAt(full_at), _) => shard.set(charge.fingerprint, *full_at, now, &room),
+                (Change::FullAt(full_at, at), _) => {
+                    shard.set(charge.fingerprint, *at, *full_at, now, &room)
+                }
                 (Change::Slots(slots, expires), Some(lease)) => {
                     let holder = Holder { lease, slots: *slots, expires: *expires };
                     shard.hold(charge.fingerprint, holder, now, &room)
@@ -159,16 +163,27 @@ impl MemoryStore {
         fingerprint.shard() & (self.shards.len() - 1)
     }
 
-    fn lock(&self, charges: &[Charge<'_>]) -> Locked<'_> {
+    /// Locks the shards of all charges; there is at least one.
+    fn lock(&self, charges: &[Charge<'_>]) -> Option<Locked<'_>> {
+        let mut indexes = charges.iter().map(|charge| self.index(charge.fingerprint));
+        let first = indexes.next()?;
+        if indexes.all(|index| index == first) {
+            return Some(Locked {
+                store: self,
+                first: self.lock_one(first)?,
+                others: SmallVec::new(),
+            });
+        }
         let mut indexes: SmallVec<[usize; 8]> =
             charges.iter().map(|charge| self.index(charge.fingerprint)).collect();
         indexes.sort_unstable();
         indexes.dedup();
-        let guards = indexes
-            .into_iter()
-            .filter_map(|index| Some((index, self.shards.get(index)?.0.lock())))
-            .collect();
-        Locked { store: self, guards, other: Shard::default() }
+        let mut guards = indexes.into_iter().filter_map(|index| self.lock_one(index));
+        Some(Locked { store: self, first: guards.next()?, others: guards.collect() })
+    }
+
+    fn lock_one(&self, index: usize) -> Option<(usize, MutexGuard<'_, Shard>)> {
+        Some((index, self.shards.get(index)?.0.lock()))
     }
 }
 
@@ -178,20 +193,17 @@ type Changes = SmallVec<[Change; 8]>;
 /// values share it.
 struct Locked<'a> {
     store: &'a MemoryStore,
-    guards: SmallVec<[(usize, MutexGuard<'a, Shard>); 2]>,
-    /// Stands for a shard that was not locked. There is none: `lock` was given the same charges.
-    other: Shard,
+    first: (usize, MutexGuard<'a, Shard>),
+    others: SmallVec<[(usize, MutexGuard<'a, Shard>); 1]>,
 }
 
 impl Locked<'_> {
-    /// The shard of a charge's bucket.
+    /// The shard of a charge's bucket. It is locked: `lock` was given the same charges.
     fn of(&mut self, charge: &Charge<'_>) -> &mut Shard {
         let index = self.store.index(charge.fingerprint);
-        let at = self.guards.binary_search_by_key(&index, |(index, _)| *index);
-        match at.ok().and_then(|at| self.guards.get_mut(at)) {
-            Some((_, shard)) => shard,
-            None => &mut self.other,
-        }
+        let other = self.others.iter_mut().find(|(other, _)| *other == index);
+        let (_, shard) = other.unwrap_or(&mut self.first);
+        shard
     }
 }
 

@@ -58,12 +58,11 @@ pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 impl<'a> Fields<'a> {
     fn read(&mut self) -> Result<(u32, Wire<'a>), Malformed> {
-        let (tag, wire_type) = decode_key(&mut self.0)?;
+        let (tag, wire_type) = self.key()?;
         let wire = match wire_type {
-            WireType::Varint => Wire::Varint(decode_varint(&mut self.0)?),
+            WireType::Varint => Wire::Varint(self.varint()?),
             WireType::LengthDelimited => {
-                let length = decode_varint(&mut self.0)?;
-                let length = usize::try_from(length).map_err(|_| Malformed::Short)?;
+                let length = usize::try_from(self.varint()?).map_err(|_| Malformed::Short)?;
                 let (bytes, rest) = self.0.split_at_checked(length).ok_or(Malformed::Short)?;
                 self.0 = rest;
                 Wire::Length(bytes)
@@ -74,6 +73,24 @@ impl<'a> Fields<'a> {
             }
         };
         Ok((tag, wire))
+    }
+
+    /// The number and type of the next field. Of fields 1 to 15 it is one byte, of all that we know.
+    fn key(&mut self) -> Result<(u32, WireType), Malformed> {
+        if let Some((&key @ 8..0x80, rest)) = self.0.split_first() {
+            self.0 = rest;
+            return Ok((u32::from(key >> 3), WireType::try_from(u64::from(key & 7))?));
+        }
+        Ok(decode_key(&mut self.0)?)
+    }
+
+    /// The next number, nearly always of one byte.
+    fn varint(&mut self) -> Result<u64, Malformed> {
+        if let Some((&short @ ..0x80, rest)) = self.0.split_first() {
+            self.0 = rest;
+            return Ok(u64::from(short));
+        }
+        Ok(decode_varint(&mut self.0)?)
     }
 }
 

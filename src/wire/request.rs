@@ -7,23 +7,32 @@ use smallvec::SmallVec;
 
 use super::fields::{Fields, Malformed};
 use super::pb::envoy::r#type::v3::RateLimitUnit;
-use crate::descriptor::{BadRequest, Entries, Entry, Hits, Query};
+use crate::descriptor::{BadRequest, Hits, Query};
 use crate::limit::{Bucket, LimitError, Period, Rate, TokenBucket, Unit};
 
-/// The question in a message.
+/// The question in a message, by value: as [`read`], and one copy more.
+///
+/// # Errors
+/// As [`read`].
+pub fn query(message: &[u8]) -> Result<Query<'_>, BadRequest> {
+    let mut query = Query::default();
+    read(message, &mut query)?;
+    Ok(query)
+}
+
+/// Reads the question in a message into its place.
 ///
 /// # Errors
 /// [`BadRequest`] where it is no message or no question; see [`Query`].
-pub fn query(message: &[u8]) -> Result<Query<'_>, BadRequest> {
+pub fn read<'a>(message: &'a [u8], query: &mut Query<'a>) -> Result<(), BadRequest> {
     let request = Request::read(message).map_err(malformed)?;
-    let mut query = Query::new(request.domain, request.descriptors.len())?;
+    query.begin(request.domain, request.descriptors.len())?;
     for (at, bytes) in request.descriptors.iter().enumerate() {
-        let descriptor = Descriptor::read(bytes).map_err(malformed)?;
-        let hits = descriptor.hits(request.hits_addend);
-        let limit = descriptor.limit.map(|limit| limit.bucket(at)).transpose()?;
-        query.add(descriptor.entries, hits, limit)?;
+        let asked = Asked::read(bytes, query).map_err(malformed)?;
+        let limit = asked.limit.as_ref().map(|limit| limit.bucket(at)).transpose()?;
+        query.close(asked.hits(request.hits_addend), limit)?;
     }
-    Ok(query)
+    Ok(())
 }
 
 fn malformed(error: Malformed) -> BadRequest {
@@ -52,30 +61,31 @@ impl<'a> Request<'a> {
     }
 }
 
+/// What a descriptor says beside its entries.
 #[derive(Default)]
-struct Descriptor<'a> {
-    entries: Entries<'a>,
+struct Asked {
     limit: Option<Limit>,
     hits_addend: Option<u64>,
     is_negative_hits: bool,
 }
 
-impl<'a> Descriptor<'a> {
-    fn read(message: &'a [u8]) -> Result<Self, Malformed> {
-        let mut descriptor = Self::default();
+impl Asked {
+    /// The entries go straight into the query.
+    fn read<'a>(message: &'a [u8], query: &mut Query<'a>) -> Result<Self, Malformed> {
+        let mut asked = Self::default();
         for field in Fields(message) {
             match field? {
-                (1, wire) => descriptor.entries.push(entry(wire.bytes()?)?),
-                (2, wire) => descriptor.limit.get_or_insert_default().merge(wire.bytes()?)?,
+                (1, wire) => entry(wire.bytes()?, query)?,
+                (2, wire) => asked.limit.get_or_insert_default().merge(wire.bytes()?)?,
                 (3, wire) => {
-                    let count = descriptor.hits_addend.get_or_insert_default();
+                    let count = asked.hits_addend.get_or_insert_default();
                     *count = wrapped(wire.bytes()?)?.unwrap_or(*count);
                 }
-                (4, wire) => descriptor.is_negative_hits = wire.number()? != 0,
+                (4, wire) => asked.is_negative_hits = wire.number()? != 0,
                 _ => {}
             }
         }
-        Ok(descriptor)
+        Ok(asked)
     }
 
     /// A descriptor's own count if there is one, where 0 means to look; else the request's, where 0
@@ -86,16 +96,17 @@ impl<'a> Descriptor<'a> {
     }
 }
 
-fn entry(message: &[u8]) -> Result<Entry<'_>, Malformed> {
-    let mut entry = Entry { key: "", value: "" };
+fn entry<'a>(message: &'a [u8], query: &mut Query<'a>) -> Result<(), Malformed> {
+    let (mut key, mut value) = ("", "");
     for field in Fields(message) {
         match field? {
-            (1, wire) => entry.key = wire.text()?,
-            (2, wire) => entry.value = wire.text()?,
+            (1, wire) => key = wire.text()?,
+            (2, wire) => value = wire.text()?,
             _ => {}
         }
     }
-    Ok(entry)
+    query.entry(key, value);
+    Ok(())
 }
 
 /// What a wrapper such as UInt64Value holds, where that is not left out.

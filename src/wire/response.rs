@@ -1,6 +1,6 @@
 //! From a [`Reply`] to the bytes of a RateLimitResponse, written straight from what it borrows.
 
-use prost::encoding::{WireType, encode_key, encode_varint};
+use prost::encoding::{WireType, encode_varint};
 
 use super::frame;
 use super::pb::envoy::service::ratelimit::v3::rate_limit_response::Code;
@@ -121,31 +121,31 @@ fn field(out: &mut Writer, name: &str, value: impl FnOnce(&mut Writer)) {
 struct Writer(Vec<u8>);
 
 impl Writer {
-    fn number(&mut self, tag: u32, number: u64) {
+    fn number(&mut self, tag: u8, number: u64) {
         if number != 0 {
-            encode_key(tag, WireType::Varint, &mut self.0);
-            encode_varint(number, &mut self.0);
+            self.key(tag, WireType::Varint);
+            self.varint(number);
         }
     }
 
-    fn double(&mut self, tag: u32, number: f64) {
+    fn double(&mut self, tag: u8, number: f64) {
         // Within a oneof, a 0 is written too.
-        encode_key(tag, WireType::SixtyFourBit, &mut self.0);
+        self.key(tag, WireType::SixtyFourBit);
         self.0.extend(number.to_le_bytes());
     }
 
-    fn text(&mut self, tag: u32, text: &str) {
+    fn text(&mut self, tag: u8, text: &str) {
         if !text.is_empty() {
-            encode_key(tag, WireType::LengthDelimited, &mut self.0);
-            encode_varint(text.len().try_into().unwrap_or(u64::MAX), &mut self.0);
+            self.key(tag, WireType::LengthDelimited);
+            self.length(text.len());
             self.0.extend_from_slice(text.as_bytes());
         }
     }
 
     /// A message within the message. Its length stands before it and is known after it: one byte is kept
     /// for it, which is enough for all but the metadata.
-    fn message(&mut self, tag: u32, write: impl FnOnce(&mut Self)) {
-        encode_key(tag, WireType::LengthDelimited, &mut self.0);
+    fn message(&mut self, tag: u8, write: impl FnOnce(&mut Self)) {
+        self.key(tag, WireType::LengthDelimited);
         let place = self.0.len();
         self.0.push(0);
         write(self);
@@ -153,10 +153,26 @@ impl Writer {
         match (u8::try_from(length), self.0.get_mut(place)) {
             (Ok(short @ ..0x80), Some(kept)) => *kept = short,
             _ => {
-                let mut prefix = Vec::new();
-                encode_varint(length.try_into().unwrap_or(u64::MAX), &mut prefix);
-                self.0.splice(place..=place, prefix);
+                let mut prefix = Self(Vec::new());
+                prefix.length(length);
+                self.0.splice(place..=place, prefix.0);
             }
+        }
+    }
+
+    /// The number and type of a field; below 16, that is one byte.
+    fn key(&mut self, tag: u8, wire_type: WireType) {
+        self.0.push(tag << 3 | wire_type as u8);
+    }
+
+    fn length(&mut self, length: usize) {
+        self.varint(length.try_into().unwrap_or(u64::MAX));
+    }
+
+    fn varint(&mut self, number: u64) {
+        match u8::try_from(number) {
+            Ok(short @ ..0x80) => self.0.push(short),
+            _ => encode_varint(number, &mut self.0),
         }
     }
 }

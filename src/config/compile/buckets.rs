@@ -41,7 +41,7 @@ impl Rules<'_> {
                     let kind = kind(&bucket);
                     let before = kinds.iter().filter(|other| **other == kind).count().to_string();
                     let place = self.place.iter().map(String::as_str);
-                    let salt = Salt::of(self.key, place.chain([&*kind, &before]));
+                    let salt = Salt::of(self.key, place, [&*kind, &before]);
                     rules.push(Rule { bucket, salt });
                     kinds.push(kind);
                 }

@@ -27,8 +27,8 @@ type Cell = (Fingerprint, Timestamp);
 pub(super) enum Change {
     /// Nothing: a look, or a bucket that cannot admit.
     Nothing,
-    /// The token bucket is full again at this time.
-    FullAt(Timestamp),
+    /// The token bucket is full again at this time; where it was found, if it was.
+    FullAt(Timestamp, Option<usize>),
     /// So many slots are taken, until this time.
     Slots(u32, Timestamp),
 }
@@ -51,14 +51,14 @@ impl Shard {
     pub(super) fn decide(&self, charge: &Charge<'_>, now: Timestamp) -> (Outcome, Change) {
         match charge.bucket {
             Bucket::Tokens(bucket) => {
-                let full_at = self.full_at(charge.fingerprint);
+                let (full_at, at) = self.full_at(charge.fingerprint);
                 let (charged, given) = (charge.hits.charged(), charge.hits.given_back());
                 if given > 0 {
                     let (outcome, next) = gcra::give_back(bucket, full_at, now, given);
-                    (outcome, Change::FullAt(next))
+                    (outcome, Change::FullAt(next, at))
                 } else if charged > 0 {
                     let (outcome, next) = gcra::take(bucket, full_at, now, charged);
-                    (outcome, next.map_or(Change::Nothing, Change::FullAt))
+                    (outcome, next.map_or(Change::Nothing, |next| Change::FullAt(next, at)))
                 } else {
                     (gcra::look(bucket, full_at, now), Change::Nothing)
                 }
@@ -97,7 +97,7 @@ impl Shard {
     /// The bucket as it stands, whatever was asked of it.
     pub(super) fn look(&self, charge: &Charge<'_>, now: Timestamp) -> Outcome {
         match charge.bucket {
-            Bucket::Tokens(bucket) => gcra::look(bucket, self.full_at(charge.fingerprint), now),
+            Bucket::Tokens(bucket) => gcra::look(bucket, self.full_at(charge.fingerprint).0, now),
             Bucket::Concurrency(bucket) => self
                 .holders(charge.fingerprint)
                 .unwrap_or(&Holders::default())
@@ -105,10 +105,15 @@ impl Shard {
         }
     }
 
-    fn full_at(&self, fingerprint: Fingerprint) -> Timestamp {
-        self.cells
-            .find(fingerprint.hash64(), |(name, _)| *name == fingerprint)
-            .map_or(Timestamp::default(), |(_, full_at)| *full_at)
+    /// When a token bucket is full, and where it is kept if it is not.
+    fn full_at(&self, fingerprint: Fingerprint) -> (Timestamp, Option<usize>) {
+        let at = self.place(fingerprint);
+        let cell = at.and_then(|at| self.cells.get_bucket(at));
+        (cell.map_or(Timestamp::default(), |(_, full_at)| *full_at), at)
+    }
+
+    fn place(&self, fingerprint: Fingerprint) -> Option<usize> {
+        self.cells.find_bucket_index(fingerprint.hash64(), |(name, _)| *name == fingerprint)
     }
 
     fn holders(&self, fingerprint: Fingerprint) -> Option<&Holders> {
@@ -117,16 +122,21 @@ impl Shard {
             .map(|(_, holders)| holders)
     }
 
-    /// Makes a token bucket full at `full_at`. Returns whether a live key had to go for it.
+    /// Makes a token bucket full at `full_at`. It was kept `at` a place a moment ago, unless it has been
+    /// evicted for another bucket of the same request. Returns whether a live key had to go for it.
     pub(super) fn set(
         &mut self,
         fingerprint: Fingerprint,
+        at: Option<usize>,
         full_at: Timestamp,
         now: Timestamp,
         room: &Room<'_>,
     ) -> bool {
-        let hash = fingerprint.hash64();
-        if let Some((_, old)) = self.cells.find_mut(hash, |(name, _)| *name == fingerprint) {
+        let at = at.and_then(|at| {
+            let is_there = self.cells.get_bucket(at).is_some_and(|(name, _)| *name == fingerprint);
+            if is_there { Some(at) } else { self.place(fingerprint) }
+        });
+        if let Some((_, old)) = at.and_then(|at| self.cells.get_bucket_mut(at)) {
             *old = full_at;
             return false;
         }
@@ -134,7 +144,8 @@ impl Shard {
             return false;
         }
         let evicted_live = self.make_room(fingerprint, now, room);
-        self.cells.insert_unique(hash, (fingerprint, full_at), |(name, _)| name.hash64());
+        self.cells
+            .insert_unique(fingerprint.hash64(), (fingerprint, full_at), |(name, _)| name.hash64());
         evicted_live
     }
 
