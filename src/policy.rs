@@ -17,6 +17,7 @@ use smallvec::SmallVec;
 use self::condition::Conditions;
 use self::endpoints::Endpoints;
 use self::fingerprint::{Base, Fingerprint, FingerprintKey, KeySet, Salt};
+use self::message::Denial;
 use self::table::{KeySetId, Miss, Row, Rule, Table};
 use self::values::{Keys, Slot, Values};
 use crate::clock::Timestamp;
@@ -93,6 +94,8 @@ pub struct Met<'a> {
     pub row: &'a Row,
     /// What it is.
     pub bucket: &'a Bucket,
+    /// What a denied client is told of it; none for a limit that Envoy brought along.
+    pub denial: Option<&'a Denial>,
     /// Its name.
     pub fingerprint: Fingerprint,
     /// What the descriptor charges.
@@ -206,17 +209,19 @@ impl Policy {
             };
             let Ok(base) = names.base(table.key, values) else { continue };
             plan.is_matched = true;
-            met.extend(rules.iter().map(|Rule { bucket, salt }| Met {
+            met.extend(rules.iter().map(|Rule { bucket, salt, denial }| Met {
                 descriptor: at,
                 row,
                 bucket,
+                denial: Some(denial),
                 fingerprint: base.salted(*salt),
                 hits,
             }));
         }
         if let Some(limit) = descriptor.limit() {
             let fingerprint = self.replace_tokens(met, first, descriptor, limit);
-            met.push(Met { descriptor: at, row: &self.brought, bucket: limit, fingerprint, hits });
+            let (row, bucket, denial) = (&self.brought, limit, None);
+            met.push(Met { descriptor: at, row, bucket, denial, fingerprint, hits });
         }
     }
 

@@ -4,15 +4,14 @@
 //! Envoy appends to a response must not be the client's to choose.
 
 use std::borrow::Cow;
-use std::fmt::Write;
 
 use smallvec::SmallVec;
 
 use crate::clock::{Nanos, Timestamp};
 use crate::decision::{Decided, Verdict};
 use crate::limit::{Bucket, Period};
-use crate::policy::HeaderStyle;
-use crate::policy::message::{Message, Piece, Placeholder};
+use crate::policy::message::Denial;
+use crate::policy::{HeaderStyle, Met};
 use crate::store::Wait;
 
 /// The request header under which the upstream gets its lease.
@@ -91,7 +90,7 @@ pub struct Place<'a> {
     /// The row's name.
     pub row: &'a str,
     /// The bucket in words.
-    pub bucket: String,
+    pub bucket: Cow<'a, str>,
 }
 
 /// What Envoy keeps with the request.
@@ -232,31 +231,24 @@ fn ietf_headers(tightest: &Decided<'_>, headers: &mut Headers<'_>) {
     headers.push(Header::text("ratelimit", standing));
 }
 
-/// The body that the seed's API answers with.
 fn body(denied: &Decided<'_>) -> String {
-    let message = serde_json::Value::String(message(denied.met.row.message(), denied));
-    format!(r#"{{"statusCode":429,"error":"Too Many Requests","message":{message}}}"#)
-}
-
-fn message(message: &Message, denied: &Decided<'_>) -> String {
-    let Decided { met, .. } = denied;
-    message.pieces().iter().fold(String::new(), |mut text, piece| {
-        // Writing to a String cannot fail.
-        let _ = match piece {
-            Piece::Text(piece) => text.write_str(piece),
-            Piece::Fill(Placeholder::Limit) => write!(text, "{}", met.bucket.size()),
-            Piece::Fill(Placeholder::Bucket) => write!(text, "{}", met.bucket),
-            Piece::Fill(Placeholder::Table) => text.write_str(met.row.table()),
-            Piece::Fill(Placeholder::Row) => text.write_str(met.row.name()),
-            Piece::Fill(Placeholder::RetryAfter) => write!(text, "{}", retry_after(denied)),
-        };
-        text
-    })
+    let seconds = retry_after(denied);
+    denied.met.denial.map_or_else(|| brought(denied).body(seconds), |denial| denial.body(seconds))
 }
 
 fn place<'a>(decided: &Decided<'a>) -> Place<'a> {
     let row = decided.met.row;
-    Place { table: row.table(), row: row.name(), bucket: decided.met.bucket.to_string() }
+    let bucket = match decided.met.denial {
+        Some(denial) => Cow::Borrowed(denial.bucket()),
+        None => Cow::Owned(decided.met.bucket.to_string()),
+    };
+    Place { table: row.table(), row: row.name(), bucket }
+}
+
+/// What is said of a limit that Envoy brought along, and the policy does not have.
+fn brought(denied: &Decided<'_>) -> Denial {
+    let Met { row, bucket, .. } = denied.met;
+    Denial::new(row.message(), [row.table(), row.name()], bucket)
 }
 
 fn shadows<'a>(verdict: &Verdict<'a>) -> Vec<Place<'a>> {

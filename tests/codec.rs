@@ -195,7 +195,8 @@ proptest! {
 #[test]
 fn metadata_of_any_length_is_read_by_prost() {
     let long = "bucket ".repeat(40);
-    let place = |bucket: &str| Place { table: "table", row: "row", bucket: bucket.to_owned() };
+    let place =
+        |bucket: &str| Place { table: "table", row: "row", bucket: bucket.to_owned().into() };
     let reply = Reply {
         is_over_limit: true,
         statuses: [].into_iter().collect(),

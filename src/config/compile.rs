@@ -287,6 +287,8 @@ impl<'a> Compiler<'a> {
             document: self.document,
             key: self.key,
             place: scope.place_of(self.domain, &row.name.value, None),
+            message,
+            row: [scope.name, &row.name.value],
         };
         let rules = rules.compile(&row.buckets);
         let name = Arc::clone(scope.name);

@@ -2,6 +2,11 @@
 
 use std::fmt;
 
+use crate::limit::Bucket;
+
+const BODY_BEGINS: &str = r#"{"statusCode":429,"error":"Too Many Requests","message":""#;
+const BODY_ENDS: &str = r#""}"#;
+
 /// The default message.
 const DEFAULT: &str =
     "Too many requests: the limit is {bucket}, please retry after {retry_after} s";
@@ -71,6 +76,63 @@ impl Message {
     }
 }
 
+/// What a client is told whom one bucket denies: all that is known when the policy is loaded, which is all
+/// but the time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    /// The bucket in words.
+    bucket: Box<str>,
+    /// The body, cut where the seconds to wait belong.
+    body: Box<[Box<str>]>,
+}
+
+impl Denial {
+    /// What a message says of one bucket of a row, which is given as the names of its table and its own.
+    pub(crate) fn new(message: &Message, [table, row]: [&str; 2], bucket: &Bucket) -> Self {
+        let words = bucket.to_string();
+        let mut parts = vec![String::from(BODY_BEGINS)];
+        for piece in message.pieces() {
+            let text = match piece {
+                Piece::Text(text) => text,
+                Piece::Fill(Placeholder::Limit) => &*bucket.size().to_string(),
+                Piece::Fill(Placeholder::Bucket) => &*words,
+                Piece::Fill(Placeholder::Table) => table,
+                Piece::Fill(Placeholder::Row) => row,
+                Piece::Fill(Placeholder::RetryAfter) => {
+                    parts.push(String::new());
+                    continue;
+                }
+            };
+            if let Some(last) = parts.last_mut() {
+                last.push_str(&escaped(text));
+            }
+        }
+        if let Some(last) = parts.last_mut() {
+            last.push_str(BODY_ENDS);
+        }
+        Self { bucket: words.into(), body: parts.into_iter().map(Box::from).collect() }
+    }
+
+    /// The bucket in words: "10 per second".
+    pub fn bucket(&self) -> &str {
+        &self.bucket
+    }
+
+    /// The body of a response to who may try again after so many seconds: JSON, in the form of the API
+    /// whose limits are the first policy.
+    pub fn body(&self, retry_after: u64) -> String {
+        let mut number = itoa::Buffer::new();
+        self.body.join(number.format(retry_after))
+    }
+}
+
+/// A text as it stands between the quotes of a JSON string.
+fn escaped(text: &str) -> String {
+    let quoted = serde_json::Value::from(text).to_string();
+    let between = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    between.unwrap_or_default().to_owned()
+}
+
 /// The message as it was written.
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -93,6 +155,7 @@ impl Default for Message {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limit::{Period, Rate, TokenBucket, Unit};
 
     #[test]
     fn placeholders_are_found_between_texts() {
@@ -110,6 +173,26 @@ mod tests {
     fn an_unknown_placeholder_is_named() {
         assert_eq!(Message::parse("{limits}"), Err("limits".into()));
         assert_eq!(Message::parse("open {limit"), Err("limit".into()));
+    }
+
+    #[test]
+    fn a_denial_is_json_whatever_the_message_says() {
+        let rate = Rate::new(10, Period::one(Unit::Second)).unwrap();
+        let bucket = Bucket::Tokens(TokenBucket::new(10, rate).unwrap());
+        let body = |message| {
+            let message = Message::parse(message).unwrap();
+            let body = Denial::new(&message, ["tenant", "free"], &bucket).body(7);
+            let value: serde_json::Value = serde_json::from_str(&body).unwrap();
+            assert_eq!(
+                (&value["statusCode"], &value["error"]),
+                (&429.into(), &"Too Many Requests".into())
+            );
+            value["message"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(body(""), "");
+        assert_eq!(body("{retry_after}{retry_after}"), "77");
+        assert_eq!(body("{table}/{row}: {bucket}, {limit}"), "tenant/free: 10 per second, 10");
+        assert_eq!(body("\"wait\" \\ \n {retry_after} s\""), "\"wait\" \\ \n 7 s\"");
     }
 
     #[test]

@@ -6,16 +6,17 @@ use hashbrown::HashMap;
 
 use super::condition::{Condition, Conditions};
 use super::fingerprint::Salt;
-use super::message::Message;
+use super::message::{Denial, Message};
 use super::values::{Slot, Values};
 use crate::clock::Timestamp;
 use crate::limit::Bucket;
 
 /// A bucket at its place in the policy.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Rule {
     pub(crate) bucket: Bucket,
     pub(crate) salt: Salt,
+    pub(crate) denial: Denial,
 }
 
 impl Rule {

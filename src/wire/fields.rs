@@ -3,6 +3,9 @@
 use prost::DecodeError;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
+const VARINT: u64 = WireType::Varint as u64;
+const LENGTH_DELIMITED: u64 = WireType::LengthDelimited as u64;
+
 /// What stands in a field.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Wire<'a> {
@@ -57,46 +60,67 @@ pub(super) enum Malformed {
 pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 impl<'a> Fields<'a> {
+    /// Inlined: the fields that we know are read in a few instructions each, wherever they stand.
+    #[inline]
     fn read(&mut self) -> Result<(u32, Wire<'a>), Malformed> {
-        let (tag, wire_type) = self.key()?;
-        let wire = match wire_type {
-            WireType::Varint => Wire::Varint(self.varint()?),
-            WireType::LengthDelimited => {
+        let key = match self.byte() {
+            Some(key @ 8..) => u64::from(key),
+            _ => self.long_key()?,
+        };
+        let tag = u32::try_from(key >> 3).unwrap_or(u32::MAX);
+        let wire = match key & 7 {
+            VARINT => Wire::Varint(self.varint()?),
+            LENGTH_DELIMITED => {
                 let length = usize::try_from(self.varint()?).map_err(|_| Malformed::Short)?;
                 let (bytes, rest) = self.0.split_at_checked(length).ok_or(Malformed::Short)?;
                 self.0 = rest;
                 Wire::Length(bytes)
             }
-            other => {
-                skip_field(other, tag, &mut self.0, DecodeContext::default())?;
-                Wire::Other
-            }
+            other => self.skip(tag, other)?,
         };
         Ok((tag, wire))
     }
 
-    /// The number and type of the next field. Of fields 1 to 15 it is one byte, of all that we know.
-    fn key(&mut self) -> Result<(u32, WireType), Malformed> {
-        if let Some((&key @ 8..0x80, rest)) = self.0.split_first() {
-            self.0 = rest;
-            return Ok((u32::from(key >> 3), WireType::try_from(u64::from(key & 7))?));
-        }
-        Ok(decode_key(&mut self.0)?)
+    /// The next byte where that is a whole number: nearly always.
+    #[inline]
+    fn byte(&mut self) -> Option<u8> {
+        let (&byte @ ..0x80, rest) = self.0.split_first()? else { return None };
+        self.0 = rest;
+        Some(byte)
     }
 
-    /// The next number, nearly always of one byte.
+    #[inline]
     fn varint(&mut self) -> Result<u64, Malformed> {
-        if let Some((&short @ ..0x80, rest)) = self.0.split_first() {
-            self.0 = rest;
-            return Ok(u64::from(short));
+        match self.byte() {
+            Some(byte) => Ok(u64::from(byte)),
+            None => self.long_varint(),
         }
+    }
+
+    #[cold]
+    fn long_varint(&mut self) -> Result<u64, Malformed> {
         Ok(decode_varint(&mut self.0)?)
+    }
+
+    /// The key of a field from number 16 on, or one that is none.
+    #[cold]
+    fn long_key(&mut self) -> Result<u64, Malformed> {
+        let (tag, wire_type) = decode_key(&mut self.0)?;
+        Ok(u64::from(tag) << 3 | wire_type as u64)
+    }
+
+    #[cold]
+    fn skip(&mut self, tag: u32, wire_type: u64) -> Result<Wire<'a>, Malformed> {
+        let wire_type = WireType::try_from(wire_type)?;
+        skip_field(wire_type, tag, &mut self.0, DecodeContext::default())?;
+        Ok(Wire::Other)
     }
 }
 
 impl<'a> Iterator for Fields<'a> {
     type Item = Result<(u32, Wire<'a>), Malformed>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         if self.0.is_empty() {
             return None;

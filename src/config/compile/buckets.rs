@@ -6,6 +6,7 @@ use super::super::schema;
 use crate::clock::{Nanos, Timestamp};
 use crate::limit::{Bucket, Concurrency, LimitError, Period, Rate, TokenBucket};
 use crate::policy::fingerprint::{FingerprintKey, Salt};
+use crate::policy::message::{Denial, Message};
 use crate::policy::table::Rule;
 
 /// Compiles the buckets of one row.
@@ -13,6 +14,9 @@ pub(super) struct Rules<'a> {
     pub(super) document: &'a Document<'a>,
     pub(super) key: FingerprintKey,
     pub(super) place: Vec<String>,
+    /// What a denied client reads, and the names of table and row, which it may ask for.
+    pub(super) message: &'a Message,
+    pub(super) row: [&'a str; 2],
 }
 
 impl Rules<'_> {
@@ -42,7 +46,8 @@ impl Rules<'_> {
                     let before = kinds.iter().filter(|other| **other == kind).count().to_string();
                     let place = self.place.iter().map(String::as_str);
                     let salt = Salt::of(self.key, place, [&*kind, &before]);
-                    rules.push(Rule { bucket, salt });
+                    let denial = Denial::new(self.message, self.row, &bucket);
+                    rules.push(Rule { bucket, salt, denial });
                     kinds.push(kind);
                 }
                 Err((place, what)) => complain(&place, what),

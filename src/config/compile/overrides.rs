@@ -22,7 +22,10 @@ impl Compiler<'_> {
         let until = written.until.as_ref();
         let until = until.and_then(|until| buckets::moment(self.document, until));
         if let Some(listed) = &written.buckets {
-            Rules { document: self.document, key: self.key, place: Vec::new() }.compile(listed);
+            let (message, place) = (&self.message, Vec::new());
+            let rules =
+                Rules { document: self.document, key: self.key, place, message, row: ["", ""] };
+            rules.compile(listed);
         }
         self.check_target(written, schemas);
         let name = written.table.as_ref().map(|table| &*table.value);
@@ -47,7 +50,13 @@ impl Compiler<'_> {
         };
         for row in table.rows.iter_mut().filter(is_meant) {
             let place = scope.place_of(self.domain, row.name(), Some(&whose));
-            let rules = Rules { document: self.document, key: self.key, place };
+            let rules = Rules {
+                document: self.document,
+                key: self.key,
+                place,
+                message: &row.message,
+                row: [&row.table, &row.name],
+            };
             let rules = rules.compile_quietly(listed);
             let mut overrides = std::mem::take(&mut row.overrides).into_vec();
             overrides.push(Override { when: when.clone(), until, rules });
