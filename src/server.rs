@@ -9,6 +9,7 @@ mod coalesced;
 mod connection;
 mod in_flight;
 mod routed;
+pub mod tls;
 mod worker;
 
 use std::future::Future;
@@ -22,6 +23,7 @@ use tokio::sync::watch;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::HealthReporter;
 
+use self::tls::Identity;
 use self::worker::{Streams, Worker};
 use crate::admin::{self, Readiness};
 use crate::listener;
@@ -41,6 +43,8 @@ pub struct Options {
     pub grpc: SocketAddr,
     /// HTTP; port 0 takes a free one.
     pub http: SocketAddr,
+    /// What gRPC is served with over TLS; without it, in plain text.
+    pub tls: Option<Identity>,
     /// Threads that serve gRPC.
     pub workers: NonZeroUsize,
     /// How long calls in flight may take to finish once the server is told to stop.
@@ -53,6 +57,7 @@ impl Default for Options {
         Self {
             grpc: local(8081),
             http: local(8080),
+            tls: None,
             workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             drain: Duration::from_secs(10),
         }
@@ -163,7 +168,10 @@ impl Server {
         health: &HealthServer<impl Health>,
         phases: &watch::Receiver<Phase>,
     ) -> Result<Vec<Worker>, ServerError> {
-        let start = |at| Worker::start(at, Arc::clone(service), health.clone(), phases);
+        let start = |at| {
+            let tls = self.options.tls.clone();
+            Worker::start(at, Arc::clone(service), health.clone(), tls, phases)
+        };
         (0..self.options.workers.get()).map(start).collect()
     }
 }

@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use crate::policy::Policy;
 use crate::policy::fingerprint::FingerprintKey;
 use crate::policy::table::Rows;
 use crate::reload::Live;
+use crate::server::tls::{Identity, TlsError};
 use crate::server::{Options, Server};
 use crate::service::Service;
 use crate::store::MemoryStore;
@@ -43,6 +45,13 @@ pub(super) struct Serve {
         value_name = "ADDRESS:PORT"
     )]
     http: SocketAddr,
+    /// The certificate with which gRPC is served over TLS, and those that vouch for it, in PEM. Without it,
+    /// gRPC is plain text.
+    #[arg(long, env = "TOLLGATE_GRPC_TLS_CERT", value_name = "FILE", requires = "grpc_tls_key")]
+    grpc_tls_cert: Option<PathBuf>,
+    /// The certificate's key, in PEM.
+    #[arg(long, env = "TOLLGATE_GRPC_TLS_KEY", value_name = "FILE", requires = "grpc_tls_cert")]
+    grpc_tls_key: Option<PathBuf>,
     /// Threads that answer gRPC; one per core if not said.
     #[arg(long, env = "TOLLGATE_WORKERS", value_name = "COUNT")]
     workers: Option<NonZeroUsize>,
@@ -80,6 +89,11 @@ impl Serve {
         Alone::parse_from(["tollgate"]).serve
     }
 
+    fn tls(&self) -> Result<Option<Identity>, TlsError> {
+        let pair = self.grpc_tls_cert.as_deref().zip(self.grpc_tls_key.as_deref());
+        pair.map(|(certificate, key)| Identity::read(certificate, key)).transpose()
+    }
+
     pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
         logging::start(self.log, &self.log_level)?;
         let sources = config::read(&self.policy.config)?;
@@ -94,6 +108,7 @@ impl Serve {
         let options = Options {
             grpc: self.grpc,
             http: self.http,
+            tls: self.tls()?,
             workers: self.workers.unwrap_or(defaults.workers),
             drain: self.drain,
         };
@@ -103,7 +118,9 @@ impl Serve {
             let signals = signals()?;
             let (grpc, http) = (server.grpc_address(), server.http_address());
             tracing::info!(%grpc, %http, config = %self.policy.config.display(), "started");
+            // `query` speaks plain text.
             if self.log == Format::Text
+                && self.grpc_tls_cert.is_none()
                 && let Some(policy) = example
             {
                 // Nobody to read it is no reason not to serve.

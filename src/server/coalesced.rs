@@ -10,13 +10,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
-/// A TCP connection that writes from one buffer at a time.
+/// A connection that writes from one buffer at a time.
 #[derive(Debug)]
-pub(super) struct Coalesced(pub(super) TcpStream);
+pub(super) struct Coalesced<T>(pub(super) T);
 
-impl AsyncRead for Coalesced {
+impl<T: AsyncRead + Unpin> AsyncRead for Coalesced<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -27,7 +26,7 @@ impl AsyncRead for Coalesced {
 }
 
 /// Without `is_write_vectored`, whose default is the point.
-impl AsyncWrite for Coalesced {
+impl<T: AsyncWrite + Unpin> AsyncWrite for Coalesced<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

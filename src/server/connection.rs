@@ -14,9 +14,12 @@ use h2::RecvStream;
 use h2::server::{Builder, SendResponse};
 use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tonic::service::Routes;
 
+use super::coalesced::Coalesced;
 use super::in_flight::InFlight;
+use super::tls::Identity;
 use super::{call, routed};
 use crate::service::Service;
 
@@ -26,7 +29,7 @@ const CONCURRENT_STREAMS: u32 = 1024;
 /// How much the calls of one connection may send ahead: all those streams a usual request each.
 const WINDOW: u32 = 1 << 20;
 
-/// How long a new connection may take to say that it speaks HTTP/2.
+/// How long a new connection may take to say that it speaks TLS, where it must, and then HTTP/2.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// How many calls are accepted before they are answered.
@@ -35,8 +38,10 @@ const BATCH: usize = 64;
 /// Why a connection ended early.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectionError {
-    #[error("it did not speak HTTP/2 within {HANDSHAKE:?}")]
+    #[error("it did not speak within {HANDSHAKE:?}")]
     Silent,
+    #[error("it did not speak TLS: {0}")]
+    Tls(#[from] std::io::Error),
     #[error(transparent)]
     Http2(#[from] h2::Error),
 }
@@ -67,14 +72,32 @@ impl Services {
 /// those it has are answered.
 ///
 /// # Errors
-/// Where the other side does not speak HTTP/2, or stops speaking it.
+/// Where the other side does not speak TLS, if it must, or HTTP/2, or stops speaking it.
 pub(super) async fn serve(
+    stream: TcpStream,
+    tls: Option<Identity>,
+    services: Services,
+    draining: impl Future<Output = ()>,
+) -> Result<(), ConnectionError> {
+    match tls {
+        Some(tls) => {
+            let stream = in_time(tls.acceptor().accept(stream)).await??;
+            serve_http2(stream, services, draining).await
+        }
+        None => serve_http2(stream, services, draining).await,
+    }
+}
+
+async fn in_time<T>(handshake: impl Future<Output = T>) -> Result<T, ConnectionError> {
+    tokio::time::timeout(HANDSHAKE, handshake).await.map_err(|_| ConnectionError::Silent)
+}
+
+async fn serve_http2(
     io: impl AsyncRead + AsyncWrite + Unpin,
     services: Services,
     draining: impl Future<Output = ()>,
 ) -> Result<(), ConnectionError> {
-    let handshake = tokio::time::timeout(HANDSHAKE, builder().handshake(io));
-    let mut connection = handshake.await.map_err(|_| ConnectionError::Silent)??;
+    let mut connection = in_time(builder().handshake(Coalesced(io))).await??;
     let mut draining = std::pin::pin!(draining);
     let mut is_draining = false;
     let mut accepted = Vec::new();

@@ -13,9 +13,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
 
-use super::coalesced::Coalesced;
 use super::connection::{self, Services};
 use super::in_flight::InFlight;
+use super::tls::Identity;
 use super::{Phase, ServerError, reached};
 use crate::service::Service;
 use crate::wire;
@@ -52,6 +52,7 @@ impl Worker {
         at: usize,
         service: Arc<Service>,
         health: HealthServer<impl Health>,
+        tls: Option<Identity>,
         phases: &watch::Receiver<Phase>,
     ) -> Result<Self, ServerError> {
         let (streams, incoming) = mpsc::unbounded_channel();
@@ -66,7 +67,7 @@ impl Worker {
             let _ending: oneshot::Sender<()> = ending;
             runtime.block_on(async {
                 tokio::select! {
-                    () = serve(incoming, services, phases.clone()) => {}
+                    () = serve(incoming, tls, services, phases.clone()) => {}
                     () = reached(phases, Phase::Over) => {}
                 }
             });
@@ -98,15 +99,16 @@ fn others(health: HealthServer<impl Health>) -> Result<Routes, tonic_reflection:
 /// Serves connections until told to drain, and then those that are open until they are done.
 async fn serve(
     mut incoming: mpsc::UnboundedReceiver<TcpStream>,
+    tls: Option<Identity>,
     services: Services,
     phases: watch::Receiver<Phase>,
 ) {
     // Every open connection holds the sender; when the last is gone, the receiver is told.
     let (open, mut all_closed) = mpsc::channel::<Infallible>(1);
-    let start = |stream| match coalesced(stream) {
+    let start = |stream| match opened(stream) {
         Ok(stream) => {
             let draining = reached(phases.clone(), Phase::Draining);
-            let connection = connection::serve(stream, services.clone(), draining);
+            let connection = connection::serve(stream, tls.clone(), services.clone(), draining);
             let open = open.clone();
             tokio::spawn(async move {
                 if let Err(error) = connection.await {
@@ -136,10 +138,10 @@ async fn serve(
     let _ = all_closed.recv().await;
 }
 
-fn coalesced(stream: TcpStream) -> std::io::Result<Coalesced> {
+fn opened(stream: TcpStream) -> std::io::Result<tokio::net::TcpStream> {
     stream.set_nodelay(true)?;
     keep_alive(&stream)?;
-    tokio::net::TcpStream::from_std(stream).map(Coalesced)
+    tokio::net::TcpStream::from_std(stream)
 }
 
 /// Has the system find out that the other end is gone: Envoy does not ask, and HTTP/2's own pings would

@@ -25,6 +25,7 @@ use tollgate::clock::{Clock, ManualClock, Nanos, Timestamp};
 use tollgate::config::{self, Source};
 use tollgate::policy::fingerprint::FingerprintKey;
 use tollgate::reload::Live;
+use tollgate::server::tls::Identity;
 use tollgate::server::{Options, Server};
 use tollgate::service::Service;
 use tollgate::store::MemoryStore;
@@ -100,11 +101,17 @@ impl TestServer {
     }
 
     pub fn of(sources: &[Source]) -> Self {
+        Self::over(sources, None)
+    }
+
+    /// Over TLS, where there is an identity to do it with.
+    pub fn over(sources: &[Source], tls: Option<Identity>) -> Self {
         let parts = Parts::new(sources, 100_000);
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let options = Options {
             grpc: any,
             http: any,
+            tls,
             workers: NonZeroUsize::new(2).unwrap(),
             drain: Duration::from_secs(60),
         };
