@@ -9,7 +9,15 @@
 # repetitions, of tollgate's CPU time per call (user and system) over the baseline's. Absolute times are
 # the machine's affair.
 #
-# Needs Linux and two cores. Prints a table, and writes target/bench/serve.json.
+#   h2load-mN   h2load, N streams on each of four connections: one tenant, whose four buckets admit it. The
+#               policy is the shipped one, but with larger buckets: h2load sends one body.
+#   tls-m50     the same over TLS
+#   denied-m50  the same on the shipped policy, of a bucket that is empty
+#   admitted    10,000 tenants in turn on the shipped policy, by benches/serve/load.rs, 50 streams each
+#   tenants     the same with 100,000
+#
+# Needs Linux, two cores, curl, and h2load (Debian's nghttp2-client). Prints a table, and writes
+# target/bench/serve.json.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -17,7 +25,8 @@ repetitions=${1:-5}
 calls=${2:-100000}
 target=${CARGO_TARGET_DIR:-target}
 out=$target/bench
-mkdir -p "$out"
+path=/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit
+mkdir -p "$out/policy"
 : >"$out/serve.lines"
 started=()
 
@@ -37,10 +46,19 @@ trap cleanup EXIT
 
 [ "$(nproc)" -ge 2 ] || fail "needs two cores: one for the server, one for the load"
 [ -r /proc/self/schedstat ] || fail "needs Linux's /proc/PID/task/*/schedstat"
+command -v h2load >/dev/null || fail "needs h2load: apt-get install nghttp2-client"
+command -v curl >/dev/null || fail "needs curl"
 
 cargo build --release --locked --bin tollgate --example baseline --example load
+load=$target/release/examples/load
+"$load" write "$out"
 
-# A port that is free now; both servers say so loudly if somebody else takes it.
+# The shipped policy, and once more with buckets that one tenant cannot empty.
+cp config/management-api.yaml "$out/policy/"
+sed -e 's/^domain: .*/domain: generous/' -e 's/{ per_\(second\|minute\):/{ size: 2000000, per_\1:/g' \
+  config/management-api.yaml >"$out/policy/generous.yaml"
+
+# A port that is free now; the servers say so loudly if somebody else takes it.
 free_port() {
   local port
   for ((port = 20000 + RANDOM % 10000; ; port++)); do
@@ -49,62 +67,101 @@ free_port() {
   printf '%s' "$port"
 }
 
-wait_for() {
-  local port=$1 pid=$2 tries
+# Starts a server on the first core: NAME PORT COMMAND...; its process id is in $pid.
+start() {
+  local name=$1 port=$2 tries
+  shift 2
+  taskset -c 0 "$@" >"$out/$name.log" 2>&1 &
+  pid=$!
+  started+=("$pid")
   for ((tries = 0; tries < 200; tries++)); do
-    kill -0 "$pid" 2>/dev/null || fail "a server did not start; see $out"
+    kill -0 "$pid" 2>/dev/null || fail "$name did not start; see $out/$name.log"
     (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && return
     sleep 0.05
   done
-  fail "nothing listens on port $port"
+  fail "$name does not listen on port $port"
 }
 
-baseline_port=$(free_port)
-taskset -c 0 "$target/release/examples/baseline" "127.0.0.1:$baseline_port" >"$out/baseline.log" 2>&1 &
-baseline_pid=$!
-started+=("$baseline_pid")
-wait_for "$baseline_port" "$baseline_pid"
-
-tollgate_port=$(free_port)
-taskset -c 0 "$target/release/tollgate" serve --workers 1 --log-level warn \
-  --grpc "127.0.0.1:$tollgate_port" --http 127.0.0.1:0 >"$out/tollgate.log" 2>&1 &
-tollgate_pid=$!
-started+=("$tollgate_pid")
-wait_for "$tollgate_port" "$tollgate_pid"
+declare -A ports pids
+for kind in plain tls; do
+  ports[baseline-$kind]=$(free_port)
+  certificate=()
+  [ "$kind" = plain ] || certificate=("$out/cert.pem" "$out/key.pem")
+  start "baseline-$kind" "${ports[baseline-$kind]}" \
+    "$target/release/examples/baseline" "127.0.0.1:${ports[baseline-$kind]}" "${certificate[@]}"
+  pids[baseline-$kind]=$pid
+  ports[tollgate-$kind]=$(free_port)
+  ports[http-$kind]=$(free_port)
+  [ "$kind" = plain ] || certificate=(--grpc-tls-cert "$out/cert.pem" --grpc-tls-key "$out/key.pem")
+  start "tollgate-$kind" "${ports[tollgate-$kind]}" \
+    "$target/release/tollgate" serve --config "$out/policy" --workers 1 --log-level warn \
+    --grpc "127.0.0.1:${ports[tollgate-$kind]}" --http "127.0.0.1:${ports[http-$kind]}" "${certificate[@]}"
+  pids[tollgate-$kind]=$pid
+done
 
 # Nanoseconds that a process has spent on a core.
 cpu() {
   cat "/proc/$1/task/"*/schedstat | awk '{ sum += $1 } END { printf "%.0f", sum }'
 }
 
-# measure SERVER PORT PID CASE CONNECTIONS STREAMS KIND: one line of figures.
+# How many requests tollgate has denied: KIND.
+denied() {
+  curl -s "http://127.0.0.1:${ports[http-$1]}/metrics" |
+    awk '/^tollgate_requests_total.*code="over_limit"/ { sum += $2 } END { printf "%.0f", sum }'
+}
+
+# One JSON object of h2load's figures: URL STREAMS BODY. Its log has the microseconds of each call in its
+# third column.
+h2load_once() {
+  rm -f "$out/h2load.log"
+  taskset -c 1 h2load -n "$calls" -c 4 -m "$2" -d "$out/$3.grpc" --log-file="$out/h2load.log" \
+    -H 'content-type: application/grpc' -H 'te: trailers' "$1" >"$out/h2load.out"
+  grep -q " $calls succeeded" "$out/h2load.out" || fail "calls failed; see $out/h2load.out"
+  sort -n -k 3,3 "$out/h2load.log" | awk -v calls="$calls" -v rate="$(awk '/^finished in/ { print $4 }' "$out/h2load.out")" '
+    NR == int(calls * 0.5) { p50 = $3 } NR == int(calls * 0.99) { p99 = $3 } NR == int(calls * 0.999) { p999 = $3 }
+    END { printf "{\"calls\": %d, \"calls_per_second\": %d, \"p50_us\": %d, \"p99_us\": %d, \"p999_us\": %d}\n", calls, rate, p50, p99, p999 }'
+}
+
+# One line of figures: CASE SERVER KIND STREAMS WHAT.
 measure() {
-  local server=$1 port=$2 pid=$3 case=$4 connections=$5 streams=$6 kind=$7 before after told
+  local case=$1 server=$2 kind=$3 streams=$4 what=$5 scheme=http before after told denials=0
+  local port=${ports[$server-$kind]} pid=${pids[$server-$kind]}
+  [ "$kind" = plain ] || scheme=https
+  [ "$server" = baseline ] || denials=$(denied "$kind")
   before=$(cpu "$pid")
-  told=$(taskset -c 1 "$target/release/examples/load" "127.0.0.1:$port" "$connections" "$streams" "$calls" "$kind")
+  case $what in
+    admitted | denied) told=$(h2load_once "$scheme://127.0.0.1:$port$path" "$streams" "$what") ;;
+    *) told=$(taskset -c 1 "$load" "127.0.0.1:$port" 4 "$streams" "$calls" "${what#many-}") ;;
+  esac
   after=$(cpu "$pid")
-  printf '%s %s %s %s\n' "$case" "$server" "$(((after - before) / calls))" "$told" >>"$out/serve.lines"
+  [ "$server" = baseline ] || denials=$(($(denied "$kind") - denials))
+  printf '%s %s %s %s %s\n' "$case" "$server" "$(((after - before) / calls))" "$denials" "$told" >>"$out/serve.lines"
 }
 
 turns() {
-  local repetition
+  local repetition case=$1
+  shift
   for ((repetition = 0; repetition < repetitions; repetition++)); do
-    measure baseline "$baseline_port" "$baseline_pid" "$@"
-    measure tollgate "$tollgate_port" "$tollgate_pid" "$@"
+    measure "$case" baseline "$@"
+    measure "$case" tollgate "$@"
   done
 }
 
-# The first turn warms up: connections, allocators, the branch predictor.
-measure baseline "$baseline_port" "$baseline_pid" warm-up 4 50 admitted
-measure tollgate "$tollgate_port" "$tollgate_pid" warm-up 4 50 admitted
+# The first turns warm up: connections, allocators, the branch predictor.
+for kind in plain tls; do
+  measure warm-up baseline "$kind" 50 admitted
+  measure warm-up tollgate "$kind" 50 admitted
+done
 
-turns admitted-m1 4 1 admitted
-turns admitted-m8 4 8 admitted
-turns admitted-m50 4 50 admitted
-turns tenants-m50 4 50 tenants
-turns denied-m50 4 50 denied
+turns h2load-m1 plain 1 admitted
+turns h2load-m8 plain 8 admitted
+turns h2load-m50 plain 50 admitted
+turns tls-m50 tls 50 admitted
+turns denied-m50 plain 50 denied
+turns admitted plain 50 many-admitted
+turns tenants plain 50 many-tenants
 
-peak=$(awk '/VmHWM/ { print int($2 / 1024) }' "/proc/$tollgate_pid/status")
+peak=$(awk '/VmHWM/ { print int($2 / 1024) }' "/proc/${pids[tollgate-plain]}/status")
 awk -v peak="$peak" '
   function field(name,   rest) {
     rest = $0
@@ -125,16 +182,16 @@ awk -v peak="$peak" '
     key = $1 SUBSEP $2
     n = ++turns[key]
     cost[key, n] = $3
+    denied[key, n] = 100 * $4 / field("calls")
     rate[key, n] = field("calls_per_second")
     p50[key, n] = field("p50_us"); p99[key, n] = field("p99_us"); p999[key, n] = field("p999_us")
-    denied[key, n] = 100 * field("denied") / field("calls")
   }
   function middle(of, key,   list, i) {
     for (i = 1; i <= turns[key]; i++) list[i] = of[key, i]
     return median(list, turns[key])
   }
   END {
-    printf "%-13s %-9s %9s %9s %7s %7s %8s %8s\n", "case", "server", "ns/call", "calls/s", "p50 us", "p99 us", "p99.9 us", "denied %" > "/dev/stderr"
+    printf "%-11s %-9s %9s %9s %7s %7s %8s %8s\n", "case", "server", "ns/call", "calls/s", "p50 us", "p99 us", "p99.9 us", "denied %" > "/dev/stderr"
     printf "{\"peak_mib\": %d, \"cases\": {", peak
     for (c = 1; c <= cases; c++) {
       base = order[c] SUBSEP "baseline"; own = order[c] SUBSEP "tollgate"
@@ -144,10 +201,10 @@ awk -v peak="$peak" '
       printf "%s\"%s\": {\"ratio\": %.3f", (c > 1 ? ", " : ""), order[c], ratio
       for (s = 1; s <= 2; s++) {
         key = order[c] SUBSEP servers[s]
-        printf "%-13s %-9s %9d %9d %7d %7d %8d %8.1f\n", order[c], servers[s], middle(cost, key), middle(rate, key), middle(p50, key), middle(p99, key), middle(p999, key), middle(denied, key) > "/dev/stderr"
+        printf "%-11s %-9s %9d %9d %7d %7d %8d %8.1f\n", order[c], servers[s], middle(cost, key), middle(rate, key), middle(p50, key), middle(p99, key), middle(p999, key), middle(denied, key) > "/dev/stderr"
         printf ", \"%s\": {\"cpu_ns\": %d, \"calls_per_second\": %d, \"p50_us\": %d, \"p99_us\": %d, \"p999_us\": %d}", servers[s], middle(cost, key), middle(rate, key), middle(p50, key), middle(p99, key), middle(p999, key)
       }
-      printf "%-13s ratio %.2f\n", order[c], ratio > "/dev/stderr"
+      printf "%-11s ratio %.2f\n", order[c], ratio > "/dev/stderr"
       printf "}"
     }
     printf "}}\n"

@@ -1,7 +1,11 @@
 //! The least a gRPC server costs: tonic's service for the same protos, which answers every call OK with one
 //! status and looks at nothing. `benches/serve.sh` measures tollgate against it.
 //!
-//! It listens on the address that is its only argument, on one single-threaded runtime.
+//! ```text
+//! baseline ADDRESS [CERTIFICATE KEY]
+//! ```
+//!
+//! It runs on one single-threaded runtime; with a certificate and its key, in PEM, over TLS.
 
 use std::net::SocketAddr;
 
@@ -12,6 +16,7 @@ use tollgate::wire::pb::envoy::service::ratelimit::v3::rate_limit_service_server
     RateLimitService, RateLimitServiceServer,
 };
 use tollgate::wire::{RateLimitRequest, RateLimitResponse};
+use tonic::transport::{Identity, ServerTlsConfig};
 use tonic::{Request, Response, Status};
 
 /// The same allocator as tollgate's.
@@ -47,11 +52,21 @@ impl RateLimitService for Empty {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let address: SocketAddr =
-        std::env::args().nth(1).ok_or("say where to listen, as in 127.0.0.1:8081")?.parse()?;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (address, tls) = match &arguments[..] {
+        [address] => (address, None),
+        [address, certificate, key] => (address, Some((certificate, key))),
+        _ => return Err("baseline ADDRESS [CERTIFICATE KEY]".into()),
+    };
+    let address: SocketAddr = address.parse()?;
+    let mut server = tonic::transport::Server::builder();
+    if let Some((certificate, key)) = tls {
+        let identity = Identity::from_pem(std::fs::read(certificate)?, std::fs::read(key)?);
+        server = server.tls_config(ServerTlsConfig::new().identity(identity))?;
+    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(
-        tonic::transport::Server::builder()
+        server
             .max_concurrent_streams(1024)
             .tcp_nodelay(true)
             .add_service(RateLimitServiceServer::new(Empty))

@@ -2,11 +2,15 @@
 //!
 //! ```text
 //! load ADDRESS CONNECTIONS STREAMS CALLS KIND
+//! load write FOLDER
 //! ```
 //!
-//! KIND is `admitted` (10,000 tenants in turn, so that their buckets admit nearly all), `tenants` (100,000
-//! of them) or `denied` (one tenant whose bucket is empty). Prints one JSON object: calls a second, the
-//! calls' latency in microseconds, and how many were denied.
+//! KIND is `admitted` (10,000 tenants in turn, so that their buckets admit nearly all) or `tenants` (100,000
+//! of them). Prints one JSON object: calls a second, the calls' latency in microseconds, and how many were
+//! denied.
+//!
+//! `write` leaves in a folder what a load that sends one body needs: `admitted.grpc` for a policy of the
+//! domain `generous`, `denied.grpc` whose bucket is soon empty, and `cert.pem` with `key.pem` for TLS.
 
 #![allow(
     clippy::disallowed_types,
@@ -16,6 +20,7 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -54,7 +59,7 @@ struct Told {
     denied: usize,
 }
 
-fn body(tenant: &str, method: &str, path: &str) -> Bytes {
+fn body(domain: &str, tenant: &str, method: &str, path: &str) -> Bytes {
     let entries = [
         ("tenant_type", "enterprise_production"),
         ("tenant", tenant),
@@ -63,21 +68,33 @@ fn body(tenant: &str, method: &str, path: &str) -> Bytes {
         ("remote_address", "203.0.113.7"),
     ];
     let entries = entries.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
-    let message = wire::request("management-api", entries, 1, false).encode_to_vec();
+    let message = wire::request(domain, entries, 1, false).encode_to_vec();
     let length = u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes();
     [&[0], &length[..], &message].concat().into()
 }
 
+const DOMAIN: &str = "management-api";
+
+/// A path whose calls meet four buckets of the shipped policy.
+const MEMBERS: &str = "/api/v2/organizations/org_1/members";
+
 fn bodies(kind: &str) -> Result<Vec<Bytes>, Failure> {
-    let members = |tenant: usize| {
-        body(&format!("tenant-{tenant:06}"), "GET", "/api/v2/organizations/org_1/members")
-    };
+    let members = |tenant: usize| body(DOMAIN, &format!("tenant-{tenant:06}"), "GET", MEMBERS);
     match kind {
         "admitted" => Ok((0..10_000).map(members).collect()),
         "tenants" => Ok((0..100_000).map(members).collect()),
-        "denied" => Ok(vec![body("acme", "POST", "/api/v2/keys/signing/rotate")]),
-        other => Err(format!("{other} is none of admitted, tenants, denied").into()),
+        other => Err(format!("{other} is none of admitted, tenants").into()),
     }
+}
+
+fn write(folder: &Path) -> Result<(), Failure> {
+    std::fs::write(folder.join("admitted.grpc"), body("generous", "acme", "GET", MEMBERS))?;
+    let denied = body(DOMAIN, "acme", "POST", "/api/v2/keys/signing/rotate");
+    std::fs::write(folder.join("denied.grpc"), denied)?;
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+    std::fs::write(folder.join("cert.pem"), pair.cert.pem())?;
+    std::fs::write(folder.join("key.pem"), pair.signing_key.serialize_pem())?;
+    Ok(())
 }
 
 async fn connect(address: SocketAddr) -> Result<SendRequest<Bytes>, Failure> {
@@ -164,8 +181,13 @@ async fn run(
 
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [command, folder] = &arguments[..]
+        && command == "write"
+    {
+        return write(folder.as_ref());
+    }
     let [address, connections, streams, calls, kind] = &arguments[..] else {
-        return Err("load ADDRESS CONNECTIONS STREAMS CALLS KIND".into());
+        return Err("load ADDRESS CONNECTIONS STREAMS CALLS KIND, or load write FOLDER".into());
     };
     let load = Load { bodies: bodies(kind)?, next: AtomicUsize::new(0), calls: calls.parse()? };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
