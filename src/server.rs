@@ -6,6 +6,7 @@
 
 pub mod answered;
 mod coalesced;
+mod limits;
 mod routed;
 mod worker;
 

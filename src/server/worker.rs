@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use hyper::server::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::sync::{mpsc, oneshot, watch};
 use tonic::service::Routes;
@@ -16,13 +15,11 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 
 use super::answered::{Answered, InFlight};
 use super::coalesced::Coalesced;
+use super::limits;
 use super::routed::Routed;
 use super::{Phase, ServerError, reached};
 use crate::service::{Grpc, Service};
 use crate::wire::{self, RateLimitServiceServer};
-
-/// What Envoy opens at most on one connection.
-const CONCURRENT_STREAMS: u32 = 1024;
 
 /// The largest request, in bytes. Envoy's are a few hundred.
 const LARGEST_REQUEST: usize = 1 << 20;
@@ -36,11 +33,6 @@ const REFLECTION_ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
 
 /// Where connections for a worker go.
 pub(super) type Streams = mpsc::UnboundedSender<TcpStream>;
-
-/// How long a connection may be silent before it is asked whether it still lives, and how long it may take
-/// to answer. Envoy does not ask.
-const KEEPALIVE: Duration = Duration::from_secs(60);
-const KEEPALIVE_ANSWER: Duration = Duration::from_secs(20);
 
 /// With no call in flight for so long, whoever has not closed its connection is not going to.
 const QUIET: Duration = Duration::from_secs(1);
@@ -114,14 +106,7 @@ async fn serve(
     routed: Routed,
     draining: impl Future<Output = ()>,
 ) {
-    let mut http = http2::Builder::new(TokioExecutor::new());
-    http.timer(TokioTimer::new())
-        .max_concurrent_streams(CONCURRENT_STREAMS)
-        // Envoy resets every call that it times out. h2's default of 20 takes one stall for an attack and
-        // closes the connection, with all its calls.
-        .max_pending_accept_reset_streams(usize::try_from(CONCURRENT_STREAMS).ok())
-        .keep_alive_interval(Some(KEEPALIVE))
-        .keep_alive_timeout(KEEPALIVE_ANSWER);
+    let http = limits::http2();
     let graceful = GracefulShutdown::new();
     let open = |stream| match coalesced(stream) {
         Ok(stream) => {
