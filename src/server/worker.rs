@@ -16,6 +16,7 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use super::answered::{Answered, InFlight};
 use super::coalesced::Coalesced;
 use super::limits;
+use super::places::Place;
 use super::routed::Routed;
 use super::{Phase, ServerError, reached};
 use crate::service::{Grpc, Service};
@@ -31,8 +32,8 @@ const HEALTH: &str = "grpc.health.v1.Health";
 const REFLECTION: &str = "grpc.reflection.v1.ServerReflection";
 const REFLECTION_ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
 
-/// Where connections for a worker go.
-pub(super) type Streams = mpsc::UnboundedSender<TcpStream>;
+/// Where connections for a worker go, each with the place that it takes.
+pub(super) type Streams = mpsc::UnboundedSender<(TcpStream, Place)>;
 
 /// With no call in flight for so long, whoever has not closed its connection is not going to.
 const QUIET: Duration = Duration::from_secs(1);
@@ -102,13 +103,13 @@ fn others(health: HealthServer<impl Health>) -> Result<Routes, tonic_reflection:
 ///
 /// On hyper itself: tonic's transport would put a router, a timeout and several boxes around every call.
 async fn serve(
-    mut incoming: mpsc::UnboundedReceiver<TcpStream>,
+    mut incoming: mpsc::UnboundedReceiver<(TcpStream, Place)>,
     routed: Routed,
     draining: impl Future<Output = ()>,
 ) {
     let http = limits::http2();
     let graceful = GracefulShutdown::new();
-    let open = |stream| match coalesced(stream) {
+    let open = |(stream, place)| match coalesced(stream) {
         Ok(stream) => {
             let connection = http.serve_connection(TokioIo::new(stream), routed.clone());
             let connection = graceful.watch(connection);
@@ -116,6 +117,7 @@ async fn serve(
                 if let Err(error) = connection.await {
                     tracing::debug!(%error, "a gRPC connection ended early");
                 }
+                drop::<Place>(place);
             });
         }
         Err(error) => tracing::debug!(%error, "a gRPC connection was gone at once"),

@@ -107,6 +107,7 @@ impl TestServer {
             http: any,
             workers: NonZeroUsize::new(2).unwrap(),
             drain: Duration::from_secs(60),
+            ..Options::default()
         };
         let (stop, stopped) = oneshot::channel();
         let (hurry, hurried) = oneshot::channel::<()>();
