@@ -14,6 +14,7 @@ use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
 
 use super::answered::{Answered, InFlight};
+use super::bounded::Bounded;
 use super::coalesced::Coalesced;
 use super::limits;
 use super::places::Place;
@@ -111,7 +112,8 @@ async fn serve(
     let graceful = GracefulShutdown::new();
     let open = |(stream, place)| match coalesced(stream) {
         Ok(stream) => {
-            let connection = http.serve_connection(TokioIo::new(stream), routed.clone());
+            let connection =
+                http.serve_connection(TokioIo::new(Bounded::new(stream)), routed.clone());
             let connection = graceful.watch(connection);
             tokio::spawn(async move {
                 if let Err(error) = connection.await {
