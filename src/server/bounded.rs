@@ -3,11 +3,13 @@
 //!
 //! HTTP/2 itself asks for neither. A connection that never sends its preface is none that a keepalive could
 //! ask anything. And of one that is sent faster than it is read, all that a task's budget allows is read at
-//! once. The budget counts reads, 128 of them, and a read can bring hundreds of tiny frames: calls begun and
-//! reset, each of which costs what a call costs. So here a read costs the budget what it brings.
+//! once. The budget counts reads, 128 of them, and a read brings dozens of calls, or hundreds that are begun
+//! and reset: a call on another connection would wait for thousands. So here a read costs the budget what it
+//! brings.
 
+use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,8 +24,9 @@ const PREFACE: usize = 24;
 const PREFACE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How many bytes cost as much of a task's budget as a read does that brings none. A turn is 128 times that:
-/// some hundred of Envoy's calls, or a thousand of the smallest frames that can begin and reset a call.
-const BYTES_LIKE_A_READ: usize = 256;
+/// thirty of Envoy's calls, or three hundred of the smallest frames that can begin and reset a call. h2 reads
+/// as much at a time, so that shorter turns would not be.
+const BYTES_LIKE_A_READ: usize = 64;
 
 /// A connection that is read in turns, and that does not wait for its preface for ever.
 #[derive(Debug)]
@@ -80,8 +83,8 @@ impl<I: AsyncRead + Unpin> AsyncRead for Bounded<I> {
     }
 }
 
-/// Takes from the task's budget what these bytes cost. With none left, whatever the task reads or writes
-/// next waits for its next turn: behind all that is ready, new bytes on other connections included.
+/// Takes from the task's budget what these bytes cost. With none left, whatever the task reads next
+/// waits for its next turn: behind all that is ready, new bytes on other connections included.
 fn spend(bytes: usize, context: &mut Context<'_>) {
     for _ in 0..bytes / BYTES_LIKE_A_READ {
         match coop::poll_proceed(context) {
@@ -91,13 +94,15 @@ fn spend(bytes: usize, context: &mut Context<'_>) {
     }
 }
 
+/// Whatever was read: an answer that waited until there is nothing more to read would keep its call open.
 impl<I: AsyncWrite + Unpin> AsyncWrite for Bounded<I> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(context, bytes)
+        let write = poll_fn(|context| Pin::new(&mut self.io).poll_write(context, bytes));
+        pin!(coop::unconstrained(write)).poll(context)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -111,8 +116,6 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Bounded<I> {
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
-
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     use super::*;
@@ -179,7 +182,7 @@ mod tests {
     fn who_sends_a_lot_is_read_in_turns() {
         run(async {
             let (mut caller, mut connection) = pair();
-            let bytes = vec![b'x'; 128 * BYTES_LIKE_A_READ];
+            let bytes = vec![b'x'; 256 * BYTES_LIKE_A_READ];
             caller.write_all(&bytes).await.unwrap();
             let mut read = vec![0; bytes.len()];
             let mut reading = pin!(async {
@@ -188,13 +191,33 @@ mod tests {
                 }
             });
             let mut turns = 0;
-            let reading = std::future::poll_fn(|context| {
+            poll_fn(|context| {
                 turns += 1;
                 reading.as_mut().poll(context)
-            });
-            reading.await;
-            // Without the bytes all of it would be 32 reads, and one turn.
+            })
+            .await;
+            // By the count of its reads it would be one turn.
             assert_eq!(turns, 2);
+        });
+    }
+
+    #[test]
+    fn who_has_had_its_turn_may_still_answer() {
+        run(async {
+            let (mut caller, mut connection) = pair();
+            caller.write_all(&[b'x'; 256 * BYTES_LIKE_A_READ]).await.unwrap();
+            let mut read = 0;
+            let answered = poll_fn(|context| {
+                let mut bytes = [0; 1 << 10];
+                let mut buffer = ReadBuf::new(&mut bytes);
+                while Pin::new(&mut connection).poll_read(context, &mut buffer).is_ready() {
+                    read += buffer.filled().len();
+                    buffer.clear();
+                }
+                Poll::Ready(Pin::new(&mut connection).poll_write(context, b"!").is_ready())
+            });
+            assert!(answered.await);
+            assert!(read < 256 * BYTES_LIKE_A_READ, "{read}");
         });
     }
 }
