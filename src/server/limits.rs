@@ -63,6 +63,6 @@ mod tests {
     /// until it is read. Beyond it takes the connection for an attack.
     #[test]
     fn the_first_bytes_of_as_many_calls_as_can_be_open_are_no_attack() {
-        assert!(CONCURRENT_STREAMS * 256 <= AHEAD / 2);
+        const { assert!(CONCURRENT_STREAMS * 256 <= AHEAD / 2) };
     }
 }
