@@ -100,6 +100,10 @@ impl TestServer {
     }
 
     pub fn of(sources: &[Source]) -> Self {
+        Self::with(sources, Options::default().most_connections)
+    }
+
+    fn with(sources: &[Source], most_connections: usize) -> Self {
         let parts = Parts::new(sources, 100_000);
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let options = Options {
@@ -107,7 +111,7 @@ impl TestServer {
             http: any,
             workers: NonZeroUsize::new(2).unwrap(),
             drain: Duration::from_secs(60),
-            ..Options::default()
+            most_connections,
         };
         let (stop, stopped) = oneshot::channel();
         let (hurry, hurried) = oneshot::channel::<()>();
@@ -244,6 +248,11 @@ pub fn server(rest: &str) -> (TestServer, Client) {
     let server = TestServer::with_policy(&format!("domain: d\n{rest}"));
     let client = server.client();
     (server, client)
+}
+
+/// The same, with fewer places than it has otherwise.
+pub fn server_with_connections(rest: &str, most: usize) -> TestServer {
+    TestServer::with(&source(&format!("domain: d\n{rest}")), most)
 }
 
 /// One descriptor in the domain `d`.
