@@ -5,6 +5,7 @@
 //! long-lived ones, which `SO_REUSEPORT` would spread by chance.
 
 pub mod answered;
+mod arriving;
 mod bounded;
 mod coalesced;
 pub mod files;

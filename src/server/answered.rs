@@ -15,6 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use tonic::body::Body as TonicBody;
 use tower_service::Service;
 
+use super::arriving::{Arriving, Part};
 use crate::service::LeaseGuard;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -51,12 +52,18 @@ impl Drop for Call {
 pub struct Answered<S> {
     inner: S,
     in_flight: InFlight,
+    arriving: Arriving,
 }
 
 impl<S> Answered<S> {
     /// Wraps a service, whose calls are counted.
-    pub const fn new(inner: S, in_flight: InFlight) -> Self {
-        Self { inner, in_flight }
+    pub fn new(inner: S, in_flight: InFlight) -> Self {
+        Self { inner, in_flight, arriving: Arriving::default() }
+    }
+
+    /// The same for one more connection.
+    pub(super) fn of_a_connection(self) -> Self {
+        Self { arriving: Arriving::default(), ..self }
     }
 }
 
@@ -76,7 +83,9 @@ where
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let call = self.in_flight.begin();
-        let request = request.map(|body| TonicBody::new(UntilReset { body, has_data: false }));
+        let part = self.arriving.part();
+        let request =
+            request.map(|body| TonicBody::new(UntilReset { body, has_data: false, part }));
         Answering { inner: self.inner.call(request), _call: call }
     }
 }
@@ -108,11 +117,12 @@ where
 struct UntilReset<B> {
     body: B,
     has_data: bool,
+    part: Part,
 }
 
-impl<B: Body + Unpin> Body for UntilReset<B> {
+impl<B: Body<Data = Bytes, Error: Into<BoxError>> + Unpin> Body for UntilReset<B> {
     type Data = B::Data;
-    type Error = B::Error;
+    type Error = BoxError;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
@@ -121,7 +131,13 @@ impl<B: Body + Unpin> Body for UntilReset<B> {
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(context));
         let ends = self.has_data && matches!(frame, Some(Err(_)));
         self.has_data = true;
-        Poll::Ready(if ends { None } else { frame })
+        if let Some(Ok(frame)) = &frame
+            && let Some(data) = frame.data_ref()
+            && !self.body.is_end_stream()
+        {
+            self.part.grow(data.len())?;
+        }
+        Poll::Ready(if ends { None } else { frame.map(|frame| frame.map_err(Into::into)) })
     }
 
     fn is_end_stream(&self) -> bool {

@@ -35,6 +35,13 @@ impl Routed {
     }
 }
 
+impl Routed {
+    /// The same for one more connection.
+    pub(super) fn of_a_connection(self) -> Self {
+        Self { calls: self.calls.of_a_connection(), ..self }
+    }
+}
+
 impl hyper::service::Service<Request<Incoming>> for Routed {
     type Response = Response<Body>;
     type Error = Infallible;

@@ -112,8 +112,10 @@ async fn serve(
     let graceful = GracefulShutdown::new();
     let open = |(stream, place)| match coalesced(stream) {
         Ok(stream) => {
-            let connection =
-                http.serve_connection(TokioIo::new(Bounded::new(stream)), routed.clone());
+            let connection = http.serve_connection(
+                TokioIo::new(Bounded::new(stream)),
+                routed.clone().of_a_connection(),
+            );
             let connection = graceful.watch(connection);
             tokio::spawn(async move {
                 if let Err(error) = connection.await {

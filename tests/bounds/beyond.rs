@@ -76,6 +76,32 @@ fn a_thousand_messages_that_are_too_large_do_not_cost_the_connection() {
 }
 
 #[test]
+fn messages_that_never_end_are_not_kept_without_bound() {
+    let (server, _) = server(POLICY);
+    let mut connection = Connection::open(server.grpc);
+    let begin = |connection: &mut Connection, stream| {
+        connection.send(&frames::begun_message(stream, 1 << 20));
+        (0..3).for_each(|_| connection.send(&frames::more_of_a_message(stream)));
+    };
+    // 56 KiB of each: 292 of them are under 16 MiB, and the next is not.
+    let streams: Vec<_> = (1..).step_by(2).take(292).collect();
+    for stream in &streams {
+        begin(&mut connection, *stream);
+        connection.settle();
+    }
+    begin(&mut connection, 601);
+    connection.wait_for_answer(601);
+    connection.send(&frames::call(603, &call(&[("k", "1")])));
+    connection.wait_for_answer(603);
+    // Those that are given up are forgotten.
+    streams.iter().for_each(|stream| connection.send(&frames::reset(*stream, 8)));
+    connection.settle();
+    let path = "x".repeat(60 << 10);
+    connection.send(&frames::call(605, &call(&[("k", "1"), ("path", &path)])));
+    connection.wait_for_answer(605);
+}
+
+#[test]
 fn headers_as_long_as_envoy_takes_them_are_read_and_longer_ones_cost_their_call_only() {
     let (server, _) = server(POLICY);
     let mut connection = Connection::open(server.grpc);

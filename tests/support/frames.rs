@@ -166,6 +166,11 @@ pub fn begun_message(stream: u32, length: u32) -> Vec<u8> {
     [head(stream), frame(DATA, 0, stream, &body)].concat()
 }
 
+/// More of that message, and not its end.
+pub fn more_of_a_message(stream: u32) -> Vec<u8> {
+    frame(DATA, 0, stream, &[0; LARGEST_FRAME])
+}
+
 /// What a client says first.
 pub fn preface() -> Vec<u8> {
     let settings = frame(SETTINGS, 0, 0, &[]);
