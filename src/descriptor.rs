@@ -15,6 +15,17 @@ pub const LEASE: &str = "lease";
 /// The most descriptors of one request. Envoy sends one for each `rate_limits` entry of a route.
 pub const MOST_DESCRIPTORS: usize = 256;
 
+/// The most entries of one descriptor. Envoy makes at most one for each action of a `rate_limits` entry, and
+/// a person writes those.
+pub const MOST_ENTRIES: usize = 64;
+
+/// The longest key, in bytes. Keys are written in Envoy's configuration; no client has a say in them.
+pub const LONGEST_KEY: usize = 1 << 10;
+
+/// The longest value, in bytes. Envoy takes values from the request that it limits, whose headers it holds to
+/// 60 KiB together (`max_request_headers_kb`).
+pub const LONGEST_VALUE: usize = 64 << 10;
+
 /// A request that cannot be decided. The first two texts are the reference's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadRequest {
@@ -40,6 +51,38 @@ pub enum BadRequest {
         descriptor: usize,
         /// Position of the entry, from 0.
         entry: usize,
+    },
+    /// More entries than a descriptor has.
+    #[error("descriptor {descriptor}: {count} entries; send at most {MOST_ENTRIES}")]
+    TooManyEntries {
+        /// Position of the descriptor, from 0.
+        descriptor: usize,
+        /// How many there are.
+        count: usize,
+    },
+    /// A key that nobody writes.
+    #[error(
+        "descriptor {descriptor}, entry {entry}: key has {bytes} bytes; send at most {LONGEST_KEY}"
+    )]
+    LongKey {
+        /// Position of the descriptor, from 0.
+        descriptor: usize,
+        /// Position of the entry, from 0.
+        entry: usize,
+        /// How long it is.
+        bytes: usize,
+    },
+    /// A value that Envoy would not have let in.
+    #[error(
+        "descriptor {descriptor}, entry {entry}: value has {bytes} bytes; send at most {LONGEST_VALUE}"
+    )]
+    LongValue {
+        /// Position of the descriptor, from 0.
+        descriptor: usize,
+        /// Position of the entry, from 0.
+        entry: usize,
+        /// How long it is.
+        bytes: usize,
     },
     /// A `limit` that is no limit.
     #[error("descriptor {descriptor}: limit: {reason}")]
@@ -135,6 +178,17 @@ pub struct Entry<'a> {
     pub value: &'a str,
 }
 
+impl Entry<'_> {
+    fn check(&self, descriptor: usize, entry: usize) -> Result<(), BadRequest> {
+        match (self.key.len(), self.value.len()) {
+            (0, _) => Err(BadRequest::NoKey { descriptor, entry }),
+            (1..=LONGEST_KEY, 0..=LONGEST_VALUE) => Ok(()),
+            (1..=LONGEST_KEY, bytes) => Err(BadRequest::LongValue { descriptor, entry, bytes }),
+            (bytes, _) => Err(BadRequest::LongKey { descriptor, entry, bytes }),
+        }
+    }
+}
+
 /// Ordered facts about one request, and what they are to be charged.
 #[derive(Debug, Clone, Copy)]
 pub struct Descriptor<'q> {
@@ -214,15 +268,19 @@ impl<'a> Query<'a> {
     /// Ends the descriptor that is being built.
     ///
     /// # Errors
-    /// [`BadRequest`] where it has no entries, a key is empty, or a lease to be released is not one.
+    /// [`BadRequest`] where it has no or too many entries, a key is empty, a key or value is too long, or a
+    /// lease to be released is not one.
     pub fn close(&mut self, hits: Hits, limit: Option<Bucket>) -> Result<(), BadRequest> {
         let at = self.descriptors.len();
         let entries = self.entries.get(self.end()..).unwrap_or_default();
         if entries.is_empty() {
             return Err(BadRequest::NoEntries(at));
         }
-        if let Some(entry) = entries.iter().position(|entry| entry.key.is_empty()) {
-            return Err(BadRequest::NoKey { descriptor: at, entry });
+        if entries.len() > MOST_ENTRIES {
+            return Err(BadRequest::TooManyEntries { descriptor: at, count: entries.len() });
+        }
+        for (position, entry) in entries.iter().enumerate() {
+            entry.check(at, position)?;
         }
         // Of equal keys the first counts.
         let lease = if hits < Hits::LOOK { entries.iter().find(|e| e.key == LEASE) } else { None };
@@ -298,6 +356,31 @@ mod tests {
         assert_eq!(add(&mut query, &[], Hits::ONE), Err(BadRequest::NoEntries(1)));
         let no_key = add(&mut query, &[["a", "1"], ["", "x"]], Hits::ONE);
         assert_eq!(no_key, Err(BadRequest::NoKey { descriptor: 1, entry: 1 }));
+    }
+
+    #[test]
+    fn a_descriptor_as_large_as_can_be_is_taken_and_one_a_bit_larger_is_not() {
+        let add = |entries: &[[&str; 2]]| {
+            let mut query = Query::default();
+            query.begin("d", 1).unwrap();
+            entries.iter().for_each(|[key, value]| query.entry(key, value));
+            query.close(Hits::ONE, None).map_err(|error| error.to_string())
+        };
+        let text = "x".repeat(LONGEST_VALUE + 1);
+        let (key, value) = (&text[..LONGEST_KEY], &text[..LONGEST_VALUE]);
+        assert_eq!(add(&[[key, value]; MOST_ENTRIES]), Ok(()));
+        assert_eq!(
+            add(&[["k", "v"]; MOST_ENTRIES + 1]).unwrap_err(),
+            "descriptor 0: 65 entries; send at most 64"
+        );
+        assert_eq!(
+            add(&[["k", "v"], [&text[..=LONGEST_KEY], "v"]]).unwrap_err(),
+            "descriptor 0, entry 1: key has 1025 bytes; send at most 1024"
+        );
+        assert_eq!(
+            add(&[["k", &text]]).unwrap_err(),
+            "descriptor 0, entry 0: value has 65537 bytes; send at most 65536"
+        );
     }
 
     #[test]

@@ -4,10 +4,14 @@
 //! about 1.6 times the CPU. One acceptor deals connections to them in turn, since Envoy opens a handful of
 //! long-lived ones, which `SO_REUSEPORT` would spread by chance.
 
+mod arriving;
+mod bounded;
 mod call;
-mod coalesced;
 mod connection;
+pub mod files;
 mod in_flight;
+mod limits;
+mod places;
 mod routed;
 pub mod tls;
 mod worker;
@@ -23,6 +27,7 @@ use tokio::sync::watch;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::HealthReporter;
 
+use self::places::Places;
 use self::tls::Identity;
 use self::worker::{Streams, Worker};
 use crate::admin::{self, Readiness};
@@ -47,6 +52,8 @@ pub struct Options {
     pub tls: Option<Identity>,
     /// Threads that serve gRPC.
     pub workers: NonZeroUsize,
+    /// The most gRPC connections that are open at a time; more are closed as soon as they are accepted.
+    pub most_connections: usize,
     /// How long calls in flight may take to finish once the server is told to stop.
     pub drain: Duration,
 }
@@ -59,6 +66,7 @@ impl Default for Options {
             http: local(8080),
             tls: None,
             workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            most_connections: 10_000,
             drain: Duration::from_secs(10),
         }
     }
@@ -138,7 +146,9 @@ impl Server {
         let readiness = Readiness::default();
         let mut workers = self.start_workers(&service, &health, &phases)?;
         let streams = workers.iter().map(Worker::streams).collect();
-        let accepting = tokio::spawn(accept(self.grpc, streams, phases.clone()));
+        let connections = service.telemetry().connections().clone();
+        let places = Places::new(self.options.most_connections, connections);
+        let accepting = tokio::spawn(accept(self.grpc, streams, places, phases.clone()));
         let over = reached(phases, Phase::Over);
         let http = admin::serve(self.http, Arc::clone(&service), readiness.clone(), over);
         let mut http = tokio::spawn(http);
@@ -205,8 +215,13 @@ async fn shut(reporter: &mut HealthReporter) {
     }
 }
 
-/// Deals connections to the workers in turn. Ends only where no worker is left.
-async fn accept(listener: TcpListener, workers: Vec<Streams>, phases: watch::Receiver<Phase>) {
+/// Deals connections to the workers in turn, as long as there are places. Ends only where no worker is left.
+async fn accept(
+    listener: TcpListener,
+    workers: Vec<Streams>,
+    mut places: Places,
+    phases: watch::Receiver<Phase>,
+) {
     let mut draining = std::pin::pin!(reached(phases, Phase::Draining));
     let mut turn = workers.iter().cycle();
     loop {
@@ -215,10 +230,11 @@ async fn accept(listener: TcpListener, workers: Vec<Streams>, phases: watch::Rec
             () = &mut draining => break,
             stream = listener::accept(&listener) => stream,
         };
+        let Some(place) = places.take() else { continue };
         match stream.into_std() {
             Ok(stream) => {
                 let Some(worker) = turn.next() else { return };
-                if worker.send(stream).is_err() {
+                if worker.send((stream, place)).is_err() {
                     return;
                 }
             }
@@ -243,6 +259,7 @@ async fn sweep(service: Arc<Service>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::Connections;
 
     /// Long enough for anything that is going to happen; nothing waits for it to pass.
     const BOUND: Duration = Duration::from_secs(10);
@@ -255,6 +272,10 @@ mod tests {
         bind("grpc", SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap()
     }
 
+    fn places(most: usize) -> Places {
+        Places::new(most, Connections::default())
+    }
+
     #[test]
     fn a_listener_whose_workers_are_gone_does_not_pretend_to_live() {
         runtime().block_on(async {
@@ -263,7 +284,7 @@ mod tests {
             let (streams, gone) = tokio::sync::mpsc::unbounded_channel();
             drop(gone);
             let (_phase, phases) = watch::channel(Phase::Serving);
-            let accepting = tokio::spawn(accept(listener, vec![streams], phases));
+            let accepting = tokio::spawn(accept(listener, vec![streams], places(1), phases));
             let _connection = tokio::net::TcpStream::connect(address).await.unwrap();
             tokio::time::timeout(BOUND, accepting).await.unwrap().unwrap();
         });
@@ -277,11 +298,12 @@ mod tests {
             let (first, mut firsts) = tokio::sync::mpsc::unbounded_channel();
             let (second, mut seconds) = tokio::sync::mpsc::unbounded_channel();
             let (_phase, phases) = watch::channel(Phase::Serving);
-            tokio::spawn(accept(listener, vec![first, second], phases));
+            tokio::spawn(accept(listener, vec![first, second], places(4), phases));
             for turn in 0..4 {
                 let mine = tokio::net::TcpStream::connect(address).await.unwrap();
                 let dealt = if turn % 2 == 0 { &mut firsts } else { &mut seconds };
-                let dealt = tokio::time::timeout(BOUND, dealt.recv()).await.unwrap().unwrap();
+                let dealt = tokio::time::timeout(BOUND, dealt.recv()).await.unwrap();
+                let (dealt, _place) = dealt.unwrap();
                 assert_eq!(dealt.peer_addr().unwrap(), mine.local_addr().unwrap());
             }
         });
@@ -294,7 +316,7 @@ mod tests {
             let address = listener.local_addr().unwrap();
             let (streams, _kept) = tokio::sync::mpsc::unbounded_channel();
             let (phase, phases) = watch::channel(Phase::Serving);
-            let accepting = tokio::spawn(accept(listener, vec![streams], phases));
+            let accepting = tokio::spawn(accept(listener, vec![streams], places(1), phases));
             phase.send_replace(Phase::Draining);
             tokio::task::yield_now().await;
             let refused =

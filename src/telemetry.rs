@@ -11,7 +11,7 @@ use prometheus_client::encoding::{
 };
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
@@ -58,6 +58,15 @@ struct DecisionLabels {
     outcome: Outcome,
 }
 
+/// The connections of gRPC.
+#[derive(Debug, Clone, Default)]
+pub struct Connections {
+    /// How many are open.
+    pub open: Gauge,
+    /// How many were closed at once, because as many were open as may be.
+    pub refused: Counter,
+}
+
 /// Everything that is counted over the life of the process.
 pub struct Telemetry {
     registry: Registry,
@@ -67,6 +76,7 @@ pub struct Telemetry {
     bad_requests: Counter,
     failures: Counter,
     abandoned: Counter,
+    connections: Connections,
     latency: Histogram,
 }
 
@@ -95,6 +105,12 @@ impl Telemetry {
             "leases_abandoned",
             "Leases undone because the call ended before its answer went out",
         );
+        let refused = counter(
+            "refused_connections",
+            "gRPC connections closed at once, because as many were open as may be",
+        );
+        let connections = Connections { open: Gauge::default(), refused };
+        registry.register("connections", "Open gRPC connections", connections.open.clone());
         let requests = Family::default();
         registry.register("requests", "Requests by domain and answer", requests.clone());
         let decisions = Family::default();
@@ -113,6 +129,7 @@ impl Telemetry {
             bad_requests,
             failures,
             abandoned,
+            connections,
             latency,
         }
     }
@@ -172,6 +189,11 @@ impl Telemetry {
     /// Counts a lease that was undone.
     pub fn count_abandoned(&self) {
         self.abandoned.inc();
+    }
+
+    /// The counters of connections.
+    pub const fn connections(&self) -> &Connections {
+        &self.connections
     }
 
     /// Whether a request that arrives now is one of those to be timed.

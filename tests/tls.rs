@@ -41,7 +41,8 @@ impl Pair {
 }
 
 fn server(pair: &Pair) -> TestServer {
-    TestServer::over(&config::read(SHIPPED.as_ref()).unwrap(), Some(pair.identity()))
+    let tls = Some(pair.identity());
+    TestServer::with(&config::read(SHIPPED.as_ref()).unwrap(), |options| options.tls = tls)
 }
 
 async fn connect(

@@ -20,7 +20,7 @@ use crate::policy::fingerprint::FingerprintKey;
 use crate::policy::table::Rows;
 use crate::reload::Live;
 use crate::server::tls::{Identity, TlsError};
-use crate::server::{Options, Server};
+use crate::server::{Options, Server, files};
 use crate::service::Service;
 use crate::store::MemoryStore;
 use crate::telemetry::Telemetry;
@@ -55,6 +55,10 @@ pub(super) struct Serve {
     /// Threads that answer gRPC; one per core if not said.
     #[arg(long, env = "TOLLGATE_WORKERS", value_name = "COUNT")]
     workers: Option<NonZeroUsize>,
+    /// The most gRPC connections open at a time, as far as the limit on open files allows; more are closed
+    /// at once.
+    #[arg(long, env = "TOLLGATE_MAX_CONNECTIONS", default_value = "10000", value_name = "COUNT")]
+    max_connections: NonZeroUsize,
     /// The most keys kept in memory: buckets, at about 50 bytes each, and leases, at about 180.
     #[arg(
         long,
@@ -110,6 +114,7 @@ impl Serve {
             http: self.http,
             tls: self.tls()?,
             workers: self.workers.unwrap_or(defaults.workers),
+            most_connections: files::room_for(self.max_connections.get()),
             drain: self.drain,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

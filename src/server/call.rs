@@ -17,6 +17,7 @@ use h2::{RecvStream, SendStream};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use tonic::Status;
 
+use super::arriving::{Arriving, Part};
 use super::in_flight::InFlight;
 use crate::service::{Answer, LeaseGuard, Service};
 use crate::wire::frame;
@@ -28,6 +29,32 @@ const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const OK: HeaderValue = HeaderValue::from_static("0");
 
+/// The calls of one connection.
+#[derive(Clone)]
+pub(super) struct Calls {
+    service: Arc<Service>,
+    arriving: Arriving,
+    in_flight: InFlight,
+}
+
+impl Calls {
+    pub(super) fn of_a_connection(service: Arc<Service>, in_flight: InFlight) -> Self {
+        Self { service, arriving: Arriving::default(), in_flight }
+    }
+
+    /// Answers a call, now if that can be.
+    pub(super) fn start(&self, body: RecvStream, respond: SendResponse<Bytes>) {
+        let mut call = Call { respond, step: Step::Receiving(body, None) };
+        if call.poll(self, &mut Context::from_waker(Waker::noop())).is_pending() {
+            let (calls, counted) = (self.clone(), self.in_flight.begin());
+            tokio::spawn(async move {
+                std::future::poll_fn(|context| call.poll(&calls, context)).await;
+                drop(counted);
+            });
+        }
+    }
+}
+
 /// A call under way.
 struct Call {
     respond: SendResponse<Bytes>,
@@ -35,35 +62,23 @@ struct Call {
 }
 
 enum Step {
-    /// Its body is coming; so much of it has come in several parts.
-    Receiving(RecvStream, BytesMut),
+    /// Its body is coming; so much of it has come in parts.
+    Receiving(RecvStream, Option<Received>),
     /// Its answer waits until there is room for it.
     Sending(SendStream<Bytes>, Bytes, Option<LeaseGuard>),
 }
 
-/// Answers a call, now if that can be.
-pub(super) fn start(
-    service: &Arc<Service>,
-    in_flight: &InFlight,
-    body: RecvStream,
-    respond: SendResponse<Bytes>,
-) {
-    let mut call = Call { respond, step: Step::Receiving(body, BytesMut::new()) };
-    if call.poll(service, &mut Context::from_waker(Waker::noop())).is_pending() {
-        let (service, counted) = (Arc::clone(service), in_flight.begin());
-        tokio::spawn(async move {
-            std::future::poll_fn(|context| call.poll(&service, context)).await;
-            drop(counted);
-        });
-    }
+struct Received {
+    bytes: BytesMut,
+    part: Part,
 }
 
 impl Call {
     /// Carries the call as far as it goes; it is over when this is ready.
-    fn poll(&mut self, service: &Arc<Service>, context: &mut Context<'_>) -> Poll<()> {
+    fn poll(&mut self, calls: &Calls, context: &mut Context<'_>) -> Poll<()> {
         if let Step::Receiving(body, received) = &mut self.step {
-            let body = ready!(receive(body, received, context));
-            let answer = body.and_then(|body| service.answer(frame::message(&body)?));
+            let body = ready!(receive(body, received, &calls.arriving, context));
+            let answer = body.and_then(|body| calls.service.answer(frame::message(&body)?));
             match self.begin(answer) {
                 Some(sending) => self.step = sending,
                 None => return Poll::Ready(()),
@@ -95,24 +110,30 @@ impl Call {
 }
 
 /// The whole body, once it has come. A reset ends it as well: what has come is judged as it is.
+///
+/// # Errors
+/// `RESOURCE_EXHAUSTED` where it is too large, or too much has come on the connection that is not whole.
 fn receive(
     body: &mut RecvStream,
-    received: &mut BytesMut,
+    received: &mut Option<Received>,
+    arriving: &Arriving,
     context: &mut Context<'_>,
 ) -> Poll<Result<Bytes, Status>> {
     loop {
-        let Some(Ok(part)) = ready!(body.poll_data(context)) else {
-            return Poll::Ready(Ok(received.split().freeze()));
+        let Some(Ok(more)) = ready!(body.poll_data(context)) else {
+            let bytes = received.take().map(|received| received.bytes.freeze());
+            return Poll::Ready(Ok(bytes.unwrap_or_default()));
         };
-        if received.is_empty() && body.is_end_stream() {
-            return Poll::Ready(Ok(part));
+        if received.is_none() && body.is_end_stream() {
+            return Poll::Ready(Ok(more));
         }
-        if received.len() + part.len() > frame::PREFIX + frame::LARGEST_REQUEST {
-            return Poll::Ready(Err(frame::too_large()));
-        }
-        received.extend_from_slice(&part);
+        let Received { bytes, part } = received
+            .get_or_insert_with(|| Received { bytes: BytesMut::new(), part: arriving.part() });
+        bytes.extend_from_slice(&more);
+        frame::check(bytes)?;
+        part.grow(more.len())?;
         // Fails where the stream is gone, and its part of the window with it.
-        let _ = body.flow_control().release_capacity(part.len());
+        let _ = body.flow_control().release_capacity(more.len());
     }
 }
 

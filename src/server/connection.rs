@@ -11,23 +11,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::RecvStream;
-use h2::server::{Builder, SendResponse};
+use h2::server::SendResponse;
 use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tonic::service::Routes;
 
-use super::coalesced::Coalesced;
+use super::bounded::Bounded;
 use super::in_flight::InFlight;
 use super::tls::Identity;
-use super::{call, routed};
+use super::{call, limits, routed};
 use crate::service::Service;
-
-/// What Envoy opens at most on one connection.
-const CONCURRENT_STREAMS: u32 = 1024;
-
-/// How much the calls of one connection may send ahead: all those streams a usual request each.
-const WINDOW: u32 = 1 << 20;
 
 /// How long a new connection may take to say that it speaks TLS, where it must, and then HTTP/2.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -46,7 +40,7 @@ pub(super) enum ConnectionError {
     Http2(#[from] h2::Error),
 }
 
-/// What a connection's calls are for.
+/// What a worker's calls are for.
 #[derive(Clone)]
 pub(super) struct Services {
     pub(super) rate_limit: Arc<Service>,
@@ -54,10 +48,23 @@ pub(super) struct Services {
     pub(super) in_flight: InFlight,
 }
 
-impl Services {
+/// The same for one connection.
+struct Calls {
+    rate_limit: call::Calls,
+    others: Routes,
+    in_flight: InFlight,
+}
+
+impl Calls {
+    fn of_a_connection(services: Services) -> Self {
+        let Services { rate_limit, others, in_flight } = services;
+        let rate_limit = call::Calls::of_a_connection(rate_limit, in_flight.clone());
+        Self { rate_limit, others, in_flight }
+    }
+
     fn start(&self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
         if request.uri().path() == call::PATH {
-            call::start(&self.rate_limit, &self.in_flight, request.into_body(), respond);
+            self.rate_limit.start(request.into_body(), respond);
         } else {
             let (routes, counted) = (self.others.clone(), self.in_flight.begin());
             tokio::spawn(async move {
@@ -97,9 +104,10 @@ async fn serve_http2(
     services: Services,
     draining: impl Future<Output = ()>,
 ) -> Result<(), ConnectionError> {
-    let mut connection = in_time(builder().handshake(Coalesced(io))).await??;
+    let mut connection = in_time(limits::http2().handshake(Bounded(io))).await??;
     let mut draining = std::pin::pin!(draining);
     let mut is_draining = false;
+    let calls = Calls::of_a_connection(services);
     let mut accepted = Vec::new();
     let served = std::future::poll_fn(|context| {
         loop {
@@ -116,7 +124,7 @@ async fn serve_http2(
             };
             let has_accepted = !accepted.is_empty();
             for (request, respond) in accepted.drain(..) {
-                services.start(request, respond);
+                calls.start(request, respond);
             }
             match next {
                 Poll::Ready(ended) => {
@@ -133,18 +141,4 @@ async fn serve_http2(
         }
     });
     Ok(served.await?)
-}
-
-fn builder() -> Builder {
-    let mut builder = h2::server::Builder::new();
-    builder
-        .max_concurrent_streams(CONCURRENT_STREAMS)
-        .initial_window_size(WINDOW)
-        .initial_connection_window_size(WINDOW)
-        // Envoy resets every call that it times out. h2's default of 20 takes one stall for an attack and
-        // closes the connection, with all its calls.
-        .max_pending_accept_reset_streams(
-            usize::try_from(CONCURRENT_STREAMS).unwrap_or(usize::MAX),
-        );
-    builder
 }

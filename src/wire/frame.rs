@@ -15,19 +15,33 @@ pub const LARGEST_REQUEST: usize = 1 << 20;
 /// `INVALID_ARGUMENT` where the body is not one whole message.
 pub fn message(body: &[u8]) -> Result<&[u8], Status> {
     let (prefix, rest) = body.split_first_chunk::<PREFIX>().ok_or_else(|| not_one(body.len()))?;
-    let [flag, length @ ..] = *prefix;
-    let length = usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX);
+    let ([flag, ..], length) = (*prefix, length(*prefix));
     match flag {
-        0 if length > LARGEST_REQUEST => Err(too_large()),
+        0 if length > LARGEST_REQUEST => Err(too_large(length)),
         0 if length == rest.len() => Ok(rest),
         1 => Err(Status::unimplemented("compressed requests are not read; send them as they are")),
         _ => Err(not_one(body.len())),
     }
 }
 
-/// The status of a request that is too large.
-pub fn too_large() -> Status {
-    Status::resource_exhausted(format!("a request may have {LARGEST_REQUEST} bytes at most"))
+/// Looks at the part of a body that has come: nobody waits for more of a message that is not read.
+///
+/// # Errors
+/// `RESOURCE_EXHAUSTED` where the message is larger than [`LARGEST_REQUEST`], or there is more than one.
+pub fn check(part: &[u8]) -> Result<(), Status> {
+    let announced = part.split_first_chunk::<PREFIX>().map_or(0, |(prefix, _)| length(*prefix));
+    let length = announced.max(part.len().saturating_sub(PREFIX));
+    if length > LARGEST_REQUEST { Err(too_large(length)) } else { Ok(()) }
+}
+
+fn length([_, length @ ..]: [u8; PREFIX]) -> usize {
+    usize::try_from(u32::from_be_bytes(length)).unwrap_or(usize::MAX)
+}
+
+fn too_large(length: usize) -> Status {
+    Status::resource_exhausted(format!(
+        "a request of {length} bytes; send at most {LARGEST_REQUEST}"
+    ))
 }
 
 fn not_one(length: usize) -> Status {
@@ -67,6 +81,15 @@ mod tests {
         assert_eq!(code(&[2, 0, 0, 0, 1, 7]), Code::InvalidArgument);
         assert_eq!(code(&[1, 0, 0, 0, 1, 7]), Code::Unimplemented);
         assert_eq!(code(&[0, 0, 0x10, 0, 1, 7]), Code::ResourceExhausted);
+    }
+
+    #[test]
+    fn what_is_too_large_is_known_before_it_has_come() {
+        assert!(check(&[]).is_ok() && check(&[0, 0, 0x10, 0]).is_ok());
+        assert!(check(&[0, 0, 0x10, 0, 0, 7]).is_ok());
+        assert_eq!(check(&[0, 0, 0x10, 0, 1]).unwrap_err().code(), Code::ResourceExhausted);
+        let two = vec![0; PREFIX + LARGEST_REQUEST + 1];
+        assert_eq!(check(&two).unwrap_err().code(), Code::ResourceExhausted);
     }
 
     #[test]

@@ -155,7 +155,17 @@ fn every_flag_has_a_twin_in_the_environment() {
         }
     }
     let names: Vec<_> = flags.iter().map(|(flag, _)| *flag).collect();
-    for known in ["config", "grpc", "http", "workers", "max-keys", "drain", "log", "log-level"] {
+    for known in [
+        "config",
+        "grpc",
+        "http",
+        "workers",
+        "max-connections",
+        "max-keys",
+        "drain",
+        "log",
+        "log-level",
+    ] {
         assert!(names.contains(&known), "{known}: {help}");
     }
     for (flag, twin) in flags {
@@ -172,6 +182,7 @@ fn the_environment_speaks_where_no_flag_does() {
         ("TOLLGATE_HTTP", "127.0.0.1:0"),
         ("TOLLGATE_LOG", "json"),
         ("TOLLGATE_WORKERS", "1"),
+        ("TOLLGATE_MAX_CONNECTIONS", "100"),
         ("TOLLGATE_MAX_KEYS", "2048"),
         ("TOLLGATE_DRAIN", "1s"),
     ];
@@ -191,6 +202,7 @@ fn every_twin_is_read() {
         ("TOLLGATE_GRPC", "--grpc"),
         ("TOLLGATE_HTTP", "--http"),
         ("TOLLGATE_WORKERS", "--workers"),
+        ("TOLLGATE_MAX_CONNECTIONS", "--max-connections"),
         ("TOLLGATE_MAX_KEYS", "--max-keys"),
         ("TOLLGATE_DRAIN", "--drain"),
         ("TOLLGATE_LOG", "--log"),

@@ -6,6 +6,7 @@
     unreachable_pub,
     clippy::unwrap_used,
     clippy::cast_possible_truncation,
+    clippy::indexing_slicing,
     reason = "test code: a failure is a panic"
 )]
 
@@ -16,18 +17,30 @@ use std::time::Duration;
 use prost::Message;
 use tollgate::wire::RateLimitRequest;
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
+pub const DATA: u8 = 0;
+pub const HEADERS: u8 = 1;
+pub const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
+pub const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+
+/// What a server takes that says nothing else.
+const LARGEST_FRAME: usize = 16 << 10;
 
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const ACK: u8 = 1;
 
+/// The error codes REFUSED_STREAM and ENHANCE_YOUR_CALM.
+pub const REFUSED: u32 = 7;
+pub const CALM: u32 = 11;
+
 /// The error codes NO_ERROR, INTERNAL_ERROR and CANCEL.
 pub const REASONS: [u32; 3] = [0, 2, 8];
+
+const PATH: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = (payload.len() as u32).to_be_bytes();
@@ -41,8 +54,13 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 fn header(block: &mut Vec<u8>, name: &str, value: &str) {
     block.push(0);
     for text in [name, value] {
-        assert!(text.len() < 127, "a longer one would need HPACK's long integers");
-        block.push(text.len() as u8);
+        // Seven bits, and if they are all set, what is above them in groups of seven.
+        block.push(text.len().min(127) as u8);
+        let mut rest = text.len().checked_sub(127);
+        while let Some(more) = rest {
+            block.push((more & 127) as u8 | if more > 127 { 128 } else { 0 });
+            rest = (more > 127).then_some(more >> 7);
+        }
         block.extend(text.as_bytes());
     }
 }
@@ -62,18 +80,101 @@ pub fn unended_call(stream: u32, message: &RateLimitRequest) -> Vec<u8> {
 
 /// A call whose body is still to come, and that body.
 pub fn halves(stream: u32, message: &RateLimitRequest) -> [Vec<u8>; 2] {
-    [head(stream), frame(DATA, END_STREAM, stream, &body(message))]
+    let body = body(message);
+    let parts: Vec<_> = body.chunks(LARGEST_FRAME).collect();
+    let frames = parts.iter().enumerate().map(|(at, part)| {
+        frame(DATA, if at + 1 == parts.len() { END_STREAM } else { 0 }, stream, part)
+    });
+    [head(stream), frames.collect::<Vec<_>>().concat()]
 }
 
 fn head(stream: u32) -> Vec<u8> {
+    frame(HEADERS, END_HEADERS, stream, &block())
+}
+
+fn block() -> Vec<u8> {
     let mut block = Vec::new();
     header(&mut block, ":method", "POST");
     header(&mut block, ":scheme", "http");
     header(&mut block, ":authority", "tollgate");
-    header(&mut block, ":path", "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit");
+    header(&mut block, ":path", PATH);
     header(&mut block, "content-type", "application/grpc");
     header(&mut block, "te", "trailers");
-    frame(HEADERS, END_HEADERS, stream, &block)
+    block
+}
+
+/// The head of a call with one more header, of so many bytes, in as many frames as it takes.
+pub fn long_head(stream: u32, bytes: usize) -> Vec<u8> {
+    let mut block = block();
+    header(&mut block, "x-long", &"x".repeat(bytes));
+    let parts: Vec<_> = block.chunks(LARGEST_FRAME).collect();
+    let frames = parts.iter().enumerate().map(|(at, part)| {
+        let kind = if at == 0 { HEADERS } else { CONTINUATION };
+        let flags = if at + 1 == parts.len() { END_HEADERS } else { 0 };
+        frame(kind, flags, stream, part)
+    });
+    frames.collect::<Vec<_>>().concat()
+}
+
+/// The head of a call that goes on and on.
+pub fn endless_head(stream: u32, continuations: usize) -> Vec<u8> {
+    let mut frames = frame(HEADERS, 0, stream, &block());
+    frames.extend(frame(CONTINUATION, 0, stream, b"").repeat(continuations));
+    frames
+}
+
+/// Calls begun and at once given up, each in the 27 bytes that HPACK's tables make of it.
+#[derive(Default)]
+pub struct Resets {
+    /// The stream before the next. The first call of a connection puts its headers into the table.
+    stream: Option<u32>,
+}
+
+impl Resets {
+    pub fn burst(&mut self, count: usize) -> Vec<u8> {
+        let one = |_| {
+            let stream = self.stream.map_or(1, |stream| stream + 2);
+            // `:method: POST` and `:scheme: http` are in HPACK's own table.
+            let mut block = vec![0x83, 0x86];
+            if self.stream.is_some() {
+                block.extend([0xbf, 0xc0, 0xbe]);
+            } else {
+                // Indexed names with values to be kept: `:path`, `:authority`, `content-type`.
+                for (name, value) in [(0x44, PATH), (0x41, "tollgate"), (0x5f, "application/grpc")]
+                {
+                    block.extend([name, value.len() as u8]);
+                    block.extend(value.as_bytes());
+                }
+            }
+            self.stream = Some(stream);
+            [frame(HEADERS, END_HEADERS, stream, &block), reset(stream, 8)].concat()
+        };
+        (0..count).map(one).collect::<Vec<_>>().concat()
+    }
+}
+
+/// Asks for nothing but an answer.
+pub fn pings(count: usize) -> Vec<u8> {
+    frame(PING, 0, 0, b"and now?").repeat(count)
+}
+
+/// The beginning of a message that says it is so long.
+pub fn begun_message(stream: u32, length: u32) -> Vec<u8> {
+    let mut body = vec![0];
+    body.extend(length.to_be_bytes());
+    body.resize(8 << 10, 0);
+    [head(stream), frame(DATA, 0, stream, &body)].concat()
+}
+
+/// More of that message, and not its end.
+pub fn more_of_a_message(stream: u32) -> Vec<u8> {
+    frame(DATA, 0, stream, &[0; LARGEST_FRAME])
+}
+
+/// What a client says first.
+pub fn preface() -> Vec<u8> {
+    let settings = frame(SETTINGS, 0, 0, &[]);
+    [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &settings[..], &frame(SETTINGS, ACK, 0, &[])].concat()
 }
 
 /// The message with gRPC's prefix: not compressed, and its length.
@@ -97,12 +198,17 @@ impl Connection {
     pub fn open(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.set_nodelay(true).unwrap();
         let mut connection = Self(stream);
-        connection.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
-        connection.send(&frame(SETTINGS, 0, 0, &[]));
-        connection.send(&frame(SETTINGS, ACK, 0, &[]));
+        connection.send(&preface());
         connection.settle();
         connection
+    }
+
+    /// Lets the server send as much as it likes: what it sends otherwise is 64 KiB.
+    pub fn widen(&mut self) {
+        self.send(&frame(WINDOW_UPDATE, 0, 0, &(1_u32 << 30).to_be_bytes()));
     }
 
     /// All bytes in one write.
@@ -112,8 +218,9 @@ impl Connection {
 
     /// Waits until the server has read everything sent so far: until it answers a ping.
     pub fn settle(&mut self) {
-        self.send(&frame(PING, 0, 0, b"settled?"));
-        while self.read().unwrap() != (PING, ACK, 0) {}
+        let ours = b"settled?";
+        self.send(&frame(PING, 0, 0, ours));
+        while self.read_whole().unwrap() != (PING, ACK, 0, ours.to_vec()) {}
     }
 
     /// Waits until a call is answered: until its stream ends.
@@ -121,13 +228,53 @@ impl Connection {
         while self.read().unwrap() != (HEADERS, END_STREAM | END_HEADERS, stream) {}
     }
 
+    /// Waits until so many calls are answered, whichever they are.
+    pub fn wait_for_answers(&mut self, count: usize) {
+        let mut answered = 0;
+        while answered < count {
+            let (kind, flags, _) = self.read().unwrap();
+            answered += usize::from((kind, flags) == (HEADERS, END_STREAM | END_HEADERS));
+        }
+    }
+
     /// The next frame's kind, flags and stream; none where the server has closed the connection.
     fn read(&mut self) -> Option<(u8, u8, u32)> {
+        self.read_whole().map(|(kind, flags, stream, _)| (kind, flags, stream))
+    }
+
+    fn read_whole(&mut self) -> Option<(u8, u8, u32, Vec<u8>)> {
         let mut head = [0; 9];
         self.0.read_exact(&mut head).ok()?;
         let [a, b, c, kind, flags, stream @ ..] = head;
         let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
         self.0.read_exact(&mut payload).ok()?;
-        Some((kind, flags, u32::from_be_bytes(stream)))
+        Some((kind, flags, u32::from_be_bytes(stream), payload))
+    }
+
+    /// What comes on a stream next, of one kind: its payload; none where the server has closed the connection.
+    pub fn wait_for(&mut self, kind: u8, stream: u32) -> Option<Vec<u8>> {
+        loop {
+            let (got, _, on, payload) = self.read_whole()?;
+            if (got, on) == (kind, stream) {
+                return Some(payload);
+            }
+        }
+    }
+
+    /// The reason why the server ends the connection.
+    pub fn wait_for_end(&mut self) -> Option<u32> {
+        let payload = self.wait_for(GOAWAY, 0)?;
+        payload.get(4..8)?.try_into().ok().map(u32::from_be_bytes)
+    }
+
+    /// What is sent until the server takes no more for now.
+    pub fn send_what_is_taken(&mut self, bytes: &[u8]) -> usize {
+        self.0.set_nonblocking(true).unwrap();
+        let mut sent = 0;
+        while let Ok(more @ 1..) = self.0.write(&bytes[sent..]) {
+            sent += more;
+        }
+        self.0.set_nonblocking(false).unwrap();
+        sent
     }
 }

@@ -25,7 +25,6 @@ use tollgate::clock::{Clock, ManualClock, Nanos, Timestamp};
 use tollgate::config::{self, Source};
 use tollgate::policy::fingerprint::FingerprintKey;
 use tollgate::reload::Live;
-use tollgate::server::tls::Identity;
 use tollgate::server::{Options, Server};
 use tollgate::service::Service;
 use tollgate::store::MemoryStore;
@@ -101,20 +100,21 @@ impl TestServer {
     }
 
     pub fn of(sources: &[Source]) -> Self {
-        Self::over(sources, None)
+        Self::with(sources, |_| {})
     }
 
-    /// Over TLS, where there is an identity to do it with.
-    pub fn over(sources: &[Source], tls: Option<Identity>) -> Self {
+    /// With other options than the usual ones.
+    pub fn with(sources: &[Source], change: impl FnOnce(&mut Options)) -> Self {
         let parts = Parts::new(sources, 100_000);
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let options = Options {
+        let mut options = Options {
             grpc: any,
             http: any,
-            tls,
             workers: NonZeroUsize::new(2).unwrap(),
             drain: Duration::from_secs(60),
+            ..Options::default()
         };
+        change(&mut options);
         let (stop, stopped) = oneshot::channel();
         let (hurry, hurried) = oneshot::channel::<()>();
         let (bound, addresses) = std::sync::mpsc::channel();
@@ -250,6 +250,13 @@ pub fn server(rest: &str) -> (TestServer, Client) {
     let server = TestServer::with_policy(&format!("domain: d\n{rest}"));
     let client = server.client();
     (server, client)
+}
+
+/// The same, with fewer places than it has otherwise.
+pub fn server_with_connections(rest: &str, most: usize) -> TestServer {
+    TestServer::with(&source(&format!("domain: d\n{rest}")), |options| {
+        options.most_connections = most;
+    })
 }
 
 /// One descriptor in the domain `d`.

@@ -1,0 +1,74 @@
+//! How much one connection may have the server keep of messages that have not arrived whole.
+//!
+//! HTTP/2's windows bound what is sent ahead of being read, but a message is read as it comes, and kept
+//! until its end comes, too. With as many calls as can be open and as large as a message can be that would
+//! be a gigabyte for each connection. Envoy sends a message at once, so that nearly always it is whole when
+//! it is read, and then nothing is counted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tonic::Status;
+
+/// The most bytes of such messages on one connection: those of a thousand calls of 16 KiB, or of sixteen of
+/// the largest.
+const MOST: usize = 16 << 20;
+
+/// The bytes that one connection has the server keep.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Arriving(Arc<AtomicUsize>);
+
+/// The bytes of one message among them.
+#[derive(Debug)]
+pub(super) struct Part {
+    of: Arriving,
+    bytes: usize,
+}
+
+impl Arriving {
+    /// A message of which nothing has come.
+    pub(super) fn part(&self) -> Part {
+        Part { of: self.clone(), bytes: 0 }
+    }
+}
+
+impl Part {
+    /// More of the message has come, and not its end.
+    ///
+    /// # Errors
+    /// `RESOURCE_EXHAUSTED` where the connection has too much of this kind.
+    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Status> {
+        self.bytes += bytes;
+        if self.of.0.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) > MOST {
+            return Err(Status::resource_exhausted(format!(
+                "over {MOST} bytes of messages without an end on one connection; send fewer at a time"
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // The usual call has no part in it.
+        if self.bytes > 0 {
+            self.of.0.fetch_sub(self.bytes, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_bounded_over_all_messages_and_free_again_after_each() {
+        let arriving = Arriving::default();
+        let (mut first, mut second) = (arriving.part(), arriving.part());
+        assert!(first.grow(MOST - 1).is_ok() && second.grow(1).is_ok());
+        assert!(arriving.part().grow(1).is_err());
+        drop(first);
+        assert!(second.grow(MOST - 1).is_ok());
+        assert!(arriving.part().grow(1).is_err());
+    }
+}

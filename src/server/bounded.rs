@@ -1,0 +1,131 @@
+//! How a connection is read, in turns with others, and written, many answers at once.
+//!
+//! Of a connection that is sent faster than it is read, all that a task's budget allows is read at once. The
+//! budget counts reads, 128 of them, and a read brings dozens of calls, or hundreds that are begun and reset: a
+//! call on another connection would wait for thousands. So here a read costs the budget what it brings.
+//!
+//! h2 copies an answer of up to 1 KiB behind the others that are due, unless the connection can write from
+//! several buffers at once: then only one of up to 256 bytes, and every larger one is written by itself. A
+//! denial with its headers, body and metadata is larger than that. Copying a kilobyte is far cheaper than a
+//! system call, so this connection says that it cannot.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::coop;
+
+/// How many bytes cost as much of a task's budget as a read does that brings none. A turn is 128 times that:
+/// thirty of Envoy's calls, or three hundred of the smallest frames that can begin and reset a call. h2 reads
+/// as much at a time, so that shorter turns would not be.
+const BYTES_LIKE_A_READ: usize = 64;
+
+/// A connection that is read in turns, and writes from one buffer at a time.
+#[derive(Debug)]
+pub(super) struct Bounded<I>(pub(super) I);
+
+impl<I: AsyncRead + Unpin> AsyncRead for Bounded<I> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        std::task::ready!(Pin::new(&mut self.0).poll_read(context, buffer))?;
+        spend(buffer.filled().len() - before, context);
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Takes from the task's budget what these bytes cost. With none left, whatever the task reads next
+/// waits for its next turn: behind all that is ready, new bytes on other connections included.
+fn spend(bytes: usize, context: &mut Context<'_>) {
+    for _ in 0..bytes / BYTES_LIKE_A_READ {
+        match coop::poll_proceed(context) {
+            Poll::Ready(unit) => unit.made_progress(),
+            Poll::Pending => return,
+        }
+    }
+}
+
+/// Whatever was read: an answer that waited until there is nothing more to read would keep its call open. Without
+/// `is_write_vectored`, whose default is the point.
+impl<I: AsyncWrite + Unpin> AsyncWrite for Bounded<I> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let write = poll_fn(|context| Pin::new(&mut self.0).poll_write(context, bytes));
+        pin!(coop::unconstrained(write)).poll(context)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+
+    fn run(test: impl Future<Output = ()>) {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(test);
+    }
+
+    fn pair() -> (DuplexStream, Bounded<DuplexStream>) {
+        let (caller, connection) = duplex(1 << 20);
+        (caller, Bounded(connection))
+    }
+
+    #[test]
+    fn who_sends_a_lot_is_read_in_turns() {
+        run(async {
+            let (mut caller, mut connection) = pair();
+            let bytes = vec![b'x'; 256 * BYTES_LIKE_A_READ];
+            caller.write_all(&bytes).await.unwrap();
+            let mut read = vec![0; bytes.len()];
+            let mut reading = pin!(async {
+                for part in read.chunks_mut(1 << 10) {
+                    connection.read_exact(part).await.unwrap();
+                }
+            });
+            let mut turns = 0;
+            poll_fn(|context| {
+                turns += 1;
+                reading.as_mut().poll(context)
+            })
+            .await;
+            // By the count of its reads it would be one turn.
+            assert_eq!(turns, 2);
+        });
+    }
+
+    #[test]
+    fn who_has_had_its_turn_may_still_answer() {
+        run(async {
+            let (mut caller, mut connection) = pair();
+            caller.write_all(&[b'x'; 256 * BYTES_LIKE_A_READ]).await.unwrap();
+            let mut read = 0;
+            let answered = poll_fn(|context| {
+                let mut bytes = [0; 1 << 10];
+                let mut buffer = ReadBuf::new(&mut bytes);
+                while Pin::new(&mut connection).poll_read(context, &mut buffer).is_ready() {
+                    read += buffer.filled().len();
+                    buffer.clear();
+                }
+                Poll::Ready(Pin::new(&mut connection).poll_write(context, b"!").is_ready())
+            });
+            assert!(answered.await);
+            assert!(read < 256 * BYTES_LIKE_A_READ, "{read}");
+        });
+    }
+}
