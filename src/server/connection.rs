@@ -86,13 +86,13 @@ pub(super) async fn serve(
     services: Services,
     draining: impl Future<Output = ()>,
 ) -> Result<(), ConnectionError> {
-    match tls {
-        Some(tls) => {
-            let stream = in_time(tls.acceptor().accept(stream)).await??;
-            serve_http2(stream, services, draining).await
-        }
-        None => serve_http2(stream, services, draining).await,
-    }
+    let Some(tls) = tls else { return serve_http2(stream, services, draining).await };
+    // Boxed, so that a connection in plain text does not keep the room that TLS takes.
+    Box::pin(async move {
+        let stream = in_time(tls.acceptor().accept(stream)).await??;
+        serve_http2(stream, services, draining).await
+    })
+    .await
 }
 
 async fn in_time<T>(handshake: impl Future<Output = T>) -> Result<T, ConnectionError> {
