@@ -145,11 +145,12 @@ fn a_call_waits_for_some_of_those_before_it_on_other_connections_and_not_for_all
     assert!(before[25] < 250, "{before:?}");
 }
 
+/// Not more at a time: a turn can bring six hundred, and what this binary takes for them is noticed.
 #[test]
 fn of_calls_begun_and_reset() {
-    nobody_waits_for("1000 resets", |server| {
+    nobody_waits_for("250 resets", |server| {
         let mut resets = Resets::default();
-        Flood::of(server, 0, move || resets.burst(1000))
+        Flood::of(server, 0, move || resets.burst(250))
     });
 }
 
