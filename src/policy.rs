@@ -8,6 +8,7 @@ pub mod condition;
 pub mod endpoints;
 pub mod fingerprint;
 pub mod message;
+pub(crate) mod overrides;
 pub mod table;
 pub mod values;
 

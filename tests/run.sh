@@ -4,11 +4,12 @@
 #   bash tests/run.sh              all stages, in the order below, up to the first failure
 #   bash tests/run.sh STAGE...     only these:
 #
-#   setup     the tools that the stages below lint use, which run it first (tests/setup.sh)
-#   lint      shell syntax, cargo fmt, clippy and docs, every warning an error
-#   test      cargo test: the Rust suites, the ones under the real Envoy among them
-#   grpcurl   a plain grpcurl against the server, through reflection (tests/grpcurl.sh)
-#   wire      an independent encoder against the server (tests/wire, pytest)
+#   setup         the tools that the stages below lint use, which run it first (tests/setup.sh)
+#   lint          shell syntax, cargo fmt, clippy and docs, every warning an error
+#   test          cargo test: the Rust suites, the ones under the real Envoy among them
+#   instructions  a call takes no more instructions than it did (benches/instructions.sh)
+#   grpcurl       a plain grpcurl against the server, through reflection (tests/grpcurl.sh)
+#   wire          an independent encoder against the server (tests/wire, pytest)
 #
 # Environment:
 #   TOLLGATE_TOOLS     where setup puts its tools; default target/tools
@@ -85,6 +86,12 @@ rust_tests() {
   cargo test --locked
 }
 
+instructions() {
+  setup
+  headline "instructions of a call"
+  bash benches/instructions.sh
+}
+
 # Leaves the binary under test in TOLLGATE_BIN. By default it is the one of `cargo test`, which
 # by then is built: `cargo build` would compile it anew, without the dev-dependencies' features.
 # It also checks arithmetic for overflow, which a release build does not.
@@ -111,12 +118,12 @@ wire_suite() {
   "$TOLLGATE_PYTHON" -B -m pytest -q -p no:cacheprovider tests/wire
 }
 
-[ $# -gt 0 ] || set -- setup lint test grpcurl wire
+[ $# -gt 0 ] || set -- setup lint test instructions grpcurl wire
 for stage in "$@"; do
   case $stage in
-    setup | lint | test | grpcurl | wire) ;;
+    setup | lint | test | instructions | grpcurl | wire) ;;
     *)
-      echo "no stage '$stage'; there are: setup lint test grpcurl wire" >&2
+      echo "no stage '$stage'; there are: setup lint test instructions grpcurl wire" >&2
       exit 2
       ;;
   esac
@@ -126,6 +133,7 @@ for stage in "$@"; do
     setup) setup ;;
     lint) lint ;;
     test) rust_tests ;;
+    instructions) instructions ;;
     grpcurl) grpcurl_suite ;;
     wire) wire_suite ;;
   esac

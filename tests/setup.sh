@@ -6,8 +6,8 @@
 #   bin/grpcurl        grpcurl, built with Go
 #
 # Safe to run any time: what is there already is kept, and then it takes well under
-# a second. What the machine lacks (Python's venv, Go, curl, a C compiler) comes from
-# Debian's packages, as root or through sudo.
+# a second. What the machine lacks (Python's venv, Go, curl, a C compiler, valgrind)
+# comes from Debian's packages, as root or through sudo.
 set -euo pipefail
 
 # The newest grpcurl that the Go of Debian 12 (1.19) builds; newer Gos build it too.
@@ -84,6 +84,7 @@ machine_step() {
   local -a missing=()
   command -v cc >/dev/null || missing+=(gcc libc6-dev)
   command -v curl >/dev/null || missing+=(curl)
+  command -v valgrind >/dev/null || missing+=(valgrind)
   [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
   venv_ready || find_python >/dev/null || missing+=(python3 python3-venv)
   grpcurl_ready || find_go >/dev/null || missing+=(golang-go)

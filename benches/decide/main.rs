@@ -10,7 +10,11 @@
 //! tables, `decision` is [`Policy::meet`](tollgate::policy::Policy::meet) and
 //! [`decision::decide`](tollgate::decision::decide): what lies between the wire and the wire.
 
-#![allow(clippy::unwrap_used, reason = "bench code: a failure is a panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "bench code: a failure is a panic"
+)]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -219,7 +219,7 @@ impl Scattered {
             }
             a != 1
         };
-        let mut step = below * 618 / 1000 | 1;
+        let mut step = (below * 618 / 1000) | 1;
         while divides(step) {
             step += 2;
         }

@@ -20,6 +20,7 @@ use crate::policy::condition::Conditions;
 use crate::policy::endpoints::Endpoints;
 use crate::policy::fingerprint::{FingerprintKey, KeySet};
 use crate::policy::message::{Message, Placeholder};
+use crate::policy::overrides::Overrides;
 use crate::policy::table::{KeySetId, Row, RowId, Rows, Rule, Table};
 use crate::policy::values::{Keys, Slot};
 
@@ -54,6 +55,7 @@ pub(super) fn policy(file: &schema::File, document: &Document<'_>, key: Fingerpr
     for over_ride in &file.overrides {
         compiler.over_ride(over_ride, &file.tables, &mut tables);
     }
+    tables.iter_mut().flat_map(|table| table.rows.iter_mut()).for_each(|row| row.overrides.index());
     let bypass = file.bypass.iter().map(|when| compiler.conditions(when)).collect();
     let [table, row] = BROUGHT;
     let brought = compiler.row(Arc::from(table), row, false, &Arc::default(), Rules::none());
@@ -313,7 +315,7 @@ impl<'a> Compiler<'a> {
             shadow,
             message: Arc::clone(message),
             rules,
-            overrides: Box::default(),
+            overrides: Overrides::default(),
         }
     }
 

@@ -7,6 +7,7 @@ use hashbrown::HashMap;
 use super::condition::{Condition, Conditions};
 use super::fingerprint::Salt;
 use super::message::{Denial, Message};
+use super::overrides::Overrides;
 use super::values::{Slot, Values};
 use crate::clock::Timestamp;
 use crate::limit::Bucket;
@@ -35,7 +36,7 @@ pub struct Override {
 }
 
 impl Override {
-    fn applies(&self, values: &Values<'_>, now: Timestamp) -> bool {
+    pub(super) fn applies(&self, values: &Values<'_>, now: Timestamp) -> bool {
         self.until.is_none_or(|until| now < until) && self.when.hold(values)
     }
 
@@ -76,7 +77,7 @@ pub struct Row {
     pub(crate) shadow: bool,
     pub(crate) message: Arc<Message>,
     pub(crate) rules: Box<[Rule]>,
-    pub(crate) overrides: Box<[Override]>,
+    pub(crate) overrides: Overrides,
 }
 
 impl Row {
@@ -117,12 +118,12 @@ impl Row {
 
     /// Its overrides, of which the first that applies counts.
     pub fn overrides(&self) -> &[Override] {
-        &self.overrides
+        self.overrides.listed()
     }
 
     /// The override that applies to a call now, if any.
     pub(crate) fn override_for(&self, values: &Values<'_>, now: Timestamp) -> Option<&Override> {
-        self.overrides.iter().find(|other| other.applies(values, now))
+        self.overrides.find(values, now)
     }
 }
 

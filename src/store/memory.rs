@@ -1,6 +1,6 @@
 //! The store within the process.
 //!
-//! Buckets live in 256 shards, each behind a lock of its own. A request locks the shards of all its
+//! Buckets live in 2048 shards, each behind a lock of its own. A request locks the shards of all its
 //! buckets in ascending order (so two requests never wait for each other in a circle), lets every bucket
 //! answer, and then writes all or nothing. What it reports is therefore exact, however many threads ask.
 

@@ -58,9 +58,7 @@ impl Compiler<'_> {
                 row: [&row.table, &row.name],
             };
             let rules = rules.compile_quietly(listed);
-            let mut overrides = std::mem::take(&mut row.overrides).into_vec();
-            overrides.push(Override { when: when.clone(), until, rules });
-            row.overrides = overrides.into();
+            row.overrides.push(Override { when: when.clone(), until, rules });
         }
     }
 

@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# How many instructions a call takes, against what benches/instructions.txt says:
+#
+#   bash benches/instructions.sh            compares; fails where a case takes over 3 % more
+#   bash benches/instructions.sh --renew    writes the file anew, when a change is meant
+#
+# Unlike a time, a count is the same on a busy machine as on an idle one, so that CI can hold a change to
+# it. benches/instructions/calls.rs makes N calls and then 2 N under valgrind's callgrind; the difference
+# over N is a call's share, without start-up. Twice the same build agrees to 0.1 %.
+#
+# The build is the release profile, which users get. What could differ from machine to machine is held
+# still: valgrind has a CPU of its own, without AVX-512; glibc is told to copy and compare with SSE2, as
+# every x86-64 can, whatever else the CPU has; and names are hashed under a fixed key. Another compiler or
+# C library may move the counts; the file says which compiler they are of.
+#
+# Needs Linux on x86-64, and valgrind, which tests/setup.sh installs.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+kept=benches/instructions.txt
+tolerance=3
+cases=(decision admitted denied)
+calls=10000
+target=${CARGO_TARGET_DIR:-target}
+out=$target/bench
+mkdir -p "$out"
+
+fail() {
+  printf 'instructions: %s\n' "$*" >&2
+  exit 1
+}
+
+case ${1:-} in
+  "" | --renew) ;;
+  *) fail "takes nothing, or --renew" ;;
+esac
+if [ "$(uname -sm)" != "Linux x86_64" ]; then
+  echo "instructions: not compared: the counts in $kept are those of Linux on x86-64"
+  exit 0
+fi
+command -v valgrind >/dev/null || fail "needs valgrind; bash tests/setup.sh installs it"
+
+cargo build --release --locked --example instructions
+
+# The copies and comparisons of glibc that every x86-64 can run.
+export GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX512VL,-AVX512BW,-AVX2,-AVX,-ERMS,-FSRM,-SSE4_2,-SSE4_1,-SSSE3
+
+# counted CASE COUNT: the instructions of the whole process.
+counted() {
+  local file=$out/callgrind.$1.$2
+  valgrind --tool=callgrind --callgrind-out-file="$file" \
+    "$target/release/examples/instructions" "$1" "$2" >"$out/callgrind.log" 2>&1 ||
+    { cat "$out/callgrind.log" >&2 && return 1; }
+  awk '$1 == "totals:" { print $2 }' "$file"
+}
+
+{
+  echo "# Instructions of one call. Written by: bash benches/instructions.sh --renew"
+  echo "# $(rustc --version)"
+  for case in "${cases[@]}"; do
+    once=$(counted "$case" "$calls")
+    twice=$(counted "$case" $((2 * calls)))
+    printf '%s %d\n' "$case" $(((twice - once) / calls))
+  done
+} >"$out/instructions.txt"
+
+if [ "${1:-}" = --renew ]; then
+  cp "$out/instructions.txt" "$kept"
+  cat "$kept"
+  exit 0
+fi
+
+awk -v tolerance="$tolerance" '
+  NR == FNR { if ($1 != "#") kept[$1] = $2; next }
+  $1 == "#" { next }
+  FNR != NR && !told++ { printf "%-10s %8s %8s %8s\n", "case", "kept", "now", "change" }
+  !($1 in kept) { printf "%-10s %8s %8d\n", $1, "none", $2; missing = 1; next }
+  {
+    change = 100 * ($2 / kept[$1] - 1)
+    printf "%-10s %8d %8d %+7.1f%%\n", $1, kept[$1], $2, change
+    if (change > tolerance) worse = 1
+    if (change < -tolerance) better = 1
+  }
+  END {
+    if (better) print "Fewer than before: keep it, with bash benches/instructions.sh --renew"
+    exit worse || missing
+  }
+' "$kept" "$out/instructions.txt" || {
+  if ! grep -qxF "# $(rustc --version)" "$kept"; then
+    echo "The kept counts are of another compiler: $(sed -n 's/^# rustc/rustc/p' "$kept")" >&2
+  fi
+  echo "Where they are in $out: callgrind_annotate $out/callgrind.CASE.$((2 * calls))" >&2
+  fail "more than $tolerance % over $kept; if that is meant: bash benches/instructions.sh --renew"
+}

@@ -1,0 +1,68 @@
+//! Calls for callgrind to count the instructions of; benches/instructions.sh runs it and compares.
+//!
+//! ```text
+//! instructions CASE COUNT
+//! ```
+//!
+//! Makes COUNT calls. CASE is `decision` (four buckets met and charged), `admitted` or `denied` (a whole
+//! call under config/management-api.yaml, from bytes to bytes). Names are hashed under a fixed key and time
+//! stands still, so that the same program executes the same instructions.
+
+#![allow(clippy::unwrap_used, reason = "bench code: a failure is a panic")]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use std::error::Error;
+use std::hint::black_box;
+
+use support::{Parts, USUAL, message, shipped_message, tenant};
+use tollgate::clock::Nanos;
+use tollgate::wire;
+
+/// As the program has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// What a bucket, an allocator or a table does once, it has done by then.
+const FIRST: usize = 128;
+
+/// After this time the buckets of the shipped policy that such a call meets are full again. The odd
+/// microsecond makes one call in 64 be timed, as in a server.
+const PAUSE: Nanos = Nanos::new(60_000_001_000);
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [case, count] = &arguments[..] else { return Err("instructions CASE COUNT".into()) };
+    let count = FIRST + count.parse::<usize>()?;
+    match &**case {
+        "decision" => decide(count),
+        "admitted" => answer(count, "GET", "/api/v2/organizations/org_1/members", false),
+        "denied" => answer(count, "POST", "/api/v2/keys/signing/rotate", true),
+        other => return Err(format!("{other} is none of decision, admitted, denied").into()),
+    }
+    Ok(())
+}
+
+fn decide(count: usize) {
+    let parts = Parts::of(USUAL);
+    let message = message("type_0", &tenant(0), None);
+    let query = wire::query(&message).unwrap();
+    for _ in 0..count {
+        assert!(parts.decide(black_box(&query)));
+    }
+}
+
+/// Makes calls, of which all but the first are denied or all admitted.
+fn answer(count: usize, method: &str, path: &str, is_denied: bool) {
+    let parts = Parts::shipped();
+    let message = shipped_message("enterprise_production", "acme", method, path);
+    let mut denied = 0;
+    for _ in 0..count {
+        denied += usize::from(parts.service.answer(black_box(&message)).unwrap().is_over_limit);
+        if !is_denied {
+            parts.clock.advance(PAUSE);
+        }
+    }
+    assert_eq!(denied > 0, is_denied);
+}

@@ -1,0 +1,176 @@
+//! For how long one thread keeps another waiting.
+//!
+//! One thread decides for callers from all over the store, over and over, and notes its longest call, while
+//! another sweeps, grows, evicts or reloads. Undisturbed is the same thread alone. Beside that, on one
+//! thread alone, the longest single call of what disturbs: it holds no lock for longer than that.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tollgate::clock::Nanos;
+use tollgate::config::Source;
+use tollgate::descriptor::Query;
+
+use crate::report::Report;
+use crate::support::{NOW, Parts, Scattered, Shape, USUAL, leak, message, tenant};
+use crate::watch::{Watch, of_a_core};
+
+const KEYS: usize = 10_000_000;
+
+/// The repetition that the machine disturbed least counts: a thread that loses its core while it holds a
+/// lock keeps the others waiting for a time slice, and a repetition must be short to escape that.
+const REPETITIONS: usize = 5;
+
+const LIMIT_MS: f64 = 1.0;
+
+/// A store with this limit keeps every key that is asked for here.
+const AMPLE: usize = 40_000_000;
+
+/// After this every bucket here is full.
+const A_WHILE: Nanos = Nanos::from_secs(86_400);
+
+pub fn check(report: &mut Report, word: &str) {
+    report.headline("the longest call of one thread while another is at work, 10 million keys");
+    let stalls = [
+        ("undisturbed", None, undisturbed as fn() -> Vec<Stall>),
+        ("sweep, no bucket full", Some(LIMIT_MS), sweep_of_nothing),
+        ("sweep, every bucket full", Some(LIMIT_MS), sweep_of_everything),
+        ("eviction storm at the limit", Some(LIMIT_MS), evictions),
+        ("reload of 10,000 rows", Some(LIMIT_MS), reload),
+        ("growth from nothing", None, growth),
+    ];
+    for (what, limit, run) in stalls.into_iter().filter(|(what, ..)| what.contains(word)) {
+        let runs = run();
+        let least = |of: fn(&Stall) -> Duration| runs.iter().map(of).min().map_or(0.0, millis);
+        match limit {
+            Some(limit) => report.check(what, least(|run| run.victim_own), limit, "ms"),
+            None => report.note(what, least(|run| run.victim_own), "ms"),
+        }
+        report.note("    by the clock, in the worst repetition", worst(&runs), "ms");
+        report.note("    the other's longest call, on a core", least(|run| run.other), "ms");
+    }
+}
+
+fn worst(runs: &[Stall]) -> f64 {
+    runs.iter().map(|run| run.victim).max().map_or(0.0, millis)
+}
+
+fn millis(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
+
+/// The longest calls of one repetition.
+struct Stall {
+    /// The victim's, by the clock.
+    victim: Duration,
+    /// The victim's, without the time for which it had no core.
+    victim_own: Duration,
+    /// The other's, by the time that it was on a core.
+    other: Duration,
+}
+
+/// Lets the victim decide until the other has done its work, which is so many calls.
+fn disturb(
+    parts: &Parts,
+    queries: &[Query<'_>],
+    calls: usize,
+    mut work: impl FnMut(usize) + Send,
+) -> Stall {
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let victim = scope.spawn(|| {
+            let mut watch = Watch::start();
+            for query in queries.iter().cycle() {
+                watch.call(|| decide(parts, query));
+                if is_over.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+            watch
+        });
+        let other = scope.spawn(|| {
+            let longest = (0..calls).map(|number| of_a_core(|| work(number)).0).max();
+            is_over.store(true, Ordering::Relaxed);
+            longest.unwrap_or_default()
+        });
+        let (victim, other) = (victim.join().unwrap(), other.join().unwrap());
+        Stall { victim: victim.longest, victim_own: victim.longest_own, other }
+    })
+}
+
+/// As a call does, with the policy in force.
+fn decide(parts: &Parts, query: &Query<'_>) -> bool {
+    let snapshot = parts.live.load();
+    let (policy, _) = snapshot.of(query.domain()).unwrap();
+    let plan = policy.meet(query, NOW);
+    tollgate::decision::decide(&plan, &parts.store, NOW).unwrap().is_admitted
+}
+
+fn filled(most_keys: usize) -> (Parts, &'static [Query<'static>]) {
+    let parts = Parts::new(&USUAL.sources(), most_keys);
+    let callers = parts.fill(KEYS);
+    (parts, scattered(callers))
+}
+
+/// Few enough to be kept, many enough to be in every shard.
+fn scattered(callers: usize) -> &'static [Query<'static>] {
+    let mut scattered = Scattered::new(callers, 0);
+    leak((0..20_000).map(|_| message("type_0", &tenant(scattered.next()), None)))
+}
+
+fn undisturbed() -> Vec<Stall> {
+    let (parts, queries) = filled(AMPLE);
+    let rest = |_| disturb(&parts, queries, 1, |_| std::thread::sleep(Duration::from_millis(200)));
+    (0..REPETITIONS).map(rest).collect()
+}
+
+fn sweep_of_nothing() -> Vec<Stall> {
+    let (parts, queries) = filled(AMPLE);
+    let sweep = |_| {
+        disturb(&parts, queries, parts.store.shard_count(), |_| {
+            parts.store.sweep(NOW);
+        })
+    };
+    (0..REPETITIONS).map(sweep).collect()
+}
+
+fn sweep_of_everything() -> Vec<Stall> {
+    let parts = Parts::of(USUAL);
+    let sweep = |_| {
+        let queries = scattered(parts.fill(KEYS));
+        disturb(&parts, queries, parts.store.shard_count(), |_| {
+            parts.store.sweep(NOW.after(A_WHILE));
+        })
+    };
+    (0..REPETITIONS).map(sweep).collect()
+}
+
+fn evictions() -> Vec<Stall> {
+    const CALLS: usize = 20_000;
+    let (parts, queries) = filled(KEYS);
+    let storm = |from| disturb(&parts, queries, CALLS, |caller| ask(&parts, from + caller));
+    (0..10 * REPETITIONS).map(|at| storm(KEYS / USUAL.buckets + at * CALLS)).collect()
+}
+
+fn reload() -> Vec<Stall> {
+    let sources: Vec<Source> = Shape { rows: 10_000, ..USUAL }.sources();
+    let parts = Parts::new(&sources, AMPLE);
+    let queries = scattered(parts.fill(100_000));
+    let replace = |_| disturb(&parts, queries, 1, |_| parts.live.replace(&sources, NOW).unwrap());
+    (0..REPETITIONS).map(replace).collect()
+}
+
+/// No target: most of it is the kernel, giving out memory that was never used, 2 MiB at a time.
+fn growth() -> Vec<Stall> {
+    let grow = |_| {
+        let parts = Parts::of(USUAL);
+        let callers = KEYS / USUAL.buckets;
+        disturb(&parts, scattered(callers), callers, |caller| ask(&parts, caller))
+    };
+    (0..2).map(grow).collect()
+}
+
+fn ask(parts: &Parts, caller: usize) {
+    let message = message("type_0", &tenant(caller), None);
+    parts.decide(&tollgate::wire::query(&message).unwrap());
+}

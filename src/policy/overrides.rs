@@ -1,0 +1,188 @@
+//! The overrides of one row: thousands of them, one for a tenant each, cost a call no more than one.
+//!
+//! Of the overrides that apply, the first of the file counts. To find it without trying one after another,
+//! those that ask for certain values of one entry are listed by value; the entry is that with the most
+//! different values. All others are tried in turn.
+
+use hashbrown::{HashMap, HashSet};
+use smallvec::SmallVec;
+
+use super::condition::{Condition, Test};
+use super::table::Override;
+use super::values::{Slot, Values};
+use crate::clock::Timestamp;
+
+/// Overrides in the order of the file.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Overrides {
+    listed: Vec<Override>,
+    by: Option<Slot>,
+    /// For each value, which overrides ask for it.
+    of_value: HashMap<Box<str>, SmallVec<[usize; 2]>>,
+    /// Which ask for no value of that entry.
+    others: Vec<usize>,
+}
+
+impl Overrides {
+    pub(crate) fn listed(&self) -> &[Override] {
+        &self.listed
+    }
+
+    /// Adds one behind the others. It is found once [`Self::index`] has been called.
+    pub(crate) fn push(&mut self, added: Override) {
+        self.listed.push(added);
+    }
+
+    /// Lists by value what has been added.
+    pub(crate) fn index(&mut self) {
+        self.by = busiest(&self.listed);
+        self.of_value.clear();
+        self.others.clear();
+        for (at, listed) in self.listed.iter().enumerate() {
+            let asked = listed.when.0.iter().find_map(|condition| {
+                let texts = texts(condition)?;
+                (Some(condition.slot) == self.by).then_some(texts)
+            });
+            match asked {
+                Some(texts) => {
+                    texts.into_iter().for_each(|text| {
+                        self.of_value.entry(text.into()).or_default().push(at);
+                    });
+                }
+                None => self.others.push(at),
+            }
+        }
+    }
+
+    /// The first that applies to a call now.
+    pub(crate) fn find(&self, values: &Values<'_>, now: Timestamp) -> Option<&Override> {
+        if self.listed.is_empty() {
+            return None;
+        }
+        let value = self.by.and_then(|by| values.get(by));
+        let of_value = value.and_then(|value| self.of_value.get(value));
+        let of_value = of_value.map_or(&[][..], |places| places);
+        let first = |places: &[usize]| {
+            let applies = |at: &usize| self.listed.get(*at)?.applies(values, now).then_some(*at);
+            places.iter().find_map(applies)
+        };
+        let at = [first(of_value), first(&self.others)].into_iter().flatten().min()?;
+        self.listed.get(at)
+    }
+}
+
+/// The entry of which the overrides ask for the most different values.
+fn busiest(listed: &[Override]) -> Option<Slot> {
+    let mut asked: HashMap<Slot, HashSet<&str>> = HashMap::new();
+    for condition in listed.iter().flat_map(|listed| &listed.when.0) {
+        if let Some(texts) = texts(condition) {
+            asked.entry(condition.slot).or_default().extend(texts);
+        }
+    }
+    asked.into_iter().max_by_key(|(slot, texts)| (texts.len(), *slot)).map(|(slot, _)| slot)
+}
+
+/// The values of which a condition asks for one, where it asks for whole values.
+fn texts(condition: &Condition) -> Option<Vec<&str>> {
+    match &condition.test {
+        Test::Equal(text) => Some(vec![text]),
+        Test::OneOf(texts) => Some(texts.iter().map(|text| &**text).collect()),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::descriptor::{Hits, Query};
+    use crate::policy::condition::Conditions;
+    use crate::policy::values::Keys;
+
+    const NOW: Timestamp = Timestamp::from_unix_nanos(1_800_000_000_000_000_000);
+
+    /// Overrides of these conditions and ends, each told apart by its number.
+    struct Row {
+        keys: Keys,
+        overrides: Overrides,
+    }
+
+    impl Row {
+        fn new() -> Self {
+            Self { keys: Keys::default(), overrides: Overrides::default() }
+        }
+
+        fn with(mut self, when: &[(&str, Test)], until: Option<Timestamp>) -> Self {
+            let condition = |(key, test): &(&str, Test)| Condition {
+                slot: self.keys.slot(key),
+                test: test.clone(),
+            };
+            let when = Conditions(when.iter().map(condition).collect());
+            self.overrides.push(Override { when, until, rules: Box::default() });
+            self.overrides.index();
+            self
+        }
+
+        /// The number of the override that is found; the same as trying each in turn.
+        fn found(&self, entries: &[(&'static str, &'static str)]) -> Option<usize> {
+            let mut query = Query::default();
+            query.begin("d", 1).unwrap();
+            entries.iter().for_each(|(key, value)| query.entry(key, value));
+            query.close(Hits::ONE, None).unwrap();
+            let values = self.keys.lay_out(query.descriptors().next().unwrap());
+            let found = self.overrides.find(&values, NOW);
+            let listed = self.overrides.listed();
+            let in_turn = listed.iter().position(|listed| listed.applies(&values, NOW));
+            let found =
+                listed.iter().position(|listed| found.is_some_and(|it| std::ptr::eq(it, listed)));
+            assert_eq!(found, in_turn);
+            found
+        }
+    }
+
+    fn equal(text: &str) -> Test {
+        Test::Equal(text.into())
+    }
+
+    #[test]
+    fn the_first_that_applies_counts_however_it_is_found() {
+        let row = Row::new()
+            .with(&[("tenant", equal("a")), ("scope", equal("x"))], None)
+            .with(&[("tenant", Test::Prefix("b".into()))], None)
+            .with(&[("tenant", Test::OneOf(["a".into(), "b".into(), "c".into()].into()))], None)
+            .with(&[("scope", Test::Absent)], None)
+            .with(&[("tenant", equal("c"))], None)
+            .with(&[], None);
+        assert_eq!(row.found(&[("tenant", "a"), ("scope", "x")]), Some(0));
+        assert_eq!(row.found(&[("tenant", "a"), ("scope", "y")]), Some(2));
+        assert_eq!(row.found(&[("tenant", "b")]), Some(1));
+        assert_eq!(row.found(&[("tenant", "c")]), Some(2));
+        assert_eq!(row.found(&[("tenant", "d")]), Some(3));
+        assert_eq!(row.found(&[("scope", "x")]), Some(5));
+    }
+
+    #[test]
+    fn one_that_is_over_makes_way_for_the_next() {
+        let row = Row::new()
+            .with(&[("tenant", equal("a"))], Some(NOW))
+            .with(&[("tenant", equal("a"))], None);
+        assert_eq!(row.found(&[("tenant", "a")]), Some(1));
+        assert_eq!(row.found(&[("tenant", "b")]), None);
+    }
+
+    #[test]
+    fn they_are_listed_by_the_entry_with_the_most_values() {
+        let mut row = Row::new();
+        for tenant in ["a", "b", "c", "d"] {
+            row = row.with(&[("scope", equal("x")), ("tenant", equal(tenant))], None);
+        }
+        assert_eq!(row.overrides.by, Some(row.keys.slot("tenant")));
+        assert!(row.overrides.others.is_empty());
+        assert_eq!(row.found(&[("tenant", "d"), ("scope", "x")]), Some(3));
+        assert_eq!(row.found(&[("tenant", "d"), ("scope", "y")]), None);
+    }
+
+    #[test]
+    fn a_row_without_overrides_has_none() {
+        assert_eq!(Row::new().found(&[("tenant", "a")]), None);
+    }
+}
