@@ -85,12 +85,13 @@ impl<'a> Verdict<'a> {
             of_it.iter().min_by_key(|decided| decided.tightness())
         })
     }
+}
 
-    /// The tightest enforced bucket of all. On a denial, the one that denied for longest.
-    pub fn tightest(&self) -> Option<&Decided<'a>> {
-        let enforced = self.decided.iter().filter(|decided| !decided.met.row.is_shadow());
-        enforced.min_by_key(|decided| decided.tightness())
-    }
+/// The tightest enforced bucket of all, given the tightest of each descriptor, which is enforced if any of
+/// the descriptor's buckets is. On a denial, the one that denied for longest.
+pub fn tightest<'v, 'a>(of_each: &[Option<&'v Decided<'a>>]) -> Option<&'v Decided<'a>> {
+    let enforced = of_each.iter().flatten().filter(|decided| !decided.met.row.is_shadow());
+    enforced.copied().min_by_key(|decided| decided.tightness())
 }
 
 /// Decides all that a query meets: releases leases first, then charges everywhere or nowhere.

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use smallvec::SmallVec;
 
 use crate::clock::{Nanos, Timestamp};
-use crate::decision::{Decided, Verdict};
+use crate::decision::{self, Decided, Verdict};
 use crate::limit::{Bucket, Period};
 use crate::policy::message::Denial;
 use crate::policy::{HeaderStyle, Met};
@@ -141,7 +141,8 @@ pub fn compose<'a>(
     style: HeaderStyle,
     now: Timestamp,
 ) -> Reply<'a> {
-    let tightest = verdict.tightest();
+    let of_each: SmallVec<[_; 2]> = verdict.tightest_of_each(descriptors).collect();
+    let tightest = decision::tightest(&of_each);
     let denied_by = tightest.filter(|tightest| tightest.denies());
     let mut response_headers = Headers::new();
     if let Some(tightest) = tightest {
@@ -154,7 +155,7 @@ pub fn compose<'a>(
     let lease = verdict.lease.map(|lease| lease.to_string());
     Reply {
         is_over_limit: !verdict.is_admitted,
-        statuses: verdict.tightest_of_each(descriptors).map(status).collect(),
+        statuses: of_each.into_iter().map(status).collect(),
         response_headers,
         request_headers: lease.iter().map(|id| Header::text(LEASE_HEADER, id.clone())).collect(),
         body: denied_by.map(body).unwrap_or_default(),

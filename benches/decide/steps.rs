@@ -3,6 +3,7 @@
 use std::fmt;
 
 use divan::{Bencher, black_box};
+use tollgate::clock::Nanos;
 use tollgate::descriptor::Query;
 use tollgate::policy::HeaderStyle;
 use tollgate::{decision, reply, wire};
@@ -32,6 +33,9 @@ impl Case {
         message(if self.is_denied { "spent" } else { "type_0" }, &tenant(0), None)
     }
 }
+
+/// In this time every bucket of the shipped policy that a usual call meets is full again.
+const MINUTE: Nanos = Nanos::from_secs(60);
 
 const BUCKETS: [usize; 4] = [1, 2, 4, 8];
 
@@ -88,4 +92,43 @@ fn answer(bencher: Bencher<'_, '_>, case: Case) {
     let (parts, message) = (case.parts(), case.message());
     parts.service.answer(&message).unwrap();
     bencher.bench_local(|| parts.service.answer(black_box(&message)).unwrap().is_over_limit);
+}
+
+/// The shipped policy, asked as Envoy asks: five entries, method and path to be resolved, four buckets.
+mod shipped {
+    use super::*;
+
+    const PATH: &str = "/api/v2/organizations/org_1/members";
+
+    fn asked() -> (Parts, Vec<u8>) {
+        let parts = Parts::shipped();
+        let message = shipped_message("enterprise_production", "acme", "GET", PATH);
+        assert!(!parts.service.answer(&message).unwrap().is_over_limit);
+        (parts, message)
+    }
+
+    /// tollgate's own share of a call: match, fingerprints, decide, reply. The tenant's minute passes before
+    /// each call, so that it is admitted.
+    #[divan::bench]
+    fn share(bencher: Bencher<'_, '_>) {
+        let (parts, message) = asked();
+        let query = wire::query(&message).unwrap();
+        let mut now = NOW;
+        bencher.bench_local(|| {
+            now = now.after(MINUTE);
+            let plan = parts.policy().meet(black_box(&query), now);
+            let verdict = decision::decide(&plan, &parts.store, now).unwrap();
+            wire::framed(&reply::compose(&verdict, 1, HeaderStyle::Epoch, now))
+        });
+    }
+
+    /// From bytes to bytes.
+    #[divan::bench]
+    fn answer(bencher: Bencher<'_, '_>) {
+        let (parts, message) = asked();
+        bencher.bench_local(|| {
+            parts.clock.advance(MINUTE);
+            parts.service.answer(black_box(&message)).unwrap().is_over_limit
+        });
+    }
 }

@@ -56,7 +56,8 @@ impl Endpoints {
     /// The group of a request, if any. The query is cut off, one trailing slash is ignored, and both
     /// method and path are case-sensitive.
     pub fn group(&self, method: &str, path: &str) -> Option<&str> {
-        let path = path.split(['?', '#']).next().unwrap_or(path);
+        let end = memchr::memchr2(b'?', b'#', path.as_bytes());
+        let path = end.and_then(|end| path.get(..end)).unwrap_or(path);
         let router = self.by_method.get(method)?;
         router.at(without_slash(path)).ok().map(|found| &**found.value)
     }

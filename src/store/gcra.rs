@@ -37,10 +37,11 @@ pub fn take(
     now: Timestamp,
     hits: u64,
 ) -> (Outcome, Option<Timestamp>) {
-    let standing = look(bucket, full_at, now);
+    // Only a denial tells how the bucket stands without the call.
+    let denied = |wait| (Outcome { wait, ..look(bucket, full_at, now) }, None);
     let fitting = u32::try_from(hits).ok().and_then(NonZeroU32::new);
     let Some(hits) = fitting.filter(|hits| *hits <= bucket.size()) else {
-        return (Outcome { wait: Wait::Forever, ..standing }, None);
+        return denied(Wait::Forever);
     };
     let cell = StackCell { full_at, next: Cell::new(full_at) };
     let limiter = RateLimiter::<_, _, _, NoOpMiddleware<GovernorNanos>>::new(
@@ -57,9 +58,9 @@ pub fn take(
         }
         Ok(Err(not_until)) => {
             let wait = not_until.wait_time_from(GovernorNanos::new(now.as_unix_nanos()));
-            (Outcome { wait: Wait::For(wait.into()), ..standing }, None)
+            denied(Wait::For(wait.into()))
         }
-        Err(_) => (Outcome { wait: Wait::Forever, ..standing }, None),
+        Err(_) => denied(Wait::Forever),
     }
 }
 
