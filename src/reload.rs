@@ -105,3 +105,25 @@ fn snapshot(
         loaded_at: now,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MemoryStore;
+
+    #[test]
+    fn whoever_reads_a_replaced_snapshot_last_does_not_take_it_apart() {
+        let text = "domain: d\ntables:\n  - { name: t, key: [], rows: { always: unlimited } }\n";
+        let sources = [Source { name: "test.yaml".into(), text: text.into() }];
+        let telemetry = Arc::new(Telemetry::new(Arc::new(MemoryStore::new(64))));
+        let now = Timestamp::default();
+        let live = Live::new(&sources, FingerprintKey::fixed(7), telemetry, now).unwrap();
+        let reading = live.load();
+        let read = Arc::downgrade(&reading);
+        live.replace(&sources, now).unwrap();
+        drop(reading);
+        assert!(read.upgrade().is_some(), "the reader took it apart");
+        live.replace(&sources, now).unwrap();
+        assert!(read.upgrade().is_none(), "it is kept for ever");
+    }
+}

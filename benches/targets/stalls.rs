@@ -41,18 +41,32 @@ pub fn check(report: &mut Report, word: &str) {
     ];
     for (what, limit, run) in stalls.into_iter().filter(|(what, ..)| what.contains(word)) {
         let runs = run();
-        let least = |of: fn(&Stall) -> Duration| runs.iter().map(of).min().map_or(0.0, millis);
+        let [least, median, _] = ordered(&runs, |run| run.victim_own);
         match limit {
-            Some(limit) => report.check(what, least(|run| run.victim_own), limit, "ms"),
-            None => report.note(what, least(|run| run.victim_own), "ms"),
+            Some(limit) => report.check(what, least, limit, "ms"),
+            None => report.note(what, least, "ms"),
         }
-        report.note("    by the clock, in the worst repetition", worst(&runs), "ms");
-        report.note("    the other's longest call, on a core", least(|run| run.other), "ms");
+        report.note("    the same in the median repetition", median, "ms");
+        let [.., by_the_clock] = ordered(&runs, |run| run.victim);
+        report.note("    by the clock, in the worst repetition", by_the_clock, "ms");
+        // All repetitions count here: what is rare would not be in the least disturbed one, and a core
+        // that is taken away does not add to it. A reload compiles, which holds no lock.
+        let [.., on_a_core] = ordered(&runs, |run| run.other);
+        let other = "    the other's longest call of all, on a core";
+        match limit {
+            Some(limit) if !what.starts_with("reload") => {
+                report.check(other, on_a_core, limit, "ms");
+            }
+            _ => report.note(other, on_a_core, "ms"),
+        }
     }
 }
 
-fn worst(runs: &[Stall]) -> f64 {
-    runs.iter().map(|run| run.victim).max().map_or(0.0, millis)
+/// The least, the median and the most, in milliseconds.
+fn ordered(runs: &[Stall], of: fn(&Stall) -> Duration) -> [f64; 3] {
+    let mut all: Vec<_> = runs.iter().map(of).collect();
+    all.sort_unstable();
+    [0, all.len() / 2, all.len() - 1].map(|at| millis(all[at]))
 }
 
 fn millis(duration: Duration) -> f64 {
@@ -160,7 +174,8 @@ fn reload() -> Vec<Stall> {
     (0..REPETITIONS).map(replace).collect()
 }
 
-/// No target: most of it is the kernel, giving out memory that was never used, 2 MiB at a time.
+/// Told, and held to nothing: it takes milliseconds of a core, and why is not known yet. Neither smaller
+/// tables nor `MIMALLOC_ALLOW_THP=0` nor `MIMALLOC_PURGE_DELAY=-1` made an end of it.
 fn growth() -> Vec<Stall> {
     let grow = |_| {
         let parts = Parts::of(USUAL);
