@@ -126,9 +126,18 @@ pub struct Reply<'a> {
     /// Appended to what the upstream gets.
     pub request_headers: SmallVec<[Header<'a>; 1]>,
     /// The body of a denial.
-    pub body: String,
+    pub body: Option<Body<'a>>,
     /// What Envoy keeps with the request.
     pub metadata: Metadata<'a>,
+}
+
+/// A body in which one number comes again and again: texts, and that number between them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Body<'a> {
+    /// The texts.
+    pub parts: Cow<'a, [Box<str>]>,
+    /// The number.
+    pub between: u64,
 }
 
 /// Headers of a response; five on a denial.
@@ -158,7 +167,7 @@ pub fn compose<'a>(
         statuses: of_each.into_iter().map(status).collect(),
         response_headers,
         request_headers: lease.iter().map(|id| Header::text(LEASE_HEADER, id.clone())).collect(),
-        body: denied_by.map(body).unwrap_or_default(),
+        body: denied_by.map(body),
         metadata: Metadata {
             lease,
             released: verdict.released,
@@ -232,9 +241,12 @@ fn ietf_headers(tightest: &Decided<'_>, headers: &mut Headers<'_>) {
     headers.push(Header::text("ratelimit", standing));
 }
 
-fn body(denied: &Decided<'_>) -> String {
-    let seconds = retry_after(denied);
-    denied.met.denial.map_or_else(|| brought(denied).body(seconds), |denial| denial.body(seconds))
+fn body<'a>(denied: &Decided<'a>) -> Body<'a> {
+    let parts = match denied.met.denial {
+        Some(denial) => Cow::Borrowed(denial.body()),
+        None => Cow::Owned(brought(denied).body().to_vec()),
+    };
+    Body { parts, between: retry_after(denied) }
 }
 
 fn place<'a>(decided: &Decided<'a>) -> Place<'a> {

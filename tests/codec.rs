@@ -12,7 +12,7 @@ use prost::Message;
 use tollgate::clock::Nanos;
 use tollgate::descriptor::{BadRequest, Hits, Query};
 use tollgate::limit::{Bucket, Period, Unit};
-use tollgate::reply::{Header, HeaderValue, Metadata, Place, Reply, Status, StatusLimit};
+use tollgate::reply::{Body, Header, HeaderValue, Metadata, Place, Reply, Status, StatusLimit};
 use tollgate::wire::pb::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
 use tollgate::wire::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::{
     Entry, RateLimitOverride,
@@ -152,7 +152,7 @@ proptest! {
         numbers in proptest::collection::vec(any::<u32>(), 4),
         nanos in any::<u64>(),
         is_over_limit in any::<bool>(),
-        body in ".{0,300}",
+        parts in proptest::collection::vec(".{1,100}", 1..5),
     ) {
         let status = |name| Status {
             is_over_limit,
@@ -174,14 +174,14 @@ proptest! {
             statuses: statuses.into(),
             response_headers: [header(&number), header(&text)].into_iter().collect(),
             request_headers: [header(&text)].into_iter().collect(),
-            body,
+            body: Some(Body { parts: parts.iter().map(|part| part.as_str().into()).collect(), between: nanos }),
             metadata: Metadata::default(),
         };
         let frame = wire::framed(&reply);
         let bytes = wire::frame::message(&frame).unwrap();
         let read = RateLimitResponse::decode(bytes).unwrap();
         assert_eq!(read.encode_to_vec(), bytes);
-        assert_eq!(read.raw_body, reply.body.as_bytes());
+        assert_eq!(read.raw_body, parts.join(&nanos.to_string()).as_bytes());
         assert_eq!(read.response_headers_to_add[0].value, nanos.to_string());
         assert_eq!(read.response_headers_to_add[1].value, names[0]);
         assert_eq!(read.statuses.len(), names.len() + 1);
@@ -202,7 +202,7 @@ fn metadata_of_any_length_is_read_by_prost() {
         statuses: [].into_iter().collect(),
         response_headers: [].into_iter().collect(),
         request_headers: [].into_iter().collect(),
-        body: String::new(),
+        body: None,
         metadata: Metadata {
             lease: Some("00ff".into()),
             released: Some(0),

@@ -118,11 +118,10 @@ impl Denial {
         &self.bucket
     }
 
-    /// The body of a response to who may try again after so many seconds: JSON, in the form of the API
+    /// The body of a response, between whose parts the seconds to wait belong: JSON, in the form of the API
     /// whose limits are the first policy.
-    pub fn body(&self, retry_after: u64) -> String {
-        let mut number = itoa::Buffer::new();
-        self.body.join(number.format(retry_after))
+    pub fn body(&self) -> &[Box<str>] {
+        &self.body
     }
 }
 
@@ -181,7 +180,7 @@ mod tests {
         let bucket = Bucket::Tokens(TokenBucket::new(10, rate).unwrap());
         let body = |message| {
             let message = Message::parse(message).unwrap();
-            let body = Denial::new(&message, ["tenant", "free"], &bucket).body(7);
+            let body = Denial::new(&message, ["tenant", "free"], &bucket).body().join("7");
             let value: serde_json::Value = serde_json::from_str(&body).unwrap();
             assert_eq!(
                 (&value["statusCode"], &value["error"]),

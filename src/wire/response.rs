@@ -7,7 +7,7 @@ use super::pb::envoy::service::ratelimit::v3::rate_limit_response::Code;
 use super::pb::envoy::service::ratelimit::v3::rate_limit_response::rate_limit::Unit as WireUnit;
 use crate::clock::Nanos;
 use crate::limit::{Period, Unit};
-use crate::reply::{Header, HeaderValue, Metadata, Place, Reply, Status};
+use crate::reply::{Body, Header, HeaderValue, Metadata, Place, Reply, Status};
 
 /// Most replies are shorter; longer ones grow.
 const USUAL_LENGTH: usize = 512;
@@ -26,7 +26,9 @@ pub fn framed(reply: &Reply<'_>) -> Vec<u8> {
     for of_request in &reply.request_headers {
         out.message(4, |out| header(out, of_request));
     }
-    out.text(5, &reply.body);
+    if let Some(of_denial) = &reply.body {
+        body(&mut out, of_denial);
+    }
     if !reply.metadata.is_empty() {
         out.message(6, |out| metadata(out, &reply.metadata));
     }
@@ -77,6 +79,20 @@ fn header(out: &mut Writer, header: &Header<'_>) {
     match &header.value {
         HeaderValue::Text(text) => out.text(2, text),
         HeaderValue::Number(number) => out.text(2, itoa::Buffer::new().format(*number)),
+    }
+}
+
+fn body(out: &mut Writer, Body { parts, between }: &Body<'_>) {
+    let mut number = itoa::Buffer::new();
+    let number = number.format(*between);
+    let texts: usize = parts.iter().map(|part| part.len()).sum();
+    out.key(5, WireType::LengthDelimited);
+    out.length(texts + number.len() * parts.len().saturating_sub(1));
+    for (at, part) in parts.iter().enumerate() {
+        if at > 0 {
+            out.0.extend_from_slice(number.as_bytes());
+        }
+        out.0.extend_from_slice(part.as_bytes());
     }
 }
 
@@ -152,12 +168,18 @@ impl Writer {
         let length = self.0.len() - place - 1;
         match (u8::try_from(length), self.0.get_mut(place)) {
             (Ok(short @ ..0x80), Some(kept)) => *kept = short,
-            _ => {
-                let mut prefix = Self(Vec::new());
-                prefix.length(length);
-                self.0.splice(place..=place, prefix.0);
-            }
+            _ => self.lengthen(place, length),
         }
+    }
+
+    /// Makes room for the length of a message where one byte does not do, and writes it.
+    fn lengthen(&mut self, place: usize, length: usize) {
+        let mut prefix = [0; 10];
+        let mut rest = &mut prefix[..];
+        encode_varint(length.try_into().unwrap_or(u64::MAX), &mut rest);
+        let unused = rest.len();
+        let prefix = prefix.get(..10 - unused).unwrap_or_default();
+        self.0.splice(place..=place, prefix.iter().copied());
     }
 
     /// The number and type of a field; below 16, that is one byte.
