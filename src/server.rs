@@ -35,8 +35,10 @@ use crate::listener;
 use crate::service::Service;
 use crate::wire;
 
-/// The store is swept once in this time, one shard a tick.
+/// The store is swept once in this time, in so many ticks at most: an idle server is not to be woken more
+/// often than need be.
 const SWEEP_ROUND: Duration = Duration::from_secs(10);
+const SWEEP_TICKS: usize = 256;
 
 /// How long HTTP requests in flight may take once gRPC has ended. Nobody's request waits for them.
 const HTTP_DRAIN: Duration = Duration::from_secs(1);
@@ -247,12 +249,16 @@ async fn accept(
 }
 
 async fn sweep(service: Arc<Service>) {
-    let tick = SWEEP_ROUND / u32::try_from(service.shard_count()).unwrap_or(1).max(1);
+    let shards = service.shard_count();
+    let at_a_time = shards.div_ceil(SWEEP_TICKS).max(1);
+    let tick = SWEEP_ROUND / u32::try_from(shards.div_ceil(at_a_time)).unwrap_or(1).max(1);
     let mut ticks = tokio::time::interval(tick);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        service.sweep();
+        (0..at_a_time).for_each(|_| {
+            service.sweep();
+        });
     }
 }
 

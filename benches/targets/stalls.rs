@@ -174,8 +174,9 @@ fn reload() -> Vec<Stall> {
     (0..REPETITIONS).map(replace).collect()
 }
 
-/// Told, and held to nothing: it takes milliseconds of a core, and why is not known yet. Neither smaller
-/// tables nor `MIMALLOC_ALLOW_THP=0` nor `MIMALLOC_PURGE_DELAY=-1` made an end of it.
+/// Told, and held to nothing: most of it is not ours. A table is copied within a tenth of a millisecond, but
+/// into memory that the process touches for the first time: the system clears it, two megabytes at a time,
+/// and under a hypervisor the host finds it first. See docs/performance.md.
 fn growth() -> Vec<Stall> {
     let grow = |_| {
         let parts = Parts::of(USUAL);

@@ -21,8 +21,9 @@ use crate::clock::Timestamp;
 use crate::descriptor::LeaseId;
 use crate::policy::fingerprint::{Fingerprint, SHARDS};
 
-/// With fewer keys than this a shard's sample is all of it, and evictions are no longer fair.
-const FEWEST_KEYS_OF_A_SHARD: usize = 64;
+/// Keys are not spread evenly: with four to a tenant, the fullest of many shards of so many has a tenth more
+/// than the average, and begins to evict when the store is nine tenths full. With fewer it would be sooner.
+const FEWEST_KEYS_OF_A_SHARD: usize = 4096;
 
 /// A shard on cache lines of its own, so that two cores do not fight over one that neither needs.
 #[derive(Debug, Default)]

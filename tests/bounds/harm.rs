@@ -73,7 +73,8 @@ impl SlowReaders {
             (connection, 0)
         };
         let connections = (0..count).map(|_| open()).collect();
-        let calls = calls(20_000, |stream| frames::call(stream, &message))();
+        // More than the system keeps on the way: some ten megabytes.
+        let calls = calls(80_000, |stream| frames::call(stream, &message))();
         Self { connections, calls, turn: 0 }
     }
 
