@@ -88,6 +88,29 @@ pub fn halves(stream: u32, message: &RateLimitRequest) -> [Vec<u8>; 2] {
     [head(stream), frames.collect::<Vec<_>>().concat()]
 }
 
+/// A call whose body comes in frames of so many bytes, the last of them empty, and ends with trailers.
+pub fn in_pieces(stream: u32, message: &RateLimitRequest, bytes: usize) -> Vec<u8> {
+    let mut frames = head(stream);
+    for piece in body(message).chunks(bytes).chain([&[][..]]) {
+        frames.extend(frame(DATA, 0, stream, piece));
+    }
+    let mut trailers = Vec::new();
+    header(&mut trailers, "x-trailer", "there is no more");
+    frames.extend(frame(HEADERS, END_HEADERS | END_STREAM, stream, &trailers));
+    frames
+}
+
+/// So many bytes of each answer may be sent before there is [`more_room`].
+pub fn room_of_answers(bytes: u32) -> Vec<u8> {
+    let initial_window_size = [&[0, 4], &bytes.to_be_bytes()[..]].concat();
+    frame(SETTINGS, 0, 0, &initial_window_size)
+}
+
+/// So many bytes more of one answer.
+pub fn more_room(stream: u32, bytes: u32) -> Vec<u8> {
+    frame(WINDOW_UPDATE, 0, stream, &bytes.to_be_bytes())
+}
+
 fn head(stream: u32) -> Vec<u8> {
     frame(HEADERS, END_HEADERS, stream, &block())
 }
