@@ -15,7 +15,7 @@ pub enum Test {
     /// The whole value, case-sensitive.
     Equal(Box<str>),
     /// The whole value is one of these.
-    OneOf(HashSet<Box<str>>),
+    OneOf(Texts),
     /// The value starts with this; written `text*`.
     Prefix(Box<str>),
     /// The value is an address within one of these networks.
@@ -54,9 +54,7 @@ impl fmt::Display for Test {
         match self {
             Self::Equal(text) => write!(f, "is {text:?}"),
             Self::OneOf(texts) => {
-                let mut texts: Vec<_> = texts.iter().collect();
-                texts.sort_unstable();
-                write!(f, "is one of {texts:?}")
+                write!(f, "is one of {:?}", texts.sorted())
             }
             Self::Prefix(text) => write!(f, "starts with {text:?}"),
             Self::Cidr(networks) => {
@@ -70,6 +68,44 @@ impl fmt::Display for Test {
                 write!(f, "{or}{test}")
             }),
         }
+    }
+}
+
+/// Different texts. A few are compared one by one: that is sooner done than hashing the one in question.
+#[derive(Debug, Clone)]
+pub enum Texts {
+    /// At most [`FEW`].
+    Few(Box<[Box<str>]>),
+    /// More.
+    Many(HashSet<Box<str>>),
+}
+
+const FEW: usize = 8;
+
+impl Texts {
+    /// Whether a text is one of them.
+    pub fn contains(&self, text: &str) -> bool {
+        match self {
+            Self::Few(texts) => texts.iter().any(|other| **other == *text),
+            Self::Many(texts) => texts.contains(text),
+        }
+    }
+
+    /// All of them, in order.
+    pub fn sorted(&self) -> Vec<&str> {
+        let mut texts: Vec<&str> = match self {
+            Self::Few(texts) => texts.iter().map(|text| &**text).collect(),
+            Self::Many(texts) => texts.iter().map(|text| &**text).collect(),
+        };
+        texts.sort_unstable();
+        texts
+    }
+}
+
+impl FromIterator<Box<str>> for Texts {
+    fn from_iter<T: IntoIterator<Item = Box<str>>>(texts: T) -> Self {
+        let texts: HashSet<Box<str>> = texts.into_iter().collect();
+        if texts.len() > FEW { Self::Many(texts) } else { Self::Few(texts.into_iter().collect()) }
     }
 }
 
@@ -120,7 +156,7 @@ mod tests {
     fn a_missing_entry_meets_only_absent() {
         let tests = [
             Test::Equal("".into()),
-            Test::OneOf(["".into()].into()),
+            Test::OneOf(["".into()].into_iter().collect()),
             Test::Prefix("".into()),
             Test::Cidr(["0.0.0.0/0".parse().unwrap()].into()),
             Test::Present,
@@ -138,6 +174,16 @@ mod tests {
         assert!(test.holds(Some("acme")));
         for other in ["acme2", "acm", "Acme", "acme ", ""] {
             assert!(!test.holds(Some(other)), "{other}");
+        }
+    }
+
+    #[test]
+    fn one_of_many_is_one_of_them_as_one_of_a_few_is() {
+        for count in [1, FEW, FEW + 1, 100] {
+            let test = Test::OneOf((0..count).map(|number| number.to_string().into()).collect());
+            assert!((0..count).all(|number| test.holds(Some(&number.to_string()))));
+            assert!(["", "-1", "01"].iter().all(|other| !test.holds(Some(other))));
+            assert!(!test.holds(Some(&count.to_string())));
         }
     }
 

@@ -1,12 +1,12 @@
 //! Which group an endpoint belongs to: method and path against templates.
 
-use hashbrown::HashMap;
 use matchit::Router;
 
 /// Templates of endpoints, each with the name of its group. `{x}` stands for one segment, never for none.
 #[derive(Debug, Default)]
 pub struct Endpoints {
-    by_method: HashMap<Box<str>, Router<Box<str>>>,
+    /// A handful: they are compared one by one.
+    by_method: Vec<(Box<str>, Router<Box<str>>)>,
     listed: Vec<(Box<str>, Box<str>)>,
 }
 
@@ -39,11 +39,17 @@ impl Endpoints {
             return Err(TemplateError::Form);
         }
         let template = positional(without_slash(path))?;
-        let router = self.by_method.entry(method.into()).or_default();
-        router.insert(&*template, group.into()).map_err(|_| {
+        let known = self.by_method.iter().position(|(known, _)| **known == *method);
+        let (method, mut router) = match known {
+            Some(at) => self.by_method.swap_remove(at),
+            None => (method.into(), Router::default()),
+        };
+        let inserted = router.insert(&*template, group.into()).map_err(|_| {
             let owner = router.at(&template).map_or("", |found| found.value);
             TemplateError::Taken(owner.to_owned())
-        })?;
+        });
+        self.by_method.push((method, router));
+        inserted?;
         self.listed.push((endpoint.into(), group.into()));
         Ok(())
     }
@@ -58,7 +64,7 @@ impl Endpoints {
     pub fn group(&self, method: &str, path: &str) -> Option<&str> {
         let end = memchr::memchr2(b'?', b'#', path.as_bytes());
         let path = end.and_then(|end| path.get(..end)).unwrap_or(path);
-        let router = self.by_method.get(method)?;
+        let (_, router) = self.by_method.iter().find(|(known, _)| **known == *method)?;
         router.at(without_slash(path)).ok().map(|found| &**found.value)
     }
 }

@@ -86,7 +86,7 @@ fn busiest(listed: &[Override]) -> Option<Slot> {
 fn texts(condition: &Condition) -> Option<Vec<&str>> {
     match &condition.test {
         Test::Equal(text) => Some(vec![text]),
-        Test::OneOf(texts) => Some(texts.iter().map(|text| &**text).collect()),
+        Test::OneOf(texts) => Some(texts.sorted()),
         _ => None,
     }
 }
@@ -148,7 +148,10 @@ mod tests {
         let row = Row::new()
             .with(&[("tenant", equal("a")), ("scope", equal("x"))], None)
             .with(&[("tenant", Test::Prefix("b".into()))], None)
-            .with(&[("tenant", Test::OneOf(["a".into(), "b".into(), "c".into()].into()))], None)
+            .with(
+                &[("tenant", Test::OneOf(["a", "b", "c"].map(Box::from).into_iter().collect()))],
+                None,
+            )
             .with(&[("scope", Test::Absent)], None)
             .with(&[("tenant", equal("c"))], None)
             .with(&[], None);

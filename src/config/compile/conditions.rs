@@ -70,10 +70,10 @@ impl Reader<'_> {
         let rest = tests.iter().filter(|test| whole_value(test).is_none());
         let mut rest: Vec<Test> = rest.map(|test| self.test(test)).collect();
         if rest.is_empty() {
-            return Test::OneOf(whole);
+            return Test::OneOf(whole.into_iter().collect());
         }
         if !whole.is_empty() {
-            rest.push(Test::OneOf(whole));
+            rest.push(Test::OneOf(whole.into_iter().collect()));
         }
         Test::Any(rest.into())
     }
