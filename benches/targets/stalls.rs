@@ -49,16 +49,18 @@ pub fn check(report: &mut Report, word: &str) {
         report.note("    the same in the median repetition", median, "ms");
         let [.., by_the_clock] = ordered(&runs, |run| run.victim);
         report.note("    by the clock, in the worst repetition", by_the_clock, "ms");
-        // All repetitions count here: what is rare would not be in the least disturbed one, and a core
-        // that is taken away does not add to it. A reload compiles, which holds no lock.
-        let [.., on_a_core] = ordered(&runs, |run| run.other);
-        let other = "    the other's longest call of all, on a core";
+        // The other does the same in every repetition, so that what it holds for long it does in most of
+        // them, and a hypervisor that takes the core away unseen does not. A reload compiles, which holds
+        // no lock.
+        let [_, on_a_core, at_worst] = ordered(&runs, |run| run.other);
+        let other = "    the other's longest call in the median repetition, on a core";
         match limit {
             Some(limit) if !what.starts_with("reload") => {
                 report.check(other, on_a_core, limit, "ms");
             }
             _ => report.note(other, on_a_core, "ms"),
         }
+        report.note("    the same in the worst repetition", at_worst, "ms");
     }
 }
 
