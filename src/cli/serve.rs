@@ -59,7 +59,7 @@ pub(super) struct Serve {
     /// at once.
     #[arg(long, env = "TOLLGATE_MAX_CONNECTIONS", default_value = "10000", value_name = "COUNT")]
     max_connections: NonZeroUsize,
-    /// The most keys kept in memory: buckets, at about 50 bytes each, and leases, at about 180.
+    /// The most keys kept in memory: buckets, at about 40 bytes each, and leases, at about 180.
     #[arg(
         long,
         env = "TOLLGATE_MAX_KEYS",
@@ -75,7 +75,7 @@ pub(super) struct Serve {
     /// How logs are written, to standard error.
     #[arg(long, env = "TOLLGATE_LOG", default_value = "text", value_name = "FORMAT")]
     log: Format,
-    /// What is logged: error, warn, info, debug, trace, or a list of target=level.
+    /// What is logged: error, warn, info, debug, or a list of target=level.
     #[arg(long, env = "TOLLGATE_LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
     log_level: Filter,
 }

@@ -42,7 +42,7 @@ pub struct MemoryStore {
 
 impl MemoryStore {
     /// An empty store that never keeps more than `most_keys` keys (at least 1). A key is a bucket that is
-    /// not full, at about 50 bytes, or a lease in a bucket, at about 180.
+    /// not full, at about 40 bytes, or a lease in a bucket, at about 180.
     pub fn new(most_keys: usize) -> Self {
         let wanted = (most_keys / FEWEST_KEYS_OF_A_SHARD).clamp(1, SHARDS);
         let shards = if wanted.is_power_of_two() { wanted } else { wanted.next_power_of_two() / 2 };
