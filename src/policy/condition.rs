@@ -74,7 +74,7 @@ impl fmt::Display for Test {
 /// Different texts. A few are compared one by one: that is sooner done than hashing the one in question.
 #[derive(Debug, Clone)]
 pub enum Texts {
-    /// At most [`FEW`].
+    /// At most eight.
     Few(Box<[Box<str>]>),
     /// More.
     Many(HashSet<Box<str>>),
