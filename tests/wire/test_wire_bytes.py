@@ -166,16 +166,27 @@ def test_a_hundred_descriptors_get_a_hundred_statuses_in_order(server, tenant):
     assert remaining(answer) == [5 - i % 6 for i in range(100)]
 
 
-def test_a_very_long_value_names_a_bucket_like_any_other(server, tenant):
-    long = f"{tenant}-{'x' * 200_000}"
+def test_a_value_as_long_as_envoy_lets_a_path_be_names_a_bucket_like_any_other(server, tenant):
+    long = f"{tenant}-{'x' * 60_000}"
     for left in (4, 3):
         assert remaining(server.ask_bytes(raw_request(raw_entry("tenant", long)))) == [left]
     assert remaining(server.ask_bytes(raw_request(raw_entry("tenant", long + "y")))) == [4]
 
 
-def test_a_very_long_key_and_a_thousand_entries_are_read(server, tenant):
-    many = b"".join(raw_entry(f"key-{i}", "x") for i in range(1000)) + raw_entry("k" * 100_000, "x")
+def test_a_long_key_and_sixty_four_entries_are_read(server, tenant):
+    many = b"".join(raw_entry(f"key-{i}", "x") for i in range(62)) + raw_entry("k" * 1_000, "x")
     assert remaining(server.ask_bytes(raw_request(many + raw_entry("tenant", tenant)))) == [4]
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [raw_entry("tenant", "x" * 70_000), raw_entry("k" * 2_000, "x"), raw_entry("tenant", "x") * 65],
+    ids=["a long value", "a long key", "many entries"],
+)
+def test_more_than_envoy_can_send_is_an_invalid_argument(server, entries):
+    with pytest.raises(grpc.RpcError) as refused:
+        server.ask_bytes(raw_request(entries))
+    assert refused.value.code() == grpc.StatusCode.INVALID_ARGUMENT
 
 
 def test_a_message_of_many_megabytes_is_refused(server):
