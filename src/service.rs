@@ -7,7 +7,7 @@ use tonic::Status;
 
 use crate::clock::Clock;
 use crate::decision::{self, Verdict};
-use crate::descriptor::{BadRequest, LeaseId, Query};
+use crate::descriptor::{LeaseId, Query};
 use crate::policy::HeaderStyle;
 use crate::reload::Live;
 use crate::reply;
@@ -42,7 +42,8 @@ impl Service {
     /// nothing is charged then.
     pub fn answer(self: &Arc<Self>, message: &[u8]) -> Result<Answer, Status> {
         let mut query = Query::default();
-        wire::read(message, &mut query).map_err(|error| self.refuse(&error))?;
+        wire::read(message, &mut query)
+            .map_err(|error| self.refuse(Status::invalid_argument(error.to_string())))?;
         let now = self.clock.now();
         let snapshot = self.live.load();
         let descriptors = query.len();
@@ -64,9 +65,10 @@ impl Service {
         Ok(Answer { frame, is_over_limit: reply.is_over_limit, lease })
     }
 
-    fn refuse(&self, error: &BadRequest) -> Status {
+    /// Counts a request that cannot be decided, and passes its status on.
+    pub fn refuse(&self, status: Status) -> Status {
         self.telemetry.count_bad_request();
-        Status::invalid_argument(error.to_string())
+        status
     }
 
     fn fail(&self, error: &StoreError) -> Status {

@@ -193,6 +193,14 @@ proptest! {
 }
 
 #[test]
+fn a_field_without_a_number_is_refused_as_prost_refuses_it() {
+    for none in [&b"\x00"[..], b"\x00\x18\x01", b"\x07", b"\x80\x00\x01"] {
+        check(&[b"\x0a\x01d\x12\x06\x0a\x04\x0a\x02ab", none].concat());
+        assert!(wire::query(none).is_err());
+    }
+}
+
+#[test]
 fn metadata_of_any_length_is_read_by_prost() {
     let long = "bucket ".repeat(40);
     let place =

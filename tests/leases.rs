@@ -51,6 +51,18 @@ fn server() -> (TestServer, Client) {
 }
 
 #[test]
+fn a_release_that_comes_with_the_end_of_its_connection_is_carried_out() {
+    let (server, mut client) = server();
+    for _ in 0..20 {
+        let lease = lease(&client.ask(acquire("acme")));
+        let mut connection = Connection::open(server.grpc);
+        connection.send(&frames::call(1, &release(&lease)));
+        connection.end();
+        eventually("it is released", || server.parts.store.lease_count() == 0);
+    }
+}
+
+#[test]
 fn an_ok_brings_one_lease_as_metadata_and_as_request_header() {
     let (_server, mut client) = server();
     let first = client.ask(acquire("acme"));

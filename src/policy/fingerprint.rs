@@ -4,7 +4,7 @@
 //! a hash of the place in the policy (domain, table, row, which bucket of the row). A fingerprint is base
 //! xor salt. So a descriptor's key values are hashed once, however many buckets they name. Both hashes
 //! are SipHash-1-3 under a key that nobody outside can know, so nobody can choose values that collide,
-//! and two names agree with probability 2^-117.
+//! and the names of two buckets agree with probability 2^-117, or 2^-85 where they are of one row and tenant.
 //!
 //! Eleven bits are the base's alone: they choose the shard. All buckets of one tenant live in one shard,
 //! and a request that names its buckets by the tenant takes one lock. And 32 bits are the same for all

@@ -14,9 +14,15 @@ use tonic::Status;
 /// the largest.
 const MOST: usize = 16 << 20;
 
-/// The bytes that one connection has the server keep.
+/// And on all connections of a worker.
+const MOST_OF_ALL: usize = 256 << 20;
+
+/// The bytes that one connection has the server keep, and all of them together.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Arriving(Arc<AtomicUsize>);
+pub(super) struct Arriving {
+    own: Arc<AtomicUsize>,
+    all: Arc<AtomicUsize>,
+}
 
 /// The bytes of one message among them.
 #[derive(Debug)]
@@ -26,6 +32,11 @@ pub(super) struct Part {
 }
 
 impl Arriving {
+    /// The same for one more connection.
+    pub(super) fn of_a_connection(&self) -> Self {
+        Self { own: Arc::default(), all: Arc::clone(&self.all) }
+    }
+
     /// A message of which nothing has come.
     pub(super) fn part(&self) -> Part {
         Part { of: self.clone(), bytes: 0 }
@@ -39,9 +50,17 @@ impl Part {
     /// `RESOURCE_EXHAUSTED` where the connection has too much of this kind.
     pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Status> {
         self.bytes += bytes;
-        if self.of.0.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) > MOST {
+        let grown =
+            |kept: &AtomicUsize| kept.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        let (own, all) = (grown(&self.of.own), grown(&self.of.all));
+        if own > MOST {
             return Err(Status::resource_exhausted(format!(
                 "over {MOST} bytes of messages without an end on one connection; send fewer at a time"
+            )));
+        }
+        if all > MOST_OF_ALL {
+            return Err(Status::resource_exhausted(format!(
+                "over {MOST_OF_ALL} bytes of messages without an end; send messages whole"
             )));
         }
         Ok(())
@@ -52,7 +71,8 @@ impl Drop for Part {
     fn drop(&mut self) {
         // The usual call has no part in it.
         if self.bytes > 0 {
-            self.of.0.fetch_sub(self.bytes, Ordering::Relaxed);
+            self.of.own.fetch_sub(self.bytes, Ordering::Relaxed);
+            self.of.all.fetch_sub(self.bytes, Ordering::Relaxed);
         }
     }
 }
@@ -70,5 +90,18 @@ mod tests {
         drop(first);
         assert!(second.grow(MOST - 1).is_ok());
         assert!(arriving.part().grow(1).is_err());
+    }
+
+    #[test]
+    fn all_connections_together_are_bounded_too() {
+        let worker = Arriving::default();
+        let full = || {
+            let mut part = worker.of_a_connection().part();
+            part.grow(MOST).map(|()| part)
+        };
+        let parts: Vec<_> = (0..MOST_OF_ALL / MOST).map(|_| full().unwrap()).collect();
+        assert!(full().is_err());
+        drop(parts);
+        assert!(full().is_ok());
     }
 }

@@ -12,6 +12,8 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -22,9 +24,63 @@ use tokio::task::coop;
 /// may be reset before they are begun. Half of it would cost 3 % of a call where fifty are open at a time.
 const BYTES_LIKE_A_READ: usize = 128;
 
+/// How far a connection has been read.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Reading(Arc<Progress>);
+
+#[derive(Debug, Default)]
+struct Progress {
+    is_behind: AtomicBool,
+    keeps_end_back: AtomicBool,
+    has_ended: AtomicBool,
+}
+
+impl Reading {
+    /// Whether there may be more to read than this turn brought: what is there already may give up a call that
+    /// has been read.
+    pub(super) fn is_behind(&self) -> bool {
+        self.0.is_behind.load(Ordering::Relaxed)
+    }
+
+    /// From now on the end of the connection is kept back: h2 would drop what came right before it.
+    pub(super) fn keep_end_back(&self) {
+        self.0.keeps_end_back.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets an end that has come be read, once. Returns whether one has.
+    pub(super) fn let_end(&self) -> bool {
+        let has_ended = self.0.has_ended.load(Ordering::Relaxed);
+        has_ended && self.0.keeps_end_back.swap(false, Ordering::Relaxed)
+    }
+
+    fn pending(&self) -> Poll<io::Result<()>> {
+        self.0.is_behind.store(!coop::has_budget_remaining(), Ordering::Relaxed);
+        Poll::Pending
+    }
+
+    fn end(&self) -> Poll<io::Result<()>> {
+        self.0.is_behind.store(false, Ordering::Relaxed);
+        self.0.has_ended.store(true, Ordering::Relaxed);
+        if self.0.keeps_end_back.load(Ordering::Relaxed) {
+            Poll::Pending
+        } else {
+            Poll::Ready(Ok(()))
+        }
+    }
+}
+
 /// A connection that is read in turns, and writes from one buffer at a time.
 #[derive(Debug)]
-pub(super) struct Bounded<I>(pub(super) I);
+pub(super) struct Bounded<I> {
+    io: I,
+    reading: Reading,
+}
+
+impl<I> Bounded<I> {
+    pub(super) const fn new(io: I, reading: Reading) -> Self {
+        Self { io, reading }
+    }
+}
 
 impl<I: AsyncRead + Unpin> AsyncRead for Bounded<I> {
     fn poll_read(
@@ -33,8 +89,16 @@ impl<I: AsyncRead + Unpin> AsyncRead for Bounded<I> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        std::task::ready!(Pin::new(&mut self.0).poll_read(context, buffer))?;
-        spend(buffer.filled().len() - before, context);
+        let Poll::Ready(read) = Pin::new(&mut self.io).poll_read(context, buffer) else {
+            return self.reading.pending();
+        };
+        read?;
+        let bytes = buffer.filled().len() - before;
+        if bytes == 0 && buffer.remaining() > 0 {
+            return self.reading.end();
+        }
+        self.reading.0.is_behind.store(true, Ordering::Relaxed);
+        spend(bytes, context);
         Poll::Ready(Ok(()))
     }
 }
@@ -58,16 +122,18 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Bounded<I> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let write = poll_fn(|context| Pin::new(&mut self.0).poll_write(context, bytes));
+        let write = poll_fn(|context| Pin::new(&mut self.io).poll_write(context, bytes));
         pin!(coop::unconstrained(write)).poll(context)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(context)
+        let flush = poll_fn(|context| Pin::new(&mut self.io).poll_flush(context));
+        pin!(coop::unconstrained(flush)).poll(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(context)
+        let shutdown = poll_fn(|context| Pin::new(&mut self.io).poll_shutdown(context));
+        pin!(coop::unconstrained(shutdown)).poll(context)
     }
 }
 
@@ -83,7 +149,50 @@ mod tests {
 
     fn pair() -> (DuplexStream, Bounded<DuplexStream>) {
         let (caller, connection) = duplex(1 << 20);
-        (caller, Bounded(connection))
+        (caller, Bounded::new(connection, Reading::default()))
+    }
+
+    #[test]
+    fn an_end_is_kept_back_until_it_may_come() {
+        run(async {
+            let (caller, mut connection) = pair();
+            let reading = connection.reading.clone();
+            reading.keep_end_back();
+            drop(caller);
+            let mut read = pin!(connection.read_u8());
+            let is_pending = |read: Poll<_>| Poll::Ready(read.is_pending());
+            assert!(poll_fn(|context| is_pending(read.as_mut().poll(context))).await);
+            assert!(reading.let_end() && !reading.let_end());
+            assert!(read.await.is_err());
+        });
+    }
+
+    #[test]
+    fn a_connection_is_behind_until_it_has_been_read_dry() {
+        run(async {
+            let (mut caller, mut connection) = pair();
+            let reading = connection.reading.clone();
+            caller.write_all(&[b'x'; 256 * BYTES_LIKE_A_READ]).await.unwrap();
+            let mut read = 0;
+            let mut turn = async || {
+                poll_fn(|context| {
+                    let mut bytes = [0; 1 << 10];
+                    let mut buffer = ReadBuf::new(&mut bytes);
+                    while Pin::new(&mut connection).poll_read(context, &mut buffer).is_ready() {
+                        read += buffer.filled().len();
+                        buffer.clear();
+                    }
+                    Poll::Ready(())
+                })
+                .await;
+                tokio::task::yield_now().await;
+                read
+            };
+            assert!(turn().await < 256 * BYTES_LIKE_A_READ && reading.is_behind());
+            while turn().await < 256 * BYTES_LIKE_A_READ {}
+            turn().await;
+            assert!(!reading.is_behind());
+        });
     }
 
     #[test]

@@ -4,12 +4,14 @@
 //! answered on the spot, without a task of its own. Else it goes on in one.
 //!
 //! Envoy gives up on a call by resetting its stream. Two things must hold then. A lease that was taken for
-//! a call whose answer never left is given back: its guard is told only once the connection has taken the
-//! answer. And a call that was received whole is carried out even if it was reset right behind its last
-//! byte, since it may be a release.
+//! a call that was given up is given back: its guard is told only once all that has come on the connection
+//! has been read, the call among it is still wanted, and the connection has taken the answer. And a call that
+//! was received whole is carried out even if it was reset right behind its last byte, since it may be a
+//! release.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
@@ -18,12 +20,16 @@ use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use tonic::Status;
 
 use super::arriving::{Arriving, Part};
+use super::bounded::Reading;
 use super::in_flight::InFlight;
 use crate::service::{Answer, LeaseGuard, Service};
 use crate::wire::frame;
 
 /// The path of a call.
 pub(super) const PATH: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
+
+/// How long a call may wait for its body, and for room for its answer. Envoy waits a fraction of it.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
 const STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -32,23 +38,25 @@ const OK: HeaderValue = HeaderValue::from_static("0");
 /// The calls of one connection.
 #[derive(Clone)]
 pub(super) struct Calls {
-    service: Arc<Service>,
-    arriving: Arriving,
-    in_flight: InFlight,
+    pub(super) service: Arc<Service>,
+    pub(super) arriving: Arriving,
+    pub(super) reading: Reading,
+    pub(super) in_flight: InFlight,
 }
 
 impl Calls {
-    pub(super) fn of_a_connection(service: Arc<Service>, in_flight: InFlight) -> Self {
-        Self { service, arriving: Arriving::default(), in_flight }
-    }
-
     /// Answers a call, now if that can be.
     pub(super) fn start(&self, body: RecvStream, respond: SendResponse<Bytes>) {
         let mut call = Call { respond, step: Step::Receiving(body, None) };
         if call.poll(self, &mut Context::from_waker(Waker::noop())).is_pending() {
             let (calls, counted) = (self.clone(), self.in_flight.begin());
             tokio::spawn(async move {
-                std::future::poll_fn(|context| call.poll(&calls, context)).await;
+                let waited = std::future::poll_fn(|context| call.poll(&calls, context));
+                if tokio::time::timeout(PATIENCE, waited).await.is_err() {
+                    tracing::debug!(
+                        "a call was given up: its end, or room for its answer, did not come"
+                    );
+                }
                 drop(counted);
             });
         }
@@ -77,14 +85,25 @@ impl Call {
     /// Carries the call as far as it goes; it is over when this is ready.
     fn poll(&mut self, calls: &Calls, context: &mut Context<'_>) -> Poll<()> {
         if let Step::Receiving(body, received) = &mut self.step {
-            let body = ready!(receive(body, received, &calls.arriving, context));
-            let answer = body.and_then(|body| calls.service.answer(frame::message(&body)?));
+            let answer = match ready!(receive(body, received, &calls.arriving, context)) {
+                Ok(body) => match frame::message(&body) {
+                    Ok(message) => calls.service.answer(message),
+                    Err(status) => Err(calls.service.refuse(status)),
+                },
+                Err(Unread::Refused(status)) => Err(calls.service.refuse(status)),
+                Err(Unread::Gone) => return Poll::Ready(()),
+            };
             match self.begin(answer) {
                 Some(sending) => self.step = sending,
                 None => return Poll::Ready(()),
             }
         }
         match &mut self.step {
+            // What is there to be read may give the call up, and then nobody would hold the lease.
+            Step::Sending(_, _, Some(_)) if calls.reading.is_behind() => {
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
             Step::Sending(stream, frame, lease) => send(stream, frame, lease, context),
             Step::Receiving(..) => Poll::Ready(()),
         }
@@ -109,20 +128,40 @@ impl Call {
     }
 }
 
-/// The whole body, once it has come. A reset ends it as well: what has come is judged as it is.
+/// Why there is no body.
+enum Unread {
+    /// It is refused.
+    Refused(Status),
+    /// Its caller gave it up, or is gone.
+    Gone,
+}
+
+impl From<Status> for Unread {
+    fn from(status: Status) -> Self {
+        Self::Refused(status)
+    }
+}
+
+/// The whole body, once it has come. One that was given up behind its last byte has come whole, too.
 ///
 /// # Errors
-/// `RESOURCE_EXHAUSTED` where it is too large, or too much has come on the connection that is not whole.
+/// [`Unread::Refused`] with `RESOURCE_EXHAUSTED` where it is too large, or too much has come on the
+/// connection that is not whole.
 fn receive(
     body: &mut RecvStream,
     received: &mut Option<Received>,
     arriving: &Arriving,
     context: &mut Context<'_>,
-) -> Poll<Result<Bytes, Status>> {
+) -> Poll<Result<Bytes, Unread>> {
     loop {
-        let Some(Ok(more)) = ready!(body.poll_data(context)) else {
-            let bytes = received.take().map(|received| received.bytes.freeze());
-            return Poll::Ready(Ok(bytes.unwrap_or_default()));
+        let more = match ready!(body.poll_data(context)) {
+            Some(Ok(more)) => more,
+            ended => {
+                let bytes = received.take().map(|received| received.bytes.freeze());
+                let bytes = bytes.unwrap_or_default();
+                let is_gone = ended.is_some() && frame::message(&bytes).is_err();
+                return Poll::Ready(if is_gone { Err(Unread::Gone) } else { Ok(bytes) });
+            }
         };
         if received.is_none() && body.is_end_stream() {
             return Poll::Ready(Ok(more));
@@ -144,6 +183,9 @@ fn send(
     lease: &Option<LeaseGuard>,
     context: &mut Context<'_>,
 ) -> Poll<()> {
+    if lease.is_some() && stream.poll_reset(context).is_ready() {
+        return Poll::Ready(());
+    }
     while !frame.is_empty() {
         stream.reserve_capacity(frame.len());
         let room = match stream.capacity() {

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
 
+use super::arriving::Arriving;
 use super::connection::{self, Services};
 use super::in_flight::InFlight;
 use super::places::Place;
@@ -37,7 +38,11 @@ const SILENCE: Duration = Duration::from_secs(60);
 const PROBE: Duration = Duration::from_secs(10);
 const PROBES: u32 = 2;
 
-/// With no call in flight for so long, whoever has not closed its connection is not going to.
+/// How long what is sent may go unacknowledged, in milliseconds: as long as all of that takes.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED_MS: u32 = 80_000;
+
+/// With no call waiting and none coming for so long, whoever has not closed its connection is not going to.
 const QUIET: Duration = Duration::from_secs(1);
 
 /// A running thread.
@@ -59,8 +64,12 @@ impl Worker {
         let (streams, incoming) = mpsc::unbounded_channel();
         let (ending, ended) = oneshot::channel();
         let in_flight = InFlight::default();
-        let services =
-            Services { rate_limit: service, others: others(health)?, in_flight: in_flight.clone() };
+        let services = Services {
+            rate_limit: service,
+            others: others(health)?,
+            in_flight: in_flight.clone(),
+            arriving: Arriving::default(),
+        };
         let phases = phases.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name(format!("grpc-{at}")).spawn(move || {
@@ -151,7 +160,12 @@ fn keep_alive(stream: &TcpStream) -> std::io::Result<()> {
     sockopt::set_socket_keepalive(stream, true)?;
     sockopt::set_tcp_keepidle(stream, SILENCE)?;
     sockopt::set_tcp_keepintvl(stream, PROBE)?;
-    Ok(sockopt::set_tcp_keepcnt(stream, PROBES)?)
+    sockopt::set_tcp_keepcnt(stream, PROBES)?;
+    // While an answer is under way the system does not probe, and by itself sends it again for a quarter of
+    // an hour.
+    #[cfg(target_os = "linux")]
+    sockopt::set_tcp_user_timeout(stream, UNACKNOWLEDGED_MS)?;
+    Ok(())
 }
 
 /// Completes with the first worker that ends.
@@ -192,11 +206,14 @@ async fn all_ended(workers: &mut [Worker]) {
 }
 
 async fn quiet(in_flight: &[InFlight]) {
+    // Each is asked, whatever the others say: it tells of the time since it was asked last.
+    let busy = || in_flight.iter().filter(|worker| !worker.is_quiet()).count();
     let mut ticks = tokio::time::interval(QUIET);
     ticks.tick().await;
+    busy();
     loop {
         ticks.tick().await;
-        if in_flight.iter().all(InFlight::is_none) {
+        if busy() == 0 {
             return;
         }
     }
@@ -215,6 +232,8 @@ mod tests {
         assert_eq!(sockopt::tcp_keepidle(&stream).unwrap(), SILENCE);
         assert_eq!(sockopt::tcp_keepintvl(&stream).unwrap(), PROBE);
         assert_eq!(sockopt::tcp_keepcnt(&stream).unwrap(), PROBES);
+        #[cfg(target_os = "linux")]
+        assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), UNACKNOWLEDGED_MS);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The store within the process.
 //!
-//! Buckets live in 2048 shards, each behind a lock of its own. A request locks the shards of all its
+//! Buckets live in up to 2048 shards, one for 4096 keys, each behind a lock of its own. A request locks the shards of all its
 //! buckets in ascending order (so two requests never wait for each other in a circle), lets every bucket
 //! answer, and then writes all or nothing. What it reports is therefore exact, however many threads ask.
 
@@ -128,8 +128,9 @@ impl MemoryStore {
     /// Sweeps the next shard: forgets its full buckets and expired leases. Returns how many keys went.
     /// Called once a tick, so that no other thread waits longer than one shard takes.
     pub fn sweep(&self, now: Timestamp) -> usize {
-        let next = self.swept.fetch_add(1, Ordering::Relaxed) % self.shards.len().max(1);
-        self.leases.shrink(next);
+        let turn = self.swept.fetch_add(1, Ordering::Relaxed);
+        self.leases.shrink(turn);
+        let next = turn % self.shards.len().max(1);
         self.shards.get(next).map_or(0, |shard| shard.0.lock().sweep(now, &self.leases))
     }
 
@@ -202,7 +203,8 @@ impl Locked<'_> {
     /// The shard of a charge's bucket. It is locked: `lock` was given the same charges.
     fn of(&mut self, charge: &Charge<'_>) -> &mut Shard {
         let index = self.store.index(charge.fingerprint);
-        let other = self.others.iter_mut().find(|(other, _)| *other == index);
+        let other = self.others.binary_search_by_key(&index, |(other, _)| *other);
+        let other = other.ok().and_then(|at| self.others.get_mut(at));
         let (_, shard) = other.unwrap_or(&mut self.first);
         shard
     }

@@ -63,8 +63,11 @@ impl<'a> Fields<'a> {
     /// Inlined: the fields that we know are read in a few instructions each, wherever they stand.
     #[inline]
     fn read(&mut self) -> Result<(u32, Wire<'a>), Malformed> {
-        let key = match self.byte() {
-            Some(key @ 8..) => u64::from(key),
+        let key = match self.0.split_first() {
+            Some((&key @ 8..0x80, rest)) => {
+                self.0 = rest;
+                u64::from(key)
+            }
             _ => self.long_key()?,
         };
         let tag = u32::try_from(key >> 3).unwrap_or(u32::MAX);

@@ -239,6 +239,11 @@ impl Connection {
         self.0.write_all(bytes).unwrap();
     }
 
+    /// Says that nothing more will be sent.
+    pub fn end(&mut self) {
+        self.0.shutdown(std::net::Shutdown::Write).unwrap();
+    }
+
     /// Waits until the server has read everything sent so far: until it answers a ping.
     pub fn settle(&mut self) {
         let ours = b"settled?";
