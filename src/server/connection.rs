@@ -156,7 +156,6 @@ async fn serve_http2(
 
 #[cfg(test)]
 mod tests {
-    use prost::Message;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     use super::*;
@@ -166,7 +165,6 @@ mod tests {
     use crate::reload::Live;
     use crate::store::MemoryStore;
     use crate::telemetry::Telemetry;
-    use crate::wire;
 
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -223,10 +221,10 @@ tables: [{ name: jobs, key: [k], rows: { always: [{ concurrent: 10000, hold: 1h 
             [vec![0], text(name), text(value)].concat()
         };
         let head = [(":method", "POST"), (":scheme", "http"), (":path", call::PATH)].map(literal);
-        let entry = [("k".to_owned(), "1".to_owned())];
-        let message = wire::request("d", entry.into_iter(), 1, false).encode_to_vec();
+        // Domain `d`, one descriptor of the one entry k=1.
+        let message = b"\x0a\x01d\x12\x08\x0a\x06\x0a\x01k\x12\x011";
         let length = u32::try_from(message.len()).unwrap().to_be_bytes();
-        let body = [&[0][..], &length, &message].concat();
+        let body = [&[0][..], &length, message].concat();
         [frame(1, 4, stream, &head.concat()), frame(0, 1, stream, &body)].concat()
     }
 
