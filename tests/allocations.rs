@@ -2,6 +2,7 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::print_stderr,
     clippy::panic,
     clippy::indexing_slicing,
     reason = "test code: a failure is a panic"
@@ -58,9 +59,11 @@ fn a_call_allocates_nothing_before_its_verdict_and_little_after() {
         allocations(|| parts.service.answer(&message).unwrap().is_over_limit)
     };
     let (count, is_over_limit) = answer("globex");
-    assert!(!is_over_limit && count <= 2, "an admitted call: {count} allocations");
+    eprintln!("an admitted call: {count} allocations");
+    assert!(!is_over_limit && count <= 2);
     let exhausted = shipped(&[("tenant_type", "free"), ("tenant", "initech")]).encode_to_vec();
     while !parts.service.answer(&exhausted).unwrap().is_over_limit {}
     let (count, is_over_limit) = answer("initech");
-    assert!(is_over_limit && count <= 12, "a denied call: {count} allocations");
+    eprintln!("a denied call: {count} allocations");
+    assert!(is_over_limit && count <= 2);
 }
