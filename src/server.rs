@@ -11,8 +11,8 @@ mod connection;
 pub mod files;
 mod in_flight;
 mod limits;
-mod places;
 mod routed;
+mod seats;
 pub mod tls;
 mod worker;
 
@@ -27,7 +27,7 @@ use tokio::sync::watch;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::HealthReporter;
 
-use self::places::Places;
+use self::seats::Seats;
 use self::tls::Identity;
 use self::worker::{Streams, Worker};
 use crate::admin::{self, Readiness};
@@ -149,8 +149,8 @@ impl Server {
         let mut workers = self.start_workers(&service, &health, &phases)?;
         let streams = workers.iter().map(Worker::streams).collect();
         let connections = service.telemetry().connections().clone();
-        let places = Places::new(self.options.most_connections, connections);
-        let accepting = tokio::spawn(accept(self.grpc, streams, places, phases.clone()));
+        let seats = Seats::new(self.options.most_connections, connections);
+        let accepting = tokio::spawn(accept(self.grpc, streams, seats, phases.clone()));
         let over = reached(phases, Phase::Over);
         let http = admin::serve(self.http, Arc::clone(&service), readiness.clone(), over);
         let mut http = tokio::spawn(http);
@@ -217,11 +217,11 @@ async fn shut(reporter: &mut HealthReporter) {
     }
 }
 
-/// Deals connections to the workers in turn, as long as there are places. Ends only where no worker is left.
+/// Deals connections to the workers in turn, as long as there are seats. Ends only where no worker is left.
 async fn accept(
     listener: TcpListener,
     workers: Vec<Streams>,
-    mut places: Places,
+    mut seats: Seats,
     phases: watch::Receiver<Phase>,
 ) {
     let mut draining = std::pin::pin!(reached(phases, Phase::Draining));
@@ -232,11 +232,11 @@ async fn accept(
             () = &mut draining => break,
             stream = listener::accept(&listener) => stream,
         };
-        let Some(place) = places.take() else { continue };
+        let Some(seat) = seats.take() else { continue };
         match stream.into_std() {
             Ok(stream) => {
                 let Some(worker) = turn.next() else { return };
-                if worker.send((stream, place)).is_err() {
+                if worker.send((stream, seat)).is_err() {
                     return;
                 }
             }
@@ -278,8 +278,8 @@ mod tests {
         bind("grpc", SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap()
     }
 
-    fn places(most: usize) -> Places {
-        Places::new(most, Connections::default())
+    fn seats(most: usize) -> Seats {
+        Seats::new(most, Connections::default())
     }
 
     #[test]
@@ -290,7 +290,7 @@ mod tests {
             let (streams, gone) = tokio::sync::mpsc::unbounded_channel();
             drop(gone);
             let (_phase, phases) = watch::channel(Phase::Serving);
-            let accepting = tokio::spawn(accept(listener, vec![streams], places(1), phases));
+            let accepting = tokio::spawn(accept(listener, vec![streams], seats(1), phases));
             let _connection = tokio::net::TcpStream::connect(address).await.unwrap();
             tokio::time::timeout(BOUND, accepting).await.unwrap().unwrap();
         });
@@ -304,12 +304,12 @@ mod tests {
             let (first, mut firsts) = tokio::sync::mpsc::unbounded_channel();
             let (second, mut seconds) = tokio::sync::mpsc::unbounded_channel();
             let (_phase, phases) = watch::channel(Phase::Serving);
-            tokio::spawn(accept(listener, vec![first, second], places(4), phases));
+            tokio::spawn(accept(listener, vec![first, second], seats(4), phases));
             for turn in 0..4 {
                 let mine = tokio::net::TcpStream::connect(address).await.unwrap();
                 let dealt = if turn % 2 == 0 { &mut firsts } else { &mut seconds };
                 let dealt = tokio::time::timeout(BOUND, dealt.recv()).await.unwrap();
-                let (dealt, _place) = dealt.unwrap();
+                let (dealt, _seat) = dealt.unwrap();
                 assert_eq!(dealt.peer_addr().unwrap(), mine.local_addr().unwrap());
             }
         });
@@ -322,7 +322,7 @@ mod tests {
             let address = listener.local_addr().unwrap();
             let (streams, _kept) = tokio::sync::mpsc::unbounded_channel();
             let (phase, phases) = watch::channel(Phase::Serving);
-            let accepting = tokio::spawn(accept(listener, vec![streams], places(1), phases));
+            let accepting = tokio::spawn(accept(listener, vec![streams], seats(1), phases));
             phase.send_replace(Phase::Draining);
             tokio::task::yield_now().await;
             let refused =

@@ -51,14 +51,14 @@ pub(super) struct Services {
     pub(super) arriving: Arriving,
 }
 
-/// The same for one connection.
-struct Calls {
+/// Where the calls of one connection go.
+struct Dispatch {
     rate_limit: call::Calls,
     others: Routes,
     in_flight: InFlight,
 }
 
-impl Calls {
+impl Dispatch {
     fn of_a_connection(services: Services, reading: Reading) -> Self {
         let Services { rate_limit, others, in_flight, arriving } = services;
         let arriving = arriving.of_a_connection();
@@ -117,7 +117,7 @@ async fn serve_http2(
     // A turn that used its budget up is told of the drain all the same.
     let mut draining = std::pin::pin!(coop::unconstrained(draining));
     let mut is_draining = false;
-    let calls = Calls::of_a_connection(services, reading.clone());
+    let dispatch = Dispatch::of_a_connection(services, reading.clone());
     let mut accepted = Vec::new();
     let served = std::future::poll_fn(|context| {
         loop {
@@ -134,7 +134,7 @@ async fn serve_http2(
             };
             let has_accepted = !accepted.is_empty();
             for (request, respond) in accepted.drain(..) {
-                calls.start(request, respond);
+                dispatch.start(request, respond);
             }
             match next {
                 Poll::Ready(ended) => {

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// The calls of one worker.
 #[derive(Debug, Clone, Default)]
-pub(super) struct InFlight(Arc<Calls>);
+pub(super) struct InFlight(Arc<Counts>);
 
 #[derive(Debug, Default)]
-struct Calls {
+struct Counts {
     waiting: AtomicUsize,
     has_come: AtomicBool,
 }

@@ -16,7 +16,7 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use super::arriving::Arriving;
 use super::connection::{self, Services};
 use super::in_flight::InFlight;
-use super::places::Place;
+use super::seats::Seat;
 use super::tls::Identity;
 use super::{Phase, ServerError, reached};
 use crate::service::Service;
@@ -29,8 +29,8 @@ const HEALTH: &str = "grpc.health.v1.Health";
 const REFLECTION: &str = "grpc.reflection.v1.ServerReflection";
 const REFLECTION_ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
 
-/// Where connections for a worker go, each with the place that it takes.
-pub(super) type Streams = mpsc::UnboundedSender<(TcpStream, Place)>;
+/// Where connections for a worker go, each with the seat that it takes.
+pub(super) type Streams = mpsc::UnboundedSender<(TcpStream, Seat)>;
 
 /// How long a connection may be silent before the other end is asked whether it still lives, how long it may
 /// take to answer, and how often it is asked.
@@ -108,14 +108,14 @@ fn others(health: HealthServer<impl Health>) -> Result<Routes, tonic_reflection:
 
 /// Serves connections until told to drain, and then those that are open until they are done.
 async fn serve(
-    mut incoming: mpsc::UnboundedReceiver<(TcpStream, Place)>,
+    mut incoming: mpsc::UnboundedReceiver<(TcpStream, Seat)>,
     tls: Option<Identity>,
     services: Services,
     phases: watch::Receiver<Phase>,
 ) {
     // Every open connection holds the sender; when the last is gone, the receiver is told.
     let (open, mut all_closed) = mpsc::channel::<Infallible>(1);
-    let start = |(stream, place)| match opened(stream) {
+    let start = |(stream, seat)| match opened(stream) {
         Ok(stream) => {
             let draining = reached(phases.clone(), Phase::Draining);
             let connection = connection::serve(stream, tls.clone(), services.clone(), draining);
@@ -124,7 +124,7 @@ async fn serve(
                 if let Err(error) = connection.await {
                     tracing::debug!(%error, "a gRPC connection ended early");
                 }
-                drop::<(_, Place)>((open, place));
+                drop::<(_, Seat)>((open, seat));
             });
         }
         Err(error) => tracing::debug!(%error, "a gRPC connection was gone at once"),

@@ -28,12 +28,12 @@ const FEWEST_KEYS_OF_A_SHARD: usize = 4096;
 /// A shard on cache lines of its own, so that two cores do not fight over one that neither needs.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Slot(Mutex<Shard>);
+struct Padded(Mutex<Shard>);
 
 /// Buckets in memory, bounded by a number of keys.
 #[derive(Debug)]
 pub struct MemoryStore {
-    shards: Box<[Slot]>,
+    shards: Box<[Padded]>,
     leases: Leases,
     most_keys_of_a_shard: usize,
     evicted_live: AtomicU64,
@@ -47,7 +47,7 @@ impl MemoryStore {
         let wanted = (most_keys / FEWEST_KEYS_OF_A_SHARD).clamp(1, SHARDS);
         let shards = if wanted.is_power_of_two() { wanted } else { wanted.next_power_of_two() / 2 };
         Self {
-            shards: (0..shards).map(|_| Slot::default()).collect(),
+            shards: (0..shards).map(|_| Padded::default()).collect(),
             leases: Leases::default(),
             most_keys_of_a_shard: (most_keys / shards).max(1),
             evicted_live: AtomicU64::new(0),

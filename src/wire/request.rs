@@ -28,9 +28,9 @@ pub fn read<'a>(message: &'a [u8], query: &mut Query<'a>) -> Result<(), BadReque
     let request = Request::read(message).map_err(malformed)?;
     query.begin(request.domain, request.descriptors.len())?;
     for (at, bytes) in request.descriptors.iter().enumerate() {
-        let asked = Asked::read(bytes, query).map_err(malformed)?;
-        let limit = asked.limit.as_ref().map(|limit| limit.bucket(at)).transpose()?;
-        query.close(asked.hits(request.hits_addend), limit)?;
+        let beside = Beside::read(bytes, query).map_err(malformed)?;
+        let limit = beside.limit.as_ref().map(|limit| limit.bucket(at)).transpose()?;
+        query.close(beside.hits(request.hits_addend), limit)?;
     }
     Ok(())
 }
@@ -63,29 +63,29 @@ impl<'a> Request<'a> {
 
 /// What a descriptor says beside its entries.
 #[derive(Default)]
-struct Asked {
+struct Beside {
     limit: Option<Limit>,
     hits_addend: Option<u64>,
     is_negative_hits: bool,
 }
 
-impl Asked {
+impl Beside {
     /// The entries go straight into the query.
     fn read<'a>(message: &'a [u8], query: &mut Query<'a>) -> Result<Self, Malformed> {
-        let mut asked = Self::default();
+        let mut beside = Self::default();
         for field in Fields(message) {
             match field? {
                 (1, wire) => entry(wire.bytes()?, query)?,
-                (2, wire) => asked.limit.get_or_insert_default().merge(wire.bytes()?)?,
+                (2, wire) => beside.limit.get_or_insert_default().merge(wire.bytes()?)?,
                 (3, wire) => {
-                    let count = asked.hits_addend.get_or_insert_default();
+                    let count = beside.hits_addend.get_or_insert_default();
                     *count = wrapped(wire.bytes()?)?.unwrap_or(*count);
                 }
-                (4, wire) => asked.is_negative_hits = wire.number()? != 0,
+                (4, wire) => beside.is_negative_hits = wire.number()? != 0,
                 _ => {}
             }
         }
-        Ok(asked)
+        Ok(beside)
     }
 
     /// A descriptor's own count if there is one, where 0 means to look; else the request's, where 0

@@ -7,27 +7,27 @@
 
 use crate::telemetry::Connections;
 
-/// Of so many places so many must be free again until it is said that they are: whoever opens and closes
+/// Of so many seats so many must be free again until it is said that they are: whoever opens and closes
 /// one connection over and over is not to fill the log with it.
 const FREE_AGAIN: i64 = 10;
 
-/// The places of all workers together.
+/// The seats of all workers together.
 #[derive(Debug)]
-pub(super) struct Places {
+pub(super) struct Seats {
     connections: Connections,
     most: i64,
-    /// How many were refused since it was last said that there is no place.
+    /// How many were refused since it was last said that there is no seat.
     refused: Option<u64>,
 }
 
-impl Places {
+impl Seats {
     pub(super) fn new(most: usize, connections: Connections) -> Self {
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         Self { connections, most, refused: None }
     }
 
-    /// A place for one more connection, if there is one. What changes is logged, not what happens.
-    pub(super) fn take(&mut self) -> Option<Place> {
+    /// A seat for one more connection, if there is one. What changes is logged, not what happens.
+    pub(super) fn take(&mut self) -> Option<Seat> {
         let open = self.connections.open.get();
         if open >= self.most {
             self.connections.refused.inc();
@@ -44,15 +44,15 @@ impl Places {
             tracing::info!(open, refused, "gRPC connections are taken again");
         }
         self.connections.open.inc();
-        Some(Place(self.connections.clone()))
+        Some(Seat(self.connections.clone()))
     }
 }
 
-/// The place of one connection, free again when this is dropped.
+/// The seat of one connection, free again when this is dropped.
 #[derive(Debug)]
-pub(super) struct Place(Connections);
+pub(super) struct Seat(Connections);
 
-impl Drop for Place {
+impl Drop for Seat {
     fn drop(&mut self) {
         self.0.open.dec();
     }
@@ -65,15 +65,15 @@ mod tests {
     #[test]
     fn there_are_so_many_places_and_each_can_be_had_again() {
         let connections = Connections::default();
-        let mut places = Places::new(2, connections.clone());
-        let (first, second) = (places.take(), places.take());
+        let mut seats = Seats::new(2, connections.clone());
+        let (first, second) = (seats.take(), seats.take());
         assert!(first.is_some() && second.is_some());
-        assert!(places.take().is_none() && places.take().is_none());
+        assert!(seats.take().is_none() && seats.take().is_none());
         assert_eq!((connections.open.get(), connections.refused.get()), (2, 2));
         drop(first);
         assert_eq!(connections.open.get(), 1);
-        let again = places.take();
-        assert!(again.is_some() && places.take().is_none());
+        let again = seats.take();
+        assert!(again.is_some() && seats.take().is_none());
         drop((second, again));
         assert_eq!((connections.open.get(), connections.refused.get()), (0, 3));
     }
