@@ -1,7 +1,6 @@
 //! The path of a request, spelled out once.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tonic::Status;
 
@@ -114,30 +113,37 @@ impl Answer {
     pub fn message(&self) -> &[u8] {
         self.frame.get(wire::frame::PREFIX..).unwrap_or_default()
     }
+
+    /// The answer went out, and with it the lease, if there is one.
+    pub fn went_out(self) {
+        if let Some(lease) = self.lease {
+            lease.answered();
+        }
+    }
 }
 
 /// Gives a lease back unless its holder was told of it.
 pub struct LeaseGuard {
     service: Arc<Service>,
-    lease: LeaseId,
-    is_answered: AtomicBool,
+    /// None once the holder was told.
+    lease: Option<LeaseId>,
 }
 
 impl LeaseGuard {
-    fn new(service: Arc<Service>, lease: LeaseId) -> Self {
-        Self { service, lease, is_answered: AtomicBool::new(false) }
+    const fn new(service: Arc<Service>, lease: LeaseId) -> Self {
+        Self { service, lease: Some(lease) }
     }
 
     /// The answer went out: the lease is its holder's from now on.
-    pub fn answered(&self) {
-        self.is_answered.store(true, Ordering::Release);
+    pub fn answered(mut self) {
+        self.lease = None;
     }
 }
 
 impl Drop for LeaseGuard {
     fn drop(&mut self) {
-        if !self.is_answered.load(Ordering::Acquire) {
-            self.service.store.release(self.lease, self.service.clock.now());
+        if let Some(lease) = self.lease {
+            self.service.store.release(lease, self.service.clock.now());
             self.service.telemetry.count_abandoned();
         }
     }

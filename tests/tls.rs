@@ -9,6 +9,8 @@
 
 mod support;
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 
 use support::{SHIPPED, TestServer, runtime, shipped};
@@ -76,11 +78,13 @@ fn plain_text_is_refused_where_tls_is_on_and_harms_nobody() {
     let pair = Pair::new();
     let server = server(&pair);
     let question = shipped(&[("tenant_type", "free"), ("tenant", "acme")]);
+    let mut plain = TcpStream::connect(server.grpc).unwrap();
+    plain.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
+    let mut told = Vec::new();
+    // TLS's alert, and the end; nothing of HTTP/2.
+    plain.read_to_end(&mut told).unwrap();
+    assert_eq!(told.first(), Some(&0x15), "{told:?}");
     runtime().block_on(async {
-        let url = format!("http://{}", server.grpc);
-        if let Ok(mut plain) = RateLimitServiceClient::connect(url).await {
-            assert!(plain.should_rate_limit(question.clone()).await.is_err());
-        }
         let mut client = connect(&server, &pair.certificate).await.unwrap();
         client.should_rate_limit(question).await.unwrap();
     });

@@ -25,7 +25,7 @@ pub(super) fn answer(service: &Arc<Service>, body: &[u8]) -> (StatusCode, String
             match wire::json::response(answer.message()) {
                 Ok(text) => {
                     // HTTP/1 has no sign that an answer was not wanted any more.
-                    answer.lease.as_ref().inspect(|lease| lease.answered());
+                    answer.went_out();
                     (status, text)
                 }
                 Err(error) => refused(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),

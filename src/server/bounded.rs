@@ -1,4 +1,4 @@
-//! How a connection is read, in turns with others, and written, many answers at once.
+//! How a connection is read, in turns with others and only while it reads, and written, many answers at once.
 //!
 //! Of a connection that is sent faster than it is read, all that a task's budget allows is read at once. The
 //! budget counts reads, 128 of them, and a read brings dozens of calls, or hundreds that are begun and reset: a
@@ -74,11 +74,13 @@ impl Reading {
 pub(super) struct Bounded<I> {
     io: I,
     reading: Reading,
+    /// Whether the other end takes nothing for now.
+    is_full: bool,
 }
 
 impl<I> Bounded<I> {
     pub(super) const fn new(io: I, reading: Reading) -> Self {
-        Self { io, reading }
+        Self { io, reading, is_full: false }
     }
 }
 
@@ -88,6 +90,10 @@ impl<I: AsyncRead + Unpin> AsyncRead for Bounded<I> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.is_full {
+            // Who does not read is not read: its answers would have to be kept. Writing wakes it.
+            return Poll::Pending;
+        }
         let before = buffer.filled().len();
         let Poll::Ready(read) = Pin::new(&mut self.io).poll_read(context, buffer) else {
             return self.reading.pending();
@@ -123,7 +129,12 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Bounded<I> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let write = poll_fn(|context| Pin::new(&mut self.io).poll_write(context, bytes));
-        pin!(coop::unconstrained(write)).poll(context)
+        let written = pin!(coop::unconstrained(write)).poll(context);
+        if std::mem::replace(&mut self.is_full, written.is_pending()) && written.is_ready() {
+            // It is to be read again.
+            context.waker().wake_by_ref();
+        }
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -150,6 +161,29 @@ mod tests {
     fn pair() -> (DuplexStream, Bounded<DuplexStream>) {
         let (caller, connection) = duplex(1 << 20);
         (caller, Bounded::new(connection, Reading::default()))
+    }
+
+    #[test]
+    fn who_does_not_read_is_not_read_until_it_does() {
+        run(async {
+            let (mut caller, connection) = duplex(16);
+            let mut connection = Bounded::new(connection, Reading::default());
+            caller.write_all(b"?").await.unwrap();
+            connection.write_all(&[b'!'; 16]).await.unwrap();
+            let write = |connection: &mut Bounded<DuplexStream>, context: &mut Context<'_>| {
+                Pin::new(connection).poll_write(context, b"!").is_pending()
+            };
+            assert!(poll_fn(|context| Poll::Ready(write(&mut connection, context))).await);
+            let mut read = [0; 1];
+            let is_read = poll_fn(|context| {
+                let mut buffer = ReadBuf::new(&mut read);
+                Poll::Ready(Pin::new(&mut connection).poll_read(context, &mut buffer).is_ready())
+            });
+            assert!(!is_read.await);
+            caller.read_exact(&mut [0; 16]).await.unwrap();
+            assert!(!poll_fn(|context| Poll::Ready(write(&mut connection, context))).await);
+            assert_eq!(connection.read_u8().await.unwrap(), b'?');
+        });
     }
 
     #[test]

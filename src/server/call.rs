@@ -180,7 +180,7 @@ fn receive(
 fn send(
     stream: &mut SendStream<Bytes>,
     frame: &mut Bytes,
-    lease: &Option<LeaseGuard>,
+    lease: &mut Option<LeaseGuard>,
     context: &mut Context<'_>,
 ) -> Poll<()> {
     if lease.is_some() && stream.poll_reset(context).is_ready() {
@@ -207,7 +207,7 @@ fn send(
     let mut trailers = HeaderMap::with_capacity(1);
     trailers.insert(STATUS, OK);
     if stream.send_trailers(trailers).is_ok()
-        && let Some(lease) = lease
+        && let Some(lease) = lease.take()
     {
         lease.answered();
     }

@@ -75,8 +75,9 @@ impl Parts {
     /// Asks without a server; a lease that is taken is kept.
     pub fn ask(&self, request: &RateLimitRequest) -> Answer {
         let answer = self.service.answer(&request.encode_to_vec()).unwrap();
-        answer.lease.as_ref().inspect(|lease| lease.answered());
-        Answer(RateLimitResponse::decode(answer.message()).unwrap())
+        let response = RateLimitResponse::decode(answer.message()).unwrap();
+        answer.went_out();
+        Answer(response)
     }
 }
 
