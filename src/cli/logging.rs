@@ -38,7 +38,11 @@ impl FromStr for Filter {
 /// Starts logging.
 pub(super) fn start(format: Format, filter: &Filter) -> Result<(), super::Failure> {
     let filter = EnvFilter::builder().parse(&filter.0)?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // Where nobody reads standard error any more, to say so there would panic.
+        .log_internal_errors(false);
     match format {
         Format::Text => builder.with_target(false).with_ansi(false).try_init(),
         Format::Json => builder.json().try_init(),

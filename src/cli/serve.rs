@@ -149,8 +149,8 @@ fn signals() -> std::io::Result<watch::Receiver<u32>> {
                 _ = terminate.recv() => "SIGTERM",
                 _ = interrupt.recv() => "SIGINT",
             };
-            tracing::info!(signal = name, "stopping: calls in flight finish");
             count.send_modify(|count| *count += 1);
+            tracing::info!(signal = name, "stopping: calls in flight finish");
         }
     });
     Ok(counted)

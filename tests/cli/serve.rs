@@ -228,3 +228,17 @@ fn a_flag_goes_before_the_environment() {
     assert!(serde_json::from_str::<Value>(server.log.last().unwrap()).is_ok());
     assert_eq!(server.stop().0, Some(0));
 }
+
+/// A pager that was quit, a collector that died: who logs into nothing must not hang or die of it.
+#[test]
+fn a_server_whose_log_nobody_reads_still_stops() {
+    let mut child = tollgate(&QUIET, &[]).spawn().unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap());
+    let mut started = String::new();
+    log.read_line(&mut started).unwrap();
+    assert!(addresses(&started).is_some(), "{started}");
+    drop(log);
+    let kill = format!("kill -TERM {}", child.id());
+    assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+    assert_eq!(wait(&mut child).code(), Some(0));
+}
