@@ -14,8 +14,9 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::coop;
 
@@ -31,15 +32,26 @@ pub(super) struct Reading(Arc<Progress>);
 #[derive(Debug, Default)]
 struct Progress {
     is_behind: AtomicBool,
+    /// Who waits until it is not.
+    waiting: Mutex<Vec<Waker>>,
     keeps_end_back: AtomicBool,
     has_ended: AtomicBool,
 }
 
 impl Reading {
-    /// Whether there may be more to read than this turn brought: what is there already may give up a call that
-    /// has been read.
-    pub(super) fn is_behind(&self) -> bool {
-        self.0.is_behind.load(Ordering::Relaxed)
+    /// Ready once all that has come was read. What is there and has not been read may give up a call that has.
+    pub(super) fn poll_dry(&self, context: &Context<'_>) -> Poll<()> {
+        if !self.0.is_behind.load(Ordering::Relaxed) {
+            return Poll::Ready(());
+        }
+        self.0.waiting.lock().push(context.waker().clone());
+        Poll::Pending
+    }
+
+    fn dry(&self) {
+        if self.0.is_behind.swap(false, Ordering::Relaxed) {
+            std::mem::take(&mut *self.0.waiting.lock()).into_iter().for_each(Waker::wake);
+        }
     }
 
     /// From now on the end of the connection is kept back: h2 would drop what came right before it.
@@ -54,12 +66,14 @@ impl Reading {
     }
 
     fn pending(&self) -> Poll<io::Result<()>> {
-        self.0.is_behind.store(!coop::has_budget_remaining(), Ordering::Relaxed);
+        if coop::has_budget_remaining() {
+            self.dry();
+        }
         Poll::Pending
     }
 
     fn end(&self) -> Poll<io::Result<()>> {
-        self.0.is_behind.store(false, Ordering::Relaxed);
+        self.dry();
         self.0.has_ended.store(true, Ordering::Relaxed);
         if self.0.keeps_end_back.load(Ordering::Relaxed) {
             Poll::Pending
@@ -222,10 +236,14 @@ mod tests {
                 tokio::task::yield_now().await;
                 read
             };
-            assert!(turn().await < 256 * BYTES_LIKE_A_READ && reading.is_behind());
+            assert!(turn().await < 256 * BYTES_LIKE_A_READ);
+            let told = reading.clone();
+            let dry = tokio::spawn(poll_fn(move |context| told.poll_dry(context)));
+            tokio::task::yield_now().await;
+            assert!(!dry.is_finished());
             while turn().await < 256 * BYTES_LIKE_A_READ {}
             turn().await;
-            assert!(!reading.is_behind());
+            dry.await.unwrap();
         });
     }
 

@@ -99,12 +99,13 @@ impl Call {
             }
         }
         match &mut self.step {
-            // What is there to be read may give the call up, and then nobody would hold the lease.
-            Step::Sending(_, _, Some(_)) if calls.reading.is_behind() => {
-                context.waker().wake_by_ref();
-                Poll::Pending
+            Step::Sending(stream, frame, lease) => {
+                if lease.is_some() {
+                    // What is there to be read may give the call up, and nobody would hold the lease.
+                    ready!(calls.reading.poll_dry(context));
+                }
+                send(stream, frame, lease, context)
             }
-            Step::Sending(stream, frame, lease) => send(stream, frame, lease, context),
             Step::Receiving(..) => Poll::Ready(()),
         }
     }
