@@ -104,25 +104,10 @@ pub fn decide<'a>(
     now: Timestamp,
 ) -> Result<Verdict<'a>, StoreError> {
     let released = plan.releases.iter().filter(|lease| store.release(**lease, now)).count();
-    let Charges { charges, charge_of } = Charges::of(plan);
+    let charges = Charges::of(plan);
     let mut outcomes = Outcomes::new();
-    let admission = store.decide(&charges, now, &mut outcomes)?;
-    let decided = plan
-        .met
-        .iter()
-        .zip(charge_of)
-        .filter_map(|(met, charge)| Some(Decided { met, outcome: *outcomes.get(charge)? }));
-    Ok(Verdict {
-        is_admitted: admission != Admission::Denied,
-        is_bypassed: plan.is_bypassed,
-        is_matched: plan.is_matched,
-        decided: decided.collect(),
-        lease: match admission {
-            Admission::Admitted { lease } => lease,
-            Admission::Denied => None,
-        },
-        released: (!plan.releases.is_empty()).then_some(released),
-    })
+    let admission = store.decide(charges.all(), now, &mut outcomes)?;
+    Ok(charges.verdict(plan, &outcomes, admission, released))
 }
 
 /// More buckets than this are not compared one by one.
@@ -130,14 +115,15 @@ const FEW: usize = 32;
 
 /// One charge for each bucket, and for each bucket met the number of its charge: what several descriptors
 /// reach is charged once, by the largest hits.
-#[derive(Default)]
-struct Charges<'a> {
+#[derive(Debug, Default)]
+pub struct Charges<'a> {
     charges: SmallVec<[Charge<'a>; 8]>,
     charge_of: SmallVec<[usize; 8]>,
 }
 
 impl<'a> Charges<'a> {
-    fn of(plan: &'a Plan<'_>) -> Self {
+    /// The charges of all that a query meets.
+    pub fn of(plan: &'a Plan<'_>) -> Self {
         let mut all = Self::default();
         let mut numbers: HashMap<Fingerprint, usize> = HashMap::new();
         let are_few = plan.met.len() <= FEW;
@@ -159,6 +145,35 @@ impl<'a> Charges<'a> {
             all.charge_of.push(number);
         }
         all
+    }
+
+    /// What a store is asked.
+    pub fn all(&self) -> &[Charge<'a>] {
+        &self.charges
+    }
+
+    /// The verdict, once a store has answered for each of the charges, and released so many leases.
+    pub fn verdict(
+        &self,
+        plan: &'a Plan<'_>,
+        outcomes: &Outcomes,
+        admission: Admission,
+        released: usize,
+    ) -> Verdict<'a> {
+        let met = plan.met.iter().zip(&self.charge_of);
+        let decided = met
+            .filter_map(|(met, charge)| Some(Decided { met, outcome: *outcomes.get(*charge)? }));
+        Verdict {
+            is_admitted: admission != Admission::Denied,
+            is_bypassed: plan.is_bypassed,
+            is_matched: plan.is_matched,
+            decided: decided.collect(),
+            lease: match admission {
+                Admission::Admitted { lease } => lease,
+                Admission::Denied => None,
+            },
+            released: (!plan.releases.is_empty()).then_some(released),
+        }
     }
 }
 

@@ -142,6 +142,19 @@ impl LeaseId {
         Self(bytes)
     }
 
+    /// A lease that is kept in a partition, a number below 2^14, and tells it; 114 of its bits are random.
+    pub const fn in_partition(bytes: [u8; 16], partition: u16) -> Self {
+        let [first, second] = partition.to_be_bytes();
+        let [a, _, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = bytes;
+        Self([a & 0xc0 | first & 0x3f, second, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
+    }
+
+    /// The partition that it is kept in, if it is kept in one.
+    pub const fn partition(self) -> u16 {
+        let [first, second, ..] = self.0;
+        u16::from_be_bytes([first & 0x3f, second])
+    }
+
     /// The first 64 bits: as good as a hash, since they are random.
     pub fn hash64(self) -> u64 {
         let [a, b, c, d, e, f, g, h, ..] = self.0;

@@ -22,13 +22,14 @@
 //! | `admin` | the HTTP side |
 //! | `listener` | accepting connections |
 //! | `service` | the path of a request, spelled out once |
+//! | `shared` | Redis or Valkey: connections, and what becomes of a request without them |
 //! | `reload` | the policies in force, replaced as a whole |
 //! | `config` | the only module that knows YAML: `schema` mirrors the file, `compile` checks it |
 //! | `telemetry` | what is counted; handles are looked up at load |
 //! | `wire` | the only module that knows protobuf |
 //! | `reply` | from a verdict to headers, body and metadata |
 //! | `decision` | the verdict; shadow |
-//! | `store` | the contract of a store, and `memory`; `gcra` has governor decide one bucket |
+//! | `store` | the contract of a store, `memory`, and the `script` of a shared one; `gcra` has governor decide one bucket |
 //! | `policy` | the compiled policy: conditions, rows, endpoint templates, fingerprints |
 //! | `descriptor` | the question: domain, descriptors, entries, hits |
 //! | `limit` | buckets and rates that cannot be invalid |
@@ -50,6 +51,7 @@ pub mod reload;
 pub mod reply;
 pub mod server;
 pub mod service;
+pub mod shared;
 pub mod store;
 pub mod telemetry;
 pub mod wire;

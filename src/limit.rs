@@ -42,8 +42,8 @@ pub enum LimitError {
     /// More than 10,000 slots.
     #[error("at most 10000 at a time")]
     TooManySlots,
-    /// A lease that would end at once, or in over a year.
-    #[error("a lease is held for one second at least and 366 days at most")]
+    /// A lease that would end at once, in over a year, or between two milliseconds.
+    #[error("a lease is held for one second at least and 366 days at most, in whole milliseconds")]
     OddHold,
 }
 
@@ -248,6 +248,22 @@ impl TokenBucket {
     }
 }
 
+impl TokenBucket {
+    /// One of `parts` buckets that together hold and gain no more than this one, or one token each, where
+    /// there are more of them than tokens.
+    #[must_use]
+    pub fn divided(&self, parts: NonZeroU32) -> Self {
+        let size = NonZeroU32::new(self.size.get() / parts).unwrap_or(NonZeroU32::MIN);
+        let interval = self.interval.times(u64::from(parts.get()));
+        // What takes longer than 146 years to fill is not divided; nobody will see it full.
+        let fits = interval.times(u64::from(size.get())).get() < LONGEST_FILL;
+        match Quota::with_period(interval.into()).filter(|_| fits) {
+            Some(quota) => Self { size, rate: self.rate, interval, quota: quota.allow_burst(size) },
+            None => *self,
+        }
+    }
+}
+
 impl fmt::Display for TokenBucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.size != self.rate.tokens {
@@ -269,13 +285,14 @@ impl Concurrency {
     ///
     /// # Errors
     /// [`LimitError::Zero`], [`LimitError::TooManySlots`] over 10,000, [`LimitError::OddHold`] outside
-    /// one second to 366 days.
+    /// one second to 366 days, or where a fraction of a millisecond is left.
     pub fn new(slots: u32, hold: Nanos) -> Result<Self, LimitError> {
         let slots = NonZeroU32::new(slots).ok_or(LimitError::Zero)?;
         if slots.get() > MOST_SLOTS {
             return Err(LimitError::TooManySlots);
         }
-        if hold < Nanos::from_secs(1) || hold > Nanos::from_secs(366 * 86_400) {
+        let is_odd = !hold.get().is_multiple_of(1_000_000);
+        if is_odd || hold < Nanos::from_secs(1) || hold > Nanos::from_secs(366 * 86_400) {
             return Err(LimitError::OddHold);
         }
         Ok(Self { slots, hold })
@@ -313,6 +330,20 @@ impl Bucket {
         match self {
             Self::Tokens(bucket) => bucket.size(),
             Self::Concurrency(bucket) => bucket.slots(),
+        }
+    }
+}
+
+impl Bucket {
+    /// One of `parts` buckets that together are no more than this one, or hold one each.
+    #[must_use]
+    pub fn divided(&self, parts: NonZeroU32) -> Self {
+        match self {
+            Self::Tokens(bucket) => Self::Tokens(bucket.divided(parts)),
+            Self::Concurrency(Concurrency { slots, hold }) => {
+                let slots = NonZeroU32::new(slots.get() / parts).unwrap_or(NonZeroU32::MIN);
+                Self::Concurrency(Concurrency { slots, hold: *hold })
+            }
         }
     }
 }
@@ -375,6 +406,26 @@ mod tests {
         assert_eq!(bucket(10, rate(10, Unit::Second)), "10 per second");
         assert_eq!(bucket(50, rate(10, Unit::Minute)), "50 at 10 per minute");
         assert_eq!(Concurrency::new(2, Nanos::from_secs(60)).unwrap().to_string(), "2 concurrent");
+    }
+
+    #[test]
+    fn parts_of_a_bucket_are_together_no_more_than_the_whole() {
+        let whole = TokenBucket::new(10, rate(10, Unit::Second)).unwrap();
+        let part = whole.divided(NonZeroU32::new(3).unwrap());
+        assert_eq!((part.size().get(), part.interval()), (3, Nanos::new(300_000_000)));
+        assert_eq!(whole.divided(NonZeroU32::MIN), whole);
+        let few = whole.divided(NonZeroU32::new(20).unwrap());
+        assert_eq!((few.size().get(), few.interval()), (1, Nanos::from_secs(2)));
+        let slots = Bucket::Concurrency(Concurrency::new(5, Nanos::from_secs(60)).unwrap());
+        assert_eq!(slots.divided(NonZeroU32::new(2).unwrap()).size().get(), 2);
+        let century = TokenBucket::new(100, rate(1, Unit::Year)).unwrap();
+        assert_eq!(century.divided(NonZeroU32::new(1000).unwrap()), century);
+    }
+
+    #[test]
+    fn a_hold_is_a_whole_number_of_milliseconds() {
+        assert!(Concurrency::new(1, Nanos::new(1_001_000_000)).is_ok());
+        assert_eq!(Concurrency::new(1, Nanos::new(1_000_001_000)), Err(LimitError::OddHold));
     }
 
     #[test]

@@ -39,6 +39,18 @@ pub enum HeaderStyle {
     Off,
 }
 
+/// What becomes of a request while the store that the replicas share does not answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnStoreError {
+    /// It passes.
+    Allow,
+    /// It does not.
+    Deny,
+    /// It is decided in this process's memory, where each bucket is divided by the number of replicas.
+    #[default]
+    Local,
+}
+
 /// Every policy in force, by domain.
 #[derive(Debug, Default)]
 pub struct Policies {
@@ -76,6 +88,7 @@ impl Policies {
 pub struct Policy {
     pub(crate) domain: Box<str>,
     pub(crate) headers: HeaderStyle,
+    pub(crate) on_store_error: OnStoreError,
     pub(crate) keys: Keys,
     pub(crate) endpoints: Endpoints,
     pub(crate) bypass: Box<[Conditions]>,
@@ -125,6 +138,11 @@ impl Policy {
     /// How it tells clients what is left.
     pub const fn headers(&self) -> HeaderStyle {
         self.headers
+    }
+
+    /// What becomes of its requests while a shared store does not answer.
+    pub const fn on_store_error(&self) -> OnStoreError {
+        self.on_store_error
     }
 
     /// The entry keys it asks about.

@@ -5,6 +5,8 @@
 
 pub mod gcra;
 pub mod memory;
+pub mod script;
+pub mod slots;
 
 use smallvec::SmallVec;
 
@@ -75,10 +77,49 @@ pub enum Admission {
     Denied,
 }
 
+/// Decides what is charged, once every bucket has answered: nothing if one that is enforced cannot admit,
+/// and nothing of a shadow row of which one cannot. Where a bucket is not charged although it could be, `undo`
+/// tells how it stands without the charge. Returns whether the request is denied.
+fn settle(
+    charges: &[Charge<'_>],
+    outcomes: &mut Outcomes,
+    mut undo: impl FnMut(usize, &Charge<'_>) -> Outcome,
+) -> bool {
+    let answers = charges.iter().zip(&*outcomes);
+    let over = answers.filter(|(_, outcome)| outcome.wait != Wait::No);
+    let over: SmallVec<[Force; 4]> = over.map(|(charge, _)| charge.force).collect();
+    if over.is_empty() {
+        return false;
+    }
+    let is_denied = over.contains(&Force::Enforced);
+    for (at, (charge, outcome)) in charges.iter().zip(outcomes).enumerate() {
+        if is_denied || over.contains(&charge.force) {
+            let stands = undo(at, charge);
+            if outcome.wait == Wait::No {
+                *outcome = Outcome { wait: Wait::No, ..stands };
+            }
+        }
+    }
+    is_denied
+}
+
+/// Random bits for a lease.
+pub(crate) fn lease_bits() -> Result<[u8; 16], StoreError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// Why a store cannot decide.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// No random bits for a lease that nobody can guess.
     #[error("the operating system gives no random bits for a lease: {0}")]
     Entropy(#[from] getrandom::Error),
+    /// What came back is not what the script returns.
+    #[error("the shared store answered what tollgate's script does not: {0}")]
+    Reply(&'static str),
+    /// A shared store did not answer.
+    #[error("the shared store does not answer: {0}")]
+    Away(String),
 }

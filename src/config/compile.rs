@@ -27,6 +27,9 @@ use crate::policy::values::{Keys, Slot};
 /// The table under which limits that Envoy brings along are counted.
 const BROUGHT: [&str; 2] = ["limit override", "request"];
 
+/// What partitions the buckets where the file does not say.
+const PARTITION: &str = "tenant";
+
 /// The row of every value without a row of its own.
 const OTHERWISE: &str = "otherwise";
 /// The row of a table that does not select.
@@ -44,6 +47,7 @@ pub(super) fn policy(file: &schema::File, document: &Document<'_>, key: Fingerpr
         document,
         key,
         domain,
+        partition: file.partition.as_ref().map_or(PARTITION, |partition| &partition.value),
         keys: Keys::default(),
         key_sets: Vec::new(),
         message: Arc::default(),
@@ -56,12 +60,14 @@ pub(super) fn policy(file: &schema::File, document: &Document<'_>, key: Fingerpr
         compiler.over_ride(over_ride, &file.tables, &mut tables);
     }
     tables.iter_mut().flat_map(|table| table.rows.iter_mut()).for_each(|row| row.overrides.index());
+    compiler.check_partition(file);
     let bypass = file.bypass.iter().map(|when| compiler.conditions(when)).collect();
     let [table, row] = BROUGHT;
     let brought = compiler.row(Arc::from(table), row, false, &Arc::default(), Rules::none());
     Policy {
         domain: domain.into(),
         headers: file.headers,
+        on_store_error: file.on_store_error,
         endpoints,
         bypass,
         tables,
@@ -76,6 +82,8 @@ struct Compiler<'a> {
     document: &'a Document<'a>,
     key: FingerprintKey,
     domain: &'a str,
+    /// The entry whose value says in which partition a bucket is.
+    partition: &'a str,
     keys: Keys,
     key_sets: Vec<KeySet>,
     /// The default message, shared by all rows that have no other.
@@ -162,13 +170,24 @@ impl<'a> Compiler<'a> {
         }
         let slots: Box<[Slot]> = key.iter().map(|name| self.keys.slot(&name.value)).collect();
         let prefixes = self.prefixes(table, slots.contains(&Slot::REMOTE_ADDRESS));
-        let set = KeySet { slots, prefixes };
+        let partition = slots.iter().copied().find(|slot| self.keys.name(*slot) == self.partition);
+        let set = KeySet { slots, prefixes, partition };
         let known = self.key_sets.iter().position(|other| *other == set);
         let at = known.unwrap_or_else(|| {
             self.key_sets.push(set);
             self.key_sets.len() - 1
         });
         KeySetId(at)
+    }
+
+    /// A partition that names no bucket would be a slip.
+    fn check_partition(&self, file: &schema::File) {
+        if let Some(At { value, place }) = &file.partition
+            && self.key_sets.iter().all(|set| set.partition.is_none())
+        {
+            let what = format!("no table has `{}` in its `key`", value.escape_debug());
+            self.document.complain(place, what);
+        }
     }
 
     fn prefixes(&self, table: &schema::Table, has_address: bool) -> Prefixes {

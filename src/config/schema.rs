@@ -10,11 +10,13 @@ use super::place::Place;
 use super::problem::{did_you_mean, near_or_all};
 use super::read::{At, Node};
 use crate::limit::{LimitError, Unit};
-use crate::policy::HeaderStyle;
+use crate::policy::{HeaderStyle, OnStoreError};
 
 pub(super) struct File {
     pub(super) domain: Option<At<String>>,
     pub(super) headers: HeaderStyle,
+    pub(super) partition: Option<At<String>>,
+    pub(super) on_store_error: OnStoreError,
     pub(super) groups: Vec<Group>,
     pub(super) tables: Vec<Table>,
     pub(super) overrides: Vec<Override>,
@@ -113,6 +115,12 @@ const STYLES: [(&str, HeaderStyle); 4] = [
     ("off", HeaderStyle::Off),
 ];
 
+const ON_STORE_ERROR: [(&str, OnStoreError); 3] = [
+    ("allow", OnStoreError::Allow),
+    ("deny", OnStoreError::Deny),
+    ("local", OnStoreError::Local),
+];
+
 const DURATION: &str = "a duration, as in `30s`, `5m` or `1h`";
 const MOMENT: &str = "a moment, as in `2027-01-01T00:00:00Z`";
 
@@ -129,7 +137,12 @@ pub(super) fn file(node: &Node<'_>) -> Option<File> {
     let everybody = "a bypass without conditions would let every call through";
     let file = File {
         domain: domain.and_then(|domain| domain.text()),
-        headers: fields.take("headers").and_then(|node| style(&node)).unwrap_or_default(),
+        headers: fields.take("headers").and_then(|node| one_of(&node, "style", &STYLES)).unwrap_or_default(),
+        partition: fields.take("partition").and_then(|node| node.entry_key()),
+        on_store_error: fields
+            .take("on_store_error")
+            .and_then(|node| one_of(&node, "mode", &ON_STORE_ERROR))
+            .unwrap_or_default(),
         groups: fields.take("endpoint_groups").map(|node| groups(&node)).unwrap_or_default(),
         tables: items(tables, "a list of tables", table),
         overrides: items(fields.take("overrides"), "a list of overrides", over_ride),
@@ -149,14 +162,18 @@ fn entry_keys(node: &Node<'_>) -> Vec<At<String>> {
     node.list("a list of entries' keys").iter().filter_map(Node::entry_key).collect()
 }
 
-fn style(node: &Node<'_>) -> Option<HeaderStyle> {
+fn one_of<T: Copy, const N: usize>(
+    node: &Node<'_>,
+    what: &str,
+    choices: &[(&str, T); N],
+) -> Option<T> {
     let text = node.text()?.value;
-    let style = STYLES.iter().find(|(name, _)| *name == text).map(|(_, style)| *style);
-    if style.is_none() {
-        let cure = near_or_all(&text, &STYLES.map(|(name, _)| name));
-        node.complain(format!("unknown style `{}`{cure}", text.escape_debug()));
+    let choice = choices.iter().find(|(name, _)| *name == text).map(|(_, choice)| *choice);
+    if choice.is_none() {
+        let cure = near_or_all(&text, &choices.map(|(name, _)| name));
+        node.complain(format!("unknown {what} `{}`{cure}", text.escape_debug()));
     }
-    style
+    choice
 }
 
 fn groups(node: &Node<'_>) -> Vec<Group> {

@@ -21,9 +21,7 @@ impl Slot {
     pub const PATH: Self = Self(2);
     /// `remote_address`: read as an address where it is one.
     pub const REMOTE_ADDRESS: Self = Self(3);
-}
 
-impl Slot {
     fn index(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }

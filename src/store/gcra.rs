@@ -16,7 +16,26 @@ use governor::state::{NotKeyed, StateStore};
 
 use super::{Outcome, Wait};
 use crate::clock::{Nanos, Timestamp};
+use crate::descriptor::Hits;
 use crate::limit::TokenBucket;
+
+/// Takes, gives back or only looks: the outcome, and the next state where there is another.
+pub fn decide(
+    bucket: &TokenBucket,
+    full_at: Timestamp,
+    now: Timestamp,
+    hits: Hits,
+) -> (Outcome, Option<Timestamp>) {
+    let (charged, given) = (hits.charged(), hits.given_back());
+    if given > 0 {
+        let (outcome, next) = give_back(bucket, full_at, now, given);
+        (outcome, Some(next))
+    } else if charged > 0 {
+        take(bucket, full_at, now, charged)
+    } else {
+        (look(bucket, full_at, now), None)
+    }
+}
 
 /// The bucket as it stands, for a call of one token that charges nothing.
 pub fn look(bucket: &TokenBucket, full_at: Timestamp, now: Timestamp) -> Outcome {

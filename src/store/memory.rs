@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 use self::holders::Holder;
 use self::leases::Leases;
 use self::shard::{Change, Room, Shard};
-use super::{Admission, Charge, Force, Outcome, Outcomes, StoreError, Wait};
+use super::{Admission, Charge, Outcomes, StoreError, lease_bits, settle};
 use crate::clock::Timestamp;
 use crate::descriptor::LeaseId;
 use crate::policy::fingerprint::{Fingerprint, SHARDS};
@@ -75,7 +75,13 @@ impl MemoryStore {
             outcomes.push(outcome);
             changes.push(change);
         }
-        if settle(charges, now, outcomes, &mut changes, &mut shards) {
+        let undo = |at, charge: &Charge<'_>| {
+            if let Some(change) = changes.get_mut(at) {
+                *change = Change::Nothing;
+            }
+            shards.of(charge).look(charge, now)
+        };
+        if settle(charges, outcomes, undo) {
             return Ok(Admission::Denied);
         }
         Ok(Admission::Admitted { lease: self.commit(charges, &changes, now, &mut shards)? })
@@ -90,7 +96,7 @@ impl MemoryStore {
         shards: &mut Locked<'_>,
     ) -> Result<Option<LeaseId>, StoreError> {
         let takes_slots = changes.iter().any(|change| matches!(change, Change::Slots(..)));
-        let lease = if takes_slots { Some(new_lease()?) } else { None };
+        let lease = if takes_slots { Some(LeaseId::from_bytes(lease_bits()?)) } else { None };
         let room = Room { most_keys: self.most_keys_of_a_shard, leases: &self.leases };
         let mut evicted_live = 0;
         for (charge, change) in charges.iter().zip(changes) {
@@ -111,6 +117,33 @@ impl MemoryStore {
             self.evicted_live.fetch_add(evicted_live, Ordering::Relaxed);
         }
         Ok(lease)
+    }
+
+    /// What [`Self::decide`] would say, and nothing is charged. Returns whether it would deny.
+    pub fn foresee(&self, charges: &[Charge<'_>], now: Timestamp, outcomes: &mut Outcomes) -> bool {
+        outcomes.clear();
+        let Some(mut shards) = self.lock(charges) else { return false };
+        outcomes.extend(charges.iter().map(|charge| shards.of(charge).decide(charge, now).0));
+        settle(charges, outcomes, |_, charge| shards.of(charge).look(charge, now))
+    }
+
+    /// When a token bucket is full again, where this is known and still to come.
+    pub fn full_at(&self, fingerprint: Fingerprint, now: Timestamp) -> Option<Timestamp> {
+        let shard = self.shards.get(self.index(fingerprint))?.0.lock();
+        Some(shard.full_at(fingerprint).0).filter(|full_at| *full_at > now)
+    }
+
+    /// Notes when a token bucket is full again, as somebody else has decided.
+    pub fn note(&self, fingerprint: Fingerprint, full_at: Timestamp, now: Timestamp) {
+        let room = Room { most_keys: self.most_keys_of_a_shard, leases: &self.leases };
+        if let Some(shard) = self.shards.get(self.index(fingerprint)) {
+            let mut shard = shard.0.lock();
+            let (_, at) = shard.full_at(fingerprint);
+            if shard.set(fingerprint, at, full_at, now, &room) {
+                drop(shard);
+                self.evicted_live.fetch_add(1, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Frees the slots of a lease. Returns whether it still held any: a lease is released at most once,
@@ -208,40 +241,6 @@ impl Locked<'_> {
         let (_, shard) = other.unwrap_or(&mut self.first);
         shard
     }
-}
-
-/// Decides what is charged, once every bucket has answered: nothing if one that is enforced cannot admit,
-/// and nothing of a shadow row of which one cannot. What is not charged is told as it stands, not as it
-/// would be. Returns whether the request is denied.
-fn settle(
-    charges: &[Charge<'_>],
-    now: Timestamp,
-    outcomes: &mut Outcomes,
-    changes: &mut Changes,
-    shards: &mut Locked<'_>,
-) -> bool {
-    let answers = charges.iter().zip(&*outcomes);
-    let over = answers.filter(|(_, outcome)| outcome.wait != Wait::No);
-    let over: SmallVec<[Force; 4]> = over.map(|(charge, _)| charge.force).collect();
-    if over.is_empty() {
-        return false;
-    }
-    let is_denied = over.contains(&Force::Enforced);
-    for ((charge, outcome), change) in charges.iter().zip(outcomes).zip(changes) {
-        if is_denied || over.contains(&charge.force) {
-            *change = Change::Nothing;
-            if outcome.wait == Wait::No {
-                *outcome = Outcome { wait: Wait::No, ..shards.of(charge).look(charge, now) };
-            }
-        }
-    }
-    is_denied
-}
-
-fn new_lease() -> Result<LeaseId, StoreError> {
-    let mut bytes = [0; 16];
-    getrandom::fill(&mut bytes)?;
-    Ok(LeaseId::from_bytes(bytes))
 }
 
 #[cfg(test)]

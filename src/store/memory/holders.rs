@@ -4,8 +4,7 @@ use smallvec::SmallVec;
 
 use crate::clock::{Nanos, Timestamp};
 use crate::descriptor::LeaseId;
-use crate::limit::Concurrency;
-use crate::store::{Outcome, Wait};
+use crate::store::slots::Held;
 
 /// Slots held under one lease.
 #[derive(Debug, Clone, Copy)]
@@ -20,33 +19,19 @@ pub(super) struct Holder {
 pub(super) struct Holders(SmallVec<[Holder; 2]>);
 
 impl Holders {
-    /// What `hits` slots would meet now; 0 looks as if for one.
-    pub(super) fn outcome(&self, bucket: &Concurrency, now: Timestamp, hits: u64) -> Outcome {
-        let size = u64::from(bucket.slots().get());
-        let held = self.held(now);
-        let needed = hits.max(1);
-        let wait = if needed > size {
-            Wait::Forever
-        } else if held + needed <= size {
-            Wait::No
-        } else {
-            Wait::For(self.time_until_freed(now, held + needed - size))
-        };
-        let remaining = u32::try_from(size.saturating_sub(held)).unwrap_or(u32::MAX);
-        let reset = self.0.last().map_or(Nanos::ZERO, |last| last.expires.since(now));
-        Outcome { wait, remaining, reset }
-    }
-
     fn live(&self, now: Timestamp) -> impl Iterator<Item = &Holder> {
         self.0.iter().skip_while(move |holder| holder.expires <= now)
     }
 
-    fn held(&self, now: Timestamp) -> u64 {
-        self.live(now).map(|holder| u64::from(holder.slots)).sum()
+    pub(super) fn held(&self, now: Timestamp) -> Held {
+        Held {
+            slots: self.live(now).map(|holder| u64::from(holder.slots)).sum(),
+            last_expiry: self.0.last().map_or(Timestamp::default(), |last| last.expires),
+        }
     }
 
     /// When so many leases will have expired that `slots` are free again, should nobody release.
-    fn time_until_freed(&self, now: Timestamp, slots: u64) -> Nanos {
+    pub(super) fn time_until_freed(&self, now: Timestamp, slots: u64) -> Nanos {
         let mut freed = 0;
         let last = self.live(now).find(|holder| {
             freed += u64::from(holder.slots);

@@ -6,9 +6,10 @@ use super::holders::{Holder, Holders};
 use super::leases::Leases;
 use crate::clock::Timestamp;
 use crate::descriptor::LeaseId;
-use crate::limit::{Bucket, Concurrency};
+use crate::limit::Bucket;
 use crate::policy::fingerprint::Fingerprint;
-use crate::store::{Charge, Outcome, Wait, gcra};
+use crate::store::slots::{self, Held};
+use crate::store::{Charge, Outcome, gcra};
 
 /// How many entries are compared when one has to go.
 const EVICTION_SAMPLE: usize = 16;
@@ -86,45 +87,17 @@ impl Shard {
         match charge.bucket {
             Bucket::Tokens(bucket) => {
                 let (full_at, at) = self.full_at(charge.fingerprint);
-                let (charged, given) = (charge.hits.charged(), charge.hits.given_back());
-                if given > 0 {
-                    let (outcome, next) = gcra::give_back(bucket, full_at, now, given);
-                    (outcome, Change::FullAt(next, at))
-                } else if charged > 0 {
-                    let (outcome, next) = gcra::take(bucket, full_at, now, charged);
-                    (outcome, next.map_or(Change::Nothing, |next| Change::FullAt(next, at)))
-                } else {
-                    (gcra::look(bucket, full_at, now), Change::Nothing)
-                }
+                let (outcome, next) = gcra::decide(bucket, full_at, now, charge.hits);
+                (outcome, next.map_or(Change::Nothing, |next| Change::FullAt(next, at)))
             }
-            Bucket::Concurrency(bucket) => self.decide_slots(bucket, charge, now),
-        }
-    }
-
-    fn decide_slots(
-        &self,
-        bucket: &Concurrency,
-        charge: &Charge<'_>,
-        now: Timestamp,
-    ) -> (Outcome, Change) {
-        let hits = charge.hits.charged();
-        let none = Holders::default();
-        let holders = self.holders(charge.fingerprint).unwrap_or(&none);
-        let outcome = holders.outcome(bucket, now, hits);
-        if charge.hits.given_back() > 0 {
-            // Slots come back by lease only; hits without one give nothing back and deny nobody.
-            return (Outcome { wait: Wait::No, ..outcome }, Change::Nothing);
-        }
-        match u32::try_from(hits) {
-            Ok(slots @ 1..) if outcome.wait == Wait::No => {
-                let remaining = outcome.remaining.saturating_sub(slots);
-                let expires = now.after(bucket.hold());
-                (
-                    Outcome { remaining, reset: bucket.hold(), ..outcome },
-                    Change::Slots(slots, expires),
-                )
+            Bucket::Concurrency(bucket) => {
+                let none = Holders::default();
+                let holders = self.holders(charge.fingerprint).unwrap_or(&none);
+                let freed = |slots| holders.time_until_freed(now, slots);
+                let held = holders.held(now);
+                let (outcome, taken) = slots::decide(bucket, held, now, charge.hits, freed);
+                (outcome, taken.map_or(Change::Nothing, |(slots, until)| Change::Slots(slots, until)))
             }
-            _ => (outcome, Change::Nothing),
         }
     }
 
@@ -132,15 +105,15 @@ impl Shard {
     pub(super) fn look(&self, charge: &Charge<'_>, now: Timestamp) -> Outcome {
         match charge.bucket {
             Bucket::Tokens(bucket) => gcra::look(bucket, self.full_at(charge.fingerprint).0, now),
-            Bucket::Concurrency(bucket) => self
-                .holders(charge.fingerprint)
-                .unwrap_or(&Holders::default())
-                .outcome(bucket, now, 0),
+            Bucket::Concurrency(bucket) => {
+                let holders = self.holders(charge.fingerprint);
+                slots::look(bucket, holders.map_or(Held::default(), |held| held.held(now)), now)
+            }
         }
     }
 
     /// When a token bucket is full, and where it is kept if it is not.
-    fn full_at(&self, fingerprint: Fingerprint) -> (Timestamp, Option<usize>) {
+    pub(super) fn full_at(&self, fingerprint: Fingerprint) -> (Timestamp, Option<usize>) {
         let at = self.place(fingerprint);
         let cell = at.and_then(|at| self.cells.get_bucket(at));
         (cell.map_or(Timestamp::default(), Cell::full_at), at)

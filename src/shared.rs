@@ -1,0 +1,408 @@
+//! The store that replicas share: Redis or Valkey, one server, a cluster, or what sentinels say.
+//!
+//! What is asked there, and what the answers mean, is [`script`](crate::store::script)'s affair. Here are the
+//! connections, one for each thread, and what becomes of a request without an answer from them:
+//!
+//! - A denial is remembered until it ends. States that were seen are kept in a store in memory, as debts: a
+//!   bucket never refills sooner than the state says, so that what denies there would be denied. Since the state
+//!   is kept and not the denial, a limit that is raised counts at once, and so does what is given back.
+//! - While the store is away, [`Link::decide_locally`] decides in another store in memory, of buckets divided
+//!   by the number of replicas, each as indebted as it was seen last.
+//!
+//! All times are the server's. It is asked for them with every answer; in between they go on with our clock.
+
+mod link;
+pub mod target;
+
+use std::collections::VecDeque;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+
+pub use self::link::Link;
+use self::link::{Function, Library, fields};
+use self::target::{Connector, Target};
+use crate::clock::{Clock, Nanos, Timestamp};
+use crate::descriptor::{Hits, LeaseId};
+use crate::limit::Bucket;
+use crate::store::script::{self, Names, NewLease, Released, Reply};
+use crate::store::{Admission, Charge, MemoryStore, Outcomes, StoreError, lease_bits};
+use crate::telemetry::Telemetry;
+
+/// How many releases wait for the store to come back; more are left to expire.
+const MOST_TO_RELEASE: usize = 10_000;
+
+/// How the shared store is used.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where it is.
+    pub target: Target,
+    /// The certificates that vouch for it over TLS, in PEM; those of the system, if not said.
+    pub root: Option<PathBuf>,
+    /// What all keys begin with.
+    pub prefix: String,
+    /// How long a call waits for it.
+    pub deadline: Duration,
+    /// How many replicas share it.
+    pub replicas: NonZeroU32,
+}
+
+/// Why it cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SharedError {
+    /// Buckets are kept in memory.
+    #[error("memory is not shared")]
+    Memory,
+    /// Certificates cannot be read.
+    #[error("{}: {error}", path.display())]
+    Root {
+        /// Where they should be.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// The client does not take what is said.
+    #[error("the store's address cannot be used: {0}")]
+    Client(#[from] redis::RedisError),
+}
+
+/// The shared store, as one process sees it.
+pub struct Store {
+    connector: tokio::sync::Mutex<Connector>,
+    library: Library,
+    names: Names,
+    deadline: Duration,
+    replicas: NonZeroU32,
+    is_cluster: bool,
+    target: String,
+    /// What it said last.
+    seen: MemoryStore,
+    /// What is decided without it.
+    local: Arc<MemoryStore>,
+    clock: Arc<dyn Clock>,
+    /// How far its clock is ahead of ours, in nanoseconds; rather too far.
+    ahead: AtomicI64,
+    away: AtomicUsize,
+    to_release: Mutex<VecDeque<LeaseId>>,
+    telemetry: Arc<Telemetry>,
+}
+
+/// What it has decided.
+#[derive(Debug, Clone, Copy)]
+pub struct Decision {
+    /// Whether it was charged.
+    pub admission: Admission,
+    /// The server's time.
+    pub now: Timestamp,
+}
+
+impl Store {
+    /// Nothing is connected yet. Of what it says, and of what is decided without it, `most_keys` keys are kept.
+    ///
+    /// # Errors
+    /// [`SharedError`] where the settings cannot be meant.
+    pub fn new(
+        settings: Settings,
+        most_keys: usize,
+        local: Arc<MemoryStore>,
+        clock: Arc<dyn Clock>,
+        telemetry: Arc<Telemetry>,
+    ) -> Result<Arc<Self>, SharedError> {
+        let Settings { target, root, prefix, deadline, replicas } = settings;
+        let read = |path: PathBuf| {
+            std::fs::read(&path).map_err(|error| SharedError::Root { path, error })
+        };
+        let root = root.map(read).transpose()?;
+        let connector = target.client(root.as_deref())?.ok_or(SharedError::Memory)?;
+        Ok(Arc::new(Self {
+            connector: tokio::sync::Mutex::new(connector),
+            library: Library::new(),
+            names: Names { prefix },
+            deadline,
+            replicas,
+            is_cluster: matches!(target, Target::Cluster(_)),
+            target: target.to_string(),
+            seen: MemoryStore::new(most_keys),
+            local,
+            clock,
+            ahead: AtomicI64::new(0),
+            away: AtomicUsize::new(0),
+            to_release: Mutex::default(),
+            telemetry,
+        }))
+    }
+
+    /// A connection for the calling thread's runtime.
+    pub fn link(self: &Arc<Self>) -> Arc<Link> {
+        Link::start(Arc::clone(self))
+    }
+
+    /// Whether some thread has no connection to it, and decides without.
+    pub fn is_degraded(&self) -> bool {
+        self.away.load(Ordering::Relaxed) > 0
+    }
+
+    /// The server's time as far as it is known; rather too late than too early.
+    pub fn now(&self) -> Timestamp {
+        let (now, ahead) = (self.clock.now(), self.ahead.load(Ordering::Relaxed));
+        let span = Nanos::new(ahead.unsigned_abs());
+        if ahead < 0 { now.before(span) } else { now.after(span) }
+    }
+
+    /// Sweeps the next part of what is kept in memory of it.
+    pub fn sweep(&self) -> usize {
+        self.seen.sweep(self.now())
+    }
+
+    fn is_away(&self, reason: &str) {
+        if self.away.fetch_add(1, Ordering::Relaxed) == 0 {
+            self.telemetry.shared_store().up.set(0);
+            tracing::warn!(store = %self.target, reason, "the shared store is away; deciding without it");
+        }
+    }
+
+    fn is_back(&self) {
+        if self.away.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.telemetry.shared_store().up.set(1);
+            tracing::info!(store = %self.target, "the shared store is back");
+        }
+    }
+
+    fn next_to_release(&self) -> Option<LeaseId> {
+        self.to_release.lock().pop_front()
+    }
+
+    fn release_later(&self, lease: LeaseId) {
+        let mut waiting = self.to_release.lock();
+        if waiting.len() < MOST_TO_RELEASE {
+            waiting.push_back(lease);
+        }
+    }
+
+    fn note_time(&self, sent: Timestamp, now: Timestamp) {
+        let ahead = match now.since(sent).get() {
+            0 => i64::try_from(sent.since(now).get()).map_or(i64::MIN, |behind| -behind),
+            ahead => i64::try_from(ahead).unwrap_or(i64::MAX),
+        };
+        self.ahead.store(ahead, Ordering::Relaxed);
+    }
+}
+
+impl Link {
+    /// The shared store.
+    pub const fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// Denies what the store would deny by what it said last, without asking it. `outcomes` then tells how the
+    /// buckets stand as far as is known. Slots may come back at any time, so that whoever wants some is to ask.
+    pub fn foresee(&self, charges: &[Charge<'_>], outcomes: &mut Outcomes) -> bool {
+        let is_of_tokens = |charge: &Charge<'_>| matches!(charge.bucket, Bucket::Tokens(_));
+        let store = &self.store;
+        let is_denied = self.is_up()
+            && charges.iter().all(is_of_tokens)
+            && store.seen.foresee(charges, store.now(), outcomes);
+        if is_denied {
+            store.telemetry.shared_store().remembered.inc();
+        }
+        is_denied
+    }
+
+    /// Has the store decide all charges at once: all are made, or none.
+    ///
+    /// On a cluster, buckets of several tenants are on several servers. They are decided one after another, and
+    /// where one denies, what the others took is given back.
+    ///
+    /// # Errors
+    /// [`StoreError::Away`] where it did not answer, [`StoreError::Reply`] where it answered something else. It
+    /// may have charged some of it all the same.
+    pub async fn decide(
+        &self,
+        charges: &[Charge<'_>],
+        outcomes: &mut Outcomes,
+    ) -> Result<Decision, StoreError> {
+        let takes_slots = charges.iter().any(script::takes_slots);
+        let bits = if takes_slots { Some(lease_bits()?) } else { None };
+        let parts = self.parts(charges);
+        let (lease, reply) = if let [_] | [] = &*parts {
+            let lease = bits.map(|bits| LeaseId::in_partition(bits, script::home(charges)));
+            (lease, self.ask(charges, lease, &[]).await?)
+        } else {
+            self.decide_in_parts(charges, &parts, bits).await?
+        };
+        let admission = reply.settle(charges, lease, outcomes)?;
+        for (name, full_at) in reply.afterwards(charges, outcomes) {
+            self.store.seen.note(name, full_at, reply.now);
+        }
+        Ok(Decision { admission, now: reply.now })
+    }
+
+    /// The partitions of these charges, where they have to be asked apart.
+    fn parts(&self, charges: &[Charge<'_>]) -> SmallVec<[u16; 4]> {
+        let mut parts: SmallVec<[u16; 4]> = if self.store.is_cluster {
+            charges.iter().map(|charge| charge.fingerprint.partition()).collect()
+        } else {
+            SmallVec::new()
+        };
+        parts.sort_unstable();
+        parts.dedup();
+        parts
+    }
+
+    async fn ask(
+        &self,
+        charges: &[Charge<'_>],
+        lease: Option<LeaseId>,
+        elsewhere: &[u16],
+    ) -> Result<Reply, StoreError> {
+        let sent = self.store.clock.now();
+        let lease = lease.map(|lease| NewLease { lease, elsewhere });
+        let call = script::decide(&self.store.names, charges, lease, None);
+        let answer = self.call(Function::Decide, &call).await?;
+        let reply = Reply::read(&fields(&answer)?, charges)?;
+        self.store.note_time(sent, reply.now);
+        let took = self.store.clock.now().since(sent);
+        self.store.telemetry.shared_store().observe(took);
+        Ok(reply)
+    }
+
+    async fn decide_in_parts(
+        &self,
+        charges: &[Charge<'_>],
+        parts: &[u16],
+        bits: Option<[u8; 16]>,
+    ) -> Result<(Option<LeaseId>, Reply), StoreError> {
+        let of = |part: u16| {
+            let mine = charges.iter().filter(move |charge| charge.fingerprint.partition() == part);
+            mine.copied().collect::<SmallVec<[Charge<'_>; 8]>>()
+        };
+        let holds_slots = |part: &u16| of(*part).iter().any(script::takes_slots);
+        let homes: SmallVec<[u16; 4]> = parts.iter().copied().filter(holds_slots).collect();
+        let lease = bits.zip(homes.first());
+        let lease = lease.map(|(bits, home)| LeaseId::in_partition(bits, *home));
+        let mut replies: Vec<(u16, Reply)> = Vec::with_capacity(parts.len());
+        let mut denied = false;
+        for part in parts {
+            let mut mine = of(*part);
+            if denied {
+                // How they stand is told all the same.
+                mine.iter_mut().for_each(|charge| charge.hits = Hits::LOOK);
+            }
+            let elsewhere = homes.get(1..).unwrap_or_default();
+            let elsewhere = if Some(part) == homes.first() { elsewhere } else { &[] };
+            match self.ask(&mine, lease, elsewhere).await {
+                Ok(reply) => {
+                    denied |= reply.is_denied;
+                    replies.push((*part, reply));
+                }
+                Err(error) => {
+                    self.take_back(&replies, lease, of).await;
+                    return Err(error);
+                }
+            }
+            if denied && replies.last().is_some_and(|(_, reply)| reply.is_denied) {
+                let before = replies.get(..replies.len() - 1).unwrap_or_default();
+                self.take_back(before, lease, of).await;
+            }
+        }
+        let mut states: SmallVec<[_; 4]> =
+            replies.iter().map(|(part, reply)| (*part, reply.states.iter())).collect();
+        let state = |charge: &Charge<'_>| {
+            let part = charge.fingerprint.partition();
+            let of_part = states.iter_mut().find(|(other, _)| *other == part);
+            of_part
+                .and_then(|(_, states)| states.next().copied())
+                .ok_or(StoreError::Reply("a part of it is missing"))
+        };
+        let states = charges.iter().map(state).collect::<Result<_, _>>()?;
+        let now = replies.iter().map(|(_, reply)| reply.now).max().unwrap_or_default();
+        Ok((lease, Reply { now, is_denied: denied, states }))
+    }
+
+    /// Gives back what these parts have charged.
+    async fn take_back<'c>(
+        &self,
+        charged: &[(u16, Reply)],
+        lease: Option<LeaseId>,
+        of: impl Fn(u16) -> SmallVec<[Charge<'c>; 8]>,
+    ) {
+        for (part, reply) in charged.iter().filter(|(_, reply)| !reply.is_denied) {
+            let charges = of(*part);
+            if let Some(call) = script::undo(&self.store.names, &charges, reply, None) {
+                // Where even that fails, it comes back by itself in time.
+                let _ = self.call(Function::Decide, &call).await;
+            }
+            if let Some(lease) = lease.filter(|_| charges.iter().any(script::takes_slots)) {
+                let call = script::release(&self.store.names, lease, *part, None);
+                let _ = self.call(Function::Release, &call).await;
+            }
+        }
+    }
+
+    /// Decides without the store, as if each replica had its part of each bucket.
+    ///
+    /// # Errors
+    /// As [`MemoryStore::decide`].
+    pub fn decide_locally(
+        &self,
+        charges: &[Charge<'_>],
+        outcomes: &mut Outcomes,
+    ) -> Result<Decision, StoreError> {
+        let store = &self.store;
+        let now = store.now();
+        let parts: SmallVec<[Bucket; 8]> =
+            charges.iter().map(|charge| charge.bucket.divided(store.replicas)).collect();
+        let charges: SmallVec<[Charge<'_>; 8]> =
+            charges.iter().zip(&parts).map(|(charge, bucket)| Charge { bucket, ..*charge }).collect();
+        for charge in &charges {
+            // A debt is a time, and a part owes as long as the whole does.
+            if store.local.full_at(charge.fingerprint, now).is_none()
+                && let Some(full_at) = store.seen.full_at(charge.fingerprint, now)
+            {
+                store.local.note(charge.fingerprint, full_at, now);
+            }
+        }
+        let admission = store.local.decide(&charges, now, outcomes)?;
+        store.telemetry.shared_store().local.inc();
+        Ok(Decision { admission, now })
+    }
+
+    /// Frees the slots of a lease. Returns whether it still held any.
+    ///
+    /// # Errors
+    /// [`StoreError::Away`] where the store did not answer; the release waits for it then.
+    pub async fn release(&self, lease: LeaseId) -> Result<bool, StoreError> {
+        if self.store.local.release(lease, self.store.now()) {
+            return Ok(true);
+        }
+        let released = self.release_in(lease, lease.partition()).await?;
+        let mut was_held = released.was_held;
+        for part in released.elsewhere {
+            was_held |= self.release_in(lease, part).await?.was_held;
+        }
+        Ok(was_held)
+    }
+
+    async fn release_in(&self, lease: LeaseId, partition: u16) -> Result<Released, StoreError> {
+        let call = script::release(&self.store.names, lease, partition, None);
+        let answer = self.call(Function::Release, &call).await?;
+        Released::read(&fields(&answer)?)
+    }
+
+    /// Frees the slots of a lease, now or once the store is back. Returns whether it is known to have held any.
+    pub async fn release_in_time(&self, lease: LeaseId) -> bool {
+        match self.release(lease).await {
+            Ok(was_held) => was_held,
+            Err(error) => {
+                tracing::debug!(%error, "a lease is released once the shared store is back");
+                self.store.release_later(lease);
+                false
+            }
+        }
+    }
+}

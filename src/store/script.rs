@@ -1,0 +1,449 @@
+//! The store that replicas share, as far as it can be told without a connection: what is asked of Redis or Valkey,
+//! and what its answers mean.
+//!
+//! Everything is decided there in one step, by [`DECIDE`] on the server's own clock, which only compares and
+//! adds. It returns the time and how each bucket stood; what a client is told is computed from that by the
+//! functions that decide in memory, so that the answers are the same.
+
+use std::io::Write;
+
+use super::slots::{self, Held};
+use super::{Admission, Charge, Force, Outcome, Outcomes, StoreError, Wait, gcra, settle};
+use crate::clock::{Nanos, Timestamp};
+use crate::descriptor::LeaseId;
+use crate::limit::Bucket;
+use crate::policy::fingerprint::Fingerprint;
+
+/// The script, in Lua. It defines two functions of keys and arguments, `decide` and `release`.
+pub const DECIDE: &str = include_str!("script/decide.lua");
+
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
+
+/// How many arguments come before those of the buckets.
+const LEAD: usize = 3;
+
+/// What keys begin with, and where the time comes from.
+#[derive(Debug, Clone)]
+pub struct Names {
+    /// What all keys begin with.
+    pub prefix: String,
+}
+
+impl Names {
+    fn bucket(&self, fingerprint: Fingerprint, to: &mut Call) {
+        let Self { prefix } = self;
+        to.push(format_args!("{prefix}:{{{}}}:{fingerprint}", fingerprint.partition()));
+    }
+
+    fn lease(&self, lease: LeaseId, partition: u16, to: &mut Call) {
+        let Self { prefix } = self;
+        to.push(format_args!("{prefix}:{{{partition}}}:lease:{lease}"));
+    }
+}
+
+/// Keys and arguments of a call of the script, in that order.
+#[derive(Debug, Default)]
+pub struct Call {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    keys: usize,
+}
+
+impl Call {
+    /// How many of its parts are keys.
+    pub const fn keys(&self) -> usize {
+        self.keys
+    }
+
+    /// Its parts: the keys, and then the arguments.
+    pub fn parts(&self) -> impl Iterator<Item = &[u8]> {
+        let mut begin = 0;
+        self.ends.iter().map(move |end| {
+            let part = self.bytes.get(begin..*end).unwrap_or_default();
+            begin = *end;
+            part
+        })
+    }
+
+    fn push(&mut self, text: std::fmt::Arguments<'_>) {
+        // Writing to a vector does not fail.
+        let _ = self.bytes.write_fmt(text);
+        self.ends.push(self.bytes.len());
+    }
+
+    fn text(&mut self, text: &str) {
+        self.bytes.extend_from_slice(text.as_bytes());
+        self.ends.push(self.bytes.len());
+    }
+
+    fn number(&mut self, number: u64) {
+        self.text(itoa::Buffer::new().format(number));
+    }
+
+    fn span(&mut self, nanos: u64) {
+        self.number(nanos / NANOS_PER_SECOND);
+        self.number(nanos % NANOS_PER_SECOND);
+    }
+
+    fn time(&mut self, time: Option<Timestamp>) {
+        match time {
+            Some(time) => self.span(time.as_unix_nanos()),
+            None => {
+                self.text("");
+                self.text("");
+            }
+        }
+    }
+
+    fn keys_end(&mut self) {
+        self.keys = self.ends.len();
+    }
+}
+
+/// A lease that a call takes where it takes slots.
+#[derive(Debug, Clone, Copy)]
+pub struct NewLease<'a> {
+    /// Its name.
+    pub lease: LeaseId,
+    /// In which other partitions it will hold slots.
+    pub elsewhere: &'a [u16],
+}
+
+/// Asks to decide all of these charges, on the server's clock unless a time is given. Whole microseconds
+/// of it count.
+///
+/// The buckets must be of one partition where the server is a cluster.
+pub fn decide(
+    names: &Names,
+    charges: &[Charge<'_>],
+    lease: Option<NewLease<'_>>,
+    time: Option<Timestamp>,
+) -> Call {
+    let mut call = Call::default();
+    for charge in in_order(charges) {
+        names.bucket(charge.fingerprint, &mut call);
+    }
+    let lease = lease.filter(|_| charges.iter().any(takes_slots));
+    if let Some(NewLease { lease, .. }) = lease {
+        names.lease(lease, home(charges), &mut call);
+    }
+    call.keys_end();
+    call.time(time);
+    let tokens = charges.iter().filter(|charge| is_of_tokens(charge)).count();
+    call.number(u64::try_from(tokens).unwrap_or(u64::MAX));
+    call.number(u64::try_from(charges.len() - tokens).unwrap_or(u64::MAX));
+    match lease {
+        Some(NewLease { lease, elsewhere }) => {
+            let elsewhere: Vec<_> = elsewhere.iter().map(u16::to_string).collect();
+            call.push(format_args!("{lease}"));
+            call.text(&elsewhere.join(" "));
+        }
+        None => {
+            call.text("");
+            call.text("");
+        }
+    }
+    for charge in in_order(charges) {
+        ask(charge, &mut call);
+    }
+    call
+}
+
+/// The partition in which the lease of such charges is kept: that of the last concurrency bucket.
+pub fn home(charges: &[Charge<'_>]) -> u16 {
+    in_order(charges).last().map_or(0, |charge| charge.fingerprint.partition())
+}
+
+/// Asks to take back what was charged to these token buckets when they stood as `reply` tells. What they have
+/// gained since by themselves is not given twice; somebody who came in between, and found a bucket full that
+/// was not, is not told.
+pub fn undo(
+    names: &Names,
+    charges: &[Charge<'_>],
+    reply: &Reply,
+    time: Option<Timestamp>,
+) -> Option<Call> {
+    let charged: Vec<_> = charges
+        .iter()
+        .zip(&reply.states)
+        .filter_map(|(charge, Stood { at, state })| match (charge.bucket, state) {
+            (Bucket::Tokens(bucket), State::Tokens(full_at)) => {
+                let (_, next) = gcra::decide(bucket, *full_at, *at, charge.hits);
+                Some((charge, (*full_at).max(*at), next?))
+            }
+            _ => None,
+        })
+        .filter(|(_, from, next)| next > from)
+        .collect();
+    if charged.is_empty() {
+        return None;
+    }
+    let mut call = Call::default();
+    for (charge, ..) in &charged {
+        names.bucket(charge.fingerprint, &mut call);
+    }
+    call.keys_end();
+    call.time(time);
+    call.number(u64::try_from(charged.len()).unwrap_or(u64::MAX));
+    call.number(0);
+    call.text("");
+    call.text("");
+    for (_, from, next) in &charged {
+        call.text("u");
+        call.text("0");
+        call.span(next.since(*from).get());
+        call.span(from.as_unix_nanos());
+    }
+    Some(call)
+}
+
+/// Asks to release a lease in a partition.
+pub fn release(names: &Names, lease: LeaseId, partition: u16, time: Option<Timestamp>) -> Call {
+    let mut call = Call::default();
+    names.lease(lease, partition, &mut call);
+    call.keys_end();
+    call.time(time);
+    call.push(format_args!("{lease}"));
+    call
+}
+
+/// Whether a charge takes slots where it is admitted.
+pub fn takes_slots(charge: &Charge<'_>) -> bool {
+    !is_of_tokens(charge) && charge.hits.charged() > 0
+}
+
+const fn is_of_tokens(charge: &Charge<'_>) -> bool {
+    matches!(charge.bucket, Bucket::Tokens(_))
+}
+
+/// Token buckets first: they are read together.
+fn in_order<'c, 'a>(charges: &'c [Charge<'a>]) -> impl Iterator<Item = &'c Charge<'a>> {
+    let slots = charges.iter().filter(|charge| !is_of_tokens(charge));
+    charges.iter().filter(|charge| is_of_tokens(charge)).chain(slots)
+}
+
+fn ask(charge: &Charge<'_>, call: &mut Call) {
+    let (charged, given) = (charge.hits.charged(), charge.hits.given_back());
+    let group = match charge.force {
+        Force::Enforced => 0,
+        Force::Shadow(row) => u64::try_from(row).unwrap_or(u64::MAX).saturating_add(1),
+    };
+    let mut begin = |op| {
+        call.text(op);
+        call.number(group);
+    };
+    match charge.bucket {
+        Bucket::Tokens(bucket) => {
+            let (op, hits) = match (charged, given) {
+                (_, 1..) => ("g", given),
+                (0, 0) => ("l", 1),
+                _ if charged > u64::from(bucket.size().get()) => ("n", 0),
+                _ => ("c", charged),
+            };
+            begin(op);
+            call.span(bucket.interval().times(hits).get());
+            call.span(bucket.fill_time().get());
+        }
+        Bucket::Concurrency(bucket) => {
+            begin(match (charged, given) {
+                (_, 1..) => "q",
+                (0, 0) => "l",
+                _ => "c",
+            });
+            // More than any bucket holds is as good as that.
+            call.number(charged.clamp(1, u64::from(u32::MAX)));
+            call.number(u64::from(bucket.slots().get()));
+            call.span(bucket.hold().get());
+        }
+    }
+}
+
+/// A part of an answer.
+#[derive(Debug, Clone, Copy)]
+pub enum Field<'a> {
+    /// Nothing is there.
+    Nothing,
+    /// A number.
+    Number(i64),
+    /// A text.
+    Text(&'a [u8]),
+}
+
+impl Field<'_> {
+    fn number(self) -> Result<u64, StoreError> {
+        match self {
+            Self::Number(number) => u64::try_from(number).ok(),
+            _ => None,
+        }
+        .ok_or(StoreError::Reply("a number is missing"))
+    }
+
+    /// When a bucket is full, as the script reads it.
+    fn moment(self) -> Timestamp {
+        let nanos = match self {
+            Self::Text(text) => std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()),
+            _ => None,
+        };
+        Timestamp::from_unix_nanos(nanos.unwrap_or(0))
+    }
+}
+
+/// How a bucket stood before the call, and when that was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stood {
+    /// The server's time.
+    pub at: Timestamp,
+    /// How it stood then.
+    pub state: State,
+}
+
+/// The state of a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// When the token bucket would have been full.
+    Tokens(Timestamp),
+    /// How many slots were held, and when enough of them come back for the call.
+    Slots(Held, Timestamp),
+}
+
+/// What the script answered.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// The server's time, at which it decided.
+    pub now: Timestamp,
+    /// Whether it denied, and charged nothing.
+    pub is_denied: bool,
+    /// How each bucket stood, in the order of the charges.
+    pub states: Vec<Stood>,
+}
+
+impl Reply {
+    /// Reads the fields of the answer to [`decide`].
+    ///
+    /// # Errors
+    /// [`StoreError::Reply`] where these are not what the script returns for such charges.
+    pub fn read(fields: &[Field<'_>], charges: &[Charge<'_>]) -> Result<Self, StoreError> {
+        let field = |at: usize| {
+            fields.get(at).copied().ok_or(StoreError::Reply("there is too little of it"))
+        };
+        let moment = |micros: u64| Timestamp::from_unix_nanos(micros.saturating_mul(1_000));
+        let now = field(0)?.number()?.saturating_mul(NANOS_PER_SECOND);
+        let now = Timestamp::from_unix_nanos(now.saturating_add(field(1)?.number()?));
+        let is_denied = field(2)?.number()? != 0;
+        let mut token_at = LEAD;
+        let tokens = charges.iter().filter(|charge| is_of_tokens(charge)).count();
+        let mut slots_at = LEAD + tokens;
+        let states = charges.iter().map(|charge| {
+            if is_of_tokens(charge) {
+                token_at += 1;
+                let state = State::Tokens(field(token_at - 1)?.moment());
+                return Ok(Stood { at: now, state });
+            }
+            let [slots, last, freed] = [0, 1, 2].map(|at| field(slots_at + at));
+            slots_at += 3;
+            let held = Held { slots: slots?.number()?, last_expiry: moment(last?.number()?) };
+            Ok(Stood { at: now, state: State::Slots(held, moment(freed?.number()?)) })
+        });
+        Ok(Self { now, is_denied, states: states.collect::<Result<_, StoreError>>()? })
+    }
+
+    /// What each bucket says, and whether all of them together deny. The lease is taken where slots were.
+    ///
+    /// # Errors
+    /// [`StoreError::Reply`] where the script has decided otherwise than memory would have.
+    pub fn settle(
+        &self,
+        charges: &[Charge<'_>],
+        lease: Option<LeaseId>,
+        outcomes: &mut Outcomes,
+    ) -> Result<Admission, StoreError> {
+        outcomes.clear();
+        let mut takes: Vec<_> = Vec::new();
+        for (charge, stood) in charges.iter().zip(&self.states) {
+            let (outcome, taken) = one(charge, stood)?;
+            outcomes.push(outcome);
+            takes.push(taken);
+        }
+        let is_denied = settle(charges, outcomes, |at, charge| {
+            if let Some(taken) = takes.get_mut(at) {
+                *taken = false;
+            }
+            self.look(charge, at)
+        });
+        if is_denied != self.is_denied {
+            return Err(StoreError::Reply("it decided otherwise than it should have"));
+        }
+        Ok(if is_denied {
+            Admission::Denied
+        } else {
+            Admission::Admitted { lease: lease.filter(|_| takes.contains(&true)) }
+        })
+    }
+
+    /// The bucket of a charge as it stood.
+    fn look(&self, charge: &Charge<'_>, at: usize) -> Outcome {
+        match (charge.bucket, self.states.get(at)) {
+            (Bucket::Tokens(bucket), Some(Stood { at, state: State::Tokens(full_at) })) => {
+                gcra::look(bucket, *full_at, *at)
+            }
+            (Bucket::Concurrency(bucket), Some(Stood { at, state: State::Slots(held, _) })) => {
+                slots::look(bucket, *held, *at)
+            }
+            (bucket, _) => {
+                let remaining = bucket.size().get();
+                Outcome { wait: Wait::No, remaining, reset: Nanos::ZERO }
+            }
+        }
+    }
+
+    /// When each token bucket is full after the call, by its name.
+    pub fn afterwards<'r>(
+        &'r self,
+        charges: &'r [Charge<'_>],
+        outcomes: &'r Outcomes,
+    ) -> impl Iterator<Item = (Fingerprint, Timestamp)> + 'r {
+        let all = charges.iter().zip(outcomes).zip(&self.states);
+        all.filter(|((charge, _), _)| is_of_tokens(charge))
+            .map(|((charge, outcome), stood)| (charge.fingerprint, stood.at.after(outcome.reset)))
+    }
+}
+
+/// What one bucket says, and whether it takes slots.
+fn one(charge: &Charge<'_>, stood: &Stood) -> Result<(Outcome, bool), StoreError> {
+    let now = stood.at;
+    match (charge.bucket, stood.state) {
+        (Bucket::Tokens(bucket), State::Tokens(full_at)) => {
+            Ok((gcra::decide(bucket, full_at, now, charge.hits).0, false))
+        }
+        (Bucket::Concurrency(bucket), State::Slots(held, freed)) => {
+            let freed = |_| freed.since(now);
+            let (outcome, taken) = slots::decide(bucket, held, now, charge.hits, freed);
+            Ok((outcome, taken.is_some()))
+        }
+        _ => Err(StoreError::Reply("it is about buckets of another kind")),
+    }
+}
+
+/// What a release has come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Released {
+    /// Whether the lease still held slots.
+    pub was_held: bool,
+    /// In which other partitions it may hold some.
+    pub elsewhere: Vec<u16>,
+}
+
+impl Released {
+    /// Reads the fields of the answer to [`release`].
+    ///
+    /// # Errors
+    /// [`StoreError::Reply`] where these are not what the script returns.
+    pub fn read(fields: &[Field<'_>]) -> Result<Self, StoreError> {
+        let [was_held, Field::Text(elsewhere)] = fields else {
+            return Err(StoreError::Reply("two fields tell what a release has come to"));
+        };
+        let elsewhere = std::str::from_utf8(elsewhere).unwrap_or_default();
+        let elsewhere = elsewhere.split(' ').filter_map(|partition| partition.parse().ok());
+        Ok(Self { was_held: was_held.number()? != 0, elsewhere: elsewhere.collect() })
+    }
+}

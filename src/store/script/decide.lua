@@ -1,0 +1,171 @@
+-- Decides and charges every bucket of a request, or none; and releases leases.
+--
+-- A moment is a pair of whole seconds and nanoseconds. Lua's numbers are doubles, exact up to 2^53 = 9.0e15. Seconds
+-- stay below 2e10: twice 2^62 ns, the longest that a bucket takes to fill, past the year 2500. Nanoseconds stay below
+-- 2e9 before they are carried. Leases end at whole microseconds: 1.8e15 now, and 2^53 in the year 2255.
+
+local SECOND = 1000000000
+
+-- A moment as it is kept: nanoseconds since the epoch, in decimal. Nothing is long ago.
+local function read(state)
+  if not state then return 0, 0 end
+  return tonumber(string.sub(state, 1, -10)) or 0, tonumber(string.sub(state, -9)) or 0
+end
+
+local function write(key, s, n)
+  local ms = s * 1000 + math.ceil(n / 1000000)
+  redis.call('SET', key, string.format('%.0f%09.0f', s, n), 'PXAT', string.format('%.0f', ms))
+end
+
+local function add(s, n, more_s, more_n)
+  s, n = s + more_s, n + more_n
+  if n >= SECOND then return s + 1, n - SECOND end
+  return s, n
+end
+
+-- May be below zero; then nanoseconds are not.
+local function minus(s, n, less_s, less_n)
+  s, n = s - less_s, n - less_n
+  if n < 0 then return s - 1, n + SECOND end
+  return s, n
+end
+
+local function is_after(s, n, other_s, other_n)
+  return s > other_s or (s == other_s and n > other_n)
+end
+
+-- The time is the server's, unless it is given.
+local function time(s, n)
+  s, n = tonumber(s), tonumber(n)
+  if s then return s, n end
+  local now = redis.call('TIME')
+  return tonumber(now[1]), tonumber(now[2]) * 1000
+end
+
+local function micros(s, n)
+  return s * 1000000 + math.floor(n / 1000)
+end
+
+local function score(key, rank)
+  return tonumber(redis.call('ZRANGE', key, rank, rank, 'WITHSCORES')[2])
+end
+
+-- KEYS: token buckets, concurrency buckets, and the lease where slots may be taken.
+-- ARGV: the time or '', twice; how many of either kind; the lease; in which other partitions it holds slots;
+-- then six for each bucket: what is asked, whose fault it is where the bucket cannot admit, and two moments or counts.
+--   c  charge: the cost, and the time to fill     l  look, as if to charge     n  more than the bucket holds
+--   g  give back: how much                         u  undo: the cost, and the moment it was added to
+-- and of concurrency buckets:
+--   c  take: how many, of how many, held how long  l  look, as if to take      q  only look
+-- Returns the time, whether it is denied, and how each bucket stood: when a token bucket is full, or how many slots
+-- are held, when the last of them ends, and when enough of them have ended.
+local function decide(KEYS, ARGV)
+  local now_s, now_n = time(ARGV[1], ARGV[2])
+  local tokens, slots = tonumber(ARGV[3]), tonumber(ARGV[4])
+  local reply = { now_s, now_n, 0 }
+  local over, next_s, next_n = {}, {}, {}
+  local states = {}
+  if tokens > 0 and tokens <= 1000 then
+    states = redis.call('MGET', unpack(KEYS, 1, tokens))
+  else
+    for i = 1, tokens do states[i] = redis.call('GET', KEYS[i]) end
+  end
+  local at = 7
+  for i = 1, tokens do
+    local op, group = ARGV[at], ARGV[at + 1]
+    local a_s, a_n = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
+    local b_s, b_n = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
+    at = at + 6
+    local s, n = read(states[i])
+    reply[3 + i] = states[i]
+    if op == 'n' then
+      over[group] = true
+    elseif op == 'c' or op == 'l' then
+      if is_after(now_s, now_n, s, n) then s, n = now_s, now_n end
+      s, n = add(s, n, a_s, a_n)
+      local most_s, most_n = add(now_s, now_n, b_s, b_n)
+      if is_after(s, n, most_s, most_n) then
+        over[group] = true
+      elseif op == 'c' then
+        next_s[i], next_n[i] = s, n
+      end
+    else
+      if op == 'u' and is_after(now_s, now_n, b_s, b_n) then
+        -- What has come back by itself since then is not given back again.
+        local past_s, past_n = minus(now_s, now_n, b_s, b_n)
+        a_s, a_n = minus(a_s, a_n, past_s, past_n)
+        if a_s < 0 then a_s, a_n = 0, 0 end
+      end
+      next_s[i], next_n[i] = minus(s, n, a_s, a_n)
+    end
+  end
+  local now_us = micros(now_s, now_n)
+  local lasts = {}
+  for i = 1, slots do
+    local key = KEYS[tokens + i]
+    local op, group = ARGV[at], ARGV[at + 1]
+    local needed, size = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
+    at = at + 6
+    redis.call('ZREMRANGEBYSCORE', key, '-inf', string.format('%.0f', now_us))
+    local held, last, freed = redis.call('ZCARD', key), 0, 0
+    if held > 0 then last = score(key, -1) end
+    if op ~= 'q' and held + needed > size then
+      over[group] = true
+      if needed <= size then freed = score(key, held + needed - size - 1) end
+    end
+    lasts[i] = last
+    local place = 3 + tokens + 3 * (i - 1)
+    reply[place + 1], reply[place + 2], reply[place + 3] = held, last, freed
+  end
+  if over['0'] then
+    reply[3] = 1
+    return reply
+  end
+  for i = 1, tokens do
+    if next_s[i] and not over[ARGV[6 * i + 2]] then
+      if is_after(next_s[i], next_n[i], now_s, now_n) then
+        write(KEYS[i], next_s[i], next_n[i])
+      else
+        redis.call('DEL', KEYS[i])
+      end
+    end
+  end
+  local held, ends = {}, 0
+  for i = 1, slots do
+    at = 6 * (tokens + i)
+    if ARGV[at + 1] == 'c' and not over[ARGV[at + 2]] then
+      local key, count = KEYS[tokens + i], tonumber(ARGV[at + 3])
+      local expires = now_us + tonumber(ARGV[at + 5]) * 1000000 + tonumber(ARGV[at + 6]) / 1000
+      for member = 1, count do
+        redis.call('ZADD', key, string.format('%.0f', expires), ARGV[5] .. ':' .. member)
+      end
+      local last = math.ceil(math.max(expires, lasts[i]) / 1000)
+      redis.call('PEXPIREAT', key, string.format('%.0f', last))
+      held[#held + 1] = count .. ' ' .. key
+      ends = math.max(ends, math.ceil(expires / 1000))
+    end
+  end
+  if ends > 0 then
+    local value = ARGV[6] .. '\n' .. table.concat(held, '\n')
+    redis.call('SET', KEYS[tokens + slots + 1], value, 'PXAT', string.format('%.0f', ends))
+  end
+  return reply
+end
+
+-- KEYS: the lease. ARGV: the time or '', twice; the lease.
+-- Returns whether it still held a slot here, and in which other partitions it may.
+local function release(KEYS, ARGV)
+  local value = redis.call('GET', KEYS[1])
+  if not value then return { 0, '' } end
+  redis.call('DEL', KEYS[1])
+  local now_us, was_held = micros(time(ARGV[1], ARGV[2])), 0
+  for count, key in string.gmatch(value, '\n(%d+) ([^\n]+)') do
+    for member = 1, tonumber(count) do
+      local name = ARGV[3] .. ':' .. member
+      local expires = redis.call('ZSCORE', key, name)
+      if expires and tonumber(expires) > now_us then was_held = 1 end
+      redis.call('ZREM', key, name)
+    end
+  end
+  return { was_held, string.match(value, '^[^\n]*') }
+end
