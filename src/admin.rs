@@ -61,7 +61,7 @@ pub async fn serve(
     readiness: Readiness,
     stop: impl Future<Output = ()>,
 ) {
-    let routes = routes(Shared { service, readiness });
+    let routes = routes(Shared { service: service.linked().await, readiness });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(SLOWEST_REQUEST);
     let graceful = GracefulShutdown::new();
@@ -109,7 +109,10 @@ async fn in_time(request: Request, next: Next) -> Response {
 
 async fn ready(State(shared): State<Shared>) -> Response {
     if shared.readiness.get() {
-        (StatusCode::OK, "ready\n").into_response()
+        // Degraded is not dead: calls are answered.
+        let degraded = "ready, degraded: the shared store is away\n";
+        let text = if shared.service.is_degraded() { degraded } else { "ready\n" };
+        (StatusCode::OK, text).into_response()
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not ready: starting or stopping\n").into_response()
     }
@@ -130,7 +133,7 @@ async fn config(State(shared): State<Shared>) -> Response {
 }
 
 async fn json(State(shared): State<Shared>, body: Bytes) -> Response {
-    let (status, text) = json::answer(&shared.service, &body);
+    let (status, text) = json::answer(&shared.service, &body).await;
     axum_json(status, text)
 }
 

@@ -75,6 +75,11 @@ impl Live {
         self.snapshot.load()
     }
 
+    /// The same, for who keeps it longer than a moment.
+    pub fn load_full(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
     /// Compiles other policies and puts them in force as a whole. Buckets whose domain, table, row, key
     /// and period are the same keep their state.
     ///

@@ -1,16 +1,18 @@
 //! The path of a request, spelled out once.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use tonic::Status;
 
-use crate::clock::Clock;
-use crate::decision::{self, Verdict};
+use crate::clock::{Clock, Timestamp};
+use crate::decision::{self, Charges, Verdict};
 use crate::descriptor::{LeaseId, Query};
-use crate::policy::HeaderStyle;
-use crate::reload::Live;
+use crate::policy::{HeaderStyle, OnStoreError, Plan};
+use crate::reload::{Live, Snapshot};
 use crate::reply;
-use crate::store::{MemoryStore, StoreError};
+use crate::shared::{self, Decision, Link};
+use crate::store::{Admission, MemoryStore, Outcomes, StoreError};
 use crate::telemetry::Telemetry;
 use crate::wire;
 
@@ -19,7 +21,30 @@ pub struct Service {
     clock: Arc<dyn Clock>,
     live: Arc<Live>,
     store: Arc<MemoryStore>,
+    shared: Option<Arc<shared::Store>>,
+    link: Option<Arc<Link>>,
     telemetry: Arc<Telemetry>,
+}
+
+/// An answer, or the future that brings it.
+pub enum Answering {
+    /// Decided in memory.
+    Now(Result<Answer, Status>),
+    /// Decided by the shared store.
+    Later(Pin<Box<dyn Future<Output = Result<Answer, Status>> + Send>>),
+}
+
+impl Answering {
+    /// The answer, once it is there.
+    ///
+    /// # Errors
+    /// As [`Service::answer`].
+    pub async fn finish(self) -> Result<Answer, Status> {
+        match self {
+            Self::Now(answer) => answer,
+            Self::Later(answer) => answer.await,
+        }
+    }
 }
 
 impl Service {
@@ -30,11 +55,46 @@ impl Service {
         store: Arc<MemoryStore>,
         telemetry: Arc<Telemetry>,
     ) -> Self {
-        Self { clock, live, store, telemetry }
+        Self { clock, live, store, shared: None, link: None, telemetry }
     }
 
-    /// The life of a request, from the bytes of a question to the bytes of its answer: one reading of the
-    /// clock, one snapshot of the policies, a plan, a verdict, a reply.
+    /// The same over a store that replicas share; what is decided without it is decided in memory. It is asked
+    /// over [`Self::linked`] services.
+    #[must_use]
+    pub fn sharing(self, shared: Arc<shared::Store>) -> Self {
+        Self { shared: Some(shared), ..self }
+    }
+
+    /// The same with a connection to the shared store that belongs to the runtime of the caller, if there is one;
+    /// ready once it is connected or could not be.
+    pub async fn linked(self: Arc<Self>) -> Arc<Self> {
+        let Some(shared) = &self.shared else { return self };
+        let link = shared.link();
+        link.tried().await;
+        Arc::new(Self {
+            clock: Arc::clone(&self.clock),
+            live: Arc::clone(&self.live),
+            store: Arc::clone(&self.store),
+            shared: Some(Arc::clone(shared)),
+            link: Some(link),
+            telemetry: Arc::clone(&self.telemetry),
+        })
+    }
+
+    /// The answer, decided by the shared store where there is one.
+    pub fn answering(self: &Arc<Self>, message: &[u8]) -> Answering {
+        match &self.link {
+            Some(link) => {
+                let (service, link) = (Arc::clone(self), Arc::clone(link));
+                let message = message.to_vec();
+                Answering::Later(Box::pin(async move { service.ask(&link, &message).await }))
+            }
+            None => Answering::Now(self.answer(message)),
+        }
+    }
+
+    /// The life of a request that is decided in memory, from the bytes of a question to the bytes of its
+    /// answer: one reading of the clock, one snapshot of the policies, a plan, a verdict, a reply.
     ///
     /// # Errors
     /// `INVALID_ARGUMENT` for what is no question; `UNAVAILABLE` where the store cannot decide, and
@@ -45,23 +105,60 @@ impl Service {
             .map_err(|error| self.refuse(Status::invalid_argument(error.to_string())))?;
         let now = self.clock.now();
         let snapshot = self.live.load();
-        let descriptors = query.len();
-        let Some((policy, counters)) = snapshot.of(query.domain()) else {
-            self.telemetry.count_unknown_domain();
-            let reply = reply::compose(&Verdict::unlimited(), descriptors, HeaderStyle::Off, now);
-            return Ok(Answer { frame: wire::framed(&reply), is_over_limit: false, lease: None });
+        let Some((policy, _)) = snapshot.of(query.domain()) else {
+            return Ok(self.pass_unknown(&query, now));
         };
         let plan = policy.meet(&query, now);
         let verdict =
             decision::decide(&plan, &self.store, now).map_err(|error| self.fail(&error))?;
-        counters.count(&verdict);
-        let lease = verdict.lease.map(|lease| LeaseGuard::new(Arc::clone(self), lease));
-        let reply = reply::compose(&verdict, descriptors, policy.headers(), now);
-        let frame = wire::framed(&reply);
+        let answer = self.tell(&snapshot, &query, &verdict, now);
         if Telemetry::is_timed(now) {
             self.telemetry.observe(now, self.clock.now());
         }
-        Ok(Answer { frame, is_over_limit: reply.is_over_limit, lease })
+        Ok(answer)
+    }
+
+    /// The same life, decided by the shared store, or by what becomes of it without.
+    async fn ask(self: &Arc<Self>, link: &Link, message: &[u8]) -> Result<Answer, Status> {
+        let mut query = Query::default();
+        wire::read(message, &mut query)
+            .map_err(|error| self.refuse(Status::invalid_argument(error.to_string())))?;
+        let now = self.clock.now();
+        let snapshot = self.live.load_full();
+        let Some((policy, _)) = snapshot.of(query.domain()) else {
+            return Ok(self.pass_unknown(&query, now));
+        };
+        let plan = policy.meet(&query, now);
+        let (verdict, now) = decide_shared(link, policy.on_store_error(), &plan, now)
+            .await
+            .map_err(|error| self.fail(&error))?;
+        Ok(self.tell(&snapshot, &query, &verdict, now))
+    }
+
+    fn pass_unknown(&self, query: &Query<'_>, now: Timestamp) -> Answer {
+        self.telemetry.count_unknown_domain();
+        let reply = reply::compose(&Verdict::unlimited(), query.len(), HeaderStyle::Off, now);
+        Answer { frame: wire::framed(&reply), is_over_limit: false, lease: None }
+    }
+
+    /// Counts a verdict, and says it.
+    fn tell(
+        self: &Arc<Self>,
+        snapshot: &Snapshot,
+        query: &Query<'_>,
+        verdict: &Verdict<'_>,
+        now: Timestamp,
+    ) -> Answer {
+        let lease = verdict.lease.map(|lease| LeaseGuard::new(Arc::clone(self), lease));
+        let style = match snapshot.of(query.domain()) {
+            Some((policy, counters)) => {
+                counters.count(verdict);
+                policy.headers()
+            }
+            None => HeaderStyle::Off,
+        };
+        let reply = reply::compose(verdict, query.len(), style, now);
+        Answer { frame: wire::framed(&reply), is_over_limit: reply.is_over_limit, lease }
     }
 
     /// Counts a request that cannot be decided, and passes its status on.
@@ -93,8 +190,69 @@ impl Service {
 
     /// Sweeps the next part of the store.
     pub fn sweep(&self) -> usize {
-        self.store.sweep(self.clock.now())
+        match &self.shared {
+            Some(shared) => self.store.sweep(shared.now()) + shared.sweep(),
+            None => self.store.sweep(self.clock.now()),
+        }
     }
+
+    /// Whether requests are decided without the shared store, though there is one.
+    pub fn is_degraded(&self) -> bool {
+        self.shared.as_ref().is_some_and(|shared| shared.is_degraded())
+    }
+
+    /// Gives a lease back of which nobody was told.
+    fn abandon(&self, lease: LeaseId) {
+        self.telemetry.count_abandoned();
+        match (&self.link, tokio::runtime::Handle::try_current()) {
+            (Some(link), Ok(runtime)) => {
+                let link = Arc::clone(link);
+                runtime.spawn(async move { link.release_in_time(lease).await });
+            }
+            _ => {
+                self.store.release(lease, self.clock.now());
+            }
+        }
+    }
+}
+
+/// Has the shared store decide, unless it is known what it would say. Returns its time as well.
+async fn decide_shared<'p>(
+    link: &Link,
+    mode: OnStoreError,
+    plan: &'p Plan<'_>,
+    now: Timestamp,
+) -> Result<(Verdict<'p>, Timestamp), StoreError> {
+    let mut released = 0;
+    for lease in &plan.releases {
+        released += usize::from(link.release_in_time(*lease).await);
+    }
+    let charges = Charges::of(plan);
+    let mut outcomes = Outcomes::new();
+    if charges.all().is_empty() {
+        let admission = Admission::Admitted { lease: None };
+        return Ok((charges.verdict(plan, &outcomes, admission, released), now));
+    }
+    if link.foresee(charges.all(), &mut outcomes) {
+        let verdict = charges.verdict(plan, &outcomes, Admission::Denied, released);
+        return Ok((verdict, link.store().now()));
+    }
+    let decision = match link.decide(charges.all(), &mut outcomes).await {
+        Ok(decision) => decision,
+        Err(error) => {
+            tracing::debug!(%error, "deciding without the shared store");
+            outcomes.clear();
+            let now = link.store().now();
+            match mode {
+                OnStoreError::Local => link.decide_locally(charges.all(), &mut outcomes)?,
+                OnStoreError::Allow => {
+                    Decision { admission: Admission::Admitted { lease: None }, now }
+                }
+                OnStoreError::Deny => Decision { admission: Admission::Denied, now },
+            }
+        }
+    };
+    Ok((charges.verdict(plan, &outcomes, decision.admission, released), decision.now))
 }
 
 /// What goes out.
@@ -143,8 +301,7 @@ impl LeaseGuard {
 impl Drop for LeaseGuard {
     fn drop(&mut self) {
         if let Some(lease) = self.lease {
-            self.service.store.release(lease, self.service.clock.now());
-            self.service.telemetry.count_abandoned();
+            self.service.abandon(lease);
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::service::Service;
 use crate::wire;
 
 /// The answer to a body: 200, 429, or 400 for what is no request.
-pub(super) fn answer(service: &Arc<Service>, body: &[u8]) -> (StatusCode, String) {
+pub(super) async fn answer(service: &Arc<Service>, body: &[u8]) -> (StatusCode, String) {
     let message = match wire::json::request(body) {
         Ok(message) => message,
         Err(error) => {
@@ -18,7 +18,7 @@ pub(super) fn answer(service: &Arc<Service>, body: &[u8]) -> (StatusCode, String
             return refused(StatusCode::BAD_REQUEST, &error.to_string());
         }
     };
-    match service.answer(&message) {
+    match service.answering(&message).finish().await {
         Ok(answer) => {
             let status =
                 if answer.is_over_limit { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::OK };

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -22,6 +22,8 @@ use crate::reload::Live;
 use crate::server::tls::{Identity, TlsError};
 use crate::server::{Options, Server, files};
 use crate::service::Service;
+use crate::shared::target::Target;
+use crate::shared::{self, Settings};
 use crate::store::MemoryStore;
 use crate::telemetry::Telemetry;
 
@@ -68,6 +70,32 @@ pub(super) struct Serve {
         value_parser = clap::value_parser!(u64).range(64..)
     )]
     max_keys: u64,
+    /// Where buckets are kept: `memory`, or a Redis or Valkey that replicas share, as in
+    /// `redis://HOST:PORT`, `rediss://USER:PASSWORD@HOST:PORT/DATABASE` over TLS, `redis://HOST:PORT,HOST:PORT`
+    /// for a cluster, or `redis+sentinel://HOST:PORT,HOST:PORT/NAME`.
+    #[arg(long, env = "TOLLGATE_STORE", default_value = "memory", value_name = "URL",
+          hide_env_values = true)]
+    store: Target,
+    /// The user to ask a shared store as, where its URL names none.
+    #[arg(long, env = "TOLLGATE_STORE_USER", value_name = "NAME")]
+    store_user: Option<String>,
+    /// The file that holds the password for a shared store, where its URL has none.
+    #[arg(long, env = "TOLLGATE_STORE_PASSWORD_FILE", value_name = "FILE")]
+    store_password_file: Option<PathBuf>,
+    /// The certificates that vouch for a shared store over TLS, in PEM; those of the system, if not said.
+    #[arg(long, env = "TOLLGATE_STORE_TLS_CA", value_name = "FILE")]
+    store_tls_ca: Option<PathBuf>,
+    /// What all keys in a shared store begin with.
+    #[arg(long, env = "TOLLGATE_STORE_PREFIX", default_value = "tollgate", value_name = "TEXT",
+          value_parser = prefix)]
+    store_prefix: String,
+    /// How long a call waits for a shared store; less than Envoy's timeout.
+    #[arg(long, env = "TOLLGATE_STORE_TIMEOUT", default_value = "50ms", value_name = "DURATION",
+          value_parser = humantime::parse_duration)]
+    store_timeout: std::time::Duration,
+    /// How many replicas share the store. While it is away, each decides by its part of every bucket.
+    #[arg(long, env = "TOLLGATE_REPLICAS", default_value = "1", value_name = "COUNT")]
+    replicas: NonZeroU32,
     /// How long calls in flight may take to finish after SIGTERM, as in 10s.
     #[arg(long, env = "TOLLGATE_DRAIN", default_value = "10s", value_name = "DURATION",
           value_parser = humantime::parse_duration)]
@@ -98,16 +126,54 @@ impl Serve {
         pair.map(|(certificate, key)| Identity::read(certificate, key)).transpose()
     }
 
+    /// The store that replicas share, if there is one.
+    fn shared(
+        &self,
+        local: &Arc<MemoryStore>,
+        clock: &Arc<dyn Clock>,
+        telemetry: &Arc<Telemetry>,
+    ) -> Result<Option<Arc<shared::Store>>, Failure> {
+        if self.store.is_memory() {
+            return Ok(None);
+        }
+        let read = |path: &PathBuf| {
+            let password = std::fs::read_to_string(path);
+            password.map_err(|error| format!("--store-password-file {}: {error}", path.display()))
+        };
+        let password = self.store_password_file.as_ref().map(read).transpose()?;
+        let password = password.as_deref().map(str::trim_end);
+        let settings = Settings {
+            target: self.store.clone().with_credentials(self.store_user.as_deref(), password),
+            root: self.store_tls_ca.clone(),
+            prefix: self.store_prefix.clone(),
+            deadline: self.store_timeout,
+            replicas: self.replicas,
+        };
+        let (local, clock, telemetry) =
+            (Arc::clone(local), Arc::clone(clock), Arc::clone(telemetry));
+        let most_keys = usize::try_from(self.max_keys)?;
+        Ok(Some(shared::Store::new(settings, most_keys, local, clock, telemetry)?))
+    }
+
     pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
         logging::start(self.log, &self.log_level)?;
         let sources = config::read(&self.policy.config)?;
         let clock: Arc<dyn Clock> = Arc::new(BootClock::start());
         let store = Arc::new(MemoryStore::new(usize::try_from(self.max_keys)?));
         let telemetry = Arc::new(Telemetry::new(Arc::clone(&store)));
-        let key = FingerprintKey::random()?;
+        let key = if self.store.is_memory() {
+            FingerprintKey::random()?
+        } else {
+            FingerprintKey::shared()
+        };
         let live = Arc::new(Live::new(&sources, key, Arc::clone(&telemetry), clock.now())?);
         let example = live.load().policies().first().and_then(|policy| example(policy));
-        let service = Arc::new(Service::new(clock, live, store, telemetry));
+        let shared = self.shared(&store, &clock, &telemetry)?;
+        let service = Service::new(clock, live, store, telemetry);
+        let service = Arc::new(match shared {
+            Some(shared) => service.sharing(shared),
+            None => service,
+        });
         let defaults = Options::default();
         let options = Options {
             grpc: self.grpc,
@@ -136,6 +202,15 @@ impl Serve {
             Ok(ExitCode::SUCCESS)
         })
     }
+}
+
+/// Keys are told apart by line and by braces, and people read them.
+fn prefix(text: &str) -> Result<String, String> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
+    if text.is_empty() || text.len() > 64 || !text.chars().all(is_plain) {
+        return Err("write up to 64 letters, digits, and any of -_.:".into());
+    }
+    Ok(text.to_owned())
 }
 
 /// Counts SIGTERM and SIGINT from now on.

@@ -9,6 +9,7 @@
 //! was received whole is carried out even if it was reset right behind its last byte, since it may be a
 //! release.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -22,7 +23,7 @@ use tonic::Status;
 use super::arriving::{Arriving, Part};
 use super::bounded::Reading;
 use super::in_flight::InFlight;
-use crate::service::{Answer, LeaseGuard, Service};
+use crate::service::{Answer, Answering, LeaseGuard, Service};
 use crate::wire::frame;
 
 /// The path of a call.
@@ -72,6 +73,8 @@ struct Call {
 enum Step {
     /// Its body is coming; so much of it has come in parts.
     Receiving(RecvStream, Option<Received>),
+    /// The shared store is asked.
+    Deciding(Pin<Box<dyn Future<Output = Result<Answer, Status>> + Send>>),
     /// Its answer waits until there is room for it.
     Sending(SendStream<Bytes>, Bytes, Option<LeaseGuard>),
 }
@@ -85,14 +88,27 @@ impl Call {
     /// Carries the call as far as it goes; it is over when this is ready.
     fn poll(&mut self, calls: &Calls, context: &mut Context<'_>) -> Poll<()> {
         if let Step::Receiving(body, received) = &mut self.step {
-            let answer = match ready!(receive(body, received, &calls.arriving, context)) {
+            let answering = match ready!(receive(body, received, &calls.arriving, context)) {
                 Ok(body) => match frame::message(&body) {
-                    Ok(message) => calls.service.answer(message),
-                    Err(status) => Err(calls.service.refuse(status)),
+                    Ok(message) => calls.service.answering(message),
+                    Err(status) => Answering::Now(Err(calls.service.refuse(status))),
                 },
-                Err(Unread::Refused(status)) => Err(calls.service.refuse(status)),
+                Err(Unread::Refused(status)) => {
+                    Answering::Now(Err(calls.service.refuse(status)))
+                }
                 Err(Unread::Gone) => return Poll::Ready(()),
             };
+            self.step = match answering {
+                Answering::Now(answer) => match self.begin(answer) {
+                    Some(sending) => sending,
+                    None => return Poll::Ready(()),
+                },
+                Answering::Later(answer) => Step::Deciding(answer),
+            };
+        }
+        if let Step::Deciding(answer) = &mut self.step {
+            // Carried out even where the caller gives up meanwhile: it may be a release.
+            let answer = ready!(answer.as_mut().poll(context));
             match self.begin(answer) {
                 Some(sending) => self.step = sending,
                 None => return Poll::Ready(()),
@@ -106,7 +122,7 @@ impl Call {
                 }
                 send(stream, frame, lease, context)
             }
-            Step::Receiving(..) => Poll::Ready(()),
+            Step::Receiving(..) | Step::Deciding(_) => Poll::Ready(()),
         }
     }
 

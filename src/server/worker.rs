@@ -64,21 +64,25 @@ impl Worker {
         let (streams, incoming) = mpsc::unbounded_channel();
         let (ending, ended) = oneshot::channel();
         let in_flight = InFlight::default();
-        let services = Services {
-            rate_limit: service,
-            others: others(health)?,
-            in_flight: in_flight.clone(),
-            arriving: Arriving::default(),
-        };
+        let (others, counting) = (others(health)?, in_flight.clone());
         let phases = phases.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name(format!("grpc-{at}")).spawn(move || {
             // Dropped when the thread ends, by a panic too.
             let _ending: oneshot::Sender<()> = ending;
             runtime.block_on(async {
+                let serving = async {
+                    let services = Services {
+                        rate_limit: service.linked().await,
+                        others,
+                        in_flight: counting,
+                        arriving: Arriving::default(),
+                    };
+                    serve(incoming, tls, services, phases.clone()).await;
+                };
                 tokio::select! {
-                    () = serve(incoming, tls, services, phases.clone()) => {}
-                    () = reached(phases, Phase::Over) => {}
+                    () = serving => {}
+                    () = reached(phases.clone(), Phase::Over) => {}
                 }
             });
         })?;
