@@ -161,8 +161,8 @@ impl<'a> Charges<'a> {
         released: usize,
     ) -> Verdict<'a> {
         let met = plan.met.iter().zip(&self.charge_of);
-        let decided = met
-            .filter_map(|(met, charge)| Some(Decided { met, outcome: *outcomes.get(*charge)? }));
+        let decided =
+            met.filter_map(|(met, charge)| Some(Decided { met, outcome: *outcomes.get(*charge)? }));
         Verdict {
             is_admitted: admission != Admission::Denied,
             is_bypassed: plan.is_bypassed,

@@ -114,9 +114,8 @@ impl Store {
         telemetry: Arc<Telemetry>,
     ) -> Result<Arc<Self>, SharedError> {
         let Settings { target, root, prefix, deadline, replicas } = settings;
-        let read = |path: PathBuf| {
-            std::fs::read(&path).map_err(|error| SharedError::Root { path, error })
-        };
+        let read =
+            |path: PathBuf| std::fs::read(&path).map_err(|error| SharedError::Root { path, error });
         let root = root.map(read).transpose()?;
         let connector = target.client(root.as_deref())?.ok_or(SharedError::Memory)?;
         Ok(Arc::new(Self {
@@ -163,6 +162,12 @@ impl Store {
         if self.away.fetch_add(1, Ordering::Relaxed) == 0 {
             self.telemetry.shared_store().up.set(0);
             tracing::warn!(store = %self.target, reason, "the shared store is away; deciding without it");
+        }
+    }
+
+    fn is_here(&self) {
+        if !self.is_degraded() {
+            self.telemetry.shared_store().up.set(1);
         }
     }
 
@@ -357,8 +362,11 @@ impl Link {
         let now = store.now();
         let parts: SmallVec<[Bucket; 8]> =
             charges.iter().map(|charge| charge.bucket.divided(store.replicas)).collect();
-        let charges: SmallVec<[Charge<'_>; 8]> =
-            charges.iter().zip(&parts).map(|(charge, bucket)| Charge { bucket, ..*charge }).collect();
+        let charges: SmallVec<[Charge<'_>; 8]> = charges
+            .iter()
+            .zip(&parts)
+            .map(|(charge, bucket)| Charge { bucket, ..*charge })
+            .collect();
         for charge in &charges {
             // A debt is a time, and a part owes as long as the whole does.
             if store.local.full_at(charge.fingerprint, now).is_none()

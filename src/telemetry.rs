@@ -106,12 +106,7 @@ impl SharedStore {
         // 50 us to 0.2 s, doubling.
         let duration = Histogram::new(exponential_buckets(50e-6, 2.0, 13));
         let help = "Time from a question to the shared store to its answer";
-        registry.register_with_unit(
-            "shared_store_duration",
-            help,
-            Unit::Seconds,
-            duration.clone(),
-        );
+        registry.register_with_unit("shared_store_duration", help, Unit::Seconds, duration.clone());
         Self { up, answered, failed, late, remembered, local, duration }
     }
 

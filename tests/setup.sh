@@ -6,7 +6,7 @@
 #   bin/grpcurl        grpcurl, built with Go
 #
 # Safe to run any time: what is there already is kept, and then it takes well under
-# a second. What the machine lacks (Python's venv, Go, curl, a C compiler, valgrind)
+# a second. What the machine lacks (Python's venv, Go, curl, a C compiler, valgrind, Redis)
 # comes from Debian's packages, as root or through sudo.
 set -euo pipefail
 
@@ -85,6 +85,7 @@ machine_step() {
   command -v cc >/dev/null || missing+=(gcc libc6-dev)
   command -v curl >/dev/null || missing+=(curl)
   command -v valgrind >/dev/null || missing+=(valgrind)
+  command -v redis-server >/dev/null || missing+=(redis-server)
   [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
   venv_ready || find_python >/dev/null || missing+=(python3 python3-venv)
   grpcurl_ready || find_go >/dev/null || missing+=(golang-go)

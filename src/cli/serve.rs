@@ -73,8 +73,13 @@ pub(super) struct Serve {
     /// Where buckets are kept: `memory`, or a Redis or Valkey that replicas share, as in
     /// `redis://HOST:PORT`, `rediss://USER:PASSWORD@HOST:PORT/DATABASE` over TLS, `redis://HOST:PORT,HOST:PORT`
     /// for a cluster, or `redis+sentinel://HOST:PORT,HOST:PORT/NAME`.
-    #[arg(long, env = "TOLLGATE_STORE", default_value = "memory", value_name = "URL",
-          hide_env_values = true)]
+    #[arg(
+        long,
+        env = "TOLLGATE_STORE",
+        default_value = "memory",
+        value_name = "URL",
+        hide_env_values = true
+    )]
     store: Target,
     /// The user to ask a shared store as, where its URL names none.
     #[arg(long, env = "TOLLGATE_STORE_USER", value_name = "NAME")]

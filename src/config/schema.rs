@@ -115,11 +115,8 @@ const STYLES: [(&str, HeaderStyle); 4] = [
     ("off", HeaderStyle::Off),
 ];
 
-const ON_STORE_ERROR: [(&str, OnStoreError); 3] = [
-    ("allow", OnStoreError::Allow),
-    ("deny", OnStoreError::Deny),
-    ("local", OnStoreError::Local),
-];
+const ON_STORE_ERROR: [(&str, OnStoreError); 3] =
+    [("allow", OnStoreError::Allow), ("deny", OnStoreError::Deny), ("local", OnStoreError::Local)];
 
 const DURATION: &str = "a duration, as in `30s`, `5m` or `1h`";
 const MOMENT: &str = "a moment, as in `2027-01-01T00:00:00Z`";
@@ -137,7 +134,10 @@ pub(super) fn file(node: &Node<'_>) -> Option<File> {
     let everybody = "a bypass without conditions would let every call through";
     let file = File {
         domain: domain.and_then(|domain| domain.text()),
-        headers: fields.take("headers").and_then(|node| one_of(&node, "style", &STYLES)).unwrap_or_default(),
+        headers: fields
+            .take("headers")
+            .and_then(|node| one_of(&node, "style", &STYLES))
+            .unwrap_or_default(),
         partition: fields.take("partition").and_then(|node| node.entry_key()),
         on_store_error: fields
             .take("on_store_error")

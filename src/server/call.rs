@@ -93,9 +93,7 @@ impl Call {
                     Ok(message) => calls.service.answering(message),
                     Err(status) => Answering::Now(Err(calls.service.refuse(status))),
                 },
-                Err(Unread::Refused(status)) => {
-                    Answering::Now(Err(calls.service.refuse(status)))
-                }
+                Err(Unread::Refused(status)) => Answering::Now(Err(calls.service.refuse(status))),
                 Err(Unread::Gone) => return Poll::Ready(()),
             };
             self.step = match answering {

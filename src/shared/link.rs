@@ -210,6 +210,8 @@ impl Link {
                     self.ready.store(Some(Arc::new(ready)));
                     if std::mem::take(&mut is_away) {
                         self.store.is_back();
+                    } else {
+                        self.store.is_here();
                     }
                     self.tried.send_replace(true);
                     self.release_what_waits().await;
@@ -246,9 +248,9 @@ impl Link {
             Connector::Server(client) => Connection::Server(
                 client.get_multiplexed_async_connection_with_config(&config).await?,
             ),
-            Connector::Sentinel(client) => Connection::Server(
-                client.get_async_connection_with_config(&config).await?,
-            ),
+            Connector::Sentinel(client) => {
+                Connection::Server(client.get_async_connection_with_config(&config).await?)
+            }
             Connector::Cluster(client) => Connection::Cluster(client.get_async_connection().await?),
         };
         let caller = load(&mut connection, &self.store.library).await?;
@@ -269,11 +271,7 @@ impl Link {
     ///
     /// # Errors
     /// [`StoreError::Away`] where there is no connection, or no answer in time. It may have been charged all the same.
-    pub(super) async fn call(
-        &self,
-        function: Function,
-        call: &Call,
-    ) -> Result<Value, StoreError> {
+    pub(super) async fn call(&self, function: Function, call: &Call) -> Result<Value, StoreError> {
         let ready = self.ready.load_full();
         let mut ready = match ready {
             Some(ready) => Ready::clone(&ready),

@@ -117,9 +117,8 @@ impl Target {
 }
 
 fn is_tls(servers: &[ConnectionInfo]) -> bool {
-    let is_tls = |server: &ConnectionInfo| {
-        matches!(server.addr(), redis::ConnectionAddr::TcpTls { .. })
-    };
+    let is_tls =
+        |server: &ConnectionInfo| matches!(server.addr(), redis::ConnectionAddr::TcpTls { .. });
     servers.iter().any(is_tls)
 }
 
@@ -167,7 +166,8 @@ impl FromStr for Target {
             let server = if host.is_empty() { None } else { url.into_connection_info().ok() };
             server.ok_or(TargetError::Server(at + 1))
         };
-        let mut servers = hosts.split(',').enumerate().map(server).collect::<Result<Vec<_>, _>>()?;
+        let mut servers =
+            hosts.split(',').enumerate().map(server).collect::<Result<Vec<_>, _>>()?;
         Ok(match (is_sentinel, servers.len()) {
             (true, _) => Self::Sentinel { sentinels: servers, name: name.to_owned() },
             (false, 1) => Self::Server(servers.remove(0)),

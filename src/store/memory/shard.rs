@@ -96,7 +96,10 @@ impl Shard {
                 let freed = |slots| holders.time_until_freed(now, slots);
                 let held = holders.held(now);
                 let (outcome, taken) = slots::decide(bucket, held, now, charge.hits, freed);
-                (outcome, taken.map_or(Change::Nothing, |(slots, until)| Change::Slots(slots, until)))
+                (
+                    outcome,
+                    taken.map_or(Change::Nothing, |(slots, until)| Change::Slots(slots, until)),
+                )
             }
         }
     }

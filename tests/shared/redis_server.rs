@@ -1,0 +1,137 @@
+//! Real servers on free ports of this machine, ended by their ids.
+
+use std::net::{SocketAddr, TcpListener};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// One server. Killed when dropped.
+pub struct Redis {
+    child: Option<Child>,
+    pub address: SocketAddr,
+    arguments: Vec<String>,
+    folder: TempDir,
+}
+
+fn program() -> String {
+    std::env::var("TOLLGATE_REDIS").unwrap_or_else(|_| "redis-server".into())
+}
+
+/// Whether there is a server to test with. Says so where there is none.
+pub fn is_there() -> bool {
+    let version = Command::new(program()).arg("--version").output();
+    let is_there = version.is_ok_and(|output| output.status.success());
+    let required = std::env::var_os("TOLLGATE_REQUIRE_TOOLS").is_some_and(|value| value == "1");
+    assert!(is_there || !required, "no redis-server: run `bash tests/setup.sh`");
+    if !is_there {
+        eprintln!("SKIPPED: no redis-server: run `bash tests/setup.sh`");
+    }
+    is_there
+}
+
+pub fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+impl Redis {
+    pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    pub fn with(arguments: &[&str]) -> Self {
+        let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let address = free_address();
+        let mut redis = Self { child: None, address, arguments, folder };
+        redis.spawn();
+        redis
+    }
+
+    /// Starts it, again where it was killed, on the same port and with nothing in it.
+    pub fn spawn(&mut self) {
+        let mut command = Command::new(program());
+        command.args(["--port", &self.address.port().to_string(), "--bind", "127.0.0.1"]);
+        command.args(["--save", "", "--appendonly", "no"]).args(&self.arguments);
+        command.arg("--dir").arg(self.folder.path());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        self.child = Some(command.spawn().unwrap());
+        self.wait();
+    }
+
+    fn wait(&self) {
+        let begun = Instant::now();
+        while std::net::TcpStream::connect(self.address).is_err() {
+            assert!(begun.elapsed() < PATIENCE, "redis-server does not listen");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.address)
+    }
+
+    pub fn connect(&self) -> redis::Connection {
+        self.connect_as("")
+    }
+
+    /// `credentials` as they stand in a URL, with the `@`.
+    pub fn connect_as(&self, credentials: &str) -> redis::Connection {
+        let client = redis::Client::open(format!("redis://{credentials}{}", self.address)).unwrap();
+        let begun = Instant::now();
+        loop {
+            match client.get_connection() {
+                Ok(connection) => return connection,
+                Err(error) => assert!(begun.elapsed() < PATIENCE, "{error}"),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// How often a command was called.
+    pub fn calls_of(&self, command: &str) -> u64 {
+        let stats: String =
+            redis::cmd("INFO").arg("commandstats").query(&mut self.connect()).unwrap();
+        let name = format!("cmdstat_{command}:calls=");
+        let line = stats.lines().find_map(|line| line.strip_prefix(&name));
+        line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
+    }
+
+    pub fn command(&self, words: &[&str]) -> String {
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        let value: redis::Value = command.query(&mut self.connect()).unwrap();
+        format!("{value:?}")
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = self.child.as_ref().unwrap().id();
+        kill_process(Pid::from_raw(i32::try_from(id).unwrap()).unwrap(), signal).unwrap();
+    }
+
+    /// It answers nothing, and keeps its connections.
+    pub fn stop(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub fn go_on(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // It may have ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
