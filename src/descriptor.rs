@@ -142,6 +142,11 @@ impl LeaseId {
         Self(bytes)
     }
 
+    /// The bits.
+    pub(crate) const fn to_bytes(self) -> [u8; 16] {
+        self.0
+    }
+
     /// The first 64 bits: as good as a hash, since they are random.
     pub fn hash64(self) -> u64 {
         let [a, b, c, d, e, f, g, h, ..] = self.0;

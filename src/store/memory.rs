@@ -7,6 +7,7 @@
 mod holders;
 mod leases;
 mod shard;
+pub mod snapshot;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -15,7 +16,7 @@ use smallvec::SmallVec;
 
 use self::holders::Holder;
 use self::leases::Leases;
-use self::shard::{Change, Room, Shard};
+use self::shard::{Cell, Change, Keys, Room, Shard};
 use super::{Admission, Charge, Force, Outcome, Outcomes, StoreError, Wait};
 use crate::clock::Timestamp;
 use crate::descriptor::LeaseId;
@@ -91,7 +92,7 @@ impl MemoryStore {
     ) -> Result<Option<LeaseId>, StoreError> {
         let takes_slots = changes.iter().any(|change| matches!(change, Change::Slots(..)));
         let lease = if takes_slots { Some(new_lease()?) } else { None };
-        let room = Room { most_keys: self.most_keys_of_a_shard, leases: &self.leases };
+        let room = self.room();
         let mut evicted_live = 0;
         for (charge, change) in charges.iter().zip(changes) {
             let shard = shards.of(charge);
@@ -118,7 +119,7 @@ impl MemoryStore {
     pub fn release(&self, lease: LeaseId, now: Timestamp) -> bool {
         let mut was_held = false;
         for fingerprint in self.leases.take(lease) {
-            if let Some(shard) = self.shards.get(self.index(fingerprint)) {
+            if let Some(shard) = self.shards.get(self.index(fingerprint.shard())) {
                 was_held |= shard.0.lock().release(fingerprint, lease, now);
             }
         }
@@ -160,14 +161,44 @@ impl MemoryStore {
         self.evicted_live.load(Ordering::Relaxed)
     }
 
-    fn index(&self, fingerprint: Fingerprint) -> usize {
+    /// Copies the live keys of one shard in place of those in `into`; it is locked for no longer than that.
+    fn copy_live(&self, shard: &Padded, now: Timestamp, into: &mut Keys) {
+        let (cells, held) = shard.0.lock().counts();
+        into.make_room(cells, held);
+        shard.0.lock().copy_live(now, into);
+    }
+
+    /// Puts back a bucket that was copied from another store, unless it has become full.
+    fn restore_cell(&self, cell: Cell, now: Timestamp) {
+        let shard = self.shards.get(self.index(cell.name().shard()));
+        let evicted = shard.is_some_and(|shard| shard.0.lock().insert(cell, now, &self.room()));
+        self.evicted_live.fetch_add(u64::from(evicted), Ordering::Relaxed);
+    }
+
+    /// Puts back a lease that was copied from another store, in one of its buckets, unless it has expired.
+    fn restore_holder(&self, fingerprint: Fingerprint, holder: Holder, now: Timestamp) {
+        if holder.expires <= now {
+            return;
+        }
+        let shard = self.shards.get(self.index(fingerprint.shard()));
+        let evicted =
+            shard.is_some_and(|shard| shard.0.lock().hold(fingerprint, holder, now, &self.room()));
+        self.evicted_live.fetch_add(u64::from(evicted), Ordering::Relaxed);
+    }
+
+    const fn room(&self) -> Room<'_> {
+        Room { most_keys: self.most_keys_of_a_shard, leases: &self.leases }
+    }
+
+    /// Which of the shards here a bucket lives in, of the [`SHARDS`] that there may be.
+    const fn index(&self, shard: usize) -> usize {
         // A power of two, never 0.
-        fingerprint.shard() & (self.shards.len() - 1)
+        shard & (self.shards.len() - 1)
     }
 
     /// Locks the shards of all charges; there is at least one.
     fn lock(&self, charges: &[Charge<'_>]) -> Option<Locked<'_>> {
-        let mut indexes = charges.iter().map(|charge| self.index(charge.fingerprint));
+        let mut indexes = charges.iter().map(|charge| self.index(charge.fingerprint.shard()));
         let first = indexes.next()?;
         if indexes.all(|index| index == first) {
             return Some(Locked {
@@ -177,7 +208,7 @@ impl MemoryStore {
             });
         }
         let mut indexes: SmallVec<[usize; 8]> =
-            charges.iter().map(|charge| self.index(charge.fingerprint)).collect();
+            charges.iter().map(|charge| self.index(charge.fingerprint.shard())).collect();
         indexes.sort_unstable();
         indexes.dedup();
         let mut guards = indexes.into_iter().filter_map(|index| self.lock_one(index));
@@ -202,7 +233,7 @@ struct Locked<'a> {
 impl Locked<'_> {
     /// The shard of a charge's bucket. It is locked: `lock` was given the same charges.
     fn of(&mut self, charge: &Charge<'_>) -> &mut Shard {
-        let index = self.store.index(charge.fingerprint);
+        let index = self.store.index(charge.fingerprint.shard());
         let other = self.others.binary_search_by_key(&index, |(other, _)| *other);
         let other = other.ok().and_then(|at| self.others.get_mut(at));
         let (_, shard) = other.unwrap_or(&mut self.first);
@@ -245,4 +276,4 @@ fn new_lease() -> Result<LeaseId, StoreError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

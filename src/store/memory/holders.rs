@@ -37,7 +37,8 @@ impl Holders {
         Outcome { wait, remaining, reset }
     }
 
-    fn live(&self, now: Timestamp) -> impl Iterator<Item = &Holder> {
+    /// Those whose time is not over.
+    pub(super) fn live(&self, now: Timestamp) -> impl Iterator<Item = &Holder> {
         self.0.iter().skip_while(move |holder| holder.expires <= now)
     }
 
