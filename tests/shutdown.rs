@@ -52,6 +52,26 @@ fn a_second_signal_gives_up_what_is_in_flight() {
     eventually("it has ended", || server.has_ended());
 }
 
+/// What a snapshot holds that is written then.
+#[test]
+fn a_lease_whose_answer_never_left_is_given_back_before_the_server_has_ended() {
+    let jobs = "tables: [{ name: t, key: [k], rows: { always: [{ concurrent: 1, hold: 1h }] } }]";
+    for _ in 0..20 {
+        let (mut server, _) = server(jobs);
+        let mut connection = Connection::open(server.grpc);
+        connection.send(&frames::room_of_answers(3));
+        connection.settle();
+        connection.send(&frames::call(1, &call(&[("k", "1")])));
+        eventually("it is taken", || server.parts.store.lease_count() == 1);
+        server.begin_stop();
+        server.hurry();
+        while !server.has_ended() {
+            std::thread::yield_now();
+        }
+        assert_eq!(server.parts.store.lease_count(), 0);
+    }
+}
+
 #[test]
 fn who_has_nothing_to_say_does_not_hold_it_up() {
     let (mut server, client) = server(POLICY);
