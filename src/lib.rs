@@ -23,6 +23,7 @@
 //! | `listener` | accepting connections |
 //! | `service` | the path of a request, spelled out once |
 //! | `reload` | the policies in force, replaced as a whole |
+//! | `snapshot` | the store's state in a file, restored at the next start |
 //! | `config` | the only module that knows YAML: `schema` mirrors the file, `compile` checks it |
 //! | `telemetry` | what is counted; handles are looked up at load |
 //! | `wire` | the only module that knows protobuf |
@@ -50,6 +51,7 @@ pub mod reload;
 pub mod reply;
 pub mod server;
 pub mod service;
+pub mod snapshot;
 pub mod store;
 pub mod telemetry;
 pub mod wire;
