@@ -155,6 +155,11 @@ impl LeaseId {
         u16::from_be_bytes([first & 0x3f, second])
     }
 
+    /// The bits.
+    pub(crate) const fn to_bytes(self) -> [u8; 16] {
+        self.0
+    }
+
     /// The first 64 bits: as good as a hash, since they are random.
     pub fn hash64(self) -> u64 {
         let [a, b, c, d, e, f, g, h, ..] = self.0;

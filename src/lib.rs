@@ -24,6 +24,7 @@
 //! | `service` | the path of a request, spelled out once |
 //! | `shared` | Redis or Valkey: connections, and what becomes of a request without them |
 //! | `reload` | the policies in force, replaced as a whole |
+//! | `snapshot` | the store's state in a file, restored at the next start |
 //! | `config` | the only module that knows YAML: `schema` mirrors the file, `compile` checks it |
 //! | `telemetry` | what is counted; handles are looked up at load |
 //! | `wire` | the only module that knows protobuf |
@@ -52,6 +53,7 @@ pub mod reply;
 pub mod server;
 pub mod service;
 pub mod shared;
+pub mod snapshot;
 pub mod store;
 pub mod telemetry;
 pub mod wire;

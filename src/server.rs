@@ -40,8 +40,9 @@ use crate::wire;
 const SWEEP_ROUND: Duration = Duration::from_secs(10);
 const SWEEP_TICKS: usize = 256;
 
-/// How long HTTP requests in flight may take once gRPC has ended. Nobody's request waits for them.
-const HTTP_DRAIN: Duration = Duration::from_secs(1);
+/// How long threads that serve gRPC, and then HTTP requests in flight, may take once gRPC is over. Nobody's
+/// request waits for them.
+const END: Duration = Duration::from_secs(1);
 
 /// Where to listen, and with how many threads.
 #[derive(Debug, Clone)]
@@ -131,7 +132,8 @@ impl Server {
 
     /// Serves until `stop` completes; then takes no more connections, finishes the calls in flight and
     /// returns, at once if `hurry` completes. Returns early with an error if any part of the server stops
-    /// by itself. HTTP answers to the end, so that `/readyz` can say that there is no more to come.
+    /// by itself. HTTP answers to the end, so that `/readyz` can say that there is no more to come. When it
+    /// returns, nobody decides any more, and leases whose answers never left are given back.
     ///
     /// # Errors
     /// [`ServerError::Thread`] or [`ServerError::Reflection`] where it cannot start, else
@@ -168,7 +170,10 @@ impl Server {
         phase.send_replace(Phase::Draining);
         worker::drain(&mut workers, self.options.drain, hurry).await;
         phase.send_replace(Phase::Over);
-        if !http.is_finished() && tokio::time::timeout(HTTP_DRAIN, http).await.is_err() {
+        if tokio::time::timeout(END, worker::all_ended(&mut workers)).await.is_err() {
+            tracing::warn!("a thread that serves gRPC was still running at the end");
+        }
+        if !http.is_finished() && tokio::time::timeout(END, http).await.is_err() {
             tracing::warn!("an HTTP request was still in flight at the end");
         }
         result

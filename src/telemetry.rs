@@ -130,6 +130,24 @@ struct CallLabels {
     outcome: Call,
 }
 
+/// The snapshots of the store.
+#[derive(Debug, Clone, Default)]
+pub struct SnapshotCounters {
+    taken_at: Gauge,
+    keys: Gauge,
+    /// How many could not be written.
+    pub failed: Counter,
+}
+
+impl SnapshotCounters {
+    /// Notes that one was written, of the state at `now`, with so many keys.
+    pub fn succeeded(&self, now: Timestamp, keys: usize) {
+        let seconds = std::time::Duration::from_nanos(now.as_unix_nanos()).as_secs();
+        self.taken_at.set(i64::try_from(seconds).unwrap_or(i64::MAX));
+        self.keys.set(i64::try_from(keys).unwrap_or(i64::MAX));
+    }
+}
+
 /// Everything that is counted over the life of the process.
 pub struct Telemetry {
     registry: Registry,
@@ -141,6 +159,7 @@ pub struct Telemetry {
     abandoned: Counter,
     connections: Connections,
     shared_store: SharedStore,
+    snapshots: SnapshotCounters,
     latency: Histogram,
 }
 
@@ -173,8 +192,20 @@ impl Telemetry {
             "refused_connections",
             "gRPC connections closed at once, because as many were open as may be",
         );
+        let failed = counter("snapshot_errors", "Snapshots that could not be written");
         let connections = Connections { open: Gauge::default(), refused };
         registry.register("connections", "Open gRPC connections", connections.open.clone());
+        let snapshots = SnapshotCounters { failed, ..SnapshotCounters::default() };
+        let help = "When the state was taken that the last snapshot holds; 0 before the first";
+        let taken_at = snapshots.taken_at.clone();
+        registry.register_with_unit(
+            "snapshot_last_success_timestamp",
+            help,
+            Unit::Seconds,
+            taken_at,
+        );
+        let help = "Buckets that were not full, and leases, in the last snapshot";
+        registry.register("snapshot_keys", help, snapshots.keys.clone());
         let requests = Family::default();
         registry.register("requests", "Requests by domain and answer", requests.clone());
         let decisions = Family::default();
@@ -196,6 +227,7 @@ impl Telemetry {
             abandoned,
             connections,
             shared_store,
+            snapshots,
             latency,
         }
     }
@@ -265,6 +297,11 @@ impl Telemetry {
     /// The counters of the store that replicas share.
     pub const fn shared_store(&self) -> &SharedStore {
         &self.shared_store
+    }
+
+    /// The counters of snapshots.
+    pub const fn snapshots(&self) -> &SnapshotCounters {
+        &self.snapshots
     }
 
     /// Whether a request that arrives now is one of those to be timed.

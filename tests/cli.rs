@@ -14,6 +14,8 @@ mod explain;
 mod query;
 #[path = "cli/serve.rs"]
 mod serve;
+#[path = "cli/snapshot.rs"]
+mod snapshot;
 
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -148,6 +150,9 @@ fn a_wrong_command_line_ends_with_2_and_what_could_be_said() {
         (&["serve", "--workers", "0"], "--workers"),
         (&["serve", "--max-keys", "0"], "--max-keys"),
         (&["serve", "--drain", "10"], "--drain"),
+        (&["serve", "--snapshot", ""], "--snapshot"),
+        (&["serve", "--snapshot-interval", "10"], "--snapshot-interval"),
+        (&["serve", "--snapshot-interval", "999ms"], "at least 1s"),
         (&["serve", "--log", "xml"], "json"),
     ] {
         let ended = run(args);

@@ -52,6 +52,29 @@ fn a_second_signal_gives_up_what_is_in_flight() {
     eventually("it has ended", || server.has_ended());
 }
 
+/// A snapshot that is written then must not hold it. There are many, so that to give them back takes a while.
+#[test]
+fn leases_whose_answers_never_left_are_given_back_before_the_server_has_ended() {
+    const LEASES: usize = 900;
+    let jobs = "tables: [{ name: t, key: [k], rows: { always: [{ concurrent: 900, hold: 1h }] } }]";
+    for _ in 0..10 {
+        let (mut server, _) = server(jobs);
+        let mut connection = Connection::open(server.grpc);
+        connection.send(&frames::room_of_answers(3));
+        connection.settle();
+        for stream in (1..).step_by(2).take(LEASES) {
+            connection.send(&frames::call(stream, &call(&[("k", "1")])));
+        }
+        eventually("they are taken", || server.parts.store.lease_count() == LEASES);
+        server.begin_stop();
+        server.hurry();
+        while !server.has_ended() {
+            std::thread::yield_now();
+        }
+        assert_eq!(server.parts.store.lease_count(), 0);
+    }
+}
+
 #[test]
 fn who_has_nothing_to_say_does_not_hold_it_up() {
     let (mut server, client) = server(POLICY);

@@ -1,8 +1,8 @@
 //! For how long one thread keeps another waiting.
 //!
 //! One thread decides for callers from all over the store, over and over, and notes its longest call, while
-//! another sweeps, grows, evicts or reloads. Undisturbed is the same thread alone. Beside that, on one
-//! thread alone, the longest single call of what disturbs: it holds no lock for longer than that.
+//! another sweeps, grows, evicts, reloads or writes a snapshot. Undisturbed is the same thread alone. Beside
+//! that, on one thread alone, the longest single call of what disturbs: it holds no lock for longer than that.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -10,6 +10,8 @@ use std::time::Duration;
 use tollgate::clock::Nanos;
 use tollgate::config::Source;
 use tollgate::descriptor::Query;
+use tollgate::policy::fingerprint::FingerprintKey;
+use tollgate::snapshot::SnapshotFile;
 
 use crate::report::Report;
 use crate::support::{NOW, Parts, Scattered, Shape, USUAL, leak, message, tenant};
@@ -37,6 +39,7 @@ pub fn check(report: &mut Report, word: &str) {
         ("sweep, every bucket full", Some(LIMIT_MS), sweep_of_everything),
         ("eviction storm at the limit", Some(LIMIT_MS), evictions),
         ("reload of 10,000 rows", Some(LIMIT_MS), reload),
+        ("snapshot to a file", Some(LIMIT_MS), snapshot),
         ("growth from nothing", None, growth),
     ];
     for (what, limit, run) in stalls.into_iter().filter(|(what, ..)| what.contains(word)) {
@@ -50,12 +53,12 @@ pub fn check(report: &mut Report, word: &str) {
         let [.., by_the_clock] = ordered(&runs, |run| run.victim);
         report.note("    by the clock, in the worst repetition", by_the_clock, "ms");
         // The other does the same in every repetition, so that what it holds for long it does in most of
-        // them, and a hypervisor that takes the core away unseen does not. A reload compiles, which holds
-        // no lock.
+        // them, and a hypervisor that takes the core away unseen does not. A reload compiles and a snapshot
+        // is written, which holds no lock.
         let [_, on_a_core, at_worst] = ordered(&runs, |run| run.other);
         let other = "    the other's longest call in the median repetition, on a core";
         match limit {
-            Some(limit) if !what.starts_with("reload") => {
+            Some(limit) if !what.starts_with("reload") && !what.starts_with("snapshot") => {
                 report.check(other, on_a_core, limit, "ms");
             }
             _ => report.note(other, on_a_core, "ms"),
@@ -174,6 +177,19 @@ fn reload() -> Vec<Stall> {
     let queries = scattered(parts.fill(100_000));
     let replace = |_| disturb(&parts, queries, 1, |_| parts.live.replace(&sources, NOW).unwrap());
     (0..REPETITIONS).map(replace).collect()
+}
+
+/// As the server writes it: every key, to the disk and not only to the system. Called once here, it writes
+/// the whole store, locking one shard at a time.
+fn snapshot() -> Vec<Stall> {
+    let (parts, queries) = filled(AMPLE);
+    let folder = tempfile::tempdir().unwrap();
+    let file = SnapshotFile::new(folder.path().join("state")).unwrap();
+    let write = |_| {
+        let write = || file.write(&parts.store, FingerprintKey::fixed(7), NOW).unwrap();
+        disturb(&parts, queries, 1, |_| assert!(write() >= KEYS))
+    };
+    (0..REPETITIONS).map(write).collect()
 }
 
 /// Told, and held to nothing: most of it is not ours. A table is copied within a tenth of a millisecond, but

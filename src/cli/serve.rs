@@ -6,6 +6,7 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::{Args, Parser};
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,7 +14,7 @@ use tokio::sync::watch;
 
 use super::logging::{self, Filter, Format};
 use super::{Failure, PolicyPath};
-use crate::clock::{BootClock, Clock};
+use crate::clock::{BootClock, Clock, Timestamp};
 use crate::config;
 use crate::policy::Policy;
 use crate::policy::fingerprint::FingerprintKey;
@@ -24,6 +25,7 @@ use crate::server::{Options, Server, files};
 use crate::service::Service;
 use crate::shared::target::Target;
 use crate::shared::{self, Settings};
+use crate::snapshot::{SnapshotFile, Writer};
 use crate::store::MemoryStore;
 use crate::telemetry::Telemetry;
 
@@ -104,7 +106,16 @@ pub(super) struct Serve {
     /// How long calls in flight may take to finish after SIGTERM, as in 10s.
     #[arg(long, env = "TOLLGATE_DRAIN", default_value = "10s", value_name = "DURATION",
           value_parser = humantime::parse_duration)]
-    drain: std::time::Duration,
+    drain: Duration,
+    /// Where the state of buckets and leases is kept over a restart: a file that is written now and then and
+    /// at the end, and restored at the start. Without it, a restart makes every bucket full.
+    #[arg(long, env = "TOLLGATE_SNAPSHOT", value_name = "PATH")]
+    snapshot: Option<PathBuf>,
+    /// How often that file is written, as in 10s; 1s at least. What was decided since the last time is lost
+    /// when the process is killed.
+    #[arg(long, env = "TOLLGATE_SNAPSHOT_INTERVAL", default_value = "10s", value_name = "DURATION",
+          value_parser = interval)]
+    snapshot_interval: Duration,
     /// How logs are written, to standard error.
     #[arg(long, env = "TOLLGATE_LOG", default_value = "text", value_name = "FORMAT")]
     log: Format,
@@ -160,20 +171,43 @@ impl Serve {
         Ok(Some(shared::Store::new(settings, most_keys, local, clock, telemetry)?))
     }
 
+    /// The store as it was, with the key of its buckets' names, or an empty one and a new key.
+    fn state(
+        &self,
+        file: Option<&SnapshotFile>,
+        now: Timestamp,
+    ) -> Result<(MemoryStore, FingerprintKey), Failure> {
+        let most_keys = usize::try_from(self.max_keys)?;
+        if !self.store.is_memory() {
+            if file.is_some() {
+                return Err("a shared store keeps its buckets itself: leave --snapshot out".into());
+            }
+            return Ok((MemoryStore::new(most_keys), FingerprintKey::shared()));
+        }
+        match file.and_then(|file| file.restore(most_keys, now)) {
+            Some(restored) => Ok((restored.store, restored.key)),
+            None => Ok((MemoryStore::new(most_keys), FingerprintKey::random()?)),
+        }
+    }
+
     pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
         logging::start(self.log, &self.log_level)?;
         let sources = config::read(&self.policy.config)?;
         let clock: Arc<dyn Clock> = Arc::new(BootClock::start());
-        let store = Arc::new(MemoryStore::new(usize::try_from(self.max_keys)?));
+        let file = self.snapshot.clone().map(SnapshotFile::new).transpose()?;
+        let (store, key) = self.state(file.as_ref(), clock.now())?;
+        let store = Arc::new(store);
         let telemetry = Arc::new(Telemetry::new(Arc::clone(&store)));
-        let key = if self.store.is_memory() {
-            FingerprintKey::random()?
-        } else {
-            FingerprintKey::shared()
-        };
         let live = Arc::new(Live::new(&sources, key, Arc::clone(&telemetry), clock.now())?);
         let example = live.load().policies().first().and_then(|policy| example(policy));
         let shared = self.shared(&store, &clock, &telemetry)?;
+        let writer = file.map(|file| Writer {
+            file,
+            store: Arc::clone(&store),
+            key,
+            clock: Arc::clone(&clock),
+            counters: telemetry.snapshots().clone(),
+        });
         let service = Service::new(clock, live, store, telemetry);
         let service = Arc::new(match shared {
             Some(shared) => service.sharing(shared),
@@ -202,7 +236,13 @@ impl Serve {
                 // Nobody to read it is no reason not to serve.
                 let _ = write_call_to_try(out, grpc, &policy);
             }
-            server.run(service, received(signals.clone(), 1), received(signals, 2)).await?;
+            let writing = writer.map(|writer| writer.start(self.snapshot_interval)).transpose()?;
+            let ended =
+                server.run(service, received(signals.clone(), 1), received(signals, 2)).await;
+            if let Some(writing) = writing {
+                writing.finish();
+            }
+            ended?;
             tracing::info!("stopped");
             Ok(ExitCode::SUCCESS)
         })
@@ -216,6 +256,15 @@ fn prefix(text: &str) -> Result<String, String> {
         return Err("write up to 64 letters, digits, and any of -_.:".into());
     }
     Ok(text.to_owned())
+}
+
+/// Less often than once a second, so that the disk has time for others.
+fn interval(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(interval) if interval >= Duration::from_secs(1) => Ok(interval),
+        Ok(_) => Err("at least 1s".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// Counts SIGTERM and SIGINT from now on.

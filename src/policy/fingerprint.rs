@@ -16,12 +16,16 @@
 //! cluster. And 32 bits are the same for all buckets of one row and one tenant: they choose the place in the
 //! shard. These buckets are always asked together, so they stand side by side.
 //!
-//! Within its shard a token bucket goes by 96 bits of its name, [`Fingerprint::short`]. Of the buckets of
-//! one row and one tenant, a handful, 64 of these differ: two agree with probability 2^-64, and a policy of
-//! ten thousand rows of four buckets, 2^15.9 pairs, has such two with 2^-48. Those of two tenants must be
-//! in one shard, too, to be taken for one another: 2^-107. A store of ten million keys (2^23.3) into which
-//! a million new names come every second for a hundred years (2^51.5 in all) mistakes one of them for
-//! another with probability 2^(23.3 + 51.5 - 107) = 2^-32.
+//! A token bucket is kept under 96 bits of its name, its [`ShortName`]. They hold the eleven bits of the
+//! shard, so that a bucket that was written down finds its shard again in a store of any size. Of the
+//! buckets of one row and one tenant, a handful, 50 of these bits differ: two agree with probability 2^-50,
+//! and a policy of ten thousand rows of four buckets, 2^15.9 pairs, has such two with 2^-34. Those of two
+//! tenants are taken for one another with 2^-96. A store of ten million keys (2^23.3) into which a million
+//! new names come every second for a hundred years (2^51.5 in all) mistakes one of them for another with
+//! probability 2^(23.3 + 51.5 - 96) = 2^-21.
+//!
+//! Names outlive the process, in snapshots. Whoever changes how one is made gives those a new version, or
+//! every bucket of an old one is lost unseen; `tests/snapshot.rs` reads one of version 1.
 
 use std::fmt;
 use std::hash::Hasher;
@@ -81,6 +85,20 @@ impl FingerprintKey {
     /// For names that all replicas give alike.
     pub const fn shared() -> Self {
         Self(Kind::Shared)
+    }
+
+    /// The key that [`Self::to_bytes`] wrote.
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
+        let [first, second] = words(bytes);
+        Self(Kind::Secret(first, second))
+    }
+
+    /// The key itself. Who has it can make values whose buckets collide. Names that are shared have none.
+    pub(crate) fn to_bytes(self) -> [u8; 16] {
+        match self.0 {
+            Kind::Secret(first, second) => bytes([first, second]),
+            Kind::Shared => [0; 16],
+        }
     }
 
     fn hasher(self) -> NameHasher {
@@ -160,14 +178,21 @@ impl Fingerprint {
         second
     }
 
-    /// What tells the bucket from the others of its shard: the bits of [`Self::hash64`] and the upper half
-    /// of the other word, which does not choose the shard. In pieces of four bytes, so that a state of
-    /// eight fits behind them without a gap.
-    pub fn short(self) -> [u32; 3] {
+    /// What a token bucket is kept under.
+    pub fn short(self) -> ShortName {
         let [first, second] = self.0.map(u64::to_le_bytes);
-        let [.., a, b, c, d] = first;
-        let [e, f, g, h, i, j, k, l] = second;
-        [[e, f, g, h], [i, j, k, l], [a, b, c, d]].map(u32::from_le_bytes)
+        let ([a, b, c, d, ..], [e, f, g, h, i, j, k, l]) = (first, second);
+        ShortName([[e, f, g, h], [i, j, k, l], [a, b, c, d]].map(u32::from_le_bytes))
+    }
+
+    /// The name that [`Self::to_bytes`] wrote.
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(words(bytes))
+    }
+
+    /// The whole name.
+    pub(crate) fn to_bytes(self) -> [u8; 16] {
+        bytes(self.0)
     }
 
     /// The name of the bucket that takes the place of all of these, in any order. It is in the partition of
@@ -189,6 +214,47 @@ impl fmt::Display for Fingerprint {
         let [first, second] = self.0;
         write!(f, "{first:016x}{second:016x}")
     }
+}
+
+/// 96 bits of a bucket's name: those of [`Fingerprint::hash64`], and the lower half of the other word, which
+/// holds the bits that choose the shard. In pieces of four bytes, so that a state of eight fits behind them
+/// without a gap.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ShortName([u32; 3]);
+
+impl ShortName {
+    /// The [`Fingerprint::shard`] of the bucket.
+    pub fn shard(self) -> usize {
+        let Self([.., first]) = self;
+        usize::try_from(u64::from(first) & SHARD_BITS).unwrap_or(0)
+    }
+
+    /// The [`Fingerprint::hash64`] of the bucket.
+    pub fn hash64(self) -> u64 {
+        let Self([low, high, _]) = self;
+        u64::from(low) | u64::from(high) << 32
+    }
+
+    /// The name that [`Self::to_bytes`] wrote.
+    pub(crate) fn from_bytes(bytes: [u8; 12]) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j, k, l] = bytes;
+        Self([[a, b, c, d], [e, f, g, h], [i, j, k, l]].map(u32::from_le_bytes))
+    }
+
+    /// The name as bytes.
+    pub(crate) fn to_bytes(self) -> [u8; 12] {
+        let [[a, b, c, d], [e, f, g, h], [i, j, k, l]] = self.0.map(u32::to_le_bytes);
+        [a, b, c, d, e, f, g, h, i, j, k, l]
+    }
+}
+
+fn words(bytes: [u8; 16]) -> [u64; 2] {
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = bytes;
+    [[a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]].map(u64::from_le_bytes)
+}
+
+fn bytes([first, second]: [u64; 2]) -> [u8; 16] {
+    (u128::from(first) | u128::from(second) << 64).to_le_bytes()
 }
 
 /// The hash of the key values.
@@ -367,6 +433,24 @@ mod tests {
         let name = base.salted(Salt::of(FingerprintKey::shared(), ["tenant", "free"], ["second"]));
         assert_eq!(name.to_string(), "");
         assert_eq!(name.partition(), 0);
+    }
+
+    #[test]
+    fn a_short_name_knows_the_shard_and_the_place() {
+        for number in 0..1000 {
+            let name = name_for_tests(&format!("bucket {number}"));
+            let short = name.short();
+            assert_eq!((short.shard(), short.hash64()), (name.shard(), name.hash64()));
+        }
+    }
+
+    #[test]
+    fn what_is_written_as_bytes_reads_the_same() {
+        let name = name_for_tests("acme");
+        assert_eq!(Fingerprint::from_bytes(name.to_bytes()), name);
+        assert_eq!(ShortName::from_bytes(name.short().to_bytes()), name.short());
+        let key = FingerprintKey::from_bytes(KEY.to_bytes());
+        assert_eq!(Salt::of(key, ["tenant"], []), Salt::of(KEY, ["tenant"], []));
     }
 
     #[test]

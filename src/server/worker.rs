@@ -9,6 +9,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use rustix::net::sockopt;
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
@@ -68,8 +69,10 @@ impl Worker {
         let phases = phases.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name(format!("grpc-{at}")).spawn(move || {
-            // Dropped when the thread ends, by a panic too.
+            // Dropped when the thread ends, by a panic too; the runtime before that, and with it what was in
+            // flight, whose leases are given back.
             let _ending: oneshot::Sender<()> = ending;
+            let runtime: Runtime = runtime;
             runtime.block_on(async {
                 let serving = async {
                     let services = Services {
@@ -201,7 +204,8 @@ pub(super) async fn drain(
     }
 }
 
-async fn all_ended(workers: &mut [Worker]) {
+/// Waits until every worker's thread is done.
+pub(super) async fn all_ended(workers: &mut [Worker]) {
     for worker in workers {
         if !worker.ended.is_terminated() {
             let _ = (&mut worker.ended).await;

@@ -7,6 +7,7 @@
 mod holders;
 mod leases;
 mod shard;
+pub mod snapshot;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -15,7 +16,7 @@ use smallvec::SmallVec;
 
 use self::holders::Holder;
 use self::leases::Leases;
-use self::shard::{Change, Room, Shard};
+use self::shard::{Cell, Change, Keys, Room, Shard};
 use super::{Admission, Charge, Outcomes, StoreError, lease_bits, settle};
 use crate::clock::Timestamp;
 use crate::descriptor::LeaseId;
@@ -97,7 +98,7 @@ impl MemoryStore {
     ) -> Result<Option<LeaseId>, StoreError> {
         let takes_slots = changes.iter().any(|change| matches!(change, Change::Slots(..)));
         let lease = if takes_slots { Some(LeaseId::from_bytes(lease_bits()?)) } else { None };
-        let room = Room { most_keys: self.most_keys_of_a_shard, leases: &self.leases };
+        let room = self.room();
         let mut evicted_live = 0;
         for (charge, change) in charges.iter().zip(changes) {
             let shard = shards.of(charge);
@@ -129,14 +130,14 @@ impl MemoryStore {
 
     /// When a token bucket is full again, where this is known and still to come.
     pub fn full_at(&self, fingerprint: Fingerprint, now: Timestamp) -> Option<Timestamp> {
-        let shard = self.shards.get(self.index(fingerprint))?.0.lock();
+        let shard = self.shards.get(self.index(fingerprint.shard()))?.0.lock();
         Some(shard.full_at(fingerprint).0).filter(|full_at| *full_at > now)
     }
 
     /// Notes when a token bucket is full again, as somebody else has decided.
     pub fn note(&self, fingerprint: Fingerprint, full_at: Timestamp, now: Timestamp) {
         let room = Room { most_keys: self.most_keys_of_a_shard, leases: &self.leases };
-        if let Some(shard) = self.shards.get(self.index(fingerprint)) {
+        if let Some(shard) = self.shards.get(self.index(fingerprint.shard())) {
             let mut shard = shard.0.lock();
             let (_, at) = shard.full_at(fingerprint);
             if shard.set(fingerprint, at, full_at, now, &room) {
@@ -151,7 +152,7 @@ impl MemoryStore {
     pub fn release(&self, lease: LeaseId, now: Timestamp) -> bool {
         let mut was_held = false;
         for fingerprint in self.leases.take(lease) {
-            if let Some(shard) = self.shards.get(self.index(fingerprint)) {
+            if let Some(shard) = self.shards.get(self.index(fingerprint.shard())) {
                 was_held |= shard.0.lock().release(fingerprint, lease, now);
             }
         }
@@ -193,14 +194,44 @@ impl MemoryStore {
         self.evicted_live.load(Ordering::Relaxed)
     }
 
-    fn index(&self, fingerprint: Fingerprint) -> usize {
+    /// Copies the live keys of one shard in place of those in `into`; it is locked for no longer than that.
+    fn copy_live(&self, shard: &Padded, now: Timestamp, into: &mut Keys) {
+        let (cells, held) = shard.0.lock().counts();
+        into.make_room(cells, held);
+        shard.0.lock().copy_live(now, into);
+    }
+
+    /// Puts back a bucket that was copied from another store, unless it has become full.
+    fn restore_cell(&self, cell: Cell, now: Timestamp) {
+        let shard = self.shards.get(self.index(cell.name().shard()));
+        let evicted = shard.is_some_and(|shard| shard.0.lock().insert(cell, now, &self.room()));
+        self.evicted_live.fetch_add(u64::from(evicted), Ordering::Relaxed);
+    }
+
+    /// Puts back a lease that was copied from another store, in one of its buckets, unless it has expired.
+    fn restore_holder(&self, fingerprint: Fingerprint, holder: Holder, now: Timestamp) {
+        if holder.expires <= now {
+            return;
+        }
+        let shard = self.shards.get(self.index(fingerprint.shard()));
+        let evicted =
+            shard.is_some_and(|shard| shard.0.lock().hold(fingerprint, holder, now, &self.room()));
+        self.evicted_live.fetch_add(u64::from(evicted), Ordering::Relaxed);
+    }
+
+    const fn room(&self) -> Room<'_> {
+        Room { most_keys: self.most_keys_of_a_shard, leases: &self.leases }
+    }
+
+    /// Which of the shards here a bucket lives in, of the [`SHARDS`] that there may be.
+    const fn index(&self, shard: usize) -> usize {
         // A power of two, never 0.
-        fingerprint.shard() & (self.shards.len() - 1)
+        shard & (self.shards.len() - 1)
     }
 
     /// Locks the shards of all charges; there is at least one.
     fn lock(&self, charges: &[Charge<'_>]) -> Option<Locked<'_>> {
-        let mut indexes = charges.iter().map(|charge| self.index(charge.fingerprint));
+        let mut indexes = charges.iter().map(|charge| self.index(charge.fingerprint.shard()));
         let first = indexes.next()?;
         if indexes.all(|index| index == first) {
             return Some(Locked {
@@ -210,7 +241,7 @@ impl MemoryStore {
             });
         }
         let mut indexes: SmallVec<[usize; 8]> =
-            charges.iter().map(|charge| self.index(charge.fingerprint)).collect();
+            charges.iter().map(|charge| self.index(charge.fingerprint.shard())).collect();
         indexes.sort_unstable();
         indexes.dedup();
         let mut guards = indexes.into_iter().filter_map(|index| self.lock_one(index));
@@ -235,7 +266,7 @@ struct Locked<'a> {
 impl Locked<'_> {
     /// The shard of a charge's bucket. It is locked: `lock` was given the same charges.
     fn of(&mut self, charge: &Charge<'_>) -> &mut Shard {
-        let index = self.store.index(charge.fingerprint);
+        let index = self.store.index(charge.fingerprint.shard());
         let other = self.others.binary_search_by_key(&index, |(other, _)| *other);
         let other = other.ok().and_then(|at| self.others.get_mut(at));
         let (_, shard) = other.unwrap_or(&mut self.first);
@@ -244,4 +275,4 @@ impl Locked<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -8,7 +8,7 @@ use super::{Ended, run};
 const ROTATE: [&str; 2] = ["tenant_type=startup", "endpoint_group=rotate_signing_keys"];
 const IMPORT: [&str; 2] = ["tenant_type=startup", "endpoint_group=create_import_users_job"];
 
-fn query(server: &Served, args: &[&[&str]]) -> Ended {
+pub(crate) fn query(server: &Served, args: &[&[&str]]) -> Ended {
     let address = server.grpc.to_string();
     run(&[&["query", "--addr", &address][..], &args.concat()].concat())
 }

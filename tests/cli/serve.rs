@@ -163,6 +163,8 @@ fn every_flag_has_a_twin_in_the_environment() {
         "max-connections",
         "max-keys",
         "drain",
+        "snapshot",
+        "snapshot-interval",
         "log",
         "log-level",
     ] {
@@ -205,6 +207,7 @@ fn every_twin_is_read() {
         ("TOLLGATE_MAX_CONNECTIONS", "--max-connections"),
         ("TOLLGATE_MAX_KEYS", "--max-keys"),
         ("TOLLGATE_DRAIN", "--drain"),
+        ("TOLLGATE_SNAPSHOT_INTERVAL", "--snapshot-interval"),
         ("TOLLGATE_LOG", "--log"),
     ] {
         for args in [&["serve"][..], &[]] {
@@ -215,6 +218,8 @@ fn every_twin_is_read() {
     }
     let ended = run_in(&["serve"], &[("TOLLGATE_LOG_LEVEL", "a=b=c")]);
     assert_eq!(ended.code, Some(2), "{ended:?}");
+    let ended = run_in(&["serve"], &[("TOLLGATE_SNAPSHOT", "src")]);
+    assert!(ended.code == Some(2) && ended.err.starts_with("src is not a file; "), "{ended:?}");
     let ended = run_in(&["serve"], &[("TOLLGATE_CONFIG", "nowhere.yaml")]);
     assert_eq!(ended.code, Some(2));
     assert!(ended.err.starts_with("nowhere.yaml: cannot be read: "), "{ended:?}");

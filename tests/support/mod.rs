@@ -57,10 +57,14 @@ pub struct Parts {
 
 impl Parts {
     pub fn new(sources: &[Source], most_keys: usize) -> Self {
+        Self::over(MemoryStore::new(most_keys), FingerprintKey::random().unwrap(), sources)
+    }
+
+    /// Over a store whose buckets are named under that key.
+    pub fn over(store: MemoryStore, key: FingerprintKey, sources: &[Source]) -> Self {
         let clock = Arc::new(ManualClock::at(START));
-        let store = Arc::new(MemoryStore::new(most_keys));
+        let store = Arc::new(store);
         let telemetry = Arc::new(Telemetry::new(Arc::clone(&store)));
-        let key = FingerprintKey::random().unwrap();
         let live = Live::new(sources, key, Arc::clone(&telemetry), clock.now());
         let live = Arc::new(live.unwrap_or_else(|problems| panic!("{problems}")));
         let service = Service::new(

@@ -19,7 +19,8 @@ pub(super) struct Holder {
 pub(super) struct Holders(SmallVec<[Holder; 2]>);
 
 impl Holders {
-    fn live(&self, now: Timestamp) -> impl Iterator<Item = &Holder> {
+    /// Those whose time is not over.
+    pub(super) fn live(&self, now: Timestamp) -> impl Iterator<Item = &Holder> {
         self.0.iter().skip_while(move |holder| holder.expires <= now)
     }
 

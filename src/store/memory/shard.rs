@@ -7,7 +7,7 @@ use super::leases::Leases;
 use crate::clock::Timestamp;
 use crate::descriptor::LeaseId;
 use crate::limit::Bucket;
-use crate::policy::fingerprint::Fingerprint;
+use crate::policy::fingerprint::{Fingerprint, ShortName};
 use crate::store::slots::{self, Held};
 use crate::store::{Charge, Outcome, gcra};
 
@@ -22,39 +22,59 @@ pub(super) const SMALLEST_TO_SHRINK: usize = 64;
 
 /// A token bucket's state under its short name. 20 bytes: a shard's table has at least 7 cells for every 16
 /// places, of one byte more each, so that a key takes 48 bytes at most and 34 on average.
-#[derive(Debug, Clone, Copy)]
-struct Cell {
-    name: [u32; 3],
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Cell {
+    name: ShortName,
     full_at: [u32; 2],
 }
 
 impl Cell {
-    fn new(fingerprint: Fingerprint, full_at: Timestamp) -> Self {
-        Self { name: fingerprint.short(), full_at: halves(full_at.as_unix_nanos()) }
+    pub(super) fn new(name: ShortName, full_at: Timestamp) -> Self {
+        let [a, b, c, d, e, f, g, h] = full_at.as_unix_nanos().to_le_bytes();
+        Self { name, full_at: [[a, b, c, d], [e, f, g, h]].map(u32::from_le_bytes) }
     }
 
-    fn is_of(&self, name: [u32; 3]) -> bool {
-        self.name == name
+    pub(super) fn name(&self) -> ShortName {
+        self.name
     }
 
-    fn full_at(&self) -> Timestamp {
-        Timestamp::from_unix_nanos(whole(self.full_at))
+    pub(super) fn full_at(&self) -> Timestamp {
+        let [low, high] = self.full_at;
+        Timestamp::from_unix_nanos(u64::from(low) | u64::from(high) << 32)
     }
 
-    /// The fingerprint's [`Fingerprint::hash64`], which is part of its short name.
     fn hash64(&self) -> u64 {
-        let [low, high, _] = self.name;
-        whole([low, high])
+        self.name.hash64()
     }
 }
 
-fn halves(number: u64) -> [u32; 2] {
-    let [a, b, c, d, e, f, g, h] = number.to_le_bytes();
-    [[a, b, c, d], [e, f, g, h]].map(u32::from_le_bytes)
+/// The live keys of a shard: its buckets that are not full, and its leases that have not expired.
+#[derive(Debug, Default)]
+pub(super) struct Keys {
+    pub(super) cells: Vec<Cell>,
+    pub(super) held: Vec<(Fingerprint, Holder)>,
 }
 
-fn whole([low, high]: [u32; 2]) -> u64 {
-    u64::from(low) | u64::from(high) << 32
+impl Keys {
+    /// Forgets what is there, and has memory for so many cells and leases and a few more. It is touched
+    /// here, so that the system need not find it while the shard is locked.
+    pub(super) fn make_room(&mut self, cells: usize, held: usize) {
+        refill(&mut self.cells, cells, Cell::default());
+        let nobody =
+            Holder { lease: LeaseId::from_bytes([0; 16]), slots: 0, expires: Timestamp::default() };
+        refill(&mut self.held, held, (Fingerprint::from_bytes([0; 16]), nobody));
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.cells.len() + self.held.len()
+    }
+}
+
+fn refill<T: Clone>(list: &mut Vec<T>, room: usize, filling: T) {
+    if list.capacity() < room {
+        list.resize(room + room / 8, filling);
+    }
+    list.clear();
 }
 
 /// What a charge would change.
@@ -80,6 +100,19 @@ impl Shard {
     /// How many keys count against the limit: buckets with fewer tokens than they hold, and leases.
     pub(super) fn len(&self) -> usize {
         self.cells.len() + self.held
+    }
+
+    /// How many buckets are kept, and how many leases in them.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.cells.len(), self.held)
+    }
+
+    /// Adds the live keys to those in `into`.
+    pub(super) fn copy_live(&self, now: Timestamp, into: &mut Keys) {
+        into.cells.extend(self.cells.iter().filter(|cell| cell.full_at() > now));
+        for (fingerprint, holders) in &self.holders {
+            into.held.extend(holders.live(now).map(|holder| (*fingerprint, *holder)));
+        }
     }
 
     /// What one bucket says to a charge, and what it would become.
@@ -124,7 +157,7 @@ impl Shard {
 
     fn place(&self, fingerprint: Fingerprint) -> Option<usize> {
         let name = fingerprint.short();
-        self.cells.find_bucket_index(fingerprint.hash64(), |cell| cell.is_of(name))
+        self.cells.find_bucket_index(fingerprint.hash64(), |cell| cell.name == name)
     }
 
     fn holders(&self, fingerprint: Fingerprint) -> Option<&Holders> {
@@ -143,20 +176,25 @@ impl Shard {
         now: Timestamp,
         room: &Room<'_>,
     ) -> bool {
-        let cell = Cell::new(fingerprint, full_at);
+        let cell = Cell::new(fingerprint.short(), full_at);
         let at = at.and_then(|at| {
-            let is_there = self.cells.get_bucket(at).is_some_and(|old| old.is_of(cell.name));
+            let is_there = self.cells.get_bucket(at).is_some_and(|old| old.name == cell.name);
             if is_there { Some(at) } else { self.place(fingerprint) }
         });
         if let Some(old) = at.and_then(|at| self.cells.get_bucket_mut(at)) {
             *old = cell;
             return false;
         }
-        if full_at <= now {
+        self.insert(cell, now, room)
+    }
+
+    /// Adds a bucket that is not there yet, unless it is full. Returns whether a live key had to go for it.
+    pub(super) fn insert(&mut self, cell: Cell, now: Timestamp, room: &Room<'_>) -> bool {
+        if cell.full_at() <= now {
             return false;
         }
-        let evicted_live = self.make_room(fingerprint, now, room);
-        self.cells.insert_unique(fingerprint.hash64(), cell, Cell::hash64);
+        let evicted_live = self.make_room(cell.hash64(), now, room);
+        self.cells.insert_unique(cell.hash64(), cell, Cell::hash64);
         evicted_live
     }
 
@@ -169,7 +207,7 @@ impl Shard {
         room: &Room<'_>,
     ) -> bool {
         self.drop_expired(fingerprint, now, room.leases);
-        let evicted_live = self.make_room(fingerprint, now, room);
+        let evicted_live = self.make_room(fingerprint.hash64(), now, room);
         let hash = fingerprint.hash64();
         self.holders
             .entry(hash, |(name, _)| *name == fingerprint, |(name, _)| name.hash64())
@@ -211,7 +249,7 @@ impl Shard {
     /// Makes room for one more key. A full bucket and an expired lease say the same as none, so they go
     /// first; when there is none in the sample, whatever is nearest to that goes. Returns whether what
     /// went was live.
-    fn make_room(&mut self, near: Fingerprint, now: Timestamp, room: &Room<'_>) -> bool {
+    fn make_room(&mut self, near: u64, now: Timestamp, room: &Room<'_>) -> bool {
         if self.len() < room.most_keys {
             return false;
         }
@@ -283,13 +321,13 @@ impl Shard {
 /// Ends early with one that is worth nothing already.
 fn sample<T>(
     table: &HashTable<T>,
-    near: Fingerprint,
+    near: u64,
     now: Timestamp,
     places: usize,
     worth_until: impl Fn(&T) -> Option<Timestamp>,
 ) -> Option<(usize, Timestamp)> {
     let buckets = table.num_buckets();
-    let start = usize::try_from(near.hash64()).unwrap_or(0) % buckets.max(1);
+    let start = usize::try_from(near).unwrap_or(0) % buckets.max(1);
     let mut soonest: Option<(usize, Timestamp)> = None;
     let mut sampled = 0;
     for at in (start..buckets).chain(0..start).take(places) {

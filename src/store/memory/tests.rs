@@ -5,32 +5,36 @@ use crate::limit::{Bucket, Concurrency, Period, Rate, TokenBucket, Unit};
 use crate::policy::fingerprint::name_for_tests as name;
 use crate::store::{Force, Outcome, Wait};
 
-const NOW: Timestamp = Timestamp::from_unix_nanos(1_800_000_000_000_000_000);
+pub(crate) const NOW: Timestamp = Timestamp::from_unix_nanos(1_800_000_000_000_000_000);
 
-fn tokens(size: u32, unit: Unit) -> Bucket {
+pub(crate) fn tokens(size: u32, unit: Unit) -> Bucket {
     Bucket::Tokens(TokenBucket::new(size, Rate::new(size, Period::one(unit)).unwrap()).unwrap())
 }
 
-fn slots(slots: u32, hold: u64) -> Bucket {
+pub(crate) fn slots(slots: u32, hold: u64) -> Bucket {
     Bucket::Concurrency(Concurrency::new(slots, Nanos::from_secs(hold)).unwrap())
 }
 
-fn charge<'a>(of: &str, bucket: &'a Bucket, hits: Hits) -> Charge<'a> {
+pub(crate) fn charge<'a>(of: &str, bucket: &'a Bucket, hits: Hits) -> Charge<'a> {
     Charge { fingerprint: name(of), bucket, hits, force: Force::Enforced }
 }
 
-fn ask(store: &MemoryStore, now: Timestamp, charges: &[Charge<'_>]) -> (Admission, Outcomes) {
+pub(crate) fn ask(
+    store: &MemoryStore,
+    now: Timestamp,
+    charges: &[Charge<'_>],
+) -> (Admission, Outcomes) {
     let mut outcomes = Outcomes::new();
     let admission = store.decide(charges, now, &mut outcomes).unwrap();
     assert_eq!(outcomes.len(), charges.len());
     (admission, outcomes)
 }
 
-fn is_admitted(store: &MemoryStore, now: Timestamp, charges: &[Charge<'_>]) -> bool {
+pub(crate) fn is_admitted(store: &MemoryStore, now: Timestamp, charges: &[Charge<'_>]) -> bool {
     ask(store, now, charges).0 != Admission::Denied
 }
 
-fn lease(admission: Admission) -> LeaseId {
+pub(crate) fn lease(admission: Admission) -> LeaseId {
     match admission {
         Admission::Admitted { lease: Some(lease) } => lease,
         other => panic!("no lease: {other:?}"),

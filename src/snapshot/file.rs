@@ -1,0 +1,177 @@
+//! Where a snapshot lies: written beside and renamed, so that there is always a whole one, and set aside
+//! where it cannot be read.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufReader, BufWriter, ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::clock::{Nanos, Timestamp};
+use crate::policy::fingerprint::FingerprintKey;
+use crate::store::MemoryStore;
+use crate::store::memory::snapshot::{self, Restored, SnapshotError};
+
+/// Who reads the key in a snapshot can make values whose buckets collide, and who reads a lease can give it
+/// back: nobody but the owner may.
+const OWNER_ONLY: u32 = 0o600;
+
+/// Bytes that are written to the disk at a time.
+const PIECE: usize = 1 << 20;
+
+/// A path that can be no snapshot.
+#[derive(Debug, thiserror::Error)]
+#[error("{} is not a file; --snapshot takes the path of one, which need not be there yet", .0.display())]
+pub struct NoFile(PathBuf);
+
+/// The file of one process. Two that write to the same one overwrite each other's state.
+#[derive(Debug, Clone)]
+pub struct SnapshotFile {
+    path: PathBuf,
+    /// Where the next one is written until it is whole.
+    beside: PathBuf,
+    /// Where one goes that is not restored.
+    damaged: PathBuf,
+}
+
+impl SnapshotFile {
+    /// A file that is there or can be.
+    ///
+    /// # Errors
+    /// [`NoFile`] for a folder, a device or the like.
+    pub fn new(path: PathBuf) -> Result<Self, NoFile> {
+        let is_other = fs::metadata(&path).is_ok_and(|what| !what.is_file());
+        let Some(name) = path.file_name().filter(|_| !is_other) else {
+            return Err(NoFile(path));
+        };
+        let called = |end: &str| {
+            let mut called = name.to_owned();
+            called.push(end);
+            path.with_file_name(called)
+        };
+        Ok(Self { beside: called(".new"), damaged: called(".damaged"), path })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes a snapshot in place of the one before, as readable by its owner only. Whenever the process or
+    /// the machine dies, one of the two is there whole. Returns how many keys it holds.
+    ///
+    /// # Errors
+    /// Where the folder cannot be written to, or the disk is full; the one before is untouched then.
+    pub fn write(
+        &self,
+        store: &MemoryStore,
+        key: FingerprintKey,
+        now: Timestamp,
+    ) -> io::Result<usize> {
+        let written = self.write_beside(store, key, now);
+        if written.is_err() {
+            // What is half written only takes room. It may not even be there.
+            let _ = fs::remove_file(&self.beside);
+        }
+        let keys = written?;
+        fs::rename(&self.beside, &self.path)?;
+        File::open(self.folder())?.sync_all()?;
+        Ok(keys)
+    }
+
+    fn write_beside(
+        &self,
+        store: &MemoryStore,
+        key: FingerprintKey,
+        now: Timestamp,
+    ) -> io::Result<usize> {
+        // One may lie there from a process that was killed, with who knows what permissions.
+        match fs::remove_file(&self.beside) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create_new(true).mode(OWNER_ONLY).open(&self.beside)?;
+        let steady = Steady { file: &file, unwritten: 0 };
+        let keys = snapshot::write(store, key, now, BufWriter::new(steady))?;
+        file.sync_all()?;
+        Ok(keys)
+    }
+
+    fn folder(&self) -> &Path {
+        let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        parent.unwrap_or(Path::new("."))
+    }
+
+    /// What the file tells, in a store of at most `most_keys` keys; `None` where there is none yet, or none
+    /// that can be read to its end and is whole. Such a one is set aside for a person to look at, in place
+    /// of an earlier one, so that there is one at most. Either way the log says what was done.
+    pub fn restore(&self, most_keys: usize, now: Timestamp) -> Option<Restored> {
+        let path = self.path.display();
+        match self.read(most_keys, now) {
+            Ok(restored) => {
+                tell(&restored, &self.path);
+                Some(restored)
+            }
+            Err(SnapshotError::Unreadable(error)) if error.kind() == ErrorKind::NotFound => {
+                tracing::info!(%path, "no snapshot yet: starting with every bucket full");
+                None
+            }
+            Err(problem) => {
+                let done = self.set_aside();
+                tracing::error!(%path, %problem, done, "the snapshot is not restored: starting with every bucket full");
+                None
+            }
+        }
+    }
+
+    fn read(&self, most_keys: usize, now: Timestamp) -> Result<Restored, SnapshotError> {
+        snapshot::read(BufReader::new(File::open(&self.path)?), most_keys, now)
+    }
+
+    /// Tells what became of a file that is of no use.
+    fn set_aside(&self) -> String {
+        let (aside, had_one) = (self.damaged.display(), self.damaged.exists());
+        match fs::rename(&self.path, &self.damaged) {
+            Ok(()) if had_one => format!("set aside as {aside}, in place of an earlier one"),
+            Ok(()) => format!("set aside as {aside}"),
+            Err(error) => {
+                format!("cannot be set aside as {aside}, and the next takes its place: {error}")
+            }
+        }
+    }
+}
+
+/// Has the disk write a piece as soon as there is one. A file of 200 MB that was written at the end, all at
+/// once, had other threads stand still for 4 to 7 ms, whatever they were at; see docs/performance.md.
+struct Steady<'a> {
+    file: &'a File,
+    unwritten: usize,
+}
+
+impl Write for Steady<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = self.file.write(bytes)?;
+        self.unwritten += taken;
+        if self.unwritten >= PIECE {
+            self.file.sync_data()?;
+            self.unwritten = 0;
+        }
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+fn tell(restored: &Restored, path: &Path) {
+    let (path, store) = (path.display(), &restored.store);
+    let (keys, leases, evicted) = (store.len(), store.lease_count(), store.evicted_live());
+    tracing::info!(%path, keys, leases, evicted, "the snapshot is restored");
+    if restored.ahead > Nanos::ZERO {
+        tracing::warn!(
+            %path, ahead = %restored.ahead,
+            "the snapshot is from the future, the clock was set back: it counts as taken now"
+        );
+    }
+}

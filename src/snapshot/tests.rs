@@ -1,0 +1,218 @@
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+
+use parking_lot::Mutex;
+use tempfile::TempDir;
+
+use super::*;
+use crate::clock::{ManualClock, Nanos};
+use crate::descriptor::Hits;
+use crate::limit::{Bucket, Unit};
+use crate::store::memory::tests::{NOW, charge, is_admitted, tokens};
+
+const KEY: FingerprintKey = FingerprintKey::fixed(7);
+
+/// A folder, a file in it, a store to write there, and who writes it.
+struct Place {
+    folder: TempDir,
+    path: PathBuf,
+    store: Arc<MemoryStore>,
+    day: Bucket,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let (store, day) = (Arc::new(MemoryStore::new(1_000)), tokens(1, Unit::Day));
+        Self { folder, path, store, day }
+    }
+
+    fn file(&self) -> SnapshotFile {
+        SnapshotFile::new(self.path.clone()).unwrap()
+    }
+
+    fn writer(&self) -> Writer {
+        Writer {
+            file: self.file(),
+            store: Arc::clone(&self.store),
+            key: KEY,
+            clock: Arc::new(ManualClock::at(NOW)),
+            counters: SnapshotCounters::default(),
+        }
+    }
+
+    /// Makes the store one key larger.
+    fn spend(&self, name: &str) {
+        assert!(is_admitted(&self.store, NOW, &[charge(name, &self.day, Hits::ONE)]));
+    }
+
+    /// How many keys the file tells.
+    fn keys(&self) -> Option<usize> {
+        Some(self.file().restore(1_000, NOW)?.store.len())
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.folder.path()).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort_unstable();
+        names
+    }
+}
+
+/// What is logged on this thread.
+fn log_of(what: impl FnOnce()) -> Vec<String> {
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
+    tracing::subscriber::with_default(log.finish(), what);
+    let text = String::from_utf8(lines.0.lock().clone()).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+fn eventually(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..10_000 {
+        if holds() {
+            return;
+        }
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+    panic!("never: {what}");
+}
+
+#[test]
+fn a_snapshot_is_its_owners_alone_and_takes_the_place_of_the_one_before() {
+    let place = Place::new();
+    // What a process left that was killed while it wrote, and a file that anybody may read.
+    for name in ["state.new", "state"] {
+        fs::write(place.folder.path().join(name), "left").unwrap();
+        let anybody = fs::Permissions::from_mode(0o666);
+        fs::set_permissions(place.folder.path().join(name), anybody).unwrap();
+    }
+    for (keys, name) in [(1, "a"), (2, "b")] {
+        place.spend(name);
+        assert_eq!(place.file().write(&place.store, KEY, NOW).unwrap(), keys);
+        assert_eq!(fs::metadata(&place.path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!((place.keys(), place.names()), (Some(keys), vec!["state".to_owned()]));
+    }
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_written_leaves_the_one_before() {
+    let place = Place::new();
+    place.spend("a");
+    place.file().write(&place.store, KEY, NOW).unwrap();
+    place.spend("b");
+    fs::create_dir(place.folder.path().join("state.new")).unwrap();
+    place.file().write(&place.store, KEY, NOW).unwrap_err();
+    assert_eq!(place.keys(), Some(1));
+}
+
+#[test]
+fn failures_are_counted_each_and_logged_when_they_begin_and_end() {
+    let place = Place::new();
+    let writer = place.writer();
+    let in_the_way = place.folder.path().join("state.new");
+    let mut is_failing = false;
+    let mut write = || {
+        let log = log_of(|| is_failing = writer.write(NOW, is_failing));
+        log.iter().map(|line| line.contains("ERROR")).collect::<Vec<_>>()
+    };
+    assert!(write().is_empty());
+    fs::create_dir(&in_the_way).unwrap();
+    assert_eq!([write(), write(), write()], [vec![true], vec![], vec![]]);
+    assert_eq!(writer.counters.failed.get(), 3);
+    fs::remove_dir(&in_the_way).unwrap();
+    assert_eq!([write(), write()], [vec![false], vec![]]);
+    fs::create_dir(&in_the_way).unwrap();
+    assert_eq!(write(), [true]);
+}
+
+#[test]
+fn no_snapshot_yet_is_no_failure() {
+    let place = Place::new();
+    let log = log_of(|| assert!(place.keys().is_none()));
+    assert!(log.len() == 1 && log[0].contains("INFO"), "{log:?}");
+    assert_eq!(place.names(), Vec::<String>::new());
+}
+
+#[test]
+fn a_damaged_file_is_told_in_one_line_and_set_aside_even_where_one_is() {
+    let place = Place::new();
+    let (aside, path) = (place.folder.path().join("state.damaged"), place.path.display());
+    let endings = [format!("set aside as {}", aside.display()), "of an earlier one".to_owned()];
+    for (damage, ending) in ["first", "second"].into_iter().zip(endings) {
+        fs::write(&place.path, damage).unwrap();
+        let log = log_of(|| assert!(place.keys().is_none()));
+        assert_eq!(log.len(), 1, "{log:?}");
+        for told in ["ERROR", &format!("path={path}"), "it ends too early", &ending] {
+            assert!(log[0].contains(told), "{told}: {log:?}");
+        }
+        assert_eq!(fs::read_to_string(&aside).unwrap(), damage);
+        assert_eq!(place.names(), ["state.damaged"]);
+    }
+}
+
+#[test]
+fn a_damaged_file_that_cannot_be_set_aside_is_told_as_such() {
+    let place = Place::new();
+    fs::create_dir(place.folder.path().join("state.damaged")).unwrap();
+    fs::write(&place.path, "tollgate, but nothing of the kind").unwrap();
+    let log = log_of(|| assert!(place.keys().is_none()));
+    assert!(log.len() == 1 && log[0].contains("cannot be set aside"), "{log:?}");
+}
+
+#[test]
+fn a_snapshot_from_the_future_is_told() {
+    let place = Place::new();
+    place.spend("a");
+    place.file().write(&place.store, KEY, NOW.after(Nanos::from_secs(90))).unwrap();
+    let log = log_of(|| assert_eq!(place.keys(), Some(1)));
+    assert!(log.len() == 2 && log[1].contains("WARN") && log[1].contains("1m 30s"), "{log:?}");
+}
+
+#[test]
+fn what_is_not_a_file_is_refused_and_left_alone() {
+    let place = Place::new();
+    let folder = place.folder.path().to_owned();
+    for path in [folder.clone(), folder.join(".."), "/".into(), "/dev/null".into()] {
+        let refused = SnapshotFile::new(path.clone()).unwrap_err();
+        assert!(refused.to_string().starts_with(&format!("{} is not a file", path.display())));
+    }
+    assert!(folder.is_dir());
+    assert!(SnapshotFile::new("state".into()).is_ok());
+}
+
+#[test]
+fn it_is_written_at_once_and_at_the_end() {
+    let place = Place::new();
+    let writing = place.writer().start(Duration::from_secs(86_400)).unwrap();
+    eventually("it is written at once", || place.path.exists());
+    place.spend("decided last");
+    writing.finish();
+    assert_eq!(place.keys(), Some(1));
+}
+
+#[test]
+fn it_is_written_again_after_each_interval() {
+    let place = Place::new();
+    let writing = place.writer().start(Duration::from_millis(1)).unwrap();
+    for (keys, name) in [(1, "a"), (2, "b"), (3, "c")] {
+        place.spend(name);
+        eventually("it is written again", || place.keys() == Some(keys));
+    }
+    writing.finish();
+}

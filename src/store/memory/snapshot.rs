@@ -1,0 +1,237 @@
+//! A store's keys as bytes, so that they outlive the process.
+//!
+//! # Version 1
+//!
+//! Numbers are little-endian, times nanoseconds since the Unix epoch.
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 8 | `tollgate` |
+//! | 4 | the version |
+//! | 8 | when it was taken |
+//! | 16 | the key under which the names of buckets are hashed |
+//! | any | parts, one for each shard that has keys |
+//! | 8 | zeros: a part of nothing, the last |
+//! | 16 | the checksum: SipHash-1-3 of 128 bits, under the key 0, of all bytes before |
+//!
+//! | bytes of a part | what |
+//! |---|---|
+//! | 4, 4 | how many buckets follow, and how many leases |
+//! | 20 for each bucket | its [`ShortName`], 12; when it is full, 8 |
+//! | 44 for each lease | its bucket's [`Fingerprint`], 16; its id, 16; its slots, 4; when it expires, 8 |
+//!
+//! A name tells the shard, so that a snapshot fits a store of any size.
+//!
+//! The checksum finds damage, not forgery: whoever may write the file may write what they like.
+//!
+//! # What one moment is
+//!
+//! Shards are copied one after another while others decide. Each bucket is as it stood at one moment, and so
+//! is each shard, but two shards may be of different moments: a call may be charged in one of its buckets
+//! and not in another, and a lease held in one and not in another. Each bucket by itself never admits more
+//! than its size and what it gains, counted from its moment on. A lease is found by its id in those buckets
+//! in which it was held. Where nobody decides meanwhile, all are of one moment.
+
+use std::hash::Hasher;
+use std::io::{self, ErrorKind, Read, Write};
+
+use siphasher::sip128::{Hasher128, SipHasher13};
+
+use super::MemoryStore;
+use super::holders::Holder;
+use super::shard::{Cell, Keys};
+use crate::clock::{Nanos, Timestamp};
+use crate::descriptor::LeaseId;
+use crate::policy::fingerprint::{Fingerprint, FingerprintKey, ShortName};
+
+const MAGIC: [u8; 8] = *b"tollgate";
+
+/// The version that is written, and the only one that is read.
+const VERSION: u32 = 1;
+
+/// A part of nothing ends the list of parts.
+const END: [u8; 8] = [0; 8];
+
+/// Why a snapshot is not restored.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The system does not let it be read.
+    #[error("it cannot be read: {0}")]
+    Unreadable(#[from] io::Error),
+    /// It does not begin as a snapshot does.
+    #[error("it is not a snapshot of tollgate")]
+    Foreign,
+    /// Another version of tollgate wrote it.
+    #[error("it is of format {0}, and this tollgate reads format {VERSION}")]
+    OtherVersion(u32),
+    /// The end is missing.
+    #[error("it is damaged: it ends too early")]
+    Truncated,
+    /// Something follows the end.
+    #[error("it is damaged: it goes on after its end")]
+    TooLong,
+    /// Some of it is not as it was written.
+    #[error("it is damaged: its bytes do not have the checksum at its end")]
+    Checksum,
+}
+
+/// A store as a snapshot tells it.
+#[derive(Debug)]
+pub struct Restored {
+    /// The key under which its buckets are named.
+    pub key: FingerprintKey,
+    /// The buckets and leases that are still live. Where there were more than it may keep, those that would
+    /// have become full or expired first were forgotten, and count as evicted.
+    pub store: MemoryStore,
+    /// When the snapshot was taken.
+    pub taken_at: Timestamp,
+    /// For how long the snapshot was taken in the future, as the clock says now.
+    pub ahead: Nanos,
+}
+
+/// Writes the live keys of a store, at `now`, with the key of their names. Locks one shard at a time, and none
+/// while it writes. Returns how many keys it wrote.
+///
+/// # Errors
+/// Those of `to`.
+pub fn write(
+    store: &MemoryStore,
+    key: FingerprintKey,
+    now: Timestamp,
+    to: impl Write,
+) -> io::Result<usize> {
+    let mut to = Summed::new(to);
+    to.put(&MAGIC)?;
+    to.put(&VERSION.to_le_bytes())?;
+    to.put(&now.as_unix_nanos().to_le_bytes())?;
+    to.put(&key.to_bytes())?;
+    let (mut keys, mut part, mut written) = (Keys::default(), Vec::new(), 0);
+    for shard in &store.shards {
+        store.copy_live(shard, now, &mut keys);
+        if keys.len() > 0 {
+            encode(&keys, &mut part)?;
+            to.put(&part)?;
+            written += keys.len();
+        }
+    }
+    to.put(&END)?;
+    let sum = to.sum();
+    to.put(&sum)?;
+    to.inner.flush()?;
+    Ok(written)
+}
+
+fn encode(keys: &Keys, part: &mut Vec<u8>) -> io::Result<()> {
+    part.clear();
+    for count in [keys.cells.len(), keys.held.len()] {
+        let count = u32::try_from(count).map_err(|error| io::Error::other(error.to_string()))?;
+        part.extend(count.to_le_bytes());
+    }
+    for cell in &keys.cells {
+        part.extend(cell.name().to_bytes());
+        part.extend(cell.full_at().as_unix_nanos().to_le_bytes());
+    }
+    for (fingerprint, holder) in &keys.held {
+        part.extend(fingerprint.to_bytes());
+        part.extend(holder.lease.to_bytes());
+        part.extend(holder.slots.to_le_bytes());
+        part.extend(holder.expires.as_unix_nanos().to_le_bytes());
+    }
+    Ok(())
+}
+
+/// Reads a store of at most `most_keys` keys. What has become full or has expired by `now` is left out.
+///
+/// Times are absolute, so that the time that has passed counts by itself. Where the clock was set back and
+/// the snapshot was taken after `now`, every time is brought forward by the difference: no bucket then takes
+/// longer to fill, and no lease to expire, than it would have when the snapshot was taken.
+///
+/// Memory is taken for the keys that are kept and for nothing else: no count in the bytes is believed.
+///
+/// # Errors
+/// [`SnapshotError`] for anything that [`write()`] did not write, to the last bit.
+pub fn read(from: impl Read, most_keys: usize, now: Timestamp) -> Result<Restored, SnapshotError> {
+    let mut from = Summed::new(from);
+    if from.take()? != MAGIC {
+        return Err(SnapshotError::Foreign);
+    }
+    let version = from.u32()?;
+    if version != VERSION {
+        return Err(SnapshotError::OtherVersion(version));
+    }
+    let taken_at = from.time()?;
+    let key = FingerprintKey::from_bytes(from.take()?);
+    let ahead = taken_at.since(now);
+    let store = MemoryStore::new(most_keys);
+    loop {
+        let (cells, held) = (from.u32()?, from.u32()?);
+        if (cells, held) == (0, 0) {
+            break;
+        }
+        for _ in 0..cells {
+            let name = ShortName::from_bytes(from.take()?);
+            store.restore_cell(Cell::new(name, from.time()?.before(ahead)), now);
+        }
+        for _ in 0..held {
+            let fingerprint = Fingerprint::from_bytes(from.take()?);
+            let lease = LeaseId::from_bytes(from.take()?);
+            let (slots, expires) = (from.u32()?, from.time()?.before(ahead));
+            store.restore_holder(fingerprint, Holder { lease, slots, expires }, now);
+        }
+    }
+    let sum = from.sum();
+    if from.take()? != sum {
+        return Err(SnapshotError::Checksum);
+    }
+    match from.take::<1>() {
+        Err(SnapshotError::Truncated) => Ok(Restored { key, store, taken_at, ahead }),
+        Err(error) => Err(error),
+        Ok(_) => Err(SnapshotError::TooLong),
+    }
+}
+
+/// A reader or writer, and the checksum of all that went through.
+struct Summed<T> {
+    inner: T,
+    hasher: SipHasher13,
+}
+
+impl<T> Summed<T> {
+    fn new(inner: T) -> Self {
+        Self { inner, hasher: SipHasher13::new() }
+    }
+
+    fn sum(&self) -> [u8; 16] {
+        self.hasher.finish128().as_bytes()
+    }
+}
+
+impl<T: Write> Summed<T> {
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.hasher.write(bytes);
+        self.inner.write_all(bytes)
+    }
+}
+
+impl<T: Read> Summed<T> {
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], SnapshotError> {
+        let mut bytes = [0; N];
+        self.inner.read_exact(&mut bytes).map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof => SnapshotError::Truncated,
+            _ => SnapshotError::Unreadable(error),
+        })?;
+        self.hasher.write(&bytes);
+        Ok(bytes)
+    }
+
+    fn u32(&mut self) -> Result<u32, SnapshotError> {
+        self.take().map(u32::from_le_bytes)
+    }
+
+    fn time(&mut self) -> Result<Timestamp, SnapshotError> {
+        self.take().map(|bytes| Timestamp::from_unix_nanos(u64::from_le_bytes(bytes)))
+    }
+}
+
+#[cfg(test)]
+mod tests;
