@@ -118,7 +118,10 @@ impl SnapshotFile {
             }
             Err(problem) => {
                 let done = self.set_aside();
-                tracing::error!(%path, %problem, done, "the snapshot is not restored: starting with every bucket full");
+                tracing::error!(
+                    %path, %problem, done,
+                    "the snapshot is not restored: starting with every bucket full"
+                );
                 None
             }
         }

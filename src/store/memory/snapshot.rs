@@ -89,8 +89,8 @@ pub struct Restored {
     pub ahead: Nanos,
 }
 
-/// Writes the live keys of a store, at `now`, with the key of their names. Locks one shard at a time, and none
-/// while it writes. Returns how many keys it wrote.
+/// Writes the live keys of a store, at `now`, with the key of their names. Locks one shard at a time, and
+/// none while it writes. Returns how many keys it wrote.
 ///
 /// # Errors
 /// Those of `to`.

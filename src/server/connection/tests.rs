@@ -1,0 +1,180 @@
+mod fairness;
+mod meter;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+use super::*;
+use crate::clock::{BootClock, Clock};
+use crate::config::Source;
+use crate::policy::fingerprint::FingerprintKey;
+use crate::reload::Live;
+use crate::store::MemoryStore;
+use crate::telemetry::Telemetry;
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A connection that is served, by its other end. Time passes by itself wherever all wait for it.
+fn run<F: Future<Output = ()>>(test: impl FnOnce(DuplexStream, Arc<MemoryStore>) -> F) {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().start_paused(true).build().unwrap().block_on(async {
+        let (caller, connection) = duplex(1 << 20);
+        let store = Arc::new(MemoryStore::new(100_000));
+        let services = services(Arc::clone(&store));
+        tokio::spawn(serve_http2(connection, services, std::future::pending()));
+        test(caller, store).await;
+    });
+}
+
+fn services(store: Arc<MemoryStore>) -> Services {
+    let jobs = "domain: d
+tables: [{ name: jobs, key: [k], rows: { always: [{ concurrent: 10000, hold: 1h }] } },
+         { name: calls, key: [c], rows: { always: [{ per_second: 1000000 }] } }]";
+    let policy = [Source { name: "jobs.yaml".into(), text: jobs.into() }];
+    let clock = Arc::new(BootClock::start());
+    let telemetry = Arc::new(Telemetry::new(Arc::clone(&store)));
+    let key = FingerprintKey::fixed(7);
+    let live = Arc::new(Live::new(&policy, key, Arc::clone(&telemetry), clock.now()).unwrap());
+    let service = Service::new(clock, live, store, telemetry);
+    Services {
+        rate_limit: Arc::new(service),
+        others: Routes::default(),
+        in_flight: InFlight::default(),
+        arriving: Arriving::default(),
+    }
+}
+
+/// A frame of HTTP/2: its kind, flags and stream, and what it carries.
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let [_, length @ ..] = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// What a caller says first: that it takes as many answers as there are.
+fn begin() -> Vec<u8> {
+    [PREFACE, &frame(4, 0, 0, &[]), &frame(8, 0, 0, &(1_u32 << 30).to_be_bytes())].concat()
+}
+
+/// Lets all others do what they can.
+async fn rest() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+/// A whole call that takes a lease.
+fn acquire(stream: u32) -> Vec<u8> {
+    // Domain `d`, one descriptor of the one entry k=1.
+    whole(stream, b"\x0a\x01d\x12\x08\x0a\x06\x0a\x01k\x12\x011")
+}
+
+/// A whole call with this message.
+fn whole(stream: u32, message: &[u8]) -> Vec<u8> {
+    let body = [&prefix(message.len())[..], message].concat();
+    let mut parts = body.chunks(16 << 10).peekable();
+    let mut frames = head(stream);
+    while let Some(part) = parts.next() {
+        frames.extend(frame(0, u8::from(parts.peek().is_none()), stream, part));
+    }
+    frames
+}
+
+/// The head of a call, whose body is to follow.
+fn head(stream: u32) -> Vec<u8> {
+    let literal = |(name, value): (&str, &str)| {
+        let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+        [vec![0], text(name), text(value)].concat()
+    };
+    let head = [(":method", "POST"), (":scheme", "http"), (":path", call::PATH)].map(literal);
+    frame(1, 4, stream, &head.concat())
+}
+
+/// What gRPC says before a message: that it is not compressed, and how long it is.
+fn prefix(length: usize) -> [u8; 5] {
+    let [a, b, c, d] = u32::try_from(length).unwrap().to_be_bytes();
+    [0, a, b, c, d]
+}
+
+/// Calls and their resets that are all there before anything is read, as after a stall: more than one
+/// turn brings, so that those that bring the calls do not bring their resets.
+#[test]
+fn leases_of_calls_that_were_given_up_before_they_were_read_are_given_back() {
+    run(async |mut caller, store| {
+        let streams = || (1..).step_by(2).take(600);
+        let calls = streams().flat_map(acquire);
+        let resets = streams().flat_map(|stream| frame(3, 0, stream, &8_u32.to_be_bytes()));
+        let begin = begin();
+        let all: Vec<u8> = begin.into_iter().chain(calls).chain(resets).collect();
+        assert!(all.len() > 4 << 14);
+        caller.write_all(&all).await.unwrap();
+        caller.shutdown().await.unwrap();
+        caller.read_to_end(&mut Vec::new()).await.unwrap();
+        rest().await;
+        assert_eq!(store.lease_count(), 0);
+    });
+}
+
+#[test]
+fn a_lease_whose_call_is_not_given_up_is_its_callers() {
+    run(async |mut caller, store| {
+        let begin = begin();
+        let calls = (1..).step_by(2).take(600).flat_map(acquire);
+        caller.write_all(&begin.into_iter().chain(calls).collect::<Vec<_>>()).await.unwrap();
+        rest().await;
+        assert_eq!(store.lease_count(), 600);
+    });
+}
+
+/// How long it takes until the other end closes.
+async fn seconds_until_closed(mut caller: DuplexStream) -> u64 {
+    let begun = tokio::time::Instant::now();
+    caller.read_to_end(&mut Vec::new()).await.unwrap();
+    begun.elapsed().as_secs()
+}
+
+#[test]
+fn a_preface_that_does_not_come_or_stops_midway_is_not_waited_for() {
+    for said in [0, 1, PREFACE.len() - 1] {
+        run(async |mut caller, _| {
+            caller.write_all(&PREFACE[..said]).await.unwrap();
+            assert_eq!(seconds_until_closed(caller).await, HANDSHAKE.as_secs(), "{said}");
+        });
+    }
+}
+
+#[test]
+fn one_byte_now_and_then_is_no_preface_either() {
+    run(async |caller, _| {
+        let (mut read, mut write) = tokio::io::split(caller);
+        let trickle = async {
+            for byte in PREFACE {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                write.write_all(&[*byte]).await.unwrap();
+            }
+            std::future::pending::<()>().await;
+        };
+        let mut told = Vec::new();
+        tokio::select! {
+            () = trickle => {}
+            closed = read.read_to_end(&mut told) => assert!(closed.is_ok()),
+        }
+    });
+}
+
+#[test]
+fn a_call_whose_body_does_not_end_is_given_up_and_its_connection_goes_on() {
+    run(async |caller, _| {
+        let (client, connection) = h2::client::handshake(caller).await.unwrap();
+        tokio::spawn(connection);
+        let begun = tokio::time::Instant::now();
+        let call = |client: h2::client::SendRequest<Bytes>| async move {
+            let mut client = client.ready().await.unwrap();
+            let request = Request::post(format!("http://tollgate{}", call::PATH)).body(());
+            client.send_request(request.unwrap(), false).unwrap()
+        };
+        let (answer, _body) = call(client.clone()).await;
+        assert!(answer.await.is_err());
+        assert_eq!(begun.elapsed(), call::PATIENCE);
+        let (answer, mut body) = call(client).await;
+        body.send_data(Bytes::from_static(&[0; 5]), true).unwrap();
+        // No domain: an answer all the same.
+        assert_eq!(answer.await.unwrap().headers()["grpc-status"], "3");
+    });
+}
