@@ -28,7 +28,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Answer Envoy's questions over gRPC.
-    Serve(serve::Serve),
+    Serve(Box<serve::Serve>),
     /// Tell everything that is wrong with a policy file, or a folder of them.
     Check(check::Check),
     /// Tell what a descriptor meets, and why, without a server.
@@ -59,8 +59,9 @@ const FAILED: u8 = 2;
 impl Cli {
     /// Runs the command. What it has to say goes to `out`, what went wrong to standard error.
     pub fn run(self, out: &mut dyn Write) -> ExitCode {
-        let command =
-            self.command.unwrap_or_else(|| Command::Serve(serve::Serve::from_environment()));
+        let command = self
+            .command
+            .unwrap_or_else(|| Command::Serve(Box::new(serve::Serve::from_environment())));
         let result = match command {
             Command::Serve(serve) => serve.run(out),
             Command::Check(check) => check.run(out),

@@ -80,16 +80,16 @@ impl Target {
         };
         Ok(Some(match self {
             Self::Memory => return Ok(None),
-            Self::Server(server) => Connector::Server(match certificates() {
+            Self::Server(server) => Connector::Server(Box::new(match certificates() {
                 Some(certificates) => Client::build_with_tls(server.clone(), certificates)?,
                 None => Client::open(server.clone())?,
-            }),
+            })),
             Self::Cluster(servers) => {
                 let mut cluster = ClusterClientBuilder::new(servers.clone()).retries(3);
                 if let Some(certificates) = certificates().filter(|_| is_tls(servers)) {
                     cluster = cluster.certs(certificates);
                 }
-                Connector::Cluster(cluster.build()?)
+                Connector::Cluster(Box::new(cluster.build()?))
             }
             Self::Sentinel { sentinels, name } => {
                 let addresses = sentinels.iter().map(|sentinel| sentinel.addr().clone());
@@ -124,8 +124,8 @@ fn is_tls(servers: &[ConnectionInfo]) -> bool {
 
 /// What connects.
 pub(super) enum Connector {
-    Server(Client),
-    Cluster(redis::cluster::ClusterClient),
+    Server(Box<Client>),
+    Cluster(Box<redis::cluster::ClusterClient>),
     Sentinel(Box<redis::sentinel::SentinelClient>),
 }
 
