@@ -1,6 +1,6 @@
 //! The store that replicas share: Redis or Valkey, one server, a cluster, or what sentinels say.
 //!
-//! What is asked there, and what the answers mean, is [`script`](crate::store::script)'s affair. Here are the
+//! What is asked there, and what the answers mean, is [`script`]'s affair. Here are the
 //! connections, one for each thread, and what becomes of a request without an answer from them:
 //!
 //! - A denial is remembered until it ends. States that were seen are kept in a store in memory, as debts: a
