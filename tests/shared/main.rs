@@ -16,7 +16,9 @@
     reason = "test code: a failure is a panic, and how long a call waits is real time"
 )]
 
+mod process;
 mod redis_server;
+mod replicas;
 mod same;
 #[path = "../support/mod.rs"]
 mod support;
