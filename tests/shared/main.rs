@@ -16,6 +16,7 @@
     reason = "test code: a failure is a panic, and how long a call waits is real time"
 )]
 
+mod cluster;
 mod process;
 mod redis_server;
 mod replicas;

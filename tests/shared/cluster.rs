@@ -1,0 +1,88 @@
+//! A cluster of three primaries: what is of one tenant is on one of them, and what is not is decided in parts.
+
+use std::process::Command;
+
+use super::process::Tollgate;
+use super::redis_server::{self, Redis};
+use super::support::{call, eventually};
+
+const POLICY: &str = "domain: d
+tables:
+  - { name: tenant, key: [tenant], rows: { always: [{ per_day: 5 }] } }
+  - { name: address, key: [remote_address], rows: { always: [{ per_day: 3 }] } }
+  - { name: jobs, when: { job: { present: true } }, key: [tenant], rows: { always: [{ concurrent: 1, hold: 1h }] } }
+  - { name: job, when: { job: { present: true } }, key: [job], rows: { always: [{ concurrent: 1, hold: 1h }] } }
+";
+
+fn cluster() -> Vec<Redis> {
+    let servers: Vec<_> = (0..3)
+        .map(|_| {
+            // Its own port for the cluster would be ten thousand higher, which may be no port at all.
+            let bus = redis_server::free_address().port().to_string();
+            Redis::with(&["--cluster-enabled", "yes", "--cluster-port", &bus])
+        })
+        .collect();
+    let mut create = Command::new("redis-cli");
+    create.args(["--cluster", "create"]);
+    create.args(servers.iter().map(|server| server.address.to_string())).arg("--cluster-yes");
+    let created = create.output().unwrap();
+    assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stdout));
+    for server in &servers {
+        eventually("it knows all slots", || {
+            server.command(&["CLUSTER", "INFO"]).contains("cluster_state:ok")
+        });
+    }
+    servers
+}
+
+#[test]
+fn buckets_on_several_servers_are_charged_all_or_none() {
+    if !redis_server::is_there() {
+        return;
+    }
+    let servers = cluster();
+    let seeds = format!("redis://{},{}", servers[0].address, servers[1].address);
+    let replica = Tollgate::start(POLICY, &["--store", &seeds]);
+    let mut client = replica.client();
+    let address = ("remote_address", "10.0.0.1");
+    for tenant in ["a", "b", "c"] {
+        assert!(client.ask(call(&[("tenant", tenant), address])).is_ok());
+    }
+    // On whichever server they are, before the one that denies or behind it, they lose nothing.
+    for number in 0..20 {
+        let tenant = ("tenant", &*format!("tenant-{number}"));
+        let denied = client.ask(call(&[tenant, address]));
+        assert_eq!(denied.denied_by(), ("address", "always", "3 per day"));
+        assert_eq!(client.ask(call(&[tenant])).remaining(), [4], "tenant {number}");
+    }
+    let keys = |server: &Redis| server.command(&["DBSIZE"]);
+    assert!(servers.iter().all(|server| keys(server) != "int(0)"), "all are on one server");
+    assert_eq!(replica.metric("tollgate_shared_store_local_decisions_total"), 0);
+}
+
+#[test]
+fn a_lease_on_several_servers_is_released_on_all_of_them() {
+    if !redis_server::is_there() {
+        return;
+    }
+    let servers = cluster();
+    let seeds = format!("redis://{},{}", servers[0].address, servers[2].address);
+    let replica = Tollgate::start(POLICY, &["--store", &seeds]);
+    let mut client = replica.client();
+    for number in 0..8 {
+        let tenant = ("tenant", &*format!("tenant-{number}"));
+        let (one, two) = (("job", &*format!("one-{number}")), ("job", &*format!("two-{number}")));
+        let taken = client.ask(call(&[tenant, one]));
+        let lease = taken.request_header("x-tollgate-lease").unwrap().to_owned();
+        assert_eq!(client.ask(call(&[tenant, two])).denied_by().0, "jobs");
+        let other = client.ask(call(&[("tenant", "another"), one]));
+        assert_eq!(other.denied_by().0, "job");
+        let mut release = call(&[("lease", &lease)]);
+        release.descriptors[0].is_negative_hits = true;
+        release.descriptors[0].hits_addend = Some(1);
+        assert_eq!(client.ask(release.clone()).released(), Some(1), "{number}");
+        assert_eq!(client.ask(release).released(), Some(0), "{number}");
+        let again = client.ask(call(&[tenant, one]));
+        assert!(again.is_ok(), "{number}: {again:?}");
+    }
+}
