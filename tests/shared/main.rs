@@ -21,5 +21,6 @@ mod process;
 mod redis_server;
 mod replicas;
 mod same;
+mod sentinel;
 #[path = "../support/mod.rs"]
 mod support;

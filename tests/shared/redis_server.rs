@@ -51,11 +51,26 @@ impl Redis {
         redis
     }
 
+    /// A sentinel, told what to watch.
+    pub fn sentinel(watch: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("sentinel.conf");
+        std::fs::write(&file, watch).unwrap();
+        let arguments = vec![file.to_str().unwrap().to_owned(), "--sentinel".to_owned()];
+        let mut sentinel = Self { child: None, address: free_address(), arguments, folder };
+        sentinel.spawn();
+        sentinel
+    }
+
     /// Starts it, again where it was killed, on the same port and with nothing in it.
     pub fn spawn(&mut self) {
         let mut command = Command::new(program());
+        // A file comes first.
+        let file = self.arguments.iter().take_while(|argument| !argument.starts_with('-'));
+        command.args(file.clone());
         command.args(["--port", &self.address.port().to_string(), "--bind", "127.0.0.1"]);
-        command.args(["--save", "", "--appendonly", "no"]).args(&self.arguments);
+        command.args(["--save", "", "--appendonly", "no"]);
+        command.args(self.arguments.iter().skip(file.count()));
         command.arg("--dir").arg(self.folder.path());
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         self.child = Some(command.spawn().unwrap());
