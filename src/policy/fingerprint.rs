@@ -4,22 +4,22 @@
 //! a hash of the place in the policy (domain, table, row, which bucket of the row). A fingerprint is base
 //! xor salt. So a descriptor's key values are hashed once, however many buckets they name. Both hashes
 //! are SipHash-1-3 under a key that nobody outside can know, so nobody can choose values that collide,
-//! and the names of two buckets agree with probability 2^-114, or 2^-82 where they are of one row and tenant.
+//! and the names of two buckets agree with probability 2^-117, or 2^-85 where they are of one row and tenant.
 //!
 //! Replicas that share their buckets have to give them the same names. So there both hashes are SHA-256, cut
 //! to 128 bits: nobody can choose values that collide, though nothing about it is secret. It takes a tenth of
 //! a microsecond more for each descriptor, where asking the store takes a hundred times that.
 //!
-//! Fourteen bits are the base's alone, the *partition*. Eleven of them choose the shard: all buckets of one
-//! tenant live in one shard, and a request that names its buckets by the tenant takes one lock. Where names
-//! are shared, all fourteen come from one entry, the tenant's, so that all its buckets are on one node of a
+//! Eleven bits are the base's alone: they choose the shard. All buckets of one tenant live in one shard,
+//! and a request that names its buckets by the tenant takes one lock. Where names are shared, fourteen are, the
+//! *partition*, and they come from one entry, the tenant's, so that all its buckets are on one node of a
 //! cluster. And 32 bits are the same for all buckets of one row and one tenant: they choose the place in the
 //! shard. These buckets are always asked together, so they stand side by side.
 //!
 //! A token bucket is kept under 96 bits of its name, its [`ShortName`]. They hold the eleven bits of the
 //! shard, so that a bucket that was written down finds its shard again in a store of any size. Of the
-//! buckets of one row and one tenant, a handful, 50 of these bits differ: two agree with probability 2^-50,
-//! and a policy of ten thousand rows of four buckets, 2^15.9 pairs, has such two with 2^-34. Those of two
+//! buckets of one row and one tenant, a handful, 53 of these bits differ: two agree with probability 2^-53,
+//! and a policy of ten thousand rows of four buckets, 2^15.9 pairs, has such two with 2^-37. Those of two
 //! tenants are taken for one another with 2^-96. A store of ten million keys (2^23.3) into which a million
 //! new names come every second for a hundred years (2^51.5 in all) mistakes one of them for another with
 //! probability 2^(23.3 + 51.5 - 96) = 2^-21.
@@ -303,7 +303,12 @@ impl Salt {
         let [_, of_row] = hasher.finish();
         bucket.into_iter().for_each(|name| hasher.text(name));
         let [first, of_bucket] = hasher.finish();
-        Self([first & !PARTITION_BITS, of_row & PLACE_BITS | of_bucket & !PLACE_BITS])
+        // What the base has for itself.
+        let own = match key.0 {
+            Kind::Secret(..) => SHARD_BITS,
+            Kind::Shared => PARTITION_BITS,
+        };
+        Self([first & !own, of_row & PLACE_BITS | of_bucket & !PLACE_BITS])
     }
 }
 
