@@ -9,7 +9,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::decision::{self, Charges, Verdict};
 use crate::descriptor::{LeaseId, Query};
 use crate::policy::{HeaderStyle, OnStoreError, Plan};
-use crate::reload::{Live, Snapshot};
+use crate::reload::Live;
 use crate::reply;
 use crate::shared::{self, Decision, Link};
 use crate::store::{Admission, MemoryStore, Outcomes, StoreError};
@@ -105,13 +105,14 @@ impl Service {
             .map_err(|error| self.refuse(Status::invalid_argument(error.to_string())))?;
         let now = self.clock.now();
         let snapshot = self.live.load();
-        let Some((policy, _)) = snapshot.of(query.domain()) else {
+        let Some((policy, counters)) = snapshot.of(query.domain()) else {
             return Ok(self.pass_unknown(&query, now));
         };
         let plan = policy.meet(&query, now);
         let verdict =
             decision::decide(&plan, &self.store, now).map_err(|error| self.fail(&error))?;
-        let answer = self.tell(&snapshot, &query, &verdict, now);
+        counters.count(&verdict);
+        let answer = self.tell(&verdict, query.len(), policy.headers(), now);
         if Telemetry::is_timed(now) {
             self.telemetry.observe(now, self.clock.now());
         }
@@ -125,39 +126,32 @@ impl Service {
             .map_err(|error| self.refuse(Status::invalid_argument(error.to_string())))?;
         let now = self.clock.now();
         let snapshot = self.live.load_full();
-        let Some((policy, _)) = snapshot.of(query.domain()) else {
+        let Some((policy, counters)) = snapshot.of(query.domain()) else {
             return Ok(self.pass_unknown(&query, now));
         };
         let plan = policy.meet(&query, now);
         let (verdict, now) = decide_shared(link, policy.on_store_error(), &plan, now)
             .await
             .map_err(|error| self.fail(&error))?;
-        Ok(self.tell(&snapshot, &query, &verdict, now))
+        counters.count(&verdict);
+        Ok(self.tell(&verdict, query.len(), policy.headers(), now))
     }
 
-    fn pass_unknown(&self, query: &Query<'_>, now: Timestamp) -> Answer {
+    fn pass_unknown(self: &Arc<Self>, query: &Query<'_>, now: Timestamp) -> Answer {
         self.telemetry.count_unknown_domain();
-        let reply = reply::compose(&Verdict::unlimited(), query.len(), HeaderStyle::Off, now);
-        Answer { frame: wire::framed(&reply), is_over_limit: false, lease: None }
+        self.tell(&Verdict::unlimited(), query.len(), HeaderStyle::Off, now)
     }
 
-    /// Counts a verdict, and says it.
+    /// Says a verdict on so many descriptors.
     fn tell(
         self: &Arc<Self>,
-        snapshot: &Snapshot,
-        query: &Query<'_>,
         verdict: &Verdict<'_>,
+        descriptors: usize,
+        style: HeaderStyle,
         now: Timestamp,
     ) -> Answer {
         let lease = verdict.lease.map(|lease| LeaseGuard::new(Arc::clone(self), lease));
-        let style = match snapshot.of(query.domain()) {
-            Some((policy, counters)) => {
-                counters.count(verdict);
-                policy.headers()
-            }
-            None => HeaderStyle::Off,
-        };
-        let reply = reply::compose(verdict, query.len(), style, now);
+        let reply = reply::compose(verdict, descriptors, style, now);
         Answer { frame: wire::framed(&reply), is_over_limit: reply.is_over_limit, lease }
     }
 
@@ -207,7 +201,7 @@ impl Service {
         match (&self.link, tokio::runtime::Handle::try_current()) {
             (Some(link), Ok(runtime)) => {
                 let link = Arc::clone(link);
-                runtime.spawn(async move { link.release_in_time(lease).await });
+                runtime.spawn(async move { link.release(lease).await });
             }
             _ => {
                 self.store.release(lease, self.clock.now());
@@ -225,7 +219,7 @@ async fn decide_shared<'p>(
 ) -> Result<(Verdict<'p>, Timestamp), StoreError> {
     let mut released = 0;
     for lease in &plan.releases {
-        released += usize::from(link.release_in_time(*lease).await);
+        released += usize::from(link.release(*lease).await);
     }
     let charges = Charges::of(plan);
     let mut outcomes = Outcomes::new();

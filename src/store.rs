@@ -78,12 +78,13 @@ pub enum Admission {
 }
 
 /// Decides what is charged, once every bucket has answered: nothing if one that is enforced cannot admit,
-/// and nothing of a shadow row of which one cannot. Where a bucket is not charged although it could be, `undo`
-/// tells how it stands without the charge. Returns whether the request is denied.
+/// and nothing of a shadow row of which one cannot. `spare` is told which bucket is not charged, and where that one
+/// could be, `look` tells how it stands without the charge. Returns whether the request is denied.
 fn settle(
     charges: &[Charge<'_>],
     outcomes: &mut Outcomes,
-    mut undo: impl FnMut(usize, &Charge<'_>) -> Outcome,
+    mut spare: impl FnMut(usize),
+    mut look: impl FnMut(usize, &Charge<'_>) -> Outcome,
 ) -> bool {
     let answers = charges.iter().zip(&*outcomes);
     let over = answers.filter(|(_, outcome)| outcome.wait != Wait::No);
@@ -94,9 +95,9 @@ fn settle(
     let is_denied = over.contains(&Force::Enforced);
     for (at, (charge, outcome)) in charges.iter().zip(outcomes).enumerate() {
         if is_denied || over.contains(&charge.force) {
-            let stands = undo(at, charge);
+            spare(at);
             if outcome.wait == Wait::No {
-                *outcome = Outcome { wait: Wait::No, ..stands };
+                *outcome = Outcome { wait: Wait::No, ..look(at, charge) };
             }
         }
     }

@@ -76,13 +76,12 @@ impl MemoryStore {
             outcomes.push(outcome);
             changes.push(change);
         }
-        let undo = |at, charge: &Charge<'_>| {
+        let spare = |at| {
             if let Some(change) = changes.get_mut(at) {
                 *change = Change::Nothing;
             }
-            shards.of(charge).look(charge, now)
         };
-        if settle(charges, outcomes, undo) {
+        if settle(charges, outcomes, spare, |_, charge| shards.of(charge).look(charge, now)) {
             return Ok(Admission::Denied);
         }
         Ok(Admission::Admitted { lease: self.commit(charges, &changes, now, &mut shards)? })
@@ -125,7 +124,7 @@ impl MemoryStore {
         outcomes.clear();
         let Some(mut shards) = self.lock(charges) else { return false };
         outcomes.extend(charges.iter().map(|charge| shards.of(charge).decide(charge, now).0));
-        settle(charges, outcomes, |_, charge| shards.of(charge).look(charge, now))
+        settle(charges, outcomes, |_| {}, |_, charge| shards.of(charge).look(charge, now))
     }
 
     /// When a token bucket is full again, where this is known and still to come.

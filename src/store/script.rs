@@ -22,7 +22,7 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 /// How many arguments come before those of the buckets.
 const LEAD: usize = 3;
 
-/// What keys begin with, and where the time comes from.
+/// What keys are called.
 #[derive(Debug, Clone)]
 pub struct Names {
     /// What all keys begin with.
@@ -364,12 +364,12 @@ impl Reply {
             outcomes.push(outcome);
             takes.push(taken);
         }
-        let is_denied = settle(charges, outcomes, |at, charge| {
-            if let Some(taken) = takes.get_mut(at) {
-                *taken = false;
+        let spare = |at| {
+            if let Some(takes) = takes.get_mut(at) {
+                *takes = false;
             }
-            self.look(charge, at)
-        });
+        };
+        let is_denied = settle(charges, outcomes, spare, |at, charge| self.look(charge, at));
         if is_denied != self.is_denied {
             return Err(StoreError::Reply("it decided otherwise than it should have"));
         }
