@@ -88,7 +88,8 @@ pub struct Store {
     /// How far its clock is ahead of ours, in nanoseconds; rather too far.
     ahead: AtomicI64,
     away: AtomicUsize,
-    to_release: Mutex<VecDeque<LeaseId>>,
+    /// Leases whose slots in a partition are to be freed once it is back.
+    to_release: Mutex<VecDeque<(LeaseId, u16)>>,
     telemetry: Arc<Telemetry>,
 }
 
@@ -178,14 +179,14 @@ impl Store {
         }
     }
 
-    fn next_to_release(&self) -> Option<LeaseId> {
+    fn next_to_release(&self) -> Option<(LeaseId, u16)> {
         self.to_release.lock().pop_front()
     }
 
-    fn release_later(&self, lease: LeaseId) {
+    fn release_later(&self, lease: LeaseId, partition: u16) {
         let mut waiting = self.to_release.lock();
         if waiting.len() < MOST_TO_RELEASE {
-            waiting.push_back(lease);
+            waiting.push_back((lease, partition));
         }
     }
 
@@ -300,20 +301,13 @@ impl Link {
             }
             let elsewhere = homes.get(1..).unwrap_or_default();
             let elsewhere = if Some(part) == homes.first() { elsewhere } else { &[] };
-            match self.ask(&mine, lease, elsewhere).await {
-                Ok(reply) => {
-                    denied |= reply.is_denied;
-                    replies.push((*part, reply));
-                }
-                Err(error) => {
-                    self.take_back(&replies, lease, of).await;
-                    return Err(error);
-                }
+            let reply = self.ask(&mine, lease, elsewhere).await;
+            // The first that does not admit ends it: nothing is charged behind it.
+            if !denied && !reply.as_ref().is_ok_and(|reply| !reply.is_denied) {
+                self.take_back(&replies, lease, of).await;
+                denied = true;
             }
-            if denied && replies.last().is_some_and(|(_, reply)| reply.is_denied) {
-                let before = replies.get(..replies.len() - 1).unwrap_or_default();
-                self.take_back(before, lease, of).await;
-            }
+            replies.push((*part, reply?));
         }
         let mut states: SmallVec<[_; 4]> =
             replies.iter().map(|(part, reply)| (*part, reply.states.iter())).collect();
@@ -336,7 +330,7 @@ impl Link {
         lease: Option<LeaseId>,
         of: impl Fn(u16) -> SmallVec<[Charge<'c>; 8]>,
     ) {
-        for (part, reply) in charged.iter().filter(|(_, reply)| !reply.is_denied) {
+        for (part, reply) in charged {
             let charges = of(*part);
             if let Some(call) = script::undo(&self.store.names, &charges, reply, None) {
                 // Where even that fails, it comes back by itself in time.
@@ -380,37 +374,33 @@ impl Link {
         Ok(Decision { admission, now })
     }
 
-    /// Frees the slots of a lease. Returns whether it still held any.
-    ///
-    /// # Errors
-    /// [`StoreError::Away`] where the store did not answer; the release waits for it then.
-    pub async fn release(&self, lease: LeaseId) -> Result<bool, StoreError> {
-        if self.store.local.release(lease, self.store.now()) {
-            return Ok(true);
+    /// Frees the slots of a lease, now or once the store is back. Returns whether it is known to have held any.
+    pub async fn release(&self, lease: LeaseId) -> bool {
+        self.store.local.release(lease, self.store.now())
+            || self.release_from(lease, lease.partition()).await
+    }
+
+    async fn release_from(&self, lease: LeaseId, partition: u16) -> bool {
+        let mut was_held = false;
+        let mut parts = vec![partition];
+        while let Some(part) = parts.pop() {
+            match self.release_in(lease, part).await {
+                Ok(released) => {
+                    was_held |= released.was_held;
+                    parts.extend(released.elsewhere);
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "a lease is released once the shared store is back");
+                    self.store.release_later(lease, part);
+                }
+            }
         }
-        let released = self.release_in(lease, lease.partition()).await?;
-        let mut was_held = released.was_held;
-        for part in released.elsewhere {
-            was_held |= self.release_in(lease, part).await?.was_held;
-        }
-        Ok(was_held)
+        was_held
     }
 
     async fn release_in(&self, lease: LeaseId, partition: u16) -> Result<Released, StoreError> {
         let call = script::release(&self.store.names, lease, partition, None);
         let answer = self.call(Function::Release, &call).await?;
         Released::read(&fields(&answer)?)
-    }
-
-    /// Frees the slots of a lease, now or once the store is back. Returns whether it is known to have held any.
-    pub async fn release_in_time(&self, lease: LeaseId) -> bool {
-        match self.release(lease).await {
-            Ok(was_held) => was_held,
-            Err(error) => {
-                tracing::debug!(%error, "a lease is released once the shared store is back");
-                self.store.release_later(lease);
-                false
-            }
-        }
     }
 }

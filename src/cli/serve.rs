@@ -1,5 +1,6 @@
 //! `tollgate serve`.
 
+use std::convert::Infallible;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -23,7 +24,7 @@ use crate::reload::Live;
 use crate::server::tls::{Identity, TlsError};
 use crate::server::{Options, Server, files};
 use crate::service::Service;
-use crate::shared::target::Target;
+use crate::shared::target::{Target, TargetError};
 use crate::shared::{self, Settings};
 use crate::snapshot::{SnapshotFile, Writer};
 use crate::store::MemoryStore;
@@ -75,14 +76,10 @@ pub(super) struct Serve {
     /// Where buckets are kept: `memory`, or a Redis or Valkey that replicas share, as in
     /// `redis://HOST:PORT`, `rediss://USER:PASSWORD@HOST:PORT/DATABASE` over TLS, `redis://HOST:PORT,HOST:PORT`
     /// for a cluster, or `redis+sentinel://HOST:PORT,HOST:PORT/NAME`.
-    #[arg(
-        long,
-        env = "TOLLGATE_STORE",
-        default_value = "memory",
-        value_name = "URL",
-        hide_env_values = true
-    )]
-    store: Target,
+    // Whatever is wrong with it is told later: clap would repeat it, and the password in it.
+    #[arg(long, env = "TOLLGATE_STORE", default_value = "memory", value_name = "URL",
+          hide_env_values = true, value_parser = target)]
+    store: Result<Target, TargetError>,
     /// The user to ask a shared store as, where its URL names none.
     #[arg(long, env = "TOLLGATE_STORE_USER", value_name = "NAME")]
     store_user: Option<String>,
@@ -142,6 +139,10 @@ impl Serve {
         pair.map(|(certificate, key)| Identity::read(certificate, key)).transpose()
     }
 
+    fn target(&self) -> Result<Target, String> {
+        self.store.clone().map_err(|error| format!("--store: {error}"))
+    }
+
     /// The store that replicas share, if there is one.
     fn shared(
         &self,
@@ -149,7 +150,8 @@ impl Serve {
         clock: &Arc<dyn Clock>,
         telemetry: &Arc<Telemetry>,
     ) -> Result<Option<Arc<shared::Store>>, Failure> {
-        if self.store.is_memory() {
+        let target = self.target()?;
+        if target.is_memory() {
             return Ok(None);
         }
         let read = |path: &PathBuf| {
@@ -159,7 +161,7 @@ impl Serve {
         let password = self.store_password_file.as_ref().map(read).transpose()?;
         let password = password.as_deref().map(str::trim_end);
         let settings = Settings {
-            target: self.store.clone().with_credentials(self.store_user.as_deref(), password),
+            target: target.with_credentials(self.store_user.as_deref(), password),
             root: self.store_tls_ca.clone(),
             prefix: self.store_prefix.clone(),
             deadline: self.store_timeout,
@@ -178,7 +180,7 @@ impl Serve {
         now: Timestamp,
     ) -> Result<(MemoryStore, FingerprintKey), Failure> {
         let most_keys = usize::try_from(self.max_keys)?;
-        if !self.store.is_memory() {
+        if !self.target()?.is_memory() {
             if file.is_some() {
                 return Err("a shared store keeps its buckets itself: leave --snapshot out".into());
             }
@@ -247,6 +249,11 @@ impl Serve {
             Ok(ExitCode::SUCCESS)
         })
     }
+}
+
+/// Never fails itself.
+fn target(text: &str) -> Result<Result<Target, TargetError>, Infallible> {
+    Ok(text.parse())
 }
 
 /// Keys are told apart by line and by braces, and people read them.

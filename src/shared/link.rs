@@ -272,11 +272,10 @@ impl Link {
     /// # Errors
     /// [`StoreError::Away`] where there is no connection, or no answer in time. It may have been charged all the same.
     pub(super) async fn call(&self, function: Function, call: &Call) -> Result<Value, StoreError> {
-        let ready = self.ready.load_full();
-        let mut ready = match ready {
-            Some(ready) => Ready::clone(&ready),
-            None => return Err(StoreError::Away("there is no connection to it".into())),
+        let Some(asked) = self.ready.load_full() else {
+            return Err(StoreError::Away("there is no connection to it".into()));
         };
+        let mut ready = Ready::clone(&asked);
         let library = &self.store.library;
         let answer = timeout(self.store.deadline, ready.call(library, function, call)).await;
         let counters = self.store.telemetry.shared_store();
@@ -288,32 +287,33 @@ impl Link {
             }
             Ok(Err(error)) => {
                 counters.failed.inc();
-                self.give_up();
+                self.give_up(&asked);
                 Err(StoreError::Away(error.to_string()))
             }
             Err(_) => {
                 counters.late.inc();
                 if self.late.fetch_add(1, Ordering::Relaxed) + 1 >= MOST_LATE {
-                    self.give_up();
+                    self.give_up(&asked);
                 }
                 Err(StoreError::Away(format!("no answer within {:?}", self.store.deadline)))
             }
         }
     }
 
-    /// From now on nobody waits for the connection; another is made.
-    fn give_up(&self) {
-        if self.ready.swap(None).is_some() {
+    /// From now on nobody waits for the connection; another is made, unless it was already.
+    fn give_up(&self, asked: &Arc<Ready>) {
+        let was = self.ready.compare_and_swap(asked, None);
+        if was.as_ref().is_some_and(|was| Arc::ptr_eq(was, asked)) {
             self.broken.notify_one();
         }
     }
 
     async fn release_what_waits(&self) {
-        while let Some(lease) = self.store.next_to_release() {
-            if self.release(lease).await.is_err() {
-                self.store.release_later(lease);
-                return;
-            }
+        // Whatever fails is put back, and waits again.
+        while self.is_up()
+            && let Some((lease, partition)) = self.store.next_to_release()
+        {
+            self.release_from(lease, partition).await;
         }
     }
 }

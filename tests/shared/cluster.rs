@@ -10,6 +10,7 @@ const POLICY: &str = "domain: d
 tables:
   - { name: tenant, key: [tenant], rows: { always: [{ per_day: 5 }] } }
   - { name: address, key: [remote_address], rows: { always: [{ per_day: 3 }] } }
+  - { name: user, key: [user], rows: { always: [{ per_day: 1 }] } }
   - { name: jobs, when: { job: { present: true } }, key: [tenant], rows: { always: [{ concurrent: 1, hold: 1h }] } }
   - { name: job, when: { job: { present: true } }, key: [job], rows: { always: [{ concurrent: 1, hold: 1h }] } }
 ";
@@ -84,5 +85,27 @@ fn a_lease_on_several_servers_is_released_on_all_of_them() {
         assert_eq!(client.ask(release).released(), Some(0), "{number}");
         let again = client.ask(call(&[tenant, one]));
         assert!(again.is_ok(), "{number}: {again:?}");
+    }
+}
+
+#[test]
+fn where_several_servers_deny_what_others_took_is_given_back_once() {
+    if !redis_server::is_there() {
+        return;
+    }
+    let servers = cluster();
+    let seeds = format!("redis://{},{}", servers[0].address, servers[1].address);
+    // What one replica was denied another does not know of, and asks.
+    let replicas = [(); 2].map(|()| Tollgate::start(POLICY, &["--store", &seeds]));
+    let [mut client, mut other] = replicas.each_ref().map(Tollgate::client);
+    for number in 0..20 {
+        let tenant = ("tenant", &*format!("tenant-{number}"));
+        let address = ("remote_address", &*format!("10.0.0.{number}"));
+        let user = ("user", &*format!("user-{number}"));
+        (0..3).for_each(|_| assert!(other.ask(call(&[address])).is_ok()));
+        assert!(other.ask(call(&[user])).is_ok());
+        assert_eq!(client.ask(call(&[tenant])).remaining(), [4]);
+        assert!(!client.ask(call(&[tenant, address, user])).is_ok());
+        assert_eq!(client.ask(call(&[tenant])).remaining(), [3], "tenant {number}");
     }
 }

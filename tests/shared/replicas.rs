@@ -163,6 +163,17 @@ fn a_script_that_was_flushed_is_loaded_again_and_nobody_notices() {
 }
 
 #[test]
+fn an_address_that_cannot_be_read_is_told_without_its_password() {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    let output = command.args(["serve", "--store", "redis://:battery-staple@one:port"]).output();
+    let output = output.unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("--store: server 1 of it cannot be read"), "{told}");
+    assert!(!told.contains("battery-staple"), "{told}");
+}
+
+#[test]
 fn a_wrong_password_is_told_without_the_password_and_a_start_without_the_store_recovers() {
     if !redis_server::is_there() {
         return;
