@@ -101,56 +101,62 @@ impl FingerprintKey {
         }
     }
 
-    fn hasher(self) -> NameHasher {
+    /// Hashes a few texts, where it need not be fast.
+    fn hash(self, texts: impl FnOnce(&mut dyn NameHasher)) -> [u64; 2] {
         match self.0 {
             Kind::Secret(first, second) => {
-                NameHasher::Secret(SipHasher13::new_with_keys(first, second))
+                let mut hasher = SipHasher13::new_with_keys(first, second);
+                texts(&mut hasher);
+                hasher.name()
             }
-            Kind::Shared => NameHasher::Shared(Box::default()),
+            Kind::Shared => {
+                let mut hasher = Sha256::new();
+                texts(&mut hasher);
+                hasher.name()
+            }
         }
     }
 }
 
 /// Hashes a list of texts so that different lists never read the same: each is led by its length.
-enum NameHasher {
-    Secret(SipHasher13),
-    /// Boxed, so that the usual hasher does not take its room.
-    Shared(Box<Sha256>),
-}
+trait NameHasher {
+    fn add(&mut self, lead: u64, bytes: &[u8]);
 
-impl NameHasher {
-    fn text(&mut self, text: &str) {
-        self.bytes(0, text.as_bytes());
-    }
+    fn name(&self) -> [u64; 2];
 
     /// `kind` keeps a text from ever equalling an address of the same bytes.
     fn bytes(&mut self, kind: u8, bytes: &[u8]) {
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        let lead = length << 8 | u64::from(kind);
-        match self {
-            Self::Secret(hasher) => {
-                hasher.write_u64(lead);
-                hasher.write(bytes);
-            }
-            Self::Shared(hasher) => {
-                hasher.update(lead.to_le_bytes());
-                hasher.update(bytes);
-            }
-        }
+        self.add(length << 8 | u64::from(kind), bytes);
     }
 
-    fn finish(&self) -> [u64; 2] {
-        match self {
-            Self::Secret(hasher) => {
-                let hash = hasher.finish128();
-                [hash.h1, hash.h2]
-            }
-            Self::Shared(hasher) => {
-                let hash: [u8; 32] = Sha256::clone(hasher).finalize().into();
-                let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = hash;
-                [[a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]].map(u64::from_le_bytes)
-            }
-        }
+    fn text(&mut self, text: &str) {
+        self.bytes(0, text.as_bytes());
+    }
+}
+
+impl NameHasher for SipHasher13 {
+    fn add(&mut self, lead: u64, bytes: &[u8]) {
+        self.write_u64(lead);
+        self.write(bytes);
+    }
+
+    fn name(&self) -> [u64; 2] {
+        let hash = self.finish128();
+        [hash.h1, hash.h2]
+    }
+}
+
+impl NameHasher for Sha256 {
+    fn add(&mut self, lead: u64, bytes: &[u8]) {
+        self.update(lead.to_le_bytes());
+        self.update(bytes);
+    }
+
+    fn name(&self) -> [u64; 2] {
+        let hash: [u8; 32] = self.clone().finalize().into();
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = hash;
+        words([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
     }
 }
 
@@ -277,12 +283,12 @@ impl Base {
         key: FingerprintKey,
         entries: impl Iterator<Item = (&'a str, &'a str)>,
     ) -> Self {
-        let mut hasher = key.hasher();
-        for (name, value) in entries {
-            hasher.text(name);
-            hasher.text(value);
-        }
-        Self(hasher.finish())
+        Self(key.hash(|hasher| {
+            for (name, value) in entries {
+                hasher.text(name);
+                hasher.text(value);
+            }
+        }))
     }
 }
 
@@ -298,11 +304,12 @@ impl Salt {
         row: impl IntoIterator<Item = &'a str>,
         bucket: impl IntoIterator<Item = &'a str>,
     ) -> Self {
-        let mut hasher = key.hasher();
-        row.into_iter().for_each(|name| hasher.text(name));
-        let [_, of_row] = hasher.finish();
-        bucket.into_iter().for_each(|name| hasher.text(name));
-        let [first, of_bucket] = hasher.finish();
+        let mut of_row = 0;
+        let [first, of_bucket] = key.hash(|hasher| {
+            row.into_iter().for_each(|name| hasher.text(name));
+            [_, of_row] = hasher.name();
+            bucket.into_iter().for_each(|name| hasher.text(name));
+        });
         // What the base has for itself.
         let own = match key.0 {
             Kind::Secret(..) => SHARD_BITS,
@@ -339,29 +346,33 @@ impl KeySet {
 
     /// The base of a descriptor's key values, or the slot of the first one that is missing.
     pub(crate) fn base(&self, key: FingerprintKey, values: &Values<'_>) -> Result<Base, Slot> {
-        let mut hasher = key.hasher();
-        for slot in &self.slots {
-            self.hash(*slot, values, &mut hasher)?;
-        }
-        let base = Base(hasher.finish());
-        match (key.0, self.partition) {
-            (Kind::Shared, Some(slot)) => {
-                let mut hasher = key.hasher();
-                self.hash(slot, values, &mut hasher)?;
-                Ok(base.in_partition_of(Base(hasher.finish())))
+        match key.0 {
+            Kind::Secret(first, second) => {
+                self.hash(&self.slots, values, SipHasher13::new_with_keys(first, second))
             }
-            _ => Ok(base),
+            Kind::Shared => {
+                let base = self.hash(&self.slots, values, Sha256::new())?;
+                let Some(slot) = self.partition else { return Ok(base) };
+                Ok(base.in_partition_of(self.hash(&[slot], values, Sha256::new())?))
+            }
         }
     }
 
-    fn hash(&self, slot: Slot, values: &Values<'_>, hasher: &mut NameHasher) -> Result<(), Slot> {
-        let value = values.get(slot).ok_or(slot)?;
-        match address_of(slot, value).map(|address| self.prefixes.mask(address)) {
-            Some(IpAddr::V4(address)) => hasher.bytes(4, &address.octets()),
-            Some(IpAddr::V6(address)) => hasher.bytes(6, &address.octets()),
-            None => hasher.text(value),
+    fn hash(
+        &self,
+        slots: &[Slot],
+        values: &Values<'_>,
+        mut hasher: impl NameHasher,
+    ) -> Result<Base, Slot> {
+        for slot in slots {
+            let value = values.get(*slot).ok_or(*slot)?;
+            match address_of(*slot, value).map(|address| self.prefixes.mask(address)) {
+                Some(IpAddr::V4(address)) => hasher.bytes(4, &address.octets()),
+                Some(IpAddr::V6(address)) => hasher.bytes(6, &address.octets()),
+                None => hasher.text(value),
+            }
         }
-        Ok(())
+        Ok(Base(hasher.name()))
     }
 }
 
@@ -383,9 +394,7 @@ mod tests {
     const KEY: FingerprintKey = FingerprintKey::fixed(7);
 
     fn base(parts: &[&str]) -> [u64; 2] {
-        let mut hasher = KEY.hasher();
-        parts.iter().for_each(|part| hasher.text(part));
-        hasher.finish()
+        KEY.hash(|hasher| parts.iter().for_each(|part| hasher.text(part)))
     }
 
     #[test]
