@@ -19,7 +19,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 kept=benches/instructions.txt
 tolerance=3
-cases=(decision admitted denied)
+cases=(decision admitted denied open spent)
 calls=10000
 target=${CARGO_TARGET_DIR:-target}
 out=$target/bench

@@ -10,7 +10,6 @@ use smallvec::SmallVec;
 use crate::clock::{Nanos, Timestamp};
 use crate::decision::{self, Decided, Verdict};
 use crate::limit::{Bucket, Period};
-use crate::policy::message::Denial;
 use crate::policy::{HeaderStyle, Met};
 use crate::store::Wait;
 
@@ -84,13 +83,18 @@ impl HeaderValue<'_> {
 
 /// A bucket's place in the policy, for metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place<'a> {
-    /// The table's name.
-    pub table: &'a str,
-    /// The row's name.
-    pub row: &'a str,
-    /// The bucket in words.
-    pub bucket: Cow<'a, str>,
+pub enum Place<'a> {
+    /// As it was written when the policy was loaded.
+    Written(&'a [u8]),
+    /// To be written: that of a limit which Envoy brought along.
+    Named {
+        /// The table's name.
+        table: &'a str,
+        /// The row's name.
+        row: &'a str,
+        /// The bucket in words.
+        bucket: String,
+    },
 }
 
 /// What Envoy keeps with the request.
@@ -121,27 +125,27 @@ pub struct Reply<'a> {
     pub is_over_limit: bool,
     /// One for each descriptor, in order.
     pub statuses: SmallVec<[Status<'a>; 2]>,
-    /// Appended to what the client gets.
+    /// Appended to what the client gets; on a denial, what its body brings comes after them.
     pub response_headers: Headers<'a>,
     /// Appended to what the upstream gets.
     pub request_headers: SmallVec<[Header<'a>; 1]>,
-    /// The body of a denial.
+    /// The body of a denial, and the headers that go with it.
     pub body: Option<Body<'a>>,
     /// What Envoy keeps with the request.
     pub metadata: Metadata<'a>,
 }
 
-/// A body in which one number comes again and again: texts, and that number between them.
+/// What a denied client reads: JSON, so that a header `content-type` goes with it, and one `retry-after`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body<'a> {
-    /// The texts.
+    /// Its texts, between which the seconds to wait belong.
     pub parts: Cow<'a, [Box<str>]>,
-    /// The number.
-    pub between: u64,
+    /// Seconds until the same call would pass.
+    pub retry_after: u64,
 }
 
-/// Headers of a response; five on a denial.
-pub type Headers<'a> = SmallVec<[Header<'a>; 5]>;
+/// Headers of a response that tell how the tightest bucket stands.
+pub type Headers<'a> = SmallVec<[Header<'a>; 3]>;
 
 /// Writes the reply to a query of so many descriptors.
 pub fn compose<'a>(
@@ -156,10 +160,6 @@ pub fn compose<'a>(
     let mut response_headers = Headers::new();
     if let Some(tightest) = tightest {
         limit_headers(tightest, style, now, &mut response_headers);
-    }
-    if let Some(denied) = denied_by {
-        response_headers.push(Header::number("retry-after", retry_after(denied)));
-        response_headers.push(Header::text("content-type", "application/json"));
     }
     let lease = verdict.lease.map(|lease| lease.to_string());
     Reply {
@@ -242,26 +242,20 @@ fn ietf_headers(tightest: &Decided<'_>, headers: &mut Headers<'_>) {
 }
 
 fn body<'a>(denied: &Decided<'a>) -> Body<'a> {
-    let parts = match denied.met.denial {
+    let Met { row, bucket, denial, .. } = denied.met;
+    let parts = match denial {
         Some(denial) => Cow::Borrowed(denial.body()),
-        None => Cow::Owned(brought(denied).body().to_vec()),
+        None => Cow::Owned(row.message().body([row.table(), row.name()], bucket).into_vec()),
     };
-    Body { parts, between: retry_after(denied) }
+    Body { parts, retry_after: retry_after(denied) }
 }
 
 fn place<'a>(decided: &Decided<'a>) -> Place<'a> {
-    let row = decided.met.row;
-    let bucket = match decided.met.denial {
-        Some(denial) => Cow::Borrowed(denial.bucket()),
-        None => Cow::Owned(decided.met.bucket.to_string()),
-    };
-    Place { table: row.table(), row: row.name(), bucket }
-}
-
-/// What is said of a limit that Envoy brought along, and the policy does not have.
-fn brought(denied: &Decided<'_>) -> Denial {
-    let Met { row, bucket, .. } = denied.met;
-    Denial::new(row.message(), [row.table(), row.name()], bucket)
+    let Met { row, bucket, denial, .. } = decided.met;
+    match denial {
+        Some(denial) => Place::Written(denial.place()),
+        None => Place::Named { table: row.table(), row: row.name(), bucket: bucket.to_string() },
+    }
 }
 
 fn shadows<'a>(verdict: &Verdict<'a>) -> Vec<Place<'a>> {

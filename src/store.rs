@@ -78,30 +78,41 @@ pub enum Admission {
 }
 
 /// Decides what is charged, once every bucket has answered: nothing if one that is enforced cannot admit,
-/// and nothing of a shadow row of which one cannot. `spare` is told which bucket is not charged, and where that one
-/// could be, `look` tells how it stands without the charge. Returns whether the request is denied.
+/// and nothing of a shadow row of which one cannot. `spare` is told which bucket is not charged though it could
+/// be, and returns how it stands without the charge. Returns whether the request is denied.
 fn settle(
     charges: &[Charge<'_>],
     outcomes: &mut Outcomes,
-    mut spare: impl FnMut(usize),
-    mut look: impl FnMut(usize, &Charge<'_>) -> Outcome,
+    mut spare: impl FnMut(usize, &Charge<'_>) -> Outcome,
 ) -> bool {
-    let answers = charges.iter().zip(&*outcomes);
-    let over = answers.filter(|(_, outcome)| outcome.wait != Wait::No);
-    let over: SmallVec<[Force; 4]> = over.map(|(charge, _)| charge.force).collect();
-    if over.is_empty() {
+    let mut is_over = false;
+    let mut is_denied = false;
+    for (charge, outcome) in charges.iter().zip(&*outcomes) {
+        let is_this_over = outcome.wait != Wait::No;
+        is_over |= is_this_over;
+        is_denied |= is_this_over && charge.force == Force::Enforced;
+    }
+    if !is_over {
         return false;
     }
-    let is_denied = over.contains(&Force::Enforced);
+    let over = if is_denied { Over::new() } else { shadows_over(charges, outcomes) };
     for (at, (charge, outcome)) in charges.iter().zip(outcomes).enumerate() {
-        if is_denied || over.contains(&charge.force) {
-            spare(at);
-            if outcome.wait == Wait::No {
-                *outcome = Outcome { wait: Wait::No, ..look(at, charge) };
-            }
+        if outcome.wait == Wait::No && (is_denied || over.contains(&charge.force)) {
+            *outcome = Outcome { wait: Wait::No, ..spare(at, charge) };
         }
     }
     is_denied
+}
+
+type Over = SmallVec<[Force; 4]>;
+
+/// The shadow rows that cannot admit, where every bucket that is enforced can.
+fn shadows_over(charges: &[Charge<'_>], outcomes: &Outcomes) -> Over {
+    let answers = charges.iter().zip(outcomes);
+    answers
+        .filter(|(_, outcome)| outcome.wait != Wait::No)
+        .map(|(charge, _)| charge.force)
+        .collect()
 }
 
 /// Random bits for a lease.

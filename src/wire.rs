@@ -16,7 +16,7 @@ use self::rls::rate_limit_response::rate_limit::Unit as ReplyUnit;
 use self::rls::rate_limit_response::{Code, DescriptorStatus};
 
 pub use self::request::{query, read};
-pub use self::response::framed;
+pub use self::response::{framed, place};
 pub use self::rls::rate_limit_service_client::RateLimitServiceClient;
 pub use self::rls::{RateLimitRequest, RateLimitResponse};
 

@@ -4,9 +4,10 @@
 //! instructions CASE COUNT
 //! ```
 //!
-//! Makes COUNT calls. CASE is `decision` (four buckets met and charged), `admitted` or `denied` (a whole
-//! call under config/management-api.yaml, from bytes to bytes). Names are hashed under a fixed key and time
-//! stands still, so that the same program executes the same instructions.
+//! Makes COUNT calls. CASE is `decision` (four buckets met and charged), or a whole call from bytes to bytes:
+//! `admitted` or `denied` under config/management-api.yaml; `open` or `spent` of one policy, of whose four
+//! buckets none or some deny, so that the one count over the other is what a denial costs. Names are hashed
+//! under a fixed key and time stands still, so that the same program executes the same instructions.
 
 #![allow(clippy::unwrap_used, reason = "bench code: a failure is a panic")]
 
@@ -39,7 +40,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         "decision" => decide(count),
         "admitted" => answer(count, "GET", "/api/v2/organizations/org_1/members", false),
         "denied" => answer(count, "POST", "/api/v2/keys/signing/rotate", true),
-        other => return Err(format!("{other} is none of decision, admitted, denied").into()),
+        "open" => repeat(count, "type_0", false),
+        "spent" => repeat(count, "spent", true),
+        other => return Err(format!("{other} is not among the cases").into()),
     }
     Ok(())
 }
@@ -65,4 +68,15 @@ fn answer(count: usize, method: &str, path: &str, is_denied: bool) {
         }
     }
     assert_eq!(denied > 0, is_denied);
+}
+
+/// Makes the same call again and again, of which all or all but the first are told the same.
+fn repeat(count: usize, tenant_type: &str, is_denied: bool) {
+    let parts = Parts::of(USUAL);
+    let message = message(tenant_type, &tenant(0), None);
+    let mut denied = 0;
+    for _ in 0..count {
+        denied += usize::from(parts.service.answer(black_box(&message)).unwrap().is_over_limit);
+    }
+    assert_eq!(denied, if is_denied { count - 1 } else { 0 });
 }

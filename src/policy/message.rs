@@ -74,28 +74,17 @@ impl Message {
     pub fn pieces(&self) -> &[Piece] {
         &self.0
     }
-}
 
-/// What a client is told whom one bucket denies: all that is known when the policy is loaded, which is all
-/// but the time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Denial {
-    /// The bucket in words.
-    bucket: Box<str>,
-    /// The body, cut where the seconds to wait belong.
-    body: Box<[Box<str>]>,
-}
-
-impl Denial {
-    /// What a message says of one bucket of a row, which is given as the names of its table and its own.
-    pub(crate) fn new(message: &Message, [table, row]: [&str; 2], bucket: &Bucket) -> Self {
-        let words = bucket.to_string();
+    /// What it says of one bucket of a row, which is given as the names of its table and its own: the body
+    /// of a response, cut where the seconds to wait belong. It is JSON, in the form of the API whose limits
+    /// are the first policy.
+    pub(crate) fn body(&self, [table, row]: [&str; 2], bucket: &Bucket) -> Box<[Box<str>]> {
         let mut parts = vec![String::from(BODY_BEGINS)];
-        for piece in message.pieces() {
+        for piece in self.pieces() {
             let text = match piece {
                 Piece::Text(text) => text,
                 Piece::Fill(Placeholder::Limit) => &*bucket.size().to_string(),
-                Piece::Fill(Placeholder::Bucket) => &*words,
+                Piece::Fill(Placeholder::Bucket) => &*bucket.to_string(),
                 Piece::Fill(Placeholder::Table) => table,
                 Piece::Fill(Placeholder::Row) => row,
                 Piece::Fill(Placeholder::RetryAfter) => {
@@ -110,18 +99,32 @@ impl Denial {
         if let Some(last) = parts.last_mut() {
             last.push_str(BODY_ENDS);
         }
-        Self { bucket: words.into(), body: parts.into_iter().map(Box::from).collect() }
+        parts.into_iter().map(Box::from).collect()
+    }
+}
+
+/// What a client is told whom one bucket denies: all that is known when the policy is loaded, which is all
+/// but the time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Denial {
+    body: Box<[Box<str>]>,
+    place: Box<[u8]>,
+}
+
+impl Denial {
+    /// What is told: the body of [`Message::body`], and where the bucket stands, as it is told in metadata.
+    pub(crate) const fn new(body: Box<[Box<str>]>, place: Box<[u8]>) -> Self {
+        Self { body, place }
     }
 
-    /// The bucket in words: "10 per second".
-    pub fn bucket(&self) -> &str {
-        &self.bucket
-    }
-
-    /// The body of a response, between whose parts the seconds to wait belong: JSON, in the form of the API
-    /// whose limits are the first policy.
+    /// The body of a response, between whose parts the seconds to wait belong.
     pub fn body(&self) -> &[Box<str>] {
         &self.body
+    }
+
+    /// Where the bucket stands, as bytes that go out as they are.
+    pub fn place(&self) -> &[u8] {
+        &self.place
     }
 }
 
@@ -180,7 +183,7 @@ mod tests {
         let bucket = Bucket::Tokens(TokenBucket::new(10, rate).unwrap());
         let body = |message| {
             let message = Message::parse(message).unwrap();
-            let body = Denial::new(&message, ["tenant", "free"], &bucket).body().join("7");
+            let body = message.body(["tenant", "free"], &bucket).join("7");
             let value: serde_json::Value = serde_json::from_str(&body).unwrap();
             assert_eq!(
                 (&value["statusCode"], &value["error"]),

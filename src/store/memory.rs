@@ -76,12 +76,11 @@ impl MemoryStore {
             outcomes.push(outcome);
             changes.push(change);
         }
-        let spare = |at| {
-            if let Some(change) = changes.get_mut(at) {
-                *change = Change::Nothing;
-            }
+        let spare = |at, charge: &Charge<'_>| {
+            let change = changes.get_mut(at).map_or(Change::Nothing, std::mem::take);
+            shards.of(charge).look(charge, &change, now)
         };
-        if settle(charges, outcomes, spare, |_, charge| shards.of(charge).look(charge, now)) {
+        if settle(charges, outcomes, spare) {
             return Ok(Admission::Denied);
         }
         Ok(Admission::Admitted { lease: self.commit(charges, &changes, now, &mut shards)? })
@@ -124,7 +123,8 @@ impl MemoryStore {
         outcomes.clear();
         let Some(mut shards) = self.lock(charges) else { return false };
         outcomes.extend(charges.iter().map(|charge| shards.of(charge).decide(charge, now).0));
-        settle(charges, outcomes, |_| {}, |_, charge| shards.of(charge).look(charge, now))
+        let look = |_, charge: &Charge<'_>| shards.of(charge).look(charge, &Change::Nothing, now);
+        settle(charges, outcomes, look)
     }
 
     /// When a token bucket is full again, where this is known and still to come.

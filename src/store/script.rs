@@ -364,12 +364,12 @@ impl Reply {
             outcomes.push(outcome);
             takes.push(taken);
         }
-        let spare = |at| {
+        let is_denied = settle(charges, outcomes, |at, charge| {
             if let Some(takes) = takes.get_mut(at) {
                 *takes = false;
             }
-        };
-        let is_denied = settle(charges, outcomes, spare, |at, charge| self.look(charge, at));
+            self.look(charge, at)
+        });
         if is_denied != self.is_denied {
             return Err(StoreError::Reply("it decided otherwise than it should have"));
         }

@@ -1,6 +1,6 @@
 //! From a [`Reply`] to the bytes of a RateLimitResponse, written straight from what it borrows.
 
-use prost::encoding::{WireType, encode_varint};
+use prost::encoding::{WireType, encode_varint, encoded_len_varint};
 
 use super::frame;
 use super::pb::envoy::service::ratelimit::v3::rate_limit_response::Code;
@@ -8,6 +8,9 @@ use super::pb::envoy::service::ratelimit::v3::rate_limit_response::rate_limit::U
 use crate::clock::Nanos;
 use crate::limit::{Period, Unit};
 use crate::reply::{Body, Header, HeaderValue, Metadata, Place, Reply, Status};
+
+/// The header of a response with a body, as field 3.
+const CONTENT_TYPE: &[u8] = b"\x1a\x20\x0a\x0ccontent-type\x12\x10application/json";
 
 /// Most replies are shorter; longer ones grow.
 const USUAL_LENGTH: usize = 512;
@@ -21,17 +24,21 @@ pub fn framed(reply: &Reply<'_>) -> Vec<u8> {
         out.message(2, |out| status(out, of_descriptor));
     }
     for of_response in &reply.response_headers {
-        out.message(3, |out| header(out, of_response));
+        header(&mut out, 3, of_response);
+    }
+    let mut number = itoa::Buffer::new();
+    let denial = reply.body.as_ref().map(|body| (body, number.format(body.retry_after)));
+    if let Some((_, retry_after)) = denial {
+        text_header(&mut out, 3, "retry-after", retry_after);
+        out.0.extend_from_slice(CONTENT_TYPE);
     }
     for of_request in &reply.request_headers {
-        out.message(4, |out| header(out, of_request));
+        header(&mut out, 4, of_request);
     }
-    if let Some(of_denial) = &reply.body {
-        body(&mut out, of_denial);
+    if let Some((Body { parts, .. }, retry_after)) = denial {
+        body(&mut out, parts, retry_after);
     }
-    if !reply.metadata.is_empty() {
-        out.message(6, |out| metadata(out, &reply.metadata));
-    }
+    metadata(&mut out, &reply.metadata);
     frame::close(&mut out.0);
     out.0
 }
@@ -74,30 +81,53 @@ fn duration(out: &mut Writer, span: Nanos) {
     out.number(2, span.get() % 1_000_000_000);
 }
 
-fn header(out: &mut Writer, header: &Header<'_>) {
-    out.text(1, header.name);
+fn header(out: &mut Writer, tag: u8, header: &Header<'_>) {
     match &header.value {
-        HeaderValue::Text(text) => out.text(2, text),
-        HeaderValue::Number(number) => out.text(2, itoa::Buffer::new().format(*number)),
+        HeaderValue::Text(text) => text_header(out, tag, header.name, text),
+        HeaderValue::Number(number) => {
+            text_header(out, tag, header.name, itoa::Buffer::new().format(*number));
+        }
     }
 }
 
-fn body(out: &mut Writer, Body { parts, between }: &Body<'_>) {
-    let mut number = itoa::Buffer::new();
-    let number = number.format(*between);
+fn text_header(out: &mut Writer, tag: u8, name: &str, value: &str) {
+    out.head(tag, text_length(name) + text_length(value));
+    out.text(1, name);
+    out.text(2, value);
+}
+
+fn body(out: &mut Writer, parts: &[Box<str>], retry_after: &str) {
     let texts: usize = parts.iter().map(|part| part.len()).sum();
-    out.key(5, WireType::LengthDelimited);
-    out.length(texts + number.len() * parts.len().saturating_sub(1));
+    out.head(5, texts + retry_after.len() * parts.len().saturating_sub(1));
     for (at, part) in parts.iter().enumerate() {
         if at > 0 {
-            out.0.extend_from_slice(number.as_bytes());
+            out.0.extend_from_slice(retry_after.as_bytes());
         }
         out.0.extend_from_slice(part.as_bytes());
     }
 }
 
-/// A google.protobuf.Struct.
+/// A google.protobuf.Struct, if there is anything in it.
 fn metadata(out: &mut Writer, metadata: &Metadata<'_>) {
+    if metadata.is_empty() {
+        return;
+    }
+    match metadata {
+        // Nearly every denial.
+        Metadata {
+            lease: None,
+            released: None,
+            denied_by: Some(Place::Written(place)),
+            shadow,
+        } if shadow.is_empty() => {
+            out.head(6, place.len());
+            out.0.extend_from_slice(place);
+        }
+        _ => out.message(6, |out| fields(out, metadata)),
+    }
+}
+
+fn fields(out: &mut Writer, metadata: &Metadata<'_>) {
     if let Some(lease) = &metadata.lease {
         field(out, "lease", |out| out.text(3, lease));
     }
@@ -106,23 +136,37 @@ fn metadata(out: &mut Writer, metadata: &Metadata<'_>) {
         field(out, "released", |out| out.double(2, count));
     }
     if let Some(denied_by) = &metadata.denied_by {
-        place(out, denied_by);
+        write_place(out, denied_by);
     }
     if !metadata.shadow.is_empty() {
         field(out, "shadow", |out| {
             out.message(6, |out| {
                 for shadow in &metadata.shadow {
-                    out.message(1, |out| out.message(5, |out| place(out, shadow)));
+                    out.message(1, |out| out.message(5, |out| write_place(out, shadow)));
                 }
             });
         });
     }
 }
 
-fn place(out: &mut Writer, at: &Place<'_>) {
-    field(out, "table", |out| out.text(3, at.table));
-    field(out, "row", |out| out.text(3, at.row));
-    field(out, "bucket", |out| out.text(3, &at.bucket));
+fn write_place(out: &mut Writer, place: &Place<'_>) {
+    match place {
+        Place::Written(bytes) => out.0.extend_from_slice(bytes),
+        Place::Named { table, row, bucket } => name_place(out, [table, row, bucket]),
+    }
+}
+
+/// The fields of metadata that say where a bucket stands: its table, its row, and the bucket in words.
+pub fn place(names: [&str; 3]) -> Box<[u8]> {
+    let mut out = Writer(Vec::new());
+    name_place(&mut out, names);
+    out.0.into()
+}
+
+fn name_place(out: &mut Writer, [table, row, bucket]: [&str; 3]) {
+    field(out, "table", |out| out.text(3, table));
+    field(out, "row", |out| out.text(3, row));
+    field(out, "bucket", |out| out.text(3, bucket));
 }
 
 /// One field of a Struct: a name and a google.protobuf.Value.
@@ -133,37 +177,57 @@ fn field(out: &mut Writer, name: &str, value: impl FnOnce(&mut Writer)) {
     });
 }
 
+/// How many bytes a text takes as a field.
+fn text_length(text: &str) -> usize {
+    match text.len() {
+        0 => 0,
+        short @ ..0x80 => 2 + short,
+        long => 1 + encoded_len_varint(long.try_into().unwrap_or(u64::MAX)) + long,
+    }
+}
+
 /// Writes fields. As protobuf has it, those at their default are left out.
 struct Writer(Vec<u8>);
 
 impl Writer {
     fn number(&mut self, tag: u8, number: u64) {
         if number != 0 {
-            self.key(tag, WireType::Varint);
+            self.0.push(key(tag, WireType::Varint));
             self.varint(number);
         }
     }
 
     fn double(&mut self, tag: u8, number: f64) {
         // Within a oneof, a 0 is written too.
-        self.key(tag, WireType::SixtyFourBit);
+        self.0.push(key(tag, WireType::SixtyFourBit));
         self.0.extend(number.to_le_bytes());
     }
 
     fn text(&mut self, tag: u8, text: &str) {
         if !text.is_empty() {
-            self.key(tag, WireType::LengthDelimited);
-            self.length(text.len());
+            self.head(tag, text.len());
             self.0.extend_from_slice(text.as_bytes());
+        }
+    }
+
+    /// What comes before a text or a message of this length.
+    fn head(&mut self, tag: u8, length: usize) {
+        match u8::try_from(length) {
+            Ok(short @ ..0x80) => {
+                self.0.extend_from_slice(&[key(tag, WireType::LengthDelimited), short])
+            }
+            _ => {
+                self.0.push(key(tag, WireType::LengthDelimited));
+                encode_varint(length.try_into().unwrap_or(u64::MAX), &mut self.0);
+            }
         }
     }
 
     /// A message within the message. Its length stands before it and is known after it: one byte is kept
     /// for it, which is enough for all but the metadata.
     fn message(&mut self, tag: u8, write: impl FnOnce(&mut Self)) {
-        self.key(tag, WireType::LengthDelimited);
-        let place = self.0.len();
-        self.0.push(0);
+        self.head(tag, 0);
+        let place = self.0.len() - 1;
         write(self);
         let length = self.0.len() - place - 1;
         match (u8::try_from(length), self.0.get_mut(place)) {
@@ -182,19 +246,15 @@ impl Writer {
         self.0.splice(place..=place, prefix.iter().copied());
     }
 
-    /// The number and type of a field; below 16, that is one byte.
-    fn key(&mut self, tag: u8, wire_type: WireType) {
-        self.0.push(tag << 3 | wire_type as u8);
-    }
-
-    fn length(&mut self, length: usize) {
-        self.varint(length.try_into().unwrap_or(u64::MAX));
-    }
-
     fn varint(&mut self, number: u64) {
         match u8::try_from(number) {
             Ok(short @ ..0x80) => self.0.push(short),
             _ => encode_varint(number, &mut self.0),
         }
     }
+}
+
+/// The number and type of a field; below 16, that is one byte.
+const fn key(tag: u8, wire_type: WireType) -> u8 {
+    tag << 3 | wire_type as u8
 }

@@ -8,6 +8,7 @@ use crate::limit::{Bucket, Concurrency, LimitError, Period, Rate, TokenBucket};
 use crate::policy::fingerprint::{FingerprintKey, Salt};
 use crate::policy::message::{Denial, Message};
 use crate::policy::table::Rule;
+use crate::wire;
 
 /// Compiles the buckets of one row.
 pub(super) struct Rules<'a> {
@@ -46,7 +47,9 @@ impl Rules<'_> {
                     let before = kinds.iter().filter(|other| **other == kind).count().to_string();
                     let place = self.place.iter().map(String::as_str);
                     let salt = Salt::of(self.key, place, [&*kind, &before]);
-                    let denial = Denial::new(self.message, self.row, &bucket);
+                    let [table, row] = self.row;
+                    let body = self.message.body(self.row, &bucket);
+                    let denial = Denial::new(body, wire::place([table, row, &bucket.to_string()]));
                     rules.push(Rule { bucket, salt, denial });
                     kinds.push(kind);
                 }

@@ -78,9 +78,10 @@ fn refill<T: Clone>(list: &mut Vec<T>, room: usize, filling: T) {
 }
 
 /// What a charge would change.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) enum Change {
     /// Nothing: a look, or a bucket that cannot admit.
+    #[default]
     Nothing,
     /// The token bucket is full again at this time; where it was found, if it was.
     FullAt(Timestamp, Option<usize>),
@@ -137,10 +138,17 @@ impl Shard {
         }
     }
 
-    /// The bucket as it stands, whatever was asked of it.
-    pub(super) fn look(&self, charge: &Charge<'_>, now: Timestamp) -> Outcome {
+    /// The bucket as it stands, whatever was asked of it; nothing has happened since it answered with this
+    /// change, which knows where a token bucket is kept.
+    pub(super) fn look(&self, charge: &Charge<'_>, change: &Change, now: Timestamp) -> Outcome {
         match charge.bucket {
-            Bucket::Tokens(bucket) => gcra::look(bucket, self.full_at(charge.fingerprint).0, now),
+            Bucket::Tokens(bucket) => {
+                let full_at = match change {
+                    Change::FullAt(_, at) => self.full_at_place(*at),
+                    Change::Nothing | Change::Slots(..) => self.full_at(charge.fingerprint).0,
+                };
+                gcra::look(bucket, full_at, now)
+            }
             Bucket::Concurrency(bucket) => {
                 let holders = self.holders(charge.fingerprint);
                 slots::look(bucket, holders.map_or(Held::default(), |held| held.held(now)), now)
@@ -151,8 +159,13 @@ impl Shard {
     /// When a token bucket is full, and where it is kept if it is not.
     pub(super) fn full_at(&self, fingerprint: Fingerprint) -> (Timestamp, Option<usize>) {
         let at = self.place(fingerprint);
+        (self.full_at_place(at), at)
+    }
+
+    /// When the token bucket kept there is full; one that is not kept is.
+    fn full_at_place(&self, at: Option<usize>) -> Timestamp {
         let cell = at.and_then(|at| self.cells.get_bucket(at));
-        (cell.map_or(Timestamp::default(), Cell::full_at), at)
+        cell.map_or(Timestamp::default(), Cell::full_at)
     }
 
     fn place(&self, fingerprint: Fingerprint) -> Option<usize> {
