@@ -13,6 +13,9 @@
 # every x86-64 can, whatever else the CPU has; and names are hashed under a fixed key. Another compiler or
 # C library may move the counts; the file says which compiler they are of.
 #
+# And a denial costs no more than an admission: `spent` may not take more than `open`, a call of the same
+# policy that is admitted.
+#
 # Needs Linux on x86-64, and valgrind, which tests/setup.sh installs.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -63,6 +66,14 @@ counted() {
     printf '%s %d\n' "$case" $(((twice - once) / calls))
   done
 } >"$out/instructions.txt"
+
+awk '
+  { count[$1] = $2 }
+  END {
+    printf "a denied call over an admitted one: %.3f\n", count["spent"] / count["open"]
+    exit count["spent"] > count["open"]
+  }
+' "$out/instructions.txt" || fail "a denial takes more instructions than an admission"
 
 if [ "${1:-}" = --renew ]; then
   cp "$out/instructions.txt" "$kept"

@@ -174,7 +174,10 @@ proptest! {
             statuses: statuses.into(),
             response_headers: [header(&number), header(&text)].into_iter().collect(),
             request_headers: [header(&text)].into_iter().collect(),
-            body: Some(Body { parts: parts.iter().map(|part| part.as_str().into()).collect(), between: nanos }),
+            body: Some(Body {
+                parts: parts.iter().map(|part| part.as_str().into()).collect(),
+                retry_after: nanos,
+            }),
             metadata: Metadata::default(),
         };
         let frame = wire::framed(&reply);
@@ -182,8 +185,20 @@ proptest! {
         let read = RateLimitResponse::decode(bytes).unwrap();
         assert_eq!(read.encode_to_vec(), bytes);
         assert_eq!(read.raw_body, parts.join(&nanos.to_string()).as_bytes());
-        assert_eq!(read.response_headers_to_add[0].value, nanos.to_string());
-        assert_eq!(read.response_headers_to_add[1].value, names[0]);
+        let headers: Vec<_> = read
+            .response_headers_to_add
+            .iter()
+            .map(|header| (&*header.key, &*header.value))
+            .collect();
+        let number = nanos.to_string();
+        let expected = [
+            ("x-name", &*number),
+            ("x-name", &*names[0]),
+            ("retry-after", &*number),
+            ("content-type", "application/json"),
+        ];
+        assert_eq!(headers, expected);
+        assert_eq!(read.request_headers_to_add[0].value, names[0]);
         assert_eq!(read.statuses.len(), names.len() + 1);
         let last = &read.statuses[names.len() - 1];
         let limit = last.current_limit.as_ref().unwrap();
@@ -203,23 +218,38 @@ fn a_field_without_a_number_is_refused_as_prost_refuses_it() {
 #[test]
 fn metadata_of_any_length_is_read_by_prost() {
     let long = "bucket ".repeat(40);
-    let place =
-        |bucket: &str| Place { table: "table", row: "row", bucket: bucket.to_owned().into() };
-    let reply = Reply {
-        is_over_limit: true,
-        statuses: [].into_iter().collect(),
-        response_headers: [].into_iter().collect(),
-        request_headers: [].into_iter().collect(),
-        body: None,
-        metadata: Metadata {
-            lease: Some("00ff".into()),
-            released: Some(0),
-            denied_by: Some(place(&long)),
-            shadow: vec![place("one"), place(&long)],
-        },
+    let written = [&*long, "two"].map(|bucket| wire::place(["table", "row", bucket]));
+    let named =
+        |bucket: &str| Place::Named { table: "table", row: "row", bucket: bucket.to_owned() };
+    let told = |metadata| {
+        let reply = Reply {
+            is_over_limit: true,
+            statuses: [].into_iter().collect(),
+            response_headers: [].into_iter().collect(),
+            request_headers: [].into_iter().collect(),
+            body: None,
+            metadata,
+        };
+        let read = RateLimitResponse::decode(&wire::framed(&reply)[wire::frame::PREFIX..]).unwrap();
+        let json = wire::json::of(&read).unwrap();
+        serde_json::from_str::<serde_json::Value>(&json).unwrap()["dynamicMetadata"].take()
     };
-    let read = RateLimitResponse::decode(&wire::framed(&reply)[wire::frame::PREFIX..]).unwrap();
-    let json = serde_json::from_str::<serde_json::Value>(&wire::json::of(&read).unwrap()).unwrap();
+    assert_eq!(told(Metadata::default()), serde_json::Value::Null);
+    for (place, bucket) in [
+        (Place::Written(&written[0]), &*long),
+        (Place::Written(&written[1]), "two"),
+        (named(&long), &*long),
+    ] {
+        let expected = serde_json::json!({ "table": "table", "row": "row", "bucket": bucket });
+        let told = told(Metadata { denied_by: Some(place), ..Metadata::default() });
+        assert_eq!(told, expected);
+    }
+    let all = Metadata {
+        lease: Some("00ff".into()),
+        released: Some(0),
+        denied_by: Some(Place::Written(&written[0])),
+        shadow: vec![named("one"), named(&long), Place::Written(&written[1])],
+    };
     let expected = serde_json::json!({
         "lease": "00ff",
         "released": 0.0,
@@ -229,7 +259,8 @@ fn metadata_of_any_length_is_read_by_prost() {
         "shadow": [
             { "table": "table", "row": "row", "bucket": "one" },
             { "table": "table", "row": "row", "bucket": long },
+            { "table": "table", "row": "row", "bucket": "two" },
         ],
     });
-    assert_eq!(json["dynamicMetadata"], expected);
+    assert_eq!(told(all), expected);
 }

@@ -24,8 +24,8 @@ const SCATTERED: usize = 1 << 16;
 /// A denial may seem this much dearer than an admission before it is one.
 const NOISE: f64 = 1.03;
 
-/// And this much where it is told with a body.
-const BODY: f64 = 1.25;
+/// And this much when it is told, from bytes to bytes.
+const TOLD: f64 = 1.06;
 
 pub fn check(report: &mut Report) {
     report.headline("decisions of four buckets, met and charged, on one thread");
@@ -87,8 +87,9 @@ fn denials(report: &mut Report) {
     let [admitted, denied] = medians([&mut || answer(0), &mut || answer(1)]);
     report.note("an admitted call, from bytes to bytes", admitted, "ns");
     report.note("a denied call, from bytes to bytes", denied, "ns");
-    // It carries a body, two more headers and metadata: some 250 bytes.
-    report.check("a whole call", denied / admitted, BODY, "times");
+    // It carries a body, two more headers and metadata, some 250 bytes. Counted without a clock, by
+    // benches/instructions.sh, it takes fewer instructions than an admission; memory is what is left.
+    report.check("a whole call", denied / admitted, TOLD, "times");
 }
 
 fn spread(keys: usize) -> [f64; 1] {

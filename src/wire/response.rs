@@ -9,7 +9,10 @@ use crate::clock::Nanos;
 use crate::limit::{Period, Unit};
 use crate::reply::{Body, Header, HeaderValue, Metadata, Place, Reply, Status};
 
-/// The header of a response with a body, as field 3.
+/// How a header begins: its name, and the key of its value.
+const RETRY_AFTER: &[u8] = b"\x0a\x0bretry-after\x12";
+
+/// A whole header of a response, as field 3.
 const CONTENT_TYPE: &[u8] = b"\x1a\x20\x0a\x0ccontent-type\x12\x10application/json";
 
 /// Most replies are shorter; longer ones grow.
@@ -29,8 +32,7 @@ pub fn framed(reply: &Reply<'_>) -> Vec<u8> {
     let mut number = itoa::Buffer::new();
     let denial = reply.body.as_ref().map(|body| (body, number.format(body.retry_after)));
     if let Some((_, retry_after)) = denial {
-        text_header(&mut out, 3, "retry-after", retry_after);
-        out.0.extend_from_slice(CONTENT_TYPE);
+        headers_of_denial(&mut out, retry_after);
     }
     for of_request in &reply.request_headers {
         header(&mut out, 4, of_request);
@@ -94,6 +96,15 @@ fn text_header(out: &mut Writer, tag: u8, name: &str, value: &str) {
     out.head(tag, text_length(name) + text_length(value));
     out.text(1, name);
     out.text(2, value);
+}
+
+/// Those that go with a body.
+fn headers_of_denial(out: &mut Writer, retry_after: &str) {
+    out.head(3, RETRY_AFTER.len() + 1 + retry_after.len());
+    out.0.extend_from_slice(RETRY_AFTER);
+    out.varint(retry_after.len().try_into().unwrap_or(u64::MAX));
+    out.0.extend_from_slice(retry_after.as_bytes());
+    out.0.extend_from_slice(CONTENT_TYPE);
 }
 
 fn body(out: &mut Writer, parts: &[Box<str>], retry_after: &str) {
