@@ -1,0 +1,226 @@
+#!/usr/bin/env bash
+# What a shared store bears through tollgate, beside what it bears at all:
+#
+#   bash benches/store.sh [REPETITIONS] [CALLS]        defaults: 5 and 100000
+#
+# One Redis, pinned to one core; its callers, and tollgate, share the other. They take turns, repetition by
+# repetition:
+#
+#   benchmark   redis-benchmark with the very call of the script that tollgate makes, as MONITOR shows it, on
+#               four connections, 50 calls in each pipeline
+#   tollgate    h2load with the request that makes tollgate ask so, on four connections of 50 streams each
+#
+# Then at half of tollgate's rate, in turns with a tollgate that decides in memory: what the store adds to a
+# call's latency. Then the calls of the script per request, as Redis itself counts them (INFO commandstats): 1
+# where a request is admitted; 0 where it is denied, again and again.
+#
+# Fails where tollgate reaches less than 0.8 of the benchmark, or asks more often. Needs Linux, two cores, curl,
+# redis-server with redis-benchmark and redis-cli, and h2load (Debian's redis-server, redis-tools and
+# nghttp2-client). Prints a table, and writes target/bench/store.json.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+repetitions=${1:-5}
+calls=${2:-100000}
+least=0.8
+target=${CARGO_TARGET_DIR:-target}
+out=$target/bench
+path=/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit
+mkdir -p "$out/policy"
+: >"$out/store.lines"
+started=()
+
+fail() {
+  printf 'store: %s\n' "$*" >&2
+  exit 1
+}
+
+cleanup() {
+  local pid
+  for pid in "${started[@]}"; do
+    kill "$pid" 2>/dev/null || true
+  done
+  wait
+}
+trap cleanup EXIT
+
+[ "$(nproc)" -ge 2 ] || fail "needs two cores: one for the store, one for who asks it"
+[ -r /proc/self/schedstat ] || fail "needs Linux's /proc/PID/task/*/schedstat"
+for tool in redis-server redis-benchmark redis-cli h2load curl; do
+  command -v "$tool" >/dev/null ||
+    fail "needs $tool: apt-get install redis-server redis-tools nghttp2-client curl"
+done
+
+cargo build --release --locked --bin tollgate --example load
+"$target/release/examples/load" write "$out"
+
+# The shipped policy, and once more with buckets that one tenant cannot empty.
+cp config/management-api.yaml "$out/policy/"
+sed -e 's/^domain: .*/domain: generous/' -e 's/{ per_\(second\|minute\):/{ size: 2000000, per_\1:/g' \
+  config/management-api.yaml >"$out/policy/generous.yaml"
+
+# A port that is free now; the servers say so loudly if somebody else takes it.
+free_port() {
+  local port
+  for ((port = 20000 + RANDOM % 10000; ; port++)); do
+    (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
+  done
+  printf '%s' "$port"
+}
+
+# Starts a server: NAME CORE PORT COMMAND...; its process id is in $pid.
+start() {
+  local name=$1 core=$2 port=$3 tries
+  shift 3
+  taskset -c "$core" "$@" >"$out/$name.log" 2>&1 &
+  pid=$!
+  started+=("$pid")
+  for ((tries = 0; tries < 200; tries++)); do
+    kill -0 "$pid" 2>/dev/null || fail "$name did not start; see $out/$name.log"
+    (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && return
+    sleep 0.05
+  done
+  fail "$name does not listen on port $port"
+}
+
+redis_port=$(free_port)
+start redis 0 "$redis_port" redis-server --bind 127.0.0.1 --port "$redis_port" --save '' --appendonly no
+redis_pid=$pid
+
+declare -A ports pids
+for store in shared memory; do
+  ports[$store]=$(free_port)
+  http=$(free_port)
+  address=memory
+  [ "$store" = memory ] || address=redis://127.0.0.1:$redis_port
+  start "tollgate-$store" 1 "${ports[$store]}" \
+    "$target/release/tollgate" serve --config "$out/policy" --workers 1 --log-level warn --store "$address" \
+    --grpc "127.0.0.1:${ports[$store]}" --http "127.0.0.1:$http"
+  pids[$store]=$pid
+  curl -sf --retry 20 --retry-connrefused --retry-delay 1 "http://127.0.0.1:$http/readyz" >/dev/null ||
+    fail "tollgate is not ready; see $out/tollgate-$store.log"
+done
+
+ask_redis() { redis-cli -h 127.0.0.1 -p "$redis_port" "$@"; }
+
+# Nanoseconds that a process has spent on a core.
+cpu() {
+  cat "/proc/$1/task/"*/schedstat | awk '{ sum += $1 } END { printf "%.0f", sum }'
+}
+
+# How often the script was called, be it as a function or by its hash.
+script_calls() {
+  ask_redis info commandstats | tr -d '\r' |
+    awk -F '[=,]' '/^cmdstat_(fcall|evalsha):/ { sum += $2 } END { printf "%d", sum }'
+}
+
+# h2load's figures: STORE BODY CALLS [OPTION...]. Prints calls per second, and microseconds: p50, p99.
+h2load_once() {
+  local store=$1 body=$2 count=$3
+  shift 3
+  rm -f "$out/h2load.log"
+  taskset -c 1 h2load -n "$count" -c 4 -m 50 -d "$out/$body.grpc" --log-file="$out/h2load.log" "$@" \
+    -H 'content-type: application/grpc' -H 'te: trailers' \
+    "http://127.0.0.1:${ports[$store]}$path" >"$out/h2load.out"
+  grep -q " $count succeeded" "$out/h2load.out" || fail "calls failed; see $out/h2load.out"
+  sort -n -k 3,3 "$out/h2load.log" | awk -v calls="$count" -v rate="$(awk '/^finished in/ { print $4 }' "$out/h2load.out")" '
+    NR == int(calls * 0.5) { p50 = $3 } NR == int(calls * 0.99) { p99 = $3 }
+    END { printf "%d %d %d\n", rate, p50, p99 }'
+}
+
+# What tollgate asks for one request, word by word.
+h2load_once shared admitted 1000 >/dev/null
+taskset -c 1 redis-cli -h 127.0.0.1 -p "$redis_port" monitor >"$out/monitor.log" &
+monitor=$!
+started+=("$monitor")
+for ((tries = 0; tries < 100; tries++)); do
+  grep -q '^OK' "$out/monitor.log" && break
+  sleep 0.05
+done
+taskset -c 1 h2load -n 1 -c 1 -d "$out/admitted.grpc" -H 'content-type: application/grpc' -H 'te: trailers' \
+  "http://127.0.0.1:${ports[shared]}$path" >/dev/null
+for ((tries = 0; tries < 100; tries++)); do
+  grep -q '"FCALL"' "$out/monitor.log" && break
+  sleep 0.05
+done
+kill "$monitor"
+# Quoted as a shell has it: nothing in the keys and arguments needs an escape.
+asked=$(sed -n 's/^[^]]*\] \("FCALL".*\)$/\1/p' "$out/monitor.log" | sed -n 1p)
+[ -n "$asked" ] || fail "no FCALL seen: this server has no functions; see $out/monitor.log"
+eval "asked=($asked)"
+echo "the call: ${asked[1]} of ${asked[2]} keys, $((${#asked[@]} - 3 - asked[2])) arguments"
+
+# One line: WHO, calls per second, nanoseconds of the store and of tollgate for each call.
+measure() {
+  local who=$1 rate store own=0
+  store=$(cpu "$redis_pid")
+  if [ "$who" = benchmark ]; then
+    rate=$(taskset -c 1 redis-benchmark -h 127.0.0.1 -p "$redis_port" -n "$calls" -c 4 -P 50 --csv "${asked[@]}" |
+      awk -F '","|^"|"$' 'END { printf "%d", $3 }')
+  else
+    own=$(cpu "${pids[shared]}")
+    read -r rate _ < <(h2load_once shared admitted "$calls")
+    own=$(($(cpu "${pids[shared]}") - own))
+  fi
+  printf '%s %s %s %s\n' "$who" "$rate" "$((($(cpu "$redis_pid") - store) / calls))" "$((own / calls))" >>"$out/store.lines"
+}
+
+median() { sort -n | awk '{ list[NR] = $1 } END { print list[int((NR + 1) / 2)] }'; }
+of() { awk -v who="$1" -v column="$2" '$1 == who { print $column }' "$out/store.lines" | median; }
+
+measure benchmark
+measure tollgate
+: >"$out/store.lines"
+for ((repetition = 0; repetition < repetitions; repetition++)); do
+  measure benchmark
+  measure tollgate
+done
+ratio=$(awk '$1 == "benchmark" { base = $2 } $1 == "tollgate" { print $2 / base }' "$out/store.lines" | median)
+
+# At half load: each of the four connections asks at its own pace.
+half=$(of tollgate 2 | awk '{ printf "%d", $1 / 2 }')
+for ((repetition = 0; repetition < repetitions; repetition++)); do
+  for store in memory shared; do
+    read -r _ p50 p99 < <(h2load_once "$store" admitted "$half" --rps="$((half / 4))")
+    printf 'half-%s %s %s\n' "$store" "$p50" "$p99" >>"$out/store.lines"
+  done
+done
+
+before=$(script_calls)
+h2load_once shared admitted "$calls" >/dev/null
+for_admitted=$(($(script_calls) - before))
+
+# The first calls empty the bucket. One that is let in meanwhile, when a token has come back, may ask.
+h2load_once shared denied 1000 >/dev/null
+before=$(script_calls)
+h2load_once shared denied "$calls" >/dev/null
+for_denied=$(($(script_calls) - before))
+
+printf '%-44s %10s\n' "" measured
+printf '%-44s %10d\n' "redis-benchmark, calls a second" "$(of benchmark 2)"
+printf '%-44s %10d\n' "tollgate, calls a second" "$(of tollgate 2)"
+printf '%-44s %10.2f\n' "tollgate over redis-benchmark (at least $least)" "$ratio"
+printf '%-44s %10d\n' "CPU of Redis, ns a call, by redis-benchmark" "$(of benchmark 3)"
+printf '%-44s %10d\n' "CPU of Redis, ns a call, by tollgate" "$(of tollgate 3)"
+printf '%-44s %10d\n' "CPU of tollgate, ns a call" "$(of tollgate 4)"
+for store in memory shared; do
+  printf '%-44s %10d\n' "half load ($half a second), $store, p50 us" "$(of "half-$store" 2)"
+  printf '%-44s %10d\n' "half load ($half a second), $store, p99 us" "$(of "half-$store" 3)"
+done
+printf '%-44s %10s\n' "calls of the script, $calls admitted" "$for_admitted"
+printf '%-44s %10s\n' "calls of the script, $calls denied" "$for_denied"
+
+cat >"$out/store.json" <<JSON
+{"ratio": $ratio,
+ "benchmark": {"calls_per_second": $(of benchmark 2), "redis_cpu_ns": $(of benchmark 3)},
+ "tollgate": {"calls_per_second": $(of tollgate 2), "redis_cpu_ns": $(of tollgate 3), "cpu_ns": $(of tollgate 4)},
+ "half_load": {"calls_per_second": $half,
+  "memory": {"p50_us": $(of half-memory 2), "p99_us": $(of half-memory 3)},
+  "shared": {"p50_us": $(of half-shared 2), "p99_us": $(of half-shared 3)}},
+ "script_calls": {"requests": $calls, "admitted": $for_admitted, "denied": $for_denied}}
+JSON
+
+awk -v ratio="$ratio" -v least="$least" 'BEGIN { exit ratio < least }' ||
+  fail "tollgate reaches less than $least of redis-benchmark"
+[ "$for_admitted" -eq "$calls" ] || fail "an admitted request is one call of the script"
+[ "$for_denied" -eq 0 ] || fail "a denied request that is repeated is no call of the script"
