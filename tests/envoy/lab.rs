@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
@@ -79,6 +79,21 @@ pub fn envoy() -> Option<PathBuf> {
     None
 }
 
+/// Starts Envoy with a configuration whose admin page is there, and waits until it is ready.
+pub fn start_envoy(envoy: &Path, text: &str, admin: SocketAddr, folder: &Path) -> Running {
+    let config = folder.join("envoy.yaml");
+    std::fs::write(&config, text).unwrap();
+    let mut command = command(envoy);
+    command.args(["--disable-hot-restart", "--concurrency", "2", "--log-level", "warning"]);
+    command.arg("-c").arg(config);
+    let mut envoy = Running::start("envoy", &mut command, folder);
+    envoy.wait_for("an Envoy that is ready", |_| {
+        let answer = Client::try_connect(admin).ok()?.call("GET /ready", &[]);
+        (answer.status() == 200).then_some(())
+    });
+    envoy
+}
+
 /// A running sample. Envoy ends first, then tollgate.
 #[derive(Debug)]
 pub struct Lab {
@@ -104,16 +119,7 @@ impl Lab {
             let port = |port: u16| format!("port_value: {port} }}");
             sample.with(&port(old), &port(new.port()))
         });
-        let config = folder.path().join("envoy.yaml");
-        std::fs::write(&config, sample.text).unwrap();
-        let mut command = command(envoy);
-        command.args(["--disable-hot-restart", "--concurrency", "2", "--log-level", "warning"]);
-        command.arg("-c").arg(config);
-        let mut envoy = Running::start("envoy", &mut command, folder.path());
-        envoy.wait_for("an Envoy that is ready", |_| {
-            let answer = Client::try_connect(admin).ok()?.call("GET /ready", &[]);
-            (answer.status() == 200).then_some(())
-        });
+        let envoy = start_envoy(&envoy, &sample.text, admin, folder.path());
         Some(Self { _envoy: envoy, tollgate, edge, admin, policy, folder })
     }
 

@@ -15,12 +15,21 @@
     reason = "test code: a failure is a panic"
 )]
 
+mod compose;
 mod front;
 mod http;
 mod lab;
 mod leases;
 mod outage;
 mod process;
+#[path = "../shared/redis_server.rs"]
+#[allow(
+    dead_code,
+    clippy::print_stderr,
+    clippy::disallowed_types,
+    reason = "no test uses all of it"
+)]
+mod redis_server;
 mod routes;
 mod samples;
 #[path = "../support/mod.rs"]

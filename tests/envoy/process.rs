@@ -127,10 +127,19 @@ pub struct Tollgate {
 
 impl Tollgate {
     pub fn serve(policy: &str, grpc: SocketAddr, folder: &Path) -> Self {
-        let mut command = command(env!("CARGO_BIN_EXE_tollgate"));
-        command.args(["serve", "--config", policy, "--http", "127.0.0.1:0", "--log", "json"]);
-        command.arg("--grpc").arg(grpc.to_string());
         let name = if folder.join("tollgate.log").exists() { "tollgate-again" } else { "tollgate" };
+        let grpc = grpc.to_string();
+        Self::start(
+            name,
+            &["serve", "--config", policy, "--http", "127.0.0.1:0", "--grpc", &grpc],
+            folder,
+        )
+    }
+
+    /// With a command line of the test's own.
+    pub fn start(name: &'static str, arguments: &[&str], folder: &Path) -> Self {
+        let mut command = command(env!("CARGO_BIN_EXE_tollgate"));
+        command.args(arguments).args(["--log", "json"]);
         let mut process = Running::start(name, &mut command, folder);
         let started = process.wait_for("a line that says started", |process| {
             let log = process.log();
