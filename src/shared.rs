@@ -392,6 +392,7 @@ impl Link {
                 Err(error) => {
                     tracing::debug!(%error, "a lease is released once the shared store is back");
                     self.store.release_later(lease, part);
+                    self.releases_wait();
                 }
             }
         }
