@@ -184,10 +184,8 @@ impl Service {
 
     /// Sweeps the next part of the store.
     pub fn sweep(&self) -> usize {
-        match &self.shared {
-            Some(shared) => self.store.sweep(shared.now()) + shared.sweep(),
-            None => self.store.sweep(self.clock.now()),
-        }
+        let of_shared = self.shared.as_ref().map_or(0, |shared| shared.sweep());
+        self.store.sweep(self.clock.now()) + of_shared
     }
 
     /// Whether requests are decided without the shared store, though there is one.

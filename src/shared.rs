@@ -353,7 +353,8 @@ impl Link {
         outcomes: &mut Outcomes,
     ) -> Result<Decision, StoreError> {
         let store = &self.store;
-        let now = store.now();
+        // Memory goes by our own clock, which never jumps; what is known of the store's can, by the first answer.
+        let (now, ours) = (store.now(), store.clock.now());
         let parts: SmallVec<[Bucket; 8]> =
             charges.iter().map(|charge| charge.bucket.divided(store.replicas)).collect();
         let charges: SmallVec<[Charge<'_>; 8]> = charges
@@ -363,20 +364,20 @@ impl Link {
             .collect();
         for charge in &charges {
             // A debt is a time, and a part owes as long as the whole does.
-            if store.local.full_at(charge.fingerprint, now).is_none()
+            if store.local.full_at(charge.fingerprint, ours).is_none()
                 && let Some(full_at) = store.seen.full_at(charge.fingerprint, now)
             {
-                store.local.note(charge.fingerprint, full_at, now);
+                store.local.note(charge.fingerprint, ours.after(full_at.since(now)), ours);
             }
         }
-        let admission = store.local.decide(&charges, now, outcomes)?;
+        let admission = store.local.decide(&charges, ours, outcomes)?;
         store.telemetry.shared_store().local.inc();
         Ok(Decision { admission, now })
     }
 
     /// Frees the slots of a lease, now or once the store is back. Returns whether it is known to have held any.
     pub async fn release(&self, lease: LeaseId) -> bool {
-        self.store.local.release(lease, self.store.now())
+        self.store.local.release(lease, self.store.clock.now())
             || self.release_from(lease, lease.partition()).await
     }
 
@@ -392,6 +393,7 @@ impl Link {
                 Err(error) => {
                     tracing::debug!(%error, "a lease is released once the shared store is back");
                     self.store.release_later(lease, part);
+                    self.releases_wait();
                 }
             }
         }

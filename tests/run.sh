@@ -28,6 +28,7 @@ export TOLLGATE_TOOLS
 # The Rust tests that need real parts find them here, and fail rather than skip without them.
 export TOLLGATE_ENVOY=$TOLLGATE_TOOLS/venv/bin/envoy
 export TOLLGATE_GRPCURL=$TOLLGATE_TOOLS/bin/grpcurl
+export TOLLGATE_VALKEY=$TOLLGATE_TOOLS/bin/valkey-server
 export TOLLGATE_PYTHON=$TOLLGATE_TOOLS/venv/bin/python
 export TOLLGATE_REQUIRE_TOOLS=1
 
@@ -48,7 +49,7 @@ headline() {
 tools_ready=
 setup() {
   if [ -z "$tools_ready" ]; then
-    headline "set-up: Python, Envoy and grpcurl"
+    headline "set-up: Python, Envoy, grpcurl and Valkey"
     bash tests/setup.sh
     tools_ready=yes
   fi

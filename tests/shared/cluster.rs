@@ -16,11 +16,17 @@ tables:
 ";
 
 fn cluster() -> Vec<Redis> {
+    with(&[])
+}
+
+/// Three primaries, each with these arguments.
+pub fn with(more: &[&str]) -> Vec<Redis> {
     let servers: Vec<_> = (0..3)
         .map(|_| {
             // Its own port for the cluster would be ten thousand higher, which may be no port at all.
             let bus = redis_server::free_address().port().to_string();
-            Redis::with(&["--cluster-enabled", "yes", "--cluster-port", &bus])
+            let own = ["--cluster-enabled", "yes", "--cluster-port", &bus];
+            Redis::with(&[&own[..], more].concat())
         })
         .collect();
     let mut create = Command::new("redis-cli");

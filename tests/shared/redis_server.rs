@@ -17,8 +17,11 @@ pub struct Redis {
     folder: TempDir,
 }
 
+/// Which server they are run on.
+pub const PROGRAM: &str = "TOLLGATE_REDIS";
+
 fn program() -> String {
-    std::env::var("TOLLGATE_REDIS").unwrap_or_else(|_| "redis-server".into())
+    std::env::var(PROGRAM).unwrap_or_else(|_| "redis-server".into())
 }
 
 /// Whether there is a server to test with. Says so where there is none.
@@ -116,10 +119,20 @@ impl Redis {
     }
 
     pub fn command(&self, words: &[&str]) -> String {
+        self.try_command(words).unwrap()
+    }
+
+    pub fn try_command(&self, words: &[&str]) -> redis::RedisResult<String> {
         let mut command = redis::cmd(words[0]);
         command.arg(&words[1..]);
-        let value: redis::Value = command.query(&mut self.connect()).unwrap();
-        format!("{value:?}")
+        let value: redis::Value = command.query(&mut self.connect())?;
+        Ok(format!("{value:?}"))
+    }
+
+    /// With a user, told as in an ACL file.
+    pub fn with_user(user: &str, more: &[&str]) -> Self {
+        let words: Vec<_> = user.split_whitespace().collect();
+        Self::with(&[more, &["--user"], &words].concat())
     }
 
     fn signal(&self, signal: Signal) {
@@ -127,9 +140,14 @@ impl Redis {
         kill_process(Pid::from_raw(i32::try_from(id).unwrap()).unwrap(), signal).unwrap();
     }
 
-    /// It answers nothing, and keeps its connections.
+    /// It answers nothing from when this returns, and keeps its connections.
     pub fn stop(&self) {
         self.signal(Signal::STOP);
+        let stat = format!("/proc/{}/stat", self.child.as_ref().unwrap().id());
+        super::support::eventually("it is stopped", || {
+            let stat = std::fs::read_to_string(&stat).unwrap();
+            stat.rsplit(')').next().unwrap().starts_with(" T")
+        });
     }
 
     pub fn go_on(&self) {

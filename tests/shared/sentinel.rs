@@ -2,6 +2,7 @@
 
 use super::process::Tollgate;
 use super::redis_server::{self, Redis};
+use super::replicas::Hammer;
 use super::support::{call, eventually};
 
 const DAILY: &str =
@@ -34,14 +35,19 @@ fn where_the_primary_is_killed_its_replica_takes_over_with_what_was_charged() {
     eventually("the replica has it", || replica.command(&["DBSIZE"]) == "int(1)");
     let copied = primary.command(&["WAIT", "1", "5000"]);
     assert_eq!(copied, "int(1)");
-    primary.kill();
-    // Meanwhile it is decided here.
-    assert!(client.ask(call(&[("k", "1")])).is_ok());
-    eventually("the replica is the primary", || replica.command(&["ROLE"]).contains("master"));
-    eventually("the store is back", || {
-        // Whoever is not asked does not notice.
-        let asked = tollgate.client().try_ask(call(&[("k", "other")]));
-        asked.is_ok() && tollgate.get("/readyz") == "ready\n"
+    let hammer = Hammer::run(&tollgate, "during", |hammer| {
+        primary.kill();
+        hammer.ask_for("during", 100);
+        eventually("the replica is the primary", || {
+            // It ends all connections then.
+            replica.try_command(&["ROLE"]).is_ok_and(|role| role.contains("master"))
+        });
+        eventually("the store is back", || tollgate.get("/readyz") == "ready\n");
+        hammer.ask_for("after", 300);
     });
+    // Meanwhile it is decided here, and each of the two has one budget.
+    let admitted = hammer.judge("a failover", "during");
+    assert!((200..=400).contains(&admitted), "{admitted}");
+    assert_eq!(hammer.judge("a failover", "after"), 200);
     assert_eq!(client.ask(call(&[("k", "1")])).remaining(), [179]);
 }

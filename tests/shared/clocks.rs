@@ -1,0 +1,194 @@
+//! Time is the store's, whatever the replicas' own clocks say; and what a denial that is remembered gives way to.
+
+use tollgate::clock::{Nanos, Timestamp};
+
+use super::local::Replica;
+use super::redis_server::{self, Redis};
+use super::support::{call, give_back, hits, request};
+
+const DAILY: &str = "domain: d
+headers: epoch
+tables: [{ name: t, key: [k], rows: { always: [{ per_day: 60 }] } }]
+";
+const JOBS: &str = "domain: d
+tables:
+  - { name: t, key: [k], rows: { always: [{ per_day: 2 }] } }
+  - { name: jobs, when: { job: { present: true } }, key: [job], rows: { always: [{ concurrent: 1, hold: 1h }] } }
+";
+
+fn time(redis: &Redis) -> Timestamp {
+    let (seconds, micros): (u64, u64) = redis::cmd("TIME").query(&mut redis.connect()).unwrap();
+    Timestamp::from_unix_nanos((seconds * 1_000_000 + micros) * 1_000)
+}
+
+fn minutes(count: u64) -> Nanos {
+    Nanos::from_secs(60 * count)
+}
+
+/// Whoever does not ask does not notice that the store is gone.
+fn notice(replica: &Replica) {
+    assert!(replica.ask(&call(&[("k", "whatever")])).is_ok());
+    replica.until("it is away", |service| service.is_degraded());
+}
+
+#[test]
+fn replicas_whose_clocks_are_minutes_apart_share_one_budget_in_the_stores_time() {
+    if !redis_server::is_there() {
+        return;
+    }
+    let redis = Redis::start();
+    let begun = time(&redis);
+    let clocks =
+        [begun.before(minutes(10)), begun, begun.after(minutes(7)), begun.after(minutes(999))];
+    let replicas = clocks.map(|at| Replica::start(&redis, DAILY, at));
+    let mut resets = Vec::new();
+    let mut admitted = 0;
+    for _ in 0..20 {
+        for replica in &replicas {
+            let answer = replica.ask(&call(&[("k", "1")]));
+            admitted += u32::from(answer.is_ok());
+            resets.push((answer.is_ok(), answer.number("x-ratelimit-reset")));
+        }
+    }
+    assert_eq!(admitted, 60, "one budget");
+    // A token comes each 24 minutes; the bucket is full 24 minutes after the beginning for each that was taken.
+    let taken = |count: u64| begun.after(minutes(24).times(count)).as_unix_secs_ceil();
+    let took = time(&redis).since(begun).as_secs_ceil();
+    for (at, (is_ok, reset)) in (1..).zip(&resets) {
+        let expected = taken(at.min(60));
+        assert!((expected..=expected + took).contains(reset), "{at}: {reset}, {expected}");
+        assert_eq!(*is_ok, at <= 60);
+    }
+    // Of five denials each is told one by the store, but for whom it told that the last token is gone.
+    let counts = replicas.each_ref().map(Replica::remembered_and_local);
+    assert_eq!(counts, [(4, 0), (4, 0), (4, 0), (5, 0)]);
+}
+
+#[test]
+fn a_remembered_denial_ends_with_the_stores_time_and_not_before() {
+    if !redis_server::is_there() {
+        return;
+    }
+    let redis = Redis::start();
+    let ahead = time(&redis).after(minutes(10));
+    let replica = Replica::start(&redis, DAILY, ahead);
+    assert!(replica.ask(&request("d", &[hits(60, &[("k", "1")])])).is_ok());
+    (0..2).for_each(|_| assert!(!replica.ask(&call(&[("k", "1")])).is_ok()));
+    assert_eq!(replica.remembered_and_local().0, 2);
+    let before = redis.calls_of("fcall");
+    replica.clock.advance(minutes(24).minus(Nanos::from_secs(20)));
+    assert!(!replica.ask(&call(&[("k", "1")])).is_ok());
+    assert_eq!(redis.calls_of("fcall"), before, "it is not over yet");
+    replica.clock.advance(Nanos::from_secs(21));
+    // By the store's time it is not: whoever comes early is denied there.
+    assert!(!replica.ask(&call(&[("k", "1")])).is_ok());
+    assert_eq!(redis.calls_of("fcall"), before + 1);
+}
+
+#[test]
+fn what_is_owed_without_the_store_is_not_changed_by_learning_its_time() {
+    if !redis_server::is_there() {
+        return;
+    }
+    for (case, ahead, behind) in
+        [("ahead", minutes(10), Nanos::ZERO), ("behind", Nanos::ZERO, minutes(10))]
+    {
+        let mut redis = Redis::start();
+        let begun = time(&redis).after(ahead).before(behind);
+        redis.kill();
+        let policy = DAILY.replace("per_day: 60", "per_minute: 1");
+        let replica = Replica::start(&redis, &policy, begun);
+        assert!(replica.ask(&call(&[("k", "1")])).is_ok());
+        assert!(!replica.ask(&call(&[("k", "1")])).is_ok());
+        redis.spawn();
+        replica.until("it is back", |service| !service.is_degraded());
+        assert!(replica.ask(&call(&[("k", "another")])).is_ok());
+        assert_eq!(replica.remembered_and_local().1, 2, "the store's time is known");
+        redis.kill();
+        notice(&replica);
+        replica.clock.advance(Nanos::from_secs(59));
+        assert!(!replica.ask(&call(&[("k", "1")])).is_ok(), "{case}: a second is missing");
+        replica.clock.advance(Nanos::from_secs(1));
+        assert!(replica.ask(&call(&[("k", "1")])).is_ok(), "{case}: a minute is over");
+    }
+}
+
+#[test]
+fn what_the_store_was_seen_to_owe_is_owed_without_it_whatever_the_clocks_say() {
+    if !redis_server::is_there() {
+        return;
+    }
+    let mut redis = Redis::start();
+    let policy = DAILY.replace("per_day: 60", "per_minute: 1");
+    let clocks = [time(&redis).before(minutes(10)), time(&redis).after(minutes(10))];
+    let replicas = clocks.map(|at| Replica::start(&redis, &policy, at));
+    let keys = ["1", "2"];
+    for (replica, key) in replicas.iter().zip(keys) {
+        assert!(replica.ask(&call(&[("k", key)])).is_ok());
+    }
+    redis.kill();
+    for (replica, key) in replicas.iter().zip(keys) {
+        notice(replica);
+        replica.clock.advance(Nanos::from_secs(50));
+        assert!(!replica.ask(&call(&[("k", key)])).is_ok());
+        assert_eq!(replica.remembered_and_local(), (0, 2));
+        replica.clock.advance(Nanos::from_secs(10));
+        assert!(replica.ask(&call(&[("k", key)])).is_ok());
+    }
+}
+
+#[test]
+fn a_limit_that_is_raised_by_a_reload_counts_at_once_and_one_that_is_lowered_too() {
+    if !redis_server::is_there() {
+        return;
+    }
+    let redis = Redis::start();
+    let replica = Replica::start(&redis, DAILY, time(&redis));
+    assert!(replica.ask(&request("d", &[hits(60, &[("k", "1")])])).is_ok());
+    (0..3).for_each(|_| assert!(!replica.ask(&call(&[("k", "1")])).is_ok()));
+    let (remembered, _) = replica.remembered_and_local();
+    assert_eq!(remembered, 3, "denials were not remembered");
+    // A day is owed of a bucket that fills in a day, and is empty whatever its size. A longer one is not.
+    let raised = |buckets: &str| DAILY.replace("{ per_day: 60 }", buckets);
+    replica.reload(&raised("{ size: 120, rate: 60, every: 1d }"));
+    let answer = replica.ask(&call(&[("k", "1")]));
+    assert!(answer.is_ok(), "{answer:?}");
+    assert_eq!(answer.remaining(), [59]);
+    assert_eq!(replica.remembered_and_local(), (3, 0));
+    replica.reload(DAILY);
+    assert!(!replica.ask(&call(&[("k", "1")])).is_ok());
+    assert_eq!(replica.remembered_and_local(), (4, 0));
+}
+
+#[test]
+fn what_is_given_back_ends_a_remembered_denial() {
+    if !redis_server::is_there() {
+        return;
+    }
+    let redis = Redis::start();
+    let replica = Replica::start(&redis, DAILY, time(&redis));
+    assert!(replica.ask(&request("d", &[hits(60, &[("k", "1")])])).is_ok());
+    (0..3).for_each(|_| assert!(!replica.ask(&call(&[("k", "1")])).is_ok()));
+    replica.ask(&request("d", &[give_back(2, &[("k", "1")])]));
+    (0..2).for_each(|_| assert!(replica.ask(&call(&[("k", "1")])).is_ok()));
+    assert!(!replica.ask(&call(&[("k", "1")])).is_ok());
+    assert_eq!(replica.remembered_and_local(), (4, 0));
+}
+
+#[test]
+fn a_slot_that_another_replica_frees_is_had_at_once() {
+    if !redis_server::is_there() {
+        return;
+    }
+    let redis = Redis::start();
+    let [one, other] = [(); 2].map(|()| Replica::start(&redis, JOBS, time(&redis)));
+    let taken = one.ask(&call(&[("k", "1"), ("job", "7")]));
+    let lease = taken.request_header("x-tollgate-lease").unwrap().to_owned();
+    for _ in 0..3 {
+        assert_eq!(one.ask(&call(&[("k", "2"), ("job", "7")])).denied_by().0, "jobs");
+    }
+    other.ask(&request("d", &[give_back(1, &[("lease", &lease)])]));
+    let again = one.ask(&call(&[("k", "2"), ("job", "7")]));
+    assert!(again.is_ok(), "{again:?}");
+    assert_eq!(one.remembered_and_local(), (0, 0));
+}

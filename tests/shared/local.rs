@@ -1,0 +1,94 @@
+//! A replica without a process, whose clock the test sets.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prost::Message;
+use tokio::runtime::Runtime;
+use tollgate::clock::{Clock, ManualClock, Timestamp};
+use tollgate::policy::fingerprint::FingerprintKey;
+use tollgate::reload::Live;
+use tollgate::service::Service;
+use tollgate::shared::{Settings, Store};
+use tollgate::store::MemoryStore;
+use tollgate::telemetry::Telemetry;
+use tollgate::wire::{RateLimitRequest, RateLimitResponse};
+
+use super::redis_server::Redis;
+use super::support::{Answer, runtime, source};
+
+pub struct Replica {
+    pub clock: Arc<ManualClock>,
+    pub runtime: Runtime,
+    pub service: Arc<Service>,
+}
+
+impl Replica {
+    /// Not connected yet.
+    pub fn new(url: &str, policy: &str, at: Timestamp, deadline: Duration) -> Self {
+        let clock = Arc::new(ManualClock::at(at));
+        let local = Arc::new(MemoryStore::new(10_000));
+        let telemetry = Arc::new(Telemetry::new(Arc::clone(&local)));
+        let live = Live::new(&source(policy), FingerprintKey::shared(), Arc::clone(&telemetry), at);
+        let live = Arc::new(live.unwrap_or_else(|problems| panic!("{problems}")));
+        let settings = Settings {
+            target: url.parse().unwrap(),
+            root: None,
+            prefix: "tollgate".into(),
+            deadline,
+            replicas: NonZeroU32::MIN,
+        };
+        let own = Arc::clone(&clock) as Arc<dyn Clock>;
+        let shared = Store::new(
+            settings,
+            10_000,
+            Arc::clone(&local),
+            Arc::clone(&own),
+            Arc::clone(&telemetry),
+        );
+        let service = Service::new(own, live, local, telemetry).sharing(shared.unwrap());
+        Self { clock, runtime: runtime(), service: Arc::new(service) }
+    }
+
+    /// Connected, or known not to be.
+    pub fn start(redis: &Redis, policy: &str, at: Timestamp) -> Self {
+        let mut replica = Self::new(&redis.url(), policy, at, Duration::from_millis(500));
+        replica.service = replica.runtime.block_on(Arc::clone(&replica.service).linked());
+        replica
+    }
+
+    pub fn ask(&self, request: &RateLimitRequest) -> Answer {
+        self.runtime.block_on(ask(Arc::clone(&self.service), request.encode_to_vec()))
+    }
+
+    pub fn reload(&self, policy: &str) {
+        self.service.live().replace(&source(policy), self.clock.now()).unwrap();
+    }
+
+    /// How many were denied, and how many decided, without asking the store.
+    pub fn remembered_and_local(&self) -> (u64, u64) {
+        let counters = self.service.telemetry().shared_store();
+        (counters.remembered.get(), counters.local.get())
+    }
+
+    /// Lets the connection be made.
+    pub fn until(&self, what: &str, holds: impl Fn(&Service) -> bool) {
+        self.runtime.block_on(async {
+            for _ in 0..10_000 {
+                if holds(&self.service) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            panic!("never: {what}");
+        });
+    }
+}
+
+pub async fn ask(service: Arc<Service>, message: Vec<u8>) -> Answer {
+    let answer = service.answering(&message).finish().await.unwrap();
+    let response = RateLimitResponse::decode(answer.message()).unwrap();
+    answer.went_out();
+    Answer(response)
+}
