@@ -199,7 +199,7 @@ impl Service {
         match (&self.link, tokio::runtime::Handle::try_current()) {
             (Some(link), Ok(runtime)) => {
                 let link = Arc::clone(link);
-                runtime.spawn(async move { link.release(lease).await });
+                runtime.spawn(async move { link.release(lease, link.deadline()).await });
             }
             _ => {
                 self.store.release(lease, self.clock.now());
@@ -215,9 +215,10 @@ async fn decide_shared<'p>(
     plan: &'p Plan<'_>,
     now: Timestamp,
 ) -> Result<(Verdict<'p>, Timestamp), StoreError> {
+    let deadline = link.deadline();
     let mut released = 0;
     for lease in &plan.releases {
-        released += usize::from(link.release(*lease).await);
+        released += usize::from(link.release(*lease, deadline).await);
     }
     let charges = Charges::of(plan);
     let mut outcomes = Outcomes::new();
@@ -229,7 +230,7 @@ async fn decide_shared<'p>(
         let verdict = charges.verdict(plan, &outcomes, Admission::Denied, released);
         return Ok((verdict, link.store().now()));
     }
-    let decision = match link.decide(charges.all(), &mut outcomes).await {
+    let decision = match link.decide(charges.all(), deadline, &mut outcomes).await {
         Ok(decision) => decision,
         Err(error) => {
             tracing::debug!(%error, "deciding without the shared store");

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use smallvec::SmallVec;
+use tokio::time::Instant;
 
 pub use self::link::Link;
 use self::link::{Function, Library, fields};
@@ -46,7 +47,7 @@ pub struct Settings {
     pub root: Option<PathBuf>,
     /// What all keys begin with.
     pub prefix: String,
-    /// How long a call waits for it.
+    /// How long a request waits for it, however often it has to be asked.
     pub deadline: Duration,
     /// How many replicas share it.
     pub replicas: NonZeroU32,
@@ -230,6 +231,7 @@ impl Link {
     pub async fn decide(
         &self,
         charges: &[Charge<'_>],
+        deadline: Instant,
         outcomes: &mut Outcomes,
     ) -> Result<Decision, StoreError> {
         let takes_slots = charges.iter().any(script::takes_slots);
@@ -237,9 +239,9 @@ impl Link {
         let parts = self.parts(charges);
         let (lease, reply) = if let [_] | [] = &*parts {
             let lease = bits.map(|bits| LeaseId::in_partition(bits, script::home(charges)));
-            (lease, self.ask(charges, lease, &[]).await?)
+            (lease, self.ask(charges, lease, &[], deadline).await?)
         } else {
-            self.decide_in_parts(charges, &parts, bits).await?
+            self.decide_in_parts(charges, &parts, bits, deadline).await?
         };
         let admission = reply.settle(charges, lease, outcomes)?;
         for (name, full_at) in reply.afterwards(charges, outcomes) {
@@ -265,11 +267,12 @@ impl Link {
         charges: &[Charge<'_>],
         lease: Option<LeaseId>,
         elsewhere: &[u16],
+        deadline: Instant,
     ) -> Result<Reply, StoreError> {
         let sent = self.store.clock.now();
         let lease = lease.map(|lease| NewLease { lease, elsewhere });
         let call = script::decide(&self.store.names, charges, lease, None);
-        let answer = self.call(Function::Decide, &call).await?;
+        let answer = self.call(Function::Decide, &call, deadline).await?;
         let reply = Reply::read(&fields(&answer)?, charges)?;
         self.store.note_time(sent, reply.now);
         let took = self.store.clock.now().since(sent);
@@ -282,6 +285,7 @@ impl Link {
         charges: &[Charge<'_>],
         parts: &[u16],
         bits: Option<[u8; 16]>,
+        deadline: Instant,
     ) -> Result<(Option<LeaseId>, Reply), StoreError> {
         let of = |part: u16| {
             let mine = charges.iter().filter(move |charge| charge.fingerprint.partition() == part);
@@ -301,10 +305,10 @@ impl Link {
             }
             let elsewhere = homes.get(1..).unwrap_or_default();
             let elsewhere = if Some(part) == homes.first() { elsewhere } else { &[] };
-            let reply = self.ask(&mine, lease, elsewhere).await;
+            let reply = self.ask(&mine, lease, elsewhere, deadline).await;
             // The first that does not admit ends it: nothing is charged behind it.
             if !denied && !reply.as_ref().is_ok_and(|reply| !reply.is_denied) {
-                self.take_back(&replies, lease, of).await;
+                self.take_back(&replies, lease, of, deadline).await;
                 denied = true;
             }
             replies.push((*part, reply?));
@@ -329,16 +333,17 @@ impl Link {
         charged: &[(u16, Reply)],
         lease: Option<LeaseId>,
         of: impl Fn(u16) -> SmallVec<[Charge<'c>; 8]>,
+        deadline: Instant,
     ) {
         for (part, reply) in charged {
             let charges = of(*part);
             if let Some(call) = script::undo(&self.store.names, &charges, reply, None) {
                 // Where even that fails, it comes back by itself in time.
-                let _ = self.call(Function::Decide, &call).await;
+                let _ = self.call(Function::Decide, &call, deadline).await;
             }
             if let Some(lease) = lease.filter(|_| charges.iter().any(script::takes_slots)) {
                 let call = script::release(&self.store.names, lease, *part, None);
-                let _ = self.call(Function::Release, &call).await;
+                let _ = self.call(Function::Release, &call, deadline).await;
             }
         }
     }
@@ -376,16 +381,16 @@ impl Link {
     }
 
     /// Frees the slots of a lease, now or once the store is back. Returns whether it is known to have held any.
-    pub async fn release(&self, lease: LeaseId) -> bool {
+    pub async fn release(&self, lease: LeaseId, deadline: Instant) -> bool {
         self.store.local.release(lease, self.store.clock.now())
-            || self.release_from(lease, lease.partition()).await
+            || self.release_from(lease, lease.partition(), deadline).await
     }
 
-    async fn release_from(&self, lease: LeaseId, partition: u16) -> bool {
+    async fn release_from(&self, lease: LeaseId, partition: u16, deadline: Instant) -> bool {
         let mut was_held = false;
         let mut parts = vec![partition];
         while let Some(part) = parts.pop() {
-            match self.release_in(lease, part).await {
+            match self.release_in(lease, part, deadline).await {
                 Ok(released) => {
                     was_held |= released.was_held;
                     parts.extend(released.elsewhere);
@@ -400,9 +405,14 @@ impl Link {
         was_held
     }
 
-    async fn release_in(&self, lease: LeaseId, partition: u16) -> Result<Released, StoreError> {
+    async fn release_in(
+        &self,
+        lease: LeaseId,
+        partition: u16,
+        deadline: Instant,
+    ) -> Result<Released, StoreError> {
         let call = script::release(&self.store.names, lease, partition, None);
-        let answer = self.call(Function::Release, &call).await?;
+        let answer = self.call(Function::Release, &call, deadline).await?;
         Released::read(&fields(&answer)?)
     }
 }

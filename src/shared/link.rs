@@ -9,7 +9,7 @@ use redis::aio::MultiplexedConnection;
 use redis::cluster_async::ClusterConnection;
 use redis::{AsyncConnectionConfig, Cmd, RedisError, RedisResult, Value};
 use tokio::sync::{Notify, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Store;
 use super::target::Connector;
@@ -217,7 +217,7 @@ impl Link {
                         self.store.is_here();
                     }
                     self.tried.send_replace(true);
-                    let connected = tokio::time::Instant::now();
+                    let connected = Instant::now();
                     self.release_until_broken().await;
                     if connected.elapsed() > LONGEST_PAUSE {
                         pause = FIRST_PAUSE;
@@ -269,17 +269,28 @@ impl Link {
         self.ready.load().is_some()
     }
 
-    /// Asks, and waits for the answer until the deadline.
+    /// Until when a request that begins now waits for the store.
+    pub fn deadline(&self) -> Instant {
+        Instant::now() + self.store.deadline
+    }
+
+    /// Asks, and waits for the answer until the deadline. What is asked later than that is asked, and not waited
+    /// for.
     ///
     /// # Errors
     /// [`StoreError::Away`] where there is no connection, or no answer in time. It may have been charged all the same.
-    pub(super) async fn call(&self, function: Function, call: &Call) -> Result<Value, StoreError> {
+    pub(super) async fn call(
+        &self,
+        function: Function,
+        call: &Call,
+        deadline: Instant,
+    ) -> Result<Value, StoreError> {
         let Some(asked) = self.ready.load_full() else {
             return Err(StoreError::Away("there is no connection to it".into()));
         };
         let mut ready = Ready::clone(&asked);
         let library = &self.store.library;
-        let answer = timeout(self.store.deadline, ready.call(library, function, call)).await;
+        let answer = timeout_at(deadline, ready.call(library, function, call)).await;
         let counters = self.store.telemetry.shared_store();
         match answer {
             Ok(Ok(value)) => {
@@ -334,7 +345,7 @@ impl Link {
         while self.is_up()
             && let Some((lease, partition)) = self.store.next_to_release()
         {
-            self.release_from(lease, partition).await;
+            self.release_from(lease, partition, self.deadline()).await;
         }
     }
 }

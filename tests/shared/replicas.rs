@@ -92,6 +92,35 @@ fn a_lease_taken_from_one_replica_is_released_by_another() {
     assert!(one.ask(call(&[("k", "1")])).is_ok());
 }
 
+/// It waits once, not once for each lease and for the buckets.
+#[test]
+fn a_request_that_asks_a_silent_store_several_times_waits_no_longer_than_one() {
+    if !redis_server::is_there() {
+        return;
+    }
+    let redis = Redis::start();
+    let policy = JOBS.replace("concurrent: 1", "concurrent: 2");
+    let replica = replica(&redis, &policy, &["--store-timeout", "400ms"]);
+    let mut client = replica.client();
+    let mut request = call(&[("k", "2")]);
+    for _ in 0..2 {
+        let taken = client.ask(call(&[("k", "1")]));
+        let lease = taken.request_header("x-tollgate-lease").unwrap().to_owned();
+        let mut release = call(&[("lease", &lease)]).descriptors.remove(0);
+        release.is_negative_hits = true;
+        release.hits_addend = Some(1);
+        request.descriptors.push(release);
+    }
+    redis.stop();
+    let begun = Instant::now();
+    let answer = client.ask(request);
+    let took = begun.elapsed();
+    redis.go_on();
+    assert!(answer.is_ok());
+    assert!((Duration::from_millis(400)..Duration::from_millis(600)).contains(&took), "{took:?}");
+    eventually("both leases are released", || redis.command(&["KEYS", "*:lease:*"]) == "array([])");
+}
+
 /// Callers that hammer a replica, each one call after another, for a number of calls.
 pub struct Hammer {
     key: Mutex<&'static str>,
