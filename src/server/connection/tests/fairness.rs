@@ -171,3 +171,40 @@ fn of_ten_thousand_connections_that_are_silent() {
         assert_eq!(polls(), before);
     });
 }
+
+/// Of messages that were sent but for their last bytes, and then end all at once.
+#[test]
+fn of_large_messages_that_end_together() {
+    on_a_worker(async |services| {
+        let mut harmful = Served::open(&services, HARM, &begin()).await;
+        let mut honest = Served::open(&services, HARM, &begin()).await;
+        // A domain, and 256 descriptors of 64 entries: 130 KiB.
+        let message = [&b"\x0a\x01d"[..], &large_descriptor().repeat(256)].concat();
+        let streams = || (1..).step_by(2).take(16);
+        let mut parts = message[..message.len() - 1].chunks(TURN / 2);
+        for stream in streams() {
+            harmful.send(&head(stream)).await;
+            harmful.send(&frame(0, 0, stream, &prefix(message.len()))).await;
+        }
+        for part in &mut parts {
+            for stream in streams() {
+                harmful.send(&frame(0, 0, stream, part)).await;
+            }
+            rest().await;
+        }
+        let (meter, end) = (Arc::clone(&harmful.meter), &message[message.len() - 1..]);
+        let ends: Vec<_> = streams().flat_map(|stream| frame(0, 1, stream, end)).collect();
+        let before = meter.written();
+        harmful.send(&ends).await;
+        // Its turn comes when the ends have been read and before what they end is answered.
+        let asking = tokio::spawn(async move {
+            honest.send(&ask(1)).await;
+            honest.answer(1).await;
+        });
+        asking.await.unwrap();
+        let meanwhile = meter.written() - before;
+        rest().await;
+        let all = meter.written() - before;
+        assert!(meanwhile <= all / 8, "{meanwhile} of {all}");
+    });
+}
