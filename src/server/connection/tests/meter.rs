@@ -91,7 +91,12 @@ impl Served {
         tokio::spawn(serve_http2(io, services.clone(), std::future::pending()));
         let mut served = Self { caller, meter };
         served.send(beginning).await;
-        rest().await;
+        // It may take several turns.
+        let mut polls = 0;
+        while served.meter.read() < beginning.len() || served.meter.polls() > polls {
+            polls = served.meter.polls();
+            rest().await;
+        }
         served
     }
 
