@@ -24,9 +24,9 @@ use tollgate::server::{Options, Server};
 use tollgate::wire::RateLimitRequest;
 
 use crate::frames::{self, Connection, Resets};
+use crate::own_time::{own_time, thread};
 use crate::report::Report;
 use crate::support::Parts;
-use crate::watch::{own_time, thread};
 
 /// Twice the usual is what harm may cost.
 const LIMIT: f64 = 2.0;
@@ -83,7 +83,7 @@ pub fn check(report: &mut Report, word: &str) {
     let server = server();
     pin(CALLERS);
     let connection = Connection::open(server);
-    let mut honest = Honest { connection, worker: thread("grpc-0"), calls: 0 };
+    let mut honest = Honest { connection, worker: thread("self", "grpc-0"), calls: 0 };
     honest.connection.widen();
     let idle = median((0..ROUNDS).map(|_| honest.p99()).collect());
     report.note("with nobody else", micros(idle), "us");

@@ -18,6 +18,8 @@ mod bystanders;
 mod costs;
 #[path = "../../tests/support/frames.rs"]
 mod frames;
+#[path = "../../tests/support/own_time.rs"]
+mod own_time;
 mod report;
 mod stalls;
 #[path = "../support/mod.rs"]

@@ -7,8 +7,9 @@
 //! not ready then. What this cannot see is a core that was taken from the thread that holds the lock;
 //! hence repetitions, of which the one disturbed least counts.
 
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+use crate::own_time::delay;
 
 /// A call shorter than this is no stall, and asking the kernel costs some of it.
 const LONG: Duration = Duration::from_micros(20);
@@ -50,27 +51,6 @@ impl Watch {
     }
 }
 
-/// How long a call takes that another thread answers, without the time for which either stood ready without a
-/// core.
-pub fn own_time(answering: &Path, call: impl FnOnce()) -> Duration {
-    let delays = || delay() + delay_of(answering);
-    let before = delays();
-    let start = Instant::now();
-    call();
-    let took = start.elapsed();
-    took.saturating_sub(delays().saturating_sub(before))
-}
-
-/// Where the kernel tells of the thread of this process that has this name.
-pub fn thread(name: &str) -> PathBuf {
-    let threads = std::fs::read_dir("/proc/self/task").unwrap();
-    let mut threads = threads.map(|thread| thread.unwrap().path());
-    let is_named = |thread: &PathBuf| {
-        std::fs::read_to_string(thread.join("comm")).is_ok_and(|comm| comm.trim_end() == name)
-    };
-    threads.find(is_named).unwrap().join("schedstat")
-}
-
 /// How much of a core a call takes, waiting for neither locks nor cores.
 pub fn of_a_core<T>(call: impl FnOnce() -> T) -> (Duration, T) {
     let start = on_a_core();
@@ -81,15 +61,4 @@ pub fn of_a_core<T>(call: impl FnOnce() -> T) -> (Duration, T) {
 fn on_a_core() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::try_from(time).unwrap_or_default()
-}
-
-/// How long this thread has stood ready without a core; nothing where the kernel does not tell.
-fn delay() -> Duration {
-    delay_of(Path::new("/proc/thread-self/schedstat"))
-}
-
-fn delay_of(thread: &Path) -> Duration {
-    let told = std::fs::read_to_string(thread).unwrap_or_default();
-    let nanos = told.split_whitespace().nth(1).and_then(|nanos| nanos.parse().ok());
-    Duration::from_nanos(nanos.unwrap_or(0))
 }
