@@ -16,8 +16,9 @@ pub(super) const UNIT: usize = 128;
 /// What a frame costs at least, in bytes.
 const FRAME: usize = 64;
 
-/// What the head of a call costs at least, its body included as far as that goes.
-const CALL: usize = 256;
+/// What the head of a call costs at least, its body included as far as that goes. No more than the calls that
+/// Envoy makes: at 256, of which 64 are a turn, a call cost 12 % more where fifty were open at a time.
+const CALL: usize = 192;
 
 /// What settings cost.
 const CHANGE: usize = 2 << 10;
@@ -142,8 +143,8 @@ mod tests {
         assert_eq!(of_a_turn(&[(data, HEAD)]), 256);
         assert_eq!(of_a_turn(&[(ping, 17)]), 256);
         assert_eq!(of_a_turn(&[(SETTINGS, HEAD)]), 8);
-        assert_eq!(of_a_turn(&[(HEADERS, 14)]), 64);
-        assert_eq!(of_a_turn(&[(HEADERS, 14), (reset, 13)]), 64);
+        assert_eq!(of_a_turn(&[(HEADERS, 14)]), 86);
+        assert_eq!(of_a_turn(&[(HEADERS, 14), (reset, 13)]), 86);
         assert_eq!(of_a_turn(&[(HEADERS, 14), (SETTINGS, 15)]), 8);
     }
 

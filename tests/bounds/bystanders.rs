@@ -14,7 +14,6 @@
     reason = "latency is real time, and what it is can be read with --nocapture"
 )]
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ use prost::Message;
 use tollgate::server::files::room_for;
 use tollgate::wire::RateLimitResponse;
 
-use super::frames::{self, Connection, Resets};
+use super::frames::{self, Connection};
 use super::harm::{Flood, Harm, Nobody, SlowReaders, calls, silent};
 use super::own_time::own_time;
 use super::process::Process;
@@ -95,28 +94,7 @@ fn median(mut rounds: Vec<Duration>) -> Duration {
     rounds[rounds.len() / 2]
 }
 
-/// Holds harm against the same harm done elsewhere.
-fn nobody_waits_for<H: Harm>(what: &str, harm: impl Fn(SocketAddr) -> H) {
-    let _measuring = MEASURING.lock();
-    let (server, other) = (Process::start(10_000), Process::start(10_000));
-    let mut honest = Honest::connect(&server);
-    let usual = median((0..ROUNDS).map(|_| honest.round(&mut Nobody)).collect());
-    let (mut here, mut elsewhere) = (harm(server.grpc), harm(other.grpc));
-    let mut told = format!("{what}: p99 {usual:?} without");
-    for _ in 0..ATTEMPTS {
-        let rounds = (0..ROUNDS).map(|_| (honest.round(&mut elsewhere), honest.round(&mut here)));
-        let (elsewhere, here) = rounds.unzip();
-        let (elsewhere, here) = (median(elsewhere), median(here));
-        told += &format!(", {here:?} with, {elsewhere:?} with it elsewhere");
-        if here <= UNNOTICED.max(2 * elsewhere) {
-            eprintln!("{told}");
-            return;
-        }
-    }
-    panic!("{told}");
-}
-
-/// The same without a clock: every call takes one token of one bucket, and what it is told is left says how
+/// Without a clock: every call takes one token of one bucket, and what it is told is left says how
 /// many were decided before it. A call is sent right behind 500 on another connection of the same worker.
 #[test]
 fn a_call_waits_for_some_of_those_before_it_on_other_connections_and_not_for_all() {
@@ -148,24 +126,26 @@ fn a_call_waits_for_some_of_those_before_it_on_other_connections_and_not_for_all
     assert!(before[25] < 250, "{before:?}");
 }
 
+/// Thousands at a time, which take many turns.
 #[test]
 fn of_calls_begun_and_reset() {
-    nobody_waits_for("5,000 resets", |server| {
-        let mut resets = Resets::default();
-        Flood::of(server, 0, move || resets.burst(5000))
-    });
-}
-
-#[test]
-fn of_messages_that_are_too_large() {
-    nobody_waits_for("100 messages of 4 MiB", |server| {
-        Flood::of(server, 100, calls(100, |stream| frames::begun_message(stream, 4 << 20)))
-    });
-}
-
-#[test]
-fn of_who_asks_and_does_not_read() {
-    nobody_waits_for("20 slow readers", |server| SlowReaders::of(server, 20));
+    let _measuring = MEASURING.lock();
+    let (server, other) = (Process::start(10_000), Process::start(10_000));
+    let mut honest = Honest::connect(&server);
+    let usual = median((0..ROUNDS).map(|_| honest.round(&mut Nobody)).collect());
+    let [mut here, mut elsewhere] = [&server, &other].map(|server| Flood::of(server.grpc, 5000));
+    let mut told = format!("5,000 resets: p99 {usual:?} without");
+    for _ in 0..ATTEMPTS {
+        let rounds = (0..ROUNDS).map(|_| (honest.round(&mut elsewhere), honest.round(&mut here)));
+        let (elsewhere, here) = rounds.unzip();
+        let (elsewhere, here) = (median(elsewhere), median(here));
+        told += &format!(", {here:?} with, {elsewhere:?} with them elsewhere");
+        if here <= UNNOTICED.max(2 * elsewhere) {
+            eprintln!("{told}");
+            return;
+        }
+    }
+    panic!("{told}");
 }
 
 #[test]
@@ -178,7 +158,7 @@ fn who_does_not_read_his_answers_has_them_kept_within_bounds() {
     let (mut taken, mut idle) = (0, 0);
     // Until nothing more is taken from any of them.
     for _ in 0..1000 {
-        (0..COUNT).for_each(|_| slow.begin());
+        (0..COUNT).for_each(|_| slow.ask());
         Honest::connect(&server).call();
         let is_more = slow.taken() > std::mem::replace(&mut taken, slow.taken());
         idle = if is_more { 0 } else { idle + 1 };

@@ -12,7 +12,7 @@ use super::*;
 const TURN: usize = 16 << 10;
 
 /// And of frames that cost more than their bytes: so many calls, frames of most kinds, or settings.
-const CALLS_OF_A_TURN: usize = 64;
+const CALLS_OF_A_TURN: usize = 86;
 const FRAMES_OF_A_TURN: usize = 256;
 const SETTINGS_OF_A_TURN: usize = 8;
 
