@@ -6,8 +6,8 @@
 # benches/targets/times.rs: what a decision costs, hot and in large stores; that it costs no more under a
 # large policy, nor when it is denied; for how long a thread waits while another sweeps, grows, evicts,
 # reloads or writes a snapshot; for how long an honest caller waits beside others that do harm.
-# benches/targets/memory.rs: the bytes of a key, under a counting allocator,
-# which would slow the others down.
+# benches/targets/memory.rs: the bytes of a key, under a counting allocator, which would slow the others
+# down.
 #
 # Times are those of this machine. Leave it alone meanwhile: with both cores busy elsewhere the ratios
 # still hold, the times do not.

@@ -13,7 +13,7 @@ const TURN: usize = 16 << 10;
 
 /// And of frames that cost more than their bytes: so many calls, frames of most kinds, or settings.
 const CALLS_OF_A_TURN: usize = 86;
-const FRAMES_OF_A_TURN: usize = 256;
+const FRAMES_OF_A_TURN: usize = 512;
 const SETTINGS_OF_A_TURN: usize = 8;
 
 /// What one read brings. What of it is not of this turn has been read, and waits.
