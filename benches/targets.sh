@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Whether the hot path keeps to its targets, each figure beside its limit:
 #
-#   bash benches/targets.sh        about two minutes; fails if one is missed
+#   bash benches/targets.sh        about six minutes; fails if one is missed
 #
 # benches/targets/times.rs: what a decision costs, hot and in large stores; that it costs no more under a
 # large policy, nor when it is denied; for how long a thread waits while another sweeps, grows, evicts,
-# reloads or writes a snapshot. benches/targets/memory.rs: the bytes of a key, under a counting allocator,
-# which would slow the others down.
+# reloads or writes a snapshot; for how long an honest caller waits beside others that do harm.
+# benches/targets/memory.rs: the bytes of a key, under a counting allocator, which would slow the others
+# down.
 #
 # Times are those of this machine. Leave it alone meanwhile: with both cores busy elsewhere the ratios
 # still hold, the times do not.

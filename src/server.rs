@@ -14,6 +14,7 @@ mod limits;
 mod routed;
 mod seats;
 pub mod tls;
+mod turn;
 mod worker;
 
 use std::future::Future;

@@ -17,6 +17,8 @@ mod bystanders;
 mod frames;
 #[path = "bounds/harm.rs"]
 mod harm;
+#[path = "support/own_time.rs"]
+mod own_time;
 #[path = "bounds/process.rs"]
 mod process;
 mod support;

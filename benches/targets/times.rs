@@ -1,8 +1,8 @@
-//! What a decision may cost and for how long a thread may wait, measured; exits with 1 if a target is
+//! What a decision may cost and for how long a thread or a caller may wait, measured; exits with 1 if a target is
 //! missed. benches/targets.sh runs it, with the memory of a key beside it.
 //!
 //! ```text
-//! times [costs | stalls [WORD]]       both, if not said; WORD picks the stalls with it in their name
+//! times [costs | stalls [WORD] | bystanders [WORD]]      all, if not said; WORD picks those with it in their name
 //! ```
 
 #![allow(
@@ -14,7 +14,12 @@
     reason = "a bench measures real time and prints what it measured; a failure is a panic"
 )]
 
+mod bystanders;
 mod costs;
+#[path = "../../tests/support/frames.rs"]
+mod frames;
+#[path = "../../tests/support/own_time.rs"]
+mod own_time;
 mod report;
 mod stalls;
 #[path = "../support/mod.rs"]
@@ -30,12 +35,17 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let part = std::env::args().nth(1);
     let word = std::env::args().nth(2).unwrap_or_default();
+    let is_asked = |name| part.as_deref().is_none_or(|part| part == name);
     let mut report = report::Report::default();
-    if part.as_deref() != Some("stalls") {
+    if is_asked("costs") {
         costs::check(&mut report);
     }
-    if part.as_deref() != Some("costs") {
+    if is_asked("stalls") {
         stalls::check(&mut report, &word);
+    }
+    // The last: it keeps its threads to single cores.
+    if is_asked("bystanders") {
+        bystanders::check(&mut report, &word);
     }
     report.exit()
 }

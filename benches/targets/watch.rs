@@ -9,6 +9,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::own_time::delay;
+
 /// A call shorter than this is no stall, and asking the kernel costs some of it.
 const LONG: Duration = Duration::from_micros(20);
 
@@ -59,11 +61,4 @@ pub fn of_a_core<T>(call: impl FnOnce() -> T) -> (Duration, T) {
 fn on_a_core() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     Duration::try_from(time).unwrap_or_default()
-}
-
-/// How long this thread has stood ready without a core; nothing where the kernel does not tell.
-fn delay() -> Duration {
-    let told = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
-    let nanos = told.split_whitespace().nth(1).and_then(|nanos| nanos.parse().ok());
-    Duration::from_nanos(nanos.unwrap_or(0))
 }

@@ -4,10 +4,14 @@
 //! until its end comes, too. With as many calls as can be open and as large as a message can be that would
 //! be a gigabyte for each connection. Envoy sends a message at once, so that nearly always it is whole when
 //! it is read, and then nothing is counted.
+//!
+//! Such messages may also end all at once: megabytes of them by a few bytes, which one turn of the connection
+//! brings. So they are answered in turns of their own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tokio::sync::Mutex;
 use tonic::Status;
 
 /// The most bytes of such messages on one connection: those of a thousand calls of 16 KiB, or of sixteen of
@@ -17,11 +21,16 @@ const MOST: usize = 16 << 20;
 /// And on all connections of a worker.
 const MOST_OF_ALL: usize = 256 << 20;
 
+/// How many bytes of such messages are answered until it is others' turn: as many as are read.
+const TURN: usize = 16 << 10;
+
 /// The bytes that one connection has the server keep, and all of them together.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Arriving {
     own: Arc<AtomicUsize>,
     all: Arc<AtomicUsize>,
+    /// How many bytes of the worker's messages have been answered since it was others' turn.
+    answered: Arc<Mutex<usize>>,
 }
 
 /// The bytes of one message among them.
@@ -34,12 +43,25 @@ pub(super) struct Part {
 impl Arriving {
     /// The same for one more connection.
     pub(super) fn of_a_connection(&self) -> Self {
-        Self { own: Arc::default(), all: Arc::clone(&self.all) }
+        Self { own: Arc::default(), ..self.clone() }
     }
 
     /// A message of which nothing has come.
     pub(super) fn part(&self) -> Part {
         Part { of: self.clone(), bytes: 0 }
+    }
+
+    /// Answers a message of so many bytes that came in parts, when it is its turn.
+    pub(super) async fn in_turn<T>(&self, bytes: usize, answer: impl FnOnce() -> T) -> T {
+        let mut answered = self.answered.lock().await;
+        let answer = answer();
+        *answered += bytes;
+        if *answered > TURN {
+            *answered = 0;
+            // The next one waits until whoever else has something to do has done it.
+            tokio::task::yield_now().await;
+        }
+        answer
     }
 }
 

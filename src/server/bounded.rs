@@ -2,7 +2,8 @@
 //!
 //! Of a connection that is sent faster than it is read, all that a task's budget allows is read at once. The
 //! budget counts reads, 128 of them, and a read brings dozens of calls, or hundreds that are begun and reset: a
-//! call on another connection would wait for thousands. So here a read costs the budget what it brings.
+//! call on another connection would wait for thousands. So here every frame takes of the budget what it costs,
+//! see [`Frames`], and what a read brought beyond it is kept for the next turn.
 //!
 //! h2 copies an answer of up to 1 KiB behind the others that are due, unless the connection can write from
 //! several buffers at once: then only one of up to 256 bytes, and every larger one is written by itself. A
@@ -14,16 +15,14 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::coop;
 
-/// How many bytes cost as much of a task's budget as a read does that brings none. A turn is 128 times that:
-/// sixty of Envoy's calls, or six hundred of the smallest frames that can begin and reset a call, fewer than
-/// may be reset before they are begun. Half of it would cost 3 % of a call where fifty are open at a time.
-const BYTES_LIKE_A_READ: usize = 128;
+use super::turn::Frames;
 
 /// How far a connection has been read.
 #[derive(Debug, Clone, Default)]
@@ -88,13 +87,16 @@ impl Reading {
 pub(super) struct Bounded<I> {
     io: I,
     reading: Reading,
+    frames: Frames,
+    /// What was read and is not of this turn.
+    kept: Bytes,
     /// Whether the other end takes nothing for now.
     is_full: bool,
 }
 
 impl<I> Bounded<I> {
     pub(super) const fn new(io: I, reading: Reading) -> Self {
-        Self { io, reading, is_full: false }
+        Self { io, reading, frames: Frames::new(), kept: Bytes::new(), is_full: false }
     }
 }
 
@@ -108,29 +110,30 @@ impl<I: AsyncRead + Unpin> AsyncRead for Bounded<I> {
             // Who does not read is not read: its answers would have to be kept. Writing wakes it.
             return Poll::Pending;
         }
+        if !self.kept.is_empty() {
+            ready!(coop::poll_proceed(context)).made_progress();
+            let Self { frames, kept, .. } = &mut *self;
+            let fits = kept.get(..buffer.remaining()).unwrap_or(kept);
+            let passed = kept.split_to(frames.pass(fits, context));
+            buffer.put_slice(&passed);
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         let Poll::Ready(read) = Pin::new(&mut self.io).poll_read(context, buffer) else {
             return self.reading.pending();
         };
         read?;
-        let bytes = buffer.filled().len() - before;
-        if bytes == 0 && buffer.remaining() > 0 {
+        let (_, came) = buffer.filled().split_at(before);
+        if came.is_empty() && buffer.remaining() > 0 {
             return self.reading.end();
         }
         self.reading.0.is_behind.store(true, Ordering::Relaxed);
-        spend(bytes, context);
-        Poll::Ready(Ok(()))
-    }
-}
-
-/// Takes from the task's budget what these bytes cost. With none left, whatever the task reads next
-/// waits for its next turn: behind all that is ready, new bytes on other connections included.
-fn spend(bytes: usize, context: &mut Context<'_>) {
-    for _ in 0..bytes / BYTES_LIKE_A_READ {
-        match coop::poll_proceed(context) {
-            Poll::Ready(unit) => unit.made_progress(),
-            Poll::Pending => return,
+        let passed = self.frames.pass(came, context);
+        if let Some(kept @ [_, ..]) = came.get(passed..) {
+            self.kept = Bytes::copy_from_slice(kept);
+            buffer.set_filled(before + passed);
         }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -166,6 +169,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Bounded<I> {
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
+    use super::super::turn::{HEAD, PREFACE, UNIT};
     use super::*;
 
     fn run(test: impl Future<Output = ()>) {
@@ -175,6 +179,14 @@ mod tests {
     fn pair() -> (DuplexStream, Bounded<DuplexStream>) {
         let (caller, connection) = duplex(1 << 20);
         (caller, Bounded::new(connection, Reading::default()))
+    }
+
+    /// A preface and so many frames that cost a unit each.
+    fn frames(count: usize) -> Vec<u8> {
+        let mut frame = [b'x'; UNIT];
+        let length = u32::try_from(UNIT - HEAD).unwrap() << 8;
+        frame[..4].copy_from_slice(&length.to_be_bytes());
+        [&[b'P'; PREFACE][..], &frame.repeat(count)].concat()
     }
 
     #[test]
@@ -220,7 +232,7 @@ mod tests {
         run(async {
             let (mut caller, mut connection) = pair();
             let reading = connection.reading.clone();
-            caller.write_all(&[b'x'; 256 * BYTES_LIKE_A_READ]).await.unwrap();
+            caller.write_all(&frames(256)).await.unwrap();
             let mut read = 0;
             let mut turn = async || {
                 poll_fn(|context| {
@@ -236,12 +248,12 @@ mod tests {
                 tokio::task::yield_now().await;
                 read
             };
-            assert!(turn().await < 256 * BYTES_LIKE_A_READ);
+            assert!(turn().await < 256 * UNIT);
             let told = reading.clone();
             let dry = tokio::spawn(poll_fn(move |context| told.poll_dry(context)));
             tokio::task::yield_now().await;
             assert!(!dry.is_finished());
-            while turn().await < 256 * BYTES_LIKE_A_READ {}
+            while turn().await < frames(256).len() {}
             turn().await;
             dry.await.unwrap();
         });
@@ -251,7 +263,7 @@ mod tests {
     fn who_sends_a_lot_is_read_in_turns() {
         run(async {
             let (mut caller, mut connection) = pair();
-            let bytes = vec![b'x'; 256 * BYTES_LIKE_A_READ];
+            let bytes = frames(256);
             caller.write_all(&bytes).await.unwrap();
             let mut read = vec![0; bytes.len()];
             let mut reading = pin!(async {
@@ -267,6 +279,7 @@ mod tests {
             .await;
             // By the count of its reads it would be one turn.
             assert!(turns > 1);
+            assert_eq!(read, bytes);
         });
     }
 
@@ -274,7 +287,7 @@ mod tests {
     fn who_has_had_its_turn_may_still_answer() {
         run(async {
             let (mut caller, mut connection) = pair();
-            caller.write_all(&[b'x'; 256 * BYTES_LIKE_A_READ]).await.unwrap();
+            caller.write_all(&frames(256)).await.unwrap();
             let mut read = 0;
             let answered = poll_fn(|context| {
                 let mut bytes = [0; 1 << 10];
@@ -286,7 +299,7 @@ mod tests {
                 Poll::Ready(Pin::new(&mut connection).poll_write(context, b"!").is_ready())
             });
             assert!(answered.await);
-            assert!(read < 256 * BYTES_LIKE_A_READ, "{read}");
+            assert!(read < 256 * UNIT, "{read}");
         });
     }
 }

@@ -52,8 +52,7 @@ impl Calls {
         if call.poll(self, &mut Context::from_waker(Waker::noop())).is_pending() {
             let (calls, counted) = (self.clone(), self.in_flight.begin());
             tokio::spawn(async move {
-                let waited = std::future::poll_fn(|context| call.poll(&calls, context));
-                if tokio::time::timeout(PATIENCE, waited).await.is_err() {
+                if tokio::time::timeout(PATIENCE, call.carry(&calls)).await.is_err() {
                     tracing::debug!(
                         "a call was given up: its end, or room for its answer, did not come"
                     );
@@ -77,6 +76,8 @@ enum Step {
     Deciding(Pin<Box<dyn Future<Output = Result<Answer, Status>> + Send>>),
     /// Its answer waits until there is room for it.
     Sending(SendStream<Bytes>, Bytes, Option<LeaseGuard>),
+    /// There is nothing more to send.
+    Over,
 }
 
 struct Received {
@@ -88,29 +89,53 @@ impl Call {
     /// Carries the call as far as it goes; it is over when this is ready.
     fn poll(&mut self, calls: &Calls, context: &mut Context<'_>) -> Poll<()> {
         if let Step::Receiving(body, received) = &mut self.step {
-            let answering = match ready!(receive(body, received, &calls.arriving, context)) {
-                Ok(body) => match frame::message(&body) {
-                    Ok(message) => calls.service.answering(message),
-                    Err(status) => Answering::Now(Err(calls.service.refuse(status))),
-                },
-                Err(Unread::Refused(status)) => Answering::Now(Err(calls.service.refuse(status))),
-                Err(Unread::Gone) => return Poll::Ready(()),
-            };
-            self.step = match answering {
-                Answering::Now(answer) => match self.begin(answer) {
-                    Some(sending) => sending,
-                    None => return Poll::Ready(()),
-                },
-                Answering::Later(answer) => Step::Deciding(answer),
-            };
+            let body = ready!(receive(body, received, &calls.arriving, context));
+            self.answer(calls, body);
         }
+        self.poll_answered(calls, context)
+    }
+
+    /// Carries the call to its end.
+    async fn carry(&mut self, calls: &Calls) {
+        if let Step::Receiving(body, received) = &mut self.step {
+            let receive =
+                |context: &mut Context<'_>| receive(body, received, &calls.arriving, context);
+            let body = std::future::poll_fn(receive).await;
+            match (&body, received) {
+                (Ok(message), Some(_)) => {
+                    let bytes = message.len();
+                    calls.arriving.in_turn(bytes, || self.answer(calls, body)).await;
+                }
+                _ => self.answer(calls, body),
+            }
+        }
+        std::future::poll_fn(|context| self.poll_answered(calls, context)).await;
+    }
+
+    fn answer(&mut self, calls: &Calls, body: Result<Bytes, Unread>) {
+        let answering = match body {
+            Ok(body) => match frame::message(&body) {
+                Ok(message) => calls.service.answering(message),
+                Err(status) => Answering::Now(Err(calls.service.refuse(status))),
+            },
+            Err(Unread::Refused(status)) => Answering::Now(Err(calls.service.refuse(status))),
+            Err(Unread::Gone) => {
+                self.step = Step::Over;
+                return;
+            }
+        };
+        self.step = match answering {
+            Answering::Now(answer) => self.begin(answer),
+            Answering::Later(answer) => Step::Deciding(answer),
+        };
+    }
+
+    /// Carries a call on whose message has come.
+    fn poll_answered(&mut self, calls: &Calls, context: &mut Context<'_>) -> Poll<()> {
         if let Step::Deciding(answer) = &mut self.step {
             // Carried out even where the caller gives up meanwhile: it may be a release.
             let answer = ready!(answer.as_mut().poll(context));
-            match self.begin(answer) {
-                Some(sending) => self.step = sending,
-                None => return Poll::Ready(()),
-            }
+            self.step = self.begin(answer);
         }
         match &mut self.step {
             Step::Sending(stream, frame, lease) => {
@@ -120,24 +145,26 @@ impl Call {
                 }
                 send(stream, frame, lease, context)
             }
-            Step::Receiving(..) | Step::Deciding(_) => Poll::Ready(()),
+            Step::Receiving(..) | Step::Deciding(_) | Step::Over => Poll::Ready(()),
         }
     }
 
     /// Sends the head of an answer. There is nothing more to send for a call that failed, or whose caller
     /// is gone.
-    fn begin(&mut self, answer: Result<Answer, Status>) -> Option<Step> {
+    fn begin(&mut self, answer: Result<Answer, Status>) -> Step {
         match answer {
             Ok(Answer { frame, lease, .. }) => {
                 let mut head = http::Response::new(());
                 head.headers_mut().insert(CONTENT_TYPE, GRPC);
-                let stream = self.respond.send_response(head, false).ok()?;
-                Some(Step::Sending(stream, frame.into(), lease))
+                match self.respond.send_response(head, false) {
+                    Ok(stream) => Step::Sending(stream, frame.into(), lease),
+                    Err(_) => Step::Over,
+                }
             }
             Err(status) => {
                 // Fails where the caller is gone.
                 let _ = self.respond.send_response(status.into_http(), true);
-                None
+                Step::Over
             }
         }
     }
@@ -172,7 +199,9 @@ fn receive(
         let more = match ready!(body.poll_data(context)) {
             Some(Ok(more)) => more,
             ended => {
-                let bytes = received.take().map(|received| received.bytes.freeze());
+                // Its part counts until it is answered.
+                let whole = |received: &mut Received| std::mem::take(&mut received.bytes).freeze();
+                let bytes = received.as_mut().map(whole);
                 let bytes = bytes.unwrap_or_default();
                 let is_gone = ended.is_some() && frame::message(&bytes).is_err();
                 return Poll::Ready(if is_gone { Err(Unread::Gone) } else { Ok(bytes) });

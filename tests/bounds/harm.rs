@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 
-use super::frames::{self, Connection};
+use super::frames::{self, Connection, Resets};
 use super::support::shipped;
 
 /// What a caller does that is not honest.
@@ -22,30 +22,25 @@ impl Harm for Nobody {
     fn end(&mut self) {}
 }
 
-/// Many frames in one write.
-pub(crate) struct Flood<F> {
+/// Calls begun and reset, so many in one write.
+pub(crate) struct Flood {
     connection: Connection,
-    burst: F,
-    /// How many calls of a burst are answered.
-    answers: usize,
+    resets: Resets,
+    count: usize,
 }
 
-impl<F: FnMut() -> Vec<u8>> Flood<F> {
-    pub(crate) fn of(server: SocketAddr, answers: usize, burst: F) -> Self {
-        let mut connection = Connection::open(server);
-        connection.widen();
-        Self { connection, burst, answers }
+impl Flood {
+    pub(crate) fn of(server: SocketAddr, count: usize) -> Self {
+        Self { connection: Connection::open(server), resets: Resets::default(), count }
     }
 }
 
-impl<F: FnMut() -> Vec<u8>> Harm for Flood<F> {
+impl Harm for Flood {
     fn begin(&mut self) {
-        let burst = (self.burst)();
-        self.connection.send(&burst);
+        self.connection.send(&self.resets.burst(self.count));
     }
 
     fn end(&mut self) {
-        self.connection.wait_for_answers(self.answers);
         self.connection.settle();
     }
 }
@@ -78,20 +73,17 @@ impl SlowReaders {
         Self { connections, calls, turn: 0 }
     }
 
-    /// How much the one that was taken the most from has sent.
-    pub(crate) fn taken(&self) -> usize {
-        self.connections.iter().map(|(_, sent)| *sent).max().unwrap()
-    }
-}
-
-impl Harm for SlowReaders {
-    fn begin(&mut self) {
+    /// One of them asks as long as anything is taken.
+    pub(crate) fn ask(&mut self) {
         self.turn = (self.turn + 1) % self.connections.len();
         let (connection, sent) = &mut self.connections[self.turn];
         *sent += connection.send_what_is_taken(&self.calls[*sent..]);
     }
 
-    fn end(&mut self) {}
+    /// How much the one that was taken the most from has sent.
+    pub(crate) fn taken(&self) -> usize {
+        self.connections.iter().map(|(_, sent)| *sent).max().unwrap()
+    }
 }
 
 /// Of a hundred one waits until it is served, and so until those before it are accepted: more at once than

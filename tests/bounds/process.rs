@@ -2,9 +2,12 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::{Child, ChildStderr, Command, Stdio};
 
 use serde_json::Value;
+
+use super::own_time::thread;
 
 /// A server with one worker, which every connection shares. Killed when dropped.
 pub(crate) struct Process {
@@ -38,6 +41,11 @@ impl Process {
             process.grpc = address.map_or(unknown, |address| address.parse().unwrap());
         }
         process
+    }
+
+    /// Where the kernel tells of the thread that answers.
+    pub(crate) fn worker(&self) -> PathBuf {
+        thread(&self.child.id().to_string(), "grpc-0")
     }
 
     /// What it keeps in memory, in bytes.

@@ -10,7 +10,7 @@
     reason = "test code: a failure is a panic"
 )]
 
-use std::io::{Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -157,28 +157,55 @@ impl Resets {
     pub fn burst(&mut self, count: usize) -> Vec<u8> {
         let one = |_| {
             let stream = self.stream.map_or(1, |stream| stream + 2);
-            // `:method: POST` and `:scheme: http` are in HPACK's own table.
-            let mut block = vec![0x83, 0x86];
-            if self.stream.is_some() {
-                block.extend([0xbf, 0xc0, 0xbe]);
-            } else {
-                // Indexed names with values to be kept: `:path`, `:authority`, `content-type`.
-                for (name, value) in [(0x44, PATH), (0x41, "tollgate"), (0x5f, "application/grpc")]
-                {
-                    block.extend([name, value.len() as u8]);
-                    block.extend(value.as_bytes());
-                }
-            }
+            let begun = short_head(stream, self.stream.is_none());
             self.stream = Some(stream);
-            [frame(HEADERS, END_HEADERS, stream, &block), reset(stream, 8)].concat()
+            [begun, reset(stream, 8)].concat()
         };
         (0..count).map(one).collect::<Vec<_>>().concat()
     }
 }
 
+/// The head of a call in as few bytes as HPACK's tables make of it, once the first has put its headers there.
+fn short_head(stream: u32, is_first: bool) -> Vec<u8> {
+    // `:method: POST` and `:scheme: http` are in HPACK's own table.
+    let mut block = vec![0x83, 0x86];
+    if is_first {
+        // Indexed names with values to be kept: `:path`, `:authority`, `content-type`.
+        for (name, value) in [(0x44, PATH), (0x41, "tollgate"), (0x5f, "application/grpc")] {
+            block.extend([name, value.len() as u8]);
+            block.extend(value.as_bytes());
+        }
+    } else {
+        block.extend([0xbf, 0xc0, 0xbe]);
+    }
+    frame(HEADERS, END_HEADERS, stream, &block)
+}
+
+/// The first calls of a connection, begun and left open.
+pub fn begun_calls(count: usize) -> Vec<u8> {
+    (1..).step_by(2).take(count).flat_map(|stream| short_head(stream, stream == 1)).collect()
+}
+
+/// So many calls begun, and when all are, given up; the first of a connection, or more that come after those.
+pub fn begun_then_reset(number: usize, count: usize) -> Vec<u8> {
+    let streams = || (1..).step_by(2).skip(number * count).take(count);
+    let begun = streams().flat_map(|stream| short_head(stream, stream == 1));
+    begun.chain(streams().flat_map(|stream| reset(stream, 8))).collect()
+}
+
 /// Asks for nothing but an answer.
 pub fn pings(count: usize) -> Vec<u8> {
     frame(PING, 0, 0, b"and now?").repeat(count)
+}
+
+/// The same, with the shortest of frames.
+pub fn settings(count: usize) -> Vec<u8> {
+    frame(SETTINGS, 0, 0, &[]).repeat(count)
+}
+
+/// Changes over and over what may be sent of every answer.
+pub fn windows(count: usize) -> Vec<u8> {
+    [room_of_answers(1 << 15), room_of_answers(1 << 16)].concat().repeat(count / 2)
 }
 
 /// The beginning of a message that says it is so long.
@@ -214,8 +241,13 @@ pub fn reset(stream: u32, reason: u32) -> Vec<u8> {
     frame(RST_STREAM, 0, stream, &reason.to_be_bytes())
 }
 
+/// Lets the server send as much as it likes: what it sends otherwise is 64 KiB.
+pub fn wide() -> Vec<u8> {
+    frame(WINDOW_UPDATE, 0, 0, &(1_u32 << 30).to_be_bytes())
+}
+
 /// A connection whose settings are exchanged.
-pub struct Connection(TcpStream);
+pub struct Connection(BufReader<TcpStream>);
 
 impl Connection {
     pub fn open(address: SocketAddr) -> Self {
@@ -223,25 +255,25 @@ impl Connection {
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         stream.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
         stream.set_nodelay(true).unwrap();
-        let mut connection = Self(stream);
+        let mut connection = Self(BufReader::new(stream));
         connection.send(&preface());
         connection.settle();
         connection
     }
 
-    /// Lets the server send as much as it likes: what it sends otherwise is 64 KiB.
+    /// Lets the server send as much as it likes, see [`wide`].
     pub fn widen(&mut self) {
-        self.send(&frame(WINDOW_UPDATE, 0, 0, &(1_u32 << 30).to_be_bytes()));
+        self.send(&wide());
     }
 
     /// All bytes in one write.
     pub fn send(&mut self, bytes: &[u8]) {
-        self.0.write_all(bytes).unwrap();
+        self.0.get_mut().write_all(bytes).unwrap();
     }
 
     /// Says that nothing more will be sent.
     pub fn end(&mut self) {
-        self.0.shutdown(std::net::Shutdown::Write).unwrap();
+        self.0.get_mut().shutdown(std::net::Shutdown::Write).unwrap();
     }
 
     /// Waits until the server has read everything sent so far: until it answers a ping.
@@ -297,12 +329,13 @@ impl Connection {
 
     /// What is sent until the server takes no more for now.
     pub fn send_what_is_taken(&mut self, bytes: &[u8]) -> usize {
-        self.0.set_nonblocking(true).unwrap();
+        let stream = self.0.get_mut();
+        stream.set_nonblocking(true).unwrap();
         let mut sent = 0;
-        while let Ok(more @ 1..) = self.0.write(&bytes[sent..]) {
+        while let Ok(more @ 1..) = stream.write(&bytes[sent..]) {
             sent += more;
         }
-        self.0.set_nonblocking(false).unwrap();
+        stream.set_nonblocking(false).unwrap();
         sent
     }
 }

@@ -14,6 +14,7 @@ use super::*;
 pub(super) struct Meter {
     polls: AtomicUsize,
     read: AtomicUsize,
+    written: AtomicUsize,
 }
 
 impl Meter {
@@ -25,6 +26,11 @@ impl Meter {
     /// How many bytes it read.
     pub(super) fn read(&self) -> usize {
         self.read.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes it wrote.
+    pub(super) fn written(&self) -> usize {
+        self.written.load(Ordering::Relaxed)
     }
 }
 
@@ -54,7 +60,11 @@ impl AsyncWrite for Metered {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(context, bytes)
+        let written = Pin::new(&mut self.io).poll_write(context, bytes);
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.meter.written.fetch_add(bytes, Ordering::Relaxed);
+        }
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -81,7 +91,12 @@ impl Served {
         tokio::spawn(serve_http2(io, services.clone(), std::future::pending()));
         let mut served = Self { caller, meter };
         served.send(beginning).await;
-        rest().await;
+        // It may take several turns.
+        let mut polls = 0;
+        while served.meter.read() < beginning.len() || served.meter.polls() > polls {
+            polls = served.meter.polls();
+            rest().await;
+        }
         served
     }
 
