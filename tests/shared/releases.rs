@@ -31,7 +31,7 @@ fn a_lease_released_while_the_store_is_away_is_released_when_it_is_back() {
         return;
     }
     let redis = Redis::start();
-    let replica = Tollgate::start(JOBS, &["--store", &redis.url()]);
+    let replica = Tollgate::start(JOBS, &["--store", &redis.url(), "--store-timeout", "50ms"]);
     let mut client = replica.client();
     let leases: Vec<_> = (0..5)
         .map(|job| {
@@ -80,7 +80,7 @@ fn a_release_that_reached_one_server_of_a_cluster_is_made_on_the_others_later() 
     // They keep what they have when they are killed.
     let mut servers = cluster::with(&["--appendonly", "yes"]);
     let seeds = format!("redis://{},{}", servers[0].address, servers[1].address);
-    let replica = Tollgate::start(JOBS, &["--store", &seeds]);
+    let replica = Tollgate::start(JOBS, &["--store", &seeds, "--store-timeout", "50ms"]);
     let mut client = replica.client();
     // Where it is at home, by the smaller number of its partition, and where it holds another slot.
     let homes = |servers: &[Redis]| {

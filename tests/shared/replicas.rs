@@ -17,7 +17,7 @@ tables: [{ name: t, key: [k], rows: { always: [{ concurrent: 1, hold: 1h }] } }]
 ";
 
 /// What a call takes at most: the deadline, and what a machine that others use takes to answer.
-const LONGEST: Duration = Duration::from_millis(50 + 100);
+const LONGEST: Duration = Duration::from_millis(50 + 250);
 const DEADLINE: Duration = Duration::from_millis(50);
 
 fn replica(redis: &Redis, policy: &str, more: &[&str]) -> Tollgate {
@@ -126,8 +126,16 @@ pub struct Hammer {
     key: Mutex<&'static str>,
     is_over: AtomicBool,
     calls: AtomicUsize,
-    /// How long each took, by its key, and how many were admitted.
-    told: Mutex<HashMap<&'static str, (Vec<Duration>, usize)>>,
+    told: Mutex<HashMap<&'static str, Told>>,
+}
+
+/// What became of the calls of one key.
+#[derive(Default)]
+struct Told {
+    took: Vec<Duration>,
+    admitted: usize,
+    /// Which callers have made one. Such a caller makes none of an earlier key any more.
+    callers: [bool; CALLERS],
 }
 
 const CALLERS: usize = 4;
@@ -143,8 +151,9 @@ impl Hammer {
             told: Mutex::default(),
         };
         std::thread::scope(|scope| {
-            for _ in 0..CALLERS {
-                scope.spawn(|| hammer.call(replica));
+            for caller in 0..CALLERS {
+                let hammer = &hammer;
+                scope.spawn(move || hammer.call(replica, caller));
             }
             // Whoever waits for callers that have failed would wait for long.
             let tested = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| test(&hammer)));
@@ -154,7 +163,7 @@ impl Hammer {
         hammer
     }
 
-    fn call(&self, replica: &Tollgate) {
+    fn call(&self, replica: &Tollgate, caller: usize) {
         let mut client = replica.client();
         while !self.is_over.load(Ordering::Relaxed) {
             if self.calls.fetch_add(1, Ordering::Relaxed) >= MOST_CALLS {
@@ -165,26 +174,30 @@ impl Hammer {
             let is_ok = client.ask(call(&[("k", key)])).is_ok();
             let took = begun.elapsed();
             let mut told = self.told.lock();
-            let (all, admitted) = told.entry(key).or_default();
-            all.push(took);
-            *admitted += usize::from(is_ok);
+            let told = told.entry(key).or_default();
+            told.took.push(took);
+            told.admitted += usize::from(is_ok);
+            told.callers[caller] = true;
         }
     }
 
     fn said(&self, key: &str) -> usize {
-        self.told.lock().get(key).map_or(0, |(all, _)| all.len())
+        self.told.lock().get(key).map_or(0, |told| told.took.len())
     }
 
-    /// Has everybody ask for `key` from now on, and waits for so many answers.
+    /// Has everybody ask for `key` from now on, and waits for so many answers, one for each caller among them.
     pub fn ask_for(&self, key: &'static str, count: usize) {
         *self.key.lock() = key;
         let begun = self.said(key);
         eventually("they are answered", || self.said(key) >= begun + count);
+        eventually("all of them are", || {
+            self.told.lock().get(key).is_some_and(|told| told.callers == [true; CALLERS])
+        });
     }
 
     /// Tells the figures, and how many were admitted; no call may have taken longer than one may.
     pub fn judge(&self, what: &str, key: &str) -> usize {
-        let (mut all, admitted) = self.told.lock().remove(key).unwrap();
+        let Told { took: mut all, admitted, .. } = self.told.lock().remove(key).unwrap();
         all.sort_unstable();
         let waited = all.iter().filter(|took| **took >= DEADLINE).count();
         let at = |share: usize| all[(all.len() - 1) * share / 1000];
@@ -214,11 +227,12 @@ fn away(what: &str, begin: impl Fn(&mut Redis), end: impl Fn(&mut Redis)) {
         let policy = DAILY
             .replace("200", "20")
             .replace("tables", &format!("on_store_error: {mode}\ntables"));
-        let replica = replica(&redis, &policy, &["--replicas", "2"]);
+        let replica = replica(&redis, &policy, &["--replicas", "2", "--store-timeout", "50ms"]);
         let hammer = Hammer::run(&replica, "before", |hammer| {
             hammer.ask_for("before", 100);
-            begin(&mut redis);
             // Who was under way when it began may be told anything.
+            hammer.ask_for("beginning", CALLERS);
+            begin(&mut redis);
             hammer.ask_for("beginning", 4 * CALLERS);
             hammer.ask_for("during", 400);
             assert_eq!(replica.get("/readyz"), "ready, degraded: the shared store is away\n");

@@ -28,7 +28,7 @@ fn where_the_primary_is_killed_its_replica_takes_over_with_what_was_charged() {
         replica.command(&["INFO", "replication"]).contains("master_link_status:up")
     });
     let url = format!("redis+sentinel://{}/main", sentinel.address);
-    let tollgate = Tollgate::start(DAILY, &["--store", &url]);
+    let tollgate = Tollgate::start(DAILY, &["--store", &url, "--store-timeout", "50ms"]);
     let mut client = tollgate.client();
     (0..20).for_each(|_| assert!(client.ask(call(&[("k", "1")])).is_ok()));
     assert_eq!(tollgate.metric("tollgate_shared_store_local_decisions_total"), 0);
