@@ -10,8 +10,8 @@
 #               four connections, 50 calls in each pipeline
 #   tollgate    h2load with the request that makes tollgate ask so, on four connections of 50 streams each
 #
-# Then at half of tollgate's rate, in turns with a tollgate that decides in memory: what the store adds to a
-# call's latency. Then the calls of the script per request, as Redis itself counts them (INFO commandstats): 1
+# Then at half of tollgate's rate, from benches/serve/load.rs, in turns with a tollgate that decides in memory:
+# what the store adds to a call's latency. Then the calls of the script per request, as Redis itself counts them (INFO commandstats): 1
 # where a request is admitted; 0 where it is denied, again and again.
 #
 # Fails where tollgate reaches less than 0.8 of the benchmark, or asks more often. Needs Linux, two cores, curl,
@@ -114,22 +114,17 @@ script_calls() {
     awk -F '[=,]' '/^cmdstat_(fcall|evalsha):/ { sum += $2 } END { printf "%d", sum }'
 }
 
-# h2load's figures: STORE BODY CALLS [OPTION...]. Prints calls per second, and microseconds: p50, p99.
+# Makes so many calls of the tollgate that shares its store: BODY CALLS. Prints how many a second those were.
 h2load_once() {
-  local store=$1 body=$2 count=$3
-  shift 3
-  rm -f "$out/h2load.log"
-  taskset -c 1 h2load -n "$count" -c 4 -m 50 -d "$out/$body.grpc" --log-file="$out/h2load.log" "$@" \
+  taskset -c 1 h2load -n "$2" -c 4 -m 50 -d "$out/$1.grpc" \
     -H 'content-type: application/grpc' -H 'te: trailers' \
-    "http://127.0.0.1:${ports[$store]}$path" >"$out/h2load.out"
-  grep -q " $count succeeded" "$out/h2load.out" || fail "calls failed; see $out/h2load.out"
-  sort -n -k 3,3 "$out/h2load.log" | awk -v calls="$count" -v rate="$(awk '/^finished in/ { print $4 }' "$out/h2load.out")" '
-    NR == int(calls * 0.5) { p50 = $3 } NR == int(calls * 0.99) { p99 = $3 }
-    END { printf "%d %d %d\n", rate, p50, p99 }'
+    "http://127.0.0.1:${ports[shared]}$path" >"$out/h2load.out"
+  grep -q " $2 succeeded" "$out/h2load.out" || fail "calls failed; see $out/h2load.out"
+  awk '/^finished in/ { printf "%d\n", $4 }' "$out/h2load.out"
 }
 
 # What tollgate asks for one request, word by word.
-h2load_once shared admitted 1000 >/dev/null
+h2load_once admitted 1000 >/dev/null
 taskset -c 1 redis-cli -h 127.0.0.1 -p "$redis_port" monitor >"$out/monitor.log" &
 monitor=$!
 started+=("$monitor")
@@ -159,7 +154,7 @@ measure() {
       awk -F '","|^"|"$' 'END { printf "%d", $3 }')
   else
     own=$(cpu "${pids[shared]}")
-    read -r rate _ < <(h2load_once shared admitted "$calls")
+    rate=$(h2load_once admitted "$calls")
     own=$(($(cpu "${pids[shared]}") - own))
   fi
   printf '%s %s %s %s\n' "$who" "$rate" "$((($(cpu "$redis_pid") - store) / calls))" "$((own / calls))" >>"$out/store.lines"
@@ -177,23 +172,23 @@ for ((repetition = 0; repetition < repetitions; repetition++)); do
 done
 ratio=$(awk '$1 == "benchmark" { base = $2 } $1 == "tollgate" { print $2 / base }' "$out/store.lines" | median)
 
-# At half load: each of the four connections asks at its own pace.
+# At half load, for a second each: 10,000 tenants in turn, at a steady pace.
 half=$(of tollgate 2 | awk '{ printf "%d", $1 / 2 }')
 for ((repetition = 0; repetition < repetitions; repetition++)); do
   for store in memory shared; do
-    read -r _ p50 p99 < <(h2load_once "$store" admitted "$half" --rps="$((half / 4))")
-    printf 'half-%s %s %s\n' "$store" "$p50" "$p99" >>"$out/store.lines"
+    taskset -c 1 "$target/release/examples/load" "127.0.0.1:${ports[$store]}" 4 50 "$half" admitted "$half" |
+      sed -n "s/.*\"p50_us\": \([0-9]*\), \"p99_us\": \([0-9]*\).*/half-$store \1 \2/p" >>"$out/store.lines"
   done
 done
 
 before=$(script_calls)
-h2load_once shared admitted "$calls" >/dev/null
+h2load_once admitted "$calls" >/dev/null
 for_admitted=$(($(script_calls) - before))
 
 # The first calls empty the bucket. One that is let in meanwhile, when a token has come back, may ask.
-h2load_once shared denied 1000 >/dev/null
+h2load_once denied 1000 >/dev/null
 before=$(script_calls)
-h2load_once shared denied "$calls" >/dev/null
+h2load_once denied "$calls" >/dev/null
 for_denied=$(($(script_calls) - before))
 
 printf '%-44s %10s\n' "" measured

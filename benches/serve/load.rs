@@ -1,9 +1,12 @@
 //! A load on a rate-limit service: one call after another on each of many HTTP/2 streams.
 //!
 //! ```text
-//! load ADDRESS CONNECTIONS STREAMS CALLS KIND
+//! load ADDRESS CONNECTIONS STREAMS CALLS KIND [RATE]
 //! load write FOLDER
 //! ```
+//!
+//! With a RATE, in calls a second, a call begins when its time has come, at once where that is past; without one,
+//! when the call before it on its stream has ended.
 //!
 //! KIND is `admitted` (10,000 tenants in turn, so that their buckets admit nearly all) or `tenants` (100,000
 //! of them). Prints one JSON object: calls a second, the calls' latency in microseconds, and how many were
@@ -20,6 +23,7 @@
 
 use std::error::Error;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -39,17 +43,22 @@ struct Load {
     bodies: Vec<Bytes>,
     next: AtomicUsize,
     calls: usize,
+    /// When the first call begins, and how long after it the next one does.
+    pace: Option<(Instant, Duration)>,
 }
 
 impl Load {
-    /// The next body, until all calls are made.
-    fn next(&self) -> Option<Bytes> {
+    /// The next body, when its time has come, until all calls are made.
+    async fn next(&self) -> Option<Bytes> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         if number >= self.calls {
-            None
-        } else {
-            self.bodies.get(number % self.bodies.len()).cloned()
+            return None;
         }
+        if let Some((first, pause)) = self.pace {
+            let due = first + pause * u32::try_from(number).ok()?;
+            tokio::time::sleep_until(due.into()).await;
+        }
+        self.bodies.get(number % self.bodies.len()).cloned()
     }
 }
 
@@ -131,7 +140,7 @@ async fn call(client: &mut SendRequest<Bytes>, body: Bytes) -> Result<bool, Fail
 
 async fn ask(mut client: SendRequest<Bytes>, load: Arc<Load>) -> Result<Told, Failure> {
     let mut told = Told::default();
-    while let Some(body) = load.next() {
+    while let Some(body) = load.next().await {
         let start = Instant::now();
         told.denied += usize::from(call(&mut client, body).await?);
         told.latencies.push(start.elapsed());
@@ -186,10 +195,19 @@ fn main() -> Result<(), Failure> {
     {
         return write(folder.as_ref());
     }
-    let [address, connections, streams, calls, kind] = &arguments[..] else {
-        return Err("load ADDRESS CONNECTIONS STREAMS CALLS KIND, or load write FOLDER".into());
+    let [address, connections, streams, calls, kind, rate @ ..] = &arguments[..] else {
+        return Err(
+            "load ADDRESS CONNECTIONS STREAMS CALLS KIND [RATE], or load write FOLDER".into()
+        );
     };
-    let load = Load { bodies: bodies(kind)?, next: AtomicUsize::new(0), calls: calls.parse()? };
+    let pace = match rate {
+        [rate, ..] => {
+            Some((Instant::now(), Duration::from_secs(1) / rate.parse::<NonZeroU32>()?.get()))
+        }
+        [] => None,
+    };
+    let calls = calls.parse()?;
+    let load = Load { bodies: bodies(kind)?, next: AtomicUsize::new(0), calls, pace };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(run(address.parse()?, connections.parse()?, streams.parse()?, load))
 }
