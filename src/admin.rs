@@ -22,6 +22,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use crate::listener::accept;
+use crate::reload::Refused;
 use crate::service::Service;
 
 /// How long a request's head may take to arrive, and then its body.
@@ -111,7 +112,13 @@ async fn ready(State(shared): State<Shared>) -> Response {
     if shared.readiness.get() {
         // Degraded is not dead: calls are answered.
         let degraded = "ready, degraded: the shared store is away\n";
-        let text = if shared.service.is_degraded() { degraded } else { "ready\n" };
+        let mut text =
+            String::from(if shared.service.is_degraded() { degraded } else { "ready\n" });
+        if let Some(refused) = shared.service.live().refused() {
+            let Refused { at, problems } = &*refused;
+            text += "the policy in force is an old one; what was read at ";
+            text += &format!("{} is refused:\n{problems}\n", view::moment(*at));
+        }
         (StatusCode::OK, text).into_response()
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "not ready: starting or stopping\n").into_response()
@@ -129,7 +136,8 @@ async fn metrics(State(shared): State<Shared>) -> Response {
 
 async fn config(State(shared): State<Shared>) -> Response {
     let snapshot = shared.service.live().load();
-    axum_json(StatusCode::OK, view::of(&snapshot).to_string())
+    let refused = shared.service.live().refused();
+    axum_json(StatusCode::OK, view::of(&snapshot, refused.as_deref()).to_string())
 }
 
 async fn json(State(shared): State<Shared>, body: Bytes) -> Response {

@@ -1,8 +1,9 @@
 //! The policies in force: one immutable snapshot, replaced as a whole.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use arc_swap::{ArcSwap, Guard};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
@@ -44,10 +45,20 @@ impl Snapshot {
     }
 }
 
+/// Policies that were read and did not come into force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// When they were read.
+    pub at: Timestamp,
+    /// Everything that is wrong with them, one problem a line.
+    pub problems: String,
+}
+
 /// The snapshot in force, and the means to replace it.
 #[derive(Debug)]
 pub struct Live {
     snapshot: ArcSwap<Snapshot>,
+    refused: ArcSwapOption<Refused>,
     /// The one before. It is kept until the next comes, so that it is taken apart here, and not by
     /// whichever request was the last to read it: ten thousand rows take milliseconds.
     replaced: Mutex<Option<Arc<Snapshot>>>,
@@ -67,7 +78,8 @@ impl Live {
         now: Timestamp,
     ) -> Result<Self, Problems> {
         let snapshot = ArcSwap::from_pointee(snapshot(sources, key, &telemetry, now)?);
-        Ok(Self { snapshot, replaced: Mutex::default(), key, telemetry })
+        let refused = ArcSwapOption::empty();
+        Ok(Self { snapshot, refused, replaced: Mutex::default(), key, telemetry })
     }
 
     /// The snapshot in force.
@@ -78,6 +90,26 @@ impl Live {
     /// The same, for who keeps it longer than a moment.
     pub fn load_full(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
+    }
+
+    /// What was read last, if it was refused.
+    pub fn refused(&self) -> Option<Arc<Refused>> {
+        self.refused.load_full()
+    }
+
+    /// Reads policies from a file or a folder and puts them in force, as [`Self::replace`] does. What is wrong
+    /// is counted, and told by [`Self::refused`] until others have come into force.
+    ///
+    /// # Errors
+    /// Everything that is wrong; the old ones stay in force then.
+    pub fn reload(&self, path: &Path, now: Timestamp) -> Result<(), Problems> {
+        let reloaded = config::read(path).and_then(|sources| self.replace(&sources, now));
+        let refused = reloaded.as_ref().err().map(|problems| {
+            self.telemetry.count_refused_policy();
+            Arc::new(Refused { at: now, problems: problems.to_string() })
+        });
+        self.refused.store(refused);
+        reloaded
     }
 
     /// Compiles other policies and puts them in force as a whole. Buckets whose domain, table, row, key

@@ -157,6 +157,7 @@ pub struct Telemetry {
     bad_requests: Counter,
     failures: Counter,
     abandoned: Counter,
+    refused_policies: Counter,
     connections: Connections,
     shared_store: SharedStore,
     snapshots: SnapshotCounters,
@@ -192,6 +193,10 @@ impl Telemetry {
             "refused_connections",
             "gRPC connections closed at once, because as many were open as may be",
         );
+        let refused_policies = counter(
+            "config_reload_errors",
+            "Policies that were read again and refused; those before stay in force",
+        );
         let failed = counter("snapshot_errors", "Snapshots that could not be written");
         let connections = Connections { open: Gauge::default(), refused };
         registry.register("connections", "Open gRPC connections", connections.open.clone());
@@ -225,6 +230,7 @@ impl Telemetry {
             bad_requests,
             failures,
             abandoned,
+            refused_policies,
             connections,
             shared_store,
             snapshots,
@@ -287,6 +293,11 @@ impl Telemetry {
     /// Counts a lease that was undone.
     pub fn count_abandoned(&self) {
         self.abandoned.inc();
+    }
+
+    /// Counts policies that were read again and did not come into force.
+    pub fn count_refused_policy(&self) {
+        self.refused_policies.inc();
     }
 
     /// The counters of connections.

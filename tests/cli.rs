@@ -12,6 +12,8 @@
 mod explain;
 #[path = "cli/query.rs"]
 mod query;
+#[path = "cli/reload.rs"]
+mod reload;
 #[path = "cli/serve.rs"]
 mod serve;
 #[path = "cli/snapshot.rs"]

@@ -7,10 +7,13 @@ use crate::limit::Bucket;
 use crate::policy::fingerprint::KeySet;
 use crate::policy::table::{Override, Row, Rows, Rule, Table};
 use crate::policy::{HeaderStyle, Policy};
-use crate::reload::Snapshot;
+use crate::reload::{Refused, Snapshot};
 
-pub(super) fn of(snapshot: &Snapshot) -> Value {
+pub(super) fn of(snapshot: &Snapshot, refused: Option<&Refused>) -> Value {
     json!({
+        "refused": refused.map(|Refused { at, problems }| {
+            json!({ "at": moment(*at), "problems": problems.lines().collect::<Vec<_>>() })
+        }),
         "loaded_at": moment(snapshot.loaded_at()),
         "sources": snapshot.sources(),
         "policies": snapshot.policies().into_iter().map(policy).collect::<Vec<_>>(),
@@ -86,7 +89,7 @@ fn endpoints(policy: &Policy) -> Value {
 }
 
 /// RFC 3339, in UTC.
-fn moment(at: Timestamp) -> String {
+pub(super) fn moment(at: Timestamp) -> String {
     let since_epoch = std::time::Duration::from_nanos(at.as_unix_nanos());
     let moment = std::time::UNIX_EPOCH.checked_add(since_epoch);
     moment.map(|moment| humantime::format_rfc3339_seconds(moment).to_string()).unwrap_or_default()

@@ -210,6 +210,7 @@ impl Serve {
             clock: Arc::clone(&clock),
             counters: telemetry.snapshots().clone(),
         });
+        let reloading = (Arc::clone(&live), Arc::clone(&clock));
         let service = Service::new(clock, live, store, telemetry);
         let service = Arc::new(match shared {
             Some(shared) => service.sharing(shared),
@@ -228,6 +229,7 @@ impl Serve {
         runtime.block_on(async {
             let server = Server::bind(options).await?;
             let signals = signals()?;
+            reload_on_hangup(reloading, self.policy.config.clone())?;
             let (grpc, http) = (server.grpc_address(), server.http_address());
             tracing::info!(%grpc, %http, config = %self.policy.config.display(), "started");
             // `query` speaks plain text.
@@ -290,6 +292,29 @@ fn signals() -> std::io::Result<watch::Receiver<u32>> {
         }
     });
     Ok(counted)
+}
+
+/// Reads the policies again at every SIGHUP.
+fn reload_on_hangup(
+    (live, clock): (Arc<Live>, Arc<dyn Clock>),
+    path: PathBuf,
+) -> std::io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            let (live, path, now) = (Arc::clone(&live), path.clone(), clock.now());
+            // Ten thousand rows take milliseconds, and HTTP is answered meanwhile.
+            let reloaded = tokio::task::spawn_blocking(move || live.reload(&path, now)).await;
+            match reloaded {
+                Ok(Ok(())) => tracing::info!("reloaded: another policy is in force"),
+                Ok(Err(problems)) => {
+                    tracing::error!(%problems, "not reloaded: the policy before stays in force");
+                }
+                Err(error) => tracing::error!(%error, "not reloaded"),
+            }
+        }
+    });
+    Ok(())
 }
 
 /// Completes with the signal of that number.
