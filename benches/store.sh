@@ -150,8 +150,8 @@ measure() {
   local who=$1 rate store own=0
   store=$(cpu "$redis_pid")
   if [ "$who" = benchmark ]; then
-    rate=$(taskset -c 1 redis-benchmark -h 127.0.0.1 -p "$redis_port" -n "$calls" -c 4 -P 50 --csv "${asked[@]}" |
-      awk -F '","|^"|"$' 'END { printf "%d", $3 }')
+    rate=$(taskset -c 1 redis-benchmark -h 127.0.0.1 -p "$redis_port" -n "$calls" -c 4 -P 50 --csv \
+      "${asked[@]}" | awk -F '","|^"|"$' 'END { printf "%d", $3 }')
   else
     own=$(cpu "${pids[shared]}")
     rate=$(h2load_once admitted "$calls")
@@ -185,7 +185,7 @@ before=$(script_calls)
 h2load_once admitted "$calls" >/dev/null
 for_admitted=$(($(script_calls) - before))
 
-# The first calls empty the bucket. One that is let in meanwhile, when a token has come back, may ask.
+# The first calls empty the bucket, which is of five a day.
 h2load_once denied 1000 >/dev/null
 before=$(script_calls)
 h2load_once denied "$calls" >/dev/null

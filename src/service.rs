@@ -215,9 +215,11 @@ async fn decide_shared<'p>(
     plan: &'p Plan<'_>,
     now: Timestamp,
 ) -> Result<(Verdict<'p>, Timestamp), StoreError> {
-    let deadline = link.deadline();
+    // The same for all that is asked, from when the first of it is.
+    let mut deadline = None;
     let mut released = 0;
     for lease in &plan.releases {
+        let deadline = *deadline.get_or_insert_with(|| link.deadline());
         released += usize::from(link.release(*lease, deadline).await);
     }
     let charges = Charges::of(plan);
@@ -230,6 +232,7 @@ async fn decide_shared<'p>(
         let verdict = charges.verdict(plan, &outcomes, Admission::Denied, released);
         return Ok((verdict, link.store().now()));
     }
+    let deadline = deadline.unwrap_or_else(|| link.deadline());
     let decision = match link.decide(charges.all(), deadline, &mut outcomes).await {
         Ok(decision) => decision,
         Err(error) => {

@@ -180,6 +180,10 @@ impl Store {
         }
     }
 
+    fn releases_waiting(&self) -> usize {
+        self.to_release.lock().len()
+    }
+
     fn next_to_release(&self) -> Option<(LeaseId, u16)> {
         self.to_release.lock().pop_front()
     }
@@ -308,7 +312,7 @@ impl Link {
             let reply = self.ask(&mine, lease, elsewhere, deadline).await;
             // The first that does not admit ends it: nothing is charged behind it.
             if !denied && !reply.as_ref().is_ok_and(|reply| !reply.is_denied) {
-                self.take_back(&replies, lease, of, deadline).await;
+                self.take_back(&replies, lease, of).await;
                 denied = true;
             }
             replies.push((*part, reply?));
@@ -327,14 +331,15 @@ impl Link {
         Ok((lease, Reply { now, is_denied: denied, states }))
     }
 
-    /// Gives back what these parts have charged.
+    /// Gives back what these parts have charged. That has a deadline of its own: the request's may be over, since
+    /// some other part was not answered.
     async fn take_back<'c>(
         &self,
         charged: &[(u16, Reply)],
         lease: Option<LeaseId>,
         of: impl Fn(u16) -> SmallVec<[Charge<'c>; 8]>,
-        deadline: Instant,
     ) {
+        let deadline = self.deadline();
         for (part, reply) in charged {
             let charges = of(*part);
             if let Some(call) = script::undo(&self.store.names, &charges, reply, None) {
@@ -342,8 +347,7 @@ impl Link {
                 let _ = self.call(Function::Decide, &call, deadline).await;
             }
             if let Some(lease) = lease.filter(|_| charges.iter().any(script::takes_slots)) {
-                let call = script::release(&self.store.names, lease, *part, None);
-                let _ = self.call(Function::Release, &call, deadline).await;
+                self.release_from(lease, *part, deadline).await;
             }
         }
     }

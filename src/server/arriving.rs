@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Mutex;
 use tonic::Status;
 
+use super::turn::CALL;
+
 /// The most bytes of such messages on one connection: those of a thousand calls of 16 KiB, or of sixteen of
 /// the largest.
 const MOST: usize = 16 << 20;
@@ -21,7 +23,8 @@ const MOST: usize = 16 << 20;
 /// And on all connections of a worker.
 const MOST_OF_ALL: usize = 256 << 20;
 
-/// How many bytes of such messages are answered until it is others' turn: as many as are read.
+/// How many bytes of a connection's such messages are answered until it is others' turn: as many as are read,
+/// and a short message counts for as much as there.
 const TURN: usize = 16 << 10;
 
 /// The bytes that one connection has the server keep, and all of them together.
@@ -29,7 +32,7 @@ const TURN: usize = 16 << 10;
 pub(super) struct Arriving {
     own: Arc<AtomicUsize>,
     all: Arc<AtomicUsize>,
-    /// How many bytes of the worker's messages have been answered since it was others' turn.
+    /// How much of this connection's messages has been answered since it was others' turn.
     answered: Arc<Mutex<usize>>,
 }
 
@@ -43,7 +46,7 @@ pub(super) struct Part {
 impl Arriving {
     /// The same for one more connection.
     pub(super) fn of_a_connection(&self) -> Self {
-        Self { own: Arc::default(), ..self.clone() }
+        Self { own: Arc::default(), answered: Arc::default(), ..self.clone() }
     }
 
     /// A message of which nothing has come.
@@ -55,7 +58,7 @@ impl Arriving {
     pub(super) async fn in_turn<T>(&self, bytes: usize, answer: impl FnOnce() -> T) -> T {
         let mut answered = self.answered.lock().await;
         let answer = answer();
-        *answered += bytes;
+        *answered += bytes.max(CALL);
         if *answered > TURN {
             *answered = 0;
             // The next one waits until whoever else has something to do has done it.

@@ -118,6 +118,10 @@ impl<I: AsyncRead + Unpin> AsyncRead for Bounded<I> {
             buffer.put_slice(&passed);
             return Poll::Ready(Ok(()));
         }
+        if !coop::has_budget_remaining() {
+            // What TLS has decrypted already is read without being asked for any.
+            ready!(coop::poll_proceed(context)).made_progress();
+        }
         let before = buffer.filled().len();
         let Poll::Ready(read) = Pin::new(&mut self.io).poll_read(context, buffer) else {
             return self.reading.pending();
@@ -280,6 +284,48 @@ mod tests {
             // By the count of its reads it would be one turn.
             assert!(turns > 1);
             assert_eq!(read, bytes);
+        });
+    }
+
+    /// What has been decrypted already, a record at a time: no read of it asks the budget.
+    struct Decrypted(std::vec::IntoIter<Vec<u8>>);
+
+    impl AsyncRead for Decrypted {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            if let Some(record) = self.0.next() {
+                buffer.put_slice(&record);
+            }
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn who_sends_each_frame_in_a_record_of_its_own_has_turns_as_well() {
+        run(async {
+            let bytes = frames(1000);
+            let (preface, frames) = bytes.split_at(PREFACE);
+            let mut records = vec![preface.to_vec()];
+            records.extend(frames.chunks(UNIT).map(<[u8]>::to_vec));
+            let mut connection = Bounded::new(Decrypted(records.into_iter()), Reading::default());
+            let turn = poll_fn(move |context| {
+                let mut bytes = [0; 1 << 10];
+                let mut read = 0;
+                loop {
+                    let mut buffer = ReadBuf::new(&mut bytes);
+                    match Pin::new(&mut connection).poll_read(context, &mut buffer) {
+                        Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                            read += buffer.filled().len();
+                        }
+                        _ => return Poll::Ready(read),
+                    }
+                }
+            });
+            let read = tokio::spawn(turn).await.unwrap();
+            assert!(read > 100 * UNIT && read <= 130 * UNIT, "{read}");
         });
     }
 

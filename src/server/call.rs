@@ -18,6 +18,8 @@ use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
 use tonic::Status;
 
 use super::arriving::{Arriving, Part};
@@ -29,7 +31,7 @@ use crate::wire::frame;
 /// The path of a call.
 pub(super) const PATH: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
 
-/// How long a call may wait for its body, and for room for its answer. Envoy waits a fraction of it.
+/// How long a call may wait for its body, and then for room for its answer. Envoy waits a fraction of it.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
@@ -52,7 +54,7 @@ impl Calls {
         if call.poll(self, &mut Context::from_waker(Waker::noop())).is_pending() {
             let (calls, counted) = (self.clone(), self.in_flight.begin());
             tokio::spawn(async move {
-                if tokio::time::timeout(PATIENCE, call.carry(&calls)).await.is_err() {
+                if call.carry(&calls).await.is_err() {
                     tracing::debug!(
                         "a call was given up: its end, or room for its answer, did not come"
                     );
@@ -95,12 +97,12 @@ impl Call {
         self.poll_answered(calls, context)
     }
 
-    /// Carries the call to its end.
-    async fn carry(&mut self, calls: &Calls) {
+    /// Carries the call to its end. A message that has come is always answered, however long others' turns take.
+    async fn carry(&mut self, calls: &Calls) -> Result<(), Elapsed> {
         if let Step::Receiving(body, received) = &mut self.step {
             let receive =
                 |context: &mut Context<'_>| receive(body, received, &calls.arriving, context);
-            let body = std::future::poll_fn(receive).await;
+            let body = timeout(PATIENCE, std::future::poll_fn(receive)).await?;
             match (&body, received) {
                 (Ok(message), Some(_)) => {
                     let bytes = message.len();
@@ -109,7 +111,7 @@ impl Call {
                 _ => self.answer(calls, body),
             }
         }
-        std::future::poll_fn(|context| self.poll_answered(calls, context)).await;
+        timeout(PATIENCE, std::future::poll_fn(|context| self.poll_answered(calls, context))).await
     }
 
     fn answer(&mut self, calls: &Calls, body: Result<Bytes, Unread>) {

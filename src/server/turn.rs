@@ -18,7 +18,7 @@ const FRAME: usize = 32;
 
 /// What the head of a call costs at least, its body included as far as that goes. No more than Envoy's calls
 /// are long, so that of those a turn holds as many as its bytes say.
-const CALL: usize = 192;
+pub(super) const CALL: usize = 192;
 
 /// What settings cost.
 const CHANGE: usize = 2 << 10;

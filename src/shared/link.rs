@@ -274,8 +274,7 @@ impl Link {
         Instant::now() + self.store.deadline
     }
 
-    /// Asks, and waits for the answer until the deadline. What is asked later than that is asked, and not waited
-    /// for.
+    /// Asks, and waits for the answer until the deadline. Later than that it is not asked any more.
     ///
     /// # Errors
     /// [`StoreError::Away`] where there is no connection, or no answer in time. It may have been charged all the same.
@@ -288,6 +287,10 @@ impl Link {
         let Some(asked) = self.ready.load_full() else {
             return Err(StoreError::Away("there is no connection to it".into()));
         };
+        if deadline <= Instant::now() {
+            // That it was late has been counted already.
+            return Err(StoreError::Away("there is no time left to ask it".into()));
+        }
         let mut ready = Ready::clone(&asked);
         let library = &self.store.library;
         let answer = timeout_at(deadline, ready.call(library, function, call)).await;
@@ -341,10 +344,12 @@ impl Link {
     }
 
     async fn release_what_waits(&self) {
-        // Whatever fails is put back, and waits again.
-        while self.is_up()
-            && let Some((lease, partition)) = self.store.next_to_release()
-        {
+        // Whatever fails is put back behind the others, and has its next turn after a pause.
+        for _ in 0..self.store.releases_waiting() {
+            if !self.is_up() {
+                return;
+            }
+            let Some((lease, partition)) = self.store.next_to_release() else { return };
             self.release_from(lease, partition, self.deadline()).await;
         }
     }

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use super::process::Tollgate;
 use super::redis_server::{self, Redis};
-use super::support::{call, eventually};
+use super::support::{Client, call, eventually};
 
 const POLICY: &str = "domain: d
 tables:
@@ -113,5 +113,61 @@ fn where_several_servers_deny_what_others_took_is_given_back_once() {
         assert_eq!(client.ask(call(&[tenant])).remaining(), [4]);
         assert!(!client.ask(call(&[tenant, address, user])).is_ok());
         assert_eq!(client.ask(call(&[tenant])).remaining(), [3], "tenant {number}");
+    }
+}
+
+/// Asks one bucket, and tells on which server and in which partition it is kept since then.
+fn place(client: &mut Client, servers: &[Redis], entry: (&str, &str)) -> (usize, u16) {
+    let keys = || servers.iter().map(|server| server.command(&["KEYS", "*"])).collect::<Vec<_>>();
+    let before = keys();
+    assert!(client.ask(call(&[entry])).is_ok());
+    let after = keys();
+    let at = (0..servers.len()).find(|at| before[*at] != after[*at]).unwrap();
+    let partitions = |keys: &str| {
+        keys.split('{')
+            .skip(1)
+            .map(|key| key.split('}').next().unwrap().parse().unwrap())
+            .collect::<Vec<u16>>()
+    };
+    let known = partitions(&before[at]);
+    (at, partitions(&after[at]).into_iter().find(|new| !known.contains(new)).unwrap())
+}
+
+#[test]
+fn what_one_server_took_is_given_back_where_another_is_silent() {
+    if !redis_server::is_there() {
+        return;
+    }
+    let servers = cluster();
+    let seeds = format!("redis://{},{}", servers[0].address, servers[1].address);
+    let replica = Tollgate::start(POLICY, &["--store", &seeds, "--store-timeout", "200ms"]);
+    let mut client = replica.client();
+    let names: Vec<_> = (0..24).map(|number| format!("tenant-{number}")).collect();
+    let tenants: Vec<_> =
+        names.iter().map(|name| (place(&mut client, &servers, ("tenant", name)), name)).collect();
+    let addresses: Vec<_> = (0..12).map(|number| format!("10.0.0.{number}")).collect();
+    let addresses: Vec<_> = addresses
+        .iter()
+        .map(|address| (place(&mut client, &servers, ("remote_address", address)), address))
+        .collect();
+    // A server that is asked last, and tenants whose server is asked before.
+    let last = addresses.iter().max_by_key(|((_, partition), _)| *partition).unwrap();
+    let ((silent, last), address) = last;
+    let before =
+        tenants.iter().filter(|((server, partition), _)| server != silent && partition < last);
+    let asked: Vec<_> = before.take(2).collect();
+    assert!(!asked.is_empty(), "{tenants:?} {addresses:?}");
+    for (_, tenant) in asked {
+        servers[*silent].stop();
+        let job = ("job", &*format!("of {tenant}"));
+        let answer = client.ask(call(&[("tenant", tenant), ("remote_address", address), job]));
+        servers[*silent].go_on();
+        assert!(answer.is_ok(), "it is decided locally: {answer:?}");
+        // One was taken to find its place. The slot, too, would be held.
+        eventually("the store is back", || replica.get("/readyz") == "ready\n");
+        assert_eq!(client.ask(call(&[("tenant", tenant)])).remaining(), [3], "{tenant}");
+        let more = ("job", &*format!("more of {tenant}"));
+        let free = client.ask(call(&[("tenant", tenant), more]));
+        assert!(free.is_ok(), "{free:?}");
     }
 }

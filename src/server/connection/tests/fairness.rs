@@ -215,6 +215,38 @@ fn large_descriptor() -> Vec<u8> {
     [&[0x12, 0x80, 0x04], &entries[..]].concat()
 }
 
+/// Of messages that were sent whole, but for the word that they are, and then end all at once.
+#[test]
+fn of_small_messages_that_end_together() {
+    on_a_worker(async |services| {
+        let mut harmful = Served::open(&services, HARM, &begin()).await;
+        let mut honest = Served::open(&services, HARM, &begin()).await;
+        let streams = || (1..).step_by(2).take(500);
+        // Domain `d`, one descriptor of the one entry c=1.
+        let message = b"\x0a\x01d\x12\x08\x0a\x06\x0a\x01c\x12\x011";
+        let sent = [&prefix(message.len())[..], message].concat();
+        for stream in streams() {
+            harmful.send(&head(stream)).await;
+            harmful.send(&frame(0, 0, stream, &sent)).await;
+        }
+        rest().await;
+        let meter = Arc::clone(&harmful.meter);
+        let ends: Vec<_> = streams().flat_map(|stream| frame(0, 1, stream, b"")).collect();
+        let before = meter.written();
+        harmful.send(&ends).await;
+        let asking = tokio::spawn(async move {
+            honest.send(&ask(1)).await;
+            honest.answer(1).await;
+        });
+        asking.await.unwrap();
+        let meanwhile = meter.written() - before;
+        rest().await;
+        let all = meter.written() - before;
+        assert!(all >= 500 * ANSWER, "not all were answered: {all}");
+        assert!(meanwhile <= all / 2, "{meanwhile} of {all}");
+    });
+}
+
 /// Of messages that were sent but for their last bytes, and then end all at once.
 #[test]
 fn of_large_messages_that_end_together() {
