@@ -108,6 +108,10 @@ impl Call {
                     let bytes = message.len();
                     calls.arriving.in_turn(bytes, || self.answer(calls, body)).await;
                 }
+                // A thousand may end with their connection.
+                (Err(Unread::Gone), _) => {
+                    calls.arriving.in_turn(0, || self.step = Step::Over).await
+                }
                 _ => self.answer(calls, body),
             }
         }

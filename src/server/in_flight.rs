@@ -26,6 +26,12 @@ impl InFlight {
         self.0.has_come.store(true, Ordering::Release);
     }
 
+    /// How many calls wait.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.0.waiting.load(Ordering::Acquire)
+    }
+
     /// A call waits.
     pub(super) fn begin(&self) -> Counted {
         self.0.waiting.fetch_add(1, Ordering::AcqRel);

@@ -215,6 +215,35 @@ fn large_descriptor() -> Vec<u8> {
     [&[0x12, 0x80, 0x04], &entries[..]].concat()
 }
 
+/// Of calls that were begun, and end with their connection.
+#[test]
+fn of_a_thousand_calls_whose_connection_ends() {
+    on_a_worker(async |services| {
+        let mut harmful = Served::open(&services, HARM, &begin()).await;
+        let mut honest = Served::open(&services, HARM, &begin()).await;
+        for stream in (1..).step_by(2).take(1000) {
+            harmful.send(&head(stream)).await;
+        }
+        rest().await;
+        assert_eq!(services.in_flight.waiting(), 1000);
+        drop(harmful);
+        while services.in_flight.waiting() == 1000 {
+            tokio::task::yield_now().await;
+        }
+        let asking = tokio::spawn(async move {
+            honest.send(&ask(1)).await;
+            honest.answer(1).await;
+        });
+        asking.await.unwrap();
+        let waiting = services.in_flight.waiting();
+        assert!(waiting >= 500, "all but {waiting} have ended before");
+        for _ in 0..1000 {
+            rest().await;
+        }
+        assert_eq!(services.in_flight.waiting(), 0);
+    });
+}
+
 /// Of messages that were sent whole, but for the word that they are, and then end all at once.
 #[test]
 fn of_small_messages_that_end_together() {
