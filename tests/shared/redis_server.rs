@@ -118,8 +118,16 @@ impl Redis {
         line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
     }
 
+    /// What it answers, once it has read what it kept.
     pub fn command(&self, words: &[&str]) -> String {
-        self.try_command(words).unwrap()
+        let begun = Instant::now();
+        loop {
+            match self.try_command(words) {
+                Err(error) if error.code() == Some("LOADING") && begun.elapsed() < PATIENCE => {}
+                answer => return answer.unwrap(),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     pub fn try_command(&self, words: &[&str]) -> redis::RedisResult<String> {
