@@ -70,6 +70,17 @@ fn wait(child: &mut Child) -> ExitStatus {
     panic!("process {} does not end", child.id());
 }
 
+/// Gives the server's own threads the time they need, within bounds.
+fn eventually(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..3_000 {
+        if holds() {
+            return;
+        }
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    panic!("never: {what}");
+}
+
 #[test]
 fn check_tells_what_it_loaded() {
     let ended = run(&["check", SHIPPED]);

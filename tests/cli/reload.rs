@@ -3,10 +3,10 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::Value;
 
+use super::eventually;
 use super::query::query;
 use super::serve::Served;
 
@@ -47,17 +47,6 @@ fn get(server: &Served, path: &str) -> String {
 
 fn config(server: &Served) -> Value {
     serde_json::from_str(&get(server, "/config")).unwrap()
-}
-
-/// Gives the server's own threads the time they need, within bounds.
-fn eventually(what: &str, holds: impl Fn() -> bool) {
-    for _ in 0..3_000 {
-        if holds() {
-            return;
-        }
-        std::thread::park_timeout(Duration::from_millis(10));
-    }
-    panic!("never: {what}");
 }
 
 fn in_force(server: &Served) -> Value {

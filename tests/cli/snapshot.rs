@@ -3,13 +3,12 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::Value;
 
 use super::query::query;
-use super::run;
 use super::serve::{QUIET, Served};
+use super::{eventually, run};
 
 /// Five a day.
 const ROTATE: [&str; 3] =
@@ -31,17 +30,6 @@ fn metric(server: &Served, name: &str) -> u64 {
     stream.read_to_string(&mut text).unwrap();
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
     value.unwrap_or_else(|| panic!("no {name}: {text}")).parse().unwrap()
-}
-
-/// Gives the server's own threads the time they need, within bounds.
-fn eventually(what: &str, holds: impl Fn() -> bool) {
-    for _ in 0..3_000 {
-        if holds() {
-            return;
-        }
-        std::thread::park_timeout(Duration::from_millis(10));
-    }
-    panic!("never: {what}");
 }
 
 fn take_lease(server: &Served) -> String {

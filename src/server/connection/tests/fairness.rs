@@ -215,12 +215,21 @@ fn large_descriptor() -> Vec<u8> {
     [&[0x12, 0x80, 0x04], &entries[..]].concat()
 }
 
+/// Makes a call, whose turn comes when others of the worker had theirs.
+async fn one_call(mut honest: Served) {
+    let asking = tokio::spawn(async move {
+        honest.send(&ask(1)).await;
+        honest.answer(1).await;
+    });
+    asking.await.unwrap();
+}
+
 /// Of calls that were begun, and end with their connection.
 #[test]
 fn of_a_thousand_calls_whose_connection_ends() {
     on_a_worker(async |services| {
         let mut harmful = Served::open(&services, HARM, &begin()).await;
-        let mut honest = Served::open(&services, HARM, &begin()).await;
+        let honest = Served::open(&services, HARM, &begin()).await;
         for stream in (1..).step_by(2).take(1000) {
             harmful.send(&head(stream)).await;
         }
@@ -230,11 +239,7 @@ fn of_a_thousand_calls_whose_connection_ends() {
         while services.in_flight.waiting() == 1000 {
             tokio::task::yield_now().await;
         }
-        let asking = tokio::spawn(async move {
-            honest.send(&ask(1)).await;
-            honest.answer(1).await;
-        });
-        asking.await.unwrap();
+        one_call(honest).await;
         let waiting = services.in_flight.waiting();
         assert!(waiting >= 500, "all but {waiting} have ended before");
         for _ in 0..1000 {
@@ -249,7 +254,7 @@ fn of_a_thousand_calls_whose_connection_ends() {
 fn of_small_messages_that_end_together() {
     on_a_worker(async |services| {
         let mut harmful = Served::open(&services, HARM, &begin()).await;
-        let mut honest = Served::open(&services, HARM, &begin()).await;
+        let honest = Served::open(&services, HARM, &begin()).await;
         let streams = || (1..).step_by(2).take(500);
         // Domain `d`, one descriptor of the one entry c=1.
         let message = b"\x0a\x01d\x12\x08\x0a\x06\x0a\x01c\x12\x011";
@@ -263,11 +268,7 @@ fn of_small_messages_that_end_together() {
         let ends: Vec<_> = streams().flat_map(|stream| frame(0, 1, stream, b"")).collect();
         let before = meter.written();
         harmful.send(&ends).await;
-        let asking = tokio::spawn(async move {
-            honest.send(&ask(1)).await;
-            honest.answer(1).await;
-        });
-        asking.await.unwrap();
+        one_call(honest).await;
         let meanwhile = meter.written() - before;
         rest().await;
         let all = meter.written() - before;
@@ -281,7 +282,7 @@ fn of_small_messages_that_end_together() {
 fn of_large_messages_that_end_together() {
     on_a_worker(async |services| {
         let mut harmful = Served::open(&services, HARM, &begin()).await;
-        let mut honest = Served::open(&services, HARM, &begin()).await;
+        let honest = Served::open(&services, HARM, &begin()).await;
         // A domain, and 256 descriptors of 64 entries: 130 KiB.
         let message = [&b"\x0a\x01d"[..], &large_descriptor().repeat(256)].concat();
         let streams = || (1..).step_by(2).take(16);
@@ -301,11 +302,7 @@ fn of_large_messages_that_end_together() {
         let before = meter.written();
         harmful.send(&ends).await;
         // Its turn comes when the ends have been read and before what they end is answered.
-        let asking = tokio::spawn(async move {
-            honest.send(&ask(1)).await;
-            honest.answer(1).await;
-        });
-        asking.await.unwrap();
+        one_call(honest).await;
         let meanwhile = meter.written() - before;
         rest().await;
         let all = meter.written() - before;
