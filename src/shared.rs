@@ -245,7 +245,8 @@ impl Link {
             let lease = bits.map(|bits| LeaseId::in_partition(bits, script::home(charges)));
             (lease, self.ask(charges, lease, &[], deadline).await?)
         } else {
-            self.decide_in_parts(charges, &parts, bits, deadline).await?
+            // Rare and large: no part of the future of every other request.
+            Box::pin(self.decide_in_parts(charges, &parts, bits, deadline)).await?
         };
         let admission = reply.settle(charges, lease, outcomes)?;
         for (name, full_at) in reply.afterwards(charges, outcomes) {

@@ -115,6 +115,11 @@ impl Call {
                 _ => self.answer(calls, body),
             }
         }
+        if let Step::Deciding(answer) = &mut self.step {
+            // Not given up where its caller gives up: it may be a release. The store has a deadline of its own.
+            let answer = answer.await;
+            self.step = self.begin(answer);
+        }
         timeout(PATIENCE, std::future::poll_fn(|context| self.poll_answered(calls, context))).await
     }
 

@@ -87,7 +87,10 @@ enum Connection {
 impl Connection {
     async fn send(&mut self, command: &Cmd) -> RedisResult<Value> {
         match self {
-            Self::Server(connection) => command.query_async(connection).await,
+            // What `query_async` comes to, without its future in a box of its own.
+            Self::Server(connection) => {
+                connection.send_packed_command(command).await?.extract_error()
+            }
             Self::Cluster(connection) => command.query_async(connection).await,
         }
     }
@@ -118,24 +121,20 @@ impl Ready {
     }
 
     fn command(&self, library: &Library, function: Function, call: &Call) -> Cmd {
-        let of = |[decide, release]: &[String; 2]| match function {
-            Function::Decide => decide.clone(),
-            Function::Release => release.clone(),
+        let (verb, [decide, release]) = match &self.caller {
+            Caller::Functions => ("FCALL", &library.names),
+            Caller::Scripts(hashes) => ("EVALSHA", hashes),
         };
-        let mut command = match &self.caller {
-            Caller::Functions => {
-                let mut command = redis::cmd("FCALL");
-                command.arg(of(&library.names));
-                command
-            }
-            Caller::Scripts(hashes) => {
-                let mut command = redis::cmd("EVALSHA");
-                command.arg(of(hashes));
-                command
-            }
+        let name = match function {
+            Function::Decide => decide,
+            Function::Release => release,
         };
-        command.arg(call.keys());
-        for part in call.parts() {
+        let parts = call.parts();
+        // The verb, the name and the count of keys come first.
+        let mut command =
+            Cmd::with_capacity(parts.len() + 3, verb.len() + name.len() + 20 + call.len());
+        command.arg(verb).arg(name).arg(call.keys());
+        for part in parts {
             command.arg(part);
         }
         command

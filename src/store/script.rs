@@ -50,13 +50,33 @@ pub struct Call {
 }
 
 impl Call {
+    /// Room for what so many buckets need as a rule, so that it is made once.
+    fn of(buckets: usize) -> Self {
+        let parts = buckets + 1;
+        Self {
+            bytes: Vec::with_capacity(parts * 128),
+            ends: Vec::with_capacity(parts * 9),
+            keys: 0,
+        }
+    }
+
+    /// How many bytes all parts have.
+    pub const fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether there is nothing in any part.
+    pub const fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
     /// How many of its parts are keys.
     pub const fn keys(&self) -> usize {
         self.keys
     }
 
     /// Its parts: the keys, and then the arguments.
-    pub fn parts(&self) -> impl Iterator<Item = &[u8]> {
+    pub fn parts(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         let mut begin = 0;
         self.ends.iter().map(move |end| {
             let part = self.bytes.get(begin..*end).unwrap_or_default();
@@ -119,7 +139,7 @@ pub fn decide(
     lease: Option<NewLease<'_>>,
     time: Option<Timestamp>,
 ) -> Call {
-    let mut call = Call::default();
+    let mut call = Call::of(charges.len());
     for charge in in_order(charges) {
         names.bucket(charge.fingerprint, &mut call);
     }
