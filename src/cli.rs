@@ -6,6 +6,7 @@
 mod check;
 mod explain;
 mod logging;
+mod pages;
 mod pairs;
 mod query;
 mod serve;
@@ -35,6 +36,10 @@ enum Command {
     Explain(explain::Explain),
     /// Ask a running server one question.
     Query(query::Query),
+    /// Print a completion script for a shell.
+    Completions(pages::Completions),
+    /// Print a man page, of the program or of one command.
+    Man(pages::ManPage),
 }
 
 /// Which policy a command is about.
@@ -67,6 +72,8 @@ impl Cli {
             Command::Check(check) => check.run(out),
             Command::Explain(explain) => explain.run(out),
             Command::Query(query) => query.run(out),
+            Command::Completions(completions) => completions.run(out),
+            Command::Man(man) => man.run(out),
         };
         result.unwrap_or_else(|failure| {
             // Nothing can be done about a standard error that is closed.

@@ -10,6 +10,8 @@
 
 #[path = "cli/explain.rs"]
 mod explain;
+#[path = "cli/pages.rs"]
+mod pages;
 #[path = "cli/query.rs"]
 mod query;
 #[path = "cli/reload.rs"]

@@ -10,6 +10,7 @@
 #   instructions  a call takes no more instructions than it did (benches/instructions.sh)
 #   grpcurl       a plain grpcurl against the server, through reflection (tests/grpcurl.sh)
 #   wire          an independent encoder against the server (tests/wire, pytest)
+#   deploy        what reads Dockerfiles, manifests and units, on those of deploy/
 #
 # Environment:
 #   TOLLGATE_TOOLS     where setup puts its tools; default target/tools
@@ -119,12 +120,35 @@ wire_suite() {
   "$TOLLGATE_PYTHON" -B -m pytest -q -p no:cacheprovider tests/wire
 }
 
-[ $# -gt 0 ] || set -- setup lint test instructions grpcurl wire
+deploy_files() {
+  setup
+  headline "deploy: hadolint"
+  # Debian's packages are of the image's release: a version pinned here would only be missing one day.
+  "$TOLLGATE_TOOLS/venv/bin/hadolint" --ignore DL3008 deploy/Dockerfile
+  headline "deploy: kubernetes-validate"
+  "$TOLLGATE_TOOLS/venv/bin/kubernetes-validate" --strict \
+    $(find deploy/kubernetes -name '*.yaml' ! -name kustomization.yaml ! -name policy.yaml)
+  headline "deploy: systemd-analyze"
+  if command -v systemd-analyze >/dev/null; then
+    local units=$target/units
+    mkdir -p "$units"
+    # It wants a binary that is there.
+    sed 's#^ExecStart=/usr/local/bin/tollgate#ExecStart=/bin/true#' deploy/systemd/tollgate.service >"$units/tollgate.service"
+    systemd-analyze verify --man=no "$units/tollgate.service"
+    # Of 100; an ordinary service has 96.
+    systemd-analyze security --offline=true --threshold=15 "$units/tollgate.service" >"$units/security"
+    tail -n 1 "$units/security"
+  else
+    echo "no systemd on this machine: the unit was not read"
+  fi
+}
+
+[ $# -gt 0 ] || set -- setup lint test instructions grpcurl wire deploy
 for stage in "$@"; do
   case $stage in
-    setup | lint | test | instructions | grpcurl | wire) ;;
+    setup | lint | test | instructions | grpcurl | wire | deploy) ;;
     *)
-      echo "no stage '$stage'; there are: setup lint test instructions grpcurl wire" >&2
+      echo "no stage '$stage'; there are: setup lint test instructions grpcurl wire deploy" >&2
       exit 2
       ;;
   esac
@@ -137,6 +161,7 @@ for stage in "$@"; do
     instructions) instructions ;;
     grpcurl) grpcurl_suite ;;
     wire) wire_suite ;;
+    deploy) deploy_files ;;
   esac
 done
 

@@ -1,0 +1,57 @@
+//! What a package installs beside the binary: completions for shells, and man pages.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Args, Command, CommandFactory};
+use clap_complete::Shell;
+use clap_mangen::Man;
+
+use super::{Cli, Failure};
+
+#[derive(Debug, Args)]
+pub(super) struct Completions {
+    /// The shell.
+    shell: Shell,
+}
+
+impl Completions {
+    pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
+        // Written at once: the generator panics where it cannot write, as when nobody reads to the end.
+        let mut text = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "tollgate", &mut text);
+        out.write_all(&text)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ManPage {
+    /// The command that the page is about; without one, the program.
+    command: Option<String>,
+}
+
+impl ManPage {
+    pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
+        let mut program = Cli::command();
+        // Gives every command its whole name, as in `tollgate serve`.
+        program.build();
+        let page = match &self.command {
+            None => program,
+            Some(name) => page_of(&program, name)?,
+        };
+        Man::new(page).render(out)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn page_of(program: &Command, name: &str) -> Result<Command, Failure> {
+    let Some(command) = program.find_subcommand(name) else {
+        let names: Vec<_> = program.get_subcommands().map(Command::get_name).collect();
+        return Err(format!("there is no command {name:?}; there are: {}", names.join(", ")).into());
+    };
+    let whole = format!("tollgate-{}", command.get_name());
+    // Beside the program's version, or the page would have none.
+    let version = program.get_version().unwrap_or_default().to_owned();
+    Ok(command.clone().name(whole).version(version))
+}
