@@ -95,7 +95,7 @@ for kind in plain tls; do
   ports[http-$kind]=$(free_port)
   [ "$kind" = plain ] || certificate=(--grpc-tls-cert "$out/cert.pem" --grpc-tls-key "$out/key.pem")
   start "tollgate-$kind" "${ports[tollgate-$kind]}" \
-    "$target/release/tollgate" serve --config "$out/policy" --workers 1 --log-level warn \
+    "$target/release/tollgate" serve --config "$out/policy" --workers 1 --log-level warn --drain-delay 0s \
     --grpc "127.0.0.1:${ports[tollgate-$kind]}" --http "127.0.0.1:${ports[http-$kind]}" "${certificate[@]}"
   pids[tollgate-$kind]=$pid
 done

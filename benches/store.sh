@@ -94,7 +94,7 @@ for store in shared memory; do
   address=memory
   [ "$store" = memory ] || address=redis://127.0.0.1:$redis_port
   start "tollgate-$store" 1 "${ports[$store]}" \
-    "$target/release/tollgate" serve --config "$out/policy" --workers 1 --log-level warn --store "$address" \
+    "$target/release/tollgate" serve --config "$out/policy" --workers 1 --log-level warn --drain-delay 0s --store "$address" \
     --grpc "127.0.0.1:${ports[$store]}" --http "127.0.0.1:$http"
   pids[$store]=$pid
   curl -sf --retry 20 --retry-connrefused --retry-delay 1 "http://127.0.0.1:$http/readyz" >/dev/null ||

@@ -148,7 +148,8 @@ fetch_envoy
 build_tollgate
 
 start tollgate http://127.0.0.1:8080/readyz \
-  "$tollgate" serve --config config/management-api.yaml --grpc 127.0.0.1:8081 --http 127.0.0.1:8080
+  "$tollgate" serve --config config/management-api.yaml --grpc 127.0.0.1:8081 --http 127.0.0.1:8080 \
+  --drain-delay 0s
 start envoy http://127.0.0.1:9901/ready \
   "$envoy" -c envoy/envoy.yaml --disable-hot-restart --concurrency 2 --log-level warning
 

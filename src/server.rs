@@ -20,6 +20,7 @@ mod worker;
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,7 +59,10 @@ pub struct Options {
     pub workers: NonZeroUsize,
     /// The most gRPC connections that are open at a time; more are closed as soon as they are accepted.
     pub most_connections: usize,
-    /// How long calls in flight may take to finish once the server is told to stop.
+    /// How long calls and connections are still taken once the server is told to stop and says that it is
+    /// not ready: as long as it takes whoever balances the load to notice.
+    pub drain_delay: Duration,
+    /// How long calls in flight may take to finish after that.
     pub drain: Duration,
 }
 
@@ -71,6 +75,7 @@ impl Default for Options {
             tls: None,
             workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             most_connections: 10_000,
+            drain_delay: Duration::from_secs(5),
             drain: Duration::from_secs(10),
         }
     }
@@ -131,8 +136,9 @@ impl Server {
         self.http.local_addr().unwrap_or(self.options.http)
     }
 
-    /// Serves until `stop` completes; then takes no more connections, finishes the calls in flight and
-    /// returns, at once if `hurry` completes. Returns early with an error if any part of the server stops
+    /// Serves until `stop` completes. Then it is not ready, but serves as before until the drain delay is
+    /// over; then it takes no more connections, finishes the calls in flight and returns. If `hurry`
+    /// completes it returns at once, in the delay as well. Returns early with an error if any part of the server stops
     /// by itself. HTTP answers to the end, so that `/readyz` can say that there is no more to come. When it
     /// returns, nobody decides any more, and leases whose answers never left are given back.
     ///
@@ -153,22 +159,35 @@ impl Server {
         let streams = workers.iter().map(Worker::streams).collect();
         let connections = service.telemetry().connections().clone();
         let seats = Seats::new(self.options.most_connections, connections);
-        let accepting = tokio::spawn(accept(self.grpc, streams, seats, phases.clone()));
+        let mut accepting = tokio::spawn(accept(self.grpc, streams, seats, phases.clone()));
         let over = reached(phases, Phase::Over);
         let http = admin::serve(self.http, Arc::clone(&service), readiness.clone(), over);
         let mut http = tokio::spawn(http);
-        let sweeping = tokio::spawn(sweep(service));
+        let mut sweeping = tokio::spawn(sweep(service));
         readiness.set(true);
+        let mut hurry = pin!(hurry);
+        let mut is_hurried = false;
+        let stopping = async {
+            stop.await;
+            readiness.set(false);
+            report(&mut reporter).await;
+            is_hurried = delay(self.options.drain_delay, hurry.as_mut()).await;
+        };
         let result = tokio::select! {
-            () = stop => Ok(()),
+            () = stopping => Ok(()),
             died = worker::first_to_die(&mut workers) => Err(died),
-            _ = accepting => Err(ServerError::Died("the gRPC listener")),
+            _ = &mut accepting => Err(ServerError::Died("the gRPC listener")),
             _ = &mut http => Err(ServerError::Died("the HTTP listener")),
-            _ = sweeping => Err(ServerError::Died("the sweep of the store")),
+            _ = &mut sweeping => Err(ServerError::Died("the sweep of the store")),
         };
         readiness.set(false);
         shut(&mut reporter).await;
         phase.send_replace(Phase::Draining);
+        let hurry = async {
+            if !is_hurried {
+                hurry.await;
+            }
+        };
         worker::drain(&mut workers, self.options.drain, hurry).await;
         phase.send_replace(Phase::Over);
         if tokio::time::timeout(END, worker::all_ended(&mut workers)).await.is_err() {
@@ -215,11 +234,34 @@ async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, Se
     TcpListener::bind(address).await.map_err(|error| ServerError::Bind { what, address, error })
 }
 
-/// Tells who watches the service's health, and ends the watches: they would never end by themselves.
-async fn shut(reporter: &mut HealthReporter) {
-    for service in ["", wire::SERVICE] {
+/// The names under which the service's health is asked for.
+const HEALTH_OF: [&str; 2] = ["", wire::SERVICE];
+
+/// Tells who asks for the service's health, or watches it, that it serves no more.
+async fn report(reporter: &mut HealthReporter) {
+    for service in HEALTH_OF {
         reporter.set_service_status(service, tonic_health::ServingStatus::NotServing).await;
+    }
+}
+
+/// Ends the watches of the service's health: they would never end by themselves.
+async fn shut(reporter: &mut HealthReporter) {
+    report(reporter).await;
+    for service in HEALTH_OF {
         reporter.clear_service_status(service).await;
+    }
+}
+
+/// Lets time pass in which the server is not ready and serves all the same. Returns whether it was cut short.
+async fn delay(span: Duration, hurry: Pin<&mut impl Future<Output = ()>>) -> bool {
+    if span.is_zero() {
+        return false;
+    }
+    tracing::info!(?span, "not ready any more; calls are taken until the drain delay is over");
+    tokio::select! {
+        biased;
+        () = hurry => true,
+        () = tokio::time::sleep(span) => false,
     }
 }
 
@@ -230,7 +272,7 @@ async fn accept(
     mut seats: Seats,
     phases: watch::Receiver<Phase>,
 ) {
-    let mut draining = std::pin::pin!(reached(phases, Phase::Draining));
+    let mut draining = pin!(reached(phases, Phase::Draining));
     let mut turn = workers.iter().cycle();
     loop {
         let stream = tokio::select! {
@@ -318,6 +360,23 @@ mod tests {
                 let (dealt, _seat) = dealt.unwrap();
                 assert_eq!(dealt.peer_addr().unwrap(), mine.local_addr().unwrap());
             }
+        });
+    }
+
+    #[test]
+    fn the_delay_lasts_as_long_as_was_said_or_until_there_is_a_hurry() {
+        let paused = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
+        paused.block_on(async {
+            let began = tokio::time::Instant::now();
+            assert!(!delay(Duration::from_secs(5), pin!(std::future::pending())).await);
+            assert_eq!(began.elapsed(), Duration::from_secs(5));
+            let hurry = tokio::time::sleep(Duration::from_secs(2));
+            assert!(delay(Duration::from_secs(5), pin!(hurry)).await);
+            assert_eq!(began.elapsed(), Duration::from_secs(7));
         });
     }
 

@@ -26,7 +26,8 @@ use std::time::Duration;
 
 const SHIPPED: &str = "config/management-api.yaml";
 
-/// The binary, in an environment that says nothing to it but `env`.
+/// The binary, in an environment that says nothing to it but `env`, and that it need not wait for anybody to
+/// notice that it ends.
 fn tollgate(args: &[&str], env: &[(&str, &str)]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
     for (name, _) in std::env::vars_os() {
@@ -34,7 +35,7 @@ fn tollgate(args: &[&str], env: &[(&str, &str)]) -> Command {
             command.env_remove(name);
         }
     }
-    command.args(args).envs(env.iter().copied());
+    command.args(args).env("TOLLGATE_DRAIN_DELAY", "0s").envs(env.iter().copied());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
@@ -164,6 +165,7 @@ fn a_wrong_command_line_ends_with_2_and_what_could_be_said() {
         (&["serve", "--grpc", "8081"], "--grpc"),
         (&["serve", "--workers", "0"], "--workers"),
         (&["serve", "--max-keys", "0"], "--max-keys"),
+        (&["serve", "--drain-delay", "5"], "--drain-delay"),
         (&["serve", "--drain", "10"], "--drain"),
         (&["serve", "--snapshot", ""], "--snapshot"),
         (&["serve", "--snapshot-interval", "10"], "--snapshot-interval"),

@@ -13,9 +13,14 @@ mod support;
 
 use std::io::Write;
 use std::net::TcpStream;
+use std::time::Duration;
 
 use frames::Connection;
-use support::{TestServer, call, eventually, server};
+use support::{TestServer, call, eventually, runtime, server, source};
+use tonic::transport::Channel;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 const POLICY: &str = "tables: [{ name: t, key: [k], rows: { always: [{ per_day: 10 }] } }]";
 
@@ -36,11 +41,46 @@ fn a_call_in_flight_finishes_while_readiness_says_that_there_is_no_more_to_come(
     server.begin_stop();
     eventually("it is no longer ready", || server.get("/readyz").starts_with("HTTP/1.1 503 "));
     assert!(server.get("/healthz").starts_with("HTTP/1.1 200 "), "it lives all the same");
-    assert!(TcpStream::connect(server.grpc).is_err(), "it takes nobody new");
+    eventually("it takes nobody new", || TcpStream::connect(server.grpc).is_err());
     assert!(!server.has_ended());
     connection.send(&rest);
     connection.wait_for_answer(1);
     eventually("it has ended", || server.has_ended());
+}
+
+/// An hour of delay, so that nothing ends it but a hurry.
+#[test]
+fn in_the_delay_it_says_no_and_takes_calls_and_connections_all_the_same() {
+    let policy = source(&format!("domain: d\n{POLICY}"));
+    let mut server = TestServer::with(&policy, |options| {
+        options.drain_delay = Duration::from_secs(3600);
+    });
+    let mut open = Connection::open(server.grpc);
+    let mut early = server.client();
+    assert_eq!(early.ask(call(&[("k", "1")])).remaining(), [9]);
+    server.begin_stop();
+    eventually("it is no longer ready", || server.get("/readyz").starts_with("HTTP/1.1 503 "));
+    assert!(server.get("/healthz").starts_with("HTTP/1.1 200 "), "it lives all the same");
+    for service in ["", tollgate::wire::SERVICE] {
+        assert_eq!(health(&server, service), Ok(ServingStatus::NotServing), "{service:?}");
+    }
+    assert_eq!(early.ask(call(&[("k", "1")])).remaining(), [8]);
+    assert_eq!(server.client().ask(call(&[("k", "1")])).remaining(), [7]);
+    let [begun, _rest] = frames::halves(1, &call(&[("k", "1")]));
+    open.send(&begun);
+    assert!(open.is_kept(), "nobody is sent away yet");
+    assert!(!server.has_ended());
+    server.hurry();
+    eventually("a second signal ends the delay and the drain", || server.has_ended());
+}
+
+fn health(server: &TestServer, service: &str) -> Result<ServingStatus, tonic::Code> {
+    let asked = HealthCheckRequest { service: service.to_owned() };
+    let answer = runtime().block_on(async {
+        let channel = Channel::from_shared(format!("http://{}", server.grpc)).unwrap();
+        HealthClient::new(channel.connect().await.unwrap()).check(asked).await
+    });
+    answer.map(|answer| answer.into_inner().status()).map_err(|status| status.code())
 }
 
 #[test]

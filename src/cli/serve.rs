@@ -100,7 +100,12 @@ pub(super) struct Serve {
     /// How many replicas share the store. While it is away, each decides by its part of every bucket.
     #[arg(long, env = "TOLLGATE_REPLICAS", default_value = "1", value_name = "COUNT")]
     replicas: NonZeroU32,
-    /// How long calls in flight may take to finish after SIGTERM, as in 10s.
+    /// How long calls and connections are still taken after SIGTERM, while `/readyz` and gRPC's health say
+    /// that there is no more to come, as in 5s: longer than whoever balances the load takes to notice.
+    #[arg(long, env = "TOLLGATE_DRAIN_DELAY", default_value = "5s", value_name = "DURATION",
+          value_parser = humantime::parse_duration)]
+    drain_delay: Duration,
+    /// How long calls in flight may take to finish after that, as in 10s.
     #[arg(long, env = "TOLLGATE_DRAIN", default_value = "10s", value_name = "DURATION",
           value_parser = humantime::parse_duration)]
     drain: Duration,
@@ -223,6 +228,7 @@ impl Serve {
             tls: self.tls()?,
             workers: self.workers.unwrap_or(defaults.workers),
             most_connections: files::room_for(self.max_connections.get()),
+            drain_delay: self.drain_delay,
             drain: self.drain,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -139,6 +139,8 @@ impl Tollgate {
     /// With a command line of the test's own.
     pub fn start(name: &'static str, arguments: &[&str], folder: &Path) -> Self {
         let mut command = command(env!("CARGO_BIN_EXE_tollgate"));
+        // Before the test's own words, which may say otherwise.
+        command.env("TOLLGATE_DRAIN_DELAY", "0s");
         command.args(arguments).args(["--log", "json"]);
         let mut process = Running::start(name, &mut command, folder);
         let started = process.wait_for("a line that says started", |process| {

@@ -283,6 +283,20 @@ impl Connection {
         while self.read_whole().unwrap() != (PING, ACK, 0, ours.to_vec()) {}
     }
 
+    /// Whether the server has, up to now, not told to open no more calls: no GOAWAY comes before it answers a
+    /// ping.
+    pub fn is_kept(&mut self) -> bool {
+        let ours = b"kept?   ";
+        self.send(&frame(PING, 0, 0, ours));
+        loop {
+            match self.read_whole() {
+                Some((PING, ACK, 0, payload)) if payload == ours => return true,
+                Some((GOAWAY, ..)) | None => return false,
+                Some(_) => {}
+            }
+        }
+    }
+
     /// Waits until a call is answered: until its stream ends.
     pub fn wait_for_answer(&mut self, stream: u32) {
         while self.read().unwrap() != (HEADERS, END_STREAM | END_HEADERS, stream) {}

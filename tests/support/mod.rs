@@ -116,6 +116,7 @@ impl TestServer {
             grpc: any,
             http: any,
             workers: NonZeroUsize::new(2).unwrap(),
+            drain_delay: Duration::ZERO,
             drain: Duration::from_secs(60),
             ..Options::default()
         };
