@@ -57,8 +57,8 @@ fn status(address: &str, path: &str) -> String {
 #[test]
 fn kustomize_takes_every_manifest_and_the_shipped_policy() {
     let kustomization = manifest("kustomization.yaml");
-    let listed: BTreeSet<_> = kustomization["resources"].as_sequence().unwrap().iter().collect();
-    let listed: BTreeSet<_> = listed.iter().map(|name| name.as_str().unwrap().to_owned()).collect();
+    let listed = kustomization["resources"].as_sequence().unwrap().iter();
+    let listed: BTreeSet<_> = listed.map(|name| name.as_str().unwrap().to_owned()).collect();
     let files = std::fs::read_dir(KUBERNETES).unwrap();
     let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
     let others = ["kustomization.yaml", "policy.yaml"];
@@ -87,8 +87,9 @@ fn the_binary_takes_the_arguments_and_answers_the_probes() {
         let at = words.iter().position(|word| word == flag).unwrap();
         own.clone_into(&mut words[at + 1]);
     }
-    let child = Command::new(env!("CARGO_BIN_EXE_tollgate")).args(&words).stdin(Stdio::null());
-    let mut server = Server(child.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    command.args(&words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut server = Server(command.spawn().unwrap());
     let mut log = BufReader::new(server.0.stderr.take().unwrap()).lines();
     let started = log.by_ref().map(Result::unwrap).find(|line| line.contains("\"started\""));
     let started: Value = serde_yaml::from_str(&started.unwrap()).unwrap();
