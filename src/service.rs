@@ -167,6 +167,16 @@ impl Service {
         Status::unavailable(error.to_string())
     }
 
+    /// The time by its clock.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Notes how long a gRPC call took whose message had come then.
+    pub fn observe_call(&self, arrived: Timestamp) {
+        self.telemetry.observe_call(arrived, self.clock.now());
+    }
+
     /// The policies in force.
     pub fn live(&self) -> &Live {
         &self.live

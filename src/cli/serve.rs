@@ -200,6 +200,7 @@ impl Serve {
         let (store, key) = self.state(file.as_ref(), clock.now())?;
         let store = Arc::new(store);
         let telemetry = Arc::new(Telemetry::new(Arc::clone(&store)));
+        telemetry.note_start(clock.now());
         let live = Arc::new(Live::new(&sources, key, Arc::clone(&telemetry), clock.now())?);
         let example = live.load().policies().first().and_then(|policy| example(policy));
         let shared = self.shared(&store, &clock, &telemetry)?;
