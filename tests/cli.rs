@@ -5,9 +5,12 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::print_stderr,
     reason = "test code"
 )]
 
+#[path = "cli/deploy.rs"]
+mod deploy;
 #[path = "cli/explain.rs"]
 mod explain;
 #[path = "cli/query.rs"]

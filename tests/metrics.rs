@@ -121,6 +121,8 @@ fn a_call_is_timed_from_its_last_byte_until_its_answer_has_gone_out() {
     connection.send(&frames::room_of_answers(3));
     let [begun, rest] = frames::halves(1, &call(&[("k", "1")]));
     connection.send(&begun);
+    // Calls are begun once all is read that has come, be it a ping.
+    connection.settle();
     connection.settle();
     server.advance(Nanos::from_secs(100));
     connection.send(&rest);
