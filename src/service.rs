@@ -1,14 +1,18 @@
 //! The path of a request, spelled out once.
 
+mod denied;
+
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use tonic::Status;
 
+use self::denied::DeniedLog;
 use crate::clock::{Clock, Timestamp};
 use crate::decision::{self, Charges, Verdict};
 use crate::descriptor::{LeaseId, Query};
-use crate::policy::{HeaderStyle, OnStoreError, Plan};
+use crate::policy::{HeaderStyle, OnStoreError, Plan, Policy};
 use crate::reload::Live;
 use crate::reply;
 use crate::shared::{self, Decision, Link};
@@ -24,6 +28,7 @@ pub struct Service {
     shared: Option<Arc<shared::Store>>,
     link: Option<Arc<Link>>,
     telemetry: Arc<Telemetry>,
+    denied: Option<Arc<DeniedLog>>,
 }
 
 /// An answer, or the future that brings it.
@@ -55,7 +60,7 @@ impl Service {
         store: Arc<MemoryStore>,
         telemetry: Arc<Telemetry>,
     ) -> Self {
-        Self { clock, live, store, shared: None, link: None, telemetry }
+        Self { clock, live, store, shared: None, link: None, telemetry, denied: None }
     }
 
     /// The same over a store that replicas share; what is decided without it is decided in memory. It is asked
@@ -63,6 +68,12 @@ impl Service {
     #[must_use]
     pub fn sharing(self, shared: Arc<shared::Store>) -> Self {
         Self { shared: Some(shared), ..self }
+    }
+
+    /// The same with so many denied calls a second in the log, at most.
+    #[must_use]
+    pub fn logging_denied(self, most: NonZeroU32) -> Self {
+        Self { denied: Some(Arc::new(DeniedLog::new(most))), ..self }
     }
 
     /// The same with a connection to the shared store that belongs to the runtime of the caller, if there is one;
@@ -78,6 +89,7 @@ impl Service {
             shared: Some(Arc::clone(shared)),
             link: Some(link),
             telemetry: Arc::clone(&self.telemetry),
+            denied: self.denied.clone(),
         })
     }
 
@@ -112,6 +124,7 @@ impl Service {
         let verdict =
             decision::decide(&plan, &self.store, now).map_err(|error| self.fail(&error))?;
         counters.count(&verdict);
+        self.note(policy, &query, &verdict, now);
         let answer = self.tell(&verdict, query.len(), policy.headers(), now);
         if Telemetry::is_timed(now) {
             self.telemetry.observe(now, self.clock.now());
@@ -134,7 +147,16 @@ impl Service {
             .await
             .map_err(|error| self.fail(&error))?;
         counters.count(&verdict);
+        self.note(policy, &query, &verdict, now);
         Ok(self.tell(&verdict, query.len(), policy.headers(), now))
+    }
+
+    fn note(&self, policy: &Policy, query: &Query<'_>, verdict: &Verdict<'_>, now: Timestamp) {
+        if let Some(log) = &self.denied
+            && !verdict.is_admitted
+        {
+            log.note(policy, query, verdict, now);
+        }
     }
 
     fn pass_unknown(self: &Arc<Self>, query: &Query<'_>, now: Timestamp) -> Answer {

@@ -9,6 +9,8 @@
     reason = "test code"
 )]
 
+#[path = "cli/denied.rs"]
+mod denied;
 #[path = "cli/deploy.rs"]
 mod deploy;
 #[path = "cli/explain.rs"]
@@ -170,6 +172,7 @@ fn a_wrong_command_line_ends_with_2_and_what_could_be_said() {
         (&["serve", "--snapshot-interval", "10"], "--snapshot-interval"),
         (&["serve", "--snapshot-interval", "999ms"], "at least 1s"),
         (&["serve", "--log", "xml"], "json"),
+        (&["serve", "--log-denied", "0"], "--log-denied"),
     ] {
         let ended = run(args);
         assert_eq!((ended.code, &*ended.out), (Some(2), ""), "{args:?}: {ended:?}");

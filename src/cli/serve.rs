@@ -119,6 +119,10 @@ pub(super) struct Serve {
     /// What is logged: error, warn, info, debug, or a list of target=level.
     #[arg(long, env = "TOLLGATE_LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
     log_level: Filter,
+    /// Log denied calls, with domain, table, row, the values that name the bucket, and the wait: so many a
+    /// second at most. Without it, none.
+    #[arg(long, env = "TOLLGATE_LOG_DENIED", value_name = "COUNT")]
+    log_denied: Option<NonZeroU32>,
 }
 
 /// Lets the arguments be parsed where there is no command line for them.
@@ -213,8 +217,12 @@ impl Serve {
         });
         let reloading = (Arc::clone(&live), Arc::clone(&clock));
         let service = Service::new(clock, live, store, telemetry);
-        let service = Arc::new(match shared {
+        let service = match shared {
             Some(shared) => service.sharing(shared),
+            None => service,
+        };
+        let service = Arc::new(match self.log_denied {
+            Some(most) => service.logging_denied(most),
             None => service,
         });
         let defaults = Options::default();
