@@ -23,6 +23,8 @@ mod reload;
 mod serve;
 #[path = "cli/snapshot.rs"]
 mod snapshot;
+#[path = "cli/traces.rs"]
+mod traces;
 
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -173,6 +175,8 @@ fn a_wrong_command_line_ends_with_2_and_what_could_be_said() {
         (&["serve", "--snapshot-interval", "999ms"], "at least 1s"),
         (&["serve", "--log", "xml"], "json"),
         (&["serve", "--log-denied", "0"], "--log-denied"),
+        (&["serve", "--trace-sample", "1.1"], "a number from 0 to 1"),
+        (&["serve", "--otlp-endpoint", "no url"], "--otlp-endpoint"),
     ] {
         let ended = run(args);
         assert_eq!((ended.code, &*ended.out), (Some(2), ""), "{args:?}: {ended:?}");

@@ -17,6 +17,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
+use http::Request;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
@@ -28,6 +29,7 @@ use super::in_flight::InFlight;
 use super::timing::Timing;
 use crate::clock::Timestamp;
 use crate::service::{Answer, Answering, LeaseGuard, Service};
+use crate::traces::Span;
 use crate::wire::frame;
 
 /// The path of a call.
@@ -52,8 +54,10 @@ pub(super) struct Calls {
 
 impl Calls {
     /// Answers a call, now if that can be.
-    pub(super) fn start(&self, body: RecvStream, respond: SendResponse<Bytes>) {
-        let mut call = Call { respond, step: Step::Receiving(body, None), arrived: None };
+    pub(super) fn start(&self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+        let span = self.service.begin_span(request.headers());
+        let body = request.into_body();
+        let mut call = Call { respond, step: Step::Receiving(body, None), arrived: None, span };
         if call.poll(self, &mut Context::from_waker(Waker::noop())).is_pending() {
             let (calls, counted) = (self.clone(), self.in_flight.begin());
             tokio::spawn(async move {
@@ -79,6 +83,8 @@ struct Call {
     step: Step,
     /// When its message had come, if it is timed.
     arrived: Option<Timestamp>,
+    /// Ends with the call.
+    span: Option<Box<Span>>,
 }
 
 enum Step {
@@ -138,7 +144,7 @@ impl Call {
     fn answer(&mut self, calls: &Calls, body: Result<Bytes, Unread>) {
         let answering = match body {
             Ok(body) => match frame::message(&body) {
-                Ok(message) => calls.service.answering(message),
+                Ok(message) => calls.service.answering(message, self.span.take()),
                 Err(status) => Answering::Now(Err(calls.service.refuse(status))),
             },
             Err(Unread::Refused(status)) => Answering::Now(Err(calls.service.refuse(status))),
@@ -182,7 +188,8 @@ impl Call {
     /// is gone.
     fn begin(&mut self, answer: Result<Answer, Status>) -> Step {
         match answer {
-            Ok(Answer { frame, lease, .. }) => {
+            Ok(Answer { frame, lease, span, .. }) => {
+                self.span = span;
                 let mut head = http::Response::new(());
                 head.headers_mut().insert(CONTENT_TYPE, GRPC);
                 match self.respond.send_response(head, false) {

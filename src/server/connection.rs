@@ -73,7 +73,7 @@ impl Dispatch {
     fn start(&self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
         self.in_flight.note();
         if request.uri().path() == call::PATH {
-            self.rate_limit.start(request.into_body(), respond);
+            self.rate_limit.start(request, respond);
         } else {
             let (routes, counted) = (self.others.clone(), self.in_flight.begin());
             tokio::spawn(async move {
