@@ -97,6 +97,7 @@ fn routes(shared: Shared) -> axum::Router {
         .route("/metrics", get(metrics))
         .route("/json", post(json))
         .route("/config", get(config))
+        .route("/openapi.json", get(openapi))
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(from_fn(in_time))
         .with_state(shared)
@@ -138,6 +139,12 @@ async fn config(State(shared): State<Shared>) -> Response {
     let snapshot = shared.service.live().load();
     let refused = shared.service.live().refused();
     axum_json(StatusCode::OK, view::of(&snapshot, refused.as_deref()).to_string())
+}
+
+/// What this side offers, for programs.
+async fn openapi() -> Response {
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    (kind, include_str!("admin/openapi.json")).into_response()
 }
 
 async fn json(State(shared): State<Shared>, body: Bytes) -> Response {

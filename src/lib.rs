@@ -26,6 +26,7 @@
 //! | `reload` | the policies in force, replaced as a whole |
 //! | `snapshot` | the store's state in a file, restored at the next start |
 //! | `config` | the only module that knows YAML: `schema` mirrors the file, `compile` checks it |
+//! | `traces` | spans of calls, for a collector |
 //! | `telemetry` | what is counted; handles are looked up at load |
 //! | `wire` | the only module that knows protobuf |
 //! | `reply` | from a verdict to headers, body and metadata |
@@ -56,4 +57,5 @@ pub mod shared;
 pub mod snapshot;
 pub mod store;
 pub mod telemetry;
+pub mod traces;
 pub mod wire;

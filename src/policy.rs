@@ -175,6 +175,19 @@ impl Policy {
         self.key_sets.get(id.0)
     }
 
+    /// The entries of a descriptor that name its buckets in a row's table; none for a limit that Envoy brought
+    /// along, which stands in no table.
+    pub fn named_by<'a>(
+        &'a self,
+        row: &Row,
+        descriptor: Descriptor<'a>,
+    ) -> Option<Vec<(&'a str, &'a str)>> {
+        let table = self.tables.iter().find(|table| *table.name == *row.table)?;
+        let values = self.read(descriptor);
+        let named = |slot: &Slot| Some((self.keys.name(*slot), values.get(*slot)?));
+        Some(self.key_set(table.key)?.slots.iter().filter_map(named).collect())
+    }
+
     /// Every bucket that a query meets now.
     pub fn meet<'a>(&'a self, query: &'a Query<'_>, now: Timestamp) -> Plan<'a> {
         let mut plan = Plan::default();

@@ -79,6 +79,7 @@ impl Live {
     ) -> Result<Self, Problems> {
         let snapshot = ArcSwap::from_pointee(snapshot(sources, key, &telemetry, now)?);
         let refused = ArcSwapOption::empty();
+        telemetry.reloads().taken(now);
         Ok(Self { snapshot, refused, replaced: Mutex::default(), key, telemetry })
     }
 
@@ -105,7 +106,7 @@ impl Live {
     pub fn reload(&self, path: &Path, now: Timestamp) -> Result<(), Problems> {
         let reloaded = config::read(path).and_then(|sources| self.replace(&sources, now));
         let refused = reloaded.as_ref().err().map(|problems| {
-            self.telemetry.count_refused_policy();
+            self.telemetry.reloads().refused();
             Arc::new(Refused { at: now, problems: problems.to_string() })
         });
         self.refused.store(refused);
@@ -121,6 +122,7 @@ impl Live {
         let next = snapshot(sources, self.key, &self.telemetry, now)?;
         let replaced = self.snapshot.swap(Arc::new(next));
         *self.replaced.lock() = Some(replaced);
+        self.telemetry.reloads().taken(now);
         Ok(())
     }
 }

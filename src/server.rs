@@ -13,6 +13,7 @@ mod in_flight;
 mod limits;
 mod routed;
 mod seats;
+mod timing;
 pub mod tls;
 mod turn;
 mod worker;

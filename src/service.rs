@@ -1,19 +1,25 @@
 //! The path of a request, spelled out once.
 
+mod denied;
+
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use http::HeaderMap;
 use tonic::Status;
 
+use self::denied::DeniedLog;
 use crate::clock::{Clock, Timestamp};
 use crate::decision::{self, Charges, Verdict};
 use crate::descriptor::{LeaseId, Query};
-use crate::policy::{HeaderStyle, OnStoreError, Plan};
+use crate::policy::{HeaderStyle, OnStoreError, Plan, Policy};
 use crate::reload::Live;
 use crate::reply;
 use crate::shared::{self, Decision, Link};
 use crate::store::{Admission, MemoryStore, Outcomes, StoreError};
 use crate::telemetry::Telemetry;
+use crate::traces::{Span, Tracer};
 use crate::wire;
 
 /// Decides requests.
@@ -24,6 +30,8 @@ pub struct Service {
     shared: Option<Arc<shared::Store>>,
     link: Option<Arc<Link>>,
     telemetry: Arc<Telemetry>,
+    denied: Option<Arc<DeniedLog>>,
+    tracer: Option<Arc<Tracer>>,
 }
 
 /// An answer, or the future that brings it.
@@ -55,7 +63,7 @@ impl Service {
         store: Arc<MemoryStore>,
         telemetry: Arc<Telemetry>,
     ) -> Self {
-        Self { clock, live, store, shared: None, link: None, telemetry }
+        Self { clock, live, store, shared: None, link: None, telemetry, denied: None, tracer: None }
     }
 
     /// The same over a store that replicas share; what is decided without it is decided in memory. It is asked
@@ -63,6 +71,23 @@ impl Service {
     #[must_use]
     pub fn sharing(self, shared: Arc<shared::Store>) -> Self {
         Self { shared: Some(shared), ..self }
+    }
+
+    /// The same with so many denied calls a second in the log, at most.
+    #[must_use]
+    pub fn logging_denied(self, most: NonZeroU32) -> Self {
+        Self { denied: Some(Arc::new(DeniedLog::new(most))), ..self }
+    }
+
+    /// The same with spans of gRPC calls.
+    #[must_use]
+    pub fn tracing_calls(self, tracer: Arc<Tracer>) -> Self {
+        Self { tracer: Some(tracer), ..self }
+    }
+
+    /// The span of a call with these headers, if calls are traced and it is sampled.
+    pub fn begin_span(&self, headers: &HeaderMap) -> Option<Box<Span>> {
+        self.tracer.as_ref()?.begin(headers)
     }
 
     /// The same with a connection to the shared store that belongs to the runtime of the caller, if there is one;
@@ -78,18 +103,21 @@ impl Service {
             shared: Some(Arc::clone(shared)),
             link: Some(link),
             telemetry: Arc::clone(&self.telemetry),
+            denied: self.denied.clone(),
+            tracer: self.tracer.clone(),
         })
     }
 
-    /// The answer, decided by the shared store where there is one.
-    pub fn answering(self: &Arc<Self>, message: &[u8]) -> Answering {
+    /// The answer, decided by the shared store where there is one. The span is told the verdict, and ends with the
+    /// answer.
+    pub fn answering(self: &Arc<Self>, message: &[u8], span: Option<Box<Span>>) -> Answering {
         match &self.link {
             Some(link) => {
                 let (service, link) = (Arc::clone(self), Arc::clone(link));
                 let message = message.to_vec();
-                Answering::Later(Box::pin(async move { service.ask(&link, &message).await }))
+                Answering::Later(Box::pin(async move { service.ask(&link, &message, span).await }))
             }
-            None => Answering::Now(self.answer(message)),
+            None => Answering::Now(self.answer_in(message, span)),
         }
     }
 
@@ -100,19 +128,32 @@ impl Service {
     /// `INVALID_ARGUMENT` for what is no question; `UNAVAILABLE` where the store cannot decide, and
     /// nothing is charged then.
     pub fn answer(self: &Arc<Self>, message: &[u8]) -> Result<Answer, Status> {
+        self.answer_in(message, None)
+    }
+
+    /// The same within a span.
+    fn answer_in(
+        self: &Arc<Self>,
+        message: &[u8],
+        mut span: Option<Box<Span>>,
+    ) -> Result<Answer, Status> {
         let mut query = Query::default();
         wire::read(message, &mut query)
             .map_err(|error| self.refuse(Status::invalid_argument(error.to_string())))?;
         let now = self.clock.now();
         let snapshot = self.live.load();
         let Some((policy, counters)) = snapshot.of(query.domain()) else {
-            return Ok(self.pass_unknown(&query, now));
+            return Ok(self.pass_unknown(&query, now, span));
         };
         let plan = policy.meet(&query, now);
         let verdict =
             decision::decide(&plan, &self.store, now).map_err(|error| self.fail(&error))?;
         counters.count(&verdict);
-        let answer = self.tell(&verdict, query.len(), policy.headers(), now);
+        self.note(policy, &query, &verdict, now);
+        if let Some(span) = &mut span {
+            span.note(policy.domain(), &verdict, query.len());
+        }
+        let answer = Answer { span, ..self.tell(&verdict, query.len(), policy.headers(), now) };
         if Telemetry::is_timed(now) {
             self.telemetry.observe(now, self.clock.now());
         }
@@ -120,26 +161,49 @@ impl Service {
     }
 
     /// The same life, decided by the shared store, or by what becomes of it without.
-    async fn ask(self: &Arc<Self>, link: &Link, message: &[u8]) -> Result<Answer, Status> {
+    async fn ask(
+        self: &Arc<Self>,
+        link: &Link,
+        message: &[u8],
+        mut span: Option<Box<Span>>,
+    ) -> Result<Answer, Status> {
         let mut query = Query::default();
         wire::read(message, &mut query)
             .map_err(|error| self.refuse(Status::invalid_argument(error.to_string())))?;
         let now = self.clock.now();
         let snapshot = self.live.load_full();
         let Some((policy, counters)) = snapshot.of(query.domain()) else {
-            return Ok(self.pass_unknown(&query, now));
+            return Ok(self.pass_unknown(&query, now, span));
         };
         let plan = policy.meet(&query, now);
         let (verdict, now) = decide_shared(link, policy.on_store_error(), &plan, now)
             .await
             .map_err(|error| self.fail(&error))?;
         counters.count(&verdict);
-        Ok(self.tell(&verdict, query.len(), policy.headers(), now))
+        self.note(policy, &query, &verdict, now);
+        if let Some(span) = &mut span {
+            span.note(policy.domain(), &verdict, query.len());
+        }
+        Ok(Answer { span, ..self.tell(&verdict, query.len(), policy.headers(), now) })
     }
 
-    fn pass_unknown(self: &Arc<Self>, query: &Query<'_>, now: Timestamp) -> Answer {
+    fn note(&self, policy: &Policy, query: &Query<'_>, verdict: &Verdict<'_>, now: Timestamp) {
+        if let Some(log) = &self.denied
+            && !verdict.is_admitted
+        {
+            log.note(policy, query, verdict, now);
+        }
+    }
+
+    fn pass_unknown(
+        self: &Arc<Self>,
+        query: &Query<'_>,
+        now: Timestamp,
+        span: Option<Box<Span>>,
+    ) -> Answer {
         self.telemetry.count_unknown_domain();
-        self.tell(&Verdict::unlimited(), query.len(), HeaderStyle::Off, now)
+        let answer = self.tell(&Verdict::unlimited(), query.len(), HeaderStyle::Off, now);
+        Answer { span, ..answer }
     }
 
     /// Says a verdict on so many descriptors.
@@ -152,7 +216,12 @@ impl Service {
     ) -> Answer {
         let lease = verdict.lease.map(|lease| LeaseGuard::new(Arc::clone(self), lease));
         let reply = reply::compose(verdict, descriptors, style, now);
-        Answer { frame: wire::framed(&reply), is_over_limit: reply.is_over_limit, lease }
+        Answer {
+            frame: wire::framed(&reply),
+            is_over_limit: reply.is_over_limit,
+            lease,
+            span: None,
+        }
     }
 
     /// Counts a request that cannot be decided, and passes its status on.
@@ -165,6 +234,16 @@ impl Service {
         self.telemetry.count_failure();
         tracing::error!(%error, "cannot decide");
         Status::unavailable(error.to_string())
+    }
+
+    /// The time by its clock.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// Notes how long a gRPC call took whose message had come then.
+    pub fn observe_call(&self, arrived: Timestamp) {
+        self.telemetry.observe_call(arrived, self.clock.now());
     }
 
     /// The policies in force.
@@ -260,6 +339,8 @@ pub struct Answer {
     /// Gives the lease that was taken back when it is dropped, unless [`LeaseGuard::answered`] was called
     /// before.
     pub lease: Option<LeaseGuard>,
+    /// Ends when it is dropped, once the answer has gone out.
+    pub span: Option<Box<Span>>,
 }
 
 impl Answer {

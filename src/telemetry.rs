@@ -3,20 +3,26 @@
 //!
 //! Every handle is looked up when a policy is loaded; a request only adds to atomics.
 
+mod rows;
+mod shared_store;
+
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
-use prometheus_client::encoding::{
-    DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric,
-};
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+pub use self::rows::PolicyCounters;
+pub use self::shared_store::SharedStore;
+
+use self::rows::Rows;
 use crate::clock::{Nanos, Timestamp};
-use crate::decision::{Decided, Verdict};
 use crate::policy::Policy;
 use crate::store::MemoryStore;
 
@@ -24,38 +30,16 @@ use crate::store::MemoryStore;
 /// much as a bucket.
 const TIMED_EVERY: u64 = 64;
 
-/// What became of a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-#[expect(non_camel_case_types, reason = "written to the exposition as they stand")]
-enum Code {
-    ok,
-    over_limit,
-    bypassed,
-    /// No table of the policy had a row for it.
-    unmatched,
-}
+/// The program.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// What a row did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-#[expect(non_camel_case_types, reason = "written to the exposition as they stand")]
-enum Outcome {
-    admitted,
-    over_limit,
-    shadow_over_limit,
-}
+/// The compiler that it was built with, as `build.rs` found it.
+const RUSTC: &str = env!("TOLLGATE_RUSTC");
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RequestLabels {
-    domain: String,
-    code: Code,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct DecisionLabels {
-    domain: String,
-    table: String,
-    row: String,
-    outcome: Outcome,
+struct BuildLabels {
+    version: &'static str,
+    rustc: &'static str,
 }
 
 /// The connections of gRPC.
@@ -67,67 +51,26 @@ pub struct Connections {
     pub refused: Counter,
 }
 
-/// The store that replicas share.
-#[derive(Debug, Clone)]
-pub struct SharedStore {
-    /// 1 while every thread is connected to it, else 0.
-    pub up: Gauge,
-    /// Calls that it answered.
-    pub answered: Counter,
-    /// Calls that failed.
-    pub failed: Counter,
-    /// Calls that it did not answer in time.
-    pub late: Counter,
-    /// Requests that were denied by what it had said before.
-    pub remembered: Counter,
-    /// Requests that were decided in memory without it.
-    pub local: Counter,
-    duration: Histogram,
+/// The policies that were read.
+#[derive(Debug, Clone, Default)]
+pub struct Reloads {
+    taken_at: Gauge,
+    is_taken: Gauge,
+    refused: Counter,
 }
 
-impl SharedStore {
-    fn new(registry: &mut Registry) -> Self {
-        let up = Gauge::default();
-        registry.register(
-            "shared_store_up",
-            "Whether every thread is connected to the shared store",
-            up.clone(),
-        );
-        let calls = Family::<CallLabels, Counter>::default();
-        registry.register("shared_store_calls", "Calls of the shared store", calls.clone());
-        let [answered, failed, late] = [Call::answered, Call::failed, Call::late]
-            .map(|outcome| calls.get_or_create_owned(&CallLabels { outcome }));
-        let remembered = Counter::default();
-        let help = "Requests denied by what the shared store had said before";
-        registry.register("shared_store_remembered_denials", help, remembered.clone());
-        let local = Counter::default();
-        let help = "Requests decided in memory because the shared store was away";
-        registry.register("shared_store_local_decisions", help, local.clone());
-        // 50 us to 0.2 s, doubling.
-        let duration = Histogram::new(exponential_buckets(50e-6, 2.0, 13));
-        let help = "Time from a question to the shared store to its answer";
-        registry.register_with_unit("shared_store_duration", help, Unit::Seconds, duration.clone());
-        Self { up, answered, failed, late, remembered, local, duration }
+impl Reloads {
+    /// Notes that they came into force.
+    pub fn taken(&self, now: Timestamp) {
+        self.taken_at.set(whole_seconds(now));
+        self.is_taken.set(1);
     }
 
-    /// Notes how long it took to answer.
-    pub fn observe(&self, took: Nanos) {
-        self.duration.observe(seconds(took));
+    /// Notes that they did not; those before stay in force.
+    pub fn refused(&self) {
+        self.refused.inc();
+        self.is_taken.set(0);
     }
-}
-
-/// What became of a call of the shared store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-#[expect(non_camel_case_types, reason = "written to the exposition as they stand")]
-enum Call {
-    answered,
-    failed,
-    late,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CallLabels {
-    outcome: Call,
 }
 
 /// The snapshots of the store.
@@ -142,8 +85,7 @@ pub struct SnapshotCounters {
 impl SnapshotCounters {
     /// Notes that one was written, of the state at `now`, with so many keys.
     pub fn succeeded(&self, now: Timestamp, keys: usize) {
-        let seconds = std::time::Duration::from_nanos(now.as_unix_nanos()).as_secs();
-        self.taken_at.set(i64::try_from(seconds).unwrap_or(i64::MAX));
+        self.taken_at.set(whole_seconds(now));
         self.keys.set(i64::try_from(keys).unwrap_or(i64::MAX));
     }
 }
@@ -151,17 +93,20 @@ impl SnapshotCounters {
 /// Everything that is counted over the life of the process.
 pub struct Telemetry {
     registry: Registry,
-    requests: Family<RequestLabels, Counter>,
-    decisions: Family<DecisionLabels, Counter>,
+    /// What every process tells, by the names that Prometheus gives it.
+    process: Registry,
+    started_at: Gauge<f64, AtomicU64>,
+    rows: Rows,
     unknown_domain: Counter,
     bad_requests: Counter,
     failures: Counter,
     abandoned: Counter,
-    refused_policies: Counter,
+    reloads: Reloads,
     connections: Connections,
     shared_store: SharedStore,
     snapshots: SnapshotCounters,
     latency: Histogram,
+    call_latency: Histogram,
 }
 
 impl fmt::Debug for Telemetry {
@@ -197,6 +142,7 @@ impl Telemetry {
             "config_reload_errors",
             "Policies that were read again and refused; those before stay in force",
         );
+        let reloads = Reloads { refused: refused_policies, ..Reloads::default() };
         let failed = counter("snapshot_errors", "Snapshots that could not be written");
         let connections = Connections { open: Gauge::default(), refused };
         registry.register("connections", "Open gRPC connections", connections.open.clone());
@@ -211,68 +157,60 @@ impl Telemetry {
         );
         let help = "Buckets that were not full, and leases, in the last snapshot";
         registry.register("snapshot_keys", help, snapshots.keys.clone());
-        let requests = Family::default();
-        registry.register("requests", "Requests by domain and answer", requests.clone());
-        let decisions = Family::default();
-        let help = "What each row of the policy said to the descriptors that met it";
-        registry.register("decisions", help, decisions.clone());
+        let help = "When the policies came into force";
+        let taken_at = reloads.taken_at.clone();
+        registry.register_with_unit(
+            "config_last_reload_success_timestamp",
+            help,
+            Unit::Seconds,
+            taken_at,
+        );
+        let help = "Whether the policies that were read last came into force";
+        registry.register("config_last_reload_successful", help, reloads.is_taken.clone());
+        let rows = Rows::new(&mut registry);
         // 250 ns to 4 ms, doubling.
         let latency = Histogram::new(exponential_buckets(250e-9, 2.0, 15));
         let help = "Time from a decoded request to its reply, of about one request in 64";
         registry.register_with_unit("decision_duration", help, Unit::Seconds, latency.clone());
+        // 1 us to 131 ms, doubling: a call may wait for a shared store.
+        let call_latency = Histogram::new(exponential_buckets(1e-6, 2.0, 18));
+        let help = "Time from a gRPC call whose message has come to its answer, of about one in 64";
+        registry.register_with_unit("call_duration", help, Unit::Seconds, call_latency.clone());
+        let build = Family::<BuildLabels, Gauge>::default();
+        build.get_or_create(&BuildLabels { version: VERSION, rustc: RUSTC }).set(1);
+        registry.register("build_info", "What runs; always 1", build);
+        let mut process = Registry::default();
+        let started_at = Gauge::default();
+        let help = "When the process started";
+        process.register_with_unit(
+            "process_start_time",
+            help,
+            Unit::Seconds,
+            Gauge::clone(&started_at),
+        );
         let shared_store = SharedStore::new(&mut registry);
         registry.register_collector(Box::new(StoreReader(store)));
         Self {
             registry,
-            requests,
-            decisions,
+            process,
+            started_at,
+            rows,
             unknown_domain,
             bad_requests,
             failures,
             abandoned,
-            refused_policies,
+            reloads,
             connections,
             shared_store,
             snapshots,
             latency,
+            call_latency,
         }
     }
 
     /// The handles for a policy's domain and rows.
     pub fn for_policy(&self, policy: &Policy) -> PolicyCounters {
-        let domain = policy.domain();
-        let request = |code| {
-            let labels = RequestLabels { domain: domain.to_owned(), code };
-            self.requests.get_or_create_owned(&labels)
-        };
-        let mut rows: Vec<_> = policy.rows().collect();
-        rows.sort_unstable_by_key(|row| row.id());
-        let rows = rows.into_iter().map(|row| {
-            let decision = |outcome| {
-                let labels = DecisionLabels {
-                    domain: domain.to_owned(),
-                    table: row.table().to_owned(),
-                    row: row.name().to_owned(),
-                    outcome,
-                };
-                self.decisions.get_or_create_owned(&labels)
-            };
-            RowCounters {
-                admitted: decision(Outcome::admitted),
-                over: decision(if row.is_shadow() {
-                    Outcome::shadow_over_limit
-                } else {
-                    Outcome::over_limit
-                }),
-            }
-        });
-        PolicyCounters {
-            rows: rows.collect(),
-            ok: request(Code::ok),
-            over_limit: request(Code::over_limit),
-            bypassed: request(Code::bypassed),
-            unmatched: request(Code::unmatched),
-        }
+        self.rows.of(policy)
     }
 
     /// Counts a request for a domain that has no policy.
@@ -295,9 +233,14 @@ impl Telemetry {
         self.abandoned.inc();
     }
 
-    /// Counts policies that were read again and did not come into force.
-    pub fn count_refused_policy(&self) {
-        self.refused_policies.inc();
+    /// The counters of policies that were read.
+    pub const fn reloads(&self) -> &Reloads {
+        &self.reloads
+    }
+
+    /// Notes when the process started.
+    pub fn note_start(&self, at: Timestamp) {
+        self.started_at.set(seconds(at.since(Timestamp::default())));
     }
 
     /// The counters of connections.
@@ -325,67 +268,31 @@ impl Telemetry {
         self.latency.observe(seconds(to.since(from)));
     }
 
+    /// Notes how long a gRPC call took, from the arrival of its message until its answer was handed over.
+    pub fn observe_call(&self, from: Timestamp, to: Timestamp) {
+        self.call_latency.observe(seconds(to.since(from)));
+    }
+
     /// Everything in the text format of OpenMetrics, which Prometheus reads.
     ///
     /// # Errors
     /// Never in practice: a `String` takes all that is written to it.
     pub fn encode(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
-        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        encode_registry(&mut text, &self.registry)?;
+        encode_registry(&mut text, &self.process)?;
+        encode_eof(&mut text)?;
         Ok(text)
     }
 }
 
+fn whole_seconds(at: Timestamp) -> i64 {
+    let seconds = std::time::Duration::from_nanos(at.as_unix_nanos()).as_secs();
+    i64::try_from(seconds).unwrap_or(i64::MAX)
+}
+
 fn seconds(span: Nanos) -> f64 {
     std::time::Duration::from(span).as_secs_f64()
-}
-
-#[derive(Debug)]
-struct RowCounters {
-    admitted: Counter,
-    over: Counter,
-}
-
-/// The handles of one policy.
-#[derive(Debug)]
-pub struct PolicyCounters {
-    rows: Box<[RowCounters]>,
-    ok: Counter,
-    over_limit: Counter,
-    bypassed: Counter,
-    unmatched: Counter,
-}
-
-impl PolicyCounters {
-    /// Counts a verdict: the request once, and each row that a descriptor met once. On a denial only the
-    /// rows that denied count, since nothing was charged in the others.
-    pub fn count(&self, verdict: &Verdict<'_>) {
-        let code = match verdict {
-            _ if !verdict.is_admitted => &self.over_limit,
-            _ if verdict.is_bypassed => &self.bypassed,
-            _ if !verdict.is_matched
-                && verdict.released.is_none()
-                && verdict.decided.is_empty() =>
-            {
-                &self.unmatched
-            }
-            _ => &self.ok,
-        };
-        code.inc();
-        // A row of two buckets is one decision.
-        let same_row = |a: &Decided<'_>, b: &Decided<'_>| {
-            a.met.descriptor == b.met.descriptor && a.met.row.id() == b.met.row.id()
-        };
-        for decided in verdict.decided.chunk_by(same_row) {
-            let row = decided.first().and_then(|first| self.rows.get(first.met.row.id().get()));
-            let Some(counters) = row else { continue };
-            if decided.iter().any(Decided::is_over) {
-                counters.over.inc();
-            } else if verdict.is_admitted {
-                counters.admitted.inc();
-            }
-        }
-    }
 }
 
 /// Reads the store when the metrics are asked for.
@@ -396,14 +303,14 @@ impl prometheus_client::collector::Collector for StoreReader {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let gauge = |count: usize| ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));
         let keys = gauge(self.0.len());
-        let help = "Buckets that are not full, and leases, as of the last sweep";
+        let help = "Buckets that are not full, and leases, as of the last sweep.";
         keys.encode(encoder.encode_descriptor("keys", help, None, keys.metric_type())?)?;
         let leases = gauge(self.0.lease_count());
-        let help = "Leases that hold slots, as of the last sweep";
+        let help = "Leases that hold slots, as of the last sweep.";
         leases.encode(encoder.encode_descriptor("leases", help, None, leases.metric_type())?)?;
         let evicted = ConstCounter::new(self.0.evicted_live());
         let help =
-            "Buckets that were not full, and leases, forgotten because the key limit was reached";
+            "Buckets that were not full, and leases, forgotten because the key limit was reached.";
         evicted.encode(encoder.encode_descriptor(
             "live_evictions",
             help,

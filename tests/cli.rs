@@ -5,9 +5,14 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::print_stderr,
     reason = "test code"
 )]
 
+#[path = "cli/denied.rs"]
+mod denied;
+#[path = "cli/deploy.rs"]
+mod deploy;
 #[path = "cli/explain.rs"]
 mod explain;
 #[path = "cli/pages.rs"]
@@ -20,6 +25,8 @@ mod reload;
 mod serve;
 #[path = "cli/snapshot.rs"]
 mod snapshot;
+#[path = "cli/traces.rs"]
+mod traces;
 
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -171,6 +178,9 @@ fn a_wrong_command_line_ends_with_2_and_what_could_be_said() {
         (&["serve", "--snapshot-interval", "10"], "--snapshot-interval"),
         (&["serve", "--snapshot-interval", "999ms"], "at least 1s"),
         (&["serve", "--log", "xml"], "json"),
+        (&["serve", "--log-denied", "0"], "--log-denied"),
+        (&["serve", "--trace-sample", "1.1"], "a number from 0 to 1"),
+        (&["serve", "--otlp-endpoint", "no url"], "--otlp-endpoint"),
     ] {
         let ended = run(args);
         assert_eq!((ended.code, &*ended.out), (Some(2), ""), "{args:?}: {ended:?}");

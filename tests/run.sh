@@ -30,6 +30,7 @@ export TOLLGATE_TOOLS
 export TOLLGATE_ENVOY=$TOLLGATE_TOOLS/venv/bin/envoy
 export TOLLGATE_GRPCURL=$TOLLGATE_TOOLS/bin/grpcurl
 export TOLLGATE_VALKEY=$TOLLGATE_TOOLS/bin/valkey-server
+export TOLLGATE_PROMTOOL=$TOLLGATE_TOOLS/bin/promtool
 export TOLLGATE_PYTHON=$TOLLGATE_TOOLS/venv/bin/python
 export TOLLGATE_REQUIRE_TOOLS=1
 
@@ -50,7 +51,7 @@ headline() {
 tools_ready=
 setup() {
   if [ -z "$tools_ready" ]; then
-    headline "set-up: Python, Envoy, grpcurl and Valkey"
+    headline "set-up: Python, Envoy, grpcurl, Valkey and promtool"
     bash tests/setup.sh
     tools_ready=yes
   fi

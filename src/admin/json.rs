@@ -18,7 +18,7 @@ pub(super) async fn answer(service: &Arc<Service>, body: &[u8]) -> (StatusCode, 
             return refused(StatusCode::BAD_REQUEST, &error.to_string());
         }
     };
-    match service.answering(&message).finish().await {
+    match service.answering(&message, None).finish().await {
         Ok(answer) => {
             let status =
                 if answer.is_over_limit { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::OK };

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, Parser};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -29,6 +30,7 @@ use crate::shared::{self, Settings};
 use crate::snapshot::{SnapshotFile, Writer};
 use crate::store::MemoryStore;
 use crate::telemetry::Telemetry;
+use crate::traces::Tracer;
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
@@ -124,6 +126,18 @@ pub(super) struct Serve {
     /// What is logged: error, warn, info, debug, or a list of target=level.
     #[arg(long, env = "TOLLGATE_LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
     log_level: Filter,
+    /// Log denied calls, with domain, table, row, the values that name the bucket, and the wait: so many a
+    /// second at most. Without it, none.
+    #[arg(long, env = "TOLLGATE_LOG_DENIED", value_name = "COUNT")]
+    log_denied: Option<NonZeroU32>,
+    /// The collector that spans of calls are sent to, over OTLP and gRPC in plain text, as in
+    /// `http://HOST:4317`. Without it, no call is traced.
+    #[arg(long, env = "TOLLGATE_OTLP_ENDPOINT", value_name = "URL")]
+    otlp_endpoint: Option<String>,
+    /// The share of calls that are traced, from 0 to 1, where Envoy does not say which are.
+    #[arg(long, env = "TOLLGATE_TRACE_SAMPLE", default_value = "0", value_name = "RATIO",
+          value_parser = ratio)]
+    trace_sample: f64,
 }
 
 /// Lets the arguments be parsed where there is no command line for them.
@@ -178,6 +192,16 @@ impl Serve {
         Ok(Some(shared::Store::new(settings, most_keys, local, clock, telemetry)?))
     }
 
+    /// What makes the spans of calls, if they are asked for.
+    fn tracer(&self, runtime: &Runtime) -> Result<Option<Arc<Tracer>>, Failure> {
+        let _within = runtime.enter();
+        let start = |endpoint: &String| {
+            let tracer = Tracer::start(endpoint, self.trace_sample);
+            tracer.map(Arc::new).map_err(|error| format!("--otlp-endpoint {endpoint}: {error}"))
+        };
+        Ok(self.otlp_endpoint.as_ref().map(start).transpose()?)
+    }
+
     /// The store as it was, with the key of its buckets' names, or an empty one and a new key.
     fn state(
         &self,
@@ -205,6 +229,7 @@ impl Serve {
         let (store, key) = self.state(file.as_ref(), clock.now())?;
         let store = Arc::new(store);
         let telemetry = Arc::new(Telemetry::new(Arc::clone(&store)));
+        telemetry.note_start(clock.now());
         let live = Arc::new(Live::new(&sources, key, Arc::clone(&telemetry), clock.now())?);
         let example = live.load().policies().first().and_then(|policy| example(policy));
         let shared = self.shared(&store, &clock, &telemetry)?;
@@ -217,8 +242,18 @@ impl Serve {
         });
         let reloading = (Arc::clone(&live), Arc::clone(&clock));
         let service = Service::new(clock, live, store, telemetry);
-        let service = Arc::new(match shared {
+        let service = match shared {
             Some(shared) => service.sharing(shared),
+            None => service,
+        };
+        let service = match self.log_denied {
+            Some(most) => service.logging_denied(most),
+            None => service,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let tracer = self.tracer(&runtime)?;
+        let service = Arc::new(match &tracer {
+            Some(tracer) => service.tracing_calls(Arc::clone(tracer)),
             None => service,
         });
         let defaults = Options::default();
@@ -231,7 +266,6 @@ impl Serve {
             drain_delay: self.drain_delay,
             drain: self.drain,
         };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let server = Server::bind(options).await?;
             let signals = signals()?;
@@ -252,6 +286,10 @@ impl Serve {
             if let Some(writing) = writing {
                 writing.finish();
             }
+            if let Some(tracer) = tracer {
+                // Elsewhere, since this runtime does the sending.
+                tokio::task::spawn_blocking(move || tracer.stop()).await?;
+            }
             ended?;
             tracing::info!("stopped");
             Ok(ExitCode::SUCCESS)
@@ -271,6 +309,12 @@ fn prefix(text: &str) -> Result<String, String> {
         return Err("write up to 64 letters, digits, and any of -_.:".into());
     }
     Ok(text.to_owned())
+}
+
+/// A share of a whole.
+fn ratio(text: &str) -> Result<f64, String> {
+    let ratio = text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
+    ratio.ok_or_else(|| "write a number from 0 to 1".to_owned())
 }
 
 /// Less often than once a second, so that the disk has time for others.

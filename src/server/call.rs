@@ -17,6 +17,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use h2::server::SendResponse;
 use h2::{RecvStream, SendStream};
+use http::Request;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use tokio::time::error::Elapsed;
 use tokio::time::timeout;
@@ -25,7 +26,10 @@ use tonic::Status;
 use super::arriving::{Arriving, Part};
 use super::bounded::Reading;
 use super::in_flight::InFlight;
+use super::timing::Timing;
+use crate::clock::Timestamp;
 use crate::service::{Answer, Answering, LeaseGuard, Service};
+use crate::traces::Span;
 use crate::wire::frame;
 
 /// The path of a call.
@@ -45,12 +49,15 @@ pub(super) struct Calls {
     pub(super) arriving: Arriving,
     pub(super) reading: Reading,
     pub(super) in_flight: InFlight,
+    pub(super) timing: Timing,
 }
 
 impl Calls {
     /// Answers a call, now if that can be.
-    pub(super) fn start(&self, body: RecvStream, respond: SendResponse<Bytes>) {
-        let mut call = Call { respond, step: Step::Receiving(body, None) };
+    pub(super) fn start(&self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
+        let span = self.service.begin_span(request.headers());
+        let body = request.into_body();
+        let mut call = Call { respond, step: Step::Receiving(body, None), arrived: None, span };
         if call.poll(self, &mut Context::from_waker(Waker::noop())).is_pending() {
             let (calls, counted) = (self.clone(), self.in_flight.begin());
             tokio::spawn(async move {
@@ -63,12 +70,21 @@ impl Calls {
             });
         }
     }
+
+    /// The time, for a call that is timed.
+    fn arrived(&self) -> Option<Timestamp> {
+        self.timing.is_due().then(|| self.service.now())
+    }
 }
 
 /// A call under way.
 struct Call {
     respond: SendResponse<Bytes>,
     step: Step,
+    /// When its message had come, if it is timed.
+    arrived: Option<Timestamp>,
+    /// Ends with the call.
+    span: Option<Box<Span>>,
 }
 
 enum Step {
@@ -92,6 +108,7 @@ impl Call {
     fn poll(&mut self, calls: &Calls, context: &mut Context<'_>) -> Poll<()> {
         if let Step::Receiving(body, received) = &mut self.step {
             let body = ready!(receive(body, received, &calls.arriving, context));
+            self.arrived = calls.arrived();
             self.answer(calls, body);
         }
         self.poll_answered(calls, context)
@@ -103,6 +120,7 @@ impl Call {
             let receive =
                 |context: &mut Context<'_>| receive(body, received, &calls.arriving, context);
             let body = timeout(PATIENCE, std::future::poll_fn(receive)).await?;
+            self.arrived = calls.arrived();
             match (&body, received) {
                 (Ok(message), Some(_)) => {
                     let bytes = message.len();
@@ -126,7 +144,7 @@ impl Call {
     fn answer(&mut self, calls: &Calls, body: Result<Bytes, Unread>) {
         let answering = match body {
             Ok(body) => match frame::message(&body) {
-                Ok(message) => calls.service.answering(message),
+                Ok(message) => calls.service.answering(message, self.span.take()),
                 Err(status) => Answering::Now(Err(calls.service.refuse(status))),
             },
             Err(Unread::Refused(status)) => Answering::Now(Err(calls.service.refuse(status))),
@@ -154,7 +172,13 @@ impl Call {
                     // What is there to be read may give the call up, and nobody would hold the lease.
                     ready!(calls.reading.poll_dry(context));
                 }
-                send(stream, frame, lease, context)
+                let is_sent = ready!(send(stream, frame, lease, context));
+                if let Some(arrived) = self.arrived.take()
+                    && is_sent
+                {
+                    calls.service.observe_call(arrived);
+                }
+                Poll::Ready(())
             }
             Step::Receiving(..) | Step::Deciding(_) | Step::Over => Poll::Ready(()),
         }
@@ -164,7 +188,8 @@ impl Call {
     /// is gone.
     fn begin(&mut self, answer: Result<Answer, Status>) -> Step {
         match answer {
-            Ok(Answer { frame, lease, .. }) => {
+            Ok(Answer { frame, lease, span, .. }) => {
+                self.span = span;
                 let mut head = http::Response::new(());
                 head.headers_mut().insert(CONTENT_TYPE, GRPC);
                 match self.respond.send_response(head, false) {
@@ -231,40 +256,40 @@ fn receive(
     }
 }
 
-/// Sends the answer, as fast as its reader makes room for it: nearly always at once.
+/// Sends the answer, as fast as its reader makes room for it: nearly always at once. Returns whether it went out
+/// whole.
 fn send(
     stream: &mut SendStream<Bytes>,
     frame: &mut Bytes,
     lease: &mut Option<LeaseGuard>,
     context: &mut Context<'_>,
-) -> Poll<()> {
+) -> Poll<bool> {
     if lease.is_some() && stream.poll_reset(context).is_ready() {
-        return Poll::Ready(());
+        return Poll::Ready(false);
     }
     while !frame.is_empty() {
         stream.reserve_capacity(frame.len());
         let room = match stream.capacity() {
             0 => {
                 if stream.poll_reset(context).is_ready() {
-                    return Poll::Ready(());
+                    return Poll::Ready(false);
                 }
                 let Some(Ok(room)) = ready!(stream.poll_capacity(context)) else {
-                    return Poll::Ready(());
+                    return Poll::Ready(false);
                 };
                 room
             }
             room => room,
         };
         if stream.send_data(frame.split_to(room.min(frame.len())), false).is_err() {
-            return Poll::Ready(());
+            return Poll::Ready(false);
         }
     }
     let mut trailers = HeaderMap::with_capacity(1);
     trailers.insert(STATUS, OK);
-    if stream.send_trailers(trailers).is_ok()
-        && let Some(lease) = lease.take()
-    {
+    let is_sent = stream.send_trailers(trailers).is_ok();
+    if is_sent && let Some(lease) = lease.take() {
         lease.answered();
     }
-    Poll::Ready(())
+    Poll::Ready(is_sent)
 }

@@ -22,6 +22,7 @@ use tonic::service::Routes;
 use super::arriving::Arriving;
 use super::bounded::{Bounded, Reading};
 use super::in_flight::InFlight;
+use super::timing::Timing;
 use super::tls::Identity;
 use super::{call, limits, routed};
 use crate::service::Service;
@@ -50,6 +51,7 @@ pub(super) struct Services {
     pub(super) others: Routes,
     pub(super) in_flight: InFlight,
     pub(super) arriving: Arriving,
+    pub(super) timing: Timing,
 }
 
 /// Where the calls of one connection go.
@@ -61,17 +63,17 @@ struct Dispatch {
 
 impl Dispatch {
     fn of_a_connection(services: Services, reading: Reading) -> Self {
-        let Services { rate_limit, others, in_flight, arriving } = services;
+        let Services { rate_limit: service, others, in_flight, arriving, timing } = services;
         let arriving = arriving.of_a_connection();
         let rate_limit =
-            call::Calls { service: rate_limit, arriving, reading, in_flight: in_flight.clone() };
+            call::Calls { service, arriving, reading, in_flight: in_flight.clone(), timing };
         Self { rate_limit, others, in_flight }
     }
 
     fn start(&self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
         self.in_flight.note();
         if request.uri().path() == call::PATH {
-            self.rate_limit.start(request.into_body(), respond);
+            self.rate_limit.start(request, respond);
         } else {
             let (routes, counted) = (self.others.clone(), self.in_flight.begin());
             tokio::spawn(async move {

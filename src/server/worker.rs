@@ -18,6 +18,7 @@ use super::arriving::Arriving;
 use super::connection::{self, Services};
 use super::in_flight::InFlight;
 use super::seats::Seat;
+use super::timing::Timing;
 use super::tls::Identity;
 use super::{Phase, ServerError, reached};
 use crate::service::Service;
@@ -80,6 +81,7 @@ impl Worker {
                         others,
                         in_flight: counting,
                         arriving: Arriving::default(),
+                        timing: Timing::default(),
                     };
                     serve(incoming, tls, services, phases.clone()).await;
                 };

@@ -35,7 +35,7 @@ fn serve(path: &Path) -> Served {
     )
 }
 
-fn get(server: &Served, path: &str) -> String {
+pub(crate) fn get(server: &Served, path: &str) -> String {
     let mut stream = TcpStream::connect(server.http).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n").unwrap();
     let mut text = String::new();

@@ -87,7 +87,7 @@ impl Replica {
 }
 
 pub async fn ask(service: Arc<Service>, message: Vec<u8>) -> Answer {
-    let answer = service.answering(&message).finish().await.unwrap();
+    let answer = service.answering(&message, None).finish().await.unwrap();
     let response = RateLimitResponse::decode(answer.message()).unwrap();
     answer.went_out();
     Answer(response)

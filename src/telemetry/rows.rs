@@ -1,0 +1,167 @@
+//! What is counted of each policy's requests and rows.
+
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
+
+use crate::decision::{Decided, Verdict};
+use crate::policy::Policy;
+use crate::policy::table::Row;
+
+/// What became of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "written to the exposition as they stand")]
+enum Code {
+    ok,
+    over_limit,
+    bypassed,
+    /// No table of the policy had a row for it.
+    unmatched,
+}
+
+/// What a row said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "written to the exposition as they stand")]
+enum Outcome {
+    admitted,
+    over_limit,
+    shadow_over_limit,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RequestLabels {
+    domain: String,
+    code: Code,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DecisionLabels {
+    domain: String,
+    table: String,
+    row: String,
+    outcome: Outcome,
+}
+
+/// The series of every policy that was in force.
+#[derive(Debug, Default)]
+pub(super) struct Rows {
+    requests: Family<RequestLabels, Counter>,
+    decisions: Family<DecisionLabels, Counter>,
+    hits: Family<DecisionLabels, Counter>,
+}
+
+impl Rows {
+    pub(super) fn new(registry: &mut Registry) -> Self {
+        let rows = Self::default();
+        registry.register("requests", "Requests by domain and answer", rows.requests.clone());
+        let help = "What each row of the policy said to the descriptors that met it";
+        registry.register("decisions", help, rows.decisions.clone());
+        let help = "Hits that those descriptors were to be charged, by what the row said";
+        registry.register("hits", help, rows.hits.clone());
+        rows
+    }
+
+    /// The handles for a policy's domain and rows.
+    pub(super) fn of(&self, policy: &Policy) -> PolicyCounters {
+        let domain = policy.domain();
+        let request = |code| {
+            let labels = RequestLabels { domain: domain.to_owned(), code };
+            self.requests.get_or_create_owned(&labels)
+        };
+        let mut rows: Vec<_> = policy.rows().collect();
+        rows.sort_unstable_by_key(|row| row.id());
+        let rows = rows.into_iter().map(|row| {
+            let is_shadow = row.is_shadow();
+            let over = if is_shadow { Outcome::shadow_over_limit } else { Outcome::over_limit };
+            RowCounters {
+                admitted: self.said(domain, row, Outcome::admitted),
+                over: self.said(domain, row, over),
+            }
+        });
+        PolicyCounters {
+            rows: rows.collect(),
+            ok: request(Code::ok),
+            over_limit: request(Code::over_limit),
+            bypassed: request(Code::bypassed),
+            unmatched: request(Code::unmatched),
+        }
+    }
+
+    fn said(&self, domain: &str, row: &Row, outcome: Outcome) -> Said {
+        let labels = DecisionLabels {
+            domain: domain.to_owned(),
+            table: row.table().to_owned(),
+            row: row.name().to_owned(),
+            outcome,
+        };
+        Said {
+            decisions: self.decisions.get_or_create_owned(&labels),
+            hits: self.hits.get_or_create_owned(&labels),
+        }
+    }
+}
+
+/// One outcome of one row.
+#[derive(Debug)]
+struct Said {
+    decisions: Counter,
+    hits: Counter,
+}
+
+impl Said {
+    fn count(&self, hits: u64) {
+        self.decisions.inc();
+        self.hits.inc_by(hits);
+    }
+}
+
+#[derive(Debug)]
+struct RowCounters {
+    admitted: Said,
+    over: Said,
+}
+
+/// The handles of one policy.
+#[derive(Debug)]
+pub struct PolicyCounters {
+    rows: Box<[RowCounters]>,
+    ok: Counter,
+    over_limit: Counter,
+    bypassed: Counter,
+    unmatched: Counter,
+}
+
+impl PolicyCounters {
+    /// Counts a verdict: the request once, and each row that a descriptor met once. On a denial only the
+    /// rows that denied count, since nothing was charged in the others.
+    pub fn count(&self, verdict: &Verdict<'_>) {
+        let code = match verdict {
+            _ if !verdict.is_admitted => &self.over_limit,
+            _ if verdict.is_bypassed => &self.bypassed,
+            _ if !verdict.is_matched
+                && verdict.released.is_none()
+                && verdict.decided.is_empty() =>
+            {
+                &self.unmatched
+            }
+            _ => &self.ok,
+        };
+        code.inc();
+        // A row of two buckets is one decision.
+        let same_row = |a: &Decided<'_>, b: &Decided<'_>| {
+            a.met.descriptor == b.met.descriptor && a.met.row.id() == b.met.row.id()
+        };
+        for decided in verdict.decided.chunk_by(same_row) {
+            let Some(first) = decided.first() else { continue };
+            let Some(counters) = self.rows.get(first.met.row.id().get()) else { continue };
+            // One descriptor brings the same to all of a row's buckets.
+            let hits = first.met.hits.charged();
+            if decided.iter().any(Decided::is_over) {
+                counters.over.count(hits);
+            } else if verdict.is_admitted {
+                counters.admitted.count(hits);
+            }
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! What `/metrics` tells.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code: a failure is a panic"
+)]
+
+#[path = "support/frames.rs"]
+mod frames;
+mod support;
+
+use std::collections::BTreeSet;
+
+use frames::{Connection, DATA};
+use prost::Message;
+use support::{
+    Parts, START, TestServer, call, descriptor, eventually, hits, limit, request, server, source,
+};
+use tollgate::clock::Nanos;
+
+/// The value of a series, as it stands in the text.
+fn value(text: &str, series: &str) -> String {
+    let mut lines = text.lines();
+    let line = lines.find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {series}: {text}")).to_owned()
+}
+
+/// The kind of every metric, by the name that it is asked for by.
+fn kinds(text: &str) -> Vec<(String, &str)> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let named = |(name, kind): (&str, _)| {
+        (if kind == "counter" { format!("{name}_total") } else { name.to_owned() }, kind)
+    };
+    lines.map(named).collect()
+}
+
+#[test]
+fn every_metric_is_in_the_readme_and_every_one_there_is_told() {
+    let (server, _) = server("tables: [{ name: t, key: [k], rows: { always: unlimited } }]");
+    let text = server.get("/metrics");
+    let told: BTreeSet<_> = kinds(&text).into_iter().map(|(name, _)| name).collect();
+    let readme = std::fs::read_to_string("README.md").unwrap();
+    let rows = readme.lines().filter(|line| line.starts_with("| `"));
+    let names = rows.flat_map(|row| {
+        let metrics = row.split('|').nth(1).unwrap().split('`').skip(1).step_by(2);
+        metrics.map(|metric| metric.split('{').next().unwrap().to_owned())
+    });
+    let is_metric = |name: &String| name.starts_with("tollgate_") || name.starts_with("process_");
+    assert_eq!(names.filter(is_metric).collect::<BTreeSet<_>>(), told);
+}
+
+/// What `promtool check metrics` asks for, and the conventions of Prometheus on top.
+#[test]
+fn names_and_helps_follow_prometheus() {
+    let (server, _) = server("tables: [{ name: t, key: [k], rows: { always: unlimited } }]");
+    let text = server.get("/metrics");
+    let kinds = kinds(&text);
+    assert!(kinds.len() > 20, "{text}");
+    for (name, kind) in kinds {
+        let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        assert!(name.chars().all(is_plain) && name.starts_with(char::is_alphabetic), "{name}");
+        let whole = name.strip_suffix("_total");
+        assert_eq!(whole.is_some(), kind == "counter", "{name}");
+        let whole = whole.unwrap_or(&name);
+        let help = text
+            .lines()
+            .find_map(|line| line.strip_prefix("# HELP ")?.strip_prefix(whole)?.strip_prefix(' '));
+        let help = help.unwrap_or_else(|| panic!("{name} has no help"));
+        assert!(help.ends_with('.') && !help.ends_with(".."), "{name}: {help}");
+        assert!(help.starts_with(|c: char| c.is_uppercase() || c == 'g'), "{name}: {help}");
+        let words: Vec<_> = whole.split('_').collect();
+        for not_base in ["ms", "us", "millis", "milliseconds", "microseconds", "nanos", "percent"] {
+            assert!(!words.contains(&not_base), "{name}");
+        }
+        for of_others in ["count", "sum", "bucket", "histogram", "gauge", "counter", "total"] {
+            assert_ne!(words.last(), Some(&of_others), "{name}");
+        }
+        let is_time = words.contains(&"duration") || words.contains(&"timestamp");
+        assert!(!is_time || words.last() == Some(&"seconds"), "{name}");
+        assert_eq!(kind == "histogram", words.contains(&"duration"), "{name}");
+    }
+    assert!(text.ends_with("# EOF\n"));
+}
+
+#[test]
+fn hits_are_counted_where_decisions_are() {
+    let parts = Parts::new(
+        &source(
+            "domain: d\ntables:\n  - { name: t, key: [k], rows: { always: [{ per_minute: 10 }, \
+             { per_hour: 100 }] } }\n  - { name: s, key: [k], shadow: true, rows: { always: [{ \
+             per_minute: 5 }] } }\n",
+        ),
+        1000,
+    );
+    let ask = |count| parts.ask(&request("d", &[hits(count, &[("k", "1")])])).is_ok();
+    assert!(ask(4) && ask(3) && !ask(20) && !ask(4) && ask(0));
+    let text = parts.telemetry.encode().unwrap();
+    let told = |metric, table, outcome| {
+        let labels = format!("domain=\"d\",table=\"{table}\",row=\"always\",outcome=\"{outcome}\"");
+        value(&text, &format!("tollgate_{metric}_total{{{labels}}}"))
+    };
+    for (table, outcome, decisions, hits) in [
+        ("t", "admitted", "3", "7"),
+        ("t", "over_limit", "2", "24"),
+        ("s", "admitted", "2", "4"),
+        ("s", "shadow_over_limit", "3", "27"),
+    ] {
+        assert_eq!(told("decisions", table, outcome), decisions, "{table} {outcome}");
+        assert_eq!(told("hits", table, outcome), hits, "{table} {outcome}");
+    }
+}
+
+const CALLS: &str = "tollgate_call_duration_seconds";
+
+#[test]
+fn a_call_is_timed_from_its_last_byte_until_its_answer_has_gone_out() {
+    let (server, _) = server("tables: [{ name: t, key: [k], rows: { always: unlimited } }]");
+    let mut connection = Connection::open(server.grpc);
+    connection.send(&frames::room_of_answers(3));
+    let [begun, rest] = frames::halves(1, &call(&[("k", "1")]));
+    connection.send(&begun);
+    // Calls are begun once all is read that has come, be it a ping.
+    connection.settle();
+    connection.settle();
+    server.advance(Nanos::from_secs(100));
+    connection.send(&rest);
+    connection.wait_for(DATA, 1).unwrap();
+    server.advance(Nanos::from_secs(2));
+    connection.send(&frames::more_room(1, 1000));
+    connection.wait_for_answer(1);
+    eventually("it is counted", || {
+        let text = server.parts.telemetry.encode().unwrap();
+        value(&text, &format!("{CALLS}_count")) == "1"
+    });
+    let text = server.parts.telemetry.encode().unwrap();
+    assert_eq!(value(&text, &format!("{CALLS}_sum")), "2.0");
+}
+
+#[test]
+fn some_calls_are_timed() {
+    let (server, mut client) =
+        server("tables: [{ name: t, key: [k], rows: { always: unlimited } }]");
+    // The first of a worker is.
+    for (calls, timed) in [(1, "1"), (60, "1"), (1, "2"), (61, "3")] {
+        for _ in 0..calls {
+            client.ask(call(&[("k", "1")]));
+        }
+        let text = server.get("/metrics");
+        assert_eq!(value(&text, &format!("{CALLS}_count")), timed);
+    }
+}
+
+#[test]
+fn a_reload_tells_when_it_was_and_whether_it_came_into_force() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("policy.yaml");
+    let good = "domain: d\ntables: [{ name: t, key: [k], rows: { always: unlimited } }]\n";
+    let server = TestServer::with_policy(good);
+    let told = || {
+        let text = server.get("/metrics");
+        ["last_reload_successful", "last_reload_success_timestamp_seconds", "reload_errors_total"]
+            .map(|name| value(&text, &format!("tollgate_config_{name}")).parse::<u64>().unwrap())
+    };
+    let start = START.as_unix_secs_ceil();
+    assert_eq!(told(), [1, start, 0]);
+    for (after, text, expected) in [
+        (1, "domain: [", [0, start, 1]),
+        (2, good, [1, start + 2, 1]),
+        (3, "tables: 1", [0, start + 2, 2]),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        let now = START.after(Nanos::from_secs(after));
+        assert_eq!(server.parts.live.reload(&path, now).is_ok(), expected[0] == 1);
+        assert_eq!(told(), expected);
+    }
+}
+
+/// Values, keys, domains and limits that a client makes up: a million of them.
+#[test]
+fn no_series_is_made_by_what_a_client_sends() {
+    let parts = Parts::new(
+        &source(
+            "domain: d\ntables:\n  - { name: t, select: kind, key: [k], rows: { a: [{ per_minute: \
+             1 }], otherwise: [{ per_minute: 1 }] } }\n",
+        ),
+        10_000,
+    );
+    let series = || {
+        let text = parts.telemetry.encode().unwrap();
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        lines.map(|line| line.rsplit_once(' ').unwrap().0.to_owned()).collect::<Vec<_>>()
+    };
+    // A limit that Envoy brings has a row of its own.
+    let brought = limit(1, 2, None, &[("k", "1")]);
+    parts.ask(&request("d", &[brought]));
+    let before = series();
+    let together = 250;
+    for round in 0..1_000_000 / together {
+        let descriptors = (0..together).map(|at| {
+            let made_up = format!("{round}.{at}");
+            let own_key = format!("key {made_up}");
+            let entries = [("kind", &*made_up), ("k", &made_up), (&*own_key, &made_up)];
+            if at % 2 == 0 { descriptor(&entries) } else { limit(at, 2, None, &entries) }
+        });
+        let message = request("d", &descriptors.collect::<Vec<_>>());
+        assert!(parts.service.answer(&message.encode_to_vec()).is_ok());
+        for at in 0..together / 10 {
+            let domain = format!("domain {round}.{at}");
+            let message = request(&domain, &[descriptor(&[("k", "1")])]).encode_to_vec();
+            assert!(parts.service.answer(&message).is_ok());
+        }
+    }
+    assert_eq!(series(), before);
+    let text = parts.telemetry.encode().unwrap();
+    assert_eq!(value(&text, "tollgate_unknown_domain_requests_total"), "100000");
+}
