@@ -1,4 +1,4 @@
-//! How a server ends: what is in flight finishes, and nobody who is silent holds it up.
+//! How a server ends, or one connection that has become old: what is in flight finishes, and nobody who is silent holds it up.
 
 #![allow(
     clippy::unwrap_used,
@@ -81,6 +81,25 @@ fn health(server: &TestServer, service: &str) -> Result<ServingStatus, tonic::Co
         HealthClient::new(channel.connect().await.unwrap()).check(asked).await
     });
     answer.map(|answer| answer.into_inner().status()).map_err(|status| status.code())
+}
+
+/// At once of age, so that nobody waits for it.
+#[test]
+fn a_connection_of_age_is_ended_alone_and_its_call_finishes() {
+    let policy = source(&format!("domain: d\n{POLICY}"));
+    let server = TestServer::with(&policy, |options| {
+        options.max_connection_age = Some(Duration::from_nanos(1));
+    });
+    for _ in 0..2 {
+        let [begun, rest] = frames::halves(1, &call(&[("k", "1")]));
+        let mut connection = Connection::begin(server.grpc);
+        connection.send(&begun);
+        connection.leave_when_told();
+        connection.send(&rest);
+        connection.wait_for_answer(1);
+        connection.wait_until_closed();
+        assert!(server.get("/readyz").starts_with("HTTP/1.1 200 "));
+    }
 }
 
 #[test]
