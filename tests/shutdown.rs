@@ -149,6 +149,24 @@ fn who_has_nothing_to_say_does_not_hold_it_up() {
 }
 
 #[test]
+fn every_http_answer_tells_a_browser_what_it_may_do_with_it() {
+    let (server, _) = server(POLICY);
+    for path in ["/healthz", "/metrics", "/config", "/nowhere"] {
+        let answer = server.get(path);
+        for header in [
+            "x-content-type-options: nosniff",
+            "referrer-policy: no-referrer",
+            "cache-control: no-store",
+            "content-security-policy: default-src 'none'; script-src 'self'; style-src 'self'; \
+             connect-src 'self'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'; \
+             form-action 'self'",
+        ] {
+            assert_eq!(answer.matches(&format!("{header}\r\n")).count(), 1, "{path}: {answer}");
+        }
+    }
+}
+
+#[test]
 fn half_sent_http_requests_leave_grpc_alone() {
     let (server, mut client) = server(POLICY);
     let half_sent: Vec<_> = (0..300)
