@@ -4,6 +4,7 @@
 //! about 1.6 times the CPU. One acceptor deals connections to them in turn, since Envoy opens a handful of
 //! long-lived ones, which `SO_REUSEPORT` would spread by chance.
 
+mod age;
 mod arriving;
 mod bounded;
 mod call;
@@ -32,7 +33,7 @@ use tonic_health::server::HealthReporter;
 
 use self::seats::Seats;
 use self::tls::Identity;
-use self::worker::{Streams, Worker};
+use self::worker::{Streams, Terms, Worker};
 use crate::admin::{self, Readiness};
 use crate::listener;
 use crate::service::Service;
@@ -60,6 +61,9 @@ pub struct Options {
     pub workers: NonZeroUsize,
     /// The most gRPC connections that are open at a time; more are closed as soon as they are accepted.
     pub most_connections: usize,
+    /// How old a gRPC connection may become, give or take a fifth, until it is to take no more calls and is
+    /// closed when those it has are answered; none, as old as it likes.
+    pub max_connection_age: Option<Duration>,
     /// How long calls and connections are still taken once the server is told to stop and says that it is
     /// not ready: as long as it takes whoever balances the load to notice.
     pub drain_delay: Duration,
@@ -76,6 +80,7 @@ impl Default for Options {
             tls: None,
             workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             most_connections: 10_000,
+            max_connection_age: Some(Duration::from_secs(300)),
             drain_delay: Duration::from_secs(5),
             drain: Duration::from_secs(10),
         }
@@ -207,8 +212,9 @@ impl Server {
         phases: &watch::Receiver<Phase>,
     ) -> Result<Vec<Worker>, ServerError> {
         let start = |at| {
-            let tls = self.options.tls.clone();
-            Worker::start(at, Arc::clone(service), health.clone(), tls, phases)
+            let terms =
+                Terms { tls: self.options.tls.clone(), age: self.options.max_connection_age };
+            Worker::start(at, Arc::clone(service), health.clone(), terms, phases)
         };
         (0..self.options.workers.get()).map(start).collect()
     }

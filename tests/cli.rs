@@ -172,6 +172,7 @@ fn a_wrong_command_line_ends_with_2_and_what_could_be_said() {
         (&["serve", "--grpc", "8081"], "--grpc"),
         (&["serve", "--workers", "0"], "--workers"),
         (&["serve", "--max-keys", "0"], "--max-keys"),
+        (&["serve", "--max-connection-age", "0s"], "at least 1s, or `off`"),
         (&["serve", "--drain-delay", "5"], "--drain-delay"),
         (&["serve", "--drain", "10"], "--drain"),
         (&["serve", "--snapshot", ""], "--snapshot"),

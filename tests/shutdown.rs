@@ -1,4 +1,4 @@
-//! How a server ends: what is in flight finishes, and nobody who is silent holds it up.
+//! How a server ends, or one connection that has become old: what is in flight finishes, and nobody who is silent holds it up.
 
 #![allow(
     clippy::unwrap_used,
@@ -83,6 +83,25 @@ fn health(server: &TestServer, service: &str) -> Result<ServingStatus, tonic::Co
     answer.map(|answer| answer.into_inner().status()).map_err(|status| status.code())
 }
 
+/// At once of age, so that nobody waits for it.
+#[test]
+fn a_connection_of_age_is_ended_alone_and_its_call_finishes() {
+    let policy = source(&format!("domain: d\n{POLICY}"));
+    let server = TestServer::with(&policy, |options| {
+        options.max_connection_age = Some(Duration::from_nanos(1));
+    });
+    for _ in 0..2 {
+        let [begun, rest] = frames::halves(1, &call(&[("k", "1")]));
+        let mut connection = Connection::begin(server.grpc);
+        connection.send(&begun);
+        connection.leave_when_told();
+        connection.send(&rest);
+        connection.wait_for_answer(1);
+        connection.wait_until_closed();
+        assert!(server.get("/readyz").starts_with("HTTP/1.1 200 "));
+    }
+}
+
 #[test]
 fn a_second_signal_gives_up_what_is_in_flight() {
     let (mut server, _connection, _rest) = busy();
@@ -127,6 +146,24 @@ fn who_has_nothing_to_say_does_not_hold_it_up() {
     server.begin_stop();
     eventually("it has ended", || server.has_ended());
     drop(client);
+}
+
+#[test]
+fn every_http_answer_tells_a_browser_what_it_may_do_with_it() {
+    let (server, _) = server(POLICY);
+    for path in ["/healthz", "/metrics", "/config", "/nowhere"] {
+        let answer = server.get(path);
+        for header in [
+            "x-content-type-options: nosniff",
+            "referrer-policy: no-referrer",
+            "cache-control: no-store",
+            "content-security-policy: default-src 'none'; script-src 'self'; style-src 'self'; \
+             connect-src 'self'; img-src 'self' data:; base-uri 'none'; frame-ancestors 'none'; \
+             form-action 'self'",
+        ] {
+            assert_eq!(answer.matches(&format!("{header}\r\n")).count(), 1, "{path}: {answer}");
+        }
+    }
 }
 
 #[test]

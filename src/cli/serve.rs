@@ -102,6 +102,11 @@ pub(super) struct Serve {
     /// How many replicas share the store. While it is away, each decides by its part of every bucket.
     #[arg(long, env = "TOLLGATE_REPLICAS", default_value = "1", value_name = "COUNT")]
     replicas: NonZeroU32,
+    /// How old a gRPC connection may become, give or take a fifth, as in 5m, until Envoy is asked to open
+    /// another, which may reach another replica; `off` for as old as it likes.
+    #[arg(long, env = "TOLLGATE_MAX_CONNECTION_AGE", default_value = "5m", value_name = "DURATION",
+          value_parser = age)]
+    max_connection_age: Age,
     /// How long calls and connections are still taken after SIGTERM, while `/readyz` and gRPC's health say
     /// that there is no more to come, as in 5s: longer than whoever balances the load takes to notice.
     #[arg(long, env = "TOLLGATE_DRAIN_DELAY", default_value = "5s", value_name = "DURATION",
@@ -263,6 +268,7 @@ impl Serve {
             tls: self.tls()?,
             workers: self.workers.unwrap_or(defaults.workers),
             most_connections: files::room_for(self.max_connections.get()),
+            max_connection_age: self.max_connection_age.0,
             drain_delay: self.drain_delay,
             drain: self.drain,
         };
@@ -315,6 +321,19 @@ fn prefix(text: &str) -> Result<String, String> {
 fn ratio(text: &str) -> Result<f64, String> {
     let ratio = text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
     ratio.ok_or_else(|| "write a number from 0 to 1".to_owned())
+}
+
+/// How old a connection may become, if there is a limit. Not an option: clap would take it for a flag that may
+/// be left out.
+#[derive(Debug, Clone, Copy)]
+struct Age(Option<Duration>);
+
+/// A second at least, so that connections are not opened all the time.
+fn age(text: &str) -> Result<Age, String> {
+    if text == "off" {
+        return Ok(Age(None));
+    }
+    interval(text).map(|age| Age(Some(age))).map_err(|error| format!("{error}, or `off`"))
 }
 
 /// Less often than once a second, so that the disk has time for others.

@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
 
+use super::age;
 use super::arriving::Arriving;
 use super::connection::{self, Services};
 use super::in_flight::InFlight;
@@ -47,6 +48,15 @@ const UNACKNOWLEDGED_MS: u32 = 80_000;
 /// With no call waiting and none coming for so long, whoever has not closed its connection is not going to.
 const QUIET: Duration = Duration::from_secs(1);
 
+/// How connections are served.
+#[derive(Debug, Clone)]
+pub(super) struct Terms {
+    /// Over TLS, if there is any.
+    pub(super) tls: Option<Identity>,
+    /// How old each may become.
+    pub(super) age: Option<Duration>,
+}
+
 /// A running thread.
 #[derive(Debug)]
 pub(super) struct Worker {
@@ -60,7 +70,7 @@ impl Worker {
         at: usize,
         service: Arc<Service>,
         health: HealthServer<impl Health>,
-        tls: Option<Identity>,
+        terms: Terms,
         phases: &watch::Receiver<Phase>,
     ) -> Result<Self, ServerError> {
         let (streams, incoming) = mpsc::unbounded_channel();
@@ -83,7 +93,7 @@ impl Worker {
                         arriving: Arriving::default(),
                         timing: Timing::default(),
                     };
-                    serve(incoming, tls, services, phases.clone()).await;
+                    serve(incoming, terms, services, phases.clone()).await;
                 };
                 tokio::select! {
                     () = serving => {}
@@ -118,7 +128,7 @@ fn others(health: HealthServer<impl Health>) -> Result<Routes, tonic_reflection:
 /// Serves connections until told to drain, and then those that are open until they are done.
 async fn serve(
     mut incoming: mpsc::UnboundedReceiver<(TcpStream, Seat)>,
-    tls: Option<Identity>,
+    Terms { tls, age }: Terms,
     services: Services,
     phases: watch::Receiver<Phase>,
 ) {
@@ -126,7 +136,14 @@ async fn serve(
     let (open, mut all_closed) = mpsc::channel::<Infallible>(1);
     let start = |(stream, seat)| match opened(stream) {
         Ok(stream) => {
-            let draining = reached(phases.clone(), Phase::Draining);
+            let phases = phases.clone();
+            let draining = async move {
+                tokio::select! {
+                    biased;
+                    () = reached(phases, Phase::Draining) => {}
+                    () = age::reached(age) => {}
+                }
+            };
             let connection = connection::serve(stream, tls.clone(), services.clone(), draining);
             let open = open.clone();
             tokio::spawn(async move {

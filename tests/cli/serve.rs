@@ -162,6 +162,7 @@ fn every_flag_has_a_twin_in_the_environment() {
         "workers",
         "max-connections",
         "max-keys",
+        "max-connection-age",
         "drain-delay",
         "drain",
         "snapshot",
@@ -187,6 +188,7 @@ fn the_environment_speaks_where_no_flag_does() {
         ("TOLLGATE_WORKERS", "1"),
         ("TOLLGATE_MAX_CONNECTIONS", "100"),
         ("TOLLGATE_MAX_KEYS", "2048"),
+        ("TOLLGATE_MAX_CONNECTION_AGE", "off"),
         ("TOLLGATE_DRAIN_DELAY", "0s"),
         ("TOLLGATE_DRAIN", "1s"),
     ];
@@ -208,6 +210,7 @@ fn every_twin_is_read() {
         ("TOLLGATE_WORKERS", "--workers"),
         ("TOLLGATE_MAX_CONNECTIONS", "--max-connections"),
         ("TOLLGATE_MAX_KEYS", "--max-keys"),
+        ("TOLLGATE_MAX_CONNECTION_AGE", "--max-connection-age"),
         ("TOLLGATE_DRAIN_DELAY", "--drain-delay"),
         ("TOLLGATE_DRAIN", "--drain"),
         ("TOLLGATE_SNAPSHOT_INTERVAL", "--snapshot-interval"),

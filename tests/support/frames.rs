@@ -251,13 +251,19 @@ pub struct Connection(BufReader<TcpStream>);
 
 impl Connection {
     pub fn open(address: SocketAddr) -> Self {
+        let mut connection = Self::begin(address);
+        connection.settle();
+        connection
+    }
+
+    /// The same before the server has said anything.
+    pub fn begin(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         stream.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
         stream.set_nodelay(true).unwrap();
         let mut connection = Self(BufReader::new(stream));
         connection.send(&preface());
-        connection.settle();
         connection
     }
 
@@ -333,6 +339,19 @@ impl Connection {
                 return Some(payload);
             }
         }
+    }
+
+    /// Waits until the server tells that it will take no more calls, and answers the ping with which it asks
+    /// whether that was understood.
+    pub fn leave_when_told(&mut self) {
+        self.wait_for(GOAWAY, 0).unwrap();
+        let asked = self.wait_for(PING, 0).unwrap();
+        self.send(&frame(PING, ACK, 0, &asked));
+    }
+
+    /// Waits until the server closes the connection.
+    pub fn wait_until_closed(&mut self) {
+        while self.read().is_some() {}
     }
 
     /// The reason why the server ends the connection.

@@ -3,6 +3,7 @@ mod meter;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
+use super::super::age;
 use super::*;
 use crate::clock::{BootClock, Clock};
 use crate::config::Source;
@@ -91,6 +92,35 @@ fn head(stream: u32) -> Vec<u8> {
 fn prefix(length: usize) -> [u8; 5] {
     let [a, b, c, d] = u32::try_from(length).unwrap().to_be_bytes();
     [0, a, b, c, d]
+}
+
+#[test]
+fn a_connection_of_age_takes_no_more_calls_and_finishes_those_it_has() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().start_paused(true).build().unwrap().block_on(async {
+        let (caller, connection) = duplex(1 << 20);
+        let services = services(Arc::new(MemoryStore::new(100_000)));
+        let age = age::reached(Some(Duration::from_secs(5)));
+        let served = tokio::spawn(serve_http2(connection, services, age));
+        let (client, driven) = h2::client::handshake(caller).await.unwrap();
+        let driven = tokio::spawn(driven);
+        let request = Request::post(format!("http://tollgate{}", call::PATH)).body(()).unwrap();
+        let mut ready = client.clone().ready().await.unwrap();
+        let (response, mut body) = ready.send_request(request, false).unwrap();
+        tokio::time::sleep(Duration::from_millis(3_900)).await;
+        assert!(client.clone().ready().await.is_ok(), "it is not of age");
+        tokio::time::sleep(Duration::from_millis(2_200)).await;
+        assert!(client.clone().ready().await.is_err(), "it takes more calls");
+        assert!(!served.is_finished() && !driven.is_finished());
+        let question = b"\x0a\x01d\x12\x08\x0a\x06\x0a\x01c\x12\x011";
+        let message = [&prefix(question.len())[..], question].concat();
+        body.send_data(message.into(), true).unwrap();
+        let mut answer = response.await.unwrap().into_body();
+        assert!(answer.data().await.unwrap().unwrap().len() > prefix(0).len());
+        drop((ready, client, answer));
+        served.await.unwrap().unwrap();
+        driven.await.unwrap().unwrap();
+    });
 }
 
 /// Calls and their resets that are all there before anything is read, as after a stall: more than one
