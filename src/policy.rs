@@ -10,6 +10,7 @@ pub mod fingerprint;
 pub mod message;
 pub(crate) mod overrides;
 pub mod table;
+mod told;
 pub mod values;
 
 use hashbrown::HashMap;

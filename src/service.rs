@@ -8,7 +8,7 @@ use tonic::Status;
 use crate::clock::{Clock, Timestamp};
 use crate::decision::{self, Charges, Verdict};
 use crate::descriptor::{LeaseId, Query};
-use crate::policy::{HeaderStyle, OnStoreError, Plan};
+use crate::policy::{HeaderStyle, OnStoreError, Plan, Policy};
 use crate::reload::Live;
 use crate::reply;
 use crate::shared::{self, Decision, Link};
@@ -175,6 +175,55 @@ impl Service {
     /// The counters.
     pub fn telemetry(&self) -> &Telemetry {
         &self.telemetry
+    }
+
+    /// How every bucket of a plan stands, and when: nothing is charged and no lease is released. While a shared
+    /// store is away, this is what would be decided by without it, where the policy says `local`.
+    ///
+    /// # Errors
+    /// Where the store cannot tell.
+    pub async fn look<'p>(
+        &self,
+        policy: &Policy,
+        plan: &'p Plan<'_>,
+    ) -> Result<(Verdict<'p>, Timestamp), StoreError> {
+        let charges = Charges::of(plan).looking();
+        let mut outcomes = Outcomes::new();
+        let mut now = self.clock.now();
+        match &self.link {
+            _ if charges.all().is_empty() => {}
+            Some(link) => {
+                let asked = link.decide(charges.all(), link.deadline(), &mut outcomes).await;
+                let decision = match asked {
+                    Err(_) if policy.on_store_error() == OnStoreError::Local => {
+                        outcomes.clear();
+                        link.decide_locally(charges.all(), &mut outcomes)?
+                    }
+                    asked => asked?,
+                };
+                now = decision.now;
+            }
+            None => {
+                self.store.foresee(charges.all(), now, &mut outcomes);
+            }
+        }
+        let admission = Admission::Admitted { lease: None };
+        Ok((charges.verdict(plan, &outcomes, admission, 0), now))
+    }
+
+    /// The time, as it is asked for every request.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The store in memory: the buckets, or, where a store is shared, what is decided without that.
+    pub fn store(&self) -> &MemoryStore {
+        &self.store
+    }
+
+    /// Whether buckets are kept in a store that replicas share.
+    pub const fn is_shared(&self) -> bool {
+        self.shared.is_some()
     }
 
     /// How many calls of [`Self::sweep`] sweep the whole store.
