@@ -157,3 +157,152 @@ impl Stream for Events {
         self.0.poll_recv(context).map(|event| event.map(Ok))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use axum::body::Body;
+    use axum::http::Request;
+    use http_body::Body as _;
+    use tower_service::Service as _;
+
+    use super::*;
+    use crate::admin::{SLOWEST_REQUEST, routes};
+    use crate::clock::{Clock, ManualClock, Timestamp};
+    use crate::config::Source;
+    use crate::policy::fingerprint::FingerprintKey;
+    use crate::reload::Live;
+    use crate::store::MemoryStore;
+    use crate::telemetry::Telemetry;
+
+    fn service() -> Arc<Service> {
+        let text = "domain: d\ntables:\n  - { name: t, key: [], rows: { always: unlimited } }\n";
+        let sources = [Source { name: "test.yaml".into(), text: text.into() }];
+        let store = Arc::new(MemoryStore::new(64));
+        let telemetry = Arc::new(Telemetry::new(Arc::clone(&store)));
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(Timestamp::from_unix_nanos(1 << 60)));
+        let key = FingerprintKey::fixed(7);
+        let live = Live::new(&sources, key, Arc::clone(&telemetry), clock.now()).unwrap();
+        Arc::new(Service::new(clock, Arc::new(live), store, telemetry))
+    }
+
+    fn watch() -> Arc<Watch> {
+        Watch::new(service(), Readiness::default())
+    }
+
+    /// Waits for the next event. Returns whether there was one.
+    async fn next(events: &mut Events) -> bool {
+        poll_fn(|context| Pin::new(&mut *events).poll_next(context)).await.is_some()
+    }
+
+    /// So many seconds go by, of paused time, and everybody does what is due.
+    async fn pass(seconds: u32) {
+        for _ in 0..seconds {
+            tokio::time::sleep(TICK).await;
+        }
+        tokio::task::yield_now().await;
+    }
+
+    fn taken(watch: &Watch) -> u64 {
+        watch.taken.load(Ordering::Relaxed)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn samples_are_taken_while_somebody_looks_and_only_then() {
+        let watch = watch();
+        pass(60).await;
+        assert_eq!(taken(&watch), 0, "nobody has looked yet");
+        for _ in 0..2 {
+            let before = taken(&watch);
+            let mut viewer = watch.join().unwrap();
+            for _ in 0..5 {
+                assert!(next(&mut viewer).await);
+            }
+            assert!(taken(&watch) >= before + 4, "the first event is no sample");
+            drop(viewer);
+            pass(2).await;
+            assert!(!watch.state.lock().is_sampling);
+            let at_the_end = taken(&watch);
+            pass(60).await;
+            assert_eq!(taken(&watch), at_the_end, "nobody looks any more");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_sampler_serves_all() {
+        let watch = watch();
+        let mut viewers: Vec<_> = (0..MOST_VIEWERS).map(|_| watch.join().unwrap()).collect();
+        pass(1).await;
+        let before = taken(&watch);
+        for _ in 0..20 {
+            for viewer in &mut viewers {
+                assert!(next(viewer).await);
+            }
+            pass(1).await;
+        }
+        let seconds = taken(&watch) - before;
+        assert!((19..=21).contains(&seconds), "{seconds} samples in 20 s");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn there_are_so_many_viewers_and_who_goes_makes_room() {
+        let watch = watch();
+        let mut viewers: Vec<_> = (0..MOST_VIEWERS).map(|_| watch.join().unwrap()).collect();
+        assert!(watch.join().is_none());
+        viewers.pop();
+        viewers.push(watch.join().unwrap());
+        assert!(watch.join().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_viewer_that_does_not_read_loses_its_place() {
+        let watch = watch();
+        let _silent: Vec<_> = (1..MOST_VIEWERS).map(|_| watch.join().unwrap()).collect();
+        let mut reads = watch.join().unwrap();
+        for _ in 0..30 {
+            assert!(next(&mut reads).await);
+            pass(1).await;
+        }
+        assert_eq!(watch.state.lock().viewers.len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_ends_every_stream_and_lets_none_begin() {
+        let watch = watch();
+        let mut viewer = watch.join().unwrap();
+        pass(1).await;
+        watch.end();
+        let mut left = 0;
+        while next(&mut viewer).await {
+            left += 1;
+        }
+        assert!(left <= MOST_WAITING);
+        assert!(watch.join().is_none());
+    }
+
+    async fn get_events(routes: &mut axum::Router) -> Response {
+        let request = Request::get("/events").body(Body::empty()).unwrap();
+        routes.call(request).await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_outlives_the_time_for_a_request_and_one_too_many_is_told_so() {
+        let (service, watch) = (service(), watch());
+        let mut routes = routes(Shared { service, readiness: Readiness::default(), watch });
+        let mut body = get_events(&mut routes).await.into_body();
+        let begun = tokio::time::Instant::now();
+        while begun.elapsed() < SLOWEST_REQUEST * 3 {
+            let frame = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
+            assert!(!frame.unwrap().unwrap().into_data().unwrap().is_empty());
+        }
+        let mut others = Vec::new();
+        for _ in 1..MOST_VIEWERS {
+            others.push(get_events(&mut routes).await);
+        }
+        assert!(others.iter().all(|other| other.status() == StatusCode::OK));
+        let refused = get_events(&mut routes).await;
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(refused.headers().contains_key(header::RETRY_AFTER));
+    }
+}
