@@ -10,10 +10,11 @@
 #   instructions  a call takes no more instructions than it did (benches/instructions.sh)
 #   grpcurl       a plain grpcurl against the server, through reflection (tests/grpcurl.sh)
 #   wire          an independent encoder against the server (tests/wire, pytest)
+#   page          the page for a person, in a real browser (tests/page, pytest)
 #
 # Environment:
 #   TOLLGATE_TOOLS     where setup puts its tools; default target/tools
-#   TOLLGATE_BIN       a tollgate binary for grpcurl and wire to use; default: the one
+#   TOLLGATE_BIN       a tollgate binary for grpcurl, wire and page to use; default: the one
 #                      that `cargo test` built, so that the crate is compiled only once
 #   CARGO_TARGET_DIR   as Cargo takes it
 set -euo pipefail
@@ -29,6 +30,7 @@ export TOLLGATE_TOOLS
 export TOLLGATE_ENVOY=$TOLLGATE_TOOLS/venv/bin/envoy
 export TOLLGATE_GRPCURL=$TOLLGATE_TOOLS/bin/grpcurl
 export TOLLGATE_VALKEY=$TOLLGATE_TOOLS/bin/valkey-server
+export TOLLGATE_CHROMIUM=$TOLLGATE_TOOLS/bin/chromium
 export TOLLGATE_PYTHON=$TOLLGATE_TOOLS/venv/bin/python
 export TOLLGATE_REQUIRE_TOOLS=1
 
@@ -49,7 +51,7 @@ headline() {
 tools_ready=
 setup() {
   if [ -z "$tools_ready" ]; then
-    headline "set-up: Python, Envoy, grpcurl and Valkey"
+    headline "set-up: Python, Envoy, grpcurl, Valkey and Chromium"
     bash tests/setup.sh
     tools_ready=yes
   fi
@@ -119,12 +121,19 @@ wire_suite() {
   "$TOLLGATE_PYTHON" -B -m pytest -q -p no:cacheprovider tests/wire
 }
 
-[ $# -gt 0 ] || set -- setup lint test instructions grpcurl wire
+page_suite() {
+  setup
+  binary
+  headline "the page, in a browser"
+  "$TOLLGATE_PYTHON" -B -m pytest -q -p no:cacheprovider tests/page
+}
+
+[ $# -gt 0 ] || set -- setup lint test instructions grpcurl wire page
 for stage in "$@"; do
   case $stage in
-    setup | lint | test | instructions | grpcurl | wire) ;;
+    setup | lint | test | instructions | grpcurl | wire | page) ;;
     *)
-      echo "no stage '$stage'; there are: setup lint test instructions grpcurl wire" >&2
+      echo "no stage '$stage'; there are: setup lint test instructions grpcurl wire page" >&2
       exit 2
       ;;
   esac
@@ -137,6 +146,7 @@ for stage in "$@"; do
     instructions) instructions ;;
     grpcurl) grpcurl_suite ;;
     wire) wire_suite ;;
+    page) page_suite ;;
   esac
 done
 

