@@ -1,6 +1,12 @@
-//! The HTTP side: health, metrics, the policy in force, and the same decision as over gRPC, in JSON.
+//! The HTTP side: health, metrics, the policy in force, the same decision as over gRPC, in JSON, and a page
+//! for a person.
 
+mod bucket;
+mod events;
+mod explain;
 mod json;
+mod page;
+mod sample;
 mod view;
 
 use std::future::Future;
@@ -21,6 +27,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use self::events::Watch;
 use crate::listener::accept;
 use crate::reload::Refused;
 use crate::service::Service;
@@ -53,6 +60,7 @@ impl Readiness {
 struct Shared {
     service: Arc<Service>,
     readiness: Readiness,
+    watch: Arc<Watch>,
 }
 
 /// Serves HTTP until `stop` completes, then finishes the requests in flight.
@@ -62,7 +70,9 @@ pub async fn serve(
     readiness: Readiness,
     stop: impl Future<Output = ()>,
 ) {
-    let routes = routes(Shared { service: service.linked().await, readiness });
+    let service = service.linked().await;
+    let watch = Watch::new(Arc::clone(&service), readiness.clone());
+    let routes = routes(Shared { service, readiness, watch: Arc::clone(&watch) });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(SLOWEST_REQUEST);
     let graceful = GracefulShutdown::new();
@@ -87,6 +97,8 @@ pub async fn serve(
         });
     }
     drop(listener);
+    // Nobody else would end them.
+    watch.end();
     graceful.shutdown().await;
 }
 
@@ -98,6 +110,9 @@ fn routes(shared: Shared) -> axum::Router {
         .route("/json", post(json))
         .route("/config", get(config))
         .route("/openapi.json", get(openapi))
+        .route("/explain", post(explain::explain))
+        .route("/events", get(events::events))
+        .merge(page::routes())
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(from_fn(in_time))
         .layer(from_fn(guarded))

@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use crate::clock::Timestamp;
-use crate::descriptor::LeaseId;
+use crate::descriptor::{Hits, LeaseId};
 use crate::policy::fingerprint::Fingerprint;
 use crate::policy::{Met, Plan};
 use crate::store::{Admission, Charge, Force, MemoryStore, Outcome, Outcomes, StoreError, Wait};
@@ -145,6 +145,13 @@ impl<'a> Charges<'a> {
             all.charge_of.push(number);
         }
         all
+    }
+
+    /// The same charges, of which each only looks.
+    #[must_use]
+    pub fn looking(mut self) -> Self {
+        self.charges.iter_mut().for_each(|charge| charge.hits = Hits::LOOK);
+        self
     }
 
     /// What a store is asked.

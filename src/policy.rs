@@ -10,6 +10,7 @@ pub mod fingerprint;
 pub mod message;
 pub(crate) mod overrides;
 pub mod table;
+mod told;
 pub mod values;
 
 use hashbrown::HashMap;
@@ -175,19 +176,6 @@ impl Policy {
         self.key_sets.get(id.0)
     }
 
-    /// The entries of a descriptor that name its buckets in a row's table; none for a limit that Envoy brought
-    /// along, which stands in no table.
-    pub fn named_by<'a>(
-        &'a self,
-        row: &Row,
-        descriptor: Descriptor<'a>,
-    ) -> Option<Vec<(&'a str, &'a str)>> {
-        let table = self.tables.iter().find(|table| *table.name == *row.table)?;
-        let values = self.read(descriptor);
-        let named = |slot: &Slot| Some((self.keys.name(*slot), values.get(*slot)?));
-        Some(self.key_set(table.key)?.slots.iter().filter_map(named).collect())
-    }
-
     /// Every bucket that a query meets now.
     pub fn meet<'a>(&'a self, query: &'a Query<'_>, now: Timestamp) -> Plan<'a> {
         let mut plan = Plan::default();
@@ -217,6 +205,21 @@ impl Policy {
             values.set(Slot::ENDPOINT_GROUP, group);
         }
         values
+    }
+
+    /// The keys and values of the entries that name the buckets a descriptor meets in a row, for a person to
+    /// read. A limit that Envoy brings along may be named by any of them.
+    pub fn named_by<'a>(&'a self, descriptor: Descriptor<'a>, row: &Row) -> Vec<(&'a str, String)> {
+        let table = self.tables.iter().find(|table| table.name() == row.table());
+        match table.and_then(|table| self.key_set(table.key())) {
+            Some(set) if row.id() != self.brought.id() => {
+                set.tell(&self.keys, &self.read(descriptor))
+            }
+            _ => {
+                let entries = descriptor.entries().iter();
+                entries.map(|entry| (entry.key, entry.value.to_owned())).collect()
+            }
+        }
     }
 
     fn meet_one<'a>(

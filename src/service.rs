@@ -13,6 +13,7 @@ use self::denied::DeniedLog;
 use crate::clock::{Clock, Timestamp};
 use crate::decision::{self, Charges, Verdict};
 use crate::descriptor::{LeaseId, Query};
+use crate::near::{Near, Seen};
 use crate::policy::{HeaderStyle, OnStoreError, Plan, Policy};
 use crate::reload::Live;
 use crate::reply;
@@ -30,6 +31,7 @@ pub struct Service {
     shared: Option<Arc<shared::Store>>,
     link: Option<Arc<Link>>,
     telemetry: Arc<Telemetry>,
+    near: Arc<Near>,
     denied: Option<Arc<DeniedLog>>,
     tracer: Option<Arc<Tracer>>,
 }
@@ -63,7 +65,18 @@ impl Service {
         store: Arc<MemoryStore>,
         telemetry: Arc<Telemetry>,
     ) -> Self {
-        Self { clock, live, store, shared: None, link: None, telemetry, denied: None, tracer: None }
+        let near = Arc::default();
+        Self {
+            clock,
+            live,
+            store,
+            shared: None,
+            link: None,
+            telemetry,
+            near,
+            denied: None,
+            tracer: None,
+        }
     }
 
     /// The same over a store that replicas share; what is decided without it is decided in memory. It is asked
@@ -103,6 +116,7 @@ impl Service {
             shared: Some(Arc::clone(shared)),
             link: Some(link),
             telemetry: Arc::clone(&self.telemetry),
+            near: Arc::clone(&self.near),
             denied: self.denied.clone(),
             tracer: self.tracer.clone(),
         })
@@ -188,6 +202,7 @@ impl Service {
     }
 
     fn note(&self, policy: &Policy, query: &Query<'_>, verdict: &Verdict<'_>, now: Timestamp) {
+        self.near.note(policy, query, verdict, now);
         if let Some(log) = &self.denied
             && !verdict.is_admitted
         {
@@ -254,6 +269,68 @@ impl Service {
     /// The counters.
     pub fn telemetry(&self) -> &Telemetry {
         &self.telemetry
+    }
+
+    /// How every bucket of a plan stands, and when: nothing is charged and no lease is released. While a shared
+    /// store is away, this is what would be decided by without it, where the policy says `local`.
+    ///
+    /// # Errors
+    /// Where the store cannot tell.
+    pub async fn look<'p>(
+        &self,
+        policy: &Policy,
+        plan: &'p Plan<'_>,
+    ) -> Result<(Verdict<'p>, Timestamp), StoreError> {
+        let charges = Charges::of(plan).looking();
+        let mut outcomes = Outcomes::new();
+        let mut now = self.clock.now();
+        match &self.link {
+            _ if charges.all().is_empty() => {}
+            Some(link) => {
+                let asked = link.decide(charges.all(), link.deadline(), &mut outcomes).await;
+                let decision = match asked {
+                    Err(_) if policy.on_store_error() == OnStoreError::Local => {
+                        outcomes.clear();
+                        link.decide_locally(charges.all(), &mut outcomes)?
+                    }
+                    asked => asked?,
+                };
+                now = decision.now;
+            }
+            None => {
+                self.store.foresee(charges.all(), now, &mut outcomes);
+            }
+        }
+        let admission = Admission::Admitted { lease: None };
+        Ok((charges.verdict(plan, &outcomes, admission, 0), now))
+    }
+
+    /// The store in memory: the buckets, or, where a store is shared, what is decided without that.
+    pub fn store(&self) -> &MemoryStore {
+        &self.store
+    }
+
+    /// Whether buckets are kept in a store that replicas share.
+    pub const fn is_shared(&self) -> bool {
+        self.shared.is_some()
+    }
+
+    /// The buckets that were lately seen near their limit or over it, those of shadow rows among them, and how
+    /// each stands now; ordered by what is left, the emptiest first. Of a shared store it is told what this
+    /// process saw last, and no bucket that has become full since by itself.
+    pub fn near(&self) -> Vec<Seen> {
+        let mut all = self.near.list();
+        if let Some(shared) = &self.shared {
+            let now = shared.now();
+            all.retain(|seen| seen.at.after(seen.outcome.reset) > now);
+        } else {
+            let now = self.clock.now();
+            for seen in &mut all {
+                seen.outcome = self.store.look(seen.fingerprint, &seen.bucket, now);
+            }
+        }
+        all.sort_by_key(|seen| (seen.fill(), seen.standing(), seen.fingerprint));
+        all
     }
 
     /// How many calls of [`Self::sweep`] sweep the whole store.

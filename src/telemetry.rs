@@ -18,7 +18,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-pub use self::rows::PolicyCounters;
+pub use self::rows::{PolicyCounters, RequestCounts, RowCounts};
 pub use self::shared_store::SharedStore;
 
 use self::rows::Rows;

@@ -11,10 +11,11 @@
 #   grpcurl       a plain grpcurl against the server, through reflection (tests/grpcurl.sh)
 #   wire          an independent encoder against the server (tests/wire, pytest)
 #   deploy        what reads Dockerfiles, manifests and units, on those of deploy/
+#   page          the page for a person, in a real browser (tests/page, pytest)
 #
 # Environment:
 #   TOLLGATE_TOOLS     where setup puts its tools; default target/tools
-#   TOLLGATE_BIN       a tollgate binary for grpcurl and wire to use; default: the one
+#   TOLLGATE_BIN       a tollgate binary for grpcurl, wire and page to use; default: the one
 #                      that `cargo test` built, so that the crate is compiled only once
 #   CARGO_TARGET_DIR   as Cargo takes it
 set -euo pipefail
@@ -31,6 +32,7 @@ export TOLLGATE_ENVOY=$TOLLGATE_TOOLS/venv/bin/envoy
 export TOLLGATE_GRPCURL=$TOLLGATE_TOOLS/bin/grpcurl
 export TOLLGATE_VALKEY=$TOLLGATE_TOOLS/bin/valkey-server
 export TOLLGATE_PROMTOOL=$TOLLGATE_TOOLS/bin/promtool
+export TOLLGATE_CHROMIUM=$TOLLGATE_TOOLS/bin/chromium
 export TOLLGATE_PYTHON=$TOLLGATE_TOOLS/venv/bin/python
 export TOLLGATE_REQUIRE_TOOLS=1
 
@@ -51,7 +53,7 @@ headline() {
 tools_ready=
 setup() {
   if [ -z "$tools_ready" ]; then
-    headline "set-up: Python, Envoy, grpcurl, Valkey and promtool"
+    headline "set-up: Python, Envoy, grpcurl, Valkey, promtool and Chromium"
     bash tests/setup.sh
     tools_ready=yes
   fi
@@ -121,6 +123,13 @@ wire_suite() {
   "$TOLLGATE_PYTHON" -B -m pytest -q -p no:cacheprovider tests/wire
 }
 
+page_suite() {
+  setup
+  binary
+  headline "the page, in a browser"
+  "$TOLLGATE_PYTHON" -B -m pytest -q -p no:cacheprovider tests/page
+}
+
 deploy_files() {
   setup
   headline "deploy: hadolint"
@@ -144,12 +153,12 @@ deploy_files() {
   fi
 }
 
-[ $# -gt 0 ] || set -- setup lint test instructions grpcurl wire deploy
+[ $# -gt 0 ] || set -- setup lint test instructions grpcurl wire page deploy
 for stage in "$@"; do
   case $stage in
-    setup | lint | test | instructions | grpcurl | wire | deploy) ;;
+    setup | lint | test | instructions | grpcurl | wire | page | deploy) ;;
     *)
-      echo "no stage '$stage'; there are: setup lint test instructions grpcurl wire deploy" >&2
+      echo "no stage '$stage'; there are: setup lint test instructions grpcurl wire page deploy" >&2
       exit 2
       ;;
   esac
@@ -163,6 +172,7 @@ for stage in "$@"; do
     grpcurl) grpcurl_suite ;;
     wire) wire_suite ;;
     deploy) deploy_files ;;
+    page) page_suite ;;
   esac
 done
 

@@ -6,9 +6,10 @@
 #   bin/grpcurl        grpcurl, built with Go
 #   bin/valkey-server  Valkey, which that file brings as well
 #   bin/promtool       Prometheus's checks of rules and metrics, out of Debian's package
+#   bin/chromium       Debian's Chromium
 #
 # Safe to run any time: what is there already is kept, and then it takes well under
-# a second. What the machine lacks (Python's venv, Go, curl, a C compiler, valgrind, Redis)
+# a second. What the machine lacks (Python's venv, Go, curl, a C compiler, valgrind, Redis, Chromium)
 # comes from Debian's packages, as root or through sudo.
 set -euo pipefail
 
@@ -95,6 +96,7 @@ machine_step() {
   command -v curl >/dev/null || missing+=(curl)
   command -v valgrind >/dev/null || missing+=(valgrind)
   command -v redis-server >/dev/null || missing+=(redis-server)
+  command -v chromium >/dev/null || missing+=(chromium)
   [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
   venv_ready || find_python >/dev/null || missing+=(python3 python3-venv)
   grpcurl_ready || find_go >/dev/null || missing+=(golang-go)
@@ -192,6 +194,13 @@ promtool_step() {
   say "promtool: $("$tools/bin/promtool" --version 2>&1 | sed -n 1p)"
 }
 
+chromium_step() {
+  mkdir -p "$tools/bin"
+  ln -sf "$(command -v chromium)" "$tools/bin/chromium"
+  "$tools/bin/chromium" --version >/dev/null 2>&1 || die "this chromium does not run: $(command -v chromium)"
+  say "chromium: ready"
+}
+
 # Two runs at a time would take each other's half-made parts for finished ones.
 exec 9>"$tools/.lock"
 flock 9
@@ -201,4 +210,5 @@ venv_step
 grpcurl_step
 valkey_step
 promtool_step
+chromium_step
 say "all is there, in $tools"

@@ -10,8 +10,8 @@ use super::{Failure, PolicyPath};
 use crate::clock::{BootClock, Clock};
 use crate::config;
 use crate::limit::Bucket;
-use crate::policy::fingerprint::{FingerprintKey, KeySet};
-use crate::policy::table::{Miss, Row, Rule, Table};
+use crate::policy::fingerprint::FingerprintKey;
+use crate::policy::table::{Row, Rule, Table};
 use crate::policy::{Explained, Policies, Policy};
 
 #[derive(Debug, Args)]
@@ -66,36 +66,17 @@ fn write(out: &mut dyn Write, policy: &Policy, explained: &Explained<'_>) -> std
         Some(group) => writeln!(out, "endpoint group {}", group.escape_debug())?,
         None => writeln!(out, "endpoint group none")?,
     }
-    if let Some(bypass) = explained.bypass {
-        writeln!(out, "bypassed, since {}; without that:", bypass.describe(policy.keys()))?;
+    if let Some(bypass) = policy.bypass_told(explained) {
+        writeln!(out, "bypassed, since {bypass}; without that:")?;
     }
     writeln!(out)?;
     for (table, met) in &explained.tables {
         match met {
             Ok((row, rules)) => write_met(out, policy, table, row, rules)?,
-            Err(miss) => writeln!(out, "- {}: {}", table.name(), why(policy, *miss))?,
+            Err(miss) => writeln!(out, "- {}: {}", table.name(), policy.why(*miss))?,
         }
     }
-    writeln!(out, "\n{}", outcome(explained))
-}
-
-/// What all buckets together mean for the call.
-fn outcome(explained: &Explained<'_>) -> String {
-    let met = || explained.tables.iter().filter_map(|(_, met)| met.as_ref().ok());
-    let buckets = |is_shadow| -> usize {
-        let rows = met().filter(|(row, _)| row.is_shadow() == is_shadow);
-        rows.map(|(_, rules)| rules.len()).sum()
-    };
-    let outcome = match buckets(false) {
-        _ if explained.bypass.is_some() => "bypassed: no bucket is charged".to_owned(),
-        0 => "no bucket; the call passes".to_owned(),
-        1 => "1 bucket, which must admit".to_owned(),
-        more => format!("{more} buckets; all of them must admit, or none is charged"),
-    };
-    match buckets(true) {
-        0 => outcome,
-        shadow => format!("{outcome}; {shadow} in shadow"),
-    }
+    writeln!(out, "\n{}", explained.outcome())
 }
 
 fn write_met(
@@ -105,12 +86,7 @@ fn write_met(
     row: &Row,
     rules: &[Rule],
 ) -> std::io::Result<()> {
-    let keys = policy.key_set(table.key()).map(|set| key_names(policy, set)).unwrap_or_default();
-    let one_for = if keys.is_empty() {
-        "one for all calls".to_owned()
-    } else {
-        format!("one for each {}", keys.join(" and "))
-    };
+    let one_for = policy.one_for(table);
     let shadow = if row.is_shadow() { ", in shadow: never denies" } else { "" };
     let is_own = std::ptr::eq(row.rules(), rules);
     let from = if is_own { "" } else { ", by an override" };
@@ -129,34 +105,4 @@ fn write_met(
         }
     }
     Ok(())
-}
-
-/// The entries that name a bucket; of an address, how much of it counts.
-fn key_names(policy: &Policy, set: &KeySet) -> Vec<String> {
-    let name = |name: &str| match name {
-        "remote_address" => {
-            format!("{name} (/{} of IPv4, /{} of IPv6)", set.prefixes.ipv4(), set.prefixes.ipv6())
-        }
-        name => name.to_owned(),
-    };
-    set.names(policy.keys()).into_iter().map(name).collect()
-}
-
-fn why(policy: &Policy, miss: Miss<'_>) -> String {
-    let keys = policy.keys();
-    match miss {
-        Miss::Condition(condition) => {
-            format!("does not apply: only if {}", condition.describe(keys))
-        }
-        Miss::NoKey(slot) => {
-            format!("does not apply: no entry `{}` to name the bucket", keys.name(slot))
-        }
-        Miss::NoRow(slot) => {
-            format!("no row for this `{}`, and no `otherwise`", keys.name(slot))
-        }
-        Miss::Unlimited(row) if row.rules().is_empty() => {
-            format!("row {} is unlimited", row.name())
-        }
-        Miss::Unlimited(row) => format!("row {} is unlimited by an override", row.name()),
-    }
 }

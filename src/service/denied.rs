@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use crate::clock::{Nanos, Timestamp};
 use crate::decision::{self, Decided, Verdict};
-use crate::descriptor::{Descriptor, Query};
+use crate::descriptor::Query;
 use crate::policy::Policy;
 use crate::store::Wait;
 
@@ -81,20 +81,12 @@ impl DeniedLog {
 fn values(policy: &Policy, query: &Query<'_>, decided: &Decided<'_>) -> String {
     let mut told = String::new();
     let Some(descriptor) = query.descriptors().nth(decided.met.descriptor) else { return told };
-    let mut tell = |(name, value): (&str, &str)| {
+    for (name, value) in policy.named_by(descriptor, decided.met.row).into_iter().take(MOST) {
         let space = if told.is_empty() { "" } else { " " };
         // A `String` takes all that is written to it.
-        let _ = write!(told, "{space}{}={}", escaped(name), escaped(value));
-    };
-    match policy.named_by(decided.met.row, descriptor) {
-        Some(values) => values.into_iter().take(MOST).for_each(&mut tell),
-        None => entries(descriptor).take(MOST).for_each(&mut tell),
+        let _ = write!(told, "{space}{}={}", escaped(name), escaped(&value));
     }
     told
-}
-
-fn entries<'q>(descriptor: Descriptor<'q>) -> impl Iterator<Item = (&'q str, &'q str)> {
-    descriptor.entries().iter().map(|entry| (entry.key, entry.value))
 }
 
 /// A text without what a terminal or a reader of lines would act on, and not too long.

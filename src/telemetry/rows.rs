@@ -7,7 +7,7 @@ use prometheus_client::registry::Registry;
 
 use crate::decision::{Decided, Verdict};
 use crate::policy::Policy;
-use crate::policy::table::Row;
+use crate::policy::table::{Row, RowId};
 
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -132,7 +132,48 @@ pub struct PolicyCounters {
     unmatched: Counter,
 }
 
+/// What was counted of a policy's requests.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RequestCounts {
+    /// Requests that met buckets, and passed; and those that only released a lease.
+    pub ok: u64,
+    /// Requests that were denied.
+    pub over_limit: u64,
+    /// Requests that a bypass let pass.
+    pub bypassed: u64,
+    /// Requests for which no table had a row.
+    pub unmatched: u64,
+}
+
+/// What was counted of a row.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RowCounts {
+    /// Descriptors that the row admitted.
+    pub admitted: u64,
+    /// Descriptors that the row denied, or would have, were it not in shadow.
+    pub over: u64,
+}
+
 impl PolicyCounters {
+    /// What was counted of the requests.
+    pub fn requests(&self) -> RequestCounts {
+        RequestCounts {
+            ok: self.ok.get(),
+            over_limit: self.over_limit.get(),
+            bypassed: self.bypassed.get(),
+            unmatched: self.unmatched.get(),
+        }
+    }
+
+    /// What was counted of a row of the policy.
+    pub fn row(&self, row: RowId) -> RowCounts {
+        let counters = self.rows.get(row.get());
+        counters.map_or_else(RowCounts::default, |RowCounters { admitted, over }| RowCounts {
+            admitted: admitted.decisions.get(),
+            over: over.decisions.get(),
+        })
+    }
+
     /// Counts a verdict: the request once, and each row that a descriptor met once. On a denial only the
     /// rows that denied count, since nothing was charged in the others.
     pub fn count(&self, verdict: &Verdict<'_>) {

@@ -1,0 +1,308 @@
+//! `/events`: samples for the page, by server-sent events.
+//!
+//! One sampler serves all viewers. It runs while there are any, and only then.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::sse::Event;
+use axum::response::{IntoResponse, Response, Sse};
+use futures_core::Stream;
+use parking_lot::Mutex;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::sample::{self, Past};
+use super::{Readiness, Shared};
+use crate::service::Service;
+
+/// How often a sample is taken.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How many pages may be open at a time: far fewer than there may be connections, so that probes find a place.
+pub(super) const MOST_VIEWERS: usize = 16;
+
+/// How many events wait for a viewer that does not read, and how many it may miss before its place is another's.
+const MOST_WAITING: usize = 4;
+const MOST_MISSED: u32 = 10;
+
+pub(super) async fn events(State(shared): State<Shared>) -> Response {
+    match shared.watch.join() {
+        // Proxies are not to hold events back.
+        Some(events) => ([("x-accel-buffering", "no")], Sse::new(events)).into_response(),
+        None => {
+            let text = format!("{MOST_VIEWERS} pages are open, or the server stops\n");
+            let headers = [(header::RETRY_AFTER, "10")];
+            (StatusCode::SERVICE_UNAVAILABLE, headers, text).into_response()
+        }
+    }
+}
+
+/// Whoever watches, and the sampler for all of them.
+pub(super) struct Watch {
+    service: Arc<Service>,
+    readiness: Readiness,
+    state: Mutex<Watched>,
+    taken: AtomicU64,
+}
+
+#[derive(Default)]
+struct Watched {
+    viewers: Vec<Viewer>,
+    past: Past,
+    is_sampling: bool,
+    is_over: bool,
+}
+
+struct Viewer {
+    events: mpsc::Sender<Event>,
+    missed: u32,
+}
+
+impl Viewer {
+    fn send(&mut self, event: Event) {
+        match self.events.try_send(event) {
+            Ok(()) => self.missed = 0,
+            Err(_) => self.missed += 1,
+        }
+    }
+
+    fn is_here(&self) -> bool {
+        !self.events.is_closed() && self.missed <= MOST_MISSED
+    }
+}
+
+impl Watch {
+    pub(super) fn new(service: Arc<Service>, readiness: Readiness) -> Arc<Self> {
+        let (state, taken) = (Mutex::default(), AtomicU64::new(0));
+        Arc::new(Self { service, readiness, state, taken })
+    }
+
+    /// A stream that ends with the server; none where as many are open as may be.
+    pub(super) fn join(self: &Arc<Self>) -> Option<Events> {
+        let mut state = self.state.lock();
+        state.viewers.retain(Viewer::is_here);
+        if state.is_over || state.viewers.len() >= MOST_VIEWERS {
+            return None;
+        }
+        let (events, waiting) = mpsc::channel(MOST_WAITING);
+        let mut viewer = Viewer { events, missed: 0 };
+        let begin = json!({ "version": env!("CARGO_PKG_VERSION"), "points": state.past.points() });
+        viewer.send(event("begin", &begin).retry(TICK * 2));
+        if state.is_sampling {
+            viewer.send(event("sample", &self.sample(&mut state.past)));
+        }
+        state.viewers.push(viewer);
+        if !std::mem::replace(&mut state.is_sampling, true) {
+            tokio::spawn(Arc::clone(self).run());
+        }
+        drop(state);
+        Some(Events(waiting))
+    }
+
+    /// Ends every stream, and lets none begin.
+    pub(super) fn end(&self) {
+        let mut state = self.state.lock();
+        state.is_over = true;
+        state.viewers.clear();
+    }
+
+    async fn run(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if !self.tick() {
+                return;
+            }
+        }
+    }
+
+    /// Tells everybody how things stand. Returns whether there is anybody.
+    fn tick(&self) -> bool {
+        let mut state = self.state.lock();
+        state.viewers.retain(Viewer::is_here);
+        state.is_sampling = !state.viewers.is_empty();
+        if state.is_sampling {
+            let event = event("sample", &self.sample(&mut state.past));
+            state.viewers.iter_mut().for_each(|viewer| viewer.send(event.clone()));
+        }
+        state.is_sampling
+    }
+
+    fn sample(&self, past: &mut Past) -> Value {
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        sample::take(&self.service, self.readiness.get(), past)
+    }
+}
+
+/// JSON has no line breaks, which would end an event's line.
+fn event(kind: &str, data: &Value) -> Event {
+    Event::default().event(kind).data(data.to_string())
+}
+
+/// The events for one viewer.
+pub(super) struct Events(mpsc::Receiver<Event>);
+
+impl Stream for Events {
+    type Item = Result<Event, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_recv(context).map(|event| event.map(Ok))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use axum::body::Body;
+    use axum::http::Request;
+    use http_body::Body as _;
+    use tower_service::Service as _;
+
+    use super::*;
+    use crate::admin::{SLOWEST_REQUEST, routes};
+    use crate::clock::{Clock, ManualClock, Timestamp};
+    use crate::config::Source;
+    use crate::policy::fingerprint::FingerprintKey;
+    use crate::reload::Live;
+    use crate::store::MemoryStore;
+    use crate::telemetry::Telemetry;
+
+    fn service() -> Arc<Service> {
+        let text = "domain: d\ntables:\n  - { name: t, key: [], rows: { always: unlimited } }\n";
+        let sources = [Source { name: "test.yaml".into(), text: text.into() }];
+        let store = Arc::new(MemoryStore::new(64));
+        let telemetry = Arc::new(Telemetry::new(Arc::clone(&store)));
+        let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(Timestamp::from_unix_nanos(1 << 60)));
+        let key = FingerprintKey::fixed(7);
+        let live = Live::new(&sources, key, Arc::clone(&telemetry), clock.now()).unwrap();
+        Arc::new(Service::new(clock, Arc::new(live), store, telemetry))
+    }
+
+    fn watch() -> Arc<Watch> {
+        Watch::new(service(), Readiness::default())
+    }
+
+    /// Waits for the next event. Returns whether there was one.
+    async fn next(events: &mut Events) -> bool {
+        poll_fn(|context| Pin::new(&mut *events).poll_next(context)).await.is_some()
+    }
+
+    /// So many seconds go by, of paused time, and everybody does what is due.
+    async fn pass(seconds: u32) {
+        for _ in 0..seconds {
+            tokio::time::sleep(TICK).await;
+        }
+        tokio::task::yield_now().await;
+    }
+
+    fn taken(watch: &Watch) -> u64 {
+        watch.taken.load(Ordering::Relaxed)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn samples_are_taken_while_somebody_looks_and_only_then() {
+        let watch = watch();
+        pass(60).await;
+        assert_eq!(taken(&watch), 0, "nobody has looked yet");
+        for _ in 0..2 {
+            let before = taken(&watch);
+            let mut viewer = watch.join().unwrap();
+            for _ in 0..5 {
+                assert!(next(&mut viewer).await);
+            }
+            assert!(taken(&watch) >= before + 4, "the first event is no sample");
+            drop(viewer);
+            pass(2).await;
+            assert!(!watch.state.lock().is_sampling);
+            let at_the_end = taken(&watch);
+            pass(60).await;
+            assert_eq!(taken(&watch), at_the_end, "nobody looks any more");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_sampler_serves_all() {
+        let watch = watch();
+        let mut viewers: Vec<_> = (0..MOST_VIEWERS).map(|_| watch.join().unwrap()).collect();
+        pass(1).await;
+        let before = taken(&watch);
+        for _ in 0..20 {
+            for viewer in &mut viewers {
+                assert!(next(viewer).await);
+            }
+            pass(1).await;
+        }
+        let seconds = taken(&watch) - before;
+        assert!((19..=21).contains(&seconds), "{seconds} samples in 20 s");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn there_are_so_many_viewers_and_who_goes_makes_room() {
+        let watch = watch();
+        let mut viewers: Vec<_> = (0..MOST_VIEWERS).map(|_| watch.join().unwrap()).collect();
+        assert!(watch.join().is_none());
+        viewers.pop();
+        viewers.push(watch.join().unwrap());
+        assert!(watch.join().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_viewer_that_does_not_read_loses_its_place() {
+        let watch = watch();
+        let _silent: Vec<_> = (1..MOST_VIEWERS).map(|_| watch.join().unwrap()).collect();
+        let mut reads = watch.join().unwrap();
+        for _ in 0..30 {
+            assert!(next(&mut reads).await);
+            pass(1).await;
+        }
+        assert_eq!(watch.state.lock().viewers.len(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_end_ends_every_stream_and_lets_none_begin() {
+        let watch = watch();
+        let mut viewer = watch.join().unwrap();
+        pass(1).await;
+        watch.end();
+        let mut left = 0;
+        while next(&mut viewer).await {
+            left += 1;
+        }
+        assert!(left <= MOST_WAITING);
+        assert!(watch.join().is_none());
+    }
+
+    async fn get_events(routes: &mut axum::Router) -> Response {
+        let request = Request::get("/events").body(Body::empty()).unwrap();
+        routes.call(request).await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_outlives_the_time_for_a_request_and_one_too_many_is_told_so() {
+        let (service, watch) = (service(), watch());
+        let mut routes = routes(Shared { service, readiness: Readiness::default(), watch });
+        let mut body = get_events(&mut routes).await.into_body();
+        let begun = tokio::time::Instant::now();
+        while begun.elapsed() < SLOWEST_REQUEST * 3 {
+            let frame = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
+            assert!(!frame.unwrap().unwrap().into_data().unwrap().is_empty());
+        }
+        let mut others = Vec::new();
+        for _ in 1..MOST_VIEWERS {
+            others.push(get_events(&mut routes).await);
+        }
+        assert!(others.iter().all(|other| other.status() == StatusCode::OK));
+        let refused = get_events(&mut routes).await;
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(refused.headers().contains_key(header::RETRY_AFTER));
+    }
+}

@@ -1,0 +1,56 @@
+//! `/`: a page for a person, from the binary alone. What it shows comes by `/events` and `/explain`.
+
+use axum::Router;
+use axum::http::{HeaderName, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+
+/// Nothing but the page's own files, and nothing inline: what a client sends cannot become script or style.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
+     img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// The page and its files.
+pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    let file = |kind: &'static str, text: &'static str| get(async move || answer(kind, text));
+    Router::new()
+        .route("/", file("text/html; charset=utf-8", include_str!("page/page.html")))
+        .route("/page.js", file("text/javascript; charset=utf-8", include_str!("page/page.js")))
+        .route("/page.css", file("text/css; charset=utf-8", include_str!("page/page.css")))
+        .route("/page.svg", file("image/svg+xml", include_str!("page/page.svg")))
+}
+
+fn answer(kind: &'static str, text: &'static str) -> impl IntoResponse {
+    let headers: [(HeaderName, &str); 5] = [
+        (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        // Another release has another page.
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::CONTENT_TYPE, kind),
+    ];
+    (headers, text)
+}
+
+#[cfg(test)]
+mod tests {
+    /// The Content-Security-Policy would take them out silently.
+    #[test]
+    fn nothing_is_inline_and_nothing_comes_from_elsewhere() {
+        let html = include_str!("page/page.html");
+        for wrong in ["style=", "<style", "onclick", "onload", "http://", "https://"] {
+            assert!(!html.contains(wrong), "{wrong}");
+        }
+        assert_eq!(html.matches("<script").count(), 1);
+        assert!(html.contains(r#"<script src="/page.js" defer></script>"#));
+    }
+
+    /// What clients send is shown as text.
+    #[test]
+    fn the_script_writes_no_markup() {
+        let script = include_str!("page/page.js");
+        for wrong in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("] {
+            assert!(!script.contains(wrong), "{wrong}");
+        }
+        assert!(script.contains("textContent"));
+    }
+}

@@ -1,0 +1,76 @@
+//! What becomes of a descriptor, in words: for `explain`, on the command line and on the page.
+
+use super::condition::Conditions;
+use super::fingerprint::KeySet;
+use super::table::{Miss, Rule, Table};
+use super::{Explained, Policy};
+
+impl Policy {
+    /// Whom a table's buckets are for: `one for each tenant and remote_address (/32 of IPv4, /64 of IPv6)`.
+    pub fn one_for(&self, table: &Table) -> String {
+        let keys = self.key_set(table.key()).map(|set| self.key_names(set)).unwrap_or_default();
+        if keys.is_empty() {
+            "one for all calls".to_owned()
+        } else {
+            format!("one for each {}", keys.join(" and "))
+        }
+    }
+
+    /// The entries that name a bucket; of an address, how much of it counts.
+    fn key_names(&self, set: &KeySet) -> Vec<String> {
+        let name = |name: &str| match name {
+            "remote_address" => {
+                let prefixes = set.prefixes();
+                format!("{name} (/{} of IPv4, /{} of IPv6)", prefixes.ipv4(), prefixes.ipv6())
+            }
+            name => name.to_owned(),
+        };
+        set.names(self.keys()).into_iter().map(name).collect()
+    }
+
+    /// Why a descriptor meets no bucket of a table.
+    pub fn why(&self, miss: Miss<'_>) -> String {
+        let keys = self.keys();
+        match miss {
+            Miss::Condition(condition) => {
+                format!("does not apply: only if {}", condition.describe(keys))
+            }
+            Miss::NoKey(slot) => {
+                format!("does not apply: no entry `{}` to name the bucket", keys.name(slot))
+            }
+            Miss::NoRow(slot) => {
+                format!("no row for this `{}`, and no `otherwise`", keys.name(slot))
+            }
+            Miss::Unlimited(row) if row.rules().is_empty() => {
+                format!("row {} is unlimited", row.name())
+            }
+            Miss::Unlimited(row) => format!("row {} is unlimited by an override", row.name()),
+        }
+    }
+
+    /// The bypass that a descriptor meets, in words.
+    pub fn bypass_told(&self, explained: &Explained<'_>) -> Option<String> {
+        explained.bypass.map(|bypass: &Conditions| bypass.describe(self.keys()))
+    }
+}
+
+impl Explained<'_> {
+    /// What all buckets together mean for the call.
+    pub fn outcome(&self) -> String {
+        let met = || self.tables.iter().filter_map(|(_, met)| met.as_ref().ok());
+        let buckets = |is_shadow| -> usize {
+            let rows = met().filter(|(row, _)| row.is_shadow() == is_shadow);
+            rows.map(|(_, rules): &(_, &[Rule])| rules.len()).sum()
+        };
+        let outcome = match buckets(false) {
+            _ if self.bypass.is_some() => "bypassed: no bucket is charged".to_owned(),
+            0 => "no bucket; the call passes".to_owned(),
+            1 => "1 bucket, which must admit".to_owned(),
+            more => format!("{more} buckets; all of them must admit, or none is charged"),
+        };
+        match buckets(true) {
+            0 => outcome,
+            shadow => format!("{outcome}; {shadow} in shadow"),
+        }
+    }
+}

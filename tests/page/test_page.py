@@ -1,0 +1,141 @@
+"""The page for a person, in a real browser."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from conftest import HOSTILE
+from messages import one
+
+PICTURES = Path(os.environ.get("CARGO_TARGET_DIR", Path(__file__).resolve().parents[2] / "target")) / "page"
+
+
+def set_entries(page, **facts):
+    page.ask("document.querySelector('#clear').click()")
+    for at, (key, value) in enumerate(facts.items()):
+        if at > 0:
+            page.ask("document.querySelector('#add').click()")
+        page.type(key)
+        page.press("Tab")
+        page.type(value)
+
+
+def test_the_page_shows_what_was_decided(page):
+    assert page.text("#admitted") == "10"
+    assert page.text("#denied") == "8"
+    rows = page.text("#rows")
+    assert "small" in rows and "calls" in rows and "8" in rows.split()
+
+
+def test_the_page_goes_on_by_itself(page, server):
+    server.ask(one("d", who="acme", kind="small"))
+    page.until("document.querySelector('#denied').textContent === '9'")
+
+
+def test_keys_at_their_limit_are_listed_with_what_is_left(page):
+    near = page.text("#near")
+    assert "acme" in near and "0 of 5" in near and "5 per day" in near
+    assert page.ask("document.querySelectorAll('#near li.is-over').length") == 2
+
+
+def test_what_clients_send_is_text(page):
+    assert HOSTILE in page.text("#near")
+    set_entries(page, who=HOSTILE, kind=HOSTILE, strange=HOSTILE)
+    page.press("Enter")
+    page.until("!!document.querySelector('#answer .met')")
+    assert page.ask("window.harmed") is None
+    assert page.ask("document.querySelectorAll('main img, main script').length") == 0
+
+
+def test_a_denial_is_explained_by_keyboard_alone(page):
+    # In order: past the link that skips there, to the form, and Enter in a field sends it.
+    page.ask("document.querySelector('#domain').focus()")
+    for text in ["who", "acme", None, "kind", "small"]:
+        page.press("Tab")
+        if text is not None:
+            page.type(text)
+    page.press("Enter")
+    page.until("!!document.querySelector('#answer .verdict')")
+    assert page.text("#answer .verdict").startswith("Denied, if it were asked now: calls / small, 5 per day")
+    assert "0 of 5" in page.text("#answer")
+    assert page.ask("document.activeElement.value") == "small", "the focus stays where it is"
+
+
+def test_a_key_of_the_list_is_explained_by_its_button(page):
+    page.ask("[...document.querySelectorAll('#near li')].find((li) => li.innerText.includes('acme')).querySelector('button').click()")
+    page.until("!!document.querySelector('#answer .verdict')")
+    assert page.text("#answer .verdict").startswith("Denied")
+
+
+def test_looking_charges_nothing(page, server):
+    for _ in range(3):
+        set_entries(page, who="new", kind="small")
+        page.press("Enter")
+        page.until("document.querySelector('#answer .verdict')?.dataset.state === 'good'")
+    assert [server.ask(one("d", who="new", kind="small")).overall_code for _ in range(6)] == [1] * 5 + [2]
+
+
+def test_everything_that_takes_the_focus_has_a_name(page):
+    nameless = """[...document.querySelectorAll('a, button, input, select, [tabindex="0"]')].filter((element) =>
+        !(element.getAttribute('aria-label') || element.textContent.trim() || element.labels?.length)).length"""
+    assert page.ask(nameless) == 0
+
+
+CONTRAST = """(() => {
+  const light = (rgb) => rgb.map((c) => c / 255).map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, c, at) => sum + c * [0.2126, 0.7152, 0.0722][at], 0);
+  const numbers = (color) => color.match(/[\\d.]+/g).map(Number);
+  const paper = (element) => {
+    for (; element; element = element.parentElement) {
+      const color = numbers(getComputedStyle(element).backgroundColor);
+      if (color.length < 4 || color[3] > 0) return color.slice(0, 3);
+    }
+    return [255, 255, 255];
+  };
+  const poor = [];
+  for (const element of document.querySelectorAll('body *')) {
+    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    if (!own || !element.getClientRects().length || element.closest('svg')) continue;
+    const pair = [light(numbers(getComputedStyle(element).color).slice(0, 3)), light(paper(element))].sort((a, b) => b - a);
+    const ratio = (pair[0] + 0.05) / (pair[1] + 0.05);
+    if (ratio < 4.5) poor.push(`${element.textContent.slice(0, 30)}: ${ratio.toFixed(2)}`);
+  }
+  return poor;
+})()"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("name", "width", "height"), [("desktop", 1280, 900), ("phone", 360, 740)])
+def test_it_is_legible_and_nothing_overflows(page, scheme, name, width, height):
+    page.prefer(color_scheme=scheme)
+    page.size(width, height)
+    set_entries(page, who=HOSTILE * 3, kind="small")
+    page.press("Enter")
+    page.until("!!document.querySelector('#answer .verdict')")
+    paper = page.ask("getComputedStyle(document.body).backgroundColor")
+    assert (paper == "rgb(16, 20, 23)") == (scheme == "dark"), paper
+    assert page.ask("document.documentElement.scrollWidth") <= width
+    assert page.ask("Math.min(...[...document.querySelectorAll('#entries input')].map((field) => field.offsetWidth))") > 90
+    assert page.ask(CONTRAST) == []
+    page.picture(PICTURES / f"test-{name}-{scheme}.png")
+
+
+def test_it_stands_still_for_those_who_ask_for_that(page):
+    page.prefer(reduced_motion="reduce")
+    assert page.ask("isCalm.matches")
+    drawn = page.ask("drawnAt")
+    page.ask("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert page.ask("drawnAt") == drawn
+
+
+def test_a_lost_server_is_shown_and_found_again(page, server):
+    page.ask("source.close(); source.dispatchEvent(new Event('error'))")
+    assert page.text("#lost").startswith("Lost the server at ")
+    assert page.text("#connection") == "Lost"
+    page.until("document.querySelector('#connection').textContent === 'Live'")
+    assert page.ask("document.querySelector('#lost').hidden")
+    server.terminate()
+    assert server.wait() == 0, "an open page does not hold it up"
+    page.until("document.querySelector('#connection').textContent === 'Lost'")
+    assert page.ask("document.body.classList.contains('is-lost')")
