@@ -29,6 +29,7 @@
 //! | `telemetry` | what is counted; handles are looked up at load |
 //! | `wire` | the only module that knows protobuf |
 //! | `reply` | from a verdict to headers, body and metadata |
+//! | `near` | buckets lately seen near their limit or over it, with their names |
 //! | `decision` | the verdict; shadow |
 //! | `store` | the contract of a store, `memory`, and the `script` of a shared one; `gcra` has governor decide one bucket |
 //! | `policy` | the compiled policy: conditions, rows, endpoint templates, fingerprints |
@@ -47,6 +48,7 @@ pub mod decision;
 pub mod descriptor;
 pub mod limit;
 pub mod listener;
+pub mod near;
 pub mod policy;
 pub mod reload;
 pub mod reply;

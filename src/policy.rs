@@ -206,6 +206,21 @@ impl Policy {
         values
     }
 
+    /// The keys and values of the entries that name the buckets a descriptor meets in a row, for a person to
+    /// read. A limit that Envoy brings along may be named by any of them.
+    pub fn named_by<'a>(&'a self, descriptor: Descriptor<'a>, row: &Row) -> Vec<(&'a str, String)> {
+        let table = self.tables.iter().find(|table| table.name() == row.table());
+        match table.and_then(|table| self.key_set(table.key())) {
+            Some(set) if row.id() != self.brought.id() => {
+                set.tell(&self.keys, &self.read(descriptor))
+            }
+            _ => {
+                let entries = descriptor.entries().iter();
+                entries.map(|entry| (entry.key, entry.value.to_owned())).collect()
+            }
+        }
+    }
+
     fn meet_one<'a>(
         &'a self,
         at: usize,

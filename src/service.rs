@@ -8,6 +8,7 @@ use tonic::Status;
 use crate::clock::{Clock, Timestamp};
 use crate::decision::{self, Charges, Verdict};
 use crate::descriptor::{LeaseId, Query};
+use crate::near::{Near, Seen};
 use crate::policy::{HeaderStyle, OnStoreError, Plan};
 use crate::reload::Live;
 use crate::reply;
@@ -24,6 +25,7 @@ pub struct Service {
     shared: Option<Arc<shared::Store>>,
     link: Option<Arc<Link>>,
     telemetry: Arc<Telemetry>,
+    near: Arc<Near>,
 }
 
 /// An answer, or the future that brings it.
@@ -55,7 +57,7 @@ impl Service {
         store: Arc<MemoryStore>,
         telemetry: Arc<Telemetry>,
     ) -> Self {
-        Self { clock, live, store, shared: None, link: None, telemetry }
+        Self { clock, live, store, shared: None, link: None, telemetry, near: Arc::default() }
     }
 
     /// The same over a store that replicas share; what is decided without it is decided in memory. It is asked
@@ -78,6 +80,7 @@ impl Service {
             shared: Some(Arc::clone(shared)),
             link: Some(link),
             telemetry: Arc::clone(&self.telemetry),
+            near: Arc::clone(&self.near),
         })
     }
 
@@ -112,6 +115,7 @@ impl Service {
         let verdict =
             decision::decide(&plan, &self.store, now).map_err(|error| self.fail(&error))?;
         counters.count(&verdict);
+        self.near.note(policy, &query, &verdict, now);
         let answer = self.tell(&verdict, query.len(), policy.headers(), now);
         if Telemetry::is_timed(now) {
             self.telemetry.observe(now, self.clock.now());
@@ -134,6 +138,7 @@ impl Service {
             .await
             .map_err(|error| self.fail(&error))?;
         counters.count(&verdict);
+        self.near.note(policy, &query, &verdict, now);
         Ok(self.tell(&verdict, query.len(), policy.headers(), now))
     }
 
@@ -175,6 +180,24 @@ impl Service {
     /// The counters.
     pub fn telemetry(&self) -> &Telemetry {
         &self.telemetry
+    }
+
+    /// The buckets that were lately seen near their limit or over it, those of shadow rows among them, and how
+    /// each stands now; ordered by what is left, the emptiest first. Of a shared store it is told what this
+    /// process saw last, and no bucket that has become full since by itself.
+    pub fn near(&self) -> Vec<Seen> {
+        let mut all = self.near.list();
+        if let Some(shared) = &self.shared {
+            let now = shared.now();
+            all.retain(|seen| seen.at.after(seen.outcome.reset) > now);
+        } else {
+            let now = self.clock.now();
+            for seen in &mut all {
+                seen.outcome = self.store.look(seen.fingerprint, &seen.bucket, now);
+            }
+        }
+        all.sort_by_key(|seen| (seen.fill(), seen.standing(), seen.fingerprint));
+        all
     }
 
     /// How many calls of [`Self::sweep`] sweep the whole store.

@@ -33,6 +33,16 @@ impl Prefixes {
         self.ipv6
     }
 
+    /// The address, or the network that counts in its place, as in `2001:db8::/64`.
+    pub fn network(self, address: IpAddr) -> String {
+        let (bits, all) = match address {
+            IpAddr::V4(_) => (self.ipv4, 32),
+            IpAddr::V6(_) => (self.ipv6, 128),
+        };
+        let masked = self.mask(address);
+        if bits == all { masked.to_string() } else { format!("{masked}/{bits}") }
+    }
+
     /// The address with every bit past the prefix cleared.
     pub fn mask(self, address: IpAddr) -> IpAddr {
         match address {
@@ -67,6 +77,13 @@ mod tests {
         assert_eq!(masked(usual, "2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");
         assert_eq!(masked(usual, "192.0.2.77"), "192.0.2.77");
         assert_eq!(masked(usual, "::ffff:192.0.2.77"), "192.0.2.77");
+    }
+
+    #[test]
+    fn a_network_is_told_with_its_bits_and_an_address_without() {
+        let network = |text| Prefixes::default().network(parse(text).unwrap());
+        assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
+        assert_eq!(network("::ffff:192.0.2.77"), "192.0.2.77");
     }
 
     #[test]

@@ -344,6 +344,16 @@ impl KeySet {
         self.prefixes
     }
 
+    /// The keys and values of the entries, in order, for a person to read; of an address, what counts of it.
+    pub(crate) fn tell<'k>(&self, keys: &'k Keys, values: &Values<'_>) -> Vec<(&'k str, String)> {
+        let told = |slot: &Slot| {
+            let value = values.get(*slot)?;
+            let network = address_of(*slot, value).map(|address| self.prefixes.network(address));
+            Some((keys.name(*slot), network.unwrap_or_else(|| value.to_owned())))
+        };
+        self.slots.iter().filter_map(told).collect()
+    }
+
     /// The base of a descriptor's key values, or the slot of the first one that is missing.
     pub(crate) fn base(&self, key: FingerprintKey, values: &Values<'_>) -> Result<Base, Slot> {
         match key.0 {

@@ -17,9 +17,10 @@ use smallvec::SmallVec;
 use self::holders::Holder;
 use self::leases::Leases;
 use self::shard::{Cell, Change, Keys, Room, Shard};
-use super::{Admission, Charge, Outcomes, StoreError, lease_bits, settle};
-use crate::clock::Timestamp;
-use crate::descriptor::LeaseId;
+use super::{Admission, Charge, Force, Outcome, Outcomes, StoreError, Wait, lease_bits, settle};
+use crate::clock::{Nanos, Timestamp};
+use crate::descriptor::{Hits, LeaseId};
+use crate::limit::Bucket;
 use crate::policy::fingerprint::{Fingerprint, SHARDS};
 
 /// Keys are not spread evenly: with four to a tenant, the fullest of many shards of so many has a tenth more
@@ -125,6 +126,15 @@ impl MemoryStore {
         outcomes.extend(charges.iter().map(|charge| shards.of(charge).decide(charge, now).0));
         let look = |_, charge: &Charge<'_>| shards.of(charge).look(charge, &Change::Nothing, now);
         settle(charges, outcomes, look)
+    }
+
+    /// How one bucket stands, for a call of one hit; nothing is charged.
+    pub fn look(&self, fingerprint: Fingerprint, bucket: &Bucket, now: Timestamp) -> Outcome {
+        let charge = Charge { fingerprint, bucket, hits: Hits::LOOK, force: Force::Enforced };
+        let mut outcomes = Outcomes::new();
+        self.foresee(&[charge], now, &mut outcomes);
+        let full = Outcome { wait: Wait::No, remaining: bucket.size().get(), reset: Nanos::ZERO };
+        outcomes.first().copied().unwrap_or(full)
     }
 
     /// When a token bucket is full again, where this is known and still to come.
