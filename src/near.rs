@@ -44,7 +44,7 @@ pub const NOTED_FOR: Nanos = Nanos::new(1 << SPAN_BITS);
 pub struct Named {
     /// The policy's domain.
     pub domain: Box<str>,
-    /// The table, or `limit` for a limit that Envoy brings along.
+    /// The table, or `limit override` for a limit that Envoy brings along.
     pub table: Box<str>,
     /// The row.
     pub row: Box<str>,
