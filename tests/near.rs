@@ -1,0 +1,108 @@
+//! What is listed of buckets near their limit or over it, and by which words.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code: a failure is a panic"
+)]
+
+mod support;
+
+use support::{Parts, hits, request, source};
+use tollgate::clock::{Clock, Nanos};
+use tollgate::near::{LONGEST, NOTED_FOR, Named, Seen};
+
+/// Twenty a day, by address too, and that in shadow.
+const POLICY: &str = "domain: d
+tables:
+  - { name: t, key: [k], rows: { always: [{ per_day: 20 }] } }
+  - { name: a, key: [remote_address], rows: { always: [{ per_day: 20 }] }, shadow: true }
+";
+
+/// How long the bucket takes to gain one.
+const ONE: Nanos = Nanos::from_secs(86_400 / 20);
+
+fn parts() -> Parts {
+    Parts::new(&source(POLICY), 100_000)
+}
+
+fn ask(parts: &Parts, count: u64, entries: &[(&str, &str)]) {
+    parts.ask(&request("d", &[hits(count, entries)]));
+}
+
+fn told(parts: &Parts) -> Vec<String> {
+    parts.service.near().iter().map(tell).collect()
+}
+
+fn tell(seen: &Seen) -> String {
+    let Named { domain, table, row, key, is_shadow } = &*seen.named;
+    let key: Vec<_> = key.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let shadow = if *is_shadow { " shadow" } else { "" };
+    let (key, left, word) = (key.join(" "), seen.outcome.remaining, seen.standing().word());
+    format!("{domain} {table}/{row} {key}: {left} {word}{shadow}")
+}
+
+#[test]
+fn a_bucket_is_listed_once_less_than_a_tenth_is_left() {
+    let parts = parts();
+    ask(&parts, 18, &[("k", "one")]);
+    assert_eq!(told(&parts), [""; 0], "a tenth is left");
+    ask(&parts, 1, &[("k", "one")]);
+    assert_eq!(told(&parts), ["d t/always k=one: 1 near"]);
+}
+
+#[test]
+fn a_bucket_that_denies_is_listed_and_so_is_one_in_shadow() {
+    let parts = parts();
+    ask(&parts, 20, &[("k", "one"), ("remote_address", "2001:db8::1")]);
+    let both =
+        ["d a/always remote_address=2001:db8::/64: 0 over shadow", "d t/always k=one: 0 over"];
+    let mut told_of = told(&parts);
+    told_of.sort();
+    assert_eq!(told_of, both);
+    ask(&parts, 21, &[("k", "two")]);
+    assert_eq!(told(&parts).len(), 3, "more than it holds is denied, too");
+}
+
+#[test]
+fn a_bucket_that_was_just_noted_is_left_alone_and_later_it_is_noted_again() {
+    let parts = parts();
+    ask(&parts, 19, &[("k", "one")]);
+    let first = parts.clock.now();
+    let seen = || parts.service.near()[0].at;
+    parts.clock.advance(Nanos::new(1));
+    ask(&parts, 1, &[("k", "one")]);
+    assert_eq!(seen(), first);
+    parts.clock.advance(NOTED_FOR);
+    ask(&parts, 1, &[("k", "one")]);
+    assert_eq!(seen(), parts.clock.now());
+}
+
+#[test]
+fn names_are_shown_escaped_and_cut() {
+    let parts = parts();
+    ask(&parts, 20, &[("k", "a\n\u{1b}[31m\"")]);
+    ask(&parts, 20, &[("k", &"long".repeat(100))]);
+    let cut = format!("d t/always k={}…: 0 over", "long".repeat(LONGEST / 4));
+    let mut told_of = told(&parts);
+    told_of.sort();
+    assert_eq!(told_of, [r#"d t/always k=a\n\u{1b}[31m\": 0 over"#, &cut]);
+}
+
+#[test]
+fn it_is_told_how_they_stand_now_the_emptiest_first() {
+    let parts = parts();
+    ask(&parts, 19, &[("k", "one")]);
+    ask(&parts, 20, &[("k", "two")]);
+    assert_eq!(told(&parts), ["d t/always k=two: 0 over", "d t/always k=one: 1 near"]);
+    parts.clock.advance(ONE.times(2));
+    assert_eq!(told(&parts), ["d t/always k=two: 2 clear", "d t/always k=one: 3 clear"]);
+}
+
+#[test]
+fn a_limit_that_envoy_brings_along_is_named_by_its_descriptor() {
+    let parts = parts();
+    parts.ask(&request("d", &[support::limit(1, 1, None, &[("k", "one"), ("other", "2")])]));
+    assert_eq!(told(&parts), ["d limit override/request k=one other=2: 0 over"]);
+}
