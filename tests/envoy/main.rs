@@ -30,6 +30,7 @@ mod process;
     reason = "no test uses all of it"
 )]
 mod redis_server;
+mod rolling;
 mod routes;
 mod samples;
 #[path = "../support/mod.rs"]
