@@ -164,6 +164,10 @@ fn an_expression_is_read_as_promql_reads_it() {
 fn every_alert_says_how_bad_it_is_and_where_to_read_on() {
     let alerts = alerts();
     assert!(alerts.len() > 5);
+    let told = std::fs::read_to_string("docs/operations.md").unwrap();
+    let headings = told.lines().filter(|line| line.starts_with('#'));
+    let anchor = |line: &str| line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+    let headings: BTreeSet<_> = headings.map(anchor).collect();
     let mut names = BTreeSet::new();
     for alert in alerts {
         let name = alert["alert"].as_str().unwrap();
@@ -179,6 +183,7 @@ fn every_alert_says_how_bad_it_is_and_where_to_read_on() {
             runbook.strip_prefix("docs/operations.md#").unwrap_or_else(|| panic!("{name}"));
         let is_anchor = |c: char| c.is_ascii_lowercase() || c == '-';
         assert!(!section.is_empty() && section.chars().all(is_anchor), "{name}: {section}");
+        assert!(headings.contains(section), "{name}: docs/operations.md has no {section}");
     }
 }
 
