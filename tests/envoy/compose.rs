@@ -9,7 +9,7 @@ use serde_yaml::Value;
 
 use super::http::Client;
 use super::lab::{envoy, start_envoy};
-use super::process::{Tollgate, free_port};
+use super::process::{Tollgate, eventually, free_port};
 use super::redis_server::{self, Redis};
 
 const COMPOSE: &str = "deploy/compose.yaml";
@@ -115,13 +115,16 @@ fn three_replicas_behind_envoy_are_one_budget() {
         .take_while(|status| *status == 200)
         .collect();
     assert_eq!(admitted.len(), SIZE);
-    assert_eq!(client.call(ROTATE, &headers).status(), 429);
-    let asked = replicas.iter().filter(|replica| {
+    let was_asked = |replica: &&Tollgate| {
         let metrics = Client::connect(replica.http).call("GET /metrics", &[]).body;
         let mut lines = metrics.lines();
         lines.any(|line| line.starts_with("tollgate_requests_total{") && !line.ends_with(" 0"))
+    };
+    // An address gets its turn once Envoy has heard that it is healthy.
+    eventually("Envoy asks all of them in turn", || {
+        assert_eq!(client.call(ROTATE, &headers).status(), 429);
+        (replicas.iter().filter(was_asked).count() == 3).then_some(())
     });
-    assert_eq!(asked.count(), 3, "Envoy asks all of them in turn");
 }
 
 /// What the image is made of is there, and enough for cargo.
