@@ -130,9 +130,14 @@ def test_it_stands_still_for_those_who_ask_for_that(page):
 
 
 def test_a_lost_server_is_shown_and_found_again(page, server):
-    page.ask("source.close(); source.dispatchEvent(new Event('error'))")
-    assert page.text("#lost").startswith("Lost the server at ")
-    assert page.text("#connection") == "Lost"
+    # At once: a moment later the page has asked why, and says that too.
+    lost, connection = page.ask("""
+        source.close();
+        source.dispatchEvent(new Event("error"));
+        ["#lost", "#connection"].map((of) => document.querySelector(of).innerText)
+    """)
+    assert lost.startswith("Lost the server at ")
+    assert connection == "Lost"
     page.until("document.querySelector('#connection').textContent === 'Live'")
     assert page.ask("document.querySelector('#lost').hidden")
     server.terminate()
