@@ -264,7 +264,10 @@ async fn delay(span: Duration, hurry: Pin<&mut impl Future<Output = ()>>) -> boo
     if span.is_zero() {
         return false;
     }
-    tracing::info!(?span, "not ready any more; calls are taken until the drain delay is over");
+    tracing::info!(
+        ?span,
+        "not ready any more; calls are taken until the drain delay is over, or a second signal comes"
+    );
     tokio::select! {
         biased;
         () = hurry => true,
