@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-pub use file::{NoFile, SnapshotFile};
+pub use file::{Claim, InUse, NoFile, SnapshotFile};
 
 use crate::clock::{Clock, Timestamp};
 use crate::policy::fingerprint::FingerprintKey;

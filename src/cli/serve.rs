@@ -231,6 +231,8 @@ impl Serve {
         let sources = config::read(&self.policy.config)?;
         let clock: Arc<dyn Clock> = Arc::new(BootClock::start());
         let file = self.snapshot.clone().map(SnapshotFile::new).transpose()?;
+        // Held until the last snapshot is written.
+        let _claim = file.as_ref().map(SnapshotFile::claim).transpose()?;
         let (store, key) = self.state(file.as_ref(), clock.now())?;
         let store = Arc::new(store);
         let telemetry = Arc::new(Telemetry::new(Arc::clone(&store)));

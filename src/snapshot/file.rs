@@ -1,7 +1,7 @@
 //! Where a snapshot lies: written beside and renamed, so that there is always a whole one, and set aside
 //! where it cannot be read.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, BufWriter, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -23,6 +23,21 @@ const PIECE: usize = 1 << 20;
 #[error("{} is not a file; --snapshot takes the path of one, which need not be there yet", .0.display())]
 pub struct NoFile(PathBuf);
 
+/// Another process keeps its state there.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "another process keeps its state in {}: end it first, or give each its own --snapshot",
+    .0.display()
+)]
+pub struct InUse(PathBuf);
+
+/// Keeps other processes out of a snapshot's path, until it is dropped or the process dies.
+#[derive(Debug)]
+pub struct Claim {
+    /// None where the file system has no locks, or the folder cannot be written to.
+    _lock: Option<File>,
+}
+
 /// The file of one process. Two that write to the same one overwrite each other's state.
 #[derive(Debug, Clone)]
 pub struct SnapshotFile {
@@ -31,6 +46,8 @@ pub struct SnapshotFile {
     beside: PathBuf,
     /// Where one goes that is not restored.
     damaged: PathBuf,
+    /// Locked by whose snapshot it is: the file itself is replaced again and again.
+    lock: PathBuf,
 }
 
 impl SnapshotFile {
@@ -48,7 +65,34 @@ impl SnapshotFile {
             called.push(end);
             path.with_file_name(called)
         };
-        Ok(Self { beside: called(".new"), damaged: called(".damaged"), path })
+        Ok(Self {
+            beside: called(".new"),
+            damaged: called(".damaged"),
+            lock: called(".lock"),
+            path,
+        })
+    }
+
+    /// Claims the path for this process. Where nothing can be locked it is not claimed, and the log says so.
+    ///
+    /// # Errors
+    /// [`InUse`] where another process has claimed it.
+    pub fn claim(&self) -> Result<Claim, InUse> {
+        let mut options = OpenOptions::new();
+        let opened = options.create(true).append(true).mode(OWNER_ONLY).open(&self.lock);
+        let locked = opened.map_err(TryLockError::Error).and_then(|lock| {
+            lock.try_lock()?;
+            Ok(lock)
+        });
+        match locked {
+            Ok(lock) => Ok(Claim { _lock: Some(lock) }),
+            Err(TryLockError::WouldBlock) => Err(InUse(self.path.clone())),
+            Err(TryLockError::Error(error)) => {
+                let lock = self.lock.display();
+                tracing::warn!(%lock, %error, "nobody keeps other processes out of the snapshot");
+                Ok(Claim { _lock: None })
+            }
+        }
     }
 
     /// Where it is.

@@ -91,6 +91,24 @@ fn a_process_that_is_killed_comes_back_as_it_was_last_written() {
 }
 
 #[test]
+fn a_second_process_is_kept_out_until_the_first_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    let first = serve(&path, &[]);
+    let arguments = [&QUIET[..], &["--snapshot", path.to_str().unwrap()]].concat();
+    let second = run(&arguments);
+    assert_eq!(second.code, Some(2));
+    let why = format!("another process keeps its state in {}", path.display());
+    assert!(second.err.contains(&why), "{second:?}");
+    assert_eq!(query(&first, &[&["--hits", "5"], &ROTATE]).code, Some(0), "it goes on");
+    first.signal("KILL");
+    drop(first);
+    // A lock ends with its process, however that ended.
+    let third = serve(&path, &[]);
+    assert_eq!(third.stop().0, Some(0));
+}
+
+#[test]
 fn without_a_snapshot_a_restart_makes_buckets_full() {
     let server = Served::start(&QUIET, &[]);
     assert_eq!(query(&server, &[&["--hits", "5"], &ROTATE]).code, Some(0));
