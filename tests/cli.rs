@@ -9,6 +9,8 @@
     reason = "test code"
 )]
 
+#[path = "support/collector.rs"]
+mod collector;
 #[path = "cli/denied.rs"]
 mod denied;
 #[path = "cli/deploy.rs"]
