@@ -13,6 +13,11 @@ def test_the_page_shows_what_was_decided(page):
     assert "small" in rows and "calls" in rows and "8" in rows.split()
 
 
+def test_the_version_of_the_policy_is_the_one_in_force(page):
+    version = page.ask("fetch('/config').then((answer) => answer.json()).then((config) => config.version)")
+    assert len(version) == 64 and page.text("#version") == version[:12]
+
+
 def test_the_page_goes_on_by_itself(page, server):
     server.ask(one("d", who="acme", kind="small"))
     page.until("document.querySelector('#denied').textContent === '9'")
