@@ -17,7 +17,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | `cli` | the commands: serve, check, explain, query, completions, man |
+//! | `cli` | the commands: serve, check, explain, query, health, completions, man |
 //! | `server` | listeners, runtimes, drain; whether an answer went out |
 //! | `admin` | the HTTP side |
 //! | `listener` | accepting connections |
