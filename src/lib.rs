@@ -21,6 +21,7 @@
 //! | `server` | listeners, runtimes, drain; whether an answer went out |
 //! | `admin` | the HTTP side |
 //! | `listener` | accepting connections |
+//! | `watching` | whether files may have changed |
 //! | `service` | the path of a request, spelled out once |
 //! | `shared` | Redis or Valkey: connections, and what becomes of a request without them |
 //! | `reload` | the policies in force, replaced as a whole |
@@ -60,4 +61,5 @@ pub mod snapshot;
 pub mod store;
 pub mod telemetry;
 pub mod traces;
+pub mod watching;
 pub mod wire;

@@ -1,13 +1,15 @@
 //! The policies in force: one immutable snapshot, replaced as a whole.
 
-use std::path::Path;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
 
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 use crate::config::{self, Problems, Source};
 use crate::policy::Policy;
 use crate::policy::fingerprint::FingerprintKey;
@@ -17,7 +19,7 @@ use crate::telemetry::{PolicyCounters, Telemetry};
 #[derive(Debug)]
 pub struct Snapshot {
     by_domain: HashMap<Box<str>, (Policy, PolicyCounters)>,
-    sources: Vec<String>,
+    content: Content,
     loaded_at: Timestamp,
 }
 
@@ -35,13 +37,43 @@ impl Snapshot {
     }
 
     /// What it was compiled from.
-    pub fn sources(&self) -> &[String] {
-        &self.sources
+    pub const fn content(&self) -> &Content {
+        &self.content
     }
 
     /// When it came into force.
     pub const fn loaded_at(&self) -> Timestamp {
         self.loaded_at
+    }
+}
+
+/// The texts that policies were compiled from, by name, length and hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
+    /// Lengths as well as names: what moves from one file to the next is a change.
+    sources: Vec<(String, usize)>,
+    hash: [u8; 32],
+}
+
+impl Content {
+    fn of(sources: &[Source]) -> Self {
+        let mut hash = Sha256::new();
+        for source in sources {
+            hash.update(&source.text);
+        }
+        let sources = sources.iter().map(|source| (source.name.clone(), source.text.len()));
+        Self { sources: sources.collect(), hash: hash.finalize().into() }
+    }
+
+    /// What each text is called, in order.
+    pub fn sources(&self) -> impl Iterator<Item = &str> {
+        self.sources.iter().map(|(name, _)| &**name)
+    }
+
+    /// SHA-256 of the texts, one after another, in hexadecimal digits: what `cat FILES | sha256sum` tells.
+    /// It is the same on every replica that has the same policies, whatever their files are called.
+    pub fn version(&self) -> String {
+        self.hash.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
@@ -52,6 +84,15 @@ pub struct Refused {
     pub at: Timestamp,
     /// Everything that is wrong with them, one problem a line.
     pub problems: String,
+}
+
+/// What became of policies that were read and are right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reloaded {
+    /// They are in force.
+    Changed,
+    /// They say what those say that are in force, to the letter.
+    Unchanged,
 }
 
 /// The snapshot in force, and the means to replace it.
@@ -98,13 +139,19 @@ impl Live {
         self.refused.load_full()
     }
 
-    /// Reads policies from a file or a folder and puts them in force, as [`Self::replace`] does. What is wrong
-    /// is counted, and told by [`Self::refused`] until others have come into force.
+    /// Reads policies from a file or a folder and puts them in force, as [`Self::replace`] does, unless they say
+    /// nothing new. What is wrong is counted, and told by [`Self::refused`] until what is read is right.
     ///
     /// # Errors
     /// Everything that is wrong; the old ones stay in force then.
-    pub fn reload(&self, path: &Path, now: Timestamp) -> Result<(), Problems> {
-        let reloaded = config::read(path).and_then(|sources| self.replace(&sources, now));
+    pub fn reload(&self, path: &Path, now: Timestamp) -> Result<Reloaded, Problems> {
+        let reloaded = config::read(path).and_then(|sources| {
+            if Content::of(&sources) == *self.load().content() {
+                self.telemetry.reloads().unchanged();
+                return Ok(Reloaded::Unchanged);
+            }
+            self.replace(&sources, now).map(|()| Reloaded::Changed)
+        });
         let refused = reloaded.as_ref().err().map(|problems| {
             self.telemetry.reloads().refused();
             Arc::new(Refused { at: now, problems: problems.to_string() })
@@ -138,11 +185,83 @@ fn snapshot(
         let counters = telemetry.for_policy(&policy);
         (policy.domain().into(), (policy, counters))
     });
-    Ok(Snapshot {
-        by_domain: by_domain.collect(),
-        sources: sources.iter().map(|source| source.name.clone()).collect(),
-        loaded_at: now,
-    })
+    Ok(Snapshot { by_domain: by_domain.collect(), content: Content::of(sources), loaded_at: now })
+}
+
+/// Reads the policies again, whoever asks for it: one at a time, so that what was read last is in force.
+pub struct Reloader {
+    live: Arc<Live>,
+    clock: Arc<dyn Clock>,
+    path: PathBuf,
+    reading: Mutex<()>,
+}
+
+impl fmt::Debug for Reloader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reloader").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl Reloader {
+    /// For the policies in a file or a folder.
+    pub fn new(live: Arc<Live>, clock: Arc<dyn Clock>, path: PathBuf) -> Self {
+        Self { live, clock, path, reading: Mutex::default() }
+    }
+
+    /// The file or the folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// As [`Live::reload`], and logs what came of it and why it was read. It blocks: ten thousand rows take
+    /// milliseconds.
+    ///
+    /// # Errors
+    /// Everything that is wrong; the old ones stay in force then.
+    pub fn reload(&self, cause: Cause) -> Result<Reloaded, Problems> {
+        let reading = self.reading.lock();
+        let reloaded = self.live.reload(&self.path, self.clock.now());
+        drop(reading);
+        let version = self.live.load().content().version();
+        match &reloaded {
+            Ok(Reloaded::Changed) => {
+                tracing::info!(%version, %cause, "reloaded: another policy is in force");
+            }
+            // Nobody asked, and nothing came of it.
+            Ok(Reloaded::Unchanged) if cause == Cause::FileChange => {
+                tracing::debug!(%version, %cause, "not reloaded: the policy says what it said");
+            }
+            Ok(Reloaded::Unchanged) => {
+                tracing::info!(%version, %cause, "not reloaded: the policy says what it said");
+            }
+            Err(problems) => {
+                tracing::error!(%problems, %version, %cause,
+                    "not reloaded: the policy before stays in force");
+            }
+        }
+        reloaded
+    }
+}
+
+/// Why policies are read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Their files may have changed.
+    FileChange,
+    /// SIGHUP was received.
+    Hangup,
+    /// Somebody asked for it over HTTP.
+    Request,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::FileChange => "file change",
+            Self::Hangup => "SIGHUP",
+            Self::Request => "request",
+        })
+    }
 }
 
 #[cfg(test)]

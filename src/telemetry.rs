@@ -63,6 +63,11 @@ impl Reloads {
     /// Notes that they came into force.
     pub fn taken(&self, now: Timestamp) {
         self.taken_at.set(whole_seconds(now));
+        self.unchanged();
+    }
+
+    /// Notes that they were in force already.
+    pub fn unchanged(&self) {
         self.is_taken.set(1);
     }
 

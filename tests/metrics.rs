@@ -168,7 +168,10 @@ fn a_reload_tells_when_it_was_and_whether_it_came_into_force() {
     for (after, text, expected) in [
         (1, "domain: [", [0, start, 1]),
         (2, good, [1, start + 2, 1]),
-        (3, "tables: 1", [0, start + 2, 2]),
+        // It says what it said: in force since then.
+        (3, good, [1, start + 2, 1]),
+        (4, "tables: 1", [0, start + 2, 2]),
+        (5, good, [1, start + 2, 2]),
     ] {
         std::fs::write(&path, text).unwrap();
         let now = START.after(Nanos::from_secs(after));

@@ -227,7 +227,8 @@ fn policy(live: &Live, snapshot: &Snapshot, policies: &[&Policy]) -> Value {
     json!({
         "loaded_at": bucket::milliseconds(snapshot.loaded_at()),
         "loaded": view::moment(snapshot.loaded_at()),
-        "sources": snapshot.sources(),
+        "version": snapshot.content().version(),
+        "sources": snapshot.content().sources().collect::<Vec<_>>(),
         "refused": refused,
         "domains": domains.collect::<Vec<_>>(),
     })

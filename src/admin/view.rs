@@ -14,8 +14,9 @@ pub(super) fn of(snapshot: &Snapshot, refused: Option<&Refused>) -> Value {
         "refused": refused.map(|Refused { at, problems }| {
             json!({ "at": moment(*at), "problems": problems.lines().collect::<Vec<_>>() })
         }),
+        "version": snapshot.content().version(),
         "loaded_at": moment(snapshot.loaded_at()),
-        "sources": snapshot.sources(),
+        "sources": snapshot.content().sources().collect::<Vec<_>>(),
         "policies": snapshot.policies().into_iter().map(policy).collect::<Vec<_>>(),
     })
 }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, Parser};
+use clap::{Args, Parser, ValueEnum};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -21,7 +21,7 @@ use crate::config;
 use crate::policy::Policy;
 use crate::policy::fingerprint::FingerprintKey;
 use crate::policy::table::Rows;
-use crate::reload::Live;
+use crate::reload::{Cause, Live, Reloader};
 use crate::server::tls::{Identity, TlsError};
 use crate::server::{Options, Server, files};
 use crate::service::Service;
@@ -31,11 +31,15 @@ use crate::snapshot::{SnapshotFile, Writer};
 use crate::store::MemoryStore;
 use crate::telemetry::Telemetry;
 use crate::traces::Tracer;
+use crate::watching::Watching;
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
     #[command(flatten)]
     policy: PolicyPath,
+    /// Whether the policy is read again when its files change. On SIGHUP it is in any case.
+    #[arg(long, env = "TOLLGATE_WATCH", default_value = "on", value_name = "WHETHER")]
+    watch: Watch,
     /// Where Envoy asks, over gRPC. Port 0 takes a free one.
     #[arg(
         long,
@@ -145,6 +149,12 @@ pub(super) struct Serve {
     trace_sample: f64,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Watch {
+    On,
+    Off,
+}
+
 /// Lets the arguments be parsed where there is no command line for them.
 #[derive(Debug, Parser)]
 struct Alone {
@@ -247,7 +257,8 @@ impl Serve {
             clock: Arc::clone(&clock),
             counters: telemetry.snapshots().clone(),
         });
-        let reloading = (Arc::clone(&live), Arc::clone(&clock));
+        let path = self.policy.config.clone();
+        let reloader = Arc::new(Reloader::new(Arc::clone(&live), Arc::clone(&clock), path));
         let service = Service::new(clock, live, store, telemetry);
         let service = match shared {
             Some(shared) => service.sharing(shared),
@@ -277,7 +288,10 @@ impl Serve {
         runtime.block_on(async {
             let server = Server::bind(options).await?;
             let signals = signals()?;
-            reload_on_hangup(reloading, self.policy.config.clone())?;
+            reload_on_hangup(Arc::clone(&reloader))?;
+            if self.watch == Watch::On {
+                reload_on_change(reloader);
+            }
             let (grpc, http) = (server.grpc_address(), server.http_address());
             tracing::info!(%grpc, %http, config = %self.policy.config.display(), "started");
             // `query` speaks plain text.
@@ -366,26 +380,43 @@ fn signals() -> std::io::Result<watch::Receiver<u32>> {
 }
 
 /// Reads the policies again at every SIGHUP.
-fn reload_on_hangup(
-    (live, clock): (Arc<Live>, Arc<dyn Clock>),
-    path: PathBuf,
-) -> std::io::Result<()> {
+fn reload_on_hangup(reloader: Arc<Reloader>) -> std::io::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
-            let (live, path, now) = (Arc::clone(&live), path.clone(), clock.now());
-            // Ten thousand rows take milliseconds, and HTTP is answered meanwhile.
-            let reloaded = tokio::task::spawn_blocking(move || live.reload(&path, now)).await;
-            match reloaded {
-                Ok(Ok(())) => tracing::info!("reloaded: another policy is in force"),
-                Ok(Err(problems)) => {
-                    tracing::error!(%problems, "not reloaded: the policy before stays in force");
-                }
-                Err(error) => tracing::error!(%error, "not reloaded"),
-            }
+            reload(&reloader, Cause::Hangup).await;
         }
     });
     Ok(())
+}
+
+/// Reads the policies again whenever their files may have changed, and once now: they were read before anybody
+/// watched.
+fn reload_on_change(reloader: Arc<Reloader>) {
+    let path = reloader.path().to_owned();
+    tokio::spawn(async move {
+        let mut watching = match Watching::start(vec![path.clone()]) {
+            Ok(watching) => watching,
+            Err(error) => {
+                let config = path.display();
+                tracing::warn!(%error, %config, "not watched: a changed policy needs a SIGHUP");
+                return;
+            }
+        };
+        loop {
+            reload(&reloader, Cause::FileChange).await;
+            watching.changed().await;
+        }
+    });
+}
+
+/// Elsewhere, so that HTTP is answered meanwhile. What came of it is logged there.
+async fn reload(reloader: &Arc<Reloader>, cause: Cause) {
+    let reloader = Arc::clone(reloader);
+    let reading = tokio::task::spawn_blocking(move || reloader.reload(cause));
+    if let Err(error) = reading.await {
+        tracing::error!(%error, "not reloaded");
+    }
 }
 
 /// Completes with the signal of that number.

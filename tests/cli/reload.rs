@@ -1,14 +1,15 @@
-//! `serve` and SIGHUP: another policy comes into force as a whole, or the one before stays and it is told why.
+//! `serve` and changed files, or SIGHUP: another policy comes into force as a whole, or the one before stays and it is told why.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use serde_json::Value;
 
 use super::eventually;
 use super::query::query;
-use super::serve::Served;
+use super::serve::{QUIET, Served};
 
 /// So many a day, so that time does not matter.
 fn policy(size: u32) -> String {
@@ -17,22 +18,12 @@ fn policy(size: u32) -> String {
     )
 }
 
-fn serve(path: &Path) -> Served {
-    let config = path.to_str().unwrap();
-    Served::start(
-        &[
-            "serve",
-            "--config",
-            config,
-            "--grpc",
-            "127.0.0.1:0",
-            "--http",
-            "127.0.0.1:0",
-            "--log",
-            "json",
-        ],
-        &[],
-    )
+/// What `sha256sum` tells of the policy in the test of versions.
+const VERSION: &str = "5d5bd6908cee23e8ef052a381d62a080ea5ba49a037940c8759bcd7c23801001";
+
+fn serve(path: &Path, watch: &str) -> Served {
+    let args = ["--config", path.to_str().unwrap(), "--watch", watch, "--log-level", "debug"];
+    Served::start(&[&QUIET[..], &args].concat(), &[])
 }
 
 pub(crate) fn get(server: &Served, path: &str) -> String {
@@ -58,7 +49,7 @@ fn a_changed_policy_comes_into_force_and_debts_stay() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("policy.yaml");
     std::fs::write(&path, policy(2)).unwrap();
-    let server = serve(&path);
+    let server = serve(&path, "off");
     let ask = || query(&server, &[&["--domain", "d", "k=1"]]).code;
     assert_eq!([ask(), ask(), ask()], [Some(0), Some(0), Some(1)]);
     std::fs::write(&path, policy(4)).unwrap();
@@ -76,7 +67,7 @@ fn a_wrong_policy_is_told_of_until_a_right_one_comes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("policy.yaml");
     std::fs::write(&path, policy(2)).unwrap();
-    let server = serve(&path);
+    let server = serve(&path, "off");
     assert_eq!(config(&server)["refused"], Value::Null);
     let errors = || {
         let metrics = get(&server, "/metrics");
@@ -109,5 +100,137 @@ fn a_wrong_policy_is_told_of_until_a_right_one_comes() {
     let (code, log) = server.stop();
     assert_eq!(code, Some(0));
     let told = |text: &str| log.iter().filter(|line| line.contains(text)).count();
-    assert_eq!((told("not reloaded"), told("another policy is in force")), (2, 1), "{log:?}");
+    assert_eq!((told("the policy before stays"), told("another policy is in force")), (2, 1));
+}
+
+#[test]
+fn the_version_is_the_hash_of_what_was_read_and_the_same_again_is_no_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("policy.yaml");
+    let text = "domain: d\ntables: [{ name: t, key: [k], rows: { always: unlimited } }]\n";
+    std::fs::write(&path, text).unwrap();
+    let server = serve(&path, "off");
+    let before = config(&server);
+    assert_eq!(before["version"], VERSION);
+    assert_eq!(before["sources"], serde_json::json!([path.to_str().unwrap()]));
+    std::fs::write(&path, "domain: d\n").unwrap();
+    server.signal("HUP");
+    eventually("it is refused", || config(&server)["refused"] != Value::Null);
+    assert_eq!(config(&server)["version"], VERSION);
+    std::fs::write(&path, text).unwrap();
+    server.signal("HUP");
+    eventually("it is right again", || config(&server)["refused"] == Value::Null);
+    assert_eq!(
+        config(&server),
+        before,
+        "nothing has changed, nor the time since when it is in force"
+    );
+    let (_, log) = server.stop();
+    let told = |text: &str| log.iter().filter(|line| line.contains(text)).count();
+    assert_eq!((told("says what it said"), told("another policy is in force")), (1, 0), "{log:?}");
+}
+
+/// Watches while `change` is made, after which the policy allows 3 a day.
+fn is_seen(path: &Path, change: impl FnOnce()) {
+    let server = serve(path, "on");
+    assert_eq!(in_force(&server), "2 per day");
+    change();
+    eventually("the changed policy", || in_force(&server) == "3 per day");
+    // Once for each change, and not for ever.
+    std::fs::write(path, policy(4)).unwrap();
+    eventually("the policy that was changed again", || in_force(&server) == "4 per day");
+    let (code, log) = server.stop();
+    assert_eq!(code, Some(0));
+    let told = |text: &str| log.iter().filter(|line| line.contains(text)).count();
+    assert_eq!(told("another policy is in force"), 2, "{log:?}");
+    assert!(told("says what it said") < 10, "{log:?}");
+}
+
+#[test]
+fn a_file_written_in_place_is_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("policy.yaml");
+    std::fs::write(&path, policy(2)).unwrap();
+    is_seen(&path, || std::fs::write(&path, policy(3)).unwrap());
+}
+
+#[test]
+fn a_file_renamed_over_the_policy_is_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("policy.yaml");
+    std::fs::write(&path, policy(2)).unwrap();
+    is_seen(&path, || {
+        let new = path.with_extension("new");
+        std::fs::write(&new, policy(3)).unwrap();
+        std::fs::rename(&new, &path).unwrap();
+    });
+}
+
+#[test]
+fn a_folder_put_in_the_place_of_the_policys_is_read_again() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = |name: &str, size| {
+        let folder = root.path().join(name);
+        std::fs::create_dir(&folder).unwrap();
+        std::fs::write(folder.join("policy.yaml"), policy(size)).unwrap();
+        folder
+    };
+    let (first, second) = (folder("policies", 2), folder("next", 3));
+    is_seen(&first.join("policy.yaml"), || {
+        std::fs::rename(&first, root.path().join("old")).unwrap();
+        std::fs::rename(&second, &first).unwrap();
+    });
+}
+
+/// A volume as Kubernetes mounts a ConfigMap, and how it replaces one.
+struct Volume(tempfile::TempDir);
+
+impl Volume {
+    fn new() -> Self {
+        let volume = Self(tempfile::tempdir().unwrap());
+        volume.put("..1", &policy(2));
+        symlink("..data/policy.yaml", volume.0.path().join("policy.yaml")).unwrap();
+        volume
+    }
+
+    fn put(&self, folder: &str, text: &str) {
+        let root = self.0.path();
+        std::fs::create_dir(root.join(folder)).unwrap();
+        std::fs::write(root.join(folder).join("policy.yaml"), text).unwrap();
+        symlink(folder, root.join("..data_tmp")).unwrap();
+        std::fs::rename(root.join("..data_tmp"), root.join("..data")).unwrap();
+    }
+
+    fn replace(&self) {
+        self.put("..2", &policy(3));
+        std::fs::remove_dir_all(self.0.path().join("..1")).unwrap();
+    }
+}
+
+#[test]
+fn a_mounted_file_that_kubernetes_replaces_is_read_again() {
+    let volume = Volume::new();
+    is_seen(&volume.0.path().join("policy.yaml"), || volume.replace());
+}
+
+#[test]
+fn a_mounted_folder_that_kubernetes_replaces_is_read_again() {
+    let volume = Volume::new();
+    let server = serve(volume.0.path(), "on");
+    assert_eq!(in_force(&server), "2 per day");
+    volume.replace();
+    eventually("the changed policy", || in_force(&server) == "3 per day");
+    // Another domain, and none of it any more.
+    let domains = || config(&server)["policies"].as_array().unwrap().len();
+    let other = volume.0.path().join("other.yaml");
+    std::fs::write(&other, policy(1).replace("domain: d", "domain: e")).unwrap();
+    eventually("one more", || domains() == 2);
+    std::fs::remove_file(&other).unwrap();
+    eventually("one less", || domains() == 1);
+    // A wrong one is told of until it is right.
+    std::fs::write(&other, "domain: d\n").unwrap();
+    eventually("it is refused", || config(&server)["refused"] != Value::Null);
+    assert_eq!(in_force(&server), "3 per day");
+    std::fs::remove_file(&other).unwrap();
+    eventually("it is right", || config(&server)["refused"] == Value::Null);
 }

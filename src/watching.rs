@@ -1,0 +1,241 @@
+//! Whether files may have changed: written in place, replaced by renaming, or reached by a link that now leads
+//! elsewhere, which is how Kubernetes replaces what it mounts.
+//!
+//! Files are not watched themselves, since what is renamed over them is another file; the folders are in which
+//! their names, and those of all folders and links on the way to them, are looked up.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::ffi::OsString;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use notify::event::{AccessKind, AccessMode};
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
+
+/// What is written in several steps is complete when there was none for so long.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// How long to wait for that. Somebody may be writing all the time.
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// How many links are followed, as by the system itself.
+const MOST_LINKS: usize = 40;
+
+/// Files and folders that are watched.
+#[derive(Debug)]
+pub struct Watching {
+    paths: Vec<PathBuf>,
+    happened: Arc<Notify>,
+    /// Dropped, it watches no more.
+    watcher: RecommendedWatcher,
+}
+
+impl Watching {
+    /// Watches files, and folders with the files in them, from now on. They need not be there.
+    ///
+    /// # Errors
+    /// Where the system does not watch, or none of the folders that lead to them.
+    pub fn start(paths: Vec<PathBuf>) -> notify::Result<Self> {
+        let paths = paths.iter().map(std::path::absolute).collect::<Result<Vec<_>, _>>()?;
+        let happened = Arc::new(Notify::new());
+        let watcher = watcher(&paths, &happened)?;
+        Ok(Self { paths, happened, watcher })
+    }
+
+    /// Completes when something may have changed since the start or the last time, and is complete as far as
+    /// one can tell. What is read then is either the newest, or the next call completes at once.
+    pub async fn changed(&mut self) {
+        self.happened.notified().await;
+        let first = Instant::now();
+        while first.elapsed() < LONGEST && timeout(QUIET, self.happened.notified()).await.is_ok() {}
+        // Links may lead elsewhere by now, and folders be others of the same name.
+        match watcher(&self.paths, &self.happened) {
+            Ok(watcher) => self.watcher = watcher,
+            Err(error) => tracing::warn!(%error, "changed files may go unnoticed from now on"),
+        }
+    }
+}
+
+fn watcher(paths: &[PathBuf], happened: &Arc<Notify>) -> notify::Result<RecommendedWatcher> {
+    let watched = Arc::new(Watched::of(paths));
+    let (told, happened) = (Arc::clone(&watched), Arc::clone(happened));
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+        // Where it is not known what happened, anything may have.
+        if event.is_err() || event.is_ok_and(|event| told.is_concerned(&event)) {
+            happened.notify_one();
+        }
+    })?;
+    let mut refused = None;
+    let mut is_watching = false;
+    for folder in watched.looked_in() {
+        // One on the way that may not be read, or is not there, is no reason not to watch the others.
+        match watcher.watch(folder, RecursiveMode::NonRecursive) {
+            Ok(()) => is_watching = true,
+            Err(error) => refused = Some(error),
+        }
+    }
+    match refused {
+        Some(error) if !is_watching => Err(error),
+        _ => Ok(watcher),
+    }
+}
+
+fn parts(path: &Path) -> impl Iterator<Item = OsString> {
+    path.components().map(|part| part.as_os_str().to_owned())
+}
+
+/// What matters to some paths.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Watched {
+    /// Everything that is looked up on the way to them.
+    names: BTreeSet<PathBuf>,
+    /// Folders in which everything matters.
+    folders: BTreeSet<PathBuf>,
+}
+
+impl Watched {
+    fn of(paths: &[PathBuf]) -> Self {
+        let mut watched = Self::default();
+        for path in paths {
+            let end = watched.follow(path);
+            let Ok(entries) = std::fs::read_dir(&end) else { continue };
+            let files = entries.filter_map(|entry| Some(entry.ok()?.path()));
+            for link in files.filter(|path| path.is_symlink()) {
+                watched.follow(&link);
+            }
+            watched.folders.insert(end);
+        }
+        watched
+    }
+
+    /// Notes every name on the way to an absolute path, and returns where it leads.
+    fn follow(&mut self, path: &Path) -> PathBuf {
+        let mut ahead: VecDeque<OsString> = parts(path).collect();
+        let mut here = PathBuf::new();
+        let mut links = 0;
+        while let Some(part) = ahead.pop_front() {
+            match Path::new(&part).components().next() {
+                Some(Component::Normal(name)) => here.push(name),
+                Some(Component::ParentDir) => {
+                    here.pop();
+                    continue;
+                }
+                Some(Component::CurDir) | None => continue,
+                // The root, from which the way begins anew.
+                Some(Component::RootDir | Component::Prefix(_)) => {
+                    here = PathBuf::from(part);
+                    continue;
+                }
+            }
+            self.names.insert(here.clone());
+            if let Ok(target) = std::fs::read_link(&here)
+                && links < MOST_LINKS
+            {
+                links += 1;
+                here.pop();
+                ahead = parts(&target).chain(ahead).collect();
+            }
+        }
+        here
+    }
+
+    /// The folders where the names are, each once.
+    fn looked_in(&self) -> BTreeSet<&Path> {
+        let of_names = self.names.iter().filter_map(|name| name.parent());
+        of_names.chain(self.folders.iter().map(|folder| &**folder)).collect()
+    }
+
+    fn is_concerned(&self, event: &Event) -> bool {
+        let is_change = match event.kind {
+            // It is read by ourselves, too.
+            EventKind::Access(kind) => kind == AccessKind::Close(AccessMode::Write),
+            _ => true,
+        };
+        let is_ours = |path: &PathBuf| {
+            self.names.contains(path)
+                || path.parent().is_some_and(|folder| self.folders.contains(folder))
+        };
+        is_change && (event.need_rescan() || event.paths.iter().any(is_ours))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// As Kubernetes lays it out: the file is a link to one in `..data`, which is a link to a folder.
+    fn mounted() -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        let volume = root.path().join("volume");
+        std::fs::create_dir_all(volume.join("..2026_1")).unwrap();
+        std::fs::write(volume.join("..2026_1/policy.yaml"), "").unwrap();
+        symlink("..2026_1", volume.join("..data")).unwrap();
+        symlink("..data/policy.yaml", volume.join("policy.yaml")).unwrap();
+        root
+    }
+
+    fn event(kind: EventKind, path: &Path) -> Event {
+        Event::new(kind).add_path(path.to_owned())
+    }
+
+    fn changed(path: &Path) -> Event {
+        event(EventKind::Any, path)
+    }
+
+    #[test]
+    fn every_name_on_the_way_to_a_file_matters_and_no_other() {
+        let root = mounted();
+        let root = root.path().canonicalize().unwrap();
+        let volume = root.join("volume");
+        let watched = Watched::of(&[volume.join("policy.yaml")]);
+        let own = ["", "policy.yaml", "..data", "..2026_1", "..2026_1/policy.yaml"];
+        for name in own {
+            assert!(watched.is_concerned(&changed(&volume.join(name))), "{name}");
+        }
+        assert!(watched.is_concerned(&changed(&root)));
+        for other in ["other.yaml", "..data/policy.yaml", "..2026_1/other.yaml"] {
+            assert!(!watched.is_concerned(&changed(&volume.join(other))), "{other}");
+        }
+        let looked_in = watched.looked_in();
+        for folder in [&root, &volume, &volume.join("..2026_1")] {
+            assert!(looked_in.contains(&**folder), "{folder:?}");
+        }
+    }
+
+    #[test]
+    fn everything_in_a_folder_matters_and_what_its_links_lead_to() {
+        let root = mounted();
+        let volume = root.path().canonicalize().unwrap().join("volume");
+        let watched = Watched::of(std::slice::from_ref(&volume));
+        for name in ["new.yaml", "..2026_2", "..2026_1/policy.yaml"] {
+            assert!(watched.is_concerned(&changed(&volume.join(name))), "{name}");
+        }
+        assert!(!watched.is_concerned(&changed(&volume.join("..2026_1/other.yaml"))));
+    }
+
+    #[test]
+    fn reading_a_file_is_no_change() {
+        let root = mounted();
+        let path = root.path().canonicalize().unwrap().join("volume/policy.yaml");
+        let watched = Watched::of(std::slice::from_ref(&path));
+        let of = |kind| watched.is_concerned(&event(EventKind::Access(kind), &path));
+        let read = AccessKind::Open(AccessMode::Any);
+        let written = AccessKind::Close(AccessMode::Write);
+        assert_eq!((of(read), of(written)), (false, true));
+    }
+
+    #[test]
+    fn links_in_a_circle_come_to_an_end() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().canonicalize().unwrap().join("a");
+        symlink("b", &path).unwrap();
+        symlink("./a", path.with_file_name("b")).unwrap();
+        let watched = Watched::of(std::slice::from_ref(&path));
+        assert!(watched.names.contains(&path.with_file_name("b")));
+    }
+}
