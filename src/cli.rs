@@ -1,9 +1,10 @@
 //! The commands: what can be asked of the program, and with which exit code it ends.
 //!
-//! 0: done. 1: `check` found errors, `query` was over the limit, or `health` found no server that takes calls.
-//! 2: it could not be done, be it for a wrong command line, a bad policy at the start of `serve`, or a server
+//! 0: done. 1: `check` found errors, `query` was over the limit, `health` found no server that takes calls, or
+//! `admin` that there is no such bucket or lease, or that the policy is wrong. 2: it could not be done, be it for a wrong command line, a bad policy at the start of `serve`, or a server
 //! that cannot be reached.
 
+mod admin;
 mod check;
 mod explain;
 mod health;
@@ -41,6 +42,8 @@ enum Command {
     Query(query::Query),
     /// Ask a running server whether it takes calls.
     Health(health::Health),
+    /// See and change what a running server holds: buckets, leases, the policy.
+    Admin(admin::Admin),
     /// Print a completion script for a shell.
     Completions(pages::Completions),
     /// Print a man page, of the program or of one command.
@@ -78,6 +81,7 @@ impl Cli {
             Command::Explain(explain) => explain.run(out),
             Command::Query(query) => query.run(out),
             Command::Health(health) => health.run(out),
+            Command::Admin(admin) => admin.run(out),
             Command::Completions(completions) => completions.run(out),
             Command::Man(man) => man.run(out),
         };

@@ -9,6 +9,8 @@
     reason = "test code"
 )]
 
+#[path = "cli/admin.rs"]
+mod admin;
 #[path = "cli/denied.rs"]
 mod denied;
 #[path = "cli/deploy.rs"]
@@ -171,6 +173,9 @@ fn a_wrong_command_line_ends_with_2_and_what_could_be_said() {
         (&["query", "--hits=-1", "tenant=acme"], "--hits"),
         (&["query", "--hits", "many", "tenant=acme"], "--hits"),
         (&["health", "--addr", "127.0.0.1:8080"], "write http://HOST:PORT"),
+        (&["admin"], "Commands:"),
+        (&["admin", "tenant"], "<KEY=VALUE>"),
+        (&["admin", "reset", "tenant=acme"], "--table"),
         (&["health", "--tls-cert", "a.pem"], "--tls-key"),
         (&["serv"], "serve"),
         (&["serve", "--grpc", "8081"], "--grpc"),
@@ -197,7 +202,7 @@ fn a_wrong_command_line_ends_with_2_and_what_could_be_said() {
 fn help_is_no_failure_and_names_every_command() {
     let ended = run(&["--help"]);
     assert_eq!((ended.code, &*ended.err), (Some(0), ""));
-    for command in ["serve", "check", "explain", "query", "health"] {
+    for command in ["serve", "check", "explain", "query", "health", "admin"] {
         assert!(ended.out.contains(&format!("\n  {command} ")), "{command}: {}", ended.out);
     }
 }

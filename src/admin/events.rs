@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 
 use super::sample::{self, Past};
 use super::{Readiness, Shared};
+use crate::held::Slots;
 use crate::service::Service;
 
 /// How often a sample is taken.
@@ -118,15 +119,17 @@ impl Watch {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            if !self.tick() {
+            let leases = self.service.leases(sample::LISTED).await;
+            if !self.tick(leases) {
                 return;
             }
         }
     }
 
     /// Tells everybody how things stand. Returns whether there is anybody.
-    fn tick(&self) -> bool {
+    fn tick(&self, leases: Vec<Slots>) -> bool {
         let mut state = self.state.lock();
+        state.past.leases = leases;
         state.viewers.retain(Viewer::is_here);
         state.is_sampling = !state.viewers.is_empty();
         if state.is_sampling {
@@ -289,7 +292,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stream_outlives_the_time_for_a_request_and_one_too_many_is_told_so() {
         let (service, watch) = (service(), watch());
-        let mut routes = routes(Shared { service, readiness: Readiness::default(), watch });
+        let (readiness, controls) = Default::default();
+        let mut routes = routes(Shared { service, readiness, watch, controls });
         let mut body = get_events(&mut routes).await.into_body();
         let begun = tokio::time::Instant::now();
         while begun.elapsed() < SLOWEST_REQUEST * 3 {

@@ -34,17 +34,30 @@ pub(super) struct Server {
         long,
         env = "TOLLGATE_ADMIN_ADDR",
         default_value = "http://127.0.0.1:8080",
-        value_name = "URL"
+        value_name = "URL",
+        global = true
     )]
     addr: Address,
     /// The certificates that vouch for a server over https, in PEM.
-    #[arg(long, env = "TOLLGATE_ADMIN_TLS_CA", value_name = "FILE")]
+    #[arg(long, env = "TOLLGATE_ADMIN_TLS_CA", value_name = "FILE", global = true)]
     tls_ca: Option<PathBuf>,
     /// The certificate to show a server over https, in PEM, where it asks for one.
-    #[arg(long, env = "TOLLGATE_ADMIN_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    #[arg(
+        long,
+        env = "TOLLGATE_ADMIN_TLS_CERT",
+        value_name = "FILE",
+        requires = "tls_key",
+        global = true
+    )]
     tls_cert: Option<PathBuf>,
     /// That certificate's key, in PEM.
-    #[arg(long, env = "TOLLGATE_ADMIN_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
+    #[arg(
+        long,
+        env = "TOLLGATE_ADMIN_TLS_KEY",
+        value_name = "FILE",
+        requires = "tls_cert",
+        global = true
+    )]
     tls_key: Option<PathBuf>,
 }
 
