@@ -85,8 +85,8 @@ impl Named {
     }
 }
 
-/// Text that can be printed anywhere, cut with an ellipsis where it is long.
-fn shown(text: &str) -> Box<str> {
+/// Text that can be printed anywhere, cut with an ellipsis after [`LONGEST`] characters.
+pub fn shown(text: &str) -> Box<str> {
     let mut shown = String::new();
     for (at, c) in text.escape_debug().enumerate() {
         if at == LONGEST {

@@ -21,7 +21,7 @@ use crate::reload::Live;
 use crate::reply;
 use crate::shared::{self, Decision, Link};
 use crate::store::{Admission, MemoryStore, Outcomes, StoreError};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{PolicyCounters, Telemetry};
 use crate::traces::{Span, Tracer};
 use crate::wire;
 
@@ -39,12 +39,15 @@ pub struct Service {
     tracer: Option<Arc<Tracer>>,
 }
 
+/// What became of a call, and its span.
+pub type Told = (Result<Answer, Status>, Option<Box<Span>>);
+
 /// An answer, or the future that brings it.
 pub enum Answering {
     /// Decided in memory.
-    Now(Result<Answer, Status>),
+    Now(Told),
     /// Decided by the shared store.
-    Later(Pin<Box<dyn Future<Output = Result<Answer, Status>> + Send>>),
+    Later(Pin<Box<dyn Future<Output = Told> + Send>>),
 }
 
 impl Answering {
@@ -53,10 +56,11 @@ impl Answering {
     /// # Errors
     /// As [`Service::answer`].
     pub async fn finish(self) -> Result<Answer, Status> {
-        match self {
-            Self::Now(answer) => answer,
-            Self::Later(answer) => answer.await,
-        }
+        let (answer, _) = match self {
+            Self::Now(told) => told,
+            Self::Later(told) => told.await,
+        };
+        answer
     }
 }
 
@@ -127,16 +131,21 @@ impl Service {
         })
     }
 
-    /// The answer, decided by the shared store where there is one. The span is told the verdict, and ends with the
-    /// answer.
-    pub fn answering(self: &Arc<Self>, message: &[u8], span: Option<Box<Span>>) -> Answering {
+    /// The answer, decided by the shared store where there is one. The span is told the domain and the verdict.
+    pub fn answering(self: &Arc<Self>, message: &[u8], mut span: Option<Box<Span>>) -> Answering {
         match &self.link {
             Some(link) => {
                 let (service, link) = (Arc::clone(self), Arc::clone(link));
                 let message = message.to_vec();
-                Answering::Later(Box::pin(async move { service.ask(&link, &message, span).await }))
+                Answering::Later(Box::pin(async move {
+                    let answer = service.ask(&link, &message, span.as_deref_mut()).await;
+                    (answer, span)
+                }))
             }
-            None => Answering::Now(self.answer_in(message, span)),
+            None => {
+                let answer = self.answer_in(message, span.as_deref_mut());
+                Answering::Now((answer, span))
+            }
         }
     }
 
@@ -154,26 +163,22 @@ impl Service {
     fn answer_in(
         self: &Arc<Self>,
         message: &[u8],
-        mut span: Option<Box<Span>>,
+        mut span: Option<&mut Span>,
     ) -> Result<Answer, Status> {
         let mut query = Query::default();
-        wire::read(message, &mut query)
-            .map_err(|error| self.refuse(Status::invalid_argument(error.to_string())))?;
+        self.read(message, &mut query, span.as_deref_mut())?;
         let now = self.clock.now();
         let snapshot = self.live.load();
-        let Some((policy, counters)) = snapshot.of(query.domain()) else {
+        let Some(found) = snapshot.of(query.domain()) else {
             return Ok(self.pass_unknown(&query, now, span));
         };
+        let (policy, _) = found;
         let plan = policy.meet(&query, now);
         self.forget(&plan);
         let verdict =
             decision::decide(&plan, &self.store, now).map_err(|error| self.fail(&error))?;
-        counters.count(&verdict);
-        self.note(policy, &query, &verdict, now);
-        if let Some(span) = &mut span {
-            span.note(policy.domain(), &verdict, query.len());
-        }
-        let answer = Answer { span, ..self.tell(&verdict, query.len(), policy.headers(), now) };
+        self.note(found, &query, &verdict, now, span);
+        let answer = self.tell(&verdict, query.len(), policy.headers(), now);
         if Telemetry::is_timed(now) {
             self.telemetry.observe(now, self.clock.now());
         }
@@ -185,36 +190,58 @@ impl Service {
         self: &Arc<Self>,
         link: &Link,
         message: &[u8],
-        mut span: Option<Box<Span>>,
+        mut span: Option<&mut Span>,
     ) -> Result<Answer, Status> {
         let mut query = Query::default();
-        wire::read(message, &mut query)
-            .map_err(|error| self.refuse(Status::invalid_argument(error.to_string())))?;
+        self.read(message, &mut query, span.as_deref_mut())?;
         let now = self.clock.now();
         let snapshot = self.live.load_full();
-        let Some((policy, counters)) = snapshot.of(query.domain()) else {
+        let Some(found) = snapshot.of(query.domain()) else {
             return Ok(self.pass_unknown(&query, now, span));
         };
+        let (policy, _) = found;
         let plan = policy.meet(&query, now);
         self.forget(&plan);
         let (verdict, now) = decide_shared(link, policy.on_store_error(), &plan, now)
             .await
             .map_err(|error| self.fail(&error))?;
-        counters.count(&verdict);
-        self.note(policy, &query, &verdict, now);
-        if let Some(span) = &mut span {
-            span.note(policy.domain(), &verdict, query.len());
-        }
-        Ok(Answer { span, ..self.tell(&verdict, query.len(), policy.headers(), now) })
+        self.note(found, &query, &verdict, now, span);
+        Ok(self.tell(&verdict, query.len(), policy.headers(), now))
     }
 
-    fn note(&self, policy: &Policy, query: &Query<'_>, verdict: &Verdict<'_>, now: Timestamp) {
+    /// Reads the question in a message into its place. The span is told its domain, even of one that is refused.
+    fn read<'m>(
+        &self,
+        message: &'m [u8],
+        query: &mut Query<'m>,
+        span: Option<&mut Span>,
+    ) -> Result<(), Status> {
+        let read = wire::read(message, query);
+        if let Some(span) = span {
+            span.note_domain(query.domain());
+        }
+        read.map_err(|error| self.refuse(Status::invalid_argument(error.to_string())))
+    }
+
+    /// Tells the counters, the list, the log and the span of a verdict.
+    fn note(
+        &self,
+        (policy, counters): &(Policy, PolicyCounters),
+        query: &Query<'_>,
+        verdict: &Verdict<'_>,
+        now: Timestamp,
+        span: Option<&mut Span>,
+    ) {
+        counters.count(verdict);
         self.near.note(policy, query, verdict, now);
         self.held.note(policy, query, verdict, now);
         if let Some(log) = &self.denied
             && !verdict.is_admitted
         {
             log.note(policy, query, verdict, now);
+        }
+        if let Some(span) = span {
+            span.note(verdict, query.len());
         }
     }
 
@@ -227,11 +254,14 @@ impl Service {
         self: &Arc<Self>,
         query: &Query<'_>,
         now: Timestamp,
-        span: Option<Box<Span>>,
+        span: Option<&mut Span>,
     ) -> Answer {
         self.telemetry.count_unknown_domain();
-        let answer = self.tell(&Verdict::unlimited(), query.len(), HeaderStyle::Off, now);
-        Answer { span, ..answer }
+        let verdict = Verdict::unlimited();
+        if let Some(span) = span {
+            span.note(&verdict, query.len());
+        }
+        self.tell(&verdict, query.len(), HeaderStyle::Off, now)
     }
 
     /// Says a verdict on so many descriptors.
@@ -244,12 +274,7 @@ impl Service {
     ) -> Answer {
         let lease = verdict.lease.map(|lease| LeaseGuard::new(Arc::clone(self), lease));
         let reply = reply::compose(verdict, descriptors, style, now);
-        Answer {
-            frame: wire::framed(&reply),
-            is_over_limit: reply.is_over_limit,
-            lease,
-            span: None,
-        }
+        Answer { frame: wire::framed(&reply), is_over_limit: reply.is_over_limit, lease }
     }
 
     /// Counts a request that cannot be decided, and passes its status on.
@@ -378,8 +403,6 @@ pub struct Answer {
     /// Gives the lease that was taken back when it is dropped, unless [`LeaseGuard::answered`] was called
     /// before.
     pub lease: Option<LeaseGuard>,
-    /// Ends when it is dropped, once the answer has gone out.
-    pub span: Option<Box<Span>>,
 }
 
 impl Answer {

@@ -179,6 +179,7 @@ fn a_tenants_buckets_are_found_in_every_row_that_it_can_meet() {
     assert_eq!(all, [free[0], free[1], &address.replace("/32", "")].map(str::to_owned));
     // Full ones: two rows of one table, that of the paid and the slots.
     assert_eq!(admin.listed("?tenant=acme&all=1").len(), 5);
+    assert_eq!(admin.listed("?tenant=acme&kind=free&all=1").len(), 3, "it is not for the paid");
     assert_eq!(
         admin.listed("?tenant=large&kind=free&all=1")[0].split("] ").nth(1).unwrap(),
         "100 per day: 100 clear"

@@ -11,6 +11,8 @@
 
 #[path = "cli/admin.rs"]
 mod admin;
+#[path = "support/collector.rs"]
+mod collector;
 #[path = "cli/denied.rs"]
 mod denied;
 #[path = "cli/deploy.rs"]

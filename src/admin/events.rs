@@ -162,7 +162,7 @@ impl Stream for Events {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::future::poll_fn;
 
     use axum::body::Body;
@@ -171,7 +171,7 @@ mod tests {
     use tower_service::Service as _;
 
     use super::*;
-    use crate::admin::{SLOWEST_REQUEST, routes};
+    use crate::admin::{Controls, SLOWEST_REQUEST, routes};
     use crate::clock::{Clock, ManualClock, Timestamp};
     use crate::config::Source;
     use crate::policy::fingerprint::FingerprintKey;
@@ -188,6 +188,11 @@ mod tests {
         let key = FingerprintKey::fixed(7);
         let live = Live::new(&sources, key, Arc::clone(&telemetry), clock.now()).unwrap();
         Arc::new(Service::new(clock, Arc::new(live), store, telemetry))
+    }
+
+    /// What routes are made with.
+    pub(in crate::admin) fn shared(controls: Controls) -> Shared {
+        Shared { service: service(), readiness: Readiness::default(), watch: watch(), controls }
     }
 
     fn watch() -> Arc<Watch> {
@@ -291,9 +296,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_stream_outlives_the_time_for_a_request_and_one_too_many_is_told_so() {
-        let (service, watch) = (service(), watch());
-        let (readiness, controls) = Default::default();
-        let mut routes = routes(Shared { service, readiness, watch, controls });
+        let mut routes = routes(shared(Controls::default()));
         let mut body = get_events(&mut routes).await.into_body();
         let begun = tokio::time::Instant::now();
         while begun.elapsed() < SLOWEST_REQUEST * 3 {

@@ -90,6 +90,9 @@ fn brought(headers: &HeaderMap) -> Option<Token> {
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
+    use tower_service::Service as _;
+
     use super::*;
 
     #[test]
@@ -122,6 +125,24 @@ mod tests {
             ["", "Bearer", "Bearer 0123456789abcdeF", "Basic 0123456789abcdef", "0123456789abcdef"]
         {
             assert_ne!(brought(wrong), token, "{wrong}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_has_shown_a_certificate_needs_no_token() {
+        for token in [None, Some("0123456789abcdef".parse().unwrap())] {
+            let shared = crate::admin::events::tests::shared(Controls { token, reloader: None });
+            let mut routes = crate::admin::routes(shared);
+            let mut ask = async |is_certified| {
+                let mut request = Request::post("/reload").body(Body::empty()).unwrap();
+                if is_certified {
+                    request.extensions_mut().insert(Certified);
+                }
+                routes.call(request).await.unwrap().status()
+            };
+            assert_eq!(ask(true).await, StatusCode::NOT_FOUND, "it may; there is no file");
+            let refused = [StatusCode::FORBIDDEN, StatusCode::UNAUTHORIZED];
+            assert!(refused.contains(&ask(false).await));
         }
     }
 }

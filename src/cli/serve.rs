@@ -31,7 +31,7 @@ use crate::shared::{self, Settings};
 use crate::snapshot::{SnapshotFile, Writer};
 use crate::store::MemoryStore;
 use crate::telemetry::Telemetry;
-use crate::traces::Tracer;
+use crate::traces::{Collector, Tracer};
 use crate::watching::Watching;
 
 #[derive(Debug, Args)]
@@ -153,10 +153,13 @@ pub(super) struct Serve {
     /// second at most. Without it, none.
     #[arg(long, env = "TOLLGATE_LOG_DENIED", value_name = "COUNT")]
     log_denied: Option<NonZeroU32>,
-    /// The collector that spans of calls are sent to, over OTLP and gRPC in plain text, as in
-    /// `http://HOST:4317`. Without it, no call is traced.
+    /// The collector that spans of calls are sent to, over OTLP and gRPC, as in `http://HOST:4317`, or
+    /// `https://HOST:4317` for TLS. Without it, no call is traced.
     #[arg(long, env = "TOLLGATE_OTLP_ENDPOINT", value_name = "URL")]
     otlp_endpoint: Option<String>,
+    /// The certificates that vouch for the collector over TLS, in PEM; those of the system, if not said.
+    #[arg(long, env = "TOLLGATE_OTLP_TLS_CA", value_name = "FILE")]
+    otlp_tls_ca: Option<PathBuf>,
     /// The share of calls that are traced, from 0 to 1, where Envoy does not say which are.
     #[arg(long, env = "TOLLGATE_TRACE_SAMPLE", default_value = "0", value_name = "RATIO",
           value_parser = ratio)]
@@ -239,11 +242,16 @@ impl Serve {
     /// What makes the spans of calls, if they are asked for.
     fn tracer(&self, runtime: &Runtime) -> Result<Option<Arc<Tracer>>, Failure> {
         let _within = runtime.enter();
-        let start = |endpoint: &String| {
-            let tracer = Tracer::start(endpoint, self.trace_sample);
-            tracer.map(Arc::new).map_err(|error| format!("--otlp-endpoint {endpoint}: {error}"))
+        let Some(endpoint) = self.otlp_endpoint.clone() else { return Ok(None) };
+        let read = |path: &PathBuf| {
+            let root = std::fs::read(path);
+            root.map_err(|error| format!("--otlp-tls-ca {}: {error}", path.display()))
         };
-        Ok(self.otlp_endpoint.as_ref().map(start).transpose()?)
+        let root = self.otlp_tls_ca.as_ref().map(read).transpose()?;
+        let wrong = format!("--otlp-endpoint {endpoint}");
+        let tracer = Tracer::start(Collector { endpoint, root }, self.trace_sample);
+        let tracer = tracer.map_err(|error| format!("{wrong}: {error}"))?;
+        Ok(Some(Arc::new(tracer)))
     }
 
     /// The store as it was, with the key of its buckets' names, or an empty one and a new key.

@@ -17,6 +17,8 @@ use super::support::SHIPPED;
 pub struct Sample {
     policy: &'static str,
     text: String,
+    /// Where tollgate sends its spans, if it does.
+    collector: Option<SocketAddr>,
 }
 
 impl Sample {
@@ -37,7 +39,7 @@ impl Sample {
 
     fn read(name: &str, policy: &'static str) -> Self {
         let text = std::fs::read_to_string(format!("envoy/{name}")).unwrap();
-        Self { policy, text }
+        Self { policy, text, collector: None }
     }
 
     /// With this text, which must be there, replaced.
@@ -58,7 +60,47 @@ impl Sample {
         self.text = format!("{before}port_value: {}{after}", address.port());
         self
     }
+
+    /// With every call traced, by Envoy and by tollgate, at this collector.
+    pub fn traced(self, collector: SocketAddr) -> Self {
+        let edge = "                stat_prefix: edge\n";
+        let mut sample = self.with(edge, &format!("{edge}{TRACING}"));
+        sample.text += &COLLECTOR.replace("4317", &collector.port().to_string());
+        Self { collector: Some(collector), ..sample }
+    }
 }
+
+/// Of an HTTP connection manager.
+const TRACING: &str = "                tracing:
+                  provider:
+                    name: envoy.tracers.opentelemetry
+                    typed_config:
+                      \"@type\": type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig
+                      service_name: envoy
+                      grpc_service: { envoy_grpc: { cluster_name: collector } }
+";
+
+/// A cluster, and that no span waits for others.
+const COLLECTOR: &str = "
+    - name: collector
+      connect_timeout: 1s
+      typed_extension_protocol_options:
+        envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+          \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+          explicit_http_config: { http2_protocol_options: {} }
+      load_assignment:
+        cluster_name: collector
+        endpoints:
+          - lb_endpoints:
+              - endpoint:
+                  address:
+                    socket_address: { address: 127.0.0.1, port_value: 4317 }
+
+layered_runtime:
+  layers:
+    - name: test
+      static_layer: { tracing.opentelemetry.min_flush_spans: 1 }
+";
 
 /// The real Envoy; none if there is none and none is required.
 pub fn envoy() -> Option<PathBuf> {
@@ -112,7 +154,10 @@ impl Lab {
         let folder = tempfile::tempdir().unwrap();
         let [grpc, edge, admin, upstream] =
             std::array::from_fn(|_| SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())));
-        let tollgate = Tollgate::serve(sample.policy, grpc, folder.path());
+        let endpoint = sample.collector.map(|collector| format!("http://{collector}"));
+        let flags = endpoint.as_ref().map(|endpoint| ["--otlp-endpoint", endpoint]);
+        let flags = flags.as_ref().map(|flags| &flags[..]).unwrap_or_default();
+        let tollgate = Tollgate::serve(sample.policy, grpc, flags, folder.path());
         let policy = sample.policy;
         let ports = [(8081, grpc), (10000, edge), (9901, admin), (9000, upstream)];
         let sample = ports.into_iter().fold(sample, |sample, (old, new)| {
@@ -130,7 +175,7 @@ impl Lab {
 
     /// Starts tollgate anew where it was.
     pub fn restart_tollgate(&mut self) {
-        self.tollgate = Tollgate::serve(self.policy, self.tollgate.grpc, self.folder.path());
+        self.tollgate = Tollgate::serve(self.policy, self.tollgate.grpc, &[], self.folder.path());
     }
 
     /// A counter or gauge of Envoy's; one that has counted nothing yet may not be there.

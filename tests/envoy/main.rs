@@ -15,6 +15,8 @@
     reason = "test code: a failure is a panic"
 )]
 
+#[path = "../support/collector.rs"]
+mod collector;
 mod compose;
 mod front;
 mod http;
@@ -36,3 +38,4 @@ mod samples;
 #[path = "../support/mod.rs"]
 mod support;
 mod tokens;
+mod traces;

@@ -126,14 +126,11 @@ pub struct Tollgate {
 }
 
 impl Tollgate {
-    pub fn serve(policy: &str, grpc: SocketAddr, folder: &Path) -> Self {
+    pub fn serve(policy: &str, grpc: SocketAddr, flags: &[&str], folder: &Path) -> Self {
         let name = if folder.join("tollgate.log").exists() { "tollgate-again" } else { "tollgate" };
         let grpc = grpc.to_string();
-        Self::start(
-            name,
-            &["serve", "--config", policy, "--http", "127.0.0.1:0", "--grpc", &grpc],
-            folder,
-        )
+        let serve = ["serve", "--config", policy, "--http", "127.0.0.1:0", "--grpc", &grpc];
+        Self::start(name, &[&serve, flags].concat(), folder)
     }
 
     /// With a command line of the test's own.

@@ -1,24 +1,9 @@
 """The page for a person, in a real browser."""
 
-import os
-from pathlib import Path
-
 import pytest
 
-from conftest import HOSTILE
+from conftest import HOSTILE, PICTURES, set_entries
 from messages import one
-
-PICTURES = Path(os.environ.get("CARGO_TARGET_DIR", Path(__file__).resolve().parents[2] / "target")) / "page"
-
-
-def set_entries(page, **facts):
-    page.ask("document.querySelector('#clear').click()")
-    for at, (key, value) in enumerate(facts.items()):
-        if at > 0:
-            page.ask("document.querySelector('#add').click()")
-        page.type(key)
-        page.press("Tab")
-        page.type(value)
 
 
 def test_the_page_shows_what_was_decided(page):
@@ -26,6 +11,11 @@ def test_the_page_shows_what_was_decided(page):
     assert page.text("#denied") == "8"
     rows = page.text("#rows")
     assert "small" in rows and "calls" in rows and "8" in rows.split()
+
+
+def test_the_version_of_the_policy_is_the_one_in_force(page):
+    version = page.ask("fetch('/config').then((answer) => answer.json()).then((config) => config.version)")
+    assert len(version) == 64 and page.text("#version") == version[:12]
 
 
 def test_the_page_goes_on_by_itself(page, server):

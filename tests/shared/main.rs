@@ -22,6 +22,7 @@ mod clocks;
 mod cluster;
 mod local;
 mod login;
+mod near;
 mod process;
 mod redis_server;
 mod releases;
