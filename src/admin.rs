@@ -2,10 +2,14 @@
 //! for a person.
 
 mod bucket;
+mod buckets;
 mod events;
 mod explain;
+mod guard;
 mod json;
+mod leases;
 mod page;
+mod reload;
 mod sample;
 mod view;
 
@@ -17,7 +21,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use hyper::server::conn::http1;
@@ -28,9 +32,11 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
 use self::events::Watch;
+pub use self::guard::{Certified, Controls, Token, TokenError};
 use crate::listener::accept;
 use crate::reload::Refused;
 use crate::service::Service;
+use crate::store::StoreError;
 
 /// How long a request's head may take to arrive, and then its body.
 const SLOWEST_REQUEST: Duration = Duration::from_secs(10);
@@ -61,6 +67,7 @@ struct Shared {
     service: Arc<Service>,
     readiness: Readiness,
     watch: Arc<Watch>,
+    controls: Controls,
 }
 
 /// Serves HTTP until `stop` completes, then finishes the requests in flight.
@@ -68,11 +75,12 @@ pub async fn serve(
     listener: TcpListener,
     service: Arc<Service>,
     readiness: Readiness,
+    controls: Controls,
     stop: impl Future<Output = ()>,
 ) {
     let service = service.linked().await;
     let watch = Watch::new(Arc::clone(&service), readiness.clone());
-    let routes = routes(Shared { service, readiness, watch: Arc::clone(&watch) });
+    let routes = routes(Shared { service, readiness, watch: Arc::clone(&watch), controls });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(SLOWEST_REQUEST);
     let graceful = GracefulShutdown::new();
@@ -112,11 +120,23 @@ fn routes(shared: Shared) -> axum::Router {
         .route("/openapi.json", get(openapi))
         .route("/explain", post(explain::explain))
         .route("/events", get(events::events))
+        .route("/buckets", get(buckets::list))
+        .route("/leases", get(leases::list))
+        .merge(changing(shared.clone()))
         .merge(page::routes())
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(from_fn(in_time))
         .layer(from_fn(guarded))
         .with_state(shared)
+}
+
+/// What changes something, and asks whether it may.
+fn changing(shared: Shared) -> axum::Router<Shared> {
+    axum::Router::new()
+        .route("/reset", post(buckets::reset))
+        .route("/leases/release", post(leases::release))
+        .route("/reload", post(reload::reload))
+        .route_layer(from_fn_with_state(shared, guard::admit))
 }
 
 /// What every answer tells a browser: to take it for what it says it is, to keep nothing of it, to show it in
@@ -191,4 +211,37 @@ async fn json(State(shared): State<Shared>, body: Bytes) -> Response {
 
 fn axum_json(status: StatusCode, text: String) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], text + "\n").into_response()
+}
+
+/// Why a request comes to nothing.
+struct Failed {
+    status: StatusCode,
+    error: String,
+}
+
+impl Failed {
+    /// It says what cannot be meant.
+    fn bad(error: impl Into<String>) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, error: error.into() }
+    }
+
+    /// What it is about is not there.
+    fn none(error: impl Into<String>) -> Self {
+        Self { status: StatusCode::NOT_FOUND, error: error.into() }
+    }
+
+    fn store(error: &StoreError) -> Self {
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, error: error.to_string() }
+    }
+}
+
+fn answered(result: Result<serde_json::Value, Failed>) -> Response {
+    match result {
+        Ok(value) => axum_json(StatusCode::OK, value.to_string()),
+        Err(Failed { status, error }) => refused(status, &error),
+    }
+}
+
+fn refused(status: StatusCode, error: &str) -> Response {
+    axum_json(status, serde_json::json!({ "error": error }).to_string())
 }

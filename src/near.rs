@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use crate::clock::{Nanos, Timestamp};
 use crate::decision::{Decided, Verdict};
-use crate::descriptor::Query;
+use crate::descriptor::{Entry, Query};
 use crate::limit::Bucket;
 use crate::policy::Policy;
 use crate::policy::fingerprint::Fingerprint;
@@ -69,6 +69,19 @@ impl Named {
             key: key.map(|(name, value)| (shown(name), shown(&value))).collect(),
             is_shadow: row.is_shadow(),
         }
+    }
+}
+
+impl Named {
+    /// Whether the bucket's key has one of these entries, and no other value for any of them.
+    pub fn is_for(&self, entries: &[Entry<'_>]) -> bool {
+        let value_of = |name: &str| {
+            let entry = entries.iter().find(|entry| *shown(entry.key) == *name);
+            entry.map(|entry| shown(entry.value))
+        };
+        let given = self.key.iter().filter_map(|(name, value)| Some((value, value_of(name)?)));
+        let mut same = given.map(|(value, asked)| *value == asked).peekable();
+        same.peek().is_some() && same.all(|same| same)
     }
 }
 
@@ -186,6 +199,13 @@ impl Near {
             all.extend(part.lock().values().cloned());
         }
         all
+    }
+
+    /// Takes a bucket off the list until it is seen again.
+    pub fn forget(&self, fingerprint: Fingerprint) {
+        if let Some(part) = self.part(fingerprint) {
+            part.lock().remove(&fingerprint);
+        }
     }
 
     /// The bucket of that name, if it is listed.

@@ -34,7 +34,7 @@ use tonic_health::server::HealthReporter;
 use self::seats::Seats;
 use self::tls::Identity;
 use self::worker::{Streams, Terms, Worker};
-use crate::admin::{self, Readiness};
+use crate::admin::{self, Controls, Readiness};
 use crate::listener;
 use crate::service::Service;
 use crate::wire;
@@ -69,6 +69,8 @@ pub struct Options {
     pub drain_delay: Duration,
     /// How long calls in flight may take to finish after that.
     pub drain: Duration,
+    /// What may be changed over HTTP.
+    pub controls: Controls,
 }
 
 impl Default for Options {
@@ -83,6 +85,7 @@ impl Default for Options {
             max_connection_age: Some(Duration::from_secs(300)),
             drain_delay: Duration::from_secs(5),
             drain: Duration::from_secs(10),
+            controls: Controls::default(),
         }
     }
 }
@@ -167,7 +170,8 @@ impl Server {
         let seats = Seats::new(self.options.most_connections, connections);
         let mut accepting = tokio::spawn(accept(self.grpc, streams, seats, phases.clone()));
         let over = reached(phases, Phase::Over);
-        let http = admin::serve(self.http, Arc::clone(&service), readiness.clone(), over);
+        let controls = self.options.controls.clone();
+        let http = admin::serve(self.http, Arc::clone(&service), readiness.clone(), controls, over);
         let mut http = tokio::spawn(http);
         let mut sweeping = tokio::spawn(sweep(service));
         readiness.set(true);

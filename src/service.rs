@@ -1,6 +1,7 @@
 //! The path of a request, spelled out once.
 
 mod denied;
+mod looked;
 
 use std::num::NonZeroU32;
 use std::pin::Pin;
@@ -13,7 +14,8 @@ use self::denied::DeniedLog;
 use crate::clock::{Clock, Timestamp};
 use crate::decision::{self, Charges, Verdict};
 use crate::descriptor::{LeaseId, Query};
-use crate::near::{Near, Seen};
+use crate::held::Held;
+use crate::near::Near;
 use crate::policy::{HeaderStyle, OnStoreError, Plan, Policy};
 use crate::reload::Live;
 use crate::reply;
@@ -32,6 +34,7 @@ pub struct Service {
     link: Option<Arc<Link>>,
     telemetry: Arc<Telemetry>,
     near: Arc<Near>,
+    held: Arc<Held>,
     denied: Option<Arc<DeniedLog>>,
     tracer: Option<Arc<Tracer>>,
 }
@@ -69,7 +72,7 @@ impl Service {
         store: Arc<MemoryStore>,
         telemetry: Arc<Telemetry>,
     ) -> Self {
-        let near = Arc::default();
+        let (near, held) = Default::default();
         Self {
             clock,
             live,
@@ -78,6 +81,7 @@ impl Service {
             link: None,
             telemetry,
             near,
+            held,
             denied: None,
             tracer: None,
         }
@@ -121,6 +125,7 @@ impl Service {
             link: Some(link),
             telemetry: Arc::clone(&self.telemetry),
             near: Arc::clone(&self.near),
+            held: Arc::clone(&self.held),
             denied: self.denied.clone(),
             tracer: self.tracer.clone(),
         })
@@ -169,6 +174,7 @@ impl Service {
         };
         let (policy, _) = found;
         let plan = policy.meet(&query, now);
+        self.forget(&plan);
         let verdict =
             decision::decide(&plan, &self.store, now).map_err(|error| self.fail(&error))?;
         self.note(found, &query, &verdict, now, span);
@@ -195,6 +201,7 @@ impl Service {
         };
         let (policy, _) = found;
         let plan = policy.meet(&query, now);
+        self.forget(&plan);
         let (verdict, now) = decide_shared(link, policy.on_store_error(), &plan, now)
             .await
             .map_err(|error| self.fail(&error))?;
@@ -227,6 +234,7 @@ impl Service {
     ) {
         counters.count(verdict);
         self.near.note(policy, query, verdict, now);
+        self.held.note(policy, query, verdict, now);
         if let Some(log) = &self.denied
             && !verdict.is_admitted
         {
@@ -235,6 +243,11 @@ impl Service {
         if let Some(span) = span {
             span.note(verdict, query.len());
         }
+    }
+
+    /// Leases that are released need not be listed.
+    fn forget(&self, plan: &Plan<'_>) {
+        plan.releases.iter().for_each(|lease| self.held.forget(*lease));
     }
 
     fn pass_unknown(
@@ -296,40 +309,6 @@ impl Service {
         &self.telemetry
     }
 
-    /// How every bucket of a plan stands, and when: nothing is charged and no lease is released. While a shared
-    /// store is away, this is what would be decided by without it, where the policy says `local`.
-    ///
-    /// # Errors
-    /// Where the store cannot tell.
-    pub async fn look<'p>(
-        &self,
-        policy: &Policy,
-        plan: &'p Plan<'_>,
-    ) -> Result<(Verdict<'p>, Timestamp), StoreError> {
-        let charges = Charges::of(plan).looking();
-        let mut outcomes = Outcomes::new();
-        let mut now = self.clock.now();
-        match &self.link {
-            _ if charges.all().is_empty() => {}
-            Some(link) => {
-                let asked = link.decide(charges.all(), link.deadline(), &mut outcomes).await;
-                let decision = match asked {
-                    Err(_) if policy.on_store_error() == OnStoreError::Local => {
-                        outcomes.clear();
-                        link.decide_locally(charges.all(), &mut outcomes)?
-                    }
-                    asked => asked?,
-                };
-                now = decision.now;
-            }
-            None => {
-                self.store.foresee(charges.all(), now, &mut outcomes);
-            }
-        }
-        let admission = Admission::Admitted { lease: None };
-        Ok((charges.verdict(plan, &outcomes, admission, 0), now))
-    }
-
     /// The store in memory: the buckets, or, where a store is shared, what is decided without that.
     pub fn store(&self) -> &MemoryStore {
         &self.store
@@ -338,24 +317,6 @@ impl Service {
     /// Whether buckets are kept in a store that replicas share.
     pub const fn is_shared(&self) -> bool {
         self.shared.is_some()
-    }
-
-    /// The buckets that were lately seen near their limit or over it, those of shadow rows among them, and how
-    /// each stands now; ordered by what is left, the emptiest first. Of a shared store it is told what this
-    /// process saw last, and no bucket that has become full since by itself.
-    pub fn near(&self) -> Vec<Seen> {
-        let mut all = self.near.list();
-        if let Some(shared) = &self.shared {
-            let now = shared.now();
-            all.retain(|seen| seen.at.after(seen.outcome.reset) > now);
-        } else {
-            let now = self.clock.now();
-            for seen in &mut all {
-                seen.outcome = self.store.look(seen.fingerprint, &seen.bucket, now);
-            }
-        }
-        all.sort_by_key(|seen| (seen.fill(), seen.standing(), seen.fingerprint));
-        all
     }
 
     /// How many calls of [`Self::sweep`] sweep the whole store.
@@ -377,6 +338,7 @@ impl Service {
     /// Gives a lease back of which nobody was told.
     fn abandon(&self, lease: LeaseId) {
         self.telemetry.count_abandoned();
+        self.held.forget(lease);
         match (&self.link, tokio::runtime::Handle::try_current()) {
             (Some(link), Ok(runtime)) => {
                 let link = Arc::clone(link);

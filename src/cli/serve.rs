@@ -16,6 +16,7 @@ use tokio::sync::watch;
 
 use super::logging::{self, Filter, Format};
 use super::{Failure, PolicyPath};
+use crate::admin::{Controls, Token};
 use crate::clock::{BootClock, Clock, Timestamp};
 use crate::config;
 use crate::policy::Policy;
@@ -56,6 +57,19 @@ pub(super) struct Serve {
         value_name = "ADDRESS:PORT"
     )]
     http: SocketAddr,
+    /// What calls over HTTP that change something have to bring, as in `Authorization: Bearer TOKEN`; 16
+    /// characters at least. Without it they are off.
+    // Whatever is wrong with it is told later: clap would repeat it.
+    #[arg(long, env = "TOLLGATE_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    admin_token: Option<String>,
+    /// The file that holds that token.
+    #[arg(
+        long,
+        env = "TOLLGATE_ADMIN_TOKEN_FILE",
+        value_name = "FILE",
+        conflicts_with = "admin_token"
+    )]
+    admin_token_file: Option<PathBuf>,
     /// The certificate with which gRPC is served over TLS, and those that vouch for it, in PEM. Without it,
     /// gRPC is plain text.
     #[arg(long, env = "TOLLGATE_GRPC_TLS_CERT", value_name = "FILE", requires = "grpc_tls_key")]
@@ -176,6 +190,21 @@ impl Serve {
         pair.map(|(certificate, key)| Identity::read(certificate, key)).transpose()
     }
 
+    /// What calls that change something have to bring, if they are to be taken.
+    fn admin_token(&self) -> Result<Option<Token>, String> {
+        let (text, flag) = match (&self.admin_token, &self.admin_token_file) {
+            (Some(text), _) => (text.clone(), "--admin-token".to_owned()),
+            (None, None) => return Ok(None),
+            (None, Some(path)) => {
+                let flag = format!("--admin-token-file {}", path.display());
+                let text =
+                    std::fs::read_to_string(path).map_err(|error| format!("{flag}: {error}"))?;
+                (text.trim_end().to_owned(), flag)
+            }
+        };
+        text.parse().map(Some).map_err(|error| format!("{flag}: {error}"))
+    }
+
     fn target(&self) -> Result<Target, String> {
         self.store.clone().map_err(|error| format!("--store: {error}"))
     }
@@ -292,6 +321,10 @@ impl Serve {
             max_connection_age: self.max_connection_age.0,
             drain_delay: self.drain_delay,
             drain: self.drain,
+            controls: Controls {
+                token: self.admin_token()?,
+                reloader: Some(Arc::clone(&reloader)),
+            },
         };
         runtime.block_on(async {
             let server = Server::bind(options).await?;

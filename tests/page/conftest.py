@@ -31,7 +31,7 @@ POLICY = """
           small: [{ per_day: 5 }]
           otherwise: [{ per_day: 1000 }]
       - name: jobs
-        when: { job: exists }
+        when: { job: { present: true } }
         key: [who]
         rows: { always: [{ concurrent: 2, hold: 1h }] }
 """

@@ -29,6 +29,22 @@ def test_keys_at_their_limit_are_listed_with_what_is_left(page):
     assert page.ask("document.querySelectorAll('#near li.is-over').length") == 2
 
 
+def test_leases_are_listed_with_their_age_the_oldest_first(page, server):
+    assert page.text("#leases") == "" and "No slot is held" in page.text("#leases-none")
+    server.ask(one("d", who="acme", job="1"))
+    page.until("document.querySelectorAll('#leases li').length === 1")
+    server.ask(one("d", who="other", job="1"))
+    page.until("document.querySelectorAll('#leases li').length === 2")
+    first, second = page.ask("[...document.querySelectorAll('#leases li')].map((li) => li.innerText)")
+    assert "acme" in first and "jobs" in first and "held" in first and "left" in first
+    assert "other" in second
+    assert page.text("#leases-note") == "2"
+    # It grows by itself.
+    age = "document.querySelector('#leases li b').textContent"
+    before = page.ask(age)
+    page.until(f"{age} !== {before!r}")
+
+
 def test_what_clients_send_is_text(page):
     assert HOSTILE in page.text("#near")
     set_entries(page, who=HOSTILE, kind=HOSTILE, strange=HOSTILE)

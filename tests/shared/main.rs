@@ -17,6 +17,7 @@
     reason = "test code: a failure is a panic, and how long a call waits is real time"
 )]
 
+mod admin;
 mod clocks;
 mod cluster;
 mod local;
