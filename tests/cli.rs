@@ -9,6 +9,8 @@
     reason = "test code"
 )]
 
+#[path = "support/certificates.rs"]
+mod certificates;
 #[path = "cli/denied.rs"]
 mod denied;
 #[path = "cli/deploy.rs"]
@@ -25,6 +27,8 @@ mod reload;
 mod serve;
 #[path = "cli/snapshot.rs"]
 mod snapshot;
+#[path = "cli/tls.rs"]
+mod tls;
 #[path = "cli/traces.rs"]
 mod traces;
 
