@@ -15,11 +15,14 @@
     reason = "test code: a failure is a panic"
 )]
 
+#[path = "../support/certificates.rs"]
+mod certificates;
 mod compose;
 mod front;
 mod http;
 mod lab;
 mod leases;
+mod mtls;
 mod outage;
 mod process;
 #[path = "../shared/redis_server.rs"]
