@@ -110,6 +110,7 @@ pub struct Telemetry {
     connections: Connections,
     shared_store: SharedStore,
     snapshots: SnapshotCounters,
+    tls_reload_errors: Counter,
     latency: Histogram,
     call_latency: Histogram,
 }
@@ -149,6 +150,10 @@ impl Telemetry {
         );
         let reloads = Reloads { refused: refused_policies, ..Reloads::default() };
         let failed = counter("snapshot_errors", "Snapshots that could not be written");
+        let tls_reload_errors = counter(
+            "tls_reload_errors",
+            "Certificates that were read again and cannot be used; those before stay in force",
+        );
         let connections = Connections { open: Gauge::default(), refused };
         registry.register("connections", "Open gRPC connections", connections.open.clone());
         let snapshots = SnapshotCounters { failed, ..SnapshotCounters::default() };
@@ -205,6 +210,7 @@ impl Telemetry {
             connections,
             shared_store,
             snapshots,
+            tls_reload_errors,
             latency,
             call_latency,
         }
@@ -258,6 +264,11 @@ impl Telemetry {
     /// The counters of snapshots.
     pub const fn snapshots(&self) -> &SnapshotCounters {
         &self.snapshots
+    }
+
+    /// Counts certificates that were read again and cannot be used.
+    pub const fn tls_reload_errors(&self) -> &Counter {
+        &self.tls_reload_errors
     }
 
     /// Whether a request that arrives now is one of those to be timed.
