@@ -25,14 +25,13 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use self::connection::SLOWEST;
 use self::events::Watch;
 pub use self::guard::{Certified, Controls, Token, TokenError};
-use crate::listener::accept;
+use crate::listener::Listener;
 use crate::reload::Refused;
 use crate::service::Service;
 use crate::store::StoreError;
@@ -69,7 +68,7 @@ struct Shared {
 
 /// Serves HTTP, over TLS if there is any, until `stop` completes, then finishes the requests in flight.
 pub async fn serve(
-    listener: TcpListener,
+    listener: Listener,
     tls: Option<Identity>,
     service: Arc<Service>,
     readiness: Readiness,
@@ -87,12 +86,12 @@ pub async fn serve(
     loop {
         let next = async {
             let place = Arc::clone(&places).acquire_owned().await;
-            (accept(&listener).await, place)
+            (listener.accept().await, place)
         };
         tokio::select! {
             () = &mut stop => break,
             (stream, place) = next => {
-                let opened = connection::open(stream, tls.clone());
+                let opened = connection::accepted(stream, tls.clone());
                 opening.spawn(async move { (opened.await, place) });
             }
             Some(Ok((opened, place))) = opening.join_next() => match opened {

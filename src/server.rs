@@ -25,7 +25,6 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::HealthReporter;
@@ -33,7 +32,7 @@ use tonic_health::server::HealthReporter;
 use self::seats::Seats;
 use self::worker::{Streams, Terms, Worker};
 use crate::admin::{self, Controls, Readiness};
-use crate::listener;
+use crate::listener::{Address, Listener};
 use crate::service::Service;
 use crate::tls::Identity;
 use crate::wire;
@@ -50,10 +49,10 @@ const END: Duration = Duration::from_secs(1);
 /// Where to listen, and with how many threads.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// gRPC; port 0 takes a free one.
-    pub grpc: SocketAddr,
-    /// HTTP; port 0 takes a free one.
-    pub http: SocketAddr,
+    /// gRPC.
+    pub grpc: Address,
+    /// HTTP.
+    pub http: Address,
     /// What gRPC is served with over TLS; without it, in plain text.
     pub grpc_tls: Option<Identity>,
     /// The same for HTTP.
@@ -76,7 +75,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        let local = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+        let local = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port).into();
         Self {
             grpc: local(8081),
             http: local(8080),
@@ -97,13 +96,14 @@ impl Default for Options {
 pub enum ServerError {
     /// An address cannot be listened on.
     #[error(
-        "cannot listen on {address} for {what}: {error}; choose another with --{what} ADDRESS:PORT"
+        "cannot listen on {address} for {what}: {error}; choose another with --{what} {}",
+        address.form()
     )]
     Bind {
         /// `grpc` or `http`.
         what: &'static str,
         /// The address asked for.
-        address: SocketAddr,
+        address: Address,
         /// What the system says.
         error: std::io::Error,
     },
@@ -122,8 +122,8 @@ pub enum ServerError {
 #[derive(Debug)]
 pub struct Server {
     options: Options,
-    grpc: TcpListener,
-    http: TcpListener,
+    grpc: Listener,
+    http: Listener,
 }
 
 impl Server {
@@ -132,19 +132,19 @@ impl Server {
     /// # Errors
     /// [`ServerError::Bind`] where one is taken or not this machine's.
     pub async fn bind(options: Options) -> Result<Self, ServerError> {
-        let grpc = bind("grpc", options.grpc).await?;
-        let http = bind("http", options.http).await?;
+        let grpc = bind("grpc", &options.grpc).await?;
+        let http = bind("http", &options.http).await?;
         Ok(Self { options, grpc, http })
     }
 
     /// The address gRPC is bound to.
-    pub fn grpc_address(&self) -> SocketAddr {
-        self.grpc.local_addr().unwrap_or(self.options.grpc)
+    pub const fn grpc_address(&self) -> &Address {
+        self.grpc.address()
     }
 
     /// The address HTTP is bound to.
-    pub fn http_address(&self) -> SocketAddr {
-        self.http.local_addr().unwrap_or(self.options.http)
+    pub const fn http_address(&self) -> &Address {
+        self.http.address()
     }
 
     /// Serves until `stop` completes. Then it is not ready, but serves as before until the drain delay is
@@ -244,8 +244,9 @@ async fn reached(mut phases: watch::Receiver<Phase>, phase: Phase) {
     let _ = phases.wait_for(|now| *now >= phase).await;
 }
 
-async fn bind(what: &'static str, address: SocketAddr) -> Result<TcpListener, ServerError> {
-    TcpListener::bind(address).await.map_err(|error| ServerError::Bind { what, address, error })
+async fn bind(what: &'static str, address: &Address) -> Result<Listener, ServerError> {
+    let bound = Listener::bind(address).await;
+    bound.map_err(|error| ServerError::Bind { what, address: address.clone(), error })
 }
 
 /// The names under which the service's health is asked for.
@@ -284,7 +285,7 @@ async fn delay(span: Duration, hurry: Pin<&mut impl Future<Output = ()>>) -> boo
 
 /// Deals connections to the workers in turn, as long as there are seats. Ends only where no worker is left.
 async fn accept(
-    listener: TcpListener,
+    listener: Listener,
     workers: Vec<Streams>,
     mut seats: Seats,
     phases: watch::Receiver<Phase>,
@@ -295,17 +296,12 @@ async fn accept(
         let stream = tokio::select! {
             biased;
             () = &mut draining => break,
-            stream = listener::accept(&listener) => stream,
+            stream = listener.accept() => stream,
         };
         let Some(seat) = seats.take() else { continue };
-        match stream.into_std() {
-            Ok(stream) => {
-                let Some(worker) = turn.next() else { return };
-                if worker.send((stream, seat)).is_err() {
-                    return;
-                }
-            }
-            Err(error) => tracing::debug!(%error, "a gRPC connection was gone at once"),
+        let Some(worker) = turn.next() else { return };
+        if worker.send((stream, seat)).is_err() {
+            return;
         }
     }
     // Closed, so that who connects now is refused at once and tries elsewhere.
@@ -330,6 +326,7 @@ async fn sweep(service: Arc<Service>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::listener::Stream;
     use crate::telemetry::Connections;
 
     /// Long enough for anything that is going to happen; nothing waits for it to pass.
@@ -339,8 +336,12 @@ mod tests {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
     }
 
-    async fn listen() -> TcpListener {
-        bind("grpc", SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap()
+    /// With the port that was free.
+    async fn listen() -> (Listener, SocketAddr) {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = bind("grpc", &any.into()).await.unwrap();
+        let address = listener.address().tcp().unwrap();
+        (listener, address)
     }
 
     fn seats(most: usize) -> Seats {
@@ -350,8 +351,7 @@ mod tests {
     #[test]
     fn a_listener_whose_workers_are_gone_does_not_pretend_to_live() {
         runtime().block_on(async {
-            let listener = listen().await;
-            let address = listener.local_addr().unwrap();
+            let (listener, address) = listen().await;
             let (streams, gone) = tokio::sync::mpsc::unbounded_channel();
             drop(gone);
             let (_phase, phases) = watch::channel(Phase::Serving);
@@ -364,8 +364,7 @@ mod tests {
     #[test]
     fn connections_are_dealt_in_turn() {
         runtime().block_on(async {
-            let listener = listen().await;
-            let address = listener.local_addr().unwrap();
+            let (listener, address) = listen().await;
             let (first, mut firsts) = tokio::sync::mpsc::unbounded_channel();
             let (second, mut seconds) = tokio::sync::mpsc::unbounded_channel();
             let (_phase, phases) = watch::channel(Phase::Serving);
@@ -374,7 +373,7 @@ mod tests {
                 let mine = tokio::net::TcpStream::connect(address).await.unwrap();
                 let dealt = if turn % 2 == 0 { &mut firsts } else { &mut seconds };
                 let dealt = tokio::time::timeout(BOUND, dealt.recv()).await.unwrap();
-                let (dealt, _seat) = dealt.unwrap();
+                let (Stream::Tcp(dealt), _seat) = dealt.unwrap() else { panic!("not over TCP") };
                 assert_eq!(dealt.peer_addr().unwrap(), mine.local_addr().unwrap());
             }
         });
@@ -400,8 +399,7 @@ mod tests {
     #[test]
     fn a_draining_listener_refuses_at_once() {
         runtime().block_on(async {
-            let listener = listen().await;
-            let address = listener.local_addr().unwrap();
+            let (listener, address) = listen().await;
             let (streams, _kept) = tokio::sync::mpsc::unbounded_channel();
             let (phase, phases) = watch::channel(Phase::Serving);
             let accepting = tokio::spawn(accept(listener, vec![streams], seats(1), phases));

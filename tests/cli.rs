@@ -37,6 +37,8 @@ mod snapshot;
 mod tls;
 #[path = "cli/traces.rs"]
 mod traces;
+#[path = "cli/unix.rs"]
+mod unix;
 
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;

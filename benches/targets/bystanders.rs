@@ -144,14 +144,15 @@ fn pin(core: usize) {
 fn server() -> SocketAddr {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let one = NonZeroUsize::MIN;
-    let options = Options { grpc: any, http: any, workers: one, ..Options::default() };
+    let options =
+        Options { grpc: any.into(), http: any.into(), workers: one, ..Options::default() };
     let (bound, address) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         pin(SERVER);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async move {
             let server = Server::bind(options).await.unwrap();
-            bound.send(server.grpc_address()).unwrap();
+            bound.send(server.grpc_address().tcp().unwrap()).unwrap();
             let (_never, stop) = oneshot::channel::<()>();
             let stop = async { stop.await.unwrap_or(()) };
             server.run(Parts::shipped().service, stop, std::future::pending()).await.unwrap();

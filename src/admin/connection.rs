@@ -10,9 +10,11 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::Watcher;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tower_service::Service;
 
 use super::Certified;
+use crate::listener::Stream;
 use crate::tls::Identity;
 
 /// How long a connection may take to say that it speaks TLS, where it must, and how long a request's head may
@@ -33,7 +35,14 @@ pub(super) struct Opened {
 ///
 /// # Errors
 /// Where it does not, or not in time, or shows a certificate that nobody vouches for.
-pub(super) async fn open(
+pub(super) async fn accepted(stream: Stream, tls: Option<Identity>) -> std::io::Result<Opened> {
+    match stream {
+        Stream::Tcp(stream) => open(TcpStream::from_std(stream)?, tls).await,
+        Stream::Unix(stream) => open(UnixStream::from_std(stream)?, tls).await,
+    }
+}
+
+async fn open(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     tls: Option<Identity>,
 ) -> std::io::Result<Opened> {

@@ -17,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 pub(super) struct Query {
-    /// The server's gRPC address.
+    /// The server's gRPC address: `unix:PATH` for a Unix domain socket.
     #[arg(
         long,
         env = "TOLLGATE_GRPC",
@@ -56,7 +56,9 @@ impl Query {
 
     async fn ask(&self) -> Result<RateLimitResponse, Failure> {
         let addr = self.addr.escape_debug();
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.addr)).map_err(|error| {
+        let is_socket = self.addr.starts_with("unix:");
+        let url = if is_socket { self.addr.clone() } else { format!("http://{}", self.addr) };
+        let endpoint = Endpoint::from_shared(url).map_err(|error| {
             format!("`{addr}` is no address: {error}; write --addr ADDRESS:PORT")
         })?;
         let endpoint = endpoint.connect_timeout(TIMEOUT).timeout(TIMEOUT);

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::io::Write;
-use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,6 +19,7 @@ use super::{Failure, PolicyPath};
 use crate::admin::{Controls, Token};
 use crate::clock::{BootClock, Clock, Timestamp};
 use crate::config;
+use crate::listener::Address;
 use crate::policy::Policy;
 use crate::policy::fingerprint::FingerprintKey;
 use crate::policy::table::Rows;
@@ -42,22 +42,23 @@ pub(super) struct Serve {
     /// are in any case.
     #[arg(long, env = "TOLLGATE_WATCH", default_value = "on", value_name = "WHETHER")]
     watch: Watch,
-    /// Where Envoy asks, over gRPC. Port 0 takes a free one.
+    /// Where Envoy asks, over gRPC. Port 0 takes a free one; `unix:PATH` is a Unix domain socket.
     #[arg(
         long,
         env = "TOLLGATE_GRPC",
         default_value = "127.0.0.1:8081",
-        value_name = "ADDRESS:PORT"
+        value_name = "ADDRESS:PORT|unix:PATH"
     )]
-    grpc: SocketAddr,
-    /// Health, metrics and the policy in force, over HTTP. Port 0 takes a free one.
+    grpc: Address,
+    /// Health, metrics and the policy in force, over HTTP. Port 0 takes a free one; `unix:PATH` is a Unix domain
+    /// socket.
     #[arg(
         long,
         env = "TOLLGATE_HTTP",
         default_value = "127.0.0.1:8080",
-        value_name = "ADDRESS:PORT"
+        value_name = "ADDRESS:PORT|unix:PATH"
     )]
-    http: SocketAddr,
+    http: Address,
     /// What calls over HTTP that change something have to bring, as in `Authorization: Bearer TOKEN`; 16
     /// characters at least. Without it they are off.
     // Whatever is wrong with it is told later: clap would repeat it.
@@ -306,6 +307,8 @@ impl Serve {
             None => service,
         });
         let defaults = Options::default();
+        let controls =
+            Controls { token: self.admin_token()?, reloader: Some(Arc::clone(&reloader)) };
         let options = Options {
             grpc: self.grpc,
             http: self.http,
@@ -316,10 +319,7 @@ impl Serve {
             max_connection_age: self.max_connection_age.0,
             drain_delay: self.drain_delay,
             drain: self.drain,
-            controls: Controls {
-                token: self.admin_token()?,
-                reloader: Some(Arc::clone(&reloader)),
-            },
+            controls,
         };
         let identities = [&options.grpc_tls, &options.http_tls].into_iter().flatten().cloned();
         let renewal = Renewal::new(identities.collect(), tls_errors);
@@ -481,7 +481,7 @@ fn example(policy: &Policy) -> Option<String> {
     Some(entries.join(" ")).filter(|entries| entries.chars().all(is_plain))
 }
 
-fn write_call_to_try(out: &mut dyn Write, grpc: SocketAddr, entries: &str) -> std::io::Result<()> {
+fn write_call_to_try(out: &mut dyn Write, grpc: &Address, entries: &str) -> std::io::Result<()> {
     writeln!(
         out,
         "\nTry a call, from another terminal:\n\n  \

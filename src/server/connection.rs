@@ -15,7 +15,6 @@ use h2::RecvStream;
 use h2::server::SendResponse;
 use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::task::coop;
 use tonic::service::Routes;
 
@@ -90,7 +89,7 @@ impl Dispatch {
 /// # Errors
 /// Where the other side does not speak TLS, if it must, or HTTP/2, or stops speaking it.
 pub(super) async fn serve(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     tls: Option<Identity>,
     services: Services,
     draining: impl Future<Output = ()>,

@@ -16,11 +16,12 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 
 use super::age;
 use super::arriving::Arriving;
-use super::connection::{self, Services};
+use super::connection::{self, ConnectionError, Services};
 use super::in_flight::InFlight;
 use super::seats::Seat;
 use super::timing::Timing;
 use super::{Phase, ServerError, reached};
+use crate::listener::Stream;
 use crate::service::Service;
 use crate::tls::Identity;
 use crate::wire;
@@ -33,7 +34,7 @@ const REFLECTION: &str = "grpc.reflection.v1.ServerReflection";
 const REFLECTION_ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
 
 /// Where connections for a worker go, each with the seat that it takes.
-pub(super) type Streams = mpsc::UnboundedSender<(TcpStream, Seat)>;
+pub(super) type Streams = mpsc::UnboundedSender<(Stream, Seat)>;
 
 /// How long a connection may be silent before the other end is asked whether it still lives, how long it may
 /// take to answer, and how often it is asked.
@@ -127,33 +128,35 @@ fn others(health: HealthServer<impl Health>) -> Result<Routes, tonic_reflection:
 
 /// Serves connections until told to drain, and then those that are open until they are done.
 async fn serve(
-    mut incoming: mpsc::UnboundedReceiver<(TcpStream, Seat)>,
+    mut incoming: mpsc::UnboundedReceiver<(Stream, Seat)>,
     Terms { tls, age }: Terms,
     services: Services,
     phases: watch::Receiver<Phase>,
 ) {
     // Every open connection holds the sender; when the last is gone, the receiver is told.
     let (open, mut all_closed) = mpsc::channel::<Infallible>(1);
-    let start = |(stream, seat)| match opened(stream) {
-        Ok(stream) => {
-            let phases = phases.clone();
-            let draining = async move {
-                tokio::select! {
-                    biased;
-                    () = reached(phases, Phase::Draining) => {}
-                    () = age::reached(age) => {}
-                }
-            };
-            let connection = connection::serve(stream, tls.clone(), services.clone(), draining);
-            let open = open.clone();
-            tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "a gRPC connection ended early");
-                }
-                drop::<(_, Seat)>((open, seat));
-            });
+    let start = |(stream, seat)| {
+        let phases = phases.clone();
+        let draining = async move {
+            tokio::select! {
+                biased;
+                () = reached(phases, Phase::Draining) => {}
+                () = age::reached(age) => {}
+            }
+        };
+        let (tls, services, held) = (tls.clone(), services.clone(), (open.clone(), seat));
+        // A task of its own for each kind, so that no read asks which it is.
+        let started = match stream {
+            Stream::Tcp(stream) => opened(stream).map(|stream| {
+                spawn(connection::serve(stream, tls, services, draining), held);
+            }),
+            Stream::Unix(stream) => tokio::net::UnixStream::from_std(stream).map(|stream| {
+                spawn(connection::serve(stream, tls, services, draining), held);
+            }),
+        };
+        if let Err(error) = started {
+            tracing::debug!(%error, "a gRPC connection was gone at once");
         }
-        Err(error) => tracing::debug!(%error, "a gRPC connection was gone at once"),
     };
     let mut draining = std::pin::pin!(reached(phases.clone(), Phase::Draining));
     loop {
@@ -172,6 +175,19 @@ async fn serve(
     }
     drop(open);
     let _ = all_closed.recv().await;
+}
+
+/// Serves a connection, which holds its seat and whatever else until it ends.
+fn spawn(
+    connection: impl Future<Output = Result<(), ConnectionError>> + Send + 'static,
+    held: impl Send + 'static,
+) {
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a gRPC connection ended early");
+        }
+        drop(held);
+    });
 }
 
 fn opened(stream: TcpStream) -> std::io::Result<tokio::net::TcpStream> {

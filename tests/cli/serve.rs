@@ -34,11 +34,16 @@ impl Served {
         });
         let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
         let mut server = Self { child, lines, log: Vec::new(), grpc: unknown, http: unknown };
-        while server.grpc == unknown {
+        let mut has_started = false;
+        while !has_started {
             let line = server.lines.recv_timeout(Duration::from_secs(30));
             let line =
                 line.unwrap_or_else(|error| panic!("not started: {error}: {:?}", server.log));
-            (server.grpc, server.http) = addresses(&line).unwrap_or((unknown, unknown));
+            if let Some((grpc, http)) = addresses(&line) {
+                // A Unix domain socket has none of that kind.
+                let tcp = |address: String| address.parse().unwrap_or(unknown);
+                (server.grpc, server.http, has_started) = (tcp(grpc), tcp(http), true);
+            }
             server.log.push(line);
         }
         server
@@ -68,16 +73,16 @@ impl Drop for Served {
 }
 
 /// The addresses in the line that tells that the server has started, be it in JSON or text.
-fn addresses(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+fn addresses(line: &str) -> Option<(String, String)> {
     if let Ok(line) = serde_json::from_str::<Value>(line) {
         let fields = (line["fields"]["message"] == "started").then_some(&line["fields"])?;
-        let address = |name: &str| fields[name].as_str().unwrap().parse().unwrap();
+        let address = |name: &str| fields[name].as_str().unwrap().to_owned();
         return Some((address("grpc"), address("http")));
     }
     let (_, fields) = line.split_once("started ")?;
     let address = |name: &str| {
         let value = fields.split(' ').find_map(|field| field.strip_prefix(name));
-        value.unwrap().parse().unwrap()
+        value.unwrap().to_owned()
     };
     Some((address("grpc="), address("http=")))
 }

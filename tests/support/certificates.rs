@@ -112,10 +112,22 @@ pub fn client(trusted: &Authority, shown: Option<&Pair>, protocol: &[u8]) -> Cli
 /// # Errors
 /// What ends the connection before that, such as an alert of the other end.
 pub fn exchange(address: SocketAddr, config: ClientConfig, said: &[u8]) -> std::io::Result<String> {
-    let name = "localhost".try_into().unwrap();
-    let connection = ClientConnection::new(Arc::new(config), name).unwrap();
     let stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    exchange_over(stream, config, said)
+}
+
+/// The same over a connection that is there already.
+///
+/// # Errors
+/// As of [`exchange`].
+pub fn exchange_over(
+    stream: impl Read + Write,
+    config: ClientConfig,
+    said: &[u8],
+) -> std::io::Result<String> {
+    let name = "localhost".try_into().unwrap();
+    let connection = ClientConnection::new(Arc::new(config), name).unwrap();
     let mut stream = StreamOwned::new(connection, stream);
     stream.write_all(said)?;
     let mut heard = Vec::new();
@@ -128,10 +140,18 @@ pub fn exchange(address: SocketAddr, config: ClientConfig, said: &[u8]) -> std::
 /// # Errors
 /// As of [`exchange`].
 pub fn shown_by(address: SocketAddr, config: ClientConfig) -> std::io::Result<Vec<u8>> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    shown_over(stream, config)
+}
+
+/// The same over a connection that is there already.
+///
+/// # Errors
+/// As of [`exchange`].
+pub fn shown_over(mut stream: impl Read + Write, config: ClientConfig) -> std::io::Result<Vec<u8>> {
     let name = "localhost".try_into().unwrap();
     let mut connection = ClientConnection::new(Arc::new(config), name).unwrap();
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     while connection.is_handshaking() {
         connection.complete_io(&mut stream)?;
     }

@@ -129,8 +129,8 @@ impl TestServer {
     fn running(parts: Parts, change: impl FnOnce(&mut Options)) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut options = Options {
-            grpc: any,
-            http: any,
+            grpc: any.into(),
+            http: any.into(),
             workers: NonZeroUsize::new(2).unwrap(),
             drain_delay: Duration::ZERO,
             drain: Duration::from_secs(60),
@@ -144,7 +144,8 @@ impl TestServer {
         let thread = std::thread::spawn(move || {
             runtime().block_on(async move {
                 let server = Server::bind(options).await.unwrap();
-                bound.send((server.grpc_address(), server.http_address())).unwrap();
+                let addresses = [server.grpc_address(), server.http_address()];
+                bound.send(addresses.map(|address| address.tcp().unwrap())).unwrap();
                 let stop = async { stopped.await.unwrap_or(()) };
                 let hurry = async {
                     if hurried.await.is_err() {
@@ -154,7 +155,7 @@ impl TestServer {
                 server.run(service, stop, hurry).await.unwrap();
             });
         });
-        let (grpc, http) = addresses.recv().unwrap();
+        let [grpc, http] = addresses.recv().unwrap();
         Self { parts, grpc, http, stop: Some(stop), hurry: Some(hurry), thread: Some(thread) }
     }
 

@@ -1,0 +1,130 @@
+//! The file of a Unix domain socket. The system leaves it behind, and listens nowhere where one is.
+
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use tokio::net::{UnixListener, UnixStream};
+
+/// A listener whose file is removed when this is dropped.
+#[derive(Debug)]
+pub(super) struct SocketListener {
+    listener: UnixListener,
+    path: PathBuf,
+    /// The file's device and its number there: what lies at the path by the end may be another's.
+    identity: (u64, u64),
+}
+
+impl SocketListener {
+    /// Listens at a path, and takes it over from who does no more.
+    pub(super) async fn bind(path: &Path) -> io::Result<Self> {
+        let listener = match UnixListener::bind(path) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                remove_stale(path).await?;
+                UnixListener::bind(path)?
+            }
+            bound => bound?,
+        };
+        Ok(Self { listener, path: path.to_owned(), identity: identity(path)? })
+    }
+
+    pub(super) async fn accept(&self) -> io::Result<UnixStream> {
+        self.listener.accept().await.map(|(stream, _)| stream)
+    }
+}
+
+impl Drop for SocketListener {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|now| now == self.identity)
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
+            tracing::warn!(%error, path = %self.path.display(), "the socket's file stays behind");
+        }
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let file = std::fs::symlink_metadata(path)?;
+    Ok((file.dev(), file.ino()))
+}
+
+/// Removes the file of a socket that nobody listens on.
+async fn remove_stale(path: &Path) -> io::Result<()> {
+    if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
+        let told = "a file is there that is no socket; move it away";
+        return Err(io::Error::new(ErrorKind::AlreadyExists, told));
+    }
+    match UnixStream::connect(path).await {
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => std::fs::remove_file(path),
+        // Whoever has more callers waiting than it takes listens, too.
+        Ok(_) => Err(taken()),
+        Err(error) if error.kind() == ErrorKind::WouldBlock => Err(taken()),
+        Err(error) => Err(error),
+    }
+}
+
+fn taken() -> io::Error {
+    io::Error::new(ErrorKind::AddrInUse, "another process listens there")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(test: impl Future<Output = ()>) {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+    }
+
+    fn at(name: &str) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        (folder, path)
+    }
+
+    #[test]
+    fn a_file_that_nobody_listens_on_is_taken_over_and_one_in_use_is_not() {
+        run(async {
+            let (_folder, path) = at("a.sock");
+            // A listener of the standard library leaves its file behind.
+            drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+            let listener = SocketListener::bind(&path).await.unwrap();
+            let error = SocketListener::bind(&path).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::AddrInUse);
+            assert_eq!(error.to_string(), "another process listens there");
+            UnixStream::connect(&path).await.unwrap();
+            drop(listener);
+            assert!(!path.exists());
+        });
+    }
+
+    #[test]
+    fn what_is_no_socket_is_never_removed() {
+        run(async {
+            let (folder, path) = at("a.sock");
+            std::fs::write(&path, "mine").unwrap();
+            let error = SocketListener::bind(&path).await.unwrap_err();
+            assert!(error.to_string().contains("no socket; move it away"), "{error}");
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
+            assert!(SocketListener::bind(folder.path()).await.is_err());
+            assert!(folder.path().is_dir());
+            let link = folder.path().join("link");
+            std::os::unix::fs::symlink(&path, &link).unwrap();
+            assert!(SocketListener::bind(&link).await.is_err());
+            assert!(link.is_symlink());
+        });
+    }
+
+    #[test]
+    fn a_file_that_has_become_anothers_stays() {
+        run(async {
+            let (_folder, path) = at("a.sock");
+            let listener = SocketListener::bind(&path).await.unwrap();
+            std::fs::remove_file(&path).unwrap();
+            let other = SocketListener::bind(&path).await.unwrap();
+            drop(listener);
+            assert!(path.exists());
+            drop(other);
+            assert!(!path.exists());
+        });
+    }
+}
