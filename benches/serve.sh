@@ -21,89 +21,34 @@
 # target/bench/serve.json.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. benches/support/servers.sh
 
 repetitions=${1:-5}
 calls=${2:-100000}
-target=${CARGO_TARGET_DIR:-target}
-out=$target/bench
-path=/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit
-mkdir -p "$out/policy"
+write_policies
 : >"$out/serve.lines"
-started=()
 
-fail() {
-  printf 'serve: %s\n' "$*" >&2
-  exit 1
-}
-
-cleanup() {
-  local pid
-  for pid in "${started[@]}"; do
-    kill "$pid" 2>/dev/null || true
-  done
-  wait
-}
-trap cleanup EXIT
-
-[ "$(nproc)" -ge 2 ] || fail "needs two cores: one for the server, one for the load"
-[ -r /proc/self/schedstat ] || fail "needs Linux's /proc/PID/task/*/schedstat"
-command -v h2load >/dev/null || fail "needs h2load: apt-get install nghttp2-client"
-command -v curl >/dev/null || fail "needs curl"
-
+need h2load curl
 cargo build --release --locked --bin tollgate --example baseline --example load
 load=$target/release/examples/load
 "$load" write "$out"
-
-# The shipped policy, and once more with buckets that one tenant cannot empty.
-cp config/management-api.yaml "$out/policy/"
-sed -e 's/^domain: .*/domain: generous/' -e 's/{ per_\(second\|minute\):/{ size: 2000000, per_\1:/g' \
-  config/management-api.yaml >"$out/policy/generous.yaml"
-
-# A port that is free now; the servers say so loudly if somebody else takes it.
-free_port() {
-  local port
-  for ((port = 20000 + RANDOM % 10000; ; port++)); do
-    (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
-  done
-  printf '%s' "$port"
-}
-
-# Starts a server on the first core: NAME PORT COMMAND...; its process id is in $pid.
-start() {
-  local name=$1 port=$2 tries
-  shift 2
-  taskset -c 0 "$@" >"$out/$name.log" 2>&1 &
-  pid=$!
-  started+=("$pid")
-  for ((tries = 0; tries < 200; tries++)); do
-    kill -0 "$pid" 2>/dev/null || fail "$name did not start; see $out/$name.log"
-    (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && return
-    sleep 0.05
-  done
-  fail "$name does not listen on port $port"
-}
 
 declare -A ports pids
 for kind in plain tls; do
   ports[baseline-$kind]=$(free_port)
   certificate=()
   [ "$kind" = plain ] || certificate=("$out/cert.pem" "$out/key.pem")
-  start "baseline-$kind" "${ports[baseline-$kind]}" \
+  start "baseline-$kind" 0 "${ports[baseline-$kind]}" \
     "$target/release/examples/baseline" "127.0.0.1:${ports[baseline-$kind]}" "${certificate[@]}"
   pids[baseline-$kind]=$pid
   ports[tollgate-$kind]=$(free_port)
   ports[http-$kind]=$(free_port)
   [ "$kind" = plain ] || certificate=(--grpc-tls-cert "$out/cert.pem" --grpc-tls-key "$out/key.pem")
-  start "tollgate-$kind" "${ports[tollgate-$kind]}" \
+  start "tollgate-$kind" 0 "${ports[tollgate-$kind]}" \
     "$target/release/tollgate" serve --config "$out/policy" --workers 1 --log-level warn --drain-delay 0s \
     --grpc "127.0.0.1:${ports[tollgate-$kind]}" --http "127.0.0.1:${ports[http-$kind]}" "${certificate[@]}"
   pids[tollgate-$kind]=$pid
 done
-
-# Nanoseconds that a process has spent on a core.
-cpu() {
-  cat "/proc/$1/task/"*/schedstat | awk '{ sum += $1 } END { printf "%.0f", sum }'
-}
 
 # How many requests tollgate has denied: KIND.
 denied() {

@@ -19,69 +19,17 @@
 # nghttp2-client). Prints a table, and writes target/bench/store.json.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. benches/support/servers.sh
 
 repetitions=${1:-5}
 calls=${2:-100000}
 least=0.8
-target=${CARGO_TARGET_DIR:-target}
-out=$target/bench
-path=/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit
-mkdir -p "$out/policy"
+write_policies
 : >"$out/store.lines"
-started=()
 
-fail() {
-  printf 'store: %s\n' "$*" >&2
-  exit 1
-}
-
-cleanup() {
-  local pid
-  for pid in "${started[@]}"; do
-    kill "$pid" 2>/dev/null || true
-  done
-  wait
-}
-trap cleanup EXIT
-
-[ "$(nproc)" -ge 2 ] || fail "needs two cores: one for the store, one for who asks it"
-[ -r /proc/self/schedstat ] || fail "needs Linux's /proc/PID/task/*/schedstat"
-for tool in redis-server redis-benchmark redis-cli h2load curl; do
-  command -v "$tool" >/dev/null ||
-    fail "needs $tool: apt-get install redis-server redis-tools nghttp2-client curl"
-done
-
+need redis-server redis-benchmark redis-cli h2load curl
 cargo build --release --locked --bin tollgate --example load
 "$target/release/examples/load" write "$out"
-
-# The shipped policy, and once more with buckets that one tenant cannot empty.
-cp config/management-api.yaml "$out/policy/"
-sed -e 's/^domain: .*/domain: generous/' -e 's/{ per_\(second\|minute\):/{ size: 2000000, per_\1:/g' \
-  config/management-api.yaml >"$out/policy/generous.yaml"
-
-# A port that is free now; the servers say so loudly if somebody else takes it.
-free_port() {
-  local port
-  for ((port = 20000 + RANDOM % 10000; ; port++)); do
-    (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null || break
-  done
-  printf '%s' "$port"
-}
-
-# Starts a server: NAME CORE PORT COMMAND...; its process id is in $pid.
-start() {
-  local name=$1 core=$2 port=$3 tries
-  shift 3
-  taskset -c "$core" "$@" >"$out/$name.log" 2>&1 &
-  pid=$!
-  started+=("$pid")
-  for ((tries = 0; tries < 200; tries++)); do
-    kill -0 "$pid" 2>/dev/null || fail "$name did not start; see $out/$name.log"
-    (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && return
-    sleep 0.05
-  done
-  fail "$name does not listen on port $port"
-}
 
 redis_port=$(free_port)
 start redis 0 "$redis_port" redis-server --bind 127.0.0.1 --port "$redis_port" --save '' --appendonly no
@@ -102,11 +50,6 @@ for store in shared memory; do
 done
 
 ask_redis() { redis-cli -h 127.0.0.1 -p "$redis_port" "$@"; }
-
-# Nanoseconds that a process has spent on a core.
-cpu() {
-  cat "/proc/$1/task/"*/schedstat | awk '{ sum += $1 } END { printf "%.0f", sum }'
-}
 
 # How often the script was called, be it as a function or by its hash.
 script_calls() {

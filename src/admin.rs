@@ -2,11 +2,15 @@
 //! for a person.
 
 mod bucket;
+mod buckets;
 mod connection;
 mod events;
 mod explain;
+mod guard;
 mod json;
+mod leases;
 mod page;
+mod reload;
 mod sample;
 mod view;
 
@@ -17,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -26,9 +30,11 @@ use tokio::task::JoinSet;
 
 use self::connection::SLOWEST;
 use self::events::Watch;
+pub use self::guard::{Certified, Controls, Token, TokenError};
 use crate::listener::Listener;
 use crate::reload::Refused;
 use crate::service::Service;
+use crate::store::StoreError;
 use crate::tls::Identity;
 
 /// How many connections are served at a time. Probes and scrapers need a few; Envoy needs none.
@@ -52,15 +58,12 @@ impl Readiness {
     }
 }
 
-/// Said of a request whose connection showed a client certificate that is vouched for and has an allowed name.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Certified;
-
 #[derive(Clone)]
 struct Shared {
     service: Arc<Service>,
     readiness: Readiness,
     watch: Arc<Watch>,
+    controls: Controls,
 }
 
 /// Serves HTTP, over TLS if there is any, until `stop` completes, then finishes the requests in flight.
@@ -69,11 +72,12 @@ pub async fn serve(
     tls: Option<Identity>,
     service: Arc<Service>,
     readiness: Readiness,
+    controls: Controls,
     stop: impl Future<Output = ()>,
 ) {
     let service = service.linked().await;
     let watch = Watch::new(Arc::clone(&service), readiness.clone());
-    let routes = routes(Shared { service, readiness, watch: Arc::clone(&watch) });
+    let routes = routes(Shared { service, readiness, watch: Arc::clone(&watch), controls });
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     // Those that do not speak HTTP yet. At the end nobody waits for them.
@@ -120,11 +124,23 @@ fn routes(shared: Shared) -> axum::Router {
         .route("/openapi.json", get(openapi))
         .route("/explain", post(explain::explain))
         .route("/events", get(events::events))
+        .route("/buckets", get(buckets::list))
+        .route("/leases", get(leases::list))
+        .merge(changing(shared.clone()))
         .merge(page::routes())
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(from_fn(in_time))
         .layer(from_fn(guarded))
         .with_state(shared)
+}
+
+/// What changes something, and asks whether it may.
+fn changing(shared: Shared) -> axum::Router<Shared> {
+    axum::Router::new()
+        .route("/reset", post(buckets::reset))
+        .route("/leases/release", post(leases::release))
+        .route("/reload", post(reload::reload))
+        .route_layer(from_fn_with_state(shared, guard::admit))
 }
 
 /// What every answer tells a browser: to take it for what it says it is, to keep nothing of it, to show it in
@@ -199,4 +215,37 @@ async fn json(State(shared): State<Shared>, body: Bytes) -> Response {
 
 fn axum_json(status: StatusCode, text: String) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], text + "\n").into_response()
+}
+
+/// Why a request comes to nothing.
+struct Failed {
+    status: StatusCode,
+    error: String,
+}
+
+impl Failed {
+    /// It says what cannot be meant.
+    fn bad(error: impl Into<String>) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, error: error.into() }
+    }
+
+    /// What it is about is not there.
+    fn none(error: impl Into<String>) -> Self {
+        Self { status: StatusCode::NOT_FOUND, error: error.into() }
+    }
+
+    fn store(error: &StoreError) -> Self {
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, error: error.to_string() }
+    }
+}
+
+fn answered(result: Result<serde_json::Value, Failed>) -> Response {
+    match result {
+        Ok(value) => axum_json(StatusCode::OK, value.to_string()),
+        Err(Failed { status, error }) => refused(status, &error),
+    }
+}
+
+fn refused(status: StatusCode, error: &str) -> Response {
+    axum_json(status, serde_json::json!({ "error": error }).to_string())
 }

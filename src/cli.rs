@@ -1,10 +1,14 @@
 //! The commands: what can be asked of the program, and with which exit code it ends.
 //!
-//! 0: done. 1: `check` found errors, or `query` was over the limit. 2: it could not be done, be it for a
-//! wrong command line, a bad policy at the start of `serve`, or a server that cannot be reached.
+//! 0: done. 1: `check` found errors, `query` was over the limit, `health` found no server that takes calls, or
+//! `admin` that there is no such bucket or lease, or that the policy is wrong. 2: it could not be done, be it for a wrong command line, a bad policy at the start of `serve`, or a server
+//! that cannot be reached.
 
+mod admin;
 mod check;
 mod explain;
+mod health;
+mod http;
 mod logging;
 mod pages;
 mod pairs;
@@ -37,6 +41,10 @@ enum Command {
     Explain(explain::Explain),
     /// Ask a running server one question.
     Query(query::Query),
+    /// Ask a running server whether it takes calls.
+    Health(health::Health),
+    /// See and change what a running server holds: buckets, leases, the policy.
+    Admin(admin::Admin),
     /// Print a completion script for a shell.
     Completions(pages::Completions),
     /// Print a man page, of the program or of one command.
@@ -73,6 +81,8 @@ impl Cli {
             Command::Check(check) => check.run(out),
             Command::Explain(explain) => explain.run(out),
             Command::Query(query) => query.run(out),
+            Command::Health(health) => health.run(out),
+            Command::Admin(admin) => admin.run(out),
             Command::Completions(completions) => completions.run(out),
             Command::Man(man) => man.run(out),
         };

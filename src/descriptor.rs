@@ -265,13 +265,13 @@ impl<'a> Query<'a> {
     /// # Errors
     /// [`BadRequest`] where the domain is empty, or there will be no or too many descriptors.
     pub fn begin(&mut self, domain: &'a str, expected: usize) -> Result<(), BadRequest> {
+        self.domain = domain;
         match expected {
             _ if domain.is_empty() => return Err(BadRequest::NoDomain),
             0 => return Err(BadRequest::NoDescriptors),
             1..=MOST_DESCRIPTORS => {}
             more => return Err(BadRequest::TooManyDescriptors(more)),
         }
-        self.domain = domain;
         self.entries.clear();
         self.descriptors.clear();
         self.descriptors.reserve(expected);

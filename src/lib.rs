@@ -17,7 +17,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | `cli` | the commands: serve, check, explain, query, completions, man |
+//! | `cli` | the commands: serve, check, explain, query, health, admin, completions, man |
 //! | `server` | listeners, runtimes, drain; whether an answer went out |
 //! | `admin` | the HTTP side |
 //! | `listener` | accepting connections |
@@ -32,6 +32,7 @@
 //! | `telemetry` | what is counted; handles are looked up at load |
 //! | `wire` | the only module that knows protobuf |
 //! | `reply` | from a verdict to headers, body and metadata |
+//! | `held` | leases that were taken, with their age and their names |
 //! | `near` | buckets lately seen near their limit or over it, with their names |
 //! | `decision` | the verdict; shadow |
 //! | `store` | the contract of a store, `memory`, and the `script` of a shared one; `gcra` has governor decide one bucket |
@@ -49,6 +50,7 @@ pub mod clock;
 pub mod config;
 pub mod decision;
 pub mod descriptor;
+pub mod held;
 pub mod limit;
 pub mod listener;
 pub mod near;

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use crate::clock::{Nanos, Timestamp};
 use crate::decision::{Decided, Verdict};
-use crate::descriptor::Query;
+use crate::descriptor::{Entry, Query};
 use crate::limit::Bucket;
 use crate::policy::Policy;
 use crate::policy::fingerprint::Fingerprint;
@@ -72,8 +72,21 @@ impl Named {
     }
 }
 
-/// Text that can be printed anywhere, cut with an ellipsis where it is long.
-fn shown(text: &str) -> Box<str> {
+impl Named {
+    /// Whether the bucket's key has one of these entries, and no other value for any of them.
+    pub fn is_for(&self, entries: &[Entry<'_>]) -> bool {
+        let value_of = |name: &str| {
+            let entry = entries.iter().find(|entry| *shown(entry.key) == *name);
+            entry.map(|entry| shown(entry.value))
+        };
+        let given = self.key.iter().filter_map(|(name, value)| Some((value, value_of(name)?)));
+        let mut same = given.map(|(value, asked)| *value == asked).peekable();
+        same.peek().is_some() && same.all(|same| same)
+    }
+}
+
+/// Text that can be printed anywhere, cut with an ellipsis after [`LONGEST`] characters.
+pub fn shown(text: &str) -> Box<str> {
     let mut shown = String::new();
     for (at, c) in text.escape_debug().enumerate() {
         if at == LONGEST {
@@ -188,6 +201,13 @@ impl Near {
         all
     }
 
+    /// Takes a bucket off the list until it is seen again.
+    pub fn forget(&self, fingerprint: Fingerprint) {
+        if let Some(part) = self.part(fingerprint) {
+            part.lock().remove(&fingerprint);
+        }
+    }
+
     /// The bucket of that name, if it is listed.
     pub fn get(&self, fingerprint: Fingerprint) -> Option<Seen> {
         self.part(fingerprint)?.lock().get(&fingerprint).cloned()
@@ -267,6 +287,16 @@ mod tests {
 
     fn keys(near: &Near) -> Vec<usize> {
         near.list().iter().map(|seen| seen.named.key[0].1.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn nothing_that_is_acted_on_is_shown() {
+        assert_eq!(
+            &*shown("Zoë \"a\"\r\n\u{1b}[31m\u{202e}\u{2028}\0"),
+            "Zoë \\\"a\\\"\\r\\n\\u{1b}[31m\\u{202e}\\u{2028}\\0"
+        );
+        assert_eq!(*shown(&"x".repeat(LONGEST)), "x".repeat(LONGEST));
+        assert_eq!(*shown(&"ë".repeat(LONGEST + 1)), "ë".repeat(LONGEST) + "…");
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod condition;
 pub mod endpoints;
 pub mod fingerprint;
 pub mod message;
+pub mod named;
 pub(crate) mod overrides;
 pub mod table;
 mod told;
@@ -23,7 +24,7 @@ use self::message::Denial;
 use self::table::{KeySetId, Miss, Row, Rule, Table};
 use self::values::{Keys, Slot, Values};
 use crate::clock::Timestamp;
-use crate::descriptor::{Descriptor, Hits, LeaseId, Query};
+use crate::descriptor::{Descriptor, Entry, Hits, LeaseId, Query};
 use crate::limit::Bucket;
 
 /// How a policy tells clients what is left.
@@ -184,7 +185,7 @@ impl Policy {
                 plan.releases.push(lease);
                 continue;
             }
-            let values = self.read(descriptor);
+            let values = self.read(descriptor.entries());
             if self.bypass.iter().any(|bypass| bypass.hold(&values)) {
                 plan.is_bypassed = true;
                 plan.met.clear();
@@ -195,9 +196,9 @@ impl Policy {
         plan
     }
 
-    /// A descriptor laid out over the policy's keys, its endpoint classified.
-    pub(crate) fn read<'a>(&'a self, descriptor: Descriptor<'a>) -> Values<'a> {
-        let mut values = self.keys.lay_out(descriptor);
+    /// Entries laid out over the policy's keys, their endpoint classified.
+    pub(crate) fn read<'a>(&'a self, entries: &[Entry<'a>]) -> Values<'a> {
+        let mut values = self.keys.lay_out(entries);
         if values.get(Slot::ENDPOINT_GROUP).is_none()
             && let (Some(method), Some(path)) = (values.get(Slot::METHOD), values.get(Slot::PATH))
             && let Some(group) = self.endpoints.group(method, path)
@@ -213,7 +214,7 @@ impl Policy {
         let table = self.tables.iter().find(|table| table.name() == row.table());
         match table.and_then(|table| self.key_set(table.key())) {
             Some(set) if row.id() != self.brought.id() => {
-                set.tell(&self.keys, &self.read(descriptor))
+                set.tell(&self.keys, &self.read(descriptor.entries()))
             }
             _ => {
                 let entries = descriptor.entries().iter();
@@ -287,7 +288,7 @@ impl Policy {
 
     /// For each table, the row and buckets a descriptor meets, or why it meets none.
     pub fn explain<'a>(&'a self, descriptor: Descriptor<'a>, now: Timestamp) -> Explained<'a> {
-        let values = self.read(descriptor);
+        let values = self.read(descriptor.entries());
         let mut names = Names::new(self);
         let tables = self.tables.iter().map(|table| {
             let met = table

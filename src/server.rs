@@ -31,7 +31,7 @@ use tonic_health::server::HealthReporter;
 
 use self::seats::Seats;
 use self::worker::{Streams, Terms, Worker};
-use crate::admin::{self, Readiness};
+use crate::admin::{self, Controls, Readiness};
 use crate::listener::{Address, Listener};
 use crate::service::Service;
 use crate::tls::Identity;
@@ -69,6 +69,8 @@ pub struct Options {
     pub drain_delay: Duration,
     /// How long calls in flight may take to finish after that.
     pub drain: Duration,
+    /// What may be changed over HTTP.
+    pub controls: Controls,
 }
 
 impl Default for Options {
@@ -84,6 +86,7 @@ impl Default for Options {
             max_connection_age: Some(Duration::from_secs(300)),
             drain_delay: Duration::from_secs(5),
             drain: Duration::from_secs(10),
+            controls: Controls::default(),
         }
     }
 }
@@ -170,7 +173,8 @@ impl Server {
         let mut accepting = tokio::spawn(accept(self.grpc, streams, seats, phases.clone()));
         let over = reached(phases, Phase::Over);
         let (service_of_http, tls) = (Arc::clone(&service), self.options.http_tls);
-        let http = admin::serve(self.http, tls, service_of_http, readiness.clone(), over);
+        let (ready, controls) = (readiness.clone(), self.options.controls);
+        let http = admin::serve(self.http, tls, service_of_http, ready, controls, over);
         let mut http = tokio::spawn(http);
         let mut sweeping = tokio::spawn(sweep(service));
         readiness.set(true);

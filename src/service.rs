@@ -1,6 +1,7 @@
 //! The path of a request, spelled out once.
 
 mod denied;
+mod looked;
 
 use std::num::NonZeroU32;
 use std::pin::Pin;
@@ -13,13 +14,14 @@ use self::denied::DeniedLog;
 use crate::clock::{Clock, Timestamp};
 use crate::decision::{self, Charges, Verdict};
 use crate::descriptor::{LeaseId, Query};
-use crate::near::{Near, Seen};
+use crate::held::Held;
+use crate::near::Near;
 use crate::policy::{HeaderStyle, OnStoreError, Plan, Policy};
 use crate::reload::Live;
 use crate::reply;
 use crate::shared::{self, Decision, Link};
 use crate::store::{Admission, MemoryStore, Outcomes, StoreError};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{PolicyCounters, Telemetry};
 use crate::traces::{Span, Tracer};
 use crate::wire;
 
@@ -32,16 +34,20 @@ pub struct Service {
     link: Option<Arc<Link>>,
     telemetry: Arc<Telemetry>,
     near: Arc<Near>,
+    held: Arc<Held>,
     denied: Option<Arc<DeniedLog>>,
     tracer: Option<Arc<Tracer>>,
 }
 
+/// What became of a call, and its span.
+pub type Told = (Result<Answer, Status>, Option<Box<Span>>);
+
 /// An answer, or the future that brings it.
 pub enum Answering {
     /// Decided in memory.
-    Now(Result<Answer, Status>),
+    Now(Told),
     /// Decided by the shared store.
-    Later(Pin<Box<dyn Future<Output = Result<Answer, Status>> + Send>>),
+    Later(Pin<Box<dyn Future<Output = Told> + Send>>),
 }
 
 impl Answering {
@@ -50,10 +56,11 @@ impl Answering {
     /// # Errors
     /// As [`Service::answer`].
     pub async fn finish(self) -> Result<Answer, Status> {
-        match self {
-            Self::Now(answer) => answer,
-            Self::Later(answer) => answer.await,
-        }
+        let (answer, _) = match self {
+            Self::Now(told) => told,
+            Self::Later(told) => told.await,
+        };
+        answer
     }
 }
 
@@ -65,7 +72,7 @@ impl Service {
         store: Arc<MemoryStore>,
         telemetry: Arc<Telemetry>,
     ) -> Self {
-        let near = Arc::default();
+        let (near, held) = Default::default();
         Self {
             clock,
             live,
@@ -74,6 +81,7 @@ impl Service {
             link: None,
             telemetry,
             near,
+            held,
             denied: None,
             tracer: None,
         }
@@ -117,21 +125,27 @@ impl Service {
             link: Some(link),
             telemetry: Arc::clone(&self.telemetry),
             near: Arc::clone(&self.near),
+            held: Arc::clone(&self.held),
             denied: self.denied.clone(),
             tracer: self.tracer.clone(),
         })
     }
 
-    /// The answer, decided by the shared store where there is one. The span is told the verdict, and ends with the
-    /// answer.
-    pub fn answering(self: &Arc<Self>, message: &[u8], span: Option<Box<Span>>) -> Answering {
+    /// The answer, decided by the shared store where there is one. The span is told the domain and the verdict.
+    pub fn answering(self: &Arc<Self>, message: &[u8], mut span: Option<Box<Span>>) -> Answering {
         match &self.link {
             Some(link) => {
                 let (service, link) = (Arc::clone(self), Arc::clone(link));
                 let message = message.to_vec();
-                Answering::Later(Box::pin(async move { service.ask(&link, &message, span).await }))
+                Answering::Later(Box::pin(async move {
+                    let answer = service.ask(&link, &message, span.as_deref_mut()).await;
+                    (answer, span)
+                }))
             }
-            None => Answering::Now(self.answer_in(message, span)),
+            None => {
+                let answer = self.answer_in(message, span.as_deref_mut());
+                Answering::Now((answer, span))
+            }
         }
     }
 
@@ -149,25 +163,22 @@ impl Service {
     fn answer_in(
         self: &Arc<Self>,
         message: &[u8],
-        mut span: Option<Box<Span>>,
+        mut span: Option<&mut Span>,
     ) -> Result<Answer, Status> {
         let mut query = Query::default();
-        wire::read(message, &mut query)
-            .map_err(|error| self.refuse(Status::invalid_argument(error.to_string())))?;
+        self.read(message, &mut query, span.as_deref_mut())?;
         let now = self.clock.now();
         let snapshot = self.live.load();
-        let Some((policy, counters)) = snapshot.of(query.domain()) else {
+        let Some(found) = snapshot.of(query.domain()) else {
             return Ok(self.pass_unknown(&query, now, span));
         };
+        let (policy, _) = found;
         let plan = policy.meet(&query, now);
+        self.forget(&plan);
         let verdict =
             decision::decide(&plan, &self.store, now).map_err(|error| self.fail(&error))?;
-        counters.count(&verdict);
-        self.note(policy, &query, &verdict, now);
-        if let Some(span) = &mut span {
-            span.note(policy.domain(), &verdict, query.len());
-        }
-        let answer = Answer { span, ..self.tell(&verdict, query.len(), policy.headers(), now) };
+        self.note(found, &query, &verdict, now, span);
+        let answer = self.tell(&verdict, query.len(), policy.headers(), now);
         if Telemetry::is_timed(now) {
             self.telemetry.observe(now, self.clock.now());
         }
@@ -179,46 +190,78 @@ impl Service {
         self: &Arc<Self>,
         link: &Link,
         message: &[u8],
-        mut span: Option<Box<Span>>,
+        mut span: Option<&mut Span>,
     ) -> Result<Answer, Status> {
         let mut query = Query::default();
-        wire::read(message, &mut query)
-            .map_err(|error| self.refuse(Status::invalid_argument(error.to_string())))?;
+        self.read(message, &mut query, span.as_deref_mut())?;
         let now = self.clock.now();
         let snapshot = self.live.load_full();
-        let Some((policy, counters)) = snapshot.of(query.domain()) else {
+        let Some(found) = snapshot.of(query.domain()) else {
             return Ok(self.pass_unknown(&query, now, span));
         };
+        let (policy, _) = found;
         let plan = policy.meet(&query, now);
+        self.forget(&plan);
         let (verdict, now) = decide_shared(link, policy.on_store_error(), &plan, now)
             .await
             .map_err(|error| self.fail(&error))?;
-        counters.count(&verdict);
-        self.note(policy, &query, &verdict, now);
-        if let Some(span) = &mut span {
-            span.note(policy.domain(), &verdict, query.len());
-        }
-        Ok(Answer { span, ..self.tell(&verdict, query.len(), policy.headers(), now) })
+        self.note(found, &query, &verdict, now, span);
+        Ok(self.tell(&verdict, query.len(), policy.headers(), now))
     }
 
-    fn note(&self, policy: &Policy, query: &Query<'_>, verdict: &Verdict<'_>, now: Timestamp) {
+    /// Reads the question in a message into its place. The span is told its domain, even of one that is refused.
+    fn read<'m>(
+        &self,
+        message: &'m [u8],
+        query: &mut Query<'m>,
+        span: Option<&mut Span>,
+    ) -> Result<(), Status> {
+        let read = wire::read(message, query);
+        if let Some(span) = span {
+            span.note_domain(query.domain());
+        }
+        read.map_err(|error| self.refuse(Status::invalid_argument(error.to_string())))
+    }
+
+    /// Tells the counters, the list, the log and the span of a verdict.
+    fn note(
+        &self,
+        (policy, counters): &(Policy, PolicyCounters),
+        query: &Query<'_>,
+        verdict: &Verdict<'_>,
+        now: Timestamp,
+        span: Option<&mut Span>,
+    ) {
+        counters.count(verdict);
         self.near.note(policy, query, verdict, now);
+        self.held.note(policy, query, verdict, now);
         if let Some(log) = &self.denied
             && !verdict.is_admitted
         {
             log.note(policy, query, verdict, now);
         }
+        if let Some(span) = span {
+            span.note(verdict, query.len());
+        }
+    }
+
+    /// Leases that are released need not be listed.
+    fn forget(&self, plan: &Plan<'_>) {
+        plan.releases.iter().for_each(|lease| self.held.forget(*lease));
     }
 
     fn pass_unknown(
         self: &Arc<Self>,
         query: &Query<'_>,
         now: Timestamp,
-        span: Option<Box<Span>>,
+        span: Option<&mut Span>,
     ) -> Answer {
         self.telemetry.count_unknown_domain();
-        let answer = self.tell(&Verdict::unlimited(), query.len(), HeaderStyle::Off, now);
-        Answer { span, ..answer }
+        let verdict = Verdict::unlimited();
+        if let Some(span) = span {
+            span.note(&verdict, query.len());
+        }
+        self.tell(&verdict, query.len(), HeaderStyle::Off, now)
     }
 
     /// Says a verdict on so many descriptors.
@@ -231,12 +274,7 @@ impl Service {
     ) -> Answer {
         let lease = verdict.lease.map(|lease| LeaseGuard::new(Arc::clone(self), lease));
         let reply = reply::compose(verdict, descriptors, style, now);
-        Answer {
-            frame: wire::framed(&reply),
-            is_over_limit: reply.is_over_limit,
-            lease,
-            span: None,
-        }
+        Answer { frame: wire::framed(&reply), is_over_limit: reply.is_over_limit, lease }
     }
 
     /// Counts a request that cannot be decided, and passes its status on.
@@ -271,40 +309,6 @@ impl Service {
         &self.telemetry
     }
 
-    /// How every bucket of a plan stands, and when: nothing is charged and no lease is released. While a shared
-    /// store is away, this is what would be decided by without it, where the policy says `local`.
-    ///
-    /// # Errors
-    /// Where the store cannot tell.
-    pub async fn look<'p>(
-        &self,
-        policy: &Policy,
-        plan: &'p Plan<'_>,
-    ) -> Result<(Verdict<'p>, Timestamp), StoreError> {
-        let charges = Charges::of(plan).looking();
-        let mut outcomes = Outcomes::new();
-        let mut now = self.clock.now();
-        match &self.link {
-            _ if charges.all().is_empty() => {}
-            Some(link) => {
-                let asked = link.decide(charges.all(), link.deadline(), &mut outcomes).await;
-                let decision = match asked {
-                    Err(_) if policy.on_store_error() == OnStoreError::Local => {
-                        outcomes.clear();
-                        link.decide_locally(charges.all(), &mut outcomes)?
-                    }
-                    asked => asked?,
-                };
-                now = decision.now;
-            }
-            None => {
-                self.store.foresee(charges.all(), now, &mut outcomes);
-            }
-        }
-        let admission = Admission::Admitted { lease: None };
-        Ok((charges.verdict(plan, &outcomes, admission, 0), now))
-    }
-
     /// The store in memory: the buckets, or, where a store is shared, what is decided without that.
     pub fn store(&self) -> &MemoryStore {
         &self.store
@@ -313,24 +317,6 @@ impl Service {
     /// Whether buckets are kept in a store that replicas share.
     pub const fn is_shared(&self) -> bool {
         self.shared.is_some()
-    }
-
-    /// The buckets that were lately seen near their limit or over it, those of shadow rows among them, and how
-    /// each stands now; ordered by what is left, the emptiest first. Of a shared store it is told what this
-    /// process saw last, and no bucket that has become full since by itself.
-    pub fn near(&self) -> Vec<Seen> {
-        let mut all = self.near.list();
-        if let Some(shared) = &self.shared {
-            let now = shared.now();
-            all.retain(|seen| seen.at.after(seen.outcome.reset) > now);
-        } else {
-            let now = self.clock.now();
-            for seen in &mut all {
-                seen.outcome = self.store.look(seen.fingerprint, &seen.bucket, now);
-            }
-        }
-        all.sort_by_key(|seen| (seen.fill(), seen.standing(), seen.fingerprint));
-        all
     }
 
     /// How many calls of [`Self::sweep`] sweep the whole store.
@@ -352,6 +338,7 @@ impl Service {
     /// Gives a lease back of which nobody was told.
     fn abandon(&self, lease: LeaseId) {
         self.telemetry.count_abandoned();
+        self.held.forget(lease);
         match (&self.link, tokio::runtime::Handle::try_current()) {
             (Some(link), Ok(runtime)) => {
                 let link = Arc::clone(link);
@@ -416,8 +403,6 @@ pub struct Answer {
     /// Gives the lease that was taken back when it is dropped, unless [`LeaseGuard::answered`] was called
     /// before.
     pub lease: Option<LeaseGuard>,
-    /// Ends when it is dropped, once the answer has gone out.
-    pub span: Option<Box<Span>>,
 }
 
 impl Answer {

@@ -31,6 +31,7 @@ use self::target::{Connector, Target};
 use crate::clock::{Clock, Nanos, Timestamp};
 use crate::descriptor::{Hits, LeaseId};
 use crate::limit::Bucket;
+use crate::policy::fingerprint::Fingerprint;
 use crate::store::script::{self, Names, NewLease, Released, Reply};
 use crate::store::{Admission, Charge, MemoryStore, Outcomes, StoreError, lease_bits};
 use crate::telemetry::Telemetry;
@@ -389,6 +390,13 @@ impl Link {
     pub async fn release(&self, lease: LeaseId, deadline: Instant) -> bool {
         self.store.local.release(lease, self.store.clock.now())
             || self.release_from(lease, lease.partition(), deadline).await
+    }
+
+    /// Whether a lease is held, here or there. While nobody can tell, it is.
+    pub async fn holds(&self, lease: LeaseId, fingerprint: Fingerprint, deadline: Instant) -> bool {
+        let call = script::lease(&self.store.names, lease);
+        self.store.local.holds(lease, fingerprint)
+            || !matches!(self.call(Function::Get, &call, deadline).await, Ok(redis::Value::Nil))
     }
 
     async fn release_from(&self, lease: LeaseId, partition: u16, deadline: Instant) -> bool {

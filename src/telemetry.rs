@@ -157,24 +157,21 @@ impl Telemetry {
         let connections = Connections { open: Gauge::default(), refused };
         registry.register("connections", "Open gRPC connections", connections.open.clone());
         let snapshots = SnapshotCounters { failed, ..SnapshotCounters::default() };
-        let help = "When the state was taken that the last snapshot holds; 0 before the first";
-        let taken_at = snapshots.taken_at.clone();
-        registry.register_with_unit(
+        let mut moment = |name, help, at: &Gauge| {
+            registry.register_with_unit(name, help, Unit::Seconds, at.clone());
+        };
+        moment(
             "snapshot_last_success_timestamp",
-            help,
-            Unit::Seconds,
-            taken_at,
+            "When the state was taken that the last snapshot holds; 0 before the first",
+            &snapshots.taken_at,
+        );
+        moment(
+            "config_last_reload_success_timestamp",
+            "When the policies came into force",
+            &reloads.taken_at,
         );
         let help = "Buckets that were not full, and leases, in the last snapshot";
         registry.register("snapshot_keys", help, snapshots.keys.clone());
-        let help = "When the policies came into force";
-        let taken_at = reloads.taken_at.clone();
-        registry.register_with_unit(
-            "config_last_reload_success_timestamp",
-            help,
-            Unit::Seconds,
-            taken_at,
-        );
         let help = "Whether the policies that were read last came into force";
         registry.register("config_last_reload_successful", help, reloads.is_taken.clone());
         let rows = Rows::new(&mut registry);

@@ -1,4 +1,4 @@
-//! What a call allocates, counted: one test, since the counter is the process's.
+//! What a call allocates, counted: one test at a time, since the counter is the process's.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,14 +10,18 @@
 
 mod support;
 
+use parking_lot::Mutex;
 use prost::Message;
-use support::{Parts, SHIPPED, shipped};
+use support::{Parts, SHIPPED, hits, request, shipped, source};
 use tollgate::clock::Clock;
 use tollgate::descriptor::Query;
+use tollgate::near::{NOTED_FOR, Near};
 use tollgate::{config, decision, wire};
 
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
+
+static COUNTER: Mutex<()> = Mutex::new(());
 
 fn allocations<T>(run: impl FnOnce() -> T) -> (u64, T) {
     let before = dhat::HeapStats::get().total_blocks;
@@ -27,6 +31,7 @@ fn allocations<T>(run: impl FnOnce() -> T) -> (u64, T) {
 
 #[test]
 fn a_call_allocates_nothing_before_its_verdict_and_little_after() {
+    let _alone = COUNTER.lock();
     let _profiler = dhat::Profiler::builder().testing().build();
     let parts = Parts::new(&config::read(SHIPPED.as_ref()).unwrap(), 100_000);
     let message = shipped(&[
@@ -66,4 +71,34 @@ fn a_call_allocates_nothing_before_its_verdict_and_little_after() {
     let (count, is_over_limit) = answer("initech");
     eprintln!("a denied call: {count} allocations");
     assert!(is_over_limit && count <= 2);
+}
+
+#[test]
+fn a_bucket_near_its_limit_allocates_when_it_is_listed_and_not_again() {
+    let _alone = COUNTER.lock();
+    let _profiler = dhat::Profiler::builder().testing().build();
+    let policy = "domain: d\ntables: [{ name: t, key: [k], rows: { always: [{ per_day: 20 }] } }]";
+    let parts = Parts::new(&source(policy), 100_000);
+    let (near, snapshot) = (Near::default(), parts.live.load());
+    let (policy, _) = snapshot.of("d").unwrap();
+    // How many allocations it takes to note a call, and when its bucket was noted last.
+    let note = |key: &str, count| {
+        let message = request("d", &[hits(count, &[("k", key)])]).encode_to_vec();
+        let query = wire::query(&message).unwrap();
+        let now = parts.clock.now();
+        let plan = policy.meet(&query, now);
+        let verdict = decision::decide(&plan, &parts.store, now).unwrap();
+        let (count, ()) = allocations(|| near.note(policy, &query, &verdict, now));
+        (count, near.get(plan.met[0].fingerprint).map(|seen| seen.at))
+    };
+    let first = parts.clock.now();
+    assert_eq!(note("one", 1), (0, None), "far from its limit");
+    let (count, noted) = note("one", 19);
+    assert!(count > 0 && noted == Some(first), "{count}");
+    parts.clock.advance(NOTED_FOR);
+    // It is noted again, in its place.
+    assert_eq!(note("one", 1), (0, Some(parts.clock.now())));
+    assert_eq!(note("one", 1), (0, Some(parts.clock.now())));
+    let (count, _) = note("two", 20);
+    assert!(count > 0, "another is not in the list");
 }

@@ -9,14 +9,20 @@
     reason = "test code"
 )]
 
+#[path = "cli/admin.rs"]
+mod admin;
 #[path = "support/certificates.rs"]
 mod certificates;
+#[path = "support/collector.rs"]
+mod collector;
 #[path = "cli/denied.rs"]
 mod denied;
 #[path = "cli/deploy.rs"]
 mod deploy;
 #[path = "cli/explain.rs"]
 mod explain;
+#[path = "cli/health.rs"]
+mod health;
 #[path = "cli/pages.rs"]
 mod pages;
 #[path = "cli/query.rs"]
@@ -174,6 +180,11 @@ fn a_wrong_command_line_ends_with_2_and_what_could_be_said() {
         (&["query", "=acme"], "an entry is written as key=value"),
         (&["query", "--hits=-1", "tenant=acme"], "--hits"),
         (&["query", "--hits", "many", "tenant=acme"], "--hits"),
+        (&["health", "--addr", "127.0.0.1:8080"], "write http://HOST:PORT"),
+        (&["admin"], "Commands:"),
+        (&["admin", "tenant"], "<KEY=VALUE>"),
+        (&["admin", "reset", "tenant=acme"], "--table"),
+        (&["health", "--tls-cert", "a.pem"], "--tls-key"),
         (&["serv"], "serve"),
         (&["serve", "--grpc", "8081"], "--grpc"),
         (&["serve", "--workers", "0"], "--workers"),
@@ -199,7 +210,7 @@ fn a_wrong_command_line_ends_with_2_and_what_could_be_said() {
 fn help_is_no_failure_and_names_every_command() {
     let ended = run(&["--help"]);
     assert_eq!((ended.code, &*ended.err), (Some(0), ""));
-    for command in ["serve", "check", "explain", "query"] {
+    for command in ["serve", "check", "explain", "query", "health", "admin"] {
         assert!(ended.out.contains(&format!("\n  {command} ")), "{command}: {}", ended.out);
     }
 }

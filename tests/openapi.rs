@@ -20,8 +20,11 @@ use frames::Connection;
 use serde_json::Value;
 use support::{TestServer, call, eventually};
 
-const POLICY: &str =
-    "domain: d\ntables: [{ name: t, key: [k], rows: { always: [{ per_day: 1 }] } }]\n";
+const POLICY: &str = "domain: d
+tables:
+  - { name: t, key: [k], rows: { always: [{ per_day: 1 }] } }
+  - { name: jobs, key: [job], rows: { always: [{ concurrent: 1, hold: 1h }] } }
+";
 
 const METHODS: [&str; 5] = ["get", "post", "put", "delete", "patch"];
 
@@ -32,10 +35,18 @@ struct Answer {
     body: String,
 }
 
+const TOKEN: &str = "0123456789abcdef";
+
 fn ask(server: &TestServer, method: &str, path: &str, body: &str) -> Answer {
+    ask_with(server, TOKEN, method, path, body)
+}
+
+fn ask_with(server: &TestServer, token: &str, method: &str, path: &str, body: &str) -> Answer {
     let mut stream = TcpStream::connect(server.http).unwrap();
     let (method, length) = (method.to_uppercase(), body.len());
-    let head = "host: t\r\nconnection: close\r\ncontent-type: application/json";
+    let head = format!(
+        "host: t\r\nconnection: close\r\ncontent-type: application/json\r\nauthorization: Bearer {token}"
+    );
     write!(stream, "{method} {path} HTTP/1.1\r\n{head}\r\ncontent-length: {length}\r\n\r\n")
         .unwrap();
     // What is refused by its length need not be read.
@@ -73,7 +84,7 @@ fn operations(document: &Value) -> Vec<(&str, &str, &Value)> {
 }
 
 /// The bodies with which every status of an operation can be had, beside those of a server that stops.
-fn bodies(path: &str, method: &str) -> Vec<String> {
+fn bodies(server: &TestServer, path: &str, method: &str) -> Vec<String> {
     match (path, method) {
         ("/json", "post") => {
             let request = r#"{"domain":"d","descriptors":[{"entries":[{"key":"k","value":"1"}]}]}"#;
@@ -87,6 +98,17 @@ fn bodies(path: &str, method: &str) -> Vec<String> {
             };
             vec![of("d"), of("other"), "{".into(), " ".repeat((1 << 20) + 1)]
         }
+        ("/reset", "post") => {
+            let of = |table| format!(r#"{{"table":"{table}","key":[["k","1"]]}}"#);
+            vec![of("t"), of("other"), "{".into(), " ".repeat((1 << 20) + 1)]
+        }
+        ("/leases/release", "post") => {
+            let of = |lease: &str| format!(r#"{{"lease":"{lease}"}}"#);
+            let held = server.parts.ask(&call(&[("job", "1")]));
+            let (held, other) = (of(held.metadata("lease").unwrap()), of(&"0".repeat(32)));
+            vec![held, other, of("mine"), " ".repeat((1 << 20) + 1)]
+        }
+        ("/reload", "post") => vec![String::new()],
         (_, "get") => vec![String::new()],
         _ => panic!("this test does not know how to ask {method} {path}"),
     }
@@ -126,18 +148,40 @@ fn assert_is_as_said(document: &Value, said: &Value, answer: &Answer) {
 
 #[test]
 fn every_operation_answers_as_the_document_says_and_no_other_does() {
-    let mut server = TestServer::with_policy(POLICY);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("policy.yaml");
+    std::fs::write(&file, POLICY).unwrap();
+    let mut server = TestServer::administered(&file, TOKEN);
     let document = document(&server);
     let mut left = BTreeSet::new();
     for (path, method, operation) in operations(&document) {
         let responses = operation["responses"].as_object().unwrap();
         let statuses = responses.keys().filter(|status| *status != "default");
         left.extend(statuses.map(|status| (path, method, status.clone())));
-        for body in bodies(path, method) {
+        for body in bodies(&server, path, method) {
             let answer = ask(&server, method, path, &body);
             let said = responses.get(&answer.status);
             let said = said.unwrap_or_else(|| panic!("{method} {path}: {}", answer.status));
             assert_is_as_said(&document, said, &answer);
+            left.remove(&(path, method, answer.status));
+        }
+        let mut others = Vec::new();
+        if responses.contains_key("401") {
+            others.push(ask_with(&server, "another", method, path, ""));
+        }
+        match path {
+            "/buckets" => {
+                others.push(ask(&server, method, "/buckets?domain=other&k=1", ""));
+                others.push(ask(&server, method, "/buckets?=1", ""));
+            }
+            "/reload" => {
+                std::fs::write(&file, "domain: 1").unwrap();
+                others.push(ask(&server, method, path, ""));
+            }
+            _ => {}
+        }
+        for answer in others {
+            assert_is_as_said(&document, &responses[&answer.status], &answer);
             left.remove(&(path, method, answer.status));
         }
         for other in METHODS {
@@ -189,6 +233,7 @@ fn every_route_is_in_the_document() {
         let methods =
             document["paths"].get(path).unwrap_or_else(|| panic!("{path} is not told of"));
         let handler = handler.split(".layer(").next().unwrap();
+        let handler = handler.split(".route_layer(").next().unwrap();
         let is_method = |method: &&&str| handler.contains(&format!("{method}("));
         for method in METHODS.iter().filter(is_method) {
             assert!(methods.get(*method).is_some(), "{method} {path} is not told of");

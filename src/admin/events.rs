@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 
 use super::sample::{self, Past};
 use super::{Readiness, Shared};
+use crate::held::Slots;
 use crate::service::Service;
 
 /// How often a sample is taken.
@@ -118,15 +119,17 @@ impl Watch {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            if !self.tick() {
+            let leases = self.service.leases(sample::LISTED).await;
+            if !self.tick(leases) {
                 return;
             }
         }
     }
 
     /// Tells everybody how things stand. Returns whether there is anybody.
-    fn tick(&self) -> bool {
+    fn tick(&self, leases: Vec<Slots>) -> bool {
         let mut state = self.state.lock();
+        state.past.leases = leases;
         state.viewers.retain(Viewer::is_here);
         state.is_sampling = !state.viewers.is_empty();
         if state.is_sampling {
@@ -159,7 +162,7 @@ impl Stream for Events {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::future::poll_fn;
 
     use axum::body::Body;
@@ -168,7 +171,7 @@ mod tests {
     use tower_service::Service as _;
 
     use super::*;
-    use crate::admin::{SLOWEST, routes};
+    use crate::admin::{Controls, SLOWEST, routes};
     use crate::clock::{Clock, ManualClock, Timestamp};
     use crate::config::Source;
     use crate::policy::fingerprint::FingerprintKey;
@@ -185,6 +188,11 @@ mod tests {
         let key = FingerprintKey::fixed(7);
         let live = Live::new(&sources, key, Arc::clone(&telemetry), clock.now()).unwrap();
         Arc::new(Service::new(clock, Arc::new(live), store, telemetry))
+    }
+
+    /// What routes are made with.
+    pub(in crate::admin) fn shared(controls: Controls) -> Shared {
+        Shared { service: service(), readiness: Readiness::default(), watch: watch(), controls }
     }
 
     fn watch() -> Arc<Watch> {
@@ -288,8 +296,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_stream_outlives_the_time_for_a_request_and_one_too_many_is_told_so() {
-        let (service, watch) = (service(), watch());
-        let mut routes = routes(Shared { service, readiness: Readiness::default(), watch });
+        let mut routes = routes(shared(Controls::default()));
         let mut body = get_events(&mut routes).await.into_body();
         let begun = tokio::time::Instant::now();
         while begun.elapsed() < SLOWEST * 3 {

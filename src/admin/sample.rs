@@ -5,8 +5,9 @@ use std::sync::{Arc, Weak};
 
 use serde_json::{Value, json};
 
-use super::{bucket, view};
+use super::{bucket, leases, view};
 use crate::clock::{Nanos, Timestamp};
+use crate::held::Slots;
 use crate::policy::Policy;
 use crate::policy::table::Rows;
 use crate::reload::{Live, Snapshot};
@@ -23,7 +24,7 @@ const WINDOW: Nanos = Nanos::from_secs(60);
 const STEP: Nanos = Nanos::from_secs(5);
 
 /// How many rows and buckets are listed.
-const LISTED: usize = 12;
+pub(super) const LISTED: usize = 12;
 
 /// How many requests had been admitted and denied.
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +41,8 @@ pub(super) struct Past {
     /// What each row had counted as over its limit, of the policies of `counted_of`, oldest first.
     counted: VecDeque<(Timestamp, Vec<u64>)>,
     counted_of: Weak<Snapshot>,
+    /// The oldest that are held.
+    pub(super) leases: Vec<Slots>,
 }
 
 impl Past {
@@ -107,7 +110,7 @@ pub(super) fn take(service: &Service, is_ready: bool, past: &mut Past) -> Value 
         "passed_without": others,
         "rows": most_denying(&rows, before, now),
         "near": near(service, &snapshot),
-        "leases": leases(service),
+        "leases": leases(service, &past.leases),
         "policy": policy(service.live(), &snapshot, &policies),
         "store": {
             "is_shared": service.is_shared(),
@@ -212,8 +215,9 @@ fn picked_by<'a>(snapshot: &'a Snapshot, domain: &str, table: &str) -> Option<&'
     }
 }
 
-fn leases(service: &Service) -> Value {
-    json!({ "count": service.store().lease_count() })
+fn leases(service: &Service, held: &[Slots]) -> Value {
+    let listed: Vec<_> = held.iter().map(leases::told).collect();
+    json!({ "count": leases::count(service, listed.len()), "listed": listed })
 }
 
 fn policy(live: &Live, snapshot: &Snapshot, policies: &[&Policy]) -> Value {

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use super::logging::{self, Filter, Format};
 use super::tls::{GrpcTls, HttpTls, Renewal};
 use super::{Failure, PolicyPath};
+use crate::admin::{Controls, Token};
 use crate::clock::{BootClock, Clock, Timestamp};
 use crate::config;
 use crate::listener::Address;
@@ -30,7 +31,7 @@ use crate::shared::{self, Settings};
 use crate::snapshot::{SnapshotFile, Writer};
 use crate::store::MemoryStore;
 use crate::telemetry::Telemetry;
-use crate::traces::Tracer;
+use crate::traces::{Collector, Tracer};
 use crate::watching::Watching;
 
 #[derive(Debug, Args)]
@@ -58,6 +59,19 @@ pub(super) struct Serve {
         value_name = "ADDRESS:PORT|unix:PATH"
     )]
     http: Address,
+    /// What calls over HTTP that change something have to bring, as in `Authorization: Bearer TOKEN`; 16
+    /// characters at least. Without it they are off.
+    // Whatever is wrong with it is told later: clap would repeat it.
+    #[arg(long, env = "TOLLGATE_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    admin_token: Option<String>,
+    /// The file that holds that token.
+    #[arg(
+        long,
+        env = "TOLLGATE_ADMIN_TOKEN_FILE",
+        value_name = "FILE",
+        conflicts_with = "admin_token"
+    )]
+    admin_token_file: Option<PathBuf>,
     #[command(flatten)]
     grpc_tls: GrpcTls,
     #[command(flatten)]
@@ -138,10 +152,13 @@ pub(super) struct Serve {
     /// second at most. Without it, none.
     #[arg(long, env = "TOLLGATE_LOG_DENIED", value_name = "COUNT")]
     log_denied: Option<NonZeroU32>,
-    /// The collector that spans of calls are sent to, over OTLP and gRPC in plain text, as in
-    /// `http://HOST:4317`. Without it, no call is traced.
+    /// The collector that spans of calls are sent to, over OTLP and gRPC, as in `http://HOST:4317`, or
+    /// `https://HOST:4317` for TLS. Without it, no call is traced.
     #[arg(long, env = "TOLLGATE_OTLP_ENDPOINT", value_name = "URL")]
     otlp_endpoint: Option<String>,
+    /// The certificates that vouch for the collector over TLS, in PEM; those of the system, if not said.
+    #[arg(long, env = "TOLLGATE_OTLP_TLS_CA", value_name = "FILE")]
+    otlp_tls_ca: Option<PathBuf>,
     /// The share of calls that are traced, from 0 to 1, where Envoy does not say which are.
     #[arg(long, env = "TOLLGATE_TRACE_SAMPLE", default_value = "0", value_name = "RATIO",
           value_parser = ratio)]
@@ -165,6 +182,21 @@ impl Serve {
     /// The defaults, as the environment changes them.
     pub(super) fn from_environment() -> Self {
         Alone::parse_from(["tollgate"]).serve
+    }
+
+    /// What calls that change something have to bring, if they are to be taken.
+    fn admin_token(&self) -> Result<Option<Token>, String> {
+        let (text, flag) = match (&self.admin_token, &self.admin_token_file) {
+            (Some(text), _) => (text.clone(), "--admin-token".to_owned()),
+            (None, None) => return Ok(None),
+            (None, Some(path)) => {
+                let flag = format!("--admin-token-file {}", path.display());
+                let text =
+                    std::fs::read_to_string(path).map_err(|error| format!("{flag}: {error}"))?;
+                (text.trim_end().to_owned(), flag)
+            }
+        };
+        text.parse().map(Some).map_err(|error| format!("{flag}: {error}"))
     }
 
     fn target(&self) -> Result<Target, String> {
@@ -204,11 +236,16 @@ impl Serve {
     /// What makes the spans of calls, if they are asked for.
     fn tracer(&self, runtime: &Runtime) -> Result<Option<Arc<Tracer>>, Failure> {
         let _within = runtime.enter();
-        let start = |endpoint: &String| {
-            let tracer = Tracer::start(endpoint, self.trace_sample);
-            tracer.map(Arc::new).map_err(|error| format!("--otlp-endpoint {endpoint}: {error}"))
+        let Some(endpoint) = self.otlp_endpoint.clone() else { return Ok(None) };
+        let read = |path: &PathBuf| {
+            let root = std::fs::read(path);
+            root.map_err(|error| format!("--otlp-tls-ca {}: {error}", path.display()))
         };
-        Ok(self.otlp_endpoint.as_ref().map(start).transpose()?)
+        let root = self.otlp_tls_ca.as_ref().map(read).transpose()?;
+        let wrong = format!("--otlp-endpoint {endpoint}");
+        let tracer = Tracer::start(Collector { endpoint, root }, self.trace_sample);
+        let tracer = tracer.map_err(|error| format!("{wrong}: {error}"))?;
+        Ok(Some(Arc::new(tracer)))
     }
 
     /// The store as it was, with the key of its buckets' names, or an empty one and a new key.
@@ -271,8 +308,8 @@ impl Serve {
         });
         let defaults = Options::default();
         let options = Options {
-            grpc: self.grpc,
-            http: self.http,
+            grpc: self.grpc.clone(),
+            http: self.http.clone(),
             grpc_tls: self.grpc_tls.identity()?,
             http_tls: self.http_tls.identity()?,
             workers: self.workers.unwrap_or(defaults.workers),
@@ -280,6 +317,10 @@ impl Serve {
             max_connection_age: self.max_connection_age.0,
             drain_delay: self.drain_delay,
             drain: self.drain,
+            controls: Controls {
+                token: self.admin_token()?,
+                reloader: Some(Arc::clone(&reloader)),
+            },
         };
         let identities = [&options.grpc_tls, &options.http_tls].into_iter().flatten().cloned();
         let renewal = Renewal::new(identities.collect(), tls_errors);

@@ -137,6 +137,12 @@ impl Conditions {
         self.0.iter().find(|condition| !condition.holds(values))
     }
 
+    /// Whether all hold for some values of the entries that are missing.
+    pub(super) fn could_hold(&self, values: &Values<'_>) -> bool {
+        let is_missing = |condition: &Condition| values.get(condition.slot).is_none();
+        self.0.iter().all(|condition| is_missing(condition) || condition.holds(values))
+    }
+
     pub(crate) fn hold(&self, values: &Values<'_>) -> bool {
         self.fails(values).is_none()
     }

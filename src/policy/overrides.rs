@@ -128,7 +128,7 @@ mod tests {
             query.begin("d", 1).unwrap();
             entries.iter().for_each(|(key, value)| query.entry(key, value));
             query.close(Hits::ONE, None).unwrap();
-            let values = self.keys.lay_out(query.descriptors().next().unwrap());
+            let values = self.keys.lay_out(query.descriptors().next().unwrap().entries());
             let found = self.overrides.find(&values, NOW);
             let listed = self.overrides.listed();
             let in_turn = listed.iter().position(|listed| listed.applies(&values, NOW));

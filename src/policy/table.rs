@@ -121,9 +121,9 @@ impl Row {
         self.overrides.listed()
     }
 
-    /// The override that applies to a call now, if any.
-    pub(crate) fn override_for(&self, values: &Values<'_>, now: Timestamp) -> Option<&Override> {
-        self.overrides.find(values, now)
+    /// The buckets of a call now: an override's, if one applies.
+    pub(super) fn rules_for(&self, values: &Values<'_>, now: Timestamp) -> &[Rule] {
+        self.overrides.find(values, now).map_or(&*self.rules, |other| &*other.rules)
     }
 }
 
@@ -144,7 +144,7 @@ pub enum Rows {
 }
 
 impl Rows {
-    fn pick(&self, values: &Values<'_>) -> Option<&Row> {
+    pub(super) fn pick(&self, values: &Values<'_>) -> Option<&Row> {
         match self {
             Self::Always(row) => Some(row),
             Self::Selected { by, rows, otherwise } => {
@@ -231,7 +231,7 @@ impl Table {
             return Err(Miss::Condition(condition));
         }
         let row = self.rows.pick(values).ok_or_else(|| Miss::NoRow(self.selecting_slot()))?;
-        let rules = row.override_for(values, now).map_or(&*row.rules, |other| &*other.rules);
+        let rules = row.rules_for(values, now);
         if rules.is_empty() { Err(Miss::Unlimited(row)) } else { Ok((row, rules)) }
     }
 

@@ -6,7 +6,7 @@
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
-use crate::descriptor::Descriptor;
+use crate::descriptor::Entry;
 
 /// The number of an entry key within one policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,11 +69,11 @@ impl Keys {
         self.names.iter().map(|name| &**name)
     }
 
-    /// Lays a descriptor out over the slots; of equal keys the first counts.
-    pub(crate) fn lay_out<'q>(&self, descriptor: Descriptor<'q>) -> Values<'q> {
+    /// Lays entries out over the slots; of equal keys the first counts.
+    pub(crate) fn lay_out<'q>(&self, entries: &[Entry<'q>]) -> Values<'q> {
         let mut values: SmallVec<[Option<&'q str>; 16]> =
             SmallVec::from_elem(None, self.names.len());
-        for entry in descriptor.entries() {
+        for entry in entries {
             if let Some(slot) = self.slots.get(entry.key)
                 && let Some(value) = values.get_mut(slot.index())
             {
@@ -85,7 +85,7 @@ impl Keys {
 }
 
 /// A descriptor as the policy reads it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Values<'a>(SmallVec<[Option<&'a str>; 16]>);
 
 impl<'a> Values<'a> {

@@ -28,7 +28,7 @@ use super::bounded::Reading;
 use super::in_flight::InFlight;
 use super::timing::Timing;
 use crate::clock::Timestamp;
-use crate::service::{Answer, Answering, LeaseGuard, Service};
+use crate::service::{Answer, Answering, LeaseGuard, Service, Told};
 use crate::traces::Span;
 use crate::wire::frame;
 
@@ -91,7 +91,7 @@ enum Step {
     /// Its body is coming; so much of it has come in parts.
     Receiving(RecvStream, Option<Received>),
     /// The shared store is asked.
-    Deciding(Pin<Box<dyn Future<Output = Result<Answer, Status>> + Send>>),
+    Deciding(Pin<Box<dyn Future<Output = Told> + Send>>),
     /// Its answer waits until there is room for it.
     Sending(SendStream<Bytes>, Bytes, Option<LeaseGuard>),
     /// There is nothing more to send.
@@ -133,38 +133,41 @@ impl Call {
                 _ => self.answer(calls, body),
             }
         }
-        if let Step::Deciding(answer) = &mut self.step {
+        if let Step::Deciding(told) = &mut self.step {
             // Not given up where its caller gives up: it may be a release. The store has a deadline of its own.
-            let answer = answer.await;
-            self.step = self.begin(answer);
+            let told = told.await;
+            self.step = self.begin(told);
         }
         timeout(PATIENCE, std::future::poll_fn(|context| self.poll_answered(calls, context))).await
     }
 
     fn answer(&mut self, calls: &Calls, body: Result<Bytes, Unread>) {
+        let span = self.span.take();
         let answering = match body {
             Ok(body) => match frame::message(&body) {
-                Ok(message) => calls.service.answering(message, self.span.take()),
-                Err(status) => Answering::Now(Err(calls.service.refuse(status))),
+                Ok(message) => calls.service.answering(message, span),
+                Err(status) => Answering::Now((Err(calls.service.refuse(status)), span)),
             },
-            Err(Unread::Refused(status)) => Answering::Now(Err(calls.service.refuse(status))),
+            Err(Unread::Refused(status)) => {
+                Answering::Now((Err(calls.service.refuse(status)), span))
+            }
             Err(Unread::Gone) => {
                 self.step = Step::Over;
                 return;
             }
         };
         self.step = match answering {
-            Answering::Now(answer) => self.begin(answer),
-            Answering::Later(answer) => Step::Deciding(answer),
+            Answering::Now(told) => self.begin(told),
+            Answering::Later(told) => Step::Deciding(told),
         };
     }
 
     /// Carries a call on whose message has come.
     fn poll_answered(&mut self, calls: &Calls, context: &mut Context<'_>) -> Poll<()> {
-        if let Step::Deciding(answer) = &mut self.step {
+        if let Step::Deciding(told) = &mut self.step {
             // Carried out even where the caller gives up meanwhile: it may be a release.
-            let answer = ready!(answer.as_mut().poll(context));
-            self.step = self.begin(answer);
+            let told = ready!(told.as_mut().poll(context));
+            self.step = self.begin(told);
         }
         match &mut self.step {
             Step::Sending(stream, frame, lease) => {
@@ -186,10 +189,13 @@ impl Call {
 
     /// Sends the head of an answer. There is nothing more to send for a call that failed, or whose caller
     /// is gone.
-    fn begin(&mut self, answer: Result<Answer, Status>) -> Step {
+    fn begin(&mut self, (answer, span): Told) -> Step {
+        self.span = span;
+        if let Some(span) = &mut self.span {
+            span.note_end(answer.as_ref().err());
+        }
         match answer {
-            Ok(Answer { frame, lease, span, .. }) => {
-                self.span = span;
+            Ok(Answer { frame, lease, .. }) => {
                 let mut head = http::Response::new(());
                 head.headers_mut().insert(CONTENT_TYPE, GRPC);
                 match self.respond.send_response(head, false) {

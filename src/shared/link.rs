@@ -35,6 +35,8 @@ const WAITING: usize = 4096;
 pub(super) enum Function {
     Decide,
     Release,
+    /// None of the script's, but what it begins to release with: the value of a key.
+    Get,
 }
 
 /// The script, in the two forms in which servers take it.
@@ -121,6 +123,7 @@ impl Ready {
     }
 
     fn command(&self, library: &Library, function: Function, call: &Call) -> Cmd {
+        let parts = call.parts();
         let (verb, [decide, release]) = match &self.caller {
             Caller::Functions => ("FCALL", &library.names),
             Caller::Scripts(hashes) => ("EVALSHA", hashes),
@@ -128,8 +131,14 @@ impl Ready {
         let name = match function {
             Function::Decide => decide,
             Function::Release => release,
+            Function::Get => {
+                let mut command = redis::cmd("GET");
+                parts.for_each(|part| {
+                    command.arg(part);
+                });
+                return command;
+            }
         };
-        let parts = call.parts();
         // The verb, the name and the count of keys come first.
         let mut command =
             Cmd::with_capacity(parts.len() + 3, verb.len() + name.len() + 20 + call.len());

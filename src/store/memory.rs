@@ -168,6 +168,11 @@ impl MemoryStore {
         was_held
     }
 
+    /// Whether a lease that has not expired holds slots in a bucket.
+    pub fn holds(&self, lease: LeaseId, fingerprint: Fingerprint) -> bool {
+        self.leases.has(lease, fingerprint)
+    }
+
     /// Sweeps the next shard: forgets its full buckets and expired leases. Returns how many keys went.
     /// Called once a tick, so that no other thread waits longer than one shard takes.
     pub fn sweep(&self, now: Timestamp) -> usize {

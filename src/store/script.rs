@@ -217,6 +217,14 @@ pub fn undo(
     Some(call)
 }
 
+/// The key of a lease, which is there as long as it may hold slots.
+pub fn lease(names: &Names, lease: LeaseId) -> Call {
+    let mut call = Call::default();
+    names.lease(lease, lease.partition(), &mut call);
+    call.keys_end();
+    call
+}
+
 /// Asks to release a lease in a partition.
 pub fn release(names: &Names, lease: LeaseId, partition: u16, time: Option<Timestamp>) -> Call {
     let mut call = Call::default();

@@ -1,137 +1,171 @@
 //! `--otlp-endpoint`: the span of a call, at a collector.
 
 use std::net::SocketAddr;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
-    TraceService, TraceServiceServer,
-};
-use opentelemetry_proto::tonic::collector::trace::v1::{
-    ExportTraceServiceRequest, ExportTraceServiceResponse,
-};
-use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::trace::v1::Span;
 use tollgate::wire::pb::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
 use tollgate::wire::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
 use tollgate::wire::{RateLimitRequest, RateLimitServiceClient};
-use tonic::{Request, Response, Status};
+use tonic::Request;
+use tonic::transport::Identity;
 
+use super::collector::{Sent, collector};
+use super::run;
 use super::serve::{QUIET, Served};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
 
-/// A collector that keeps what it is sent. It stands for whichever is used.
-struct Collector(Sender<Span>);
-
-#[tonic::async_trait]
-impl TraceService for Collector {
-    async fn export(
-        &self,
-        request: Request<ExportTraceServiceRequest>,
-    ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        let resources = request.into_inner().resource_spans.into_iter();
-        let spans = resources.flat_map(|resource| resource.scope_spans);
-        for span in spans.flat_map(|scope| scope.spans) {
-            self.0.send(span).unwrap();
-        }
-        Ok(Response::new(ExportTraceServiceResponse::default()))
-    }
+fn asked(domain: &str) -> RateLimitRequest {
+    let entry = |(key, value): (&str, &str)| Entry { key: key.into(), value: value.into() };
+    let entries = [("tenant_type", "free"), ("tenant", "acme")].map(entry).to_vec();
+    let descriptor = RateLimitDescriptor { entries, ..Default::default() };
+    RateLimitRequest { domain: domain.into(), descriptors: vec![descriptor], hits_addend: 0 }
 }
 
-/// Serves on a free port until the test's process ends.
-fn collector() -> (SocketAddr, Receiver<Span>) {
-    let (sender, spans) = channel();
-    let (bound, address) = channel();
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let incoming =
-                tonic::transport::server::TcpIncoming::bind("127.0.0.1:0".parse().unwrap())
-                    .unwrap();
-            bound.send(incoming.local_addr().unwrap()).unwrap();
-            let service = TraceServiceServer::new(Collector(sender));
-            let server = tonic::transport::Server::builder().add_service(service);
-            server.serve_with_incoming(incoming).await.unwrap();
-        });
-    });
-    (address.recv().unwrap(), spans)
-}
-
-/// The spans of calls, each with that `traceparent`.
-fn traced(ratio: &str, traceparents: &[Option<String>]) -> Vec<Span> {
-    let (collector, spans) = collector();
-    let endpoint = format!("http://{collector}");
-    let more = ["--otlp-endpoint", &endpoint, "--trace-sample", ratio];
-    let server = Served::start(&[&QUIET[..], &more].concat(), &[]);
+/// Calls a server with these flags, each call with that `traceparent`, and stops it.
+fn call(flags: &[&str], calls: &[(RateLimitRequest, Option<String>)]) {
+    let server = Served::start(&[&QUIET[..], flags].concat(), &[]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let url = format!("http://{}", server.grpc);
         let mut client = RateLimitServiceClient::connect(url).await.unwrap();
-        for traceparent in traceparents {
-            let entry = |(key, value): (&str, &str)| Entry { key: key.into(), value: value.into() };
-            let entries = [("tenant_type", "free"), ("tenant", "acme")].map(entry).to_vec();
-            let descriptor = RateLimitDescriptor { entries, ..Default::default() };
-            let mut request = Request::new(RateLimitRequest {
-                domain: "management-api".into(),
-                descriptors: vec![descriptor],
-                hits_addend: 0,
-            });
+        for (request, traceparent) in calls {
+            let mut request = Request::new(request.clone());
             if let Some(traceparent) = traceparent {
                 request.metadata_mut().insert("traceparent", traceparent.parse().unwrap());
             }
-            client.should_rate_limit(request).await.unwrap();
+            // Some are refused.
+            let _ = client.should_rate_limit(request).await;
         }
     });
     // What has not been sent by then is sent now.
     let (code, log) = server.stop();
     assert_eq!(code, Some(0), "{log:?}");
-    let mut found = Vec::new();
-    while let Ok(span) = spans.recv_timeout(Duration::ZERO) {
-        found.push(span);
-    }
-    found
+}
+
+fn received(spans: &Receiver<Sent>) -> Vec<Sent> {
+    std::iter::from_fn(|| spans.recv_timeout(Duration::ZERO).ok()).collect()
+}
+
+/// The spans of calls, each with that `traceparent`.
+fn traced(ratio: &str, calls: &[(RateLimitRequest, Option<String>)]) -> Vec<Sent> {
+    let (collector, spans) = collector(None);
+    let endpoint = format!("http://{collector}");
+    call(&["--otlp-endpoint", &endpoint, "--trace-sample", ratio], calls);
+    received(&spans)
 }
 
 fn traceparent(flags: &str) -> Option<String> {
     Some(format!("00-{TRACE}-{CALLER}-{flags}"))
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// A call with this `traceparent`.
+fn known(traceparent: Option<String>) -> (RateLimitRequest, Option<String>) {
+    (asked("management-api"), traceparent)
 }
 
 #[test]
 fn a_call_within_a_trace_has_a_span_in_it() {
-    let spans = traced("0", &[traceparent("01"), traceparent("00"), None]);
-    let [span] = &spans[..] else { panic!("{spans:?}") };
-    assert_eq!((&*hex(&span.trace_id), &*hex(&span.parent_span_id)), (TRACE, CALLER));
+    let calls = [known(traceparent("01")), known(traceparent("00")), known(None)];
+    let spans = traced("0", &calls);
+    let [sent] = &spans[..] else { panic!("{spans:?}") };
+    assert_eq!((&*sent.trace(), &*sent.parent()), (TRACE, CALLER));
+    let span = &sent.span;
     // SPAN_KIND_SERVER.
-    assert_eq!((&*span.name, span.kind), ("ShouldRateLimit", 2));
+    let name = "envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
+    assert_eq!((&*sent.service, &*span.name, span.kind), ("tollgate", name, 2));
     assert!(span.end_time_unix_nano > span.start_time_unix_nano);
-    let attribute = |name: &str| {
-        let mut attributes = span.attributes.iter();
-        let value = attributes.find(|attribute| attribute.key == name)?.value.clone()?.value?;
-        let Value::StringValue(text) = value else { panic!("{value:?}") };
-        Some(text)
-    };
+    let told = sent.attributes();
     for (name, value) in [
         ("tollgate.domain", "management-api"),
         ("tollgate.code", "OK"),
         ("tollgate.table", "tenant"),
         ("tollgate.row", "free"),
+        ("rpc.system", "grpc"),
+        ("rpc.service", "envoy.service.ratelimit.v3.RateLimitService"),
         ("rpc.method", "ShouldRateLimit"),
+        ("rpc.grpc.status_code", "0"),
     ] {
-        assert_eq!(attribute(name).as_deref(), Some(value), "{span:?}");
+        assert_eq!(told.get(name).map(String::as_str), Some(value), "{name}: {told:?}");
     }
 }
 
 #[test]
 fn of_the_other_calls_a_share_is_traced() {
-    let spans = traced("1", &[None, traceparent("00"), Some("no trace".to_owned())]);
+    let calls = [known(None), known(traceparent("00")), known(Some("no trace".to_owned()))];
+    let spans = traced("1", &calls);
     assert_eq!(spans.len(), 2, "{spans:?}");
-    for span in spans {
-        assert!(span.parent_span_id.is_empty() && hex(&span.trace_id) != TRACE, "{span:?}");
+    for sent in spans {
+        assert!(sent.span.parent_span_id.is_empty() && sent.trace() != TRACE, "{sent:?}");
+    }
+}
+
+#[test]
+fn a_call_that_meets_no_policy_or_is_refused_says_so() {
+    let long = format!("\r\n\u{1b}[31m{}", "x".repeat(1000));
+    let no_key = {
+        let mut request = asked(&long);
+        request.descriptors[0].entries[0].key.clear();
+        request
+    };
+    let nothing = RateLimitRequest { descriptors: Vec::new(), ..asked("management-api") };
+    let calls = [asked(&long), no_key, nothing, RateLimitRequest::default()];
+    let spans = traced("1", &calls.map(|request| (request, None)));
+    let told: Vec<_> = spans.iter().map(Sent::attributes).collect();
+    let shown = format!("\\r\\n\\u{{1b}}[31m{}…", "x".repeat(114));
+    let of = |at: usize, name: &str| told[at].get(name).map(String::as_str);
+    let seen: Vec<_> = (0..told.len())
+        .map(|at| {
+            let [domain, code] = ["tollgate.domain", "tollgate.code"].map(|name| of(at, name));
+            (domain, code, of(at, "rpc.grpc.status_code"), of(at, "tollgate.error"))
+        })
+        .collect();
+    let no_descriptors = "rate limit descriptor list must not be empty";
+    let expected = [
+        (Some(&*shown), Some("OK"), Some("0"), None),
+        (Some(&*shown), None, Some("3"), Some("descriptor 0, entry 0: key must not be empty")),
+        (Some("management-api"), None, Some("3"), Some(no_descriptors)),
+        (None, None, Some("3"), Some("rate limit domain must not be empty")),
+    ];
+    assert_eq!(seen, expected);
+}
+
+/// A collector whose certificate vouches for itself, in a file of that name.
+fn collector_over_tls(name: &std::path::Path) -> (SocketAddr, Receiver<Sent>) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    std::fs::write(name, made.cert.pem()).unwrap();
+    collector(Some(Identity::from_pem(made.cert.pem(), made.signing_key.serialize_pem())))
+}
+
+#[test]
+fn a_collector_over_tls_is_sent_spans_if_its_certificate_is_trusted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (trusted, other) = (folder.path().join("ca.pem"), folder.path().join("other.pem"));
+    let (collector, spans) = collector_over_tls(&trusted);
+    collector_over_tls(&other);
+    let endpoint = format!("https://localhost:{}", collector.port());
+    for (root, expected) in [(trusted, 1), (other, 0)] {
+        let flags = ["--otlp-endpoint", &endpoint, "--otlp-tls-ca", root.to_str().unwrap()];
+        call(&flags, &[known(traceparent("01"))]);
+        assert_eq!(received(&spans).len(), expected, "{}", root.display());
+    }
+}
+
+#[test]
+fn a_collector_that_cannot_be_reached_so_is_told_at_the_start() {
+    for (flags, told) in [
+        (
+            &["--otlp-endpoint", "127.0.0.1:4317"][..],
+            "--otlp-endpoint 127.0.0.1:4317: write http://HOST:PORT, or https://HOST:PORT for TLS",
+        ),
+        (
+            &["--otlp-endpoint", "https://127.0.0.1:4317", "--otlp-tls-ca", "no/such.pem"],
+            "--otlp-tls-ca no/such.pem: No such file or directory",
+        ),
+    ] {
+        let ended = run(&[&QUIET[..], flags].concat());
+        assert!(ended.code == Some(2) && ended.err.starts_with(told), "{ended:?}");
     }
 }

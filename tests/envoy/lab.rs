@@ -66,7 +66,48 @@ impl Sample {
         self.text = format!("{before}port_value: {}{after}", address.port());
         self
     }
+
+    /// With every call traced, by Envoy and by tollgate, at this collector.
+    pub fn traced(self, collector: SocketAddr) -> Self {
+        let edge = "                stat_prefix: edge\n";
+        let mut sample = self.with(edge, &format!("{edge}{TRACING}"));
+        sample.text += &COLLECTOR.replace("4317", &collector.port().to_string());
+        let flags = ["--otlp-endpoint".to_owned(), format!("http://{collector}")];
+        Self { flags: flags.to_vec(), ..sample }
+    }
 }
+
+/// Of an HTTP connection manager.
+const TRACING: &str = "                tracing:
+                  provider:
+                    name: envoy.tracers.opentelemetry
+                    typed_config:
+                      \"@type\": type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig
+                      service_name: envoy
+                      grpc_service: { envoy_grpc: { cluster_name: collector } }
+";
+
+/// A cluster, and that no span waits for others.
+const COLLECTOR: &str = "
+    - name: collector
+      connect_timeout: 1s
+      typed_extension_protocol_options:
+        envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+          \"@type\": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+          explicit_http_config: { http2_protocol_options: {} }
+      load_assignment:
+        cluster_name: collector
+        endpoints:
+          - lb_endpoints:
+              - endpoint:
+                  address:
+                    socket_address: { address: 127.0.0.1, port_value: 4317 }
+
+layered_runtime:
+  layers:
+    - name: test
+      static_layer: { tracing.opentelemetry.min_flush_spans: 1 }
+";
 
 /// The real Envoy; none if there is none and none is required.
 pub fn envoy() -> Option<PathBuf> {

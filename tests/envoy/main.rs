@@ -17,6 +17,8 @@
 
 #[path = "../support/certificates.rs"]
 mod certificates;
+#[path = "../support/collector.rs"]
+mod collector;
 mod compose;
 mod front;
 mod http;
@@ -39,3 +41,4 @@ mod samples;
 #[path = "../support/mod.rs"]
 mod support;
 mod tokens;
+mod traces;

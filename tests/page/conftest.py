@@ -12,7 +12,11 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "wire")]
 
 from browser import Browser  # noqa: E402
 from messages import one  # noqa: E402
+from store import Store  # noqa: E402
 from tollgate import Tollgate, write_policy  # noqa: E402
+
+# To be looked at.
+PICTURES = Path(os.environ.get("CARGO_TARGET_DIR", HERE.parents[1] / "target")) / "page"
 
 HOSTILE = "<img src=x onerror=window.harmed=1><script>window.harmed=2</script>"
 
@@ -27,23 +31,47 @@ POLICY = """
           small: [{ per_day: 5 }]
           otherwise: [{ per_day: 1000 }]
       - name: jobs
-        when: { job: exists }
+        when: { job: { present: true } }
         key: [who]
         rows: { always: [{ concurrent: 2, hold: 1h }] }
 """
 
 
 @pytest.fixture
-def server(tmp_path):
+def start(tmp_path):
+    """Starts a server with this policy, in the file that is returned with it; as many as a test asks for."""
+    running = []
+
+    def one_more(*flags, policy=POLICY, **more):
+        file = write_policy(tmp_path, policy)
+        running.append(Tollgate(file, *flags, **more))
+        return running[-1], file
+
+    yield one_more
+    for server in running:
+        server.close()
+
+
+@pytest.fixture
+def store(tmp_path):
+    running = Store(tmp_path)
+    yield running
+    running.kill()
+
+
+@pytest.fixture
+def server(start):
     """After 5 admitted and 4 denied calls of each of two tenants, one of them hostile."""
-    running = Tollgate(write_policy(tmp_path, POLICY))
-    try:
-        for who in ["acme", HOSTILE]:
-            for _ in range(9):
-                running.ask(one("d", who=who, kind="small"))
-        yield running
-    finally:
-        running.close()
+    running, _ = start()
+    for who in ["acme", HOSTILE]:
+        exhaust(running, who)
+    return running
+
+
+def exhaust(server, who):
+    """5 calls that are admitted, and 4 that are denied."""
+    for _ in range(9):
+        server.ask(one("d", who=who, kind="small"))
 
 
 def chromium():
@@ -62,10 +90,33 @@ def browser(tmp_path):
     assert running.errors == [], "what the page complained about"
 
 
-@pytest.fixture
-def page(browser, server):
-    """The page, once it shows something."""
+def watch(browser, server):
+    """The page of a server, once it shows something."""
     browser.size(1280, 900)
     browser.open(f"http://{server.http_address}/")
     browser.until("document.querySelector('#connection').textContent === 'Live'")
     return browser
+
+
+@pytest.fixture
+def page(browser, server):
+    return watch(browser, server)
+
+
+def set_entries(page, **facts):
+    """Writes a descriptor into the form, by the keyboard."""
+    page.ask("document.querySelector('#clear').click()")
+    for at, (key, value) in enumerate(facts.items()):
+        if at > 0:
+            page.ask("document.querySelector('#add').click()")
+        page.type(key)
+        page.press("Tab")
+        page.type(value)
+
+
+def explained(page, **facts):
+    """What the page says of a descriptor."""
+    page.ask("document.querySelector('#answer').replaceChildren()")
+    set_entries(page, **facts)
+    page.press("Enter")
+    return page.until("document.querySelector('#answer .verdict')?.innerText")

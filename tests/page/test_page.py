@@ -1,24 +1,9 @@
 """The page for a person, in a real browser."""
 
-import os
-from pathlib import Path
-
 import pytest
 
-from conftest import HOSTILE
+from conftest import HOSTILE, PICTURES, set_entries
 from messages import one
-
-PICTURES = Path(os.environ.get("CARGO_TARGET_DIR", Path(__file__).resolve().parents[2] / "target")) / "page"
-
-
-def set_entries(page, **facts):
-    page.ask("document.querySelector('#clear').click()")
-    for at, (key, value) in enumerate(facts.items()):
-        if at > 0:
-            page.ask("document.querySelector('#add').click()")
-        page.type(key)
-        page.press("Tab")
-        page.type(value)
 
 
 def test_the_page_shows_what_was_decided(page):
@@ -26,6 +11,11 @@ def test_the_page_shows_what_was_decided(page):
     assert page.text("#denied") == "8"
     rows = page.text("#rows")
     assert "small" in rows and "calls" in rows and "8" in rows.split()
+
+
+def test_the_version_of_the_policy_is_the_one_in_force(page):
+    version = page.ask("fetch('/config').then((answer) => answer.json()).then((config) => config.version)")
+    assert len(version) == 64 and page.text("#version") == version[:12]
 
 
 def test_the_page_goes_on_by_itself(page, server):
@@ -37,6 +27,22 @@ def test_keys_at_their_limit_are_listed_with_what_is_left(page):
     near = page.text("#near")
     assert "acme" in near and "0 of 5" in near and "5 per day" in near
     assert page.ask("document.querySelectorAll('#near li.is-over').length") == 2
+
+
+def test_leases_are_listed_with_their_age_the_oldest_first(page, server):
+    assert page.text("#leases") == "" and "No slot is held" in page.text("#leases-none")
+    server.ask(one("d", who="acme", job="1"))
+    page.until("document.querySelectorAll('#leases li').length === 1")
+    server.ask(one("d", who="other", job="1"))
+    page.until("document.querySelectorAll('#leases li').length === 2")
+    first, second = page.ask("[...document.querySelectorAll('#leases li')].map((li) => li.innerText)")
+    assert "acme" in first and "jobs" in first and "held" in first and "left" in first
+    assert "other" in second
+    assert page.text("#leases-note") == "2"
+    # It grows by itself.
+    age = "document.querySelector('#leases li b').textContent"
+    before = page.ask(age)
+    page.until(f"{age} !== {before!r}")
 
 
 def test_what_clients_send_is_text(page):

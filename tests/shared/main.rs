@@ -17,10 +17,12 @@
     reason = "test code: a failure is a panic, and how long a call waits is real time"
 )]
 
+mod admin;
 mod clocks;
 mod cluster;
 mod local;
 mod login;
+mod near;
 mod process;
 mod redis_server;
 mod releases;

@@ -63,8 +63,18 @@ impl Tollgate {
     }
 
     pub fn get(&self, path: &str) -> String {
+        self.curl(path, &[])
+    }
+
+    pub fn post(&self, path: &str, token: &str, body: &str) -> String {
+        self.curl(path, &["-H", &format!("authorization: Bearer {token}"), "-d", body])
+    }
+
+    fn curl(&self, path: &str, more: &[&str]) -> String {
+        let url = format!("http://{}{path}", self.http);
         let output = Command::new("curl")
-            .args(["-s", "--max-time", "10", &format!("http://{}{path}", self.http)])
+            .args(["-s", "--max-time", "10", &url])
+            .args(more)
             .output()
             .unwrap();
         String::from_utf8(output.stdout).unwrap()

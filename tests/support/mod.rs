@@ -13,6 +13,7 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -21,10 +22,11 @@ use prost::Message;
 use prost_types::value::Kind;
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
+use tollgate::admin::Controls;
 use tollgate::clock::{Clock, ManualClock, Nanos, Timestamp};
 use tollgate::config::{self, Source};
 use tollgate::policy::fingerprint::FingerprintKey;
-use tollgate::reload::Live;
+use tollgate::reload::{Live, Reloader};
 use tollgate::server::{Options, Server};
 use tollgate::service::Service;
 use tollgate::store::MemoryStore;
@@ -110,7 +112,21 @@ impl TestServer {
 
     /// With other options than the usual ones.
     pub fn with(sources: &[Source], change: impl FnOnce(&mut Options)) -> Self {
-        let parts = Parts::new(sources, 100_000);
+        Self::running(Parts::new(sources, 100_000), change)
+    }
+
+    /// With the policies of a file, which it reads again when asked to by who has the token.
+    pub fn administered(path: &Path, token: &str) -> Self {
+        let parts = Parts::new(&config::read(path).unwrap(), 100_000);
+        let clock = Arc::clone(&parts.clock) as Arc<dyn Clock>;
+        let reloader = Reloader::new(Arc::clone(&parts.live), clock, path.into());
+        Self::running(parts, |options| {
+            let token = Some(token.parse().unwrap());
+            options.controls = Controls { token, reloader: Some(Arc::new(reloader)) };
+        })
+    }
+
+    fn running(parts: Parts, change: impl FnOnce(&mut Options)) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut options = Options {
             grpc: any.into(),

@@ -87,10 +87,10 @@ class HttpAnswer:
 class Tollgate:
     """A running `tollgate serve`, and the ways to talk to it."""
 
-    def __init__(self, config, *flags):
+    def __init__(self, config, *flags, http="127.0.0.1:0"):
         self._process = subprocess.Popen(
             [binary(), "serve", "--config", str(config), "--grpc", "127.0.0.1:0"]
-            + ["--http", "127.0.0.1:0", "--log", "json", *map(str, flags)],
+            + ["--http", http, "--log", "json", *map(str, flags)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -176,6 +176,10 @@ class Tollgate:
     def terminate(self):
         """SIGTERM, as a supervisor sends it."""
         self._process.send_signal(signal.SIGTERM)
+
+    def hang_up(self):
+        """SIGHUP, which has it read its policy again."""
+        self._process.send_signal(signal.SIGHUP)
 
     def interrupt(self):
         """SIGINT, as Ctrl-C sends it."""

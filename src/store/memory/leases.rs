@@ -42,6 +42,12 @@ impl Leases {
         self.part(lease).and_then(|part| part.lock().remove(&lease)).unwrap_or_default()
     }
 
+    /// Whether a lease may hold slots in a bucket.
+    pub(super) fn has(&self, lease: LeaseId, fingerprint: Fingerprint) -> bool {
+        let part = self.part(lease).map(|part| part.lock());
+        part.is_some_and(|part| part.get(&lease).is_some_and(|held| held.contains(&fingerprint)))
+    }
+
     /// Notes that a lease no longer holds slots in one bucket.
     pub(super) fn forget(&self, lease: LeaseId, fingerprint: Fingerprint) {
         let Some(part) = self.part(lease) else { return };

@@ -1,0 +1,148 @@
+//! Who may change something over HTTP: whoever brings the token, or has shown a certificate.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use sha2::{Digest, Sha256};
+
+use super::{Shared, refused};
+use crate::reload::Reloader;
+
+/// The shortest token, in characters: what is shorter can be guessed.
+const SHORTEST: usize = 16;
+
+/// What the HTTP side may do beside telling how things stand.
+#[derive(Debug, Clone, Default)]
+pub struct Controls {
+    /// What a call that changes something has to bring; without one, such calls are off.
+    pub token: Option<Token>,
+    /// Reads the policies again; without one, they came from no file.
+    pub reloader: Option<Arc<Reloader>>,
+}
+
+/// A secret, as its hash: how long it takes to compare two of these says nothing about the secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token([u8; 32]);
+
+impl Token {
+    fn of(text: &str) -> Self {
+        Self(Sha256::digest(text).into())
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
+/// Why a text cannot be a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a token has {SHORTEST} characters at least, all of them letters, digits or punctuation of ASCII"
+)]
+pub struct TokenError;
+
+impl FromStr for Token {
+    type Err = TokenError;
+
+    fn from_str(text: &str) -> Result<Self, TokenError> {
+        let is_one = text.len() >= SHORTEST && text.bytes().all(|byte| byte.is_ascii_graphic());
+        if is_one { Ok(Self::of(text)) } else { Err(TokenError) }
+    }
+}
+
+/// A request that came over a connection whose client has shown a certificate that is allowed.
+#[derive(Debug, Clone, Copy)]
+pub struct Certified;
+
+/// Lets a request in that may change something. A browser sends no token that it was not given, so that no page
+/// of somebody else's can have one send such a request.
+pub(super) async fn admit(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    if request.extensions().get::<Certified>().is_some() {
+        return next.run(request).await;
+    }
+    match &shared.controls.token {
+        None => {
+            refused(StatusCode::FORBIDDEN, "off; start with --admin-token or --admin-token-file")
+        }
+        Some(token) if brought(request.headers()).as_ref() == Some(token) => {
+            next.run(request).await
+        }
+        Some(_) => {
+            let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+            let error = "the token is missing or wrong; send it as `Authorization: Bearer TOKEN`";
+            (challenge, refused(StatusCode::UNAUTHORIZED, error)).into_response()
+        }
+    }
+}
+
+/// The token of a request.
+fn brought(headers: &HeaderMap) -> Option<Token> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("Bearer").then(|| Token::of(token.trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use tower_service::Service as _;
+
+    use super::*;
+
+    #[test]
+    fn a_token_that_could_be_guessed_or_not_be_sent_is_none() {
+        assert!("0123456789abcdef".parse::<Token>().is_ok());
+        for wrong in
+            ["", "0123456789abcde", "0123456789 abcdef", "0123456789abcdéf", "0123456789abcdef\n"]
+        {
+            assert_eq!(wrong.parse::<Token>(), Err(TokenError), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_not_written_to_logs() {
+        let token: Token = "0123456789abcdef".parse().unwrap();
+        assert_eq!(format!("{token:?}"), "Token(..)");
+    }
+
+    #[test]
+    fn only_the_scheme_bearer_brings_a_token() {
+        let brought = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, value.parse().unwrap());
+            brought(&headers)
+        };
+        let token = Some(Token::of("0123456789abcdef"));
+        assert_eq!(brought("Bearer 0123456789abcdef"), token);
+        assert_eq!(brought("bearer  0123456789abcdef"), token);
+        for wrong in
+            ["", "Bearer", "Bearer 0123456789abcdeF", "Basic 0123456789abcdef", "0123456789abcdef"]
+        {
+            assert_ne!(brought(wrong), token, "{wrong}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_has_shown_a_certificate_needs_no_token() {
+        for token in [None, Some("0123456789abcdef".parse().unwrap())] {
+            let shared = crate::admin::events::tests::shared(Controls { token, reloader: None });
+            let mut routes = crate::admin::routes(shared);
+            let mut ask = async |is_certified| {
+                let mut request = Request::post("/reload").body(Body::empty()).unwrap();
+                if is_certified {
+                    request.extensions_mut().insert(Certified);
+                }
+                routes.call(request).await.unwrap().status()
+            };
+            assert_eq!(ask(true).await, StatusCode::NOT_FOUND, "it may; there is no file");
+            let refused = [StatusCode::FORBIDDEN, StatusCode::UNAUTHORIZED];
+            assert!(refused.contains(&ask(false).await));
+        }
+    }
+}

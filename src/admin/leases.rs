@@ -1,0 +1,67 @@
+//! `/leases`: those that this process has taken and that are held, with their age; and `/leases/release`.
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::Response;
+use serde_json::{Value, json};
+
+use super::{Failed, Shared, answered, bucket};
+use crate::descriptor::LeaseId;
+use crate::held::Slots;
+use crate::service::Service;
+
+/// The most leases that are listed.
+const LISTED: usize = 1000;
+
+pub(super) async fn list(State(shared): State<Shared>) -> Response {
+    let held = shared.service.leases(LISTED).await;
+    let count = count(&shared.service, held.len());
+    let listed: Vec<_> = held.iter().map(told).collect();
+    answered(Ok(json!({
+        "at": bucket::milliseconds(shared.service.store_now()),
+        "left_off": count - listed.len(),
+        "listed": listed,
+    })))
+}
+
+/// How many there are: of a shared store, those that are listed.
+pub(super) fn count(service: &Service, listed: usize) -> usize {
+    service.store().lease_count().max(listed)
+}
+
+/// What a lease holds in a bucket, since when, and until when.
+pub(super) fn told(slots: &Slots) -> Value {
+    let named = &*slots.named;
+    json!({
+        "lease": slots.lease.to_string(),
+        "domain": named.domain,
+        "table": named.table,
+        "row": named.row,
+        "key": named.key,
+        "slots": slots.count,
+        "since": bucket::milliseconds(slots.since),
+        "expires": bucket::milliseconds(slots.expires),
+    })
+}
+
+pub(super) async fn release(State(shared): State<Shared>, body: Bytes) -> Response {
+    answered(give_back(&shared.service, &body).await)
+}
+
+async fn give_back(service: &Service, body: &[u8]) -> Result<Value, Failed> {
+    let body: Option<Value> = serde_json::from_slice(body).ok();
+    let lease = body.as_ref().and_then(|body| LeaseId::parse(body.get("lease")?.as_str()?));
+    let lease = lease.ok_or_else(|| {
+        Failed::bad(
+            "send {\"lease\": \"..\"}, the 32 hexadecimal digits that the acquiring call returned",
+        )
+    })?;
+    if !service.release(lease).await {
+        let error = "it is not known to hold a slot: it was released, or has expired, or the \
+                     shared store is away and will be told";
+        return Err(Failed::none(error));
+    }
+    // The whole of it would let whoever reads the log release others like it.
+    tracing::info!(?lease, "released by request");
+    Ok(json!({ "released": lease.to_string() }))
+}

@@ -1,0 +1,42 @@
+//! `/reload`: the policies are read again.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use serde_json::json;
+
+use super::{Failed, Shared, answered, axum_json};
+use crate::reload::{Cause, Reloaded};
+
+pub(super) async fn reload(State(shared): State<Shared>) -> Response {
+    let Some(reloader) = shared.controls.reloader.clone() else {
+        return answered(Err(Failed::none("the policies came from no file")));
+    };
+    // Ten thousand rows take milliseconds, and HTTP is answered meanwhile.
+    let reading = tokio::task::spawn_blocking(move || Arc::clone(&reloader).reload(Cause::Request));
+    let reloaded = match reading.await {
+        Ok(reloaded) => reloaded,
+        Err(error) => return answered(Err(Failed::bad(error.to_string()))),
+    };
+    let version = shared.service.live().load().content().version();
+    match reloaded {
+        Ok(reloaded) => {
+            let result = match reloaded {
+                Reloaded::Changed => "changed",
+                Reloaded::Unchanged => "unchanged",
+            };
+            answered(Ok(json!({ "result": result, "version": version })))
+        }
+        Err(problems) => {
+            let problems = problems.to_string();
+            let told = json!({
+                "error": "refused: the policy before stays in force",
+                "problems": problems.lines().collect::<Vec<_>>(),
+                "version": version,
+            });
+            axum_json(StatusCode::UNPROCESSABLE_ENTITY, told.to_string())
+        }
+    }
+}

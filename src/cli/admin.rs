@@ -1,0 +1,277 @@
+//! `tollgate admin`: what a running server's HTTP side tells and changes.
+
+use std::fmt::Write as _;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::Failure;
+use super::http::{Answer, Server};
+use super::pairs::Pair;
+
+#[derive(Debug, Args)]
+pub(super) struct Admin {
+    #[command(flatten)]
+    server: Server,
+    /// What the server was started with as --admin-token, for what changes something.
+    #[arg(
+        long,
+        env = "TOLLGATE_ADMIN_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true,
+        global = true
+    )]
+    token: Option<String>,
+    /// The file that holds it.
+    #[arg(
+        long,
+        env = "TOLLGATE_ADMIN_TOKEN_FILE",
+        value_name = "FILE",
+        conflicts_with = "token",
+        global = true
+    )]
+    token_file: Option<PathBuf>,
+    /// Print the server's answer as it is, in JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// List the buckets near their limit or over it that the server has seen.
+    Buckets {
+        /// Of this domain only.
+        #[arg(long)]
+        domain: Option<String>,
+    },
+    /// List the buckets that entries name, as in `tenant=acme`, and how each stands.
+    Tenant {
+        /// The domain; may be left out where there is only one.
+        #[arg(long)]
+        domain: Option<String>,
+        /// Those that are full as well.
+        #[arg(long)]
+        all: bool,
+        /// The entries.
+        #[arg(required = true, value_name = "KEY=VALUE")]
+        entries: Vec<Pair>,
+    },
+    /// Make the token buckets full that a key names in a table.
+    Reset {
+        /// The domain; may be left out where there is only one.
+        #[arg(long)]
+        domain: Option<String>,
+        /// The table.
+        #[arg(long)]
+        table: String,
+        /// Of this row only.
+        #[arg(long)]
+        row: Option<String>,
+        /// The entries of the table's key; none where one bucket is for all calls.
+        #[arg(value_name = "KEY=VALUE")]
+        key: Vec<Pair>,
+    },
+    /// List the leases held that the server has given out, the oldest first.
+    Leases,
+    /// Give the slots of a lease back.
+    Release {
+        /// The lease, as `leases` tells it.
+        lease: String,
+    },
+    /// Have the server read its policy again.
+    Reload,
+}
+
+impl Admin {
+    pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
+        let Answer { status, body } = self.ask()?;
+        let told: Value = serde_json::from_str(&body).map_err(|_| {
+            format!(
+                "{status}, and no JSON with it; is --addr where `tollgate serve --http` listens?"
+            )
+        })?;
+        if self.json {
+            writeln!(out, "{told}")?;
+        } else if status == StatusCode::OK {
+            out.write_all(self.what.tell(&told).as_bytes())?;
+        }
+        match status {
+            StatusCode::OK => Ok(ExitCode::SUCCESS),
+            StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY => {
+                writeln!(std::io::stderr(), "{}", refusal(&told))?;
+                Ok(ExitCode::from(1))
+            }
+            _ => Err(refusal(&told).into()),
+        }
+    }
+
+    fn ask(&self) -> Result<Answer, Failure> {
+        let read = |path: &PathBuf| {
+            let token = std::fs::read_to_string(path);
+            token.map_err(|error| format!("--token-file {}: {error}", path.display()))
+        };
+        let of_file = self.token_file.as_ref().map(read).transpose()?;
+        let token = self.token.as_deref().or(of_file.as_deref()).map(str::trim_end);
+        let get = |path: &str| self.server.ask(path, None, None);
+        let post = |path, body: Value| self.server.ask(path, token, Some(body.to_string()));
+        match &self.what {
+            What::Buckets { domain } => get(&path(domain.as_deref(), false, &[])),
+            What::Tenant { domain, all, entries } => get(&path(domain.as_deref(), *all, entries)),
+            What::Reset { domain, table, row, key } => {
+                let key: Vec<_> = key.iter().map(|pair| [&pair.key, &pair.value]).collect();
+                post("/reset", json!({ "domain": domain, "table": table, "row": row, "key": key }))
+            }
+            What::Leases => get("/leases"),
+            What::Release { lease } => post("/leases/release", json!({ "lease": lease })),
+            What::Reload => post("/reload", json!({})),
+        }
+    }
+}
+
+fn path(domain: Option<&str>, all: bool, entries: &[Pair]) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::from("/buckets?"));
+    if let Some(domain) = domain {
+        query.append_pair("domain", domain);
+    }
+    if all {
+        query.append_pair("all", "1");
+    }
+    query.extend_pairs(entries.iter().map(|pair| (&pair.key, &pair.value)));
+    query.finish()
+}
+
+/// What a server says that does not do it.
+fn refusal(told: &Value) -> String {
+    let problems = told["problems"].as_array().into_iter().flatten();
+    let mut refusal = text(&told["error"]);
+    problems.for_each(|problem| {
+        refusal += "\n";
+        refusal += &text(problem);
+    });
+    refusal
+}
+
+impl What {
+    /// The server's answer, for a person.
+    fn tell(&self, told: &Value) -> String {
+        match self {
+            Self::Buckets { .. } | Self::Tenant { .. } => {
+                let mut lines = list(&BUCKET, &told["listed"], bucket, &told["left_off"]);
+                for key in told["not_asked_about"].as_array().into_iter().flatten() {
+                    // Writing to a text does not fail.
+                    let _ = writeln!(lines, "note: the policy does not ask about `{}`", text(key));
+                }
+                lines
+            }
+            Self::Reset { .. } => {
+                let reset = list(&BUCKET, &told["reset"], bucket, &Value::Null);
+                format!("{reset}made full; {} were full already\n", told["were_full"])
+            }
+            Self::Leases => {
+                let lease = |of: &Value| lease(of, &told["at"]);
+                list(&LEASE, &told["listed"], lease, &told["left_off"])
+            }
+            Self::Release { .. } => format!("{} is released\n", text(&told["released"])),
+            Self::Reload => format!("{}: {}\n", text(&told["result"]), text(&told["version"])),
+        }
+    }
+}
+
+const BUCKET: [&str; 6] = ["STANDS", "LEFT", "FULL IN", "BUCKET", "TABLE/ROW", "KEY"];
+
+fn bucket(of: &Value) -> [String; 6] {
+    let shadow = if of["is_shadow"] == true { " (shadow)" } else { "" };
+    [
+        text(&of["standing"]),
+        format!("{} of {}", of["remaining"], of["size"]),
+        span(&of["full_in_ms"]),
+        text(&of["bucket"]),
+        place(of) + shadow,
+        key(of),
+    ]
+}
+
+const LEASE: [&str; 6] = ["LEASE", "HELD FOR", "LEFT", "SLOTS", "TABLE/ROW", "KEY"];
+
+fn lease(of: &Value, at: &Value) -> [String; 6] {
+    let between = |from: &Value, to: &Value| {
+        let [from, to] = [from, to].map(|at| at.as_f64().unwrap_or_default());
+        span(&(to - from).into())
+    };
+    [
+        text(&of["lease"]),
+        between(&of["since"], at),
+        between(at, &of["expires"]),
+        of["slots"].to_string(),
+        place(of),
+        key(of),
+    ]
+}
+
+fn place(of: &Value) -> String {
+    format!("{}/{}", text(&of["table"]), text(&of["row"]))
+}
+
+fn key(of: &Value) -> String {
+    let pairs = of["key"].as_array().into_iter().flatten();
+    let pair = |pair: &Value| {
+        let words: Vec<_> = pair.as_array().into_iter().flatten().map(text).collect();
+        words.join("=")
+    };
+    let pairs: Vec<_> = pairs.map(pair).collect();
+    if pairs.is_empty() { "for all calls".to_owned() } else { pairs.join(" ") }
+}
+
+/// What came over the network, without what a terminal would take for a command.
+fn text(of: &Value) -> String {
+    of.as_str().unwrap_or_default().escape_debug().to_string()
+}
+
+/// In whole seconds, or in milliseconds where it is less than one.
+fn span(ms: &Value) -> String {
+    let span = Duration::try_from_secs_f64(ms.as_f64().unwrap_or_default() / 1e3);
+    let span = span.unwrap_or_default();
+    let shown = match span.as_secs() {
+        0 => Duration::from_millis(span.subsec_millis().into()),
+        whole => Duration::from_secs(whole),
+    };
+    humantime::format_duration(shown).to_string()
+}
+
+/// Columns under their names, and how many more there are.
+fn list(
+    names: &[&str; 6],
+    listed: &Value,
+    row: impl Fn(&Value) -> [String; 6],
+    left_off: &Value,
+) -> String {
+    let rows: Vec<_> = listed.as_array().into_iter().flatten().map(row).collect();
+    if rows.is_empty() {
+        return "none\n".to_owned();
+    }
+    let names = names.map(str::to_owned);
+    let all = || std::iter::once(&names).chain(&rows);
+    let mut widths = [0; 6];
+    for row in all() {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let mut lines = String::new();
+    for row in all() {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        lines += cells.collect::<Vec<_>>().join("  ").trim_end();
+        lines += "\n";
+    }
+    match left_off.as_u64() {
+        None | Some(0) => lines,
+        Some(more) => format!("{lines}and {more} more\n"),
+    }
+}

@@ -1,0 +1,242 @@
+//! One request of a server's HTTP side, over TCP, TLS or a Unix socket.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use clap::Args;
+use http::{Method, Request, StatusCode, Uri, header};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
+
+use super::Failure;
+
+/// A server that takes longer is not there.
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The longest answer that is read, in bytes.
+const LONGEST: usize = 16 << 20;
+
+/// Which server is asked, and how.
+#[derive(Debug, Args)]
+pub(super) struct Server {
+    /// The server's HTTP side: `http://HOST:PORT`, `https://HOST:PORT` or `unix:/PATH`.
+    #[arg(
+        long,
+        env = "TOLLGATE_ADMIN_ADDR",
+        default_value = "http://127.0.0.1:8080",
+        value_name = "URL",
+        global = true
+    )]
+    addr: Address,
+    /// The certificates that vouch for a server over https, in PEM.
+    #[arg(long, env = "TOLLGATE_ADMIN_TLS_CA", value_name = "FILE", global = true)]
+    tls_ca: Option<PathBuf>,
+    /// The certificate to show a server over https, in PEM, where it asks for one.
+    #[arg(
+        long,
+        env = "TOLLGATE_ADMIN_TLS_CERT",
+        value_name = "FILE",
+        requires = "tls_key",
+        global = true
+    )]
+    tls_cert: Option<PathBuf>,
+    /// That certificate's key, in PEM.
+    #[arg(
+        long,
+        env = "TOLLGATE_ADMIN_TLS_KEY",
+        value_name = "FILE",
+        requires = "tls_cert",
+        global = true
+    )]
+    tls_key: Option<PathBuf>,
+}
+
+/// What a server said.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) body: String,
+}
+
+impl Server {
+    /// Asks for a path; a body is posted.
+    ///
+    /// # Errors
+    /// Where there is no answer: who was asked, what happened, and what to do.
+    pub(super) fn ask(
+        &self,
+        path: &str,
+        token: Option<&str>,
+        body: Option<String>,
+    ) -> Result<Answer, Failure> {
+        let mut request = Request::builder()
+            .method(if body.is_some() { Method::POST } else { Method::GET })
+            .uri(path)
+            .header(header::HOST, self.addr.host());
+        if let Some(token) = token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let request = request.body(Body::from(body.unwrap_or_default()))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let answer = runtime.block_on(async {
+            let late = |_| format!("nothing came within {TIMEOUT:?}");
+            tokio::time::timeout(TIMEOUT, self.send(request)).await.map_err(late)?
+        });
+        let addr = &self.addr;
+        answer.map_err(|error| {
+            format!(
+                "no answer from {addr}: {error}; say --addr, where `tollgate serve --http` listens"
+            )
+            .into()
+        })
+    }
+
+    async fn send(&self, request: Request<Body>) -> Result<Answer, Failure> {
+        match &self.addr {
+            Address::Unix(path) => exchange(UnixStream::connect(path).await?, request).await,
+            Address::Plain(authority) => {
+                exchange(TcpStream::connect(authority).await?, request).await
+            }
+            Address::Tls(authority, name) => {
+                let connector = TlsConnector::from(Arc::new(self.tls()?));
+                let stream = TcpStream::connect(authority).await?;
+                exchange(connector.connect(name.clone(), stream).await?, request).await
+            }
+        }
+    }
+
+    fn tls(&self) -> Result<ClientConfig, Failure> {
+        let ca = self.tls_ca.as_ref();
+        let ca = ca.ok_or("say --tls-ca FILE, with the certificates that vouch for it")?;
+        let file = |path: &PathBuf| {
+            let path = path.display().to_string();
+            move |error| format!("{path}: {error}")
+        };
+        let mut roots = RootCertStore::empty();
+        for root in CertificateDer::pem_file_iter(ca).map_err(file(ca))? {
+            roots.add(root.map_err(file(ca))?)?;
+        }
+        let provider = Arc::new(crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots);
+        let Some((cert, key)) = self.tls_cert.as_ref().zip(self.tls_key.as_ref()) else {
+            return Ok(config.with_no_client_auth());
+        };
+        let chain = CertificateDer::pem_file_iter(cert).map_err(file(cert))?;
+        let chain = chain.collect::<Result<_, _>>().map_err(file(cert))?;
+        let key = PrivateKeyDer::from_pem_file(key).map_err(file(key))?;
+        Ok(config.with_client_auth_cert(chain, key)?)
+    }
+}
+
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    request: Request<Body>,
+) -> Result<Answer, Failure> {
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    // What goes wrong with it, whoever waits for the answer is told.
+    tokio::spawn(connection);
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    let body = to_bytes(Body::new(response.into_body()), LONGEST).await?;
+    Ok(Answer { status, body: String::from_utf8_lossy(&body).into_owned() })
+}
+
+/// Where a server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Address {
+    /// Host and port.
+    Plain(String),
+    /// The same, and the name that its certificate is to have.
+    Tls(String, ServerName<'static>),
+    Unix(PathBuf),
+}
+
+impl Address {
+    fn host(&self) -> &str {
+        match self {
+            Self::Plain(authority) | Self::Tls(authority, _) => authority,
+            Self::Unix(_) => "localhost",
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Plain(authority) => write!(f, "http://{authority}"),
+            Self::Tls(authority, _) => write!(f, "https://{authority}"),
+            Self::Unix(path) => write!(f, "unix:{}", path.display().to_string().escape_debug()),
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return if path.starts_with('/') { Ok(Self::Unix(path.into())) } else { Err(WRITE) };
+        }
+        let uri = Uri::from_str(text).map_err(|_| WRITE)?;
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or(WRITE)?;
+        let is_whole = uri.path() == "/" && uri.query().is_none();
+        let has_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
+        let at = |port| format!("{host}:{}", uri.port_u16().unwrap_or(port));
+        match uri.scheme_str() {
+            Some("http") if is_whole && !has_user => Ok(Self::Plain(at(80))),
+            Some("https") if is_whole && !has_user => {
+                let bare = host.trim_matches(['[', ']']).to_owned();
+                Ok(Self::Tls(at(443), ServerName::try_from(bare).map_err(|_| WRITE)?))
+            }
+            _ => Err(WRITE),
+        }
+    }
+}
+
+const WRITE: &str = "write http://HOST:PORT, https://HOST:PORT or unix:/PATH";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_server_and_nothing_behind_it() {
+        let read = |text: &str| text.parse::<Address>().map(|address| address.to_string());
+        for (text, told) in [
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+            ("http://[::1]:8080/", "http://[::1]:8080"),
+            ("http://tollgate", "http://tollgate:80"),
+            ("https://tollgate", "https://tollgate:443"),
+            ("unix:/run/tollgate.sock", "unix:/run/tollgate.sock"),
+        ] {
+            assert_eq!(read(text), Ok(told.to_owned()));
+        }
+        for wrong in [
+            "",
+            "127.0.0.1:8080",
+            "http://",
+            "http://:8080",
+            "http://a/metrics",
+            "http://a?b",
+            "http://me@a",
+            "ftp://a",
+            "unix:",
+            "unix:a",
+            "http://a b",
+        ] {
+            assert_eq!(read(wrong), Err(WRITE), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The buckets that some entries name, whatever else a call would say.
+
+use std::sync::Arc;
+
+use super::Policy;
+use super::fingerprint::{Base, Fingerprint};
+use super::table::{Row, Rows, Rule, Table};
+use super::values::Values;
+use crate::clock::Timestamp;
+use crate::descriptor::Entry;
+use crate::limit::Bucket;
+
+/// A bucket, and what names it.
+#[derive(Debug, Clone)]
+pub struct NamedBucket<'a> {
+    /// The row it stands in.
+    pub row: &'a Row,
+    /// What it is.
+    pub bucket: &'a Bucket,
+    /// Its name in the store.
+    pub fingerprint: Fingerprint,
+    /// The keys and values of the entries that name it; of an address, what counts of it. Of a bucket for all
+    /// calls there are none.
+    pub key: Arc<[(&'a str, String)]>,
+}
+
+impl Policy {
+    /// Every bucket that calls with these entries can meet now and that the entries name, in the order of tables
+    /// and rows. An entry that is not given may have any value, but an override that asks for it does not count.
+    pub fn named<'a>(&'a self, entries: &[Entry<'a>], now: Timestamp) -> Vec<NamedBucket<'a>> {
+        let values = self.read(entries);
+        let mut found = Vec::new();
+        for table in &self.tables {
+            let Some(set) = self.key_set(table.key) else { continue };
+            let Ok(base) = set.base(self.key, &values) else { continue };
+            let key = set.tell(&self.keys, &values).into();
+            for (row, rules) in reachable(table, &values, now) {
+                found.extend(rules.iter().map(|rule| named(row, rule, base, &key)));
+            }
+        }
+        found
+    }
+}
+
+fn named<'a>(
+    row: &'a Row,
+    rule: &'a Rule,
+    base: Base,
+    key: &Arc<[(&'a str, String)]>,
+) -> NamedBucket<'a> {
+    let fingerprint = base.salted(rule.salt);
+    NamedBucket { row, bucket: &rule.bucket, fingerprint, key: Arc::clone(key) }
+}
+
+/// Every row of a table that calls with these values can meet, with the buckets that it has for them.
+fn reachable<'a>(
+    table: &'a Table,
+    values: &Values<'a>,
+    now: Timestamp,
+) -> Vec<(&'a Row, &'a [Rule])> {
+    let mut found: Vec<(&Row, &[Rule])> = Vec::new();
+    let mut add = |values: &Values<'a>| {
+        if table.when.could_hold(values)
+            && let Some(row) = table.rows.pick(values)
+        {
+            found.push((row, row.rules_for(values, now)));
+        }
+    };
+    match &table.rows {
+        Rows::Selected { by, rows, .. } if values.get(*by).is_none() => {
+            // None at all picks the row of all others.
+            add(values);
+            for value in rows.keys() {
+                let mut values = values.clone();
+                values.set(*by, value);
+                add(&values);
+            }
+        }
+        _ => add(values),
+    }
+    found.sort_unstable_by_key(|(row, _)| row.id());
+    found
+}

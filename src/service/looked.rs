@@ -1,0 +1,168 @@
+//! What a person asks of the store: how buckets stand, which leases are held, and to give either back.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Service;
+use crate::clock::Timestamp;
+use crate::decision::{Charges, Verdict};
+use crate::descriptor::{Hits, LeaseId};
+use crate::held::Slots;
+use crate::limit::Bucket;
+use crate::near::Seen;
+use crate::policy::fingerprint::Fingerprint;
+use crate::policy::{OnStoreError, Plan, Policy};
+use crate::store::{Admission, Charge, Force, Outcome, Outcomes, StoreError};
+
+/// How many buckets are asked for together.
+const TOGETHER: usize = 64;
+
+/// How long a shared store may take to tell of all leases.
+const LONGEST_LIST: Duration = Duration::from_secs(1);
+
+impl Service {
+    /// How every bucket of a plan stands, and when: nothing is charged and no lease is released. While a shared
+    /// store is away, this is what would be decided by without it, where the policy says `local`.
+    ///
+    /// # Errors
+    /// Where the store cannot tell.
+    pub async fn look<'p>(
+        &self,
+        policy: &Policy,
+        plan: &'p Plan<'_>,
+    ) -> Result<(Verdict<'p>, Timestamp), StoreError> {
+        let charges = Charges::of(plan).looking();
+        let mut outcomes = Outcomes::new();
+        let mut now = self.clock.now();
+        match &self.link {
+            _ if charges.all().is_empty() => {}
+            Some(link) => {
+                let asked = link.decide(charges.all(), link.deadline(), &mut outcomes).await;
+                let decision = match asked {
+                    Err(_) if policy.on_store_error() == OnStoreError::Local => {
+                        outcomes.clear();
+                        link.decide_locally(charges.all(), &mut outcomes)?
+                    }
+                    asked => asked?,
+                };
+                now = decision.now;
+            }
+            None => {
+                self.store.foresee(charges.all(), now, &mut outcomes);
+            }
+        }
+        let admission = Admission::Admitted { lease: None };
+        Ok((charges.verdict(plan, &outcomes, admission, 0), now))
+    }
+
+    /// The buckets that were lately seen near their limit or over it, those of shadow rows among them, and how
+    /// each stands now; ordered by what is left, the emptiest first. Of a shared store it is told what this
+    /// process saw last, and no bucket that has become full since by itself.
+    pub fn near(&self) -> Vec<Seen> {
+        let mut all = self.near.list();
+        if let Some(shared) = &self.shared {
+            let now = shared.now();
+            all.retain(|seen| seen.at.after(seen.outcome.reset) > now);
+        } else {
+            let now = self.clock.now();
+            for seen in &mut all {
+                seen.outcome = self.store.look(seen.fingerprint, &seen.bucket, now);
+            }
+        }
+        all.sort_by_key(|seen| (seen.fill(), seen.standing(), seen.fingerprint));
+        all
+    }
+
+    /// How each of these buckets stands, for a call of one hit, and when; nothing is charged.
+    ///
+    /// # Errors
+    /// Where the store cannot tell.
+    pub async fn look_at(
+        &self,
+        buckets: &[(Fingerprint, &Bucket)],
+    ) -> Result<(Vec<Outcome>, Timestamp), StoreError> {
+        self.decide_each(buckets, Hits::LOOK).await
+    }
+
+    /// Makes token buckets full. Slots stay with the leases that hold them. Of a shared store, other replicas go
+    /// by what it told them last until that ends.
+    ///
+    /// # Errors
+    /// Where the store does not take it; some may be full then.
+    pub async fn refill(&self, buckets: &[(Fingerprint, &Bucket)]) -> Result<(), StoreError> {
+        let everything = Hits::give_back(u64::MAX);
+        self.decide_each(buckets, everything).await?;
+        for (fingerprint, bucket) in buckets {
+            // What was decided without a shared store is kept here.
+            let charge = charge((*fingerprint, bucket), everything);
+            self.store.decide(&[charge], self.clock.now(), &mut Outcomes::new())?;
+            self.near.forget(*fingerprint);
+        }
+        Ok(())
+    }
+
+    async fn decide_each(
+        &self,
+        buckets: &[(Fingerprint, &Bucket)],
+        hits: Hits,
+    ) -> Result<(Vec<Outcome>, Timestamp), StoreError> {
+        let (mut all, mut now) = (Vec::with_capacity(buckets.len()), self.clock.now());
+        for some in buckets.chunks(TOGETHER) {
+            let charges: Vec<_> = some.iter().map(|of| charge(*of, hits)).collect();
+            let mut outcomes = Outcomes::new();
+            match &self.link {
+                Some(link) => {
+                    now = link.decide(&charges, link.deadline(), &mut outcomes).await?.now;
+                }
+                None => {
+                    self.store.decide(&charges, now, &mut outcomes)?;
+                }
+            }
+            all.extend(outcomes);
+        }
+        Ok((all, now))
+    }
+
+    /// The time that the buckets go by: a shared store has a clock of its own.
+    pub fn store_now(&self) -> Timestamp {
+        self.shared.as_ref().map_or_else(|| self.clock.now(), |shared| shared.now())
+    }
+
+    /// The leases that this process has taken and that are still held, so many at most, the oldest first. A
+    /// shared store is asked which are, since another replica may have released some; while it cannot tell, they
+    /// are.
+    pub async fn leases(&self, most: usize) -> Vec<Slots> {
+        let now = self.store_now();
+        let deadline = Instant::now() + LONGEST_LIST;
+        let mut held = Vec::new();
+        for slots in self.held.list(now) {
+            if held.len() == most {
+                break;
+            }
+            let is_held = match &self.link {
+                Some(link) => link.holds(slots.lease, slots.fingerprint, deadline).await,
+                None => self.store.holds(slots.lease, slots.fingerprint),
+            };
+            if is_held {
+                held.push(slots);
+            } else {
+                self.held.forget(slots.lease);
+            }
+        }
+        held
+    }
+
+    /// Gives the slots of a lease back. Returns whether it is known to have held any.
+    pub async fn release(&self, lease: LeaseId) -> bool {
+        self.held.forget(lease);
+        match &self.link {
+            Some(link) => link.release(lease, link.deadline()).await,
+            None => self.store.release(lease, self.clock.now()),
+        }
+    }
+}
+
+const fn charge((fingerprint, bucket): (Fingerprint, &Bucket), hits: Hits) -> Charge<'_> {
+    Charge { fingerprint, bucket, hits, force: Force::Enforced }
+}

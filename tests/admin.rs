@@ -1,0 +1,313 @@
+//! What a person sees and changes of buckets and leases over HTTP, and who may.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code: a failure is a panic"
+)]
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use serde_json::{Value, json};
+use support::{Client, TestServer, call, hits, request};
+use tollgate::clock::Nanos;
+
+const TOKEN: &str = "0123456789abcdef";
+
+/// So many a day, so that time does not matter.
+const POLICY: &str = "domain: d
+tables:
+  - name: tenant
+    select: kind
+    key: [tenant]
+    rows:
+      free: [{ per_day: 10 }, { per_hour: 5 }]
+      otherwise: [{ per_day: 20 }]
+  - name: paid
+    when: { kind: [paid] }
+    key: [tenant]
+    rows: { always: [{ per_day: 30 }] }
+  - name: address
+    key: [tenant, remote_address]
+    rows: { always: [{ per_day: 10 }] }
+  - { name: everybody, key: [], rows: { always: [{ per_day: 1000 }] } }
+  - { name: jobs, when: { job: { present: true } }, key: [tenant], rows: { always: [{ concurrent: 2, hold: 1h }] } }
+overrides:
+  - { table: tenant, row: free, when: { tenant: large }, buckets: [{ per_day: 100 }] }
+";
+
+struct Admin {
+    server: TestServer,
+    client: Client,
+    _folder: tempfile::TempDir,
+}
+
+impl Admin {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("policy.yaml");
+        std::fs::write(&path, POLICY).unwrap();
+        let server = TestServer::administered(&path, TOKEN);
+        let client = server.client();
+        Self { server, client, _folder: folder }
+    }
+
+    fn spend(&mut self, count: u64, entries: &[(&str, &str)]) {
+        assert!(self.client.ask(request("d", &[hits(count, entries)])).is_ok());
+    }
+
+    fn take_lease(&mut self, tenant: &str) -> String {
+        let answer = self.client.ask(call(&[("tenant", tenant), ("job", "1")]));
+        answer.metadata("lease").unwrap().to_owned()
+    }
+
+    fn get(&self, path: &str) -> Value {
+        let (status, answer) = ask(&self.server, "GET", path, "", "");
+        assert_eq!(status, 200, "{path}: {answer}");
+        answer
+    }
+
+    fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let token = format!("authorization: Bearer {TOKEN}\r\n");
+        ask(&self.server, "POST", path, &token, &body.to_string())
+    }
+
+    /// Table, row, bucket and what is left of each that is listed.
+    fn listed(&self, query: &str) -> Vec<String> {
+        told(&self.get(&format!("/buckets{query}"))["listed"])
+    }
+}
+
+fn told(listed: &Value) -> Vec<String> {
+    let tell = |of: &Value| {
+        let text = |name: &str| of[name].as_str().unwrap();
+        let key: Vec<_> = of["key"].as_array().unwrap().iter().map(Value::to_string).collect();
+        let (table, row, bucket) = (text("table"), text("row"), text("bucket"));
+        format!("{table}/{row} {} {bucket}: {} {}", key.concat(), of["remaining"], text("standing"))
+    };
+    listed.as_array().unwrap().iter().map(tell).collect()
+}
+
+fn ask(server: &TestServer, method: &str, path: &str, head: &str, body: &str) -> (u16, Value) {
+    let mut stream = TcpStream::connect(server.http).unwrap();
+    write!(stream, "{method} {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n{head}").unwrap();
+    write!(stream, "content-length: {}\r\n\r\n{body}", body.len()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap_or_else(|_| panic!("{body}")))
+}
+
+const CHANGING: [&str; 3] = ["/reset", "/leases/release", "/reload"];
+
+#[test]
+fn what_changes_something_is_off_without_a_token() {
+    let server = TestServer::with_policy(POLICY);
+    for path in CHANGING {
+        let head = format!("authorization: Bearer {TOKEN}\r\n");
+        let (status, answer) = ask(&server, "POST", path, &head, "{}");
+        assert_eq!(status, 403, "{path}");
+        assert!(answer["error"].as_str().unwrap().starts_with("off; start with --admin-token"));
+    }
+    assert_eq!(ask(&server, "GET", "/buckets", "", "").0, 200);
+    assert_eq!(ask(&server, "GET", "/leases", "", "").0, 200);
+}
+
+#[test]
+fn what_changes_something_needs_the_token_and_a_browser_does_not_send_it_by_itself() {
+    let mut admin = Admin::start();
+    admin.spend(10, &[("tenant", "acme")]);
+    let lease = admin.take_lease("acme");
+    for path in CHANGING {
+        let bodies = [
+            json!({ "table": "tenant", "key": [["tenant", "acme"]] }).to_string(),
+            json!({ "lease": lease }).to_string(),
+        ];
+        for head in [
+            "",
+            "authorization: Bearer 0123456789abcdeF\r\n",
+            "authorization: Basic 0123456789abcdef\r\n",
+            "cookie: token=0123456789abcdef\r\n",
+            "origin: http://elsewhere\r\n",
+        ] {
+            for body in &bodies {
+                assert_eq!(ask(&admin.server, "POST", path, head, body).0, 401, "{path} {head}");
+            }
+        }
+    }
+    assert_eq!(admin.listed("?tenant=acme").len(), 2, "nothing has changed");
+}
+
+#[test]
+fn buckets_near_or_over_their_limit_are_listed_and_no_others() {
+    let mut admin = Admin::start();
+    assert_eq!(admin.listed(""), [""; 0]);
+    admin.spend(10, &[("tenant", "calm")]);
+    admin.spend(19, &[("tenant", "busy")]);
+    admin.spend(20, &[("tenant", "done")]);
+    let done = r#"tenant/otherwise ["tenant","done"] 20 per day: 0 over"#;
+    let busy = r#"tenant/otherwise ["tenant","busy"] 20 per day: 1 near"#;
+    assert_eq!(admin.listed(""), [done, busy]);
+    assert_eq!(admin.listed("?domain=other"), [""; 0]);
+    // 72 minutes for each.
+    admin.server.advance(Nanos::from_secs(72 * 60 + 1));
+    assert_eq!(admin.listed(""), [done.replace("0 over", "1 near")], "the other has a tenth");
+    let one = &admin.get("/buckets")["listed"][0];
+    assert_eq!((&one["domain"], &one["is_shadow"]), (&json!("d"), &json!(false)));
+    assert_eq!((&one["interval_ms"], &one["wait_ms"]), (&json!(4_320_000.0), &json!(0.0)));
+}
+
+#[test]
+fn a_tenants_buckets_are_found_in_every_row_that_it_can_meet() {
+    let mut admin = Admin::start();
+    admin.spend(3, &[("tenant", "acme"), ("kind", "free"), ("remote_address", "10.0.0.7")]);
+    let free = [
+        r#"tenant/free ["tenant","acme"] 10 per day: 7 clear"#,
+        r#"tenant/free ["tenant","acme"] 5 per hour: 2 clear"#,
+    ];
+    assert_eq!(admin.listed("?tenant=acme"), free);
+    assert_eq!(admin.listed("?domain=d&tenant=acme&kind=free"), free);
+    assert_eq!(admin.listed("?tenant=acme&kind=paid"), [""; 0]);
+    assert_eq!(admin.listed("?tenant=other"), [""; 0]);
+    let address =
+        r#"address/always ["tenant","acme"]["remote_address","10.0.0.7/32"] 10 per day: 7 clear"#;
+    let all = admin.listed("?tenant=acme&remote_address=10.0.0.7");
+    assert_eq!(all, [free[0], free[1], &address.replace("/32", "")].map(str::to_owned));
+    // Full ones: two rows of one table, that of the paid and the slots.
+    assert_eq!(admin.listed("?tenant=acme&all=1").len(), 5);
+    assert_eq!(admin.listed("?tenant=acme&kind=free&all=1").len(), 3, "it is not for the paid");
+    assert_eq!(
+        admin.listed("?tenant=large&kind=free&all=1")[0].split("] ").nth(1).unwrap(),
+        "100 per day: 100 clear"
+    );
+    // What else names a bucket cannot be guessed, but it has been seen.
+    admin.spend(7, &[("tenant", "acme"), ("remote_address", "10.0.0.7")]);
+    let listed = admin.listed("?tenant=acme");
+    assert!(
+        listed.iter().any(|told| told.starts_with("address/always ") && told.ends_with("0 over")),
+        "{listed:?}"
+    );
+    assert!(!admin.listed("?tenant=acm").iter().any(|told| told.starts_with("address/")));
+    let asked = admin.get("/buckets?tenant=acme&color=red");
+    assert_eq!(asked["not_asked_about"], json!(["color"]));
+    // To look has charged nothing.
+    admin.spend(2, &[("tenant", "acme"), ("kind", "free")]);
+}
+
+#[test]
+fn a_reset_makes_full_what_the_key_names_in_a_table_and_nothing_else() {
+    let mut admin = Admin::start();
+    let free = [("tenant", "acme"), ("kind", "free")];
+    admin.spend(5, &free);
+    admin.spend(5, &[("tenant", "other"), ("kind", "free")]);
+    let lease = admin.take_lease("acme");
+    assert!(!admin.client.ask(call(&free)).is_ok());
+    let near = admin.get("/buckets");
+    let is_ours = |of: &&Value| of["key"][0][1] == "acme" && of["bucket"] == "5 per hour";
+    let listed = near["listed"].as_array().unwrap().iter().find(is_ours).unwrap().clone();
+    // As it is listed.
+    let (status, answer) = admin.post("/reset", &listed);
+    assert_eq!(
+        (status, told(&answer["reset"]).len(), &answer["were_full"]),
+        (200, 1, &json!(0)),
+        "{answer}"
+    );
+    assert_eq!(
+        admin.listed("?tenant=acme&kind=free")[0],
+        r#"tenant/free ["tenant","acme"] 10 per day: 5 clear"#
+    );
+    let body = json!({ "table": "tenant", "key": [["tenant", "acme"]] });
+    let (status, answer) = admin.post("/reset", &body);
+    // One of the other row, which the lease's call has met.
+    assert_eq!(
+        (status, told(&answer["reset"]).len(), &answer["were_full"]),
+        (200, 2, &json!(1)),
+        "{answer}"
+    );
+    assert_eq!(told(&answer["reset"])[0], r#"tenant/free ["tenant","acme"] 10 per day: 5 clear"#);
+    admin.spend(5, &free);
+    assert_eq!(admin.listed("?tenant=other&kind=free").len(), 2, "another tenant's");
+    let everybody = json!({ "table": "everybody" });
+    assert_eq!(told(&admin.post("/reset", &everybody).1["reset"]).len(), 1);
+    let (status, answer) =
+        admin.post("/reset", &json!({ "table": "jobs", "key": [["tenant", "acme"]] }));
+    assert_eq!(status, 400);
+    assert!(answer["error"].as_str().unwrap().contains("/leases"));
+    assert_eq!(admin.get("/leases")["listed"][0]["lease"], lease.as_str());
+}
+
+#[test]
+fn a_reset_of_nothing_says_what_there_is() {
+    let admin = Admin::start();
+    for (body, status, says) in [
+        (json!({ "key": [["tenant", "acme"]] }), 400, "say the `table`"),
+        (
+            json!({ "table": "tenant", "key": { "tenant": "acme" } }),
+            400,
+            "[[\"tenant\", \"acme\"], ..]",
+        ),
+        (json!({ "table": "tenant", "key": [["", "acme"]] }), 400, "key must not be empty"),
+        (json!({ "table": "tennant" }), 404, "there are: tenant, paid, address, everybody, jobs"),
+        (json!({ "table": "tenant" }), 404, "its `key` is [tenant]"),
+        (json!({ "table": "tenant", "row": "fre", "key": [["tenant", "acme"]] }), 404, "`row`"),
+        (json!({ "table": "tenant", "domain": "e" }), 404, "there are: d"),
+    ] {
+        let (got, answer) = admin.post("/reset", &body);
+        assert_eq!(got, status, "{body}: {answer}");
+        assert!(answer["error"].as_str().unwrap().contains(says), "{body}: {answer}");
+    }
+}
+
+#[test]
+fn leases_are_listed_by_age_and_released_once() {
+    let mut admin = Admin::start();
+    let first = admin.take_lease("<img src=x>\u{202e}");
+    admin.server.advance(Nanos::from_secs(60));
+    let second = admin.take_lease("acme");
+    let answer = admin.get("/leases");
+    let leases: Vec<_> = answer["listed"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|of| of["lease"].as_str().unwrap())
+        .collect();
+    assert_eq!(leases, [&first, &second]);
+    let of = &answer["listed"][0];
+    let ms = |of: &Value| of.as_f64().unwrap();
+    assert_eq!(
+        (ms(&answer["at"]) - ms(&of["since"]), ms(&of["expires"]) - ms(&of["since"])),
+        (60e3, 3600e3)
+    );
+    assert_eq!(
+        (&of["table"], &of["row"], &of["slots"]),
+        (&json!("jobs"), &json!("always"), &json!(1))
+    );
+    assert_eq!(of["key"], json!([["tenant", "<img src=x>\\u{202e}"]]));
+    assert_eq!(admin.post("/leases/release", &json!({ "lease": first })).0, 200);
+    assert_eq!(admin.post("/leases/release", &json!({ "lease": first })).0, 404);
+    assert_eq!(admin.post("/leases/release", &json!({ "lease": "first" })).0, 400);
+    assert_eq!(admin.get("/leases")["listed"].as_array().unwrap().len(), 1);
+    assert_eq!(admin.server.parts.store.lease_count(), 1);
+    // Released by its holder, and expired.
+    admin.client.ask(request("d", &[support::give_back(1, &[("lease", &second)])]));
+    assert_eq!(admin.get("/leases")["listed"], json!([]));
+    admin.take_lease("acme");
+    admin.server.advance(Nanos::from_secs(3600));
+    assert_eq!(admin.get("/leases")["listed"], json!([]));
+}
+
+#[test]
+fn a_call_that_takes_no_slot_is_no_lease() {
+    let mut admin = Admin::start();
+    admin.spend(1, &[("tenant", "acme")]);
+    for _ in 0..2 {
+        admin.take_lease("acme");
+    }
+    assert!(!admin.client.ask(call(&[("tenant", "acme"), ("job", "1")])).is_ok());
+    admin.client.ask(request("d", &[hits(0, &[("tenant", "other"), ("job", "1")])]));
+    assert_eq!(admin.get("/leases")["listed"].as_array().unwrap().len(), 2);
+}

@@ -1,0 +1,181 @@
+//! `admin`: what a person sees and changes from a terminal.
+
+use serde_json::Value;
+
+use super::query::query;
+use super::serve::{QUIET, Served};
+use super::{Ended, run, run_in};
+
+const TOKEN: &str = "0123456789abcdef";
+
+const POLICY: &str = "domain: management-api
+tables:
+  - { name: calls, key: [tenant], rows: { always: [{ per_day: 5 }] } }
+  - { name: jobs, when: { job: { present: true } }, key: [tenant], rows: { always: [{ concurrent: 2, hold: 1h }] } }
+";
+
+/// A server with a policy of its own, whose token is in a file.
+struct Lab {
+    folder: tempfile::TempDir,
+    server: Served,
+}
+
+impl Lab {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+        std::fs::write(path("policy.yaml"), POLICY).unwrap();
+        std::fs::write(path("token"), format!("{TOKEN}\n")).unwrap();
+        let (policy, token) = (path("policy.yaml"), path("token"));
+        let more = ["--config", &policy, "--watch", "off", "--admin-token-file", &token];
+        let server = Served::start(&[&QUIET[..], &more].concat(), &[]);
+        Self { folder, server }
+    }
+
+    fn admin_with(&self, token: &str, args: &[&str]) -> Ended {
+        let address = format!("http://{}", self.server.http);
+        let env = [("TOLLGATE_ADMIN_ADDR", &*address), ("TOLLGATE_ADMIN_TOKEN", token)];
+        run_in(&[&["admin"][..], args].concat(), &env)
+    }
+
+    fn admin(&self, args: &[&str]) -> Ended {
+        self.admin_with(TOKEN, args)
+    }
+
+    fn ask(&self, args: &[&str]) -> Option<i32> {
+        query(&self.server, &[args]).code
+    }
+}
+
+/// The lines of a list, each as its words.
+fn words(ended: &Ended) -> Vec<Vec<&str>> {
+    assert_eq!((ended.code, &*ended.err), (Some(0), ""), "{ended:?}");
+    ended
+        .out
+        .lines()
+        .map(|line| line.split("  ").filter(|word| !word.is_empty()).map(str::trim).collect())
+        .collect()
+}
+
+#[test]
+fn a_bucket_is_found_and_made_full() {
+    let lab = Lab::start();
+    assert_eq!(lab.admin(&["buckets"]).out, "none\n");
+    assert_eq!(lab.ask(&["--hits", "5", "tenant=acme"]), Some(0));
+    assert_eq!(lab.ask(&["tenant=acme"]), Some(1));
+    for args in
+        [&["buckets"][..], &["tenant", "tenant=acme"], &["buckets", "--domain", "management-api"]]
+    {
+        let ended = lab.admin(args);
+        let lines = words(&ended);
+        assert_eq!(lines[0], ["STANDS", "LEFT", "FULL IN", "BUCKET", "TABLE/ROW", "KEY"]);
+        assert_eq!(lines.len(), 2, "{ended:?}");
+        assert_eq!(lines[1][..2], ["over", "0 of 5"]);
+        assert!(lines[1][2].starts_with("23h 59m "), "{ended:?}");
+        assert_eq!(lines[1][3..], ["5 per day", "calls/always", "tenant=acme"]);
+    }
+    assert_eq!(lab.admin(&["tenant", "tenant=other"]).out, "none\n");
+    assert_eq!(words(&lab.admin(&["tenant", "--all", "tenant=other"])).len(), 3);
+    let ended = lab.admin(&["tenant", "tennant=acme"]);
+    assert!(ended.out.ends_with("note: the policy does not ask about `tennant`\n"), "{ended:?}");
+    let ended = lab.admin(&["reset", "--table", "calls", "tenant=acme"]);
+    assert!(ended.out.ends_with("\nmade full; 0 were full already\n"), "{ended:?}");
+    assert_eq!(lab.ask(&["--hits", "5", "tenant=acme"]), Some(0));
+    let ended = lab.admin(&["reset", "--table", "call", "tenant=acme"]);
+    assert_eq!((ended.code, &*ended.out), (Some(1), ""));
+    assert_eq!(ended.err, "there is no such table; there are: calls, jobs\n");
+}
+
+#[test]
+fn a_lease_is_found_by_its_age_and_released() {
+    let lab = Lab::start();
+    for _ in 0..2 {
+        assert_eq!(lab.ask(&["tenant=acme", "job=1"]), Some(0));
+    }
+    assert_eq!(lab.ask(&["tenant=acme", "job=1"]), Some(1));
+    let ended = lab.admin(&["leases"]);
+    let lines = words(&ended);
+    assert_eq!(lines[0], ["LEASE", "HELD FOR", "LEFT", "SLOTS", "TABLE/ROW", "KEY"]);
+    assert_eq!(lines.len(), 3);
+    assert_eq!(lines[1][3..], ["1", "jobs/always", "tenant=acme"]);
+    let lease = lines[1][0];
+    assert_eq!(lab.admin(&["release", lease]).out, format!("{lease} is released\n"));
+    assert_eq!(lab.ask(&["tenant=acme", "job=1"]), Some(0));
+    let ended = lab.admin(&["release", lease]);
+    assert_eq!(
+        (ended.code, ended.err.contains("it was released, or has expired")),
+        (Some(1), true)
+    );
+}
+
+#[test]
+fn the_policy_is_read_again_or_it_is_told_what_is_wrong_with_it() {
+    let lab = Lab::start();
+    let path = lab.folder.path().join("policy.yaml");
+    let ended = lab.admin(&["reload"]);
+    let (result, version) = ended.out.split_once(": ").unwrap();
+    assert_eq!((ended.code, result, version.trim_end().len()), (Some(0), "unchanged", 64));
+    std::fs::write(&path, POLICY.replace("per_day: 5", "per_day: 6")).unwrap();
+    let changed = lab.admin(&["reload"]);
+    assert!(changed.out.starts_with("changed: ") && !changed.out.contains(version), "{changed:?}");
+    assert_eq!(lab.ask(&["--hits", "6", "tenant=acme"]), Some(0));
+    std::fs::write(&path, POLICY.replace("per_day: 5", "per_day: 0")).unwrap();
+    let ended = lab.admin(&["reload"]);
+    assert_eq!((ended.code, &*ended.out), (Some(1), ""));
+    assert!(ended.err.starts_with("refused: the policy before stays in force\n"), "{ended:?}");
+    assert!(ended.err.contains("policy.yaml:3:") && ended.err.contains("must be at least 1"));
+}
+
+#[test]
+fn json_is_the_whole_answer() {
+    let lab = Lab::start();
+    assert_eq!(lab.ask(&["--hits", "5", "tenant=a\u{1b}[31m"]), Some(0));
+    let ended = lab.admin(&["--json", "buckets"]);
+    let told: Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!((ended.code, &told["listed"][0]["remaining"]), (Some(0), &0.into()));
+    let plain = lab.admin(&["tenant", "tenant=a\u{1b}[31m"]);
+    assert!(
+        plain.out.contains("tenant=a\\u{1b}[31m") && !plain.out.contains('\u{1b}'),
+        "{plain:?}"
+    );
+}
+
+#[test]
+fn who_may_not_change_anything_is_told_what_to_do() {
+    let lab = Lab::start();
+    let ended = lab.admin_with("0123456789abcdeF", &["reload"]);
+    assert_eq!((ended.code, &*ended.out), (Some(2), ""));
+    assert!(ended.err.starts_with("the token is missing or wrong; "), "{ended:?}");
+    let server = Served::start(&QUIET, &[]);
+    let address = format!("http://{}", server.http);
+    let ended = run(&["admin", "--addr", &address, "--token", TOKEN, "reload"]);
+    assert_eq!(ended.code, Some(2));
+    assert_eq!(ended.err, "off; start with --admin-token or --admin-token-file\n");
+    let ended = run(&["admin", "leases", "--addr", "http://127.0.0.1:1"]);
+    assert_eq!(ended.code, Some(2));
+    assert!(
+        ended.err.starts_with("no answer from http://127.0.0.1:1: Connection refused"),
+        "{ended:?}"
+    );
+}
+
+#[test]
+fn a_token_that_is_none_ends_it_and_is_not_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("token");
+    std::fs::write(&path, "\n").unwrap();
+    let path = path.to_str().unwrap();
+    for (args, told) in [
+        (&["--admin-token", "short-secret"][..], "--admin-token: a token has 16 characters"),
+        (&["--admin-token-file", path], "token: a token has 16 characters"),
+        (&["--admin-token-file", "nowhere"], "--admin-token-file nowhere: No such file"),
+        (&["--admin-token", TOKEN, "--admin-token-file", path], "cannot be used with"),
+    ] {
+        let ended = run(&[&QUIET[..], args].concat());
+        assert_eq!((ended.code, &*ended.out), (Some(2), ""), "{args:?}: {ended:?}");
+        assert!(ended.err.contains(told), "{args:?}: {ended:?}");
+        assert!(!ended.err.contains("short-secret") && !ended.err.contains(TOKEN), "{ended:?}");
+    }
+    let help = run_in(&["serve", "--help"], &[("TOLLGATE_ADMIN_TOKEN", TOKEN)]);
+    assert!(help.out.contains("TOLLGATE_ADMIN_TOKEN") && !help.out.contains(TOKEN));
+}

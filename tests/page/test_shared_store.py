@@ -1,0 +1,58 @@
+"""The page over a store that replicas share."""
+
+import pytest
+
+from conftest import PICTURES, exhaust, explained, watch
+from messages import one
+
+
+@pytest.fixture
+def over(store, start):
+    """Starts a server over the store. Nobody's deadline is the subject, and the machine may be busy."""
+
+    def one_more():
+        running, _ = start("--store", store.url, "--store-timeout", "10s")
+        return running
+
+    return one_more
+
+
+def test_what_a_replica_has_decided_is_shown_and_explained(over, browser):
+    server, other = over(), over()
+    exhaust(other, "globex")
+    exhaust(server, "acme")
+    page = watch(browser, server)
+    assert page.text("#store-state") == "shared, connected"
+    near = page.text("#near")
+    assert "acme" in near and "0 of 5" in near
+    assert "globex" not in near, "only what this process has seen"
+    assert explained(page, who="globex", kind="small").startswith("Denied, if it were asked now: calls / small")
+    assert "0 of 5" in page.text("#answer")
+    assert explained(page, who="new", kind="small").startswith("Admitted")
+
+
+def test_looking_charges_nothing(over, browser):
+    server = over()
+    page = watch(browser, server)
+    for _ in range(3):
+        assert explained(page, who="new", kind="small").startswith("Admitted")
+    assert [server.ask(one("d", who="new", kind="small")).overall_code for _ in range(6)] == [1] * 5 + [2]
+
+
+def test_a_store_that_is_away_is_told_and_so_is_that_it_is_back(over, store, browser):
+    server = over()
+    page = watch(browser, server)
+    assert page.text("#alone") == "0"
+    store.kill()
+    # Whoever asks first notices.
+    assert server.ask(one("d", who="late", kind="small")).overall_code == 1
+    page.until("document.querySelector('#store-state').innerText === 'shared, away: deciding without it'")
+    assert page.ask("document.querySelector('#store-state').dataset.state") == "bad"
+    page.until("document.querySelector('#alone').innerText === '1'")
+    assert explained(page, who="late", kind="small").startswith("Admitted")
+    assert "4 of 5" in page.text("#answer"), "this replica's own count"
+    page.prefer(color_scheme="dark")
+    page.picture(PICTURES / "test-away.png")
+    store.start()
+    page.until("document.querySelector('#store-state').innerText === 'shared, connected'")
+    assert explained(page, who="late", kind="small").startswith("Admitted"), "a new store is empty"

@@ -1,0 +1,65 @@
+//! What a person sees and changes where a store is shared.
+
+use super::process::Tollgate;
+use super::redis_server::{self, Redis};
+use super::support::{call, eventually, give_back, request};
+
+const POLICY: &str = "domain: d
+tables:
+  - { name: calls, key: [k], rows: { always: [{ per_day: 5 }] } }
+  - { name: jobs, when: { job: { present: true } }, key: [k], rows: { always: [{ concurrent: 2, hold: 1h }] } }
+";
+
+const TOKEN: &str = "0123456789abcdef";
+
+fn start(redis: &Redis) -> Tollgate {
+    Tollgate::start(POLICY, &["--store", &redis.url(), "--admin-token", TOKEN])
+}
+
+#[test]
+fn a_bucket_is_looked_at_and_made_full_in_the_shared_store() {
+    if !redis_server::is_there() {
+        return;
+    }
+    let redis = Redis::start();
+    let (one, other) = (start(&redis), start(&redis));
+    let (mut client, mut others) = (one.client(), other.client());
+    let calls = call(&[("k", "1")]);
+    (0..4).for_each(|_| assert!(client.ask(calls.clone()).is_ok()));
+    // The other has never met it.
+    let listed = other.get("/buckets?k=1");
+    assert!(listed.contains(r#""remaining":1"#), "{listed}");
+    assert_eq!(client.drain(&calls, 5).0, 1);
+    let reset = one.post("/reset", TOKEN, r#"{"table":"calls","key":[["k","1"]]}"#);
+    assert!(reset.contains(r#""remaining":0"#) && reset.contains(r#""were_full":0"#), "{reset}");
+    assert_eq!(redis.command(&["DBSIZE"]), "int(0)");
+    assert_eq!(client.drain(&calls, 5).0, 5);
+    assert_eq!(others.drain(&calls, 5).0, 0);
+}
+
+#[test]
+fn leases_are_those_that_a_replica_has_taken_and_nobody_has_released() {
+    if !redis_server::is_there() {
+        return;
+    }
+    let redis = Redis::start();
+    let (one, other) = (start(&redis), start(&redis));
+    let (mut client, mut others) = (one.client(), other.client());
+    let job = call(&[("k", "1"), ("job", "1")]);
+    let leases: Vec<_> = (0..2)
+        .map(|_| client.ask(job.clone()).request_header("x-tollgate-lease").unwrap().to_owned())
+        .collect();
+    let listed = one.get("/leases");
+    assert!(leases.iter().all(|lease| listed.contains(&**lease)), "{listed}");
+    assert!(
+        listed.contains(r#""table":"jobs","row":"always","key":[["k","1"]],"slots":1"#),
+        "{listed}"
+    );
+    assert!(other.get("/leases").contains(r#""listed":[]"#));
+    // By its holder, at another replica.
+    others.ask(request("d", &[give_back(1, &[("lease", &leases[0])])]));
+    eventually("it is off the list", || !one.get("/leases").contains(&*leases[0]));
+    let released = other.post("/leases/release", TOKEN, &format!(r#"{{"lease":"{}"}}"#, leases[1]));
+    assert!(released.contains(r#""released":"#), "{released}");
+    assert!(one.get("/leases").contains(r#""listed":[]"#));
+}
