@@ -310,8 +310,8 @@ impl Serve {
         let controls =
             Controls { token: self.admin_token()?, reloader: Some(Arc::clone(&reloader)) };
         let options = Options {
-            grpc: self.grpc,
-            http: self.http,
+            grpc: self.grpc.clone(),
+            http: self.http.clone(),
             grpc_tls: self.grpc_tls.identity()?,
             http_tls: self.http_tls.identity()?,
             workers: self.workers.unwrap_or(defaults.workers),
