@@ -3,6 +3,7 @@
 
 mod bucket;
 mod buckets;
+mod connection;
 mod events;
 mod explain;
 mod guard;
@@ -16,7 +17,6 @@ mod view;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -24,22 +24,19 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 
+use self::connection::SLOWEST;
 use self::events::Watch;
 pub use self::guard::{Certified, Controls, Token, TokenError};
 use crate::listener::accept;
 use crate::reload::Refused;
 use crate::service::Service;
 use crate::store::StoreError;
-
-/// How long a request's head may take to arrive, and then its body.
-const SLOWEST_REQUEST: Duration = Duration::from_secs(10);
+use crate::tls::Identity;
 
 /// How many connections are served at a time. Probes and scrapers need a few; Envoy needs none.
 const MOST_CONNECTIONS: usize = 256;
@@ -70,9 +67,10 @@ struct Shared {
     controls: Controls,
 }
 
-/// Serves HTTP until `stop` completes, then finishes the requests in flight.
+/// Serves HTTP, over TLS if there is any, until `stop` completes, then finishes the requests in flight.
 pub async fn serve(
     listener: TcpListener,
+    tls: Option<Identity>,
     service: Arc<Service>,
     readiness: Readiness,
     controls: Controls,
@@ -81,30 +79,37 @@ pub async fn serve(
     let service = service.linked().await;
     let watch = Watch::new(Arc::clone(&service), readiness.clone());
     let routes = routes(Shared { service, readiness, watch: Arc::clone(&watch), controls });
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(SLOWEST_REQUEST);
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
+    // Those that do not speak HTTP yet. At the end nobody waits for them.
+    let mut opening = JoinSet::new();
     let mut stop = std::pin::pin!(stop);
     loop {
         let next = async {
             let place = Arc::clone(&places).acquire_owned().await;
             (accept(&listener).await, place)
         };
-        let (stream, place) = tokio::select! {
+        tokio::select! {
             () = &mut stop => break,
-            next = next => next,
-        };
-        let service = TowerToHyperService::new(routes.clone());
-        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "an HTTP connection ended early");
+            (stream, place) = next => {
+                let opened = connection::open(stream, tls.clone());
+                opening.spawn(async move { (opened.await, place) });
             }
-            drop(place);
-        });
+            Some(Ok((opened, place))) = opening.join_next() => match opened {
+                Ok(opened) => {
+                    let served = connection::serve(opened, routes.clone(), graceful.watcher());
+                    tokio::spawn(async move {
+                        if let Err(error) = served.await {
+                            tracing::debug!(%error, "an HTTP connection ended early");
+                        }
+                        drop(place);
+                    });
+                }
+                Err(error) => tracing::debug!(%error, "an HTTP connection did not come about"),
+            },
+        }
     }
-    drop(listener);
+    drop((listener, opening));
     // Nobody else would end them.
     watch.end();
     graceful.shutdown().await;
@@ -162,7 +167,7 @@ async fn guarded(request: Request, next: Next) -> Response {
 
 /// A body that does not come is not waited for.
 async fn in_time(request: Request, next: Next) -> Response {
-    let response = tokio::time::timeout(SLOWEST_REQUEST, next.run(request)).await;
+    let response = tokio::time::timeout(SLOWEST, next.run(request)).await;
     response.unwrap_or_else(|_| StatusCode::REQUEST_TIMEOUT.into_response())
 }
 

@@ -14,6 +14,7 @@ mod pages;
 mod pairs;
 mod query;
 mod serve;
+mod tls;
 
 use std::io::Write;
 use std::path::PathBuf;

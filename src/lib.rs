@@ -22,6 +22,7 @@
 //! | `admin` | the HTTP side |
 //! | `listener` | accepting connections |
 //! | `watching` | whether files may have changed |
+//! | `tls` | our certificate, and which callers' certificates let in |
 //! | `service` | the path of a request, spelled out once |
 //! | `shared` | Redis or Valkey: connections, and what becomes of a request without them |
 //! | `reload` | the policies in force, replaced as a whole |
@@ -62,6 +63,7 @@ pub mod shared;
 pub mod snapshot;
 pub mod store;
 pub mod telemetry;
+pub mod tls;
 pub mod traces;
 pub mod watching;
 pub mod wire;

@@ -290,6 +290,16 @@ mod tests {
     }
 
     #[test]
+    fn nothing_that_is_acted_on_is_shown() {
+        assert_eq!(
+            &*shown("Zoë \"a\"\r\n\u{1b}[31m\u{202e}\u{2028}\0"),
+            "Zoë \\\"a\\\"\\r\\n\\u{1b}[31m\\u{202e}\\u{2028}\\0"
+        );
+        assert_eq!(*shown(&"x".repeat(LONGEST)), "x".repeat(LONGEST));
+        assert_eq!(*shown(&"ë".repeat(LONGEST + 1)), "ë".repeat(LONGEST) + "…");
+    }
+
+    #[test]
     fn the_list_is_bounded_and_what_was_seen_longest_ago_goes() {
         let near = Near::default();
         let mut at = NOW;

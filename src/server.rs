@@ -15,7 +15,6 @@ mod limits;
 mod routed;
 mod seats;
 mod timing;
-pub mod tls;
 mod turn;
 mod worker;
 
@@ -32,11 +31,11 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::HealthReporter;
 
 use self::seats::Seats;
-use self::tls::Identity;
 use self::worker::{Streams, Terms, Worker};
 use crate::admin::{self, Controls, Readiness};
 use crate::listener;
 use crate::service::Service;
+use crate::tls::Identity;
 use crate::wire;
 
 /// The store is swept once in this time, in so many ticks at most: an idle server is not to be woken more
@@ -56,7 +55,9 @@ pub struct Options {
     /// HTTP; port 0 takes a free one.
     pub http: SocketAddr,
     /// What gRPC is served with over TLS; without it, in plain text.
-    pub tls: Option<Identity>,
+    pub grpc_tls: Option<Identity>,
+    /// The same for HTTP.
+    pub http_tls: Option<Identity>,
     /// Threads that serve gRPC.
     pub workers: NonZeroUsize,
     /// The most gRPC connections that are open at a time; more are closed as soon as they are accepted.
@@ -79,7 +80,8 @@ impl Default for Options {
         Self {
             grpc: local(8081),
             http: local(8080),
-            tls: None,
+            grpc_tls: None,
+            http_tls: None,
             workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             most_connections: 10_000,
             max_connection_age: Some(Duration::from_secs(300)),
@@ -170,8 +172,9 @@ impl Server {
         let seats = Seats::new(self.options.most_connections, connections);
         let mut accepting = tokio::spawn(accept(self.grpc, streams, seats, phases.clone()));
         let over = reached(phases, Phase::Over);
-        let controls = self.options.controls.clone();
-        let http = admin::serve(self.http, Arc::clone(&service), readiness.clone(), controls, over);
+        let (service_of_http, tls) = (Arc::clone(&service), self.options.http_tls);
+        let (ready, controls) = (readiness.clone(), self.options.controls);
+        let http = admin::serve(self.http, tls, service_of_http, ready, controls, over);
         let mut http = tokio::spawn(http);
         let mut sweeping = tokio::spawn(sweep(service));
         readiness.set(true);
@@ -217,7 +220,7 @@ impl Server {
     ) -> Result<Vec<Worker>, ServerError> {
         let start = |at| {
             let terms =
-                Terms { tls: self.options.tls.clone(), age: self.options.max_connection_age };
+                Terms { tls: self.options.grpc_tls.clone(), age: self.options.max_connection_age };
             Worker::start(at, Arc::clone(service), health.clone(), terms, phases)
         };
         (0..self.options.workers.get()).map(start).collect()

@@ -110,6 +110,7 @@ pub struct Telemetry {
     connections: Connections,
     shared_store: SharedStore,
     snapshots: SnapshotCounters,
+    tls_reload_errors: Counter,
     latency: Histogram,
     call_latency: Histogram,
 }
@@ -149,27 +150,28 @@ impl Telemetry {
         );
         let reloads = Reloads { refused: refused_policies, ..Reloads::default() };
         let failed = counter("snapshot_errors", "Snapshots that could not be written");
+        let tls_reload_errors = counter(
+            "tls_reload_errors",
+            "Certificates that were read again and cannot be used; those before stay in force",
+        );
         let connections = Connections { open: Gauge::default(), refused };
         registry.register("connections", "Open gRPC connections", connections.open.clone());
         let snapshots = SnapshotCounters { failed, ..SnapshotCounters::default() };
-        let help = "When the state was taken that the last snapshot holds; 0 before the first";
-        let taken_at = snapshots.taken_at.clone();
-        registry.register_with_unit(
+        let mut moment = |name, help, at: &Gauge| {
+            registry.register_with_unit(name, help, Unit::Seconds, at.clone());
+        };
+        moment(
             "snapshot_last_success_timestamp",
-            help,
-            Unit::Seconds,
-            taken_at,
+            "When the state was taken that the last snapshot holds; 0 before the first",
+            &snapshots.taken_at,
+        );
+        moment(
+            "config_last_reload_success_timestamp",
+            "When the policies came into force",
+            &reloads.taken_at,
         );
         let help = "Buckets that were not full, and leases, in the last snapshot";
         registry.register("snapshot_keys", help, snapshots.keys.clone());
-        let help = "When the policies came into force";
-        let taken_at = reloads.taken_at.clone();
-        registry.register_with_unit(
-            "config_last_reload_success_timestamp",
-            help,
-            Unit::Seconds,
-            taken_at,
-        );
         let help = "Whether the policies that were read last came into force";
         registry.register("config_last_reload_successful", help, reloads.is_taken.clone());
         let rows = Rows::new(&mut registry);
@@ -208,6 +210,7 @@ impl Telemetry {
             connections,
             shared_store,
             snapshots,
+            tls_reload_errors,
             latency,
             call_latency,
         }
@@ -261,6 +264,11 @@ impl Telemetry {
     /// The counters of snapshots.
     pub const fn snapshots(&self) -> &SnapshotCounters {
         &self.snapshots
+    }
+
+    /// Counts certificates that were read again and cannot be used.
+    pub const fn tls_reload_errors(&self) -> &Counter {
+        &self.tls_reload_errors
     }
 
     /// Whether a request that arrives now is one of those to be timed.

@@ -11,6 +11,8 @@
 
 #[path = "cli/admin.rs"]
 mod admin;
+#[path = "support/certificates.rs"]
+mod certificates;
 #[path = "support/collector.rs"]
 mod collector;
 #[path = "cli/denied.rs"]
@@ -31,6 +33,8 @@ mod reload;
 mod serve;
 #[path = "cli/snapshot.rs"]
 mod snapshot;
+#[path = "cli/tls.rs"]
+mod tls;
 #[path = "cli/traces.rs"]
 mod traces;
 

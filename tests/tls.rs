@@ -1,4 +1,4 @@
-//! gRPC over TLS, with a certificate made for the test.
+//! Who may come in over TLS, with certificates made for the test.
 
 #![allow(
     clippy::unwrap_used,
@@ -7,102 +7,155 @@
     reason = "test code: a failure is a panic"
 )]
 
+#[path = "tls/callers.rs"]
+mod callers;
+#[path = "support/certificates.rs"]
+mod certificates;
+#[path = "tls/http.rs"]
+mod http;
+#[path = "tls/renewal.rs"]
+mod renewal;
 mod support;
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::path::{Path, PathBuf};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 
+use certificates::{Authority, Pair};
 use support::{SHIPPED, TestServer, runtime, shipped};
 use tempfile::TempDir;
 use tollgate::config;
-use tollgate::server::tls::{Identity, TlsError};
-use tollgate::wire::RateLimitServiceClient;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig};
+use tollgate::server::Options;
+use tollgate::tls::{Callers, Files, Identity, Side, TlsError};
+use tollgate::wire::{RateLimitRequest, RateLimitServiceClient};
+use tonic::transport::{self, Certificate, Channel, ClientTlsConfig};
 
-/// A certificate for `localhost` that vouches for itself, and its key.
-struct Pair {
-    _folder: TempDir,
-    certificate: PathBuf,
-    key: PathBuf,
+/// A certificate for `localhost`, and who vouches for it.
+struct Ours {
+    authority: Authority,
+    folder: TempDir,
+    files: Files,
 }
 
-impl Pair {
+impl Ours {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let (certificate, key) = (folder.path().join("cert.pem"), folder.path().join("key.pem"));
-        std::fs::write(&certificate, made.cert.pem()).unwrap();
-        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-        Self { _folder: folder, certificate, key }
+        let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+        let (certificate, key) = authority.issue(&["localhost"]).write(folder.path(), "server");
+        Self { authority, folder, files: Files { certificate, key, callers: None } }
     }
 
-    fn identity(&self) -> Identity {
-        Identity::read(&self.certificate, &self.key).unwrap()
+    /// Lets in only whom this authority vouches for, with one of these names if there are any.
+    fn letting_in(mut self, authority: &Authority, names: &[&str]) -> Self {
+        let path = self.folder.path().join("callers.pem");
+        std::fs::write(&path, authority.pem()).unwrap();
+        let names = names.iter().map(|name| name.parse().unwrap()).collect();
+        self.files.callers = Some(Callers { authority: path, names });
+        self
+    }
+
+    fn identity(&self, side: Side) -> Identity {
+        Identity::read(side, self.files.clone()).unwrap()
+    }
+
+    fn serve(&self, side: Side) -> TestServer {
+        let identity = Some(self.identity(side));
+        serve(|options| match side {
+            Side::Grpc => options.grpc_tls = identity,
+            Side::Http => options.http_tls = identity,
+        })
     }
 }
 
-fn server(pair: &Pair) -> TestServer {
-    let tls = Some(pair.identity());
-    TestServer::with(&config::read(SHIPPED.as_ref()).unwrap(), |options| options.tls = tls)
+fn serve(change: impl FnOnce(&mut Options)) -> TestServer {
+    TestServer::with(&config::read(SHIPPED.as_ref()).unwrap(), change)
+}
+
+fn question() -> RateLimitRequest {
+    shipped(&[("tenant_type", "free"), ("tenant", "acme")])
 }
 
 async fn connect(
     server: &TestServer,
-    trusted: &Path,
-) -> Result<RateLimitServiceClient<Channel>, tonic::transport::Error> {
-    let trusted = Certificate::from_pem(std::fs::read(trusted).unwrap());
-    let tls = ClientTlsConfig::new().ca_certificate(trusted).domain_name("localhost");
+    trusted: &Authority,
+    shown: Option<&Pair>,
+) -> Result<RateLimitServiceClient<Channel>, transport::Error> {
+    let trusted = Certificate::from_pem(trusted.pem());
+    let mut tls = ClientTlsConfig::new().ca_certificate(trusted).domain_name("localhost");
+    if let Some(pair) = shown {
+        tls = tls.identity(transport::Identity::from_pem(&pair.certificate, &pair.key));
+    }
     let address = format!("https://{}", server.grpc);
     let channel = Channel::from_shared(address).unwrap().tls_config(tls).unwrap();
     channel.connect().await.map(RateLimitServiceClient::new)
 }
 
+/// Whether a call over a connection of its own is answered.
+fn is_answered(server: &TestServer, trusted: &Authority, shown: Option<&Pair>) -> bool {
+    runtime().block_on(async {
+        let Ok(mut client) = connect(server, trusted, shown).await else { return false };
+        client.should_rate_limit(question()).await.is_ok()
+    })
+}
+
+/// What a server that speaks TLS alone says to one who does not: an alert of TLS, and the end.
+fn assert_refuses_plain_text(address: SocketAddr, said: &[u8]) {
+    let mut plain = TcpStream::connect(address).unwrap();
+    plain.write_all(said).unwrap();
+    let mut told = Vec::new();
+    plain.read_to_end(&mut told).unwrap();
+    assert_eq!(told.first(), Some(&0x15), "{told:?}");
+}
+
 #[test]
 fn calls_are_answered_over_tls_by_whom_the_client_trusts() {
-    let (ours, other) = (Pair::new(), Pair::new());
-    let server = server(&ours);
-    let question = shipped(&[("tenant_type", "free"), ("tenant", "acme")]);
+    let ours = Ours::new();
+    let server = ours.serve(Side::Grpc);
     runtime().block_on(async {
-        let mut client = connect(&server, &ours.certificate).await.unwrap();
+        let mut client = connect(&server, &ours.authority, None).await.unwrap();
         for left in [9, 8] {
-            let answer = client.should_rate_limit(question.clone()).await.unwrap().into_inner();
+            let answer = client.should_rate_limit(question()).await.unwrap().into_inner();
             assert_eq!(answer.statuses[0].limit_remaining, left);
         }
-        assert!(connect(&server, &other.certificate).await.is_err(), "it is another's certificate");
+        let other = connect(&server, &Authority::new(), None).await;
+        assert!(other.is_err(), "it is another's certificate");
     });
 }
 
 #[test]
 fn plain_text_is_refused_where_tls_is_on_and_harms_nobody() {
-    let pair = Pair::new();
-    let server = server(&pair);
-    let question = shipped(&[("tenant_type", "free"), ("tenant", "acme")]);
-    let mut plain = TcpStream::connect(server.grpc).unwrap();
-    plain.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
-    let mut told = Vec::new();
-    // TLS's alert, and the end; nothing of HTTP/2.
-    plain.read_to_end(&mut told).unwrap();
-    assert_eq!(told.first(), Some(&0x15), "{told:?}");
-    runtime().block_on(async {
-        let mut client = connect(&server, &pair.certificate).await.unwrap();
-        client.should_rate_limit(question).await.unwrap();
-    });
+    let ours = Ours::new();
+    let server = ours.serve(Side::Grpc);
+    assert_refuses_plain_text(server.grpc, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+    assert!(is_answered(&server, &ours.authority, None));
 }
 
 #[test]
 fn a_certificate_that_cannot_be_used_is_told_with_its_file() {
-    let (ours, other) = (Pair::new(), Pair::new());
-    let told =
-        |certificate: &Path, key: &Path| Identity::read(certificate, key).map(drop).unwrap_err();
-    let missing = ours.certificate.with_file_name("missing.pem");
-    let error = told(&missing, &ours.key);
+    let (ours, other) = (Ours::new(), Ours::new());
+    let told = |certificate: &Path, key: &Path, callers: Option<&Path>| {
+        let callers = callers.map(|path| Callers { authority: path.into(), names: Vec::new() });
+        let files = Files { certificate: certificate.into(), key: key.into(), callers };
+        Identity::read(Side::Grpc, files).map(drop).unwrap_err()
+    };
+    let (certificate, key) = (&*ours.files.certificate, &*ours.files.key);
+    let missing = certificate.with_file_name("missing.pem");
+    let error = told(&missing, key, None);
     assert!(matches!(error, TlsError::File { what: "certificate", .. }), "{error}");
     assert!(error.to_string().contains("missing.pem"), "{error}");
-    let error = told(&ours.key, &ours.key);
+    let error = told(key, key, None);
     assert!(matches!(error, TlsError::NoCertificate(_)), "{error}");
-    let error = told(&ours.certificate, &ours.certificate);
+    let error = told(certificate, certificate, None);
     assert!(matches!(error, TlsError::File { what: "key", .. }), "{error}");
-    let error = told(&ours.certificate, &other.key);
+    let error = told(certificate, &other.files.key, None);
     assert!(matches!(error, TlsError::Pair { .. }), "{error}");
+    let error = told(certificate, key, Some(&missing));
+    assert!(matches!(error, TlsError::File { what: "client CA", .. }), "{error}");
+    let error = told(certificate, key, Some(key));
+    assert!(matches!(error, TlsError::NoCertificate(_)), "{error}");
+    let garbage = certificate.with_file_name("garbage.pem");
+    let text = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    std::fs::write(&garbage, text).unwrap();
+    let error = told(certificate, key, Some(&garbage));
+    assert!(matches!(error, TlsError::Authority { .. }), "{error}");
+    assert!(error.to_string().contains("garbage.pem"), "{error}");
 }

@@ -171,7 +171,7 @@ pub(super) mod tests {
     use tower_service::Service as _;
 
     use super::*;
-    use crate::admin::{Controls, SLOWEST_REQUEST, routes};
+    use crate::admin::{Controls, SLOWEST, routes};
     use crate::clock::{Clock, ManualClock, Timestamp};
     use crate::config::Source;
     use crate::policy::fingerprint::FingerprintKey;
@@ -299,7 +299,7 @@ pub(super) mod tests {
         let mut routes = routes(shared(Controls::default()));
         let mut body = get_events(&mut routes).await.into_body();
         let begun = tokio::time::Instant::now();
-        while begun.elapsed() < SLOWEST_REQUEST * 3 {
+        while begun.elapsed() < SLOWEST * 3 {
             let frame = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
             assert!(!frame.unwrap().unwrap().into_data().unwrap().is_empty());
         }

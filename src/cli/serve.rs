@@ -15,6 +15,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::logging::{self, Filter, Format};
+use super::tls::{GrpcTls, HttpTls, Renewal};
 use super::{Failure, PolicyPath};
 use crate::admin::{Controls, Token};
 use crate::clock::{BootClock, Clock, Timestamp};
@@ -23,7 +24,6 @@ use crate::policy::Policy;
 use crate::policy::fingerprint::FingerprintKey;
 use crate::policy::table::Rows;
 use crate::reload::{Cause, Live, Reloader};
-use crate::server::tls::{Identity, TlsError};
 use crate::server::{Options, Server, files};
 use crate::service::Service;
 use crate::shared::target::{Target, TargetError};
@@ -38,7 +38,8 @@ use crate::watching::Watching;
 pub(super) struct Serve {
     #[command(flatten)]
     policy: PolicyPath,
-    /// Whether the policy is read again when its files change. On SIGHUP it is in any case.
+    /// Whether the policy and the certificates of TLS are read again when their files change. On SIGHUP they
+    /// are in any case.
     #[arg(long, env = "TOLLGATE_WATCH", default_value = "on", value_name = "WHETHER")]
     watch: Watch,
     /// Where Envoy asks, over gRPC. Port 0 takes a free one.
@@ -70,13 +71,10 @@ pub(super) struct Serve {
         conflicts_with = "admin_token"
     )]
     admin_token_file: Option<PathBuf>,
-    /// The certificate with which gRPC is served over TLS, and those that vouch for it, in PEM. Without it,
-    /// gRPC is plain text.
-    #[arg(long, env = "TOLLGATE_GRPC_TLS_CERT", value_name = "FILE", requires = "grpc_tls_key")]
-    grpc_tls_cert: Option<PathBuf>,
-    /// The certificate's key, in PEM.
-    #[arg(long, env = "TOLLGATE_GRPC_TLS_KEY", value_name = "FILE", requires = "grpc_tls_cert")]
-    grpc_tls_key: Option<PathBuf>,
+    #[command(flatten)]
+    grpc_tls: GrpcTls,
+    #[command(flatten)]
+    http_tls: HttpTls,
     /// Threads that answer gRPC; one per core if not said.
     #[arg(long, env = "TOLLGATE_WORKERS", value_name = "COUNT")]
     workers: Option<NonZeroUsize>,
@@ -185,11 +183,6 @@ impl Serve {
         Alone::parse_from(["tollgate"]).serve
     }
 
-    fn tls(&self) -> Result<Option<Identity>, TlsError> {
-        let pair = self.grpc_tls_cert.as_deref().zip(self.grpc_tls_key.as_deref());
-        pair.map(|(certificate, key)| Identity::read(certificate, key)).transpose()
-    }
-
     /// What calls that change something have to bring, if they are to be taken.
     fn admin_token(&self) -> Result<Option<Token>, String> {
         let (text, flag) = match (&self.admin_token, &self.admin_token_file) {
@@ -296,6 +289,7 @@ impl Serve {
         });
         let path = self.policy.config.clone();
         let reloader = Arc::new(Reloader::new(Arc::clone(&live), Arc::clone(&clock), path));
+        let tls_errors = telemetry.tls_reload_errors().clone();
         let service = Service::new(clock, live, store, telemetry);
         let service = match shared {
             Some(shared) => service.sharing(shared),
@@ -315,7 +309,8 @@ impl Serve {
         let options = Options {
             grpc: self.grpc,
             http: self.http,
-            tls: self.tls()?,
+            grpc_tls: self.grpc_tls.identity()?,
+            http_tls: self.http_tls.identity()?,
             workers: self.workers.unwrap_or(defaults.workers),
             most_connections: files::room_for(self.max_connections.get()),
             max_connection_age: self.max_connection_age.0,
@@ -326,18 +321,22 @@ impl Serve {
                 reloader: Some(Arc::clone(&reloader)),
             },
         };
+        let identities = [&options.grpc_tls, &options.http_tls].into_iter().flatten().cloned();
+        let renewal = Renewal::new(identities.collect(), tls_errors);
         runtime.block_on(async {
             let server = Server::bind(options).await?;
             let signals = signals()?;
             reload_on_hangup(Arc::clone(&reloader))?;
+            renewal.clone().on_hangup()?;
             if self.watch == Watch::On {
                 reload_on_change(reloader);
+                renewal.on_change();
             }
             let (grpc, http) = (server.grpc_address(), server.http_address());
             tracing::info!(%grpc, %http, config = %self.policy.config.display(), "started");
             // `query` speaks plain text.
             if self.log == Format::Text
-                && self.grpc_tls_cert.is_none()
+                && !self.grpc_tls.is_on()
                 && let Some(policy) = example
             {
                 // Nobody to read it is no reason not to serve.

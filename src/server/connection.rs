@@ -23,9 +23,9 @@ use super::arriving::Arriving;
 use super::bounded::{Bounded, Reading};
 use super::in_flight::InFlight;
 use super::timing::Timing;
-use super::tls::Identity;
 use super::{call, limits, routed};
 use crate::service::Service;
+use crate::tls::Identity;
 
 /// How long a new connection may take to say that it speaks TLS, where it must, and then HTTP/2.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -38,7 +38,7 @@ const BATCH: usize = 64;
 pub(super) enum ConnectionError {
     #[error("it did not speak within {HANDSHAKE:?}")]
     Silent,
-    #[error("it did not speak TLS: {0}")]
+    #[error("its TLS handshake failed: {0}")]
     Tls(#[from] std::io::Error),
     #[error(transparent)]
     Http2(#[from] h2::Error),
@@ -98,7 +98,7 @@ pub(super) async fn serve(
     let Some(tls) = tls else { return serve_http2(stream, services, draining).await };
     // Boxed, so that a connection in plain text does not keep the room that TLS takes.
     Box::pin(async move {
-        let stream = in_time(tls.acceptor().accept(stream)).await??;
+        let stream = in_time(tls.accept(stream)).await??;
         serve_http2(stream, services, draining).await
     })
     .await

@@ -20,9 +20,9 @@ use super::connection::{self, Services};
 use super::in_flight::InFlight;
 use super::seats::Seat;
 use super::timing::Timing;
-use super::tls::Identity;
 use super::{Phase, ServerError, reached};
 use crate::service::Service;
+use crate::tls::Identity;
 use crate::wire;
 
 /// The full name of the health service.

@@ -1,22 +1,16 @@
 //! Denied calls in the log: so many a second at most, however many are denied.
 
-use std::fmt::Write;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use smallvec::SmallVec;
 
 use crate::clock::{Nanos, Timestamp};
-use crate::decision::{self, Decided, Verdict};
+use crate::decision::{self, Verdict};
 use crate::descriptor::Query;
+use crate::near::{Named, shown};
 use crate::policy::Policy;
 use crate::store::Wait;
-
-/// The most characters that are told of one value, and of a key that a client made up.
-const LONGEST: usize = 64;
-
-/// The most values that are told.
-const MOST: usize = 8;
 
 /// Writes denied calls to the log.
 #[derive(Debug)]
@@ -44,14 +38,15 @@ impl DeniedLog {
     ) {
         let Some(left_out) = self.take(now) else { return };
         let of_each: SmallVec<[_; 8]> = verdict.tightest_of_each(query.len()).collect();
-        let domain = escaped(policy.domain());
         let Some(decided) = decision::tightest(&of_each) else {
+            let domain = &*shown(policy.domain());
             tracing::info!(domain, left_out, "denied, since the shared store is away");
             return;
         };
-        let row = decided.met.row;
-        let values = values(policy, query, decided);
-        let (table, row) = (escaped(row.table()), escaped(row.name()));
+        let named = Named::of(policy, query, decided);
+        let (domain, table, row) = (&*named.domain, &*named.table, &*named.row);
+        let values = named.key.iter().map(|(name, value)| format!("{name}={value}"));
+        let values = values.collect::<Vec<_>>().join(" ");
         let wait = match decided.outcome.wait {
             Wait::No => Nanos::ZERO.to_string(),
             Wait::For(wait) => wait.to_string(),
@@ -77,27 +72,6 @@ impl DeniedLog {
     }
 }
 
-/// The values that name the bucket, or all of a descriptor that brought its limit along.
-fn values(policy: &Policy, query: &Query<'_>, decided: &Decided<'_>) -> String {
-    let mut told = String::new();
-    let Some(descriptor) = query.descriptors().nth(decided.met.descriptor) else { return told };
-    for (name, value) in policy.named_by(descriptor, decided.met.row).into_iter().take(MOST) {
-        let space = if told.is_empty() { "" } else { " " };
-        // A `String` takes all that is written to it.
-        let _ = write!(told, "{space}{}={}", escaped(name), escaped(&value));
-    }
-    told
-}
-
-/// A text without what a terminal or a reader of lines would act on, and not too long.
-fn escaped(text: &str) -> String {
-    let mut cut: String = text.chars().take(LONGEST).flat_map(char::escape_debug).collect();
-    if text.chars().nth(LONGEST).is_some() {
-        cut.push('…');
-    }
-    cut
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -113,15 +87,5 @@ mod tests {
         assert_eq!(take(at(6, half)), None);
         assert_eq!([(); 4].map(|()| take(at(8, Nanos::ZERO))), [Some(3), Some(0), Some(0), None]);
         assert_eq!(take(at(100, half)), Some(1));
-    }
-
-    #[test]
-    fn nothing_that_is_acted_on_gets_through() {
-        assert_eq!(
-            escaped("Zoë \"a\"\r\n\u{1b}[31m\u{202e}\u{2028}\0"),
-            "Zoë \\\"a\\\"\\r\\n\\u{1b}[31m\\u{202e}\\u{2028}\\0"
-        );
-        assert_eq!(escaped(&"x".repeat(64)), "x".repeat(64));
-        assert_eq!(escaped(&"ë".repeat(65)), "ë".repeat(64) + "…");
     }
 }

@@ -17,8 +17,8 @@ use super::support::SHIPPED;
 pub struct Sample {
     policy: &'static str,
     text: String,
-    /// Where tollgate sends its spans, if it does.
-    collector: Option<SocketAddr>,
+    /// What tollgate is started with, beside the policy.
+    flags: Vec<String>,
 }
 
 impl Sample {
@@ -37,9 +37,15 @@ impl Sample {
         Self::read("leases.yaml", "envoy/leases-policy.yaml")
     }
 
+    /// `mtls.yaml`: certificates in that folder, and tollgate started with these flags.
+    pub fn mutual_tls(folder: &Path, flags: Vec<String>) -> Self {
+        let sample = Self { flags, ..Self::read("mtls.yaml", SHIPPED) };
+        sample.with("/etc/envoy/tls", folder.to_str().unwrap())
+    }
+
     fn read(name: &str, policy: &'static str) -> Self {
         let text = std::fs::read_to_string(format!("envoy/{name}")).unwrap();
-        Self { policy, text, collector: None }
+        Self { policy, text, flags: Vec::new() }
     }
 
     /// With this text, which must be there, replaced.
@@ -66,7 +72,8 @@ impl Sample {
         let edge = "                stat_prefix: edge\n";
         let mut sample = self.with(edge, &format!("{edge}{TRACING}"));
         sample.text += &COLLECTOR.replace("4317", &collector.port().to_string());
-        Self { collector: Some(collector), ..sample }
+        let flags = ["--otlp-endpoint".to_owned(), format!("http://{collector}")];
+        Self { flags: flags.to_vec(), ..sample }
     }
 }
 
@@ -144,6 +151,7 @@ pub struct Lab {
     pub edge: SocketAddr,
     admin: SocketAddr,
     policy: &'static str,
+    flags: Vec<String>,
     folder: TempDir,
 }
 
@@ -154,18 +162,15 @@ impl Lab {
         let folder = tempfile::tempdir().unwrap();
         let [grpc, edge, admin, upstream] =
             std::array::from_fn(|_| SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())));
-        let endpoint = sample.collector.map(|collector| format!("http://{collector}"));
-        let flags = endpoint.as_ref().map(|endpoint| ["--otlp-endpoint", endpoint]);
-        let flags = flags.as_ref().map(|flags| &flags[..]).unwrap_or_default();
-        let tollgate = Tollgate::serve(sample.policy, grpc, flags, folder.path());
-        let policy = sample.policy;
+        let tollgate = Tollgate::serve(sample.policy, grpc, folder.path(), &sample.flags);
+        let (policy, flags) = (sample.policy, sample.flags.clone());
         let ports = [(8081, grpc), (10000, edge), (9901, admin), (9000, upstream)];
         let sample = ports.into_iter().fold(sample, |sample, (old, new)| {
             let port = |port: u16| format!("port_value: {port} }}");
             sample.with(&port(old), &port(new.port()))
         });
         let envoy = start_envoy(&envoy, &sample.text, admin, folder.path());
-        Some(Self { _envoy: envoy, tollgate, edge, admin, policy, folder })
+        Some(Self { _envoy: envoy, tollgate, edge, admin, policy, flags, folder })
     }
 
     /// A new connection to the edge.
@@ -175,7 +180,8 @@ impl Lab {
 
     /// Starts tollgate anew where it was.
     pub fn restart_tollgate(&mut self) {
-        self.tollgate = Tollgate::serve(self.policy, self.tollgate.grpc, &[], self.folder.path());
+        let (grpc, folder) = (self.tollgate.grpc, self.folder.path());
+        self.tollgate = Tollgate::serve(self.policy, grpc, folder, &self.flags);
     }
 
     /// A counter or gauge of Envoy's; one that has counted nothing yet may not be there.

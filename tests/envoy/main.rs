@@ -15,6 +15,8 @@
     reason = "test code: a failure is a panic"
 )]
 
+#[path = "../support/certificates.rs"]
+mod certificates;
 #[path = "../support/collector.rs"]
 mod collector;
 mod compose;
@@ -22,6 +24,7 @@ mod front;
 mod http;
 mod lab;
 mod leases;
+mod mtls;
 mod outage;
 mod process;
 #[path = "../shared/redis_server.rs"]

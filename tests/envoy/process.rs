@@ -126,11 +126,12 @@ pub struct Tollgate {
 }
 
 impl Tollgate {
-    pub fn serve(policy: &str, grpc: SocketAddr, flags: &[&str], folder: &Path) -> Self {
+    pub fn serve(policy: &str, grpc: SocketAddr, folder: &Path, flags: &[String]) -> Self {
         let name = if folder.join("tollgate.log").exists() { "tollgate-again" } else { "tollgate" };
         let grpc = grpc.to_string();
-        let serve = ["serve", "--config", policy, "--http", "127.0.0.1:0", "--grpc", &grpc];
-        Self::start(name, &[&serve, flags].concat(), folder)
+        let arguments = ["serve", "--config", policy, "--http", "127.0.0.1:0", "--grpc", &grpc];
+        let flags = flags.iter().map(String::as_str);
+        Self::start(name, &arguments.into_iter().chain(flags).collect::<Vec<_>>(), folder)
     }
 
     /// With a command line of the test's own.

@@ -5,15 +5,24 @@
 use std::net::TcpStream;
 use std::process::Stdio;
 
+use super::certificates::Authority;
 use super::lab;
 use super::process::command;
 
 #[test]
 fn every_sample_is_valid_to_envoy() {
     let Some(envoy) = lab::envoy() else { return };
-    for sample in ["envoy/envoy.yaml", "envoy/jwt.yaml", "envoy/leases.yaml"] {
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    std::fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
+    authority.issue(&["envoy.example.org"]).write(folder.path(), "envoy");
+    for sample in ["envoy.yaml", "jwt.yaml", "leases.yaml", "mtls.yaml"] {
+        let text = std::fs::read_to_string(format!("envoy/{sample}")).unwrap();
+        let text = text.replace("/etc/envoy/tls", folder.path().to_str().unwrap());
+        let path = folder.path().join(sample);
+        std::fs::write(&path, text).unwrap();
         let mut validate = command(&envoy);
-        validate.args(["--mode", "validate", "--disable-hot-restart", "-c", sample]);
+        validate.args(["--mode", "validate", "--disable-hot-restart", "-c"]).arg(&path);
         let ran = validate.stdin(Stdio::null()).output().unwrap();
         let log = String::from_utf8_lossy(&ran.stderr);
         assert!(ran.status.success(), "{sample}: {log}");

@@ -1,0 +1,193 @@
+//! The flags of `serve` that say who may come in.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use prometheus_client::metrics::counter::Counter;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::reload::Cause;
+use crate::tls::{Callers, Files, Identity, Name, Side, TlsError};
+use crate::watching::Watching;
+
+/// TLS for gRPC.
+#[derive(Debug, Args)]
+pub(super) struct GrpcTls {
+    /// The certificate with which gRPC is served over TLS, and those that vouch for it, in PEM. Without it,
+    /// gRPC is plain text.
+    #[arg(
+        long = "grpc-tls-cert",
+        id = "grpc_tls_cert",
+        env = "TOLLGATE_GRPC_TLS_CERT",
+        value_name = "FILE",
+        requires = "grpc_tls_key"
+    )]
+    cert: Option<PathBuf>,
+    /// The certificate's key, in PEM.
+    #[arg(
+        long = "grpc-tls-key",
+        id = "grpc_tls_key",
+        env = "TOLLGATE_GRPC_TLS_KEY",
+        value_name = "FILE",
+        requires = "grpc_tls_cert"
+    )]
+    key: Option<PathBuf>,
+    /// The certificates that vouch for callers, in PEM: who has none of theirs is refused at the handshake.
+    /// Without it, anybody may call.
+    #[arg(
+        long = "grpc-tls-client-ca",
+        id = "grpc_tls_client_ca",
+        env = "TOLLGATE_GRPC_TLS_CLIENT_CA",
+        value_name = "FILE",
+        requires = "grpc_tls_cert"
+    )]
+    client_ca: Option<PathBuf>,
+    /// A name that a caller's certificate must have, if not another of those given: a DNS name, or a URI
+    /// such as a SPIFFE ID, matched as a whole. May be given again; a comma parts several. Without it, every
+    /// certificate that is vouched for lets in.
+    #[arg(
+        long = "grpc-tls-client-name",
+        id = "grpc_tls_client_name",
+        env = "TOLLGATE_GRPC_TLS_CLIENT_NAME",
+        value_name = "NAME",
+        value_delimiter = ',',
+        requires = "grpc_tls_client_ca"
+    )]
+    client_name: Vec<Name>,
+}
+
+impl GrpcTls {
+    pub(super) const fn is_on(&self) -> bool {
+        self.cert.is_some()
+    }
+
+    /// What gRPC is served with, if over TLS.
+    pub(super) fn identity(&self) -> Result<Option<Identity>, TlsError> {
+        let files = files(&self.cert, &self.key, &self.client_ca, &self.client_name);
+        files.map(|files| Identity::read(Side::Grpc, files)).transpose()
+    }
+}
+
+/// TLS for HTTP.
+#[derive(Debug, Args)]
+pub(super) struct HttpTls {
+    /// The certificate with which HTTP is served over TLS, and those that vouch for it, in PEM. Without it,
+    /// HTTP is plain text.
+    #[arg(
+        long = "http-tls-cert",
+        id = "http_tls_cert",
+        env = "TOLLGATE_HTTP_TLS_CERT",
+        value_name = "FILE",
+        requires = "http_tls_key"
+    )]
+    cert: Option<PathBuf>,
+    /// The certificate's key, in PEM.
+    #[arg(
+        long = "http-tls-key",
+        id = "http_tls_key",
+        env = "TOLLGATE_HTTP_TLS_KEY",
+        value_name = "FILE",
+        requires = "http_tls_cert"
+    )]
+    key: Option<PathBuf>,
+    /// The certificates that vouch for callers of HTTP, in PEM. Who has a certificate of others is refused at
+    /// the handshake; who has none may ask all the same, as probes do, but change nothing.
+    #[arg(
+        long = "http-tls-client-ca",
+        id = "http_tls_client_ca",
+        env = "TOLLGATE_HTTP_TLS_CLIENT_CA",
+        value_name = "FILE",
+        requires = "http_tls_cert"
+    )]
+    client_ca: Option<PathBuf>,
+    /// A name that the certificate of who may change something must have, as `--grpc-tls-client-name`.
+    #[arg(
+        long = "http-tls-client-name",
+        id = "http_tls_client_name",
+        env = "TOLLGATE_HTTP_TLS_CLIENT_NAME",
+        value_name = "NAME",
+        value_delimiter = ',',
+        requires = "http_tls_client_ca"
+    )]
+    client_name: Vec<Name>,
+}
+
+impl HttpTls {
+    /// What HTTP is served with, if over TLS.
+    pub(super) fn identity(&self) -> Result<Option<Identity>, TlsError> {
+        let files = files(&self.cert, &self.key, &self.client_ca, &self.client_name);
+        files.map(|files| Identity::read(Side::Http, files)).transpose()
+    }
+}
+
+/// Certificates that are read again when they have changed.
+#[derive(Debug, Clone)]
+pub(super) struct Renewal {
+    identities: Vec<Identity>,
+    errors: Counter,
+}
+
+impl Renewal {
+    /// Of all sides' certificates. Those that cannot be used are counted as `errors`.
+    pub(super) const fn new(identities: Vec<Identity>, errors: Counter) -> Self {
+        Self { identities, errors }
+    }
+
+    /// Reads them all. Where a side's cannot be used, those before stay in force.
+    fn renew(&self, cause: Cause) {
+        for identity in &self.identities {
+            let side = identity.side();
+            match identity.reload() {
+                Ok(true) => tracing::info!(?side, %cause, "other certificates are in force"),
+                Ok(false) => tracing::debug!(?side, %cause, "certificates are what they were"),
+                Err(error) => {
+                    self.errors.inc();
+                    tracing::error!(?side, %cause, %error, "certificates before stay in force");
+                }
+            }
+        }
+    }
+
+    /// Reads them at every SIGHUP.
+    pub(super) fn on_hangup(self) -> std::io::Result<()> {
+        let mut hangup = signal(SignalKind::hangup())?;
+        tokio::spawn(async move {
+            while hangup.recv().await.is_some() {
+                self.renew(Cause::Hangup);
+            }
+        });
+        Ok(())
+    }
+
+    /// Reads them whenever their files may have changed, and once now: they were read before anybody watched.
+    pub(super) fn on_change(self) {
+        if self.identities.is_empty() {
+            return;
+        }
+        tokio::spawn(async move {
+            let paths = self.identities.iter().flat_map(Identity::paths).collect();
+            let mut watching = match Watching::start(paths) {
+                Ok(watching) => watching,
+                Err(error) => {
+                    tracing::warn!(%error, "not watched: changed certificates need a SIGHUP");
+                    return;
+                }
+            };
+            loop {
+                self.renew(Cause::FileChange);
+                watching.changed().await;
+            }
+        });
+    }
+}
+
+fn files(
+    certificate: &Option<PathBuf>,
+    key: &Option<PathBuf>,
+    authority: &Option<PathBuf>,
+    names: &[Name],
+) -> Option<Files> {
+    let (certificate, key) = certificate.clone().zip(key.clone())?;
+    let callers = |authority| Callers { authority, names: names.to_vec() };
+    Some(Files { certificate, key, callers: authority.clone().map(callers) })
+}

@@ -1,0 +1,125 @@
+//! Who may come in.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio_rustls::rustls::client::danger::HandshakeSignatureValid;
+use tokio_rustls::rustls::pki_types::{CertificateDer, UnixTime};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use tokio_rustls::rustls::{
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore,
+    SignatureScheme,
+};
+use webpki::EndEntityCert;
+
+use super::{Name, Provider, Side, TlsError};
+
+/// How many names of a certificate that is refused are logged.
+const NAMES_LOGGED: usize = 8;
+
+/// Whose certificates let in.
+#[derive(Debug, Clone)]
+pub struct Callers {
+    /// The file with the certificates that vouch for callers, in PEM.
+    pub authority: PathBuf,
+    /// The names of which a certificate must have one; none: any certificate they vouch for will do.
+    pub names: Vec<Name>,
+}
+
+impl Callers {
+    /// What checks a certificate at the handshake.
+    pub(super) fn verifier(
+        &self,
+        side: Side,
+        roots: RootCertStore,
+        provider: &Provider,
+    ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+        let builder =
+            WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(provider));
+        let builder = match side {
+            Side::Grpc => builder,
+            Side::Http => builder.allow_unauthenticated(),
+        };
+        let built = builder.build();
+        let vouched = built.map_err(|error| self.unusable(Error::General(error.to_string())))?;
+        Ok(match side {
+            Side::Grpc => Arc::new(Named { vouched, callers: self.clone() }),
+            Side::Http => vouched,
+        })
+    }
+
+    pub(super) fn unusable(&self, error: Error) -> TlsError {
+        TlsError::Authority { path: self.authority.clone(), error }
+    }
+
+    /// Whether a certificate that was verified has an allowed name.
+    pub(super) fn allow(&self, certificate: &CertificateDer<'_>) -> bool {
+        if self.names.is_empty() {
+            return true;
+        }
+        let Ok(certificate) = EndEntityCert::try_from(certificate) else { return false };
+        let has = |name: &Name| match name {
+            Name::Dns(name) => {
+                certificate.valid_dns_names().any(|shown| shown.eq_ignore_ascii_case(name))
+            }
+            Name::Uri(name) => certificate.valid_uri_names().any(|shown| shown == name),
+        };
+        let is_allowed = self.names.iter().any(has);
+        if !is_allowed {
+            let names = certificate.valid_dns_names().chain(certificate.valid_uri_names());
+            let names: Vec<_> = names.take(NAMES_LOGGED).collect();
+            // As Rust writes strings, which escapes what a caller may have put in.
+            tracing::debug!(?names, "a caller's certificate has no name that is allowed");
+        }
+        is_allowed
+    }
+}
+
+/// Lets in who has a certificate that is vouched for, with an allowed name.
+#[derive(Debug)]
+struct Named {
+    vouched: Arc<dyn ClientCertVerifier>,
+    callers: Callers,
+}
+
+impl ClientCertVerifier for Named {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.vouched.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, Error> {
+        let verified = self.vouched.verify_client_cert(end_entity, intermediates, now)?;
+        if self.callers.allow(end_entity) {
+            return Ok(verified);
+        }
+        Err(CertificateError::ApplicationVerificationFailure.into())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.vouched.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.vouched.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.vouched.supported_verify_schemes()
+    }
+}

@@ -1,0 +1,75 @@
+//! The names of callers, as their certificates tell them.
+
+use std::str::FromStr;
+
+use tokio_rustls::rustls::pki_types::DnsName;
+
+/// A name that a caller's certificate may have among its alternative names. It is matched as a whole: `*` in
+/// a certificate stands for itself, which is no name that can be allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Name {
+    /// A DNS name, in any case.
+    Dns(String),
+    /// A URI, such as a SPIFFE ID, to the letter.
+    Uri(String),
+}
+
+/// Why a text is no name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// A name with a wildcard.
+    #[error("names are matched as a whole, so `*` would match nothing; write every name")]
+    Wildcard,
+    /// Anything else.
+    #[error("write a DNS name or a URI, as in envoy.example.org or spiffe://example.org/envoy")]
+    Neither,
+}
+
+impl FromStr for Name {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Self, NameError> {
+        if text.contains('*') {
+            return Err(NameError::Wildcard);
+        }
+        if let Some((scheme, rest)) = text.split_once(':') {
+            let is_uri = is_scheme(scheme) && !rest.is_empty();
+            let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic());
+            return Some(Self::Uri(text.to_owned()))
+                .filter(|_| is_uri && is_plain)
+                .ok_or(NameError::Neither);
+        }
+        // A certificate's names do not end with a dot.
+        match DnsName::try_from(text) {
+            Ok(_) if !text.ends_with('.') => Ok(Self::Dns(text.to_owned())),
+            _ => Err(NameError::Neither),
+        }
+    }
+}
+
+fn is_scheme(text: &str) -> bool {
+    let is_of_it = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(is_of_it)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_a_dns_name_or_a_uri() {
+        let dns = |text: &str| Ok(Name::Dns(text.into()));
+        let uri = |text: &str| Ok(Name::Uri(text.into()));
+        assert_eq!("envoy.Example.org".parse::<Name>(), dns("envoy.Example.org"));
+        assert_eq!("localhost".parse::<Name>(), dns("localhost"));
+        let spiffe = "spiffe://example.org/ns/edge/sa/envoy";
+        assert_eq!(spiffe.parse::<Name>(), uri(spiffe));
+        assert_eq!("urn:uuid:1".parse::<Name>(), uri("urn:uuid:1"));
+        for wrong in ["", " ", "a b", "envoy.", "spiffe:", ":x", "1a:x", "u:a b", "u:\u{1b}[31m"] {
+            assert_eq!(wrong.parse::<Name>(), Err(NameError::Neither), "{wrong:?}");
+        }
+        for wrong in ["*.example.org", "*", "spiffe://example.org/*"] {
+            assert_eq!(wrong.parse::<Name>(), Err(NameError::Wildcard), "{wrong:?}");
+        }
+    }
+}
