@@ -59,6 +59,7 @@ impl Default for Held {
 
 impl Held {
     /// Notes the lease of a verdict, if it has one.
+    #[inline]
     pub fn note(&self, policy: &Policy, query: &Query<'_>, verdict: &Verdict<'_>, now: Timestamp) {
         if let Some(lease) = verdict.lease {
             self.add(lease, now, || slots(lease, policy, query, verdict, now));
@@ -83,6 +84,7 @@ impl Held {
         all
     }
 
+    #[cold]
     fn add(&self, lease: LeaseId, now: Timestamp, slots: impl FnOnce() -> SmallVec<[Slots; 1]>) {
         let Some(part) = self.part(lease) else { return };
         let mut part = part.lock();

@@ -66,7 +66,8 @@ impl Admin {
     }
 
     fn get(&self, path: &str) -> Value {
-        let (status, answer) = ask(&self.server, "GET", path, "", "");
+        let token = format!("authorization: Bearer {TOKEN}\r\n");
+        let (status, answer) = ask(&self.server, "GET", path, &token, "");
         assert_eq!(status, 200, "{path}: {answer}");
         answer
     }
@@ -276,6 +277,12 @@ fn leases_are_listed_by_age_and_released_once() {
         .map(|of| of["lease"].as_str().unwrap())
         .collect();
     assert_eq!(leases, [&first, &second]);
+    // Who may not release them does not learn what it takes.
+    for head in ["", "authorization: Bearer 0123456789abcdeF\r\n"] {
+        let (_, seen) = ask(&admin.server, "GET", "/leases", head, "");
+        assert_eq!(seen["listed"][0]["lease"], format!("{}…", &first[..8]));
+        assert!(!seen.to_string().contains(&first) && !seen.to_string().contains(&second));
+    }
     let of = &answer["listed"][0];
     let ms = |of: &Value| of.as_f64().unwrap();
     assert_eq!(

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
@@ -64,15 +64,12 @@ pub struct Certified;
 /// Lets a request in that may change something. A browser sends no token that it was not given, so that no page
 /// of somebody else's can have one send such a request.
 pub(super) async fn admit(State(shared): State<Shared>, request: Request, next: Next) -> Response {
-    if request.extensions().get::<Certified>().is_some() {
+    if may_change(&shared.controls, request.headers(), request.extensions()) {
         return next.run(request).await;
     }
     match &shared.controls.token {
         None => {
             refused(StatusCode::FORBIDDEN, "off; start with --admin-token or --admin-token-file")
-        }
-        Some(token) if brought(request.headers()).as_ref() == Some(token) => {
-            next.run(request).await
         }
         Some(_) => {
             let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
@@ -80,6 +77,12 @@ pub(super) async fn admit(State(shared): State<Shared>, request: Request, next: 
             (challenge, refused(StatusCode::UNAUTHORIZED, error)).into_response()
         }
     }
+}
+
+/// Whether who asks may change something.
+pub(super) fn may_change(controls: &Controls, headers: &HeaderMap, about: &Extensions) -> bool {
+    let has_token = || controls.token.is_some() && brought(headers) == controls.token;
+    about.get::<Certified>().is_some() || has_token()
 }
 
 /// The token of a request.

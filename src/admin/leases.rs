@@ -1,11 +1,11 @@
 //! `/leases`: those that this process has taken and that are held, with their age; and `/leases/release`.
 
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::{Failed, Shared, answered, bucket};
+use super::{Failed, Shared, answered, bucket, guard};
 use crate::descriptor::LeaseId;
 use crate::held::Slots;
 use crate::service::Service;
@@ -13,7 +13,13 @@ use crate::service::Service;
 /// The most leases that are listed.
 const LISTED: usize = 1000;
 
-pub(super) async fn list(State(shared): State<Shared>) -> Response {
+pub(super) async fn list(State(shared): State<Shared>, request: Request) -> Response {
+    let told: fn(&Slots) -> Value =
+        if guard::may_change(&shared.controls, request.headers(), request.extensions()) {
+            whole
+        } else {
+            told
+        };
     let held = shared.service.leases(LISTED).await;
     let count = count(&shared.service, held.len());
     let listed: Vec<_> = held.iter().map(told).collect();
@@ -29,11 +35,24 @@ pub(super) fn count(service: &Service, listed: usize) -> usize {
     service.store().lease_count().max(listed)
 }
 
-/// What a lease holds in a bucket, since when, and until when.
+/// How much of a lease is told to whoever looks: who knows it all can release it, and 96 bits are left to guess.
+const SHOWN: usize = 8;
+
+/// What a lease holds in a bucket, since when, and until when; without the whole of its number.
 pub(super) fn told(slots: &Slots) -> Value {
+    let start: String = slots.lease.to_string().chars().take(SHOWN).collect();
+    called(format!("{start}…"), slots)
+}
+
+/// The same with it, for who may release it.
+fn whole(slots: &Slots) -> Value {
+    called(slots.lease.to_string(), slots)
+}
+
+fn called(lease: String, slots: &Slots) -> Value {
     let named = &*slots.named;
     json!({
-        "lease": slots.lease.to_string(),
+        "lease": lease,
         "domain": named.domain,
         "table": named.table,
         "row": named.row,

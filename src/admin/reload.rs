@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::json;
 
-use super::{Failed, Shared, answered, axum_json};
+use super::{Failed, Shared, answered, axum_json, refused};
 use crate::reload::{Cause, Reloaded};
 
 pub(super) async fn reload(State(shared): State<Shared>) -> Response {
@@ -18,7 +18,7 @@ pub(super) async fn reload(State(shared): State<Shared>) -> Response {
     let reading = tokio::task::spawn_blocking(move || Arc::clone(&reloader).reload(Cause::Request));
     let reloaded = match reading.await {
         Ok(reloaded) => reloaded,
-        Err(error) => return answered(Err(Failed::bad(error.to_string()))),
+        Err(error) => return refused(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
     };
     let version = shared.service.live().load().content().version();
     match reloaded {

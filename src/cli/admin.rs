@@ -78,7 +78,8 @@ enum What {
         #[arg(value_name = "KEY=VALUE")]
         key: Vec<Pair>,
     },
-    /// List the leases held that the server has given out, the oldest first.
+    /// List the leases held that the server has given out, the oldest first; whole with the token, so that they
+    /// can be released.
     Leases,
     /// Give the slots of a lease back.
     Release {
@@ -119,7 +120,7 @@ impl Admin {
         };
         let of_file = self.token_file.as_ref().map(read).transpose()?;
         let token = self.token.as_deref().or(of_file.as_deref()).map(str::trim_end);
-        let get = |path: &str| self.server.ask(path, None, None);
+        let get = |path: &str| self.server.ask(path, token, None);
         let post = |path, body: Value| self.server.ask(path, token, Some(body.to_string()));
         match &self.what {
             What::Buckets { domain } => get(&path(domain.as_deref(), false, &[])),

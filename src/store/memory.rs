@@ -168,7 +168,7 @@ impl MemoryStore {
         was_held
     }
 
-    /// Whether a lease that has not expired holds slots in a bucket.
+    /// Whether a lease holds slots in a bucket, or has until it expired since the last sweep.
     pub fn holds(&self, lease: LeaseId, fingerprint: Fingerprint) -> bool {
         self.leases.has(lease, fingerprint)
     }

@@ -49,17 +49,17 @@ fn leases_are_those_that_a_replica_has_taken_and_nobody_has_released() {
     let leases: Vec<_> = (0..2)
         .map(|_| client.ask(job.clone()).request_header("x-tollgate-lease").unwrap().to_owned())
         .collect();
-    let listed = one.get("/leases");
+    let listed = one.get_with("/leases", TOKEN);
     assert!(leases.iter().all(|lease| listed.contains(&**lease)), "{listed}");
     assert!(
         listed.contains(r#""table":"jobs","row":"always","key":[["k","1"]],"slots":1"#),
         "{listed}"
     );
-    assert!(other.get("/leases").contains(r#""listed":[]"#));
+    assert!(other.get_with("/leases", TOKEN).contains(r#""listed":[]"#));
     // By its holder, at another replica.
     others.ask(request("d", &[give_back(1, &[("lease", &leases[0])])]));
-    eventually("it is off the list", || !one.get("/leases").contains(&*leases[0]));
+    eventually("it is off the list", || !one.get_with("/leases", TOKEN).contains(&*leases[0]));
     let released = other.post("/leases/release", TOKEN, &format!(r#"{{"lease":"{}"}}"#, leases[1]));
     assert!(released.contains(r#""released":"#), "{released}");
-    assert!(one.get("/leases").contains(r#""listed":[]"#));
+    assert!(one.get_with("/leases", TOKEN).contains(r#""listed":[]"#));
 }

@@ -66,6 +66,10 @@ impl Tollgate {
         self.curl(path, &[])
     }
 
+    pub fn get_with(&self, path: &str, token: &str) -> String {
+        self.curl(path, &["-H", &format!("authorization: Bearer {token}")])
+    }
+
     pub fn post(&self, path: &str, token: &str, body: &str) -> String {
         self.curl(path, &["-H", &format!("authorization: Bearer {token}"), "-d", body])
     }
