@@ -5,6 +5,7 @@
 //! that cannot be reached.
 
 mod admin;
+mod again;
 mod check;
 mod explain;
 mod health;
@@ -15,6 +16,7 @@ mod pairs;
 mod query;
 mod serve;
 mod tls;
+mod values;
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -208,11 +208,6 @@ impl Reloader {
         Self { live, clock, path, reading: Mutex::default() }
     }
 
-    /// The file or the folder.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// As [`Live::reload`], and logs what came of it and why it was read. It blocks: ten thousand rows take
     /// milliseconds.
     ///

@@ -1,6 +1,5 @@
 //! `tollgate serve`.
 
-use std::convert::Infallible;
 use std::io::Write;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
@@ -8,13 +7,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, Parser, ValueEnum};
+use clap::{Args, Parser};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::again::{self, Watch};
 use super::logging::{self, Filter, Format};
 use super::tls::{GrpcTls, HttpTls, Renewal};
+use super::values::{Age, age, interval, prefix, ratio, target};
 use super::{Failure, PolicyPath};
 use crate::admin::{Controls, Token};
 use crate::clock::{BootClock, Clock, Timestamp};
@@ -23,7 +24,7 @@ use crate::listener::Address;
 use crate::policy::Policy;
 use crate::policy::fingerprint::FingerprintKey;
 use crate::policy::table::Rows;
-use crate::reload::{Cause, Live, Reloader};
+use crate::reload::{Live, Reloader};
 use crate::server::{Options, Server, files};
 use crate::service::Service;
 use crate::shared::target::{Target, TargetError};
@@ -32,7 +33,6 @@ use crate::snapshot::{SnapshotFile, Writer};
 use crate::store::MemoryStore;
 use crate::telemetry::Telemetry;
 use crate::traces::{Collector, Tracer};
-use crate::watching::Watching;
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
@@ -163,12 +163,6 @@ pub(super) struct Serve {
     #[arg(long, env = "TOLLGATE_TRACE_SAMPLE", default_value = "0", value_name = "RATIO",
           value_parser = ratio)]
     trace_sample: f64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Watch {
-    On,
-    Off,
 }
 
 /// Lets the arguments be parsed where there is no command line for them.
@@ -326,11 +320,12 @@ impl Serve {
         runtime.block_on(async {
             let server = Server::bind(options).await?;
             let signals = signals()?;
-            reload_on_hangup(Arc::clone(&reloader))?;
-            renewal.clone().on_hangup()?;
-            if self.watch == Watch::On {
-                reload_on_change(reloader);
-                renewal.on_change();
+            again::read(vec![self.policy.config.clone()], self.watch, move |cause| {
+                // What came of it is logged there.
+                let _ = reloader.reload(cause);
+            })?;
+            if let Some(renewal) = renewal {
+                again::read(renewal.paths(), self.watch, move |cause| renewal.renew(cause))?;
             }
             let (grpc, http) = (server.grpc_address(), server.http_address());
             tracing::info!(%grpc, %http, config = %self.policy.config.display(), "started");
@@ -359,48 +354,6 @@ impl Serve {
     }
 }
 
-/// Never fails itself.
-fn target(text: &str) -> Result<Result<Target, TargetError>, Infallible> {
-    Ok(text.parse())
-}
-
-/// Keys are told apart by line and by braces, and people read them.
-fn prefix(text: &str) -> Result<String, String> {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
-    if text.is_empty() || text.len() > 64 || !text.chars().all(is_plain) {
-        return Err("write up to 64 letters, digits, and any of -_.:".into());
-    }
-    Ok(text.to_owned())
-}
-
-/// A share of a whole.
-fn ratio(text: &str) -> Result<f64, String> {
-    let ratio = text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
-    ratio.ok_or_else(|| "write a number from 0 to 1".to_owned())
-}
-
-/// How old a connection may become, if there is a limit. Not an option: clap would take it for a flag that may
-/// be left out.
-#[derive(Debug, Clone, Copy)]
-struct Age(Option<Duration>);
-
-/// A second at least, so that connections are not opened all the time.
-fn age(text: &str) -> Result<Age, String> {
-    if text == "off" {
-        return Ok(Age(None));
-    }
-    interval(text).map(|age| Age(Some(age))).map_err(|error| format!("{error}, or `off`"))
-}
-
-/// Less often than once a second, so that the disk has time for others.
-fn interval(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(interval) if interval >= Duration::from_secs(1) => Ok(interval),
-        Ok(_) => Err("at least 1s".to_owned()),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
 /// Counts SIGTERM and SIGINT from now on.
 fn signals() -> std::io::Result<watch::Receiver<u32>> {
     let mut terminate = signal(SignalKind::terminate())?;
@@ -417,46 +370,6 @@ fn signals() -> std::io::Result<watch::Receiver<u32>> {
         }
     });
     Ok(counted)
-}
-
-/// Reads the policies again at every SIGHUP.
-fn reload_on_hangup(reloader: Arc<Reloader>) -> std::io::Result<()> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    tokio::spawn(async move {
-        while hangup.recv().await.is_some() {
-            reload(&reloader, Cause::Hangup).await;
-        }
-    });
-    Ok(())
-}
-
-/// Reads the policies again whenever their files may have changed, and once now: they were read before anybody
-/// watched.
-fn reload_on_change(reloader: Arc<Reloader>) {
-    let path = reloader.path().to_owned();
-    tokio::spawn(async move {
-        let mut watching = match Watching::start(vec![path.clone()]) {
-            Ok(watching) => watching,
-            Err(error) => {
-                let config = path.display();
-                tracing::warn!(%error, %config, "not watched: a changed policy needs a SIGHUP");
-                return;
-            }
-        };
-        loop {
-            reload(&reloader, Cause::FileChange).await;
-            watching.changed().await;
-        }
-    });
-}
-
-/// Elsewhere, so that HTTP is answered meanwhile. What came of it is logged there.
-async fn reload(reloader: &Arc<Reloader>, cause: Cause) {
-    let reloader = Arc::clone(reloader);
-    let reading = tokio::task::spawn_blocking(move || reloader.reload(cause));
-    if let Err(error) = reading.await {
-        tracing::error!(%error, "not reloaded");
-    }
 }
 
 /// Completes with the signal of that number.

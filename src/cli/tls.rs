@@ -4,11 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use prometheus_client::metrics::counter::Counter;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::reload::Cause;
 use crate::tls::{Callers, Files, Identity, Name, Side, TlsError};
-use crate::watching::Watching;
 
 /// TLS for gRPC.
 #[derive(Debug, Args)]
@@ -128,13 +126,19 @@ pub(super) struct Renewal {
 }
 
 impl Renewal {
-    /// Of all sides' certificates. Those that cannot be used are counted as `errors`.
-    pub(super) const fn new(identities: Vec<Identity>, errors: Counter) -> Self {
-        Self { identities, errors }
+    /// Of all sides' certificates, if there are any. Those that cannot be used are counted as `errors`.
+    pub(super) fn new(identities: Vec<Identity>, errors: Counter) -> Option<Self> {
+        let is_any = !identities.is_empty();
+        is_any.then_some(Self { identities, errors })
+    }
+
+    /// The files that hold them.
+    pub(super) fn paths(&self) -> Vec<PathBuf> {
+        self.identities.iter().flat_map(Identity::paths).collect()
     }
 
     /// Reads them all. Where a side's cannot be used, those before stay in force.
-    fn renew(&self, cause: Cause) {
+    pub(super) fn renew(&self, cause: Cause) {
         for identity in &self.identities {
             let side = identity.side();
             match identity.reload() {
@@ -146,38 +150,6 @@ impl Renewal {
                 }
             }
         }
-    }
-
-    /// Reads them at every SIGHUP.
-    pub(super) fn on_hangup(self) -> std::io::Result<()> {
-        let mut hangup = signal(SignalKind::hangup())?;
-        tokio::spawn(async move {
-            while hangup.recv().await.is_some() {
-                self.renew(Cause::Hangup);
-            }
-        });
-        Ok(())
-    }
-
-    /// Reads them whenever their files may have changed, and once now: they were read before anybody watched.
-    pub(super) fn on_change(self) {
-        if self.identities.is_empty() {
-            return;
-        }
-        tokio::spawn(async move {
-            let paths = self.identities.iter().flat_map(Identity::paths).collect();
-            let mut watching = match Watching::start(paths) {
-                Ok(watching) => watching,
-                Err(error) => {
-                    tracing::warn!(%error, "not watched: changed certificates need a SIGHUP");
-                    return;
-                }
-            };
-            loop {
-                self.renew(Cause::FileChange);
-                watching.changed().await;
-            }
-        });
     }
 }
 

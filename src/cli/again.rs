@@ -1,0 +1,65 @@
+//! Files that are read again while the server runs.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::ValueEnum;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::reload::Cause;
+use crate::watching::Watching;
+
+/// Whether files are watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Watch {
+    On,
+    Off,
+}
+
+/// What reads them, and says what came of it.
+type Read = Arc<dyn Fn(Cause) + Send + Sync>;
+
+/// Has files read at every SIGHUP, and if they are watched whenever they may have changed, and once now: they
+/// were read before anybody watched.
+///
+/// # Errors
+/// Where the system gives no signals.
+pub(super) fn read(
+    paths: Vec<PathBuf>,
+    watch: Watch,
+    read: impl Fn(Cause) + Send + Sync + 'static,
+) -> std::io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let read: Read = Arc::new(read);
+    if watch == Watch::On {
+        tokio::spawn(whenever_changed(paths, Arc::clone(&read)));
+    }
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            elsewhere(&read, Cause::Hangup).await;
+        }
+    });
+    Ok(())
+}
+
+async fn whenever_changed(paths: Vec<PathBuf>, read: Read) {
+    let mut watching = match Watching::start(paths.clone()) {
+        Ok(watching) => watching,
+        Err(error) => {
+            tracing::warn!(%error, ?paths, "not watched: what has changed is read on SIGHUP alone");
+            return;
+        }
+    };
+    loop {
+        elsewhere(&read, Cause::FileChange).await;
+        watching.changed().await;
+    }
+}
+
+/// So that HTTP is answered meanwhile: ten thousand rows take milliseconds.
+async fn elsewhere(read: &Read, cause: Cause) {
+    let read = Arc::clone(read);
+    if let Err(error) = tokio::task::spawn_blocking(move || read(cause)).await {
+        tracing::error!(%error, %cause, "files were not read again");
+    }
+}
