@@ -70,9 +70,7 @@ impl Named {
             is_shadow: row.is_shadow(),
         }
     }
-}
 
-impl Named {
     /// Whether the bucket's key has one of these entries, and no other value for any of them.
     pub fn is_for(&self, entries: &[Entry<'_>]) -> bool {
         let value_of = |name: &str| {
