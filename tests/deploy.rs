@@ -71,12 +71,9 @@ fn kustomize_takes_every_manifest_and_the_shipped_policy() {
     );
 }
 
-/// The very arguments of the manifest, but for addresses and the folder: the binary takes them, and what the probes
-/// ask for is there.
-#[test]
-fn the_binary_takes_the_arguments_and_answers_the_probes() {
-    let container = container();
-    let mut words = args(&container);
+/// The very arguments of the manifest, but for addresses and the folder, and where its HTTP side is.
+fn serve() -> (Server, String) {
+    let mut words = args(&container());
     for (flag, own) in [
         ("--config", "config/management-api.yaml"),
         ("--grpc", "127.0.0.1:0"),
@@ -94,19 +91,58 @@ fn the_binary_takes_the_arguments_and_answers_the_probes() {
     let started = log.by_ref().map(Result::unwrap).find(|line| line.contains("\"started\""));
     let started: Value = serde_yaml::from_str(&started.unwrap()).unwrap();
     let http = started["fields"]["http"].as_str().or(started["http"].as_str()).unwrap().to_owned();
+    (server, http)
+}
+
+fn soon(mut holds: impl FnMut() -> bool) -> bool {
+    (0..3_000).any(|_| {
+        let is_so = holds();
+        if !is_so {
+            std::thread::park_timeout(std::time::Duration::from_millis(10));
+        }
+        is_so
+    })
+}
+
+/// The binary takes the arguments, and what the probes ask for is there.
+#[test]
+fn the_binary_takes_the_arguments_and_answers_the_probes() {
+    let container = container();
+    let (_server, http) = serve();
     for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
         let get = &container[probe]["httpGet"];
         assert_eq!(get["port"].as_str(), Some("http"), "{probe}");
         let path = get["path"].as_str().unwrap();
-        let ready = (0..3_000).any(|_| {
-            let is_ready = status(&http, path) == "200";
-            if !is_ready {
-                std::thread::park_timeout(std::time::Duration::from_millis(10));
-            }
-            is_ready
-        });
-        assert!(ready, "{probe}: {path}");
+        assert!(soon(|| status(&http, path) == "200"), "{probe}: {path}");
     }
+}
+
+/// What Docker and compose run, in a container that has nothing else to run.
+#[test]
+fn the_health_check_of_the_containers_is_a_command_of_the_binary() {
+    let image = read("deploy/Dockerfile");
+    let (_, last) = image.rsplit_once("\nFROM ").unwrap();
+    assert!(last.starts_with("scratch\n"), "{last}");
+    let (_, check) = last.split_once("\nHEALTHCHECK ").unwrap();
+    let (_, check) = check.lines().next().unwrap().split_once("CMD ").unwrap();
+    let words: Vec<String> = serde_yaml::from_str(check).unwrap();
+    let composed: Value = serde_yaml::from_str(&read("deploy/compose.yaml")).unwrap();
+    let composed = &composed["services"]["tollgate"]["healthcheck"]["test"];
+    let composed: Vec<String> = serde_yaml::from_value(composed.clone()).unwrap();
+    assert_eq!(composed, [&["CMD".to_owned()], &words[..]].concat());
+    let program = &words[0];
+    assert!(last.contains(&format!("COPY --from=build {program} {program}\n")), "{program}");
+    assert!(last.contains(&format!("ENTRYPOINT [\"{program}\"]\n")), "{program}");
+
+    let (server, http) = serve();
+    let code = || {
+        let mut check = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+        check.args(&words[1..]).args(["--addr", &format!("http://{http}")]);
+        check.stdin(Stdio::null()).stdout(Stdio::null()).status().unwrap().code()
+    };
+    assert!(soon(|| code() == Some(0)));
+    drop(server);
+    assert_eq!(code(), Some(1));
 }
 
 #[test]
