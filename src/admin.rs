@@ -25,7 +25,7 @@ use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinSet;
 
 use self::connection::SLOWEST;
@@ -64,6 +64,8 @@ struct Shared {
     readiness: Readiness,
     watch: Arc<Watch>,
     controls: Controls,
+    /// Held while many buckets or leases are looked at: by one request at a time.
+    looking: Arc<Mutex<()>>,
 }
 
 /// Serves HTTP, over TLS if there is any, until `stop` completes, then finishes the requests in flight.
@@ -77,7 +79,9 @@ pub async fn serve(
 ) {
     let service = service.linked().await;
     let watch = Watch::new(Arc::clone(&service), readiness.clone());
-    let routes = routes(Shared { service, readiness, watch: Arc::clone(&watch), controls });
+    let looking = Arc::default();
+    let shared = Shared { service, readiness, watch: Arc::clone(&watch), controls, looking };
+    let routes = routes(shared);
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
     // Those that do not speak HTTP yet. At the end nobody waits for them.

@@ -1,8 +1,8 @@
 //! Leases that this process has taken and that may still be held, with the words that name their buckets.
 //!
 //! The store knows leases by number only. Whoever looks for one that was never released needs its age and whose
-//! it is, so that is noted when it is taken; no other call pays for it. The list is bounded, and what is full
-//! takes no more: a lease that nobody releases is to stay on it.
+//! it is, so that is noted when it is taken, and taken off when it is released; no other call pays for it. The
+//! list is bounded, and what is full takes no more: a lease that nobody releases is to stay on it.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use crate::clock::Timestamp;
+use crate::clock::{Nanos, Timestamp};
 use crate::decision::{Decided, Verdict};
 use crate::descriptor::{LeaseId, Query};
 use crate::limit::Bucket;
@@ -25,6 +25,9 @@ pub const MOST: usize = PARTS * MOST_OF_A_PART;
 const PARTS: usize = 16;
 
 const MOST_OF_A_PART: usize = 256;
+
+/// How often that is done: not at every lease that finds no place.
+const LOOK_AGAIN: Nanos = Nanos::from_secs(1);
 
 /// What a lease holds in one bucket.
 #[derive(Debug, Clone)]
@@ -43,7 +46,12 @@ pub struct Slots {
     pub expires: Timestamp,
 }
 
-type Part = HashMap<LeaseId, SmallVec<[Slots; 1]>>;
+#[derive(Debug, Default)]
+struct Part {
+    leases: HashMap<LeaseId, SmallVec<[Slots; 1]>>,
+    /// When a part that is full may be looked through for what has expired.
+    look_again: Timestamp,
+}
 
 /// The list.
 #[derive(Debug)]
@@ -62,14 +70,14 @@ impl Held {
     #[inline]
     pub fn note(&self, policy: &Policy, query: &Query<'_>, verdict: &Verdict<'_>, now: Timestamp) {
         if let Some(lease) = verdict.lease {
-            self.add(lease, now, || slots(lease, policy, query, verdict, now));
+            self.add(lease, now, slots(lease, policy, query, verdict, now));
         }
     }
 
     /// Takes a lease off the list, since it was released.
     pub fn forget(&self, lease: LeaseId) {
         if let Some(part) = self.part(lease) {
-            part.lock().remove(&lease);
+            part.lock().leases.remove(&lease);
         }
     }
 
@@ -78,21 +86,23 @@ impl Held {
         let mut all: Vec<Slots> = Vec::new();
         for part in &self.parts {
             let part = part.lock();
-            all.extend(part.values().flatten().filter(|slots| slots.expires > now).cloned());
+            let held = part.leases.values().flatten();
+            all.extend(held.filter(|slots| slots.expires > now).cloned());
         }
         all.sort_by_key(|slots| (slots.since, slots.expires, slots.lease.to_bytes()));
         all
     }
 
     #[cold]
-    fn add(&self, lease: LeaseId, now: Timestamp, slots: impl FnOnce() -> SmallVec<[Slots; 1]>) {
+    fn add(&self, lease: LeaseId, now: Timestamp, slots: SmallVec<[Slots; 1]>) {
         let Some(part) = self.part(lease) else { return };
         let mut part = part.lock();
-        if part.len() >= MOST_OF_A_PART {
-            part.retain(|_, held| held.iter().any(|slots| slots.expires > now));
+        if part.leases.len() >= MOST_OF_A_PART && now >= part.look_again {
+            part.leases.retain(|_, held| held.iter().any(|slots| slots.expires > now));
+            part.look_again = now.after(LOOK_AGAIN);
         }
-        if part.len() < MOST_OF_A_PART {
-            part.insert(lease, slots());
+        if part.leases.len() < MOST_OF_A_PART {
+            part.leases.insert(lease, slots);
         }
     }
 
@@ -135,7 +145,6 @@ fn slots(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Nanos;
     use crate::policy::fingerprint::name_for_tests;
 
     const NOW: Timestamp = Timestamp::from_unix_nanos(1 << 60);
@@ -162,7 +171,7 @@ mod tests {
             since,
             expires: since.after(hold),
         };
-        held.add(lease(number), since, || [slots].into());
+        held.add(lease(number), since, [slots].into());
     }
 
     #[test]

@@ -71,15 +71,25 @@ impl Named {
         }
     }
 
-    /// Whether the bucket's key has one of these entries, and no other value for any of them.
-    pub fn is_for(&self, entries: &[Entry<'_>]) -> bool {
-        let value_of = |name: &str| {
-            let entry = entries.iter().find(|entry| *shown(entry.key) == *name);
-            entry.map(|entry| shown(entry.value))
-        };
-        let given = self.key.iter().filter_map(|(name, value)| Some((value, value_of(name)?)));
-        let mut same = given.map(|(value, asked)| *value == asked).peekable();
+    /// Whether the bucket's key has one of the entries that are asked for, and no other value for any of them.
+    pub fn is_for(&self, asked: &Asked) -> bool {
+        let given = self.key.iter().filter_map(|(name, value)| {
+            let (_, asked) = asked.0.iter().find(|(key, _)| key == name)?;
+            Some(value == asked)
+        });
+        let mut same = given.peekable();
         same.peek().is_some() && same.all(|same| same)
+    }
+}
+
+/// Entries that are asked for, as names of buckets show them.
+#[derive(Debug)]
+pub struct Asked(Vec<(Box<str>, Box<str>)>);
+
+impl Asked {
+    /// Shows entries once, however many buckets there are to compare them with.
+    pub fn new(entries: &[Entry<'_>]) -> Self {
+        Self(entries.iter().map(|entry| (shown(entry.key), shown(entry.value))).collect())
     }
 }
 
@@ -181,8 +191,7 @@ impl Near {
     pub fn note(&self, policy: &Policy, query: &Query<'_>, verdict: &Verdict<'_>, now: Timestamp) {
         for decided in &verdict.decided {
             let (met, outcome) = (decided.met, decided.outcome);
-            let is_near = outcome.wait != Wait::No
-                || u64::from(outcome.remaining) * 10 < u64::from(met.bucket.size().get());
+            let is_near = Standing::of(met.bucket, &outcome) != Standing::Clear;
             if is_near && !self.is_noted(met.fingerprint, now) {
                 let named = || Named::of(policy, query, decided);
                 self.note_one(met.fingerprint, *met.bucket, outcome, now, named);

@@ -78,6 +78,21 @@ impl Reloads {
     }
 }
 
+/// The certificates of TLS, as they are read again.
+#[derive(Debug, Clone, Default)]
+pub struct Certificates {
+    are_taken: Gauge,
+    refused: Counter,
+}
+
+impl Certificates {
+    /// Notes of how many sides those that were read last cannot be used.
+    pub fn note(&self, refused: usize) {
+        self.refused.inc_by(u64::try_from(refused).unwrap_or(u64::MAX));
+        self.are_taken.set((refused == 0).into());
+    }
+}
+
 /// The snapshots of the store.
 #[derive(Debug, Clone, Default)]
 pub struct SnapshotCounters {
@@ -110,7 +125,7 @@ pub struct Telemetry {
     connections: Connections,
     shared_store: SharedStore,
     snapshots: SnapshotCounters,
-    tls_reload_errors: Counter,
+    certificates: Certificates,
     latency: Histogram,
     call_latency: Histogram,
 }
@@ -150,10 +165,14 @@ impl Telemetry {
         );
         let reloads = Reloads { refused: refused_policies, ..Reloads::default() };
         let failed = counter("snapshot_errors", "Snapshots that could not be written");
-        let tls_reload_errors = counter(
+        let refused_certificates = counter(
             "tls_reload_errors",
             "Certificates that were read again and cannot be used; those before stay in force",
         );
+        let certificates = Certificates { refused: refused_certificates, ..Default::default() };
+        let help = "Whether the certificates that were read last are in force";
+        certificates.note(0);
+        registry.register("tls_last_reload_successful", help, certificates.are_taken.clone());
         let connections = Connections { open: Gauge::default(), refused };
         registry.register("connections", "Open gRPC connections", connections.open.clone());
         let snapshots = SnapshotCounters { failed, ..SnapshotCounters::default() };
@@ -210,7 +229,7 @@ impl Telemetry {
             connections,
             shared_store,
             snapshots,
-            tls_reload_errors,
+            certificates,
             latency,
             call_latency,
         }
@@ -266,9 +285,9 @@ impl Telemetry {
         &self.snapshots
     }
 
-    /// Counts certificates that were read again and cannot be used.
-    pub const fn tls_reload_errors(&self) -> &Counter {
-        &self.tls_reload_errors
+    /// The certificates of TLS.
+    pub const fn certificates(&self) -> &Certificates {
+        &self.certificates
     }
 
     /// Whether a request that arrives now is one of those to be timed.

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use tokio_rustls::rustls::crypto::CryptoProvider;
 use tokio_rustls::rustls::pki_types::pem;
 use tokio_rustls::rustls::server::NoServerSessionStorage;
@@ -95,6 +96,8 @@ struct Inner {
     side: Side,
     files: Files,
     in_force: ArcSwap<InForce>,
+    /// Held while files are read, so that what was read last is in force.
+    reading: Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -112,7 +115,7 @@ impl Identity {
     pub fn read(side: Side, files: Files) -> Result<Self, TlsError> {
         let contents = Contents::read(&files)?;
         let in_force = ArcSwap::from_pointee(in_force(side, &files, &contents)?);
-        Ok(Self(Arc::new(Inner { side, files, in_force })))
+        Ok(Self(Arc::new(Inner { side, files, in_force, reading: Mutex::default() })))
     }
 
     /// Reads the files again, and returns whether they say anything new. Connections that are open stay as
@@ -121,7 +124,8 @@ impl Identity {
     /// # Errors
     /// [`TlsError`] where it cannot be used; what was read before stays in force then.
     pub fn reload(&self) -> Result<bool, TlsError> {
-        let Inner { side, files, in_force: before } = &*self.0;
+        let Inner { side, files, in_force: before, reading } = &*self.0;
+        let _reading = reading.lock();
         let contents = Contents::read(files)?;
         let has_changed = contents.hash() != before.load().hash;
         if has_changed {
@@ -147,7 +151,12 @@ impl Identity {
     where
         I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
     {
-        TlsAcceptor::from(Arc::clone(&self.0.in_force.load().config)).accept(io)
+        TlsAcceptor::from(self.config()).accept(io)
+    }
+
+    /// What is in force: another, once other files were read.
+    pub(crate) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0.in_force.load().config)
     }
 
     /// Whether the caller, past its handshake, showed a certificate with an allowed name.

@@ -23,6 +23,9 @@ const LAST: Duration = Duration::from_secs(2);
 /// The only method that is traced.
 const METHOD: &str = "ShouldRateLimit";
 
+/// The service's name and the method's.
+const NAME: &str = "envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
+
 /// Makes the spans of calls, and sends them from a thread of its own.
 #[derive(Debug)]
 pub struct Tracer {
@@ -87,8 +90,7 @@ impl Tracer {
     /// sampled. Named as OpenTelemetry's conventions for RPC have it.
     pub fn begin(&self, headers: &HeaderMap) -> Option<Box<Span>> {
         let parent = self.propagator.extract_with_context(&Context::new(), &Headers(headers));
-        let name = format!("{}/{METHOD}", wire::SERVICE);
-        let span = self.tracer.span_builder(name).with_kind(SpanKind::Server);
+        let span = self.tracer.span_builder(NAME).with_kind(SpanKind::Server);
         let span = span
             .with_attributes([
                 KeyValue::new("rpc.system", "grpc"),
@@ -188,6 +190,11 @@ mod tests {
         let told = data.attributes.iter();
         let told = told.map(|told| (told.key.to_string(), told.value.to_string()));
         (data.status, told.collect())
+    }
+
+    #[test]
+    fn a_span_has_the_name_of_the_call() {
+        assert_eq!(NAME, format!("{}/{METHOD}", wire::SERVICE));
     }
 
     #[test]

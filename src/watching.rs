@@ -1,8 +1,8 @@
 //! Whether files may have changed: written in place, replaced by renaming, or reached by a link that now leads
 //! elsewhere, which is how Kubernetes replaces what it mounts.
 //!
-//! Files are not watched themselves, since what is renamed over them is another file; the folders are in which
-//! their names, and those of all folders and links on the way to them, are looked up.
+//! To watch a file is not enough, since what is renamed over it is another file. So are the folders in which its
+//! name, and those of all folders and links on the way to it, are looked up.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsString;
@@ -38,10 +38,10 @@ impl Watching {
     ///
     /// # Errors
     /// Where the system does not watch, or none of the folders that lead to them.
-    pub fn start(paths: Vec<PathBuf>) -> notify::Result<Self> {
+    pub async fn start(paths: Vec<PathBuf>) -> notify::Result<Self> {
         let paths = paths.iter().map(std::path::absolute).collect::<Result<Vec<_>, _>>()?;
         let happened = Arc::new(Notify::new());
-        let watcher = watcher(&paths, &happened)?;
+        let watcher = watch(&paths, &happened).await?;
         Ok(Self { paths, happened, watcher })
     }
 
@@ -52,11 +52,18 @@ impl Watching {
         let first = Instant::now();
         while first.elapsed() < LONGEST && timeout(QUIET, self.happened.notified()).await.is_ok() {}
         // Links may lead elsewhere by now, and folders be others of the same name.
-        match watcher(&self.paths, &self.happened) {
+        match watch(&self.paths, &self.happened).await {
             Ok(watcher) => self.watcher = watcher,
             Err(error) => tracing::warn!(%error, "changed files may go unnoticed from now on"),
         }
     }
+}
+
+/// Elsewhere, since a disk may take its time.
+async fn watch(paths: &[PathBuf], happened: &Arc<Notify>) -> notify::Result<RecommendedWatcher> {
+    let (paths, happened) = (paths.to_vec(), Arc::clone(happened));
+    let watching = tokio::task::spawn_blocking(move || watcher(&paths, &happened));
+    watching.await.unwrap_or_else(|error| Err(notify::Error::generic(&error.to_string())))
 }
 
 fn watcher(paths: &[PathBuf], happened: &Arc<Notify>) -> notify::Result<RecommendedWatcher> {
@@ -70,9 +77,9 @@ fn watcher(paths: &[PathBuf], happened: &Arc<Notify>) -> notify::Result<Recommen
     })?;
     let mut refused = None;
     let mut is_watching = false;
-    for folder in watched.looked_in() {
+    for place in watched.places() {
         // One on the way that may not be read, or is not there, is no reason not to watch the others.
-        match watcher.watch(folder, RecursiveMode::NonRecursive) {
+        match watcher.watch(place, RecursiveMode::NonRecursive) {
             Ok(()) => is_watching = true,
             Err(error) => refused = Some(error),
         }
@@ -92,8 +99,8 @@ fn parts(path: &Path) -> impl Iterator<Item = OsString> {
 struct Watched {
     /// Everything that is looked up on the way to them.
     names: BTreeSet<PathBuf>,
-    /// Folders in which everything matters.
-    folders: BTreeSet<PathBuf>,
+    /// Where they lead: to a folder, in which everything matters, or to a file.
+    ends: BTreeSet<PathBuf>,
 }
 
 impl Watched {
@@ -101,12 +108,12 @@ impl Watched {
         let mut watched = Self::default();
         for path in paths {
             let end = watched.follow(path);
-            let Ok(entries) = std::fs::read_dir(&end) else { continue };
+            let entries = std::fs::read_dir(&end).into_iter().flatten();
             let files = entries.filter_map(|entry| Some(entry.ok()?.path()));
             for link in files.filter(|path| path.is_symlink()) {
                 watched.follow(&link);
             }
-            watched.folders.insert(end);
+            watched.ends.insert(end);
         }
         watched
     }
@@ -142,10 +149,11 @@ impl Watched {
         here
     }
 
-    /// The folders where the names are, each once.
-    fn looked_in(&self) -> BTreeSet<&Path> {
+    /// What there is to watch, each once: the folders where the names are, and the ends. A file among these may
+    /// be written by another name, as one is that is mounted alone into a container.
+    fn places(&self) -> BTreeSet<&Path> {
         let of_names = self.names.iter().filter_map(|name| name.parent());
-        of_names.chain(self.folders.iter().map(|folder| &**folder)).collect()
+        of_names.chain(self.ends.iter().map(|end| &**end)).collect()
     }
 
     fn is_concerned(&self, event: &Event) -> bool {
@@ -156,7 +164,7 @@ impl Watched {
         };
         let is_ours = |path: &PathBuf| {
             self.names.contains(path)
-                || path.parent().is_some_and(|folder| self.folders.contains(folder))
+                || path.parent().is_some_and(|folder| self.ends.contains(folder))
         };
         is_change && (event.need_rescan() || event.paths.iter().any(is_ours))
     }
@@ -201,9 +209,10 @@ mod tests {
         for other in ["other.yaml", "..data/policy.yaml", "..2026_1/other.yaml"] {
             assert!(!watched.is_concerned(&changed(&volume.join(other))), "{other}");
         }
-        let looked_in = watched.looked_in();
-        for folder in [&root, &volume, &volume.join("..2026_1")] {
-            assert!(looked_in.contains(&**folder), "{folder:?}");
+        let places = watched.places();
+        let folder = volume.join("..2026_1");
+        for place in [&root, &volume, &folder, &folder.join("policy.yaml")] {
+            assert!(places.contains(&**place), "{place:?}");
         }
     }
 

@@ -163,6 +163,16 @@ fn buckets_near_or_over_their_limit_are_listed_and_no_others() {
 }
 
 #[test]
+fn a_question_that_is_too_long_is_refused() {
+    let admin = Admin::start();
+    let ask = |length: usize| {
+        let path = format!("/buckets?tenant={}", "x".repeat(length - "tenant=".len()));
+        ask(&admin.server, "GET", &path, "", "").0
+    };
+    assert_eq!((ask(4096), ask(4097)), (200, 400));
+}
+
+#[test]
 fn a_tenants_buckets_are_found_in_every_row_that_it_can_meet() {
     let mut admin = Admin::start();
     admin.spend(3, &[("tenant", "acme"), ("kind", "free"), ("remote_address", "10.0.0.7")]);

@@ -10,7 +10,7 @@ use super::{Failed, Shared, answered, bucket};
 use crate::clock::Timestamp;
 use crate::descriptor::{Entry, Hits, Query};
 use crate::limit::Bucket;
-use crate::near::{Seen, Standing};
+use crate::near::{Asked, Seen, Standing};
 use crate::policy::Policy;
 use crate::policy::named::NamedBucket;
 use crate::reload::Snapshot;
@@ -23,9 +23,16 @@ const LISTED: usize = 1000;
 /// The most buckets that are looked at for one list.
 const LOOKED_AT: usize = 10_000;
 
+/// The longest query, in bytes: every bucket of a list tells its values.
+const LONGEST_QUERY: usize = 4096;
+
 /// `?domain=d&tenant=acme`: entries by their keys, beside two words of our own.
 pub(super) async fn list(State(shared): State<Shared>, RawQuery(query): RawQuery) -> Response {
     let query = query.unwrap_or_default();
+    if query.len() > LONGEST_QUERY {
+        return answered(Err(Failed::bad(format!("ask in {LONGEST_QUERY} bytes at most"))));
+    }
+    let _turn = shared.looking.lock().await;
     let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
     let value_of = |name| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| &**value);
     let entries = pairs.iter().filter(|(key, _)| key != "domain" && key != "all");
@@ -73,23 +80,21 @@ async fn named(
     let stood = stood(service, &named).await?;
     let is_listed =
         |outcome: &Outcome, bucket: &Bucket| with_full || outcome.remaining < bucket.size().get();
-    let mut listed: Vec<_> = named
-        .iter()
-        .zip(&stood.0)
-        .filter(|(of, outcome)| is_listed(outcome, of.bucket))
-        .map(|(of, outcome)| of_named(policy, of, outcome, stood.1))
-        .collect();
+    let mut found: Vec<_> = named.iter().zip(&stood.0).collect();
+    found.retain(|(of, outcome)| is_listed(outcome, of.bucket));
     let known: HashSet<_> = named.iter().map(|of| of.fingerprint).collect();
-    let near = service.near();
-    let others = near.iter().filter(|seen| {
+    let asked = Asked::new(entries);
+    let mut others = service.near();
+    others.retain(|seen| {
         *seen.named.domain == *policy.domain()
-            && seen.named.is_for(entries)
+            && seen.named.is_for(&asked)
             && !known.contains(&seen.fingerprint)
             && is_listed(&seen.outcome, &seen.bucket)
     });
-    listed.extend(others.map(|seen| of_seen(seen, service)));
-    let all = listed.len() + (count - named.len());
-    listed.truncate(LISTED);
+    let all = found.len() + others.len() + (count - named.len());
+    let found = found.iter().map(|(of, outcome)| of_named(policy, of, outcome, stood.1));
+    let others = others.iter().map(|seen| of_seen(seen, service));
+    let listed: Vec<_> = found.chain(others).take(LISTED).collect();
     let unknown = entries.iter().map(|entry| entry.key);
     let unknown: Vec<_> =
         unknown.filter(|key| !policy.keys().names().any(|name| name == *key)).collect();

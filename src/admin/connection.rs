@@ -1,5 +1,6 @@
 //! One HTTP connection.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -11,6 +12,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::Watcher;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
+use tokio_rustls::rustls::ServerConfig;
 use tower_service::Service;
 
 use super::Certified;
@@ -28,7 +30,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 /// A connection on which HTTP can be spoken.
 pub(super) struct Opened {
     io: Box<dyn Io>,
-    certified: Option<Certified>,
+    known: Option<Known>,
+}
+
+/// A caller that has shown a certificate with an allowed name.
+struct Known {
+    tls: Identity,
+    /// By which it was known.
+    config: Arc<ServerConfig>,
+}
+
+impl Known {
+    /// Whether it would be known today. A connection may outlive what vouches for it.
+    fn is_still(&self) -> bool {
+        Arc::ptr_eq(&self.config, &self.tls.config())
+    }
 }
 
 /// Has a new connection speak TLS, if there is any.
@@ -46,21 +62,23 @@ async fn open(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     tls: Option<Identity>,
 ) -> std::io::Result<Opened> {
-    let Some(tls) = tls else { return Ok(Opened { io: Box::new(stream), certified: None }) };
+    let Some(tls) = tls else { return Ok(Opened { io: Box::new(stream), known: None }) };
+    // If others come into force meanwhile, it is not known.
+    let config = tls.config();
     let stream = tokio::time::timeout(SLOWEST, tls.accept(stream)).await??;
-    let certified = tls.knows(stream.get_ref().1).then_some(Certified);
-    Ok(Opened { io: Box::new(stream), certified })
+    let known = tls.knows(stream.get_ref().1).then_some(Known { tls, config });
+    Ok(Opened { io: Box::new(stream), known })
 }
 
 /// Answers its requests until it ends, or until `watcher` says that the one in flight is the last.
 pub(super) async fn serve(
-    Opened { io, certified }: Opened,
+    Opened { io, known }: Opened,
     routes: Router,
     watcher: Watcher,
 ) -> hyper::Result<()> {
     let answer = service_fn(move |mut request: Request<Incoming>| {
-        if let Some(certified) = certified {
-            request.extensions_mut().insert(certified);
+        if known.as_ref().is_some_and(Known::is_still) {
+            request.extensions_mut().insert(Certified);
         }
         routes.clone().call(request)
     });

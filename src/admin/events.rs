@@ -192,7 +192,13 @@ pub(super) mod tests {
 
     /// What routes are made with.
     pub(in crate::admin) fn shared(controls: Controls) -> Shared {
-        Shared { service: service(), readiness: Readiness::default(), watch: watch(), controls }
+        Shared {
+            service: service(),
+            readiness: Readiness::default(),
+            watch: watch(),
+            controls,
+            looking: Arc::default(),
+        }
     }
 
     fn watch() -> Arc<Watch> {

@@ -16,6 +16,12 @@ use crate::reload::Reloader;
 /// The shortest token, in characters: what is shorter can be guessed.
 const SHORTEST: usize = 16;
 
+/// What browsers tell of whose page asks, and pages cannot change.
+const FETCH_SITE: &str = "sec-fetch-site";
+
+const OFF: &str = "off; start with --admin-token or --admin-token-file, or show a client certificate \
+                   with a name that is allowed";
+
 /// What the HTTP side may do beside telling how things stand.
 #[derive(Debug, Clone, Default)]
 pub struct Controls {
@@ -61,15 +67,14 @@ impl FromStr for Token {
 #[derive(Debug, Clone, Copy)]
 pub struct Certified;
 
-/// Lets a request in that may change something. A browser sends no token that it was not given, so that no page
-/// of somebody else's can have one send such a request.
+/// Lets a request in that may change something.
 pub(super) async fn admit(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     if may_change(&shared.controls, request.headers(), request.extensions()) {
         return next.run(request).await;
     }
     match &shared.controls.token {
         None => {
-            refused(StatusCode::FORBIDDEN, "off; start with --admin-token or --admin-token-file")
+            refused(StatusCode::FORBIDDEN, OFF)
         }
         Some(_) => {
             let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
@@ -79,10 +84,16 @@ pub(super) async fn admit(State(shared): State<Shared>, request: Request, next: 
     }
 }
 
-/// Whether who asks may change something.
+/// Whether who asks may change something. A browser sends no token that it was not given, but shows a
+/// certificate by itself, whichever page has it ask.
 pub(super) fn may_change(controls: &Controls, headers: &HeaderMap, about: &Extensions) -> bool {
     let has_token = || controls.token.is_some() && brought(headers) == controls.token;
-    about.get::<Certified>().is_some() || has_token()
+    (about.get::<Certified>().is_some() && !is_of_a_page(headers)) || has_token()
+}
+
+/// Whether a page had a browser ask. Every browser says so, of every call that may change something.
+fn is_of_a_page(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::ORIGIN) || headers.contains_key(FETCH_SITE)
 }
 
 /// The token of a request.
@@ -146,6 +157,24 @@ mod tests {
             assert_eq!(ask(true).await, StatusCode::NOT_FOUND, "it may; there is no file");
             let refused = [StatusCode::FORBIDDEN, StatusCode::UNAUTHORIZED];
             assert!(refused.contains(&ask(false).await));
+        }
+    }
+
+    #[test]
+    fn a_certificate_does_not_count_where_a_page_has_a_browser_ask_and_a_token_does() {
+        let token = "0123456789abcdef";
+        let controls = Controls { token: Some(Token::of(token)), reloader: None };
+        let mut about = Extensions::new();
+        about.insert(Certified);
+        let pages = [("origin", "https://elsewhere.example"), ("origin", "null")];
+        let sites = ["cross-site", "same-site", "same-origin", "none"].map(|of| (FETCH_SITE, of));
+        for (name, value) in pages.into_iter().chain(sites) {
+            let mut headers = HeaderMap::new();
+            assert!(may_change(&controls, &headers, &about));
+            headers.insert(name, value.parse().unwrap());
+            assert!(!may_change(&controls, &headers, &about), "{name}: {value}");
+            headers.insert(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
+            assert!(may_change(&controls, &headers, &about), "{name}: {value}");
         }
     }
 }

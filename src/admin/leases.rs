@@ -20,6 +20,7 @@ pub(super) async fn list(State(shared): State<Shared>, request: Request) -> Resp
         } else {
             told
         };
+    let _turn = shared.looking.lock().await;
     let held = shared.service.leases(LISTED).await;
     let count = count(&shared.service, held.len());
     let listed: Vec<_> = held.iter().map(told).collect();

@@ -1,7 +1,5 @@
 //! `/reload`: the policies are read again.
 
-use std::sync::Arc;
-
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -15,7 +13,7 @@ pub(super) async fn reload(State(shared): State<Shared>) -> Response {
         return answered(Err(Failed::none("the policies came from no file")));
     };
     // Ten thousand rows take milliseconds, and HTTP is answered meanwhile.
-    let reading = tokio::task::spawn_blocking(move || Arc::clone(&reloader).reload(Cause::Request));
+    let reading = tokio::task::spawn_blocking(move || reloader.reload(Cause::Request));
     let reloaded = match reading.await {
         Ok(reloaded) => reloaded,
         Err(error) => return refused(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),

@@ -254,8 +254,11 @@ fn list(
     left_off: &Value,
 ) -> String {
     let rows: Vec<_> = listed.as_array().into_iter().flatten().map(row).collect();
-    if rows.is_empty() {
-        return "none\n".to_owned();
+    let left_off = left_off.as_u64().unwrap_or_default();
+    match (rows.len(), left_off) {
+        (0, 0) => return "none\n".to_owned(),
+        (0, more) => return format!("{more}, whose names are not known\n"),
+        _ => {}
     }
     let names = names.map(str::to_owned);
     let all = || std::iter::once(&names).chain(&rows);
@@ -271,8 +274,8 @@ fn list(
         lines += cells.collect::<Vec<_>>().join("  ").trim_end();
         lines += "\n";
     }
-    match left_off.as_u64() {
-        None | Some(0) => lines,
-        Some(more) => format!("{lines}and {more} more\n"),
+    match left_off {
+        0 => lines,
+        more => format!("{lines}and {more} more\n"),
     }
 }

@@ -43,7 +43,7 @@ pub(super) fn read(
 }
 
 async fn whenever_changed(paths: Vec<PathBuf>, read: Read) {
-    let mut watching = match Watching::start(paths.clone()) {
+    let mut watching = match Watching::start(paths.clone()).await {
         Ok(watching) => watching,
         Err(error) => {
             tracing::warn!(%error, ?paths, "not watched: what has changed is read on SIGHUP alone");

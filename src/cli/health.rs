@@ -16,7 +16,7 @@ pub(super) struct Health {
 }
 
 impl Health {
-    /// Ends with 0 or 1, and nothing else: Docker gives other codes no meaning.
+    /// Ends with 0 or 1 whatever the server does: Docker gives other codes no meaning.
     pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
         let (told, is_ready) = match self.server.ask("/readyz", None, None) {
             Ok(answer) => (answer.body, answer.status == StatusCode::OK),

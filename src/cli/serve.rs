@@ -284,7 +284,7 @@ impl Serve {
         });
         let path = self.policy.config.clone();
         let reloader = Arc::new(Reloader::new(Arc::clone(&live), Arc::clone(&clock), path));
-        let tls_errors = telemetry.tls_reload_errors().clone();
+        let certificates = telemetry.certificates().clone();
         let service = Service::new(clock, live, store, telemetry);
         let service = match shared {
             Some(shared) => service.sharing(shared),
@@ -316,7 +316,7 @@ impl Serve {
             controls,
         };
         let identities = [&options.grpc_tls, &options.http_tls].into_iter().flatten().cloned();
-        let renewal = Renewal::new(identities.collect(), tls_errors);
+        let renewal = Renewal::new(identities.collect(), certificates);
         runtime.block_on(async {
             let server = Server::bind(options).await?;
             let signals = signals()?;

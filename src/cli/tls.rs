@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use prometheus_client::metrics::counter::Counter;
 
 use crate::reload::Cause;
+use crate::telemetry::Certificates;
 use crate::tls::{Callers, Files, Identity, Name, Side, TlsError};
 
 /// TLS for gRPC.
@@ -119,17 +119,17 @@ impl HttpTls {
 }
 
 /// Certificates that are read again when they have changed.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) struct Renewal {
     identities: Vec<Identity>,
-    errors: Counter,
+    counters: Certificates,
 }
 
 impl Renewal {
-    /// Of all sides' certificates, if there are any. Those that cannot be used are counted as `errors`.
-    pub(super) fn new(identities: Vec<Identity>, errors: Counter) -> Option<Self> {
+    /// Of all sides' certificates, if there are any.
+    pub(super) fn new(identities: Vec<Identity>, counters: Certificates) -> Option<Self> {
         let is_any = !identities.is_empty();
-        is_any.then_some(Self { identities, errors })
+        is_any.then_some(Self { identities, counters })
     }
 
     /// The files that hold them.
@@ -139,18 +139,22 @@ impl Renewal {
 
     /// Reads them all. Where a side's cannot be used, those before stay in force.
     pub(super) fn renew(&self, cause: Cause) {
-        for identity in &self.identities {
-            let side = identity.side();
-            match identity.reload() {
-                Ok(true) => tracing::info!(?side, %cause, "other certificates are in force"),
-                Ok(false) => tracing::debug!(?side, %cause, "certificates are what they were"),
-                Err(error) => {
-                    self.errors.inc();
-                    tracing::error!(?side, %cause, %error, "certificates before stay in force");
-                }
-            }
+        let refused = self.identities.iter().filter(|identity| !is_renewed(identity, cause));
+        self.counters.note(refused.count());
+    }
+}
+
+fn is_renewed(identity: &Identity, cause: Cause) -> bool {
+    let side = identity.side();
+    let renewed = identity.reload();
+    match &renewed {
+        Ok(true) => tracing::info!(?side, %cause, "other certificates are in force"),
+        Ok(false) => tracing::debug!(?side, %cause, "certificates are what they were"),
+        Err(error) => {
+            tracing::error!(?side, %cause, %error, "certificates before stay in force");
         }
     }
+    renewed.is_ok()
 }
 
 fn files(

@@ -154,6 +154,18 @@ fn a_file_written_in_place_is_read_again() {
     is_seen(&path, || std::fs::write(&path, policy(3)).unwrap());
 }
 
+/// As in a container into which the file is mounted alone: nothing happens in its folder.
+#[test]
+fn a_file_written_by_another_name_is_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, other) = (folder.path().join("policy.yaml"), tempfile::tempdir_in(folder.path()));
+    let other = other.unwrap();
+    std::fs::write(&path, policy(2)).unwrap();
+    let name = other.path().join("another.yaml");
+    std::fs::hard_link(&path, &name).unwrap();
+    is_seen(&path, || std::fs::write(&name, policy(3)).unwrap());
+}
+
 #[test]
 fn a_file_renamed_over_the_policy_is_read_again() {
     let folder = tempfile::tempdir().unwrap();

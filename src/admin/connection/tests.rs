@@ -67,6 +67,31 @@ fn a_request_is_certified_by_an_allowed_name_alone() {
 }
 
 #[test]
+fn who_was_known_by_other_certificates_is_not_known_any_more() {
+    run(async {
+        let (ours, callers, folder) = (Authority::new(), Authority::new(), tempfile::tempdir());
+        let folder = folder.unwrap();
+        let (certificate, key) = ours.issue(&["localhost"]).write(folder.path(), "server");
+        let authority = folder.path().join("callers.pem");
+        std::fs::write(&authority, callers.pem()).unwrap();
+        let callers_known = Callers { authority: authority.clone(), names: Vec::new() };
+        let files = Files { certificate, key, callers: Some(callers_known) };
+        let identity = Identity::read(Side::Http, files).unwrap();
+        let (caller, connection) = duplex(1 << 16);
+        let connector = client(&ours, Some(&callers.issue(&["admin"])), b"http/1.1");
+        let connector = TlsConnector::from(Arc::new(connector));
+        let opening = open(connection, Some(identity.clone()));
+        let (opened, caller) =
+            tokio::join!(opening, connector.connect("localhost".try_into().unwrap(), caller));
+        let (known, _caller) = (opened.unwrap().known.unwrap(), caller.unwrap());
+        assert!(known.is_still());
+        assert!(!identity.reload().unwrap() && known.is_still(), "nothing has changed");
+        std::fs::write(&authority, Authority::new().pem()).unwrap();
+        assert!(identity.reload().unwrap() && !known.is_still());
+    });
+}
+
+#[test]
 fn who_does_not_speak_tls_in_time_is_not_waited_for() {
     run(async {
         let (_silent, connection) = duplex(1 << 16);
