@@ -73,9 +73,7 @@ pub(super) async fn admit(State(shared): State<Shared>, request: Request, next: 
         return next.run(request).await;
     }
     match &shared.controls.token {
-        None => {
-            refused(StatusCode::FORBIDDEN, OFF)
-        }
+        None => refused(StatusCode::FORBIDDEN, OFF),
         Some(_) => {
             let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
             let error = "the token is missing or wrong; send it as `Authorization: Bearer TOKEN`";
