@@ -146,7 +146,8 @@ mod tests {
             let shared = crate::admin::events::tests::shared(Controls { token, reloader: None });
             let mut routes = crate::admin::routes(shared);
             let mut ask = async |is_certified| {
-                let mut request = Request::post("/reload").body(Body::empty()).unwrap();
+                let mut request =
+                    Request::builder().method("POST").uri("/reload").body(Body::empty()).unwrap();
                 if is_certified {
                     request.extensions_mut().insert(Certified);
                 }

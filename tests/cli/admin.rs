@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::health::write_pair;
 use super::query::query;
 use super::serve::{QUIET, Served};
 use super::{Ended, run, run_in};
@@ -157,6 +158,23 @@ fn who_may_not_change_anything_is_told_what_to_do() {
         ended.err.starts_with("no answer from http://127.0.0.1:1: Connection refused"),
         "{ended:?}"
     );
+}
+
+#[test]
+fn who_shows_a_certificate_that_is_allowed_needs_no_token() {
+    let folder = tempfile::tempdir().unwrap();
+    let [server, client] = ["server", "client"].map(|name| write_pair(folder.path(), name));
+    let tls = ["--http-tls-cert", &server[0], "--http-tls-key", &server[1]];
+    let more = [&tls[..], &["--http-tls-client-ca", &client[0]]].concat();
+    let served = Served::start(&[&QUIET[..], &more].concat(), &[]);
+    let address = format!("https://localhost:{}", served.http.port());
+    let reload = |more: &[&str]| {
+        let args = ["admin", "reload", "--addr", &address, "--tls-ca", &server[0]];
+        run(&[&args[..], more].concat())
+    };
+    let ended = reload(&["--tls-cert", &client[0], "--tls-key", &client[1]]);
+    assert!(ended.code == Some(0) && ended.out.starts_with("unchanged: "), "{ended:?}");
+    assert_eq!(reload(&[]).code, Some(2));
 }
 
 #[test]

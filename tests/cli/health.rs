@@ -68,7 +68,7 @@ fn a_server_is_asked_over_a_unix_socket_and_its_words_reach_the_terminal_escaped
 }
 
 /// A certificate for `localhost` that vouches for itself, and its key.
-fn write_pair(folder: &Path, name: &str) -> [String; 2] {
+pub(crate) fn write_pair(folder: &Path, name: &str) -> [String; 2] {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     let [cert, key] = ["pem", "key"].map(|end| folder.join(format!("{name}.{end}")));
     std::fs::write(&cert, made.cert.pem()).unwrap();
