@@ -12,6 +12,18 @@ const DAY_INTERVAL: u64 = 86_400 / 5;
 const IMPORT: &str = "POST /api/v2/jobs/users-imports";
 
 #[test]
+fn a_sidecar_is_asked_over_a_unix_domain_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("grpc.sock");
+    let Some(lab) = Lab::start(Sample::sidecar(&socket).patient()) else { return };
+    let caller = [("x-tenant", "acme"), ("x-tenant-type", "startup")];
+    let (admitted, denial) = lab.client().drain(ROTATE, &caller, 5);
+    assert_eq!(admitted, 5);
+    assert!(assert_denied(&denial).contains("5 per day"));
+    assert_eq!(lab.stat("cluster.upstream.ratelimit.error"), 0);
+}
+
+#[test]
 fn a_burst_gets_200s_and_then_429s_that_say_why_and_until_when() {
     let Some(lab) = Lab::start(Sample::front().patient()) else { return };
     let mut client = lab.client();

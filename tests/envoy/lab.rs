@@ -37,6 +37,15 @@ impl Sample {
         Self::read("leases.yaml", "envoy/leases-policy.yaml")
     }
 
+    /// `envoy.yaml`, with tollgate asked over a Unix domain socket.
+    pub fn sidecar(socket: &Path) -> Self {
+        let socket = socket.to_str().unwrap();
+        let flags = vec!["--grpc".to_owned(), format!("unix:{socket}")];
+        let port = "socket_address: { address: 127.0.0.1, port_value: 8081 }";
+        let sample = Self { flags, ..Self::front() }.with("type: STRICT_DNS", "type: STATIC");
+        sample.with(port, &format!("pipe: {{ path: {socket} }}"))
+    }
+
     /// `mtls.yaml`: certificates in that folder, and tollgate started with these flags.
     pub fn mutual_tls(folder: &Path, flags: Vec<String>) -> Self {
         let sample = Self { flags, ..Self::read("mtls.yaml", SHIPPED) };
@@ -165,7 +174,9 @@ impl Lab {
         let tollgate = Tollgate::serve(sample.policy, grpc, folder.path(), &sample.flags);
         let (policy, flags) = (sample.policy, sample.flags.clone());
         let ports = [(8081, grpc), (10000, edge), (9901, admin), (9000, upstream)];
-        let sample = ports.into_iter().fold(sample, |sample, (old, new)| {
+        let is_sidecar = sample.flags.iter().any(|flag| flag == "--grpc");
+        let ports = ports.into_iter().skip(usize::from(is_sidecar));
+        let sample = ports.fold(sample, |sample, (old, new)| {
             let port = |port: u16| format!("port_value: {port} }}");
             sample.with(&port(old), &port(new.port()))
         });

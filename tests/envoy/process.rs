@@ -128,9 +128,11 @@ pub struct Tollgate {
 impl Tollgate {
     pub fn serve(policy: &str, grpc: SocketAddr, folder: &Path, flags: &[String]) -> Self {
         let name = if folder.join("tollgate.log").exists() { "tollgate-again" } else { "tollgate" };
-        let grpc = grpc.to_string();
-        let arguments = ["serve", "--config", policy, "--http", "127.0.0.1:0", "--grpc", &grpc];
-        let flags = flags.iter().map(String::as_str);
+        let grpc = ["--grpc".to_owned(), grpc.to_string()];
+        let arguments = ["serve", "--config", policy, "--http", "127.0.0.1:0"];
+        // Unless the flags say where.
+        let grpc = if flags.contains(&grpc[0]) { &[][..] } else { &grpc };
+        let flags = grpc.iter().chain(flags).map(String::as_str);
         Self::start(name, &arguments.into_iter().chain(flags).collect::<Vec<_>>(), folder)
     }
 
@@ -146,8 +148,14 @@ impl Tollgate {
             let lines = log.split_inclusive('\n').filter(|line| line.ends_with('\n'));
             lines.filter_map(fields).find(|fields| fields["message"] == "started")
         });
-        let address = |name: &str| started[name].as_str().unwrap().parse().unwrap();
-        let (grpc, http) = (address("grpc"), address("http"));
+        let address = |name: &str| started[name].as_str().unwrap();
+        // A socket's path is known to who chose it.
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let grpc = match address("grpc") {
+            socket if socket.starts_with("unix:") => nowhere,
+            grpc => grpc.parse().unwrap(),
+        };
+        let http = address("http").parse().unwrap();
         Self { process, grpc, http }
     }
 }
