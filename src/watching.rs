@@ -21,6 +21,9 @@ const QUIET: Duration = Duration::from_millis(100);
 /// How long to wait for that. Somebody may be writing all the time.
 const LONGEST: Duration = Duration::from_secs(2);
 
+/// How often it is tried to watch what changes meanwhile.
+const MOST_TRIES: usize = 16;
+
 /// How many links are followed, as by the system itself.
 const MOST_LINKS: usize = 40;
 
@@ -67,8 +70,22 @@ async fn watch(paths: &[PathBuf], happened: &Arc<Notify>) -> notify::Result<Reco
 }
 
 fn watcher(paths: &[PathBuf], happened: &Arc<Notify>) -> notify::Result<RecommendedWatcher> {
-    let watched = Arc::new(Watched::of(paths));
-    let (told, happened) = (Arc::clone(&watched), Arc::clone(happened));
+    let mut watched = Watched::of(paths);
+    for _ in 0..MOST_TRIES {
+        let watcher = watch_all(watched.clone(), Arc::clone(happened))?;
+        // A link that came to lead elsewhere before it was watched has told nobody.
+        let again = Watched::of(paths);
+        if again == watched {
+            return Ok(watcher);
+        }
+        watched = again;
+    }
+    Err(notify::Error::generic("what leads to it changes all the time"))
+}
+
+fn watch_all(watched: Watched, happened: Arc<Notify>) -> notify::Result<RecommendedWatcher> {
+    let watched = Arc::new(watched);
+    let told = Arc::clone(&watched);
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
         // Where it is not known what happened, anything may have.
         if event.is_err() || event.is_ok_and(|event| told.is_concerned(&event)) {
@@ -95,7 +112,7 @@ fn parts(path: &Path) -> impl Iterator<Item = OsString> {
 }
 
 /// What matters to some paths.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Watched {
     /// Everything that is looked up on the way to them.
     names: BTreeSet<PathBuf>,
