@@ -15,7 +15,10 @@ def test_the_page_shows_what_was_decided(page):
 
 def test_the_version_of_the_policy_is_the_one_in_force(page):
     version = page.ask("fetch('/config').then((answer) => answer.json()).then((config) => config.version)")
-    assert len(version) == 64 and page.text("#version") == version[:12]
+    assert len(version) == 64 and page.text("#policy-version") == version[:12]
+    # Each place on the page is filled by its own name.
+    twice = "[...document.querySelectorAll('[id]')].filter((e, i, all) => all.findIndex((f) => f.id === e.id) !== i)"
+    assert page.ask(f"{twice}.map((e) => e.id)") == []
 
 
 def test_the_page_goes_on_by_itself(page, server):

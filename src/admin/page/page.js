@@ -401,7 +401,7 @@ function show(sample) {
   say("connections", whole.format(sample.connections));
   say("loaded", dayTime.format(sample.policy.loaded_at));
   // Enough to tell two apart.
-  say("version", sample.policy.version.slice(0, 12));
+  say("policy-version", sample.policy.version.slice(0, 12));
   find("alone-row").hidden = !sample.store.is_shared;
   say("alone", whole.format(sample.store.decided_alone));
   showNear(sample.near);
