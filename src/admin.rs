@@ -11,6 +11,7 @@ mod json;
 mod leases;
 mod page;
 mod reload;
+mod reset;
 mod sample;
 mod view;
 
@@ -18,7 +19,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
@@ -78,6 +78,15 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) {
     let service = service.linked().await;
+    let mut background = JoinSet::new();
+    background.spawn({
+        let service = Arc::clone(&service);
+        async move {
+            loop {
+                service.prune_leases().await;
+            }
+        }
+    });
     let watch = Watch::new(Arc::clone(&service), readiness.clone());
     let looking = Arc::default();
     let shared = Shared { service, readiness, watch: Arc::clone(&watch), controls, looking };
@@ -112,7 +121,7 @@ pub async fn serve(
             },
         }
     }
-    drop((listener, opening));
+    drop((listener, opening, background));
     // Nobody else would end them.
     watch.end();
     graceful.shutdown().await;
@@ -123,7 +132,7 @@ fn routes(shared: Shared) -> axum::Router {
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-        .route("/json", post(json))
+        .route("/json", post(json::json))
         .route("/config", get(config))
         .route("/openapi.json", get(openapi))
         .route("/explain", post(explain::explain))
@@ -141,7 +150,7 @@ fn routes(shared: Shared) -> axum::Router {
 /// What changes something, and asks whether it may.
 fn changing(shared: Shared) -> axum::Router<Shared> {
     axum::Router::new()
-        .route("/reset", post(buckets::reset))
+        .route("/reset", post(reset::reset))
         .route("/leases/release", post(leases::release))
         .route("/reload", post(reload::reload))
         .route_layer(from_fn_with_state(shared, guard::admit))
@@ -210,11 +219,6 @@ async fn config(State(shared): State<Shared>) -> Response {
 async fn openapi() -> Response {
     let kind = [(header::CONTENT_TYPE, "application/json")];
     (kind, include_str!("admin/openapi.json")).into_response()
-}
-
-async fn json(State(shared): State<Shared>, body: Bytes) -> Response {
-    let (status, text) = json::answer(&shared.service, &body).await;
-    axum_json(status, text)
 }
 
 fn axum_json(status: StatusCode, text: String) -> Response {

@@ -2,13 +2,19 @@
 //!
 //! The store knows leases by number only. Whoever looks for one that was never released needs its age and whose
 //! it is, so that is noted when it is taken, and taken off when it is released; no other call pays for it. The
-//! list is bounded, and what is full takes no more: a lease that nobody releases is to stay on it.
+//! list is bounded, and what is full takes no more: a lease that nobody releases is to stay on it. Of those that
+//! found no place it is known how many there may be.
+//!
+//! What another replica releases stays on the list of the one that gave it out. So a list that is filling up says
+//! so, for somebody to ask the store which of its leases are held.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
+use tokio::sync::Notify;
 
 use crate::clock::{Nanos, Timestamp};
 use crate::decision::{Decided, Verdict};
@@ -26,8 +32,14 @@ const PARTS: usize = 16;
 
 const MOST_OF_A_PART: usize = 256;
 
-/// How often that is done: not at every lease that finds no place.
+/// From when on a part is looked through for what is not held any more.
+const CROWDED: usize = MOST_OF_A_PART / 4 * 3;
+
+/// How often a part is looked through for what has expired: not at every lease.
 const LOOK_AGAIN: Nanos = Nanos::from_secs(1);
+
+/// How often the store is to be asked, a call for each lease.
+const ASK_AGAIN: Nanos = Nanos::from_secs(10);
 
 /// What a lease holds in one bucket.
 #[derive(Debug, Clone)]
@@ -49,19 +61,34 @@ pub struct Slots {
 #[derive(Debug, Default)]
 struct Part {
     leases: HashMap<LeaseId, SmallVec<[Slots; 1]>>,
-    /// When a part that is full may be looked through for what has expired.
+    /// When a part that is crowded may be looked through for what has expired.
     look_again: Timestamp,
+    /// How many leases found no place, since the last time that none of them was held for certain.
+    left_off: usize,
+    /// When none of them will be.
+    left_off_until: Timestamp,
+}
+
+impl Part {
+    /// Whatever has not expired.
+    fn held(&self, now: Timestamp) -> impl Iterator<Item = &Slots> {
+        self.leases.values().flatten().filter(move |slots| slots.expires > now)
+    }
 }
 
 /// The list.
 #[derive(Debug)]
 pub struct Held {
     parts: [Mutex<Part>; PARTS],
+    crowded: Notify,
+    /// When that is said again, in nanoseconds since the Unix epoch.
+    ask_again: AtomicU64,
 }
 
 impl Default for Held {
     fn default() -> Self {
-        Self { parts: std::array::from_fn(|_| Mutex::default()) }
+        let parts = std::array::from_fn(|_| Mutex::default());
+        Self { parts, crowded: Notify::new(), ask_again: AtomicU64::new(0) }
     }
 }
 
@@ -85,24 +112,53 @@ impl Held {
     pub fn list(&self, now: Timestamp) -> Vec<Slots> {
         let mut all: Vec<Slots> = Vec::new();
         for part in &self.parts {
-            let part = part.lock();
-            let held = part.leases.values().flatten();
-            all.extend(held.filter(|slots| slots.expires > now).cloned());
+            all.extend(part.lock().held(now).cloned());
         }
         all.sort_by_key(|slots| (slots.since, slots.expires, slots.lease.to_bytes()));
         all
+    }
+
+    /// How many leases found no place and may still be held: some of them may have been released.
+    pub fn left_off(&self, now: Timestamp) -> usize {
+        let of_part = |part: &Mutex<Part>| {
+            let part = part.lock();
+            if part.left_off_until > now { part.left_off } else { 0 }
+        };
+        self.parts.iter().map(of_part).sum()
+    }
+
+    /// Waits until the list has got so full that the store is to be asked which leases are held.
+    pub async fn crowded(&self) {
+        self.crowded.notified().await;
     }
 
     #[cold]
     fn add(&self, lease: LeaseId, now: Timestamp, slots: SmallVec<[Slots; 1]>) {
         let Some(part) = self.part(lease) else { return };
         let mut part = part.lock();
-        if part.leases.len() >= MOST_OF_A_PART && now >= part.look_again {
+        if part.leases.len() >= CROWDED && now >= part.look_again {
             part.leases.retain(|_, held| held.iter().any(|slots| slots.expires > now));
             part.look_again = now.after(LOOK_AGAIN);
+            if part.leases.len() >= CROWDED {
+                self.say_crowded(now);
+            }
         }
         if part.leases.len() < MOST_OF_A_PART {
             part.leases.insert(lease, slots);
+        } else if let Some(until) = slots.iter().map(|slots| slots.expires).max() {
+            if part.left_off_until <= now {
+                part.left_off = 0;
+            }
+            part.left_off += 1;
+            part.left_off_until = part.left_off_until.max(until);
+        }
+    }
+
+    fn say_crowded(&self, now: Timestamp) {
+        let next = now.after(ASK_AGAIN).as_unix_nanos();
+        let is_time = |at| (at <= now.as_unix_nanos()).then_some(next);
+        if self.ask_again.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_time).is_ok() {
+            self.crowded.notify_one();
         }
     }
 
@@ -144,6 +200,9 @@ fn slots(
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
     use super::*;
     use crate::policy::fingerprint::name_for_tests;
 
@@ -161,6 +220,7 @@ mod tests {
             table: name.clone(),
             row: name,
             key: [].into(),
+            is_cut: false,
             is_shadow: false,
         };
         let slots = Slots {
@@ -187,11 +247,33 @@ mod tests {
         assert_eq!((listed[0].lease, listed[MOST - 1].lease), (lease(0), lease(most - 1)));
         held.forget(lease(0));
         assert_eq!(held.list(NOW)[0].lease, lease(1));
-        let later = NOW.after(hold).after(Nanos::new(most));
-        assert_eq!(held.list(later).len(), 0);
+        assert_eq!(held.left_off(NOW), MOST, "one that was on it does not count");
+        let later = NOW.after(hold).after(Nanos::new(most * 2));
+        assert_eq!((held.list(later).len(), held.left_off(later)), (0, 0));
         for number in 0..most {
             add(&held, most * 2 + number, later, hold);
         }
         assert_eq!(held.list(later).len(), MOST, "what has expired makes room");
+        add(&held, most * 3, later, hold);
+        assert_eq!(held.left_off(later), 1, "those before have expired");
+    }
+
+    #[test]
+    fn a_list_that_is_filling_up_says_so_and_not_at_every_lease() {
+        let held = Held::default();
+        let says_so = || {
+            let mut context = Context::from_waker(Waker::noop());
+            pin!(held.crowded()).poll(&mut context).is_ready()
+        };
+        let hold = Nanos::from_secs(3600);
+        let crowded = u64::try_from(PARTS * CROWDED).unwrap();
+        (0..crowded).for_each(|number| add(&held, number, NOW, hold));
+        assert!(!says_so());
+        (crowded..crowded + 100).for_each(|number| add(&held, number, NOW, hold));
+        assert!(says_so() && !says_so());
+        add(&held, crowded + 100, NOW.after(ASK_AGAIN).before(Nanos::new(1)), hold);
+        assert!(!says_so());
+        add(&held, crowded + 101, NOW.after(ASK_AGAIN).after(LOOK_AGAIN), hold);
+        assert!(says_so());
     }
 }

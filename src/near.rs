@@ -16,6 +16,7 @@ use crate::decision::{Decided, Verdict};
 use crate::descriptor::{Entry, Query};
 use crate::limit::Bucket;
 use crate::policy::Policy;
+use crate::policy::address::{self, Network};
 use crate::policy::fingerprint::Fingerprint;
 use crate::store::{Outcome, Wait};
 
@@ -27,7 +28,7 @@ const PARTS: usize = 16;
 /// Few enough to look through all of them for the one that goes.
 const MOST_OF_A_PART: usize = 256;
 
-/// The longest text kept of a domain, a name or a value, in characters as they are shown.
+/// The longest text kept of a key or a value, in characters.
 pub const LONGEST: usize = 128;
 
 /// The most entries kept of those that name a bucket.
@@ -39,7 +40,7 @@ const SPAN_BITS: u32 = 27;
 /// How long a bucket that was noted is left alone: 134 ms.
 pub const NOTED_FOR: Nanos = Nanos::new(1 << SPAN_BITS);
 
-/// What a bucket is called, as text to be shown: escaped, and cut where it is long.
+/// What a bucket is called. Values are what clients sent: who prints one escapes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
     /// The policy's domain.
@@ -51,6 +52,9 @@ pub struct Named {
     /// The keys and values of the entries that name the bucket, in order. Of an address, the network that
     /// counts.
     pub key: Box<[(Box<str>, Box<str>)]>,
+    /// Whether `key` is less than what names the bucket: a text is cut after [`LONGEST`] characters, with an
+    /// ellipsis, and the list after eight entries.
+    pub is_cut: bool,
     /// Whether the row is in shadow, so that the bucket denies nobody.
     pub is_shadow: bool,
 }
@@ -61,12 +65,17 @@ impl Named {
         let row = decided.met.row;
         let descriptor = query.descriptors().nth(decided.met.descriptor);
         let key = descriptor.map(|descriptor| policy.named_by(descriptor, row)).unwrap_or_default();
-        let key = key.into_iter().take(MOST_ENTRIES);
+        let is_long = |(name, value): &(&str, String)| [name, &**value].into_iter().any(is_long);
         Self {
-            domain: shown(policy.domain()),
-            table: shown(row.table()),
-            row: shown(row.name()),
-            key: key.map(|(name, value)| (shown(name), shown(&value))).collect(),
+            domain: policy.domain().into(),
+            table: row.table().into(),
+            row: row.name().into(),
+            is_cut: key.len() > MOST_ENTRIES || key.iter().any(is_long),
+            key: key
+                .iter()
+                .take(MOST_ENTRIES)
+                .map(|(name, value)| (cut(name), cut(value)))
+                .collect(),
             is_shadow: row.is_shadow(),
         }
     }
@@ -74,22 +83,50 @@ impl Named {
     /// Whether the bucket's key has one of the entries that are asked for, and no other value for any of them.
     pub fn is_for(&self, asked: &Asked) -> bool {
         let given = self.key.iter().filter_map(|(name, value)| {
-            let (_, asked) = asked.0.iter().find(|(key, _)| key == name)?;
-            Some(value == asked)
+            let asked = asked.0.iter().find(|asked| asked.key == *name)?;
+            let network = || Network::parse(value).zip(asked.network);
+            Some(*value == asked.value || network().is_some_and(|(all, some)| all.contains(some)))
         });
         let mut same = given.peekable();
         same.peek().is_some() && same.all(|same| same)
     }
 }
 
-/// Entries that are asked for, as names of buckets show them.
+/// Entries that are asked for, cut as names of buckets are.
 #[derive(Debug)]
-pub struct Asked(Vec<(Box<str>, Box<str>)>);
+pub struct Asked(Vec<AskedEntry>);
+
+#[derive(Debug)]
+struct AskedEntry {
+    key: Box<str>,
+    value: Box<str>,
+    /// What the value is, where it is an address.
+    network: Option<Network>,
+}
 
 impl Asked {
-    /// Shows entries once, however many buckets there are to compare them with.
+    /// Cuts entries once, however many buckets there are to compare them with.
     pub fn new(entries: &[Entry<'_>]) -> Self {
-        Self(entries.iter().map(|entry| (shown(entry.key), shown(entry.value))).collect())
+        let of = |Entry { key, value }: &Entry<'_>| {
+            let is_address = *key == address::KEY;
+            let network = if is_address { Network::parse(value) } else { None };
+            AskedEntry { key: cut(key), value: cut(value), network }
+        };
+        Self(entries.iter().map(of).collect())
+    }
+}
+
+fn is_long(text: &str) -> bool {
+    text.chars().nth(LONGEST).is_some()
+}
+
+fn cut(text: &str) -> Box<str> {
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => {
+            let kept = text.get(..end).unwrap_or_default();
+            format!("{kept}…").into()
+        }
+        None => text.into(),
     }
 }
 
@@ -288,6 +325,7 @@ mod tests {
             table: "t".into(),
             row: "always".into(),
             key: [("k".into(), key.to_string().into())].into(),
+            is_cut: false,
             is_shadow: false,
         });
     }

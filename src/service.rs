@@ -11,6 +11,7 @@ use http::HeaderMap;
 use tonic::Status;
 
 use self::denied::DeniedLog;
+pub use self::looked::HeldLeases;
 use crate::clock::{Clock, Timestamp};
 use crate::decision::{self, Charges, Verdict};
 use crate::descriptor::{LeaseId, Query};

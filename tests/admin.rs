@@ -143,6 +143,57 @@ fn what_changes_something_needs_the_token_and_a_browser_does_not_send_it_by_itse
     assert_eq!(admin.listed("?tenant=acme").len(), 2, "nothing has changed");
 }
 
+/// A question of one descriptor, in JSON.
+fn question(entries: &[(&str, &str)], hits: u64, is_given_back: bool) -> Value {
+    let entry = |(key, value): &(&str, &str)| json!({ "key": key, "value": value });
+    let entries: Vec<_> = entries.iter().map(entry).collect();
+    let descriptor =
+        json!({ "entries": entries, "hitsAddend": hits, "isNegativeHits": is_given_back });
+    json!({ "domain": "d", "descriptors": [descriptor] })
+}
+
+#[test]
+fn a_call_in_json_charges_for_everybody_and_gives_back_for_who_may_change_something() {
+    let tenant = [("tenant", "acme")];
+    let mut admin = Admin::start();
+    let json =
+        |head: &str, body: &Value| ask(&admin.server, "POST", "/json", head, &body.to_string()).0;
+    assert_eq!(json("", &question(&tenant, 20, false)), 200);
+    assert_eq!(json("", &question(&tenant, 1, false)), 429);
+    let back = question(&tenant, 5, true);
+    assert_eq!(json("", &back), 401);
+    assert_eq!(json("authorization: Bearer 0123456789abcdeF\r\n", &back), 401);
+    assert_eq!(admin.listed("?tenant=acme")[0].rsplit(": ").next(), Some("0 over"));
+    assert_eq!(admin.post("/json", &back).0, 200);
+    assert_eq!(admin.listed("?tenant=acme")[0].rsplit(": ").next(), Some("5 clear"));
+    // Hidden behind one that charges.
+    let mut both = question(&tenant, 1, false);
+    both["descriptors"].as_array_mut().unwrap().push(back["descriptors"][0].clone());
+    let json = |body: &Value| ask(&admin.server, "POST", "/json", "", &body.to_string()).0;
+    assert_eq!(json(&both), 401);
+    assert_eq!(admin.listed("?tenant=acme")[0].rsplit(": ").next(), Some("5 clear"));
+    let lease = admin.take_lease("acme");
+    let release = question(&[("lease", &lease)], 1, true);
+    let json = |body: &Value| ask(&admin.server, "POST", "/json", "", &body.to_string()).0;
+    assert_eq!(json(&release), 401);
+    assert_eq!(admin.server.parts.store.lease_count(), 1);
+    assert_eq!(admin.post("/json", &release).0, 200);
+    assert_eq!(admin.server.parts.store.lease_count(), 0);
+    // What is no question is that, whoever asks.
+    assert_eq!(json(&json!({ "domain": "", "descriptors": back["descriptors"] })), 400);
+}
+
+#[test]
+fn a_call_in_json_gives_nothing_back_where_changing_is_off() {
+    let server = TestServer::with_policy(POLICY);
+    let json = |is_given_back| {
+        let body = question(&[("tenant", "acme")], 1, is_given_back).to_string();
+        ask(&server, "POST", "/json", &format!("authorization: Bearer {TOKEN}\r\n"), &body)
+    };
+    assert_eq!((json(false).0, json(true).0), (200, 403));
+    assert!(json(true).1["error"].as_str().unwrap().starts_with("off; start with --admin-token"));
+}
+
 #[test]
 fn buckets_near_or_over_their_limit_are_listed_and_no_others() {
     let mut admin = Admin::start();
@@ -251,9 +302,110 @@ fn a_reset_makes_full_what_the_key_names_in_a_table_and_nothing_else() {
     assert_eq!(admin.get("/leases")["listed"][0]["lease"], lease.as_str());
 }
 
+impl Admin {
+    /// What is listed first, whose token buckets are then made full as it is listed.
+    fn reset_first(&self, query: &str) -> (Value, u16, Value) {
+        let first = self.get(&format!("/buckets{query}"))["listed"][0].clone();
+        let (status, answer) = self.post("/reset", &first);
+        (first, status, answer)
+    }
+}
+
+#[test]
+fn whatever_is_listed_can_be_reset_as_it_is_listed() {
+    let mut admin = Admin::start();
+    // A network, what has to be escaped, what is too long to be listed, and what no table has.
+    let address = [("tenant", "acme"), ("remote_address", "2001:db8:1:2:3::4")];
+    let quoted = "Zoë \"a\"\r\n\u{202e}\\";
+    let long = "ë".repeat(200);
+    let cases: [&[(&str, &str)]; 3] = [&address, &[("tenant", quoted)], &[("tenant", &long)]];
+    for entries in cases {
+        let hits = if entries.len() == 2 { 10 } else { 20 };
+        admin.spend(hits, entries);
+        assert!(!admin.client.ask(call(entries)).is_ok());
+        let (first, status, answer) = admin.reset_first("");
+        assert_eq!((status, &answer["were_full"]), (200, &json!(0)), "{first}: {answer}");
+        assert_eq!(answer["reset"][0]["remaining"], 0);
+        assert!(admin.client.ask(call(entries)).is_ok(), "{first}");
+        assert_eq!(admin.listed(""), [""; 0]);
+    }
+    let brought = request("d", &[support::limit(1, 4, None, &[("k", "1")])]);
+    assert!(admin.client.ask(brought.clone()).is_ok());
+    assert!(!admin.client.ask(brought.clone()).is_ok());
+    let (first, status, answer) = admin.reset_first("");
+    assert_eq!((&first["table"], &first["key"]), (&json!("limit override"), &json!([["k", "1"]])));
+    assert_eq!(
+        (status, &answer["reset"][0]["id"], &answer["were_full"]),
+        (200, &first["id"], &json!(0))
+    );
+    assert!(admin.client.ask(brought).is_ok());
+    // It is listed again; slots are not given back this way.
+    (0..2).for_each(|_| drop(admin.take_lease("slots")));
+    let jobs = admin.get("/buckets?tenant=slots");
+    let jobs = jobs["listed"].as_array().unwrap().iter().find(|of| of["table"] == "jobs").unwrap();
+    assert_eq!(admin.post("/reset", &json!({ "id": jobs["id"] })).0, 400);
+}
+
+#[test]
+fn a_bucket_is_named_by_its_id_only_to_who_may_reset_it() {
+    let mut admin = Admin::start();
+    admin.spend(20, &[("tenant", "acme")]);
+    for query in ["", "?tenant=acme"] {
+        let path = format!("/buckets{query}");
+        let (_, seen) = ask(&admin.server, "GET", &path, "", "");
+        assert_eq!(seen["listed"][0].get("id"), None);
+        let id = admin.get(&path)["listed"][0]["id"].as_str().unwrap().to_owned();
+        assert_eq!(id.len(), 32);
+        assert_eq!(
+            ask(&admin.server, "POST", "/reset", "", &json!({ "id": id }).to_string()).0,
+            401
+        );
+    }
+    let id = admin.get("/buckets")["listed"][0]["id"].clone();
+    let (status, answer) = admin.post("/reset", &json!({ "id": id }));
+    assert_eq!((status, &answer["were_full"]), (200, &json!(0)), "{answer}");
+    assert_eq!(admin.post("/reset", &json!({ "id": id })).0, 404, "it is not listed any more");
+}
+
+#[test]
+fn a_key_that_is_cut_resets_nothing() {
+    let mut admin = Admin::start();
+    let long = "x".repeat(200);
+    admin.spend(20, &[("tenant", &long)]);
+    let mut first = admin.get("/buckets")["listed"][0].clone();
+    assert_eq!(
+        (&first["is_cut"], &first["key"][0][1]),
+        (&json!(true), &json!("x".repeat(128) + "…"))
+    );
+    first.as_object_mut().unwrap().remove("id");
+    let (status, answer) = admin.post("/reset", &first);
+    assert_eq!(status, 404);
+    assert!(answer["error"].as_str().unwrap().ends_with("send the whole `key`"), "{answer}");
+    let whole = json!({ "table": "tenant", "row": "otherwise", "key": [["tenant", long]] });
+    assert_eq!(admin.post("/reset", &whole).1["were_full"], 0);
+}
+
+#[test]
+fn an_address_is_asked_for_alone_or_with_a_network_that_counts_as_one() {
+    let mut admin = Admin::start();
+    admin.spend(10, &[("tenant", "acme"), ("remote_address", "2001:db8:1:2:3::4")]);
+    let told = r#"address/always ["tenant","acme"]["remote_address","2001:db8:1:2::/64"] 10 per day: 0 over"#;
+    for of in ["2001:db8:1:2::/64", "2001:db8:1:2::5", "2001:db8:1:2:3::/80"] {
+        let both = admin.listed(&format!("?tenant=acme&remote_address={of}"));
+        assert_eq!(both.last().unwrap(), told, "computed from {of}");
+        assert_eq!(admin.listed(&format!("?remote_address={of}")), [told], "seen: {of}");
+    }
+    for other in ["2001:db8:1:2::/63", "2001:db8:1:3::/64", "2001:db8::", "10.0.0.7"] {
+        let both = admin.listed(&format!("?tenant=acme&remote_address={other}"));
+        assert!(!both.contains(&told.to_owned()), "{other}");
+        assert_eq!(admin.listed(&format!("?remote_address={other}")), [""; 0]);
+    }
+}
+
 #[test]
 fn a_reset_of_nothing_says_what_there_is() {
     let admin = Admin::start();
+    let address = |of: &str| json!({ "table": "address", "key": [["tenant", "acme"], ["remote_address", of]] });
     for (body, status, says) in [
         (json!({ "key": [["tenant", "acme"]] }), 400, "say the `table`"),
         (
@@ -266,6 +418,10 @@ fn a_reset_of_nothing_says_what_there_is() {
         (json!({ "table": "tenant" }), 404, "its `key` is [tenant]"),
         (json!({ "table": "tenant", "row": "fre", "key": [["tenant", "acme"]] }), 404, "`row`"),
         (json!({ "table": "tenant", "domain": "e" }), 404, "there are: d"),
+        (json!({ "id": "0".repeat(32) }), 404, "say its `table` and `key`"),
+        (json!({ "id": 7 }), 404, "say its `table` and `key`"),
+        (address("10.0.0.0/31"), 404, "remote_address (/32 of IPv4, /64 of IPv6)"),
+        (address("2001:db8::/63"), 404, "remote_address (/32 of IPv4, /64 of IPv6)"),
     ] {
         let (got, answer) = admin.post("/reset", &body);
         assert_eq!(got, status, "{body}: {answer}");
@@ -303,7 +459,7 @@ fn leases_are_listed_by_age_and_released_once() {
         (&of["table"], &of["row"], &of["slots"]),
         (&json!("jobs"), &json!("always"), &json!(1))
     );
-    assert_eq!(of["key"], json!([["tenant", "<img src=x>\\u{202e}"]]));
+    assert_eq!(of["key"], json!([["tenant", "<img src=x>\u{202e}"]]));
     assert_eq!(admin.post("/leases/release", &json!({ "lease": first })).0, 200);
     assert_eq!(admin.post("/leases/release", &json!({ "lease": first })).0, 404);
     assert_eq!(admin.post("/leases/release", &json!({ "lease": "first" })).0, 400);

@@ -36,11 +36,12 @@ fn told(parts: &Parts) -> Vec<String> {
 }
 
 fn tell(seen: &Seen) -> String {
-    let Named { domain, table, row, key, is_shadow } = &*seen.named;
+    let Named { domain, table, row, key, is_cut, is_shadow } = &*seen.named;
     let key: Vec<_> = key.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let shadow = if *is_shadow { " shadow" } else { "" };
+    let key_is_cut = if *is_cut { " cut" } else { "" };
     let (key, left, word) = (key.join(" "), seen.outcome.remaining, seen.standing().word());
-    format!("{domain} {table}/{row} {key}: {left} {word}{shadow}")
+    format!("{domain} {table}/{row} {key}{key_is_cut}: {left} {word}{shadow}")
 }
 
 #[test]
@@ -80,14 +81,17 @@ fn a_bucket_that_was_just_noted_is_left_alone_and_later_it_is_noted_again() {
 }
 
 #[test]
-fn names_are_shown_escaped_and_cut() {
+fn values_are_kept_as_they_came_and_cut_where_they_are_long() {
     let parts = parts();
-    ask(&parts, 20, &[("k", "a\n\u{1b}[31m\"")]);
-    ask(&parts, 20, &[("k", &"long".repeat(100))]);
-    let cut = format!("d t/always k={}…: 0 over", "long".repeat(LONGEST / 4));
+    let (whole, long) = ("ë".repeat(LONGEST), "ë".repeat(LONGEST + 1));
+    for value in ["a\n\u{1b}[31m\"", &whole, &long] {
+        ask(&parts, 20, &[("k", value)]);
+    }
     let mut told_of = told(&parts);
     told_of.sort();
-    assert_eq!(told_of, [r#"d t/always k=a\n\u{1b}[31m\": 0 over"#, &cut]);
+    let told = |value| format!("d t/always k={value}: 0 over");
+    let all = [told("a\n\u{1b}[31m\""), told(&whole), told(&format!("{whole}… cut"))];
+    assert_eq!(told_of, all);
 }
 
 #[test]
@@ -105,4 +109,8 @@ fn a_limit_that_envoy_brings_along_is_named_by_its_descriptor() {
     let parts = parts();
     parts.ask(&request("d", &[support::limit(1, 1, None, &[("k", "one"), ("other", "2")])]));
     assert_eq!(told(&parts), ["d limit override/request k=one other=2: 0 over"]);
+    let many: Vec<_> = ["a", "b", "c", "d", "e", "f", "g", "h", "i"].map(|key| (key, "1")).into();
+    parts.ask(&request("d", &[support::limit(1, 1, None, &many)]));
+    let cut = "d limit override/request a=1 b=1 c=1 d=1 e=1 f=1 g=1 h=1 cut: 0 over";
+    assert!(told(&parts).iter().any(|told| told == cut));
 }

@@ -20,8 +20,7 @@ use tokio::sync::mpsc;
 
 use super::sample::{self, Past};
 use super::{Readiness, Shared};
-use crate::held::Slots;
-use crate::service::Service;
+use crate::service::{HeldLeases, Service};
 
 /// How often a sample is taken.
 const TICK: Duration = Duration::from_secs(1);
@@ -127,7 +126,7 @@ impl Watch {
     }
 
     /// Tells everybody how things stand. Returns whether there is anybody.
-    fn tick(&self, leases: Vec<Slots>) -> bool {
+    fn tick(&self, leases: HeldLeases) -> bool {
         let mut state = self.state.lock();
         state.past.leases = leases;
         state.viewers.retain(Viewer::is_here);

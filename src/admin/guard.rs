@@ -72,7 +72,12 @@ pub(super) async fn admit(State(shared): State<Shared>, request: Request, next: 
     if may_change(&shared.controls, request.headers(), request.extensions()) {
         return next.run(request).await;
     }
-    match &shared.controls.token {
+    refusal(&shared.controls)
+}
+
+/// What is told to who may not change anything.
+pub(super) fn refusal(controls: &Controls) -> Response {
+    match &controls.token {
         None => refused(StatusCode::FORBIDDEN, OFF),
         Some(_) => {
             let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];

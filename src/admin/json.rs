@@ -2,23 +2,48 @@
 
 use std::sync::Arc;
 
-use axum::http::StatusCode;
-use serde_json::json;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{Extensions, HeaderMap, StatusCode};
+use axum::response::Response;
 use tonic::Code;
 
+use super::{Shared, axum_json, guard, refused};
+use crate::descriptor::{Hits, Query};
 use crate::service::Service;
 use crate::wire;
 
-/// The answer to a body: 200, 429, or 400 for what is no request.
-pub(super) async fn answer(service: &Arc<Service>, body: &[u8]) -> (StatusCode, String) {
-    let message = match wire::json::request(body) {
+/// Decides for everybody, as over gRPC. Only who may change something gives hits back or releases leases: both
+/// undo what was decided.
+pub(super) async fn json(
+    State(Shared { service, controls, .. }): State<Shared>,
+    headers: HeaderMap,
+    about: Extensions,
+    body: Bytes,
+) -> Response {
+    let message = match wire::json::request(&body) {
         Ok(message) => message,
         Err(error) => {
             service.telemetry().count_bad_request();
             return refused(StatusCode::BAD_REQUEST, &error.to_string());
         }
     };
-    match service.answering(&message, None).finish().await {
+    if gives_back(&message) && !guard::may_change(&controls, &headers, &about) {
+        return guard::refusal(&controls);
+    }
+    answer(&service, &message).await
+}
+
+/// Whether a message gives something back, if it is a question at all.
+fn gives_back(message: &[u8]) -> bool {
+    let mut query = Query::default();
+    wire::read(message, &mut query).is_ok()
+        && query.descriptors().any(|descriptor| descriptor.hits() < Hits::LOOK)
+}
+
+/// 200, 429, or 400 for what is no question.
+async fn answer(service: &Arc<Service>, message: &[u8]) -> Response {
+    match service.answering(message, None).finish().await {
         Ok(answer) => {
             let status =
                 if answer.is_over_limit { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::OK };
@@ -26,7 +51,7 @@ pub(super) async fn answer(service: &Arc<Service>, body: &[u8]) -> (StatusCode, 
                 Ok(text) => {
                     // HTTP/1 has no sign that an answer was not wanted any more.
                     answer.went_out();
-                    (status, text)
+                    axum_json(status, text)
                 }
                 Err(error) => refused(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
             }
@@ -36,8 +61,4 @@ pub(super) async fn answer(service: &Arc<Service>, body: &[u8]) -> (StatusCode, 
         }
         Err(status) => refused(StatusCode::SERVICE_UNAVAILABLE, status.message()),
     }
-}
-
-fn refused(status: StatusCode, error: &str) -> (StatusCode, String) {
-    (status, json!({ "error": error }).to_string())
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Failed, Shared, answered, bucket, guard};
 use crate::descriptor::LeaseId;
 use crate::held::Slots;
-use crate::service::Service;
+use crate::service::{HeldLeases, Service};
 
 /// The most leases that are listed.
 const LISTED: usize = 1000;
@@ -21,19 +21,12 @@ pub(super) async fn list(State(shared): State<Shared>, request: Request) -> Resp
             told
         };
     let _turn = shared.looking.lock().await;
-    let held = shared.service.leases(LISTED).await;
-    let count = count(&shared.service, held.len());
-    let listed: Vec<_> = held.iter().map(told).collect();
+    let HeldLeases { listed, left_off } = shared.service.leases(LISTED).await;
     answered(Ok(json!({
         "at": bucket::milliseconds(shared.service.store_now()),
-        "left_off": count - listed.len(),
-        "listed": listed,
+        "left_off": left_off,
+        "listed": listed.iter().map(told).collect::<Vec<_>>(),
     })))
-}
-
-/// How many there are: of a shared store, those that are listed.
-pub(super) fn count(service: &Service, listed: usize) -> usize {
-    service.store().lease_count().max(listed)
 }
 
 /// How much of a lease is told to whoever looks: who knows it all can release it, and 96 bits are left to guess.
@@ -58,6 +51,7 @@ fn called(lease: String, slots: &Slots) -> Value {
         "table": named.table,
         "row": named.row,
         "key": named.key,
+        "is_cut": named.is_cut,
         "slots": slots.count,
         "since": bucket::milliseconds(slots.since),
         "expires": bucket::milliseconds(slots.expires),

@@ -7,11 +7,10 @@ use serde_json::{Value, json};
 
 use super::{bucket, leases, view};
 use crate::clock::{Nanos, Timestamp};
-use crate::held::Slots;
 use crate::policy::Policy;
 use crate::policy::table::Rows;
 use crate::reload::{Live, Snapshot};
-use crate::service::Service;
+use crate::service::{HeldLeases, Service};
 use crate::telemetry::RowCounts;
 
 /// How far back the plot goes.
@@ -42,7 +41,7 @@ pub(super) struct Past {
     counted: VecDeque<(Timestamp, Vec<u64>)>,
     counted_of: Weak<Snapshot>,
     /// The oldest that are held.
-    pub(super) leases: Vec<Slots>,
+    pub(super) leases: HeldLeases,
 }
 
 impl Past {
@@ -110,7 +109,7 @@ pub(super) fn take(service: &Service, is_ready: bool, past: &mut Past) -> Value 
         "passed_without": others,
         "rows": most_denying(&rows, before, now),
         "near": near(service, &snapshot),
-        "leases": leases(service, &past.leases),
+        "leases": leases(&past.leases),
         "policy": policy(service.live(), &snapshot, &policies),
         "store": {
             "is_shared": service.is_shared(),
@@ -215,9 +214,9 @@ fn picked_by<'a>(snapshot: &'a Snapshot, domain: &str, table: &str) -> Option<&'
     }
 }
 
-fn leases(service: &Service, held: &[Slots]) -> Value {
-    let listed: Vec<_> = held.iter().map(leases::told).collect();
-    json!({ "count": leases::count(service, listed.len()), "listed": listed })
+fn leases(HeldLeases { listed, left_off }: &HeldLeases) -> Value {
+    let told: Vec<_> = listed.iter().map(leases::told).collect();
+    json!({ "count": told.len() + left_off, "listed": told })
 }
 
 fn policy(live: &Live, snapshot: &Snapshot, policies: &[&Policy]) -> Value {

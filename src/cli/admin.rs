@@ -63,14 +63,17 @@ enum What {
         #[arg(required = true, value_name = "KEY=VALUE")]
         entries: Vec<Pair>,
     },
-    /// Make the token buckets full that a key names in a table.
+    /// Make token buckets full: those that a key names in a table, or one that is listed.
     Reset {
+        /// The bucket, as `buckets` and `tenant` tell it where they are asked with the token.
+        #[arg(long, conflicts_with_all = ["domain", "table", "row", "key"])]
+        id: Option<String>,
         /// The domain; may be left out where there is only one.
         #[arg(long)]
         domain: Option<String>,
         /// The table.
-        #[arg(long)]
-        table: String,
+        #[arg(long, required_unless_present = "id")]
+        table: Option<String>,
         /// Of this row only.
         #[arg(long)]
         row: Option<String>,
@@ -125,7 +128,8 @@ impl Admin {
         match &self.what {
             What::Buckets { domain } => get(&path(domain.as_deref(), false, &[])),
             What::Tenant { domain, all, entries } => get(&path(domain.as_deref(), *all, entries)),
-            What::Reset { domain, table, row, key } => {
+            What::Reset { id: Some(id), .. } => post("/reset", json!({ "id": id })),
+            What::Reset { id: None, domain, table, row, key } => {
                 let key: Vec<_> = key.iter().map(|pair| [&pair.key, &pair.value]).collect();
                 post("/reset", json!({ "domain": domain, "table": table, "row": row, "key": key }))
             }
@@ -185,9 +189,9 @@ impl What {
     }
 }
 
-const BUCKET: [&str; 6] = ["STANDS", "LEFT", "FULL IN", "BUCKET", "TABLE/ROW", "KEY"];
+const BUCKET: [&str; 7] = ["STANDS", "LEFT", "FULL IN", "BUCKET", "TABLE/ROW", "KEY", "ID"];
 
-fn bucket(of: &Value) -> [String; 6] {
+fn bucket(of: &Value) -> [String; 7] {
     let shadow = if of["is_shadow"] == true { " (shadow)" } else { "" };
     [
         text(&of["standing"]),
@@ -196,6 +200,7 @@ fn bucket(of: &Value) -> [String; 6] {
         text(&of["bucket"]),
         place(of) + shadow,
         key(of),
+        text(&of["id"]),
     ]
 }
 
@@ -246,11 +251,11 @@ fn span(ms: &Value) -> String {
     humantime::format_duration(shown).to_string()
 }
 
-/// Columns under their names, and how many more there are.
-fn list(
-    names: &[&str; 6],
+/// Columns under their names, and how many more there are. A last column without words has no name either.
+fn list<const N: usize>(
+    names: &[&str; N],
     listed: &Value,
-    row: impl Fn(&Value) -> [String; 6],
+    row: impl Fn(&Value) -> [String; N],
     left_off: &Value,
 ) -> String {
     let rows: Vec<_> = listed.as_array().into_iter().flatten().map(row).collect();
@@ -260,9 +265,14 @@ fn list(
         (0, more) => return format!("{more}, whose names are not known\n"),
         _ => {}
     }
-    let names = names.map(str::to_owned);
+    let mut names = names.map(str::to_owned);
+    if let Some(last) = names.last_mut()
+        && rows.iter().all(|row| row.last().is_none_or(String::is_empty))
+    {
+        last.clear();
+    }
     let all = || std::iter::once(&names).chain(&rows);
-    let mut widths = [0; 6];
+    let mut widths = [0; N];
     for row in all() {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = cell.chars().count().max(*width);

@@ -191,6 +191,14 @@ impl Fingerprint {
         ShortName([[e, f, g, h], [i, j, k, l], [a, b, c, d]].map(u32::from_le_bytes))
     }
 
+    /// Reads what [`fmt::Display`] wrote; `None` for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let word = |digits: &str| u64::from_str_radix(digits, 16).ok();
+        let is_one = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let (first, second) = text.split_at_checked(16).filter(|_| is_one)?;
+        Some(Self([word(first)?, word(second)?]))
+    }
+
     /// The name that [`Self::to_bytes`] wrote.
     pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(words(bytes))
@@ -473,6 +481,10 @@ mod tests {
         let name = name_for_tests("acme");
         assert_eq!(Fingerprint::from_bytes(name.to_bytes()), name);
         assert_eq!(ShortName::from_bytes(name.short().to_bytes()), name.short());
+        assert_eq!(Fingerprint::parse(&name.to_string()), Some(name));
+        for wrong in ["", "0", "+00102030405060708090a0b0c0d0e0f", &"é".repeat(16)] {
+            assert_eq!(Fingerprint::parse(wrong), None, "{wrong}");
+        }
         let key = FingerprintKey::from_bytes(KEY.to_bytes());
         assert_eq!(Salt::of(key, ["tenant"], []), Salt::of(KEY, ["tenant"], []));
     }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::Policy;
+use super::address::Network;
 use super::fingerprint::{Base, Fingerprint};
 use super::table::{Row, Rows, Rule, Table};
-use super::values::Values;
+use super::values::{Slot, Values};
 use crate::clock::Timestamp;
 use crate::descriptor::Entry;
 use crate::limit::Bucket;
@@ -27,11 +28,21 @@ pub struct NamedBucket<'a> {
 impl Policy {
     /// Every bucket that calls with these entries can meet now and that the entries name, in the order of tables
     /// and rows. An entry that is not given may have any value, but an override that asks for it does not count.
+    /// An address may be given with the length of its network: it names the buckets that all of it shares.
     pub fn named<'a>(&'a self, entries: &[Entry<'a>], now: Timestamp) -> Vec<NamedBucket<'a>> {
-        let values = self.read(entries);
+        let mut values = self.read(entries);
+        let address = values.get(Slot::REMOTE_ADDRESS);
+        let network = address.and_then(|address| Some((address, Network::parse(address)?)));
+        if let Some((address, _)) = network {
+            values.set(Slot::REMOTE_ADDRESS, address.split('/').next().unwrap_or(address));
+        }
         let mut found = Vec::new();
         for table in &self.tables {
             let Some(set) = self.key_set(table.key) else { continue };
+            let are_one = network.is_none_or(|(_, network)| set.prefixes.are_one(network));
+            if set.has_address() && !are_one {
+                continue;
+            }
             let Ok(base) = set.base(self.key, &values) else { continue };
             let key = set.tell(&self.keys, &values).into();
             for (row, rules) in reachable(table, &values, now) {

@@ -1,5 +1,6 @@
 //! What becomes of a descriptor, in words: for `explain`, on the command line and on the page.
 
+use super::address;
 use super::condition::Conditions;
 use super::fingerprint::KeySet;
 use super::table::{Miss, Rule, Table};
@@ -19,7 +20,7 @@ impl Policy {
     /// The entries that name a bucket; of an address, how much of it counts.
     fn key_names(&self, set: &KeySet) -> Vec<String> {
         let name = |name: &str| match name {
-            "remote_address" => {
+            address::KEY => {
                 let prefixes = set.prefixes();
                 format!("{name} (/{} of IPv4, /{} of IPv6)", prefixes.ipv4(), prefixes.ipv6())
             }

@@ -6,6 +6,7 @@
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
+use super::address;
 use crate::descriptor::Entry;
 
 /// The number of an entry key within one policy.
@@ -28,7 +29,7 @@ impl Slot {
 }
 
 /// Keys with a meaning of their own, in the order of the constants of [`Slot`].
-const KNOWN: [&str; 4] = ["endpoint_group", "method", "path", "remote_address"];
+const KNOWN: [&str; 4] = ["endpoint_group", "method", "path", address::KEY];
 
 /// The entry keys that a policy asks about.
 #[derive(Debug)]

@@ -21,6 +21,18 @@ const TOGETHER: usize = 64;
 /// How long a shared store may take to tell of all leases.
 const LONGEST_LIST: Duration = Duration::from_secs(1);
 
+/// How long it may take while nobody waits for it.
+const LONGEST_PRUNING: Duration = Duration::from_secs(10);
+
+/// HeldLeases that are held.
+#[derive(Debug, Clone, Default)]
+pub struct HeldLeases {
+    /// Those that are listed: one for each bucket in which a lease has slots.
+    pub listed: Vec<Slots>,
+    /// How many more there are; of a shared store, how many there may be at most.
+    pub left_off: usize,
+}
+
 impl Service {
     /// How every bucket of a plan stands, and when: nothing is charged and no lease is released. While a shared
     /// store is away, this is what would be decided by without it, where the policy says `local`.
@@ -72,6 +84,11 @@ impl Service {
         }
         all.sort_by_key(|seen| (seen.fill(), seen.standing(), seen.fingerprint));
         all
+    }
+
+    /// The bucket of that name, as it was lately seen near its limit, if it was.
+    pub fn seen(&self, fingerprint: Fingerprint) -> Option<Seen> {
+        self.near.get(fingerprint)
     }
 
     /// How each of these buckets stands, for a call of one hit, and when; nothing is charged.
@@ -132,25 +149,46 @@ impl Service {
     /// The leases that this process has taken and that are still held, so many at most, the oldest first. A
     /// shared store is asked which are, since another replica may have released some; while it cannot tell, they
     /// are.
-    pub async fn leases(&self, most: usize) -> Vec<Slots> {
+    pub async fn leases(&self, most: usize) -> HeldLeases {
         let now = self.store_now();
         let deadline = Instant::now() + LONGEST_LIST;
-        let mut held = Vec::new();
-        for slots in self.held.list(now) {
-            if held.len() == most {
-                break;
-            }
-            let is_held = match &self.link {
-                Some(link) => link.holds(slots.lease, slots.fingerprint, deadline).await,
-                None => self.store.holds(slots.lease, slots.fingerprint),
-            };
-            if is_held {
-                held.push(slots);
-            } else {
-                self.held.forget(slots.lease);
+        let mut all = self.held.list(now).into_iter();
+        let mut listed = Vec::new();
+        while listed.len() < most
+            && let Some(slots) = all.next()
+        {
+            if self.is_held(&slots, deadline).await {
+                listed.push(slots);
             }
         }
-        held
+        let left_off = if self.is_shared() {
+            all.len() + self.held.left_off(now)
+        } else {
+            self.store.lease_count().saturating_sub(listed.len())
+        };
+        HeldLeases { listed, left_off }
+    }
+
+    /// Waits until the list of leases has got full, and takes off what is not held any more: other replicas
+    /// release leases unseen.
+    pub async fn prune_leases(&self) {
+        self.held.crowded().await;
+        let deadline = Instant::now() + LONGEST_PRUNING;
+        for slots in self.held.list(self.store_now()) {
+            self.is_held(&slots, deadline).await;
+        }
+    }
+
+    /// What is not held is not listed any more.
+    async fn is_held(&self, slots: &Slots, deadline: Instant) -> bool {
+        let is_held = match &self.link {
+            Some(link) => link.holds(slots.lease, slots.fingerprint, deadline).await,
+            None => self.store.holds(slots.lease, slots.fingerprint),
+        };
+        if !is_held {
+            self.held.forget(slots.lease);
+        }
+        is_held
     }
 
     /// Gives the slots of a lease back. Returns whether it is known to have held any.

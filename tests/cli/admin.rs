@@ -69,12 +69,17 @@ fn a_bucket_is_found_and_made_full() {
     {
         let ended = lab.admin(args);
         let lines = words(&ended);
-        assert_eq!(lines[0], ["STANDS", "LEFT", "FULL IN", "BUCKET", "TABLE/ROW", "KEY"]);
+        assert_eq!(lines[0], ["STANDS", "LEFT", "FULL IN", "BUCKET", "TABLE/ROW", "KEY", "ID"]);
         assert_eq!(lines.len(), 2, "{ended:?}");
         assert_eq!(lines[1][..2], ["over", "0 of 5"]);
         assert!(lines[1][2].starts_with("23h 59m "), "{ended:?}");
-        assert_eq!(lines[1][3..], ["5 per day", "calls/always", "tenant=acme"]);
+        assert_eq!(lines[1][3..6], ["5 per day", "calls/always", "tenant=acme"]);
+        assert_eq!(lines[1][6].len(), 32);
     }
+    // Who may not reset it does not learn its name.
+    let ended = lab.admin_with("0123456789abcdeF", &["buckets"]);
+    let lines = words(&ended);
+    assert_eq!((lines[0].len(), lines[1].len()), (6, 6), "{ended:?}");
     assert_eq!(lab.admin(&["tenant", "tenant=other"]).out, "none\n");
     assert_eq!(words(&lab.admin(&["tenant", "--all", "tenant=other"])).len(), 3);
     let ended = lab.admin(&["tenant", "tennant=acme"]);
@@ -82,6 +87,20 @@ fn a_bucket_is_found_and_made_full() {
     let ended = lab.admin(&["reset", "--table", "calls", "tenant=acme"]);
     assert!(ended.out.ends_with("\nmade full; 0 were full already\n"), "{ended:?}");
     assert_eq!(lab.ask(&["--hits", "5", "tenant=acme"]), Some(0));
+    let id = words(&lab.admin(&["buckets"]))[1][6].to_owned();
+    let ended = lab.admin(&["reset", "--id", &id]);
+    assert!(ended.out.ends_with("\nmade full; 0 were full already\n"), "{ended:?}");
+    assert_eq!(lab.ask(&["--hits", "5", "tenant=acme"]), Some(0));
+    let ended = lab.admin(&["reset", "--id", &"0".repeat(32)]);
+    assert!(
+        ended.code == Some(1) && ended.err.starts_with("no bucket with this `id`"),
+        "{ended:?}"
+    );
+    for wrong in
+        [&["reset"][..], &["reset", "tenant=acme"], &["reset", "--id", &id, "--table", "calls"]]
+    {
+        assert_eq!(lab.admin(wrong).code, Some(2), "{wrong:?}");
+    }
     let ended = lab.admin(&["reset", "--table", "call", "tenant=acme"]);
     assert_eq!((ended.code, &*ended.out), (Some(1), ""));
     assert_eq!(ended.err, "there is no such table; there are: calls, jobs\n");

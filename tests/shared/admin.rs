@@ -37,6 +37,47 @@ fn a_bucket_is_looked_at_and_made_full_in_the_shared_store() {
     assert_eq!(others.drain(&calls, 5).0, 0);
 }
 
+/// How often the server was asked for a lease.
+fn looks(redis: &Redis) -> u64 {
+    let told = redis.command(&["INFO", "commandstats"]);
+    let of_get = told.split("cmdstat_get:calls=").nth(1).unwrap_or("0,");
+    of_get.split(',').next().unwrap().parse().unwrap()
+}
+
+/// Far more leases than a list of 4096 has room for, if those were on it that another replica has released.
+#[test]
+fn leases_that_another_replica_has_released_take_no_room_on_the_list() {
+    if !redis_server::is_there() {
+        return;
+    }
+    let redis = Redis::start();
+    let policy = POLICY.replace("concurrent: 2", "concurrent: 5000");
+    let args = ["--store", &redis.url(), "--store-timeout", "5s", "--admin-token", TOKEN];
+    let (one, other) = (Tollgate::start(&policy, &args), Tollgate::start(&policy, &args));
+    let (mut client, mut others) = (one.client(), other.client());
+    let job = call(&[("k", "1"), ("job", "1")]);
+    let mut take = |count: usize| -> Vec<String> {
+        let lease =
+            |_| client.ask(job.clone()).request_header("x-tollgate-lease").unwrap().to_owned();
+        (0..count).map(lease).collect()
+    };
+    let mut released = |leases: &[String]| {
+        for lease in leases {
+            others.ask(request("d", &[give_back(1, &[("lease", lease)])]));
+        }
+    };
+    // A sixteenth of the list is crowded from 192 on: these are some 160 each.
+    released(&take(2600));
+    assert_eq!(looks(&redis), 0);
+    let more = take(1400);
+    eventually("the store has been asked", || looks(&redis) >= 2600);
+    released(&more);
+    let held = take(500);
+    let listed = one.get_with("/leases", TOKEN);
+    assert!(listed.contains(r#""left_off":0"#), "some found no place");
+    assert!(held.iter().all(|lease| listed.contains(&**lease)));
+}
+
 #[test]
 fn leases_are_those_that_a_replica_has_taken_and_nobody_has_released() {
     if !redis_server::is_there() {

@@ -155,13 +155,16 @@ function keep(list, items, keyOf, create, update) {
   }
 }
 
+// What changes how other text looks is written out, as logs have it.
+const plain = (text) => text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cn}]/gu, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
+
 function keyLine(key) {
   const line = make("span", { class: "key" });
   if (key.length === 0) line.append(make("span", { class: "name" }, "all calls"));
   key.forEach(([name, value], at) => {
-    line.append(make("span", { class: "name" }, `${at > 0 ? ", " : ""}${name} `), make("bdi", {}, value));
+    line.append(make("span", { class: "name" }, `${at > 0 ? ", " : ""}${plain(name)} `), make("bdi", {}, plain(value)));
   });
-  line.title = key.map(([name, value]) => `${name}=${value}`).join(", ");
+  line.title = key.map((pair) => pair.map(plain).join("=")).join(", ");
   return line;
 }
 
@@ -182,7 +185,7 @@ function showNear(near) {
     const its = bar();
     const who = make("div", { class: "who" }, keyLine(of.key), place(of, of.bucket));
     const ask = make("button", { type: "button", class: "small" }, "Explain");
-    ask.setAttribute("aria-label", `Explain ${of.key.map((pair) => pair.join(" ")).join(", ") || of.row}`);
+    ask.setAttribute("aria-label", `Explain ${of.key.map((pair) => pair.map(plain).join(" ")).join(", ") || of.row}`);
     ask.addEventListener("click", () => explainKey(of));
     const item = make("li", {}, who, its.picture, its.left, ask);
     its.owner = item;
@@ -567,7 +570,9 @@ function explainKey(of) {
   domainField.value = of.domain;
   showKeys();
   const picks = of.picked_by && of.row !== "otherwise" && !of.key.some(([name]) => name === of.picked_by) ? [[of.picked_by, of.row]] : [];
-  setEntries([...of.key, ...picks]);
+  // A list tells the network in place of an address; a call has an address.
+  const sent = of.key.map(([name, value]) => [name, name === "remote_address" ? value.split("/")[0] : value]);
+  setEntries([...sent, ...picks]);
   if (of.key.length + picks.length === 0) addEntry();
   find("explain").scrollIntoView({ behavior: isCalm.matches ? "auto" : "smooth" });
   form.querySelector("button.main").focus({ preventScroll: true });
