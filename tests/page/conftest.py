@@ -34,6 +34,9 @@ POLICY = """
         when: { job: { present: true } }
         key: [who]
         rows: { always: [{ concurrent: 2, hold: 1h }] }
+      - name: addresses
+        key: [remote_address]
+        rows: { always: [{ per_day: 5 }] }
 """
 
 

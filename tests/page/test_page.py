@@ -2,7 +2,7 @@
 
 import pytest
 
-from conftest import HOSTILE, PICTURES, set_entries
+from conftest import HOSTILE, PICTURES, exhaust, set_entries
 from messages import one
 
 
@@ -46,6 +46,22 @@ def test_leases_are_listed_with_their_age_the_oldest_first(page, server):
     age = "document.querySelector('#leases li b').textContent"
     before = page.ask(age)
     page.until(f"{age} !== {before!r}")
+
+
+def test_what_would_change_how_the_page_looks_is_written_out(page, server):
+    exhaust(server, "a\r\n\u202eevil\x1b")
+    page.until("document.querySelector('#near').innerText.includes('evil')")
+    assert "a\\u{d}\\u{a}\\u{202e}evil\\u{1b}" in page.text("#near")
+    assert not any(c in page.ask("document.querySelector('#near').innerHTML") for c in "\u202e\x1b\r")
+
+
+def test_a_network_of_the_list_is_explained_by_one_of_its_addresses(page, server):
+    for _ in range(6):
+        server.ask(one("d", remote_address="2001:db8:1:2:3::4"))
+    page.until("document.querySelector('#near').innerText.includes('2001:db8:1:2::/64')")
+    page.ask("[...document.querySelectorAll('#near li')].find((li) => li.innerText.includes('2001:')).querySelector('button').click()")
+    page.until("!!document.querySelector('#answer .verdict')")
+    assert page.text("#answer .verdict").startswith("Denied")
 
 
 def test_what_clients_send_is_text(page):

@@ -1,8 +1,18 @@
 //! What a person sees and changes where a store is shared.
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tollgate::admin::{self, Controls, Readiness};
+use tollgate::listener::{Address, Listener};
+
+use super::local::Replica;
 use super::process::Tollgate;
 use super::redis_server::{self, Redis};
-use super::support::{call, eventually, give_back, request};
+use super::support::{START, call, eventually, give_back, request};
+
+const LOOPBACK: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
 
 const POLICY: &str = "domain: d
 tables:
@@ -37,45 +47,48 @@ fn a_bucket_is_looked_at_and_made_full_in_the_shared_store() {
     assert_eq!(others.drain(&calls, 5).0, 0);
 }
 
-/// How often the server was asked for a lease.
-fn looks(redis: &Redis) -> u64 {
-    let told = redis.command(&["INFO", "commandstats"]);
-    let of_get = told.split("cmdstat_get:calls=").nth(1).unwrap_or("0,");
-    of_get.split(',').next().unwrap().parse().unwrap()
-}
-
 /// Far more leases than a list of 4096 has room for, if those were on it that another replica has released.
 #[test]
-fn leases_that_another_replica_has_released_take_no_room_on_the_list() {
+fn leases_that_others_have_released_take_no_room_on_the_list() {
     if !redis_server::is_there() {
         return;
     }
     let redis = Redis::start();
-    let policy = POLICY.replace("concurrent: 2", "concurrent: 5000");
-    let args = ["--store", &redis.url(), "--store-timeout", "5s", "--admin-token", TOKEN];
-    let (one, other) = (Tollgate::start(&policy, &args), Tollgate::start(&policy, &args));
-    let (mut client, mut others) = (one.client(), other.client());
+    let policy =
+        POLICY.replace("per_day: 5", "per_day: 9000").replace("concurrent: 2", "concurrent: 9000");
+    let replica = Replica::start(&redis, &policy, START);
+    let side = admin::serve(
+        replica.runtime.block_on(Listener::bind(&Address::Tcp(LOOPBACK))).unwrap(),
+        None,
+        Arc::clone(&replica.service),
+        Readiness::default(),
+        Controls::default(),
+        std::future::pending(),
+    );
+    let side = replica.runtime.spawn(side);
     let job = call(&[("k", "1"), ("job", "1")]);
-    let mut take = |count: usize| -> Vec<String> {
-        let lease =
-            |_| client.ask(job.clone()).request_header("x-tollgate-lease").unwrap().to_owned();
-        (0..count).map(lease).collect()
-    };
-    let mut released = |leases: &[String]| {
-        for lease in leases {
-            others.ask(request("d", &[give_back(1, &[("lease", lease)])]));
+    let take = |count: u64| {
+        for _ in 0..count {
+            assert!(replica.ask(&job).request_header("x-tollgate-lease").is_some());
         }
     };
+    let release_all = || redis.command(&["FLUSHALL"]);
     // A sixteenth of the list is crowded from 192 on: these are some 160 each.
-    released(&take(2600));
-    assert_eq!(looks(&redis), 0);
-    let more = take(1400);
-    eventually("the store has been asked", || looks(&redis) >= 2600);
-    released(&more);
-    let held = take(500);
-    let listed = one.get_with("/leases", TOKEN);
-    assert!(listed.contains(r#""left_off":0"#), "some found no place");
-    assert!(held.iter().all(|lease| listed.contains(&**lease)));
+    take(2600);
+    let of_taking = redis.calls_of("get") / 2600;
+    release_all();
+    take(1400);
+    replica.until("the store has been asked of each", |_| {
+        redis.calls_of("get") >= of_taking * 4000 + 2600
+    });
+    release_all();
+    take(500);
+    let leases = replica.runtime.block_on(replica.service.leases(usize::MAX));
+    assert_eq!((leases.listed.len(), leases.left_off), (500, 0));
+    // Of more than are listed it is told how many there are.
+    let leases = replica.runtime.block_on(replica.service.leases(100));
+    assert_eq!((leases.listed.len(), leases.left_off), (100, 400));
+    side.abort();
 }
 
 #[test]
@@ -93,7 +106,9 @@ fn leases_are_those_that_a_replica_has_taken_and_nobody_has_released() {
     let listed = one.get_with("/leases", TOKEN);
     assert!(leases.iter().all(|lease| listed.contains(&**lease)), "{listed}");
     assert!(
-        listed.contains(r#""table":"jobs","row":"always","key":[["k","1"]],"slots":1"#),
+        listed.contains(
+            r#""table":"jobs","row":"always","key":[["k","1"]],"is_cut":false,"slots":1"#
+        ),
         "{listed}"
     );
     assert!(other.get_with("/leases", TOKEN).contains(r#""listed":[]"#));
