@@ -1,5 +1,6 @@
 //! The file of a Unix domain socket. The system leaves it behind, and listens nowhere where one is.
 
+use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -20,6 +21,8 @@ impl SocketListener {
     pub(super) async fn bind(path: &Path) -> io::Result<Self> {
         let listener = match UnixListener::bind(path) {
             Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                // Of several that find it stale, one removes it, and the others find that one's.
+                let _lock = Lock::take(path)?;
                 remove_stale(path).await?;
                 UnixListener::bind(path)?
             }
@@ -30,6 +33,21 @@ impl SocketListener {
 
     pub(super) async fn accept(&self) -> io::Result<UnixStream> {
         self.listener.accept().await.map(|(stream, _)| stream)
+    }
+}
+
+/// Keeps other processes from taking the same file over meanwhile: a lock of the folder that it is in.
+struct Lock {
+    _folder: File,
+}
+
+impl Lock {
+    /// Waits for who has it: for as long as it takes to try a connection.
+    fn take(path: &Path) -> io::Result<Self> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let folder = File::open(folder.unwrap_or(Path::new(".")))?;
+        folder.lock()?;
+        Ok(Self { _folder: folder })
     }
 }
 
@@ -48,9 +66,13 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     Ok((file.dev(), file.ino()))
 }
 
-/// Removes the file of a socket that nobody listens on.
+/// Removes the file of a socket that nobody listens on. Whoever was faster may have removed it.
 async fn remove_stale(path: &Path) -> io::Result<()> {
-    if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
+    let metadata = match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        metadata => metadata?,
+    };
+    if !metadata.file_type().is_socket() {
         let told = "a file is there that is no socket; move it away";
         return Err(io::Error::new(ErrorKind::AlreadyExists, told));
     }
@@ -69,6 +91,9 @@ fn taken() -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
+    use std::thread;
+
     use super::*;
 
     fn run(test: impl Future<Output = ()>) {
@@ -95,6 +120,39 @@ mod tests {
             drop(listener);
             assert!(!path.exists());
         });
+    }
+
+    /// Without the lock, in some of these rounds one removes the file of another that has just taken it over.
+    #[test]
+    fn of_many_that_take_a_stale_file_over_together_one_is_reached_and_the_others_are_told() {
+        for _ in 0..50 {
+            let (_folder, path) = at("a.sock");
+            drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+            let start = Barrier::new(8);
+            let bind = || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                runtime.unwrap().block_on(async {
+                    start.wait();
+                    SocketListener::bind(&path)
+                        .await
+                        .map(|listener| {
+                            // It listens until everybody has tried.
+                            start.wait();
+                            listener.identity
+                        })
+                        .inspect_err(|_| drop(start.wait()))
+                })
+            };
+            let bound: Vec<_> = thread::scope(|scope| {
+                let all: Vec<_> = (0..8).map(|_| scope.spawn(bind)).collect();
+                all.into_iter().map(|one| one.join().unwrap()).collect()
+            });
+            let (listening, told): (Vec<_>, Vec<_>) = bound.into_iter().partition(Result::is_ok);
+            assert_eq!(listening.len(), 1);
+            for error in told {
+                assert_eq!(error.unwrap_err().kind(), ErrorKind::AddrInUse);
+            }
+        }
     }
 
     #[test]
