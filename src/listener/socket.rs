@@ -19,10 +19,11 @@ pub(super) struct SocketListener {
 impl SocketListener {
     /// Listens at a path, and takes it over from who does no more.
     pub(super) async fn bind(path: &Path) -> io::Result<Self> {
+        // Of several that find it stale, one removes it, and the others find that one's: between bind(2) and
+        // listen(2) it would look stale as well. Where the folder cannot be read, nobody is kept out.
+        let _lock = Lock::take(path).ok();
         let listener = match UnixListener::bind(path) {
             Err(error) if error.kind() == ErrorKind::AddrInUse => {
-                // Of several that find it stale, one removes it, and the others find that one's.
-                let _lock = Lock::take(path)?;
                 remove_stale(path).await?;
                 UnixListener::bind(path)?
             }
@@ -66,7 +67,7 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     Ok((file.dev(), file.ino()))
 }
 
-/// Removes the file of a socket that nobody listens on. Whoever was faster may have removed it.
+/// Removes the file of a socket that nobody listens on, if it is still there: who listened may just have ended.
 async fn remove_stale(path: &Path) -> io::Result<()> {
     let metadata = match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -133,14 +134,10 @@ mod tests {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 runtime.unwrap().block_on(async {
                     start.wait();
-                    SocketListener::bind(&path)
-                        .await
-                        .map(|listener| {
-                            // It listens until everybody has tried.
-                            start.wait();
-                            listener.identity
-                        })
-                        .inspect_err(|_| drop(start.wait()))
+                    let bound = SocketListener::bind(&path).await;
+                    // It listens until everybody has tried.
+                    start.wait();
+                    bound.map(|listener| listener.identity)
                 })
             };
             let bound: Vec<_> = thread::scope(|scope| {
