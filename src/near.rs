@@ -250,6 +250,10 @@ impl Near {
         if let Some(part) = self.part(fingerprint) {
             part.lock().remove(&fingerprint);
         }
+        // By the very next call.
+        if let Some(place) = self.place(fingerprint) {
+            place.store(0, Ordering::Relaxed);
+        }
     }
 
     /// The bucket of that name, if it is listed.
@@ -374,5 +378,8 @@ mod tests {
         assert!(near.is_noted(name_for_tests("1"), NOW));
         assert!(!near.is_noted(name_for_tests("1"), NOW.after(NOTED_FOR)));
         assert!(!near.is_noted(name_for_tests("2"), NOW));
+        near.forget(name_for_tests("1"));
+        assert_eq!(keys(&near).len(), 0);
+        assert!(!near.is_noted(name_for_tests("1"), NOW), "it may be near its limit again at once");
     }
 }

@@ -28,16 +28,24 @@ const LONGEST_QUERY: usize = 4096;
 
 /// Whether lists tell the names that buckets have in the store. These are for who may reset buckets: whoever
 /// sees many of them could choose values whose buckets crowd into one place of the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ids {
-    Told,
+#[derive(Clone, Copy)]
+pub(super) enum Ids<'s> {
+    /// Those by which this service finds a bucket.
+    Of(&'s Service),
     Kept,
+}
+
+impl Ids<'_> {
+    fn of(self, name: Fingerprint) -> Option<String> {
+        let Self::Of(service) = self else { return None };
+        service.seen(name).map(|seen| seen.fingerprint.to_string())
+    }
 }
 
 /// `?domain=d&tenant=acme`: entries by their keys, beside two words of our own.
 pub(super) async fn list(State(shared): State<Shared>, request: Request) -> Response {
     let may_reset = guard::may_change(&shared.controls, request.headers(), request.extensions());
-    let ids = if may_reset { Ids::Told } else { Ids::Kept };
+    let ids = if may_reset { Ids::Of(&shared.service) } else { Ids::Kept };
     let query = request.uri().query().unwrap_or_default();
     if query.len() > LONGEST_QUERY {
         return answered(Err(Failed::bad(format!("ask in {LONGEST_QUERY} bytes at most"))));
@@ -57,7 +65,7 @@ pub(super) async fn list(State(shared): State<Shared>, request: Request) -> Resp
 }
 
 /// Those near their limit or over it that this process has seen.
-fn near(service: &Service, domain: Option<&str>, ids: Ids) -> Value {
+fn near(service: &Service, domain: Option<&str>, ids: Ids<'_>) -> Value {
     let mut near = service.near();
     near.retain(|seen| {
         seen.standing() != Standing::Clear
@@ -78,7 +86,7 @@ async fn named(
     domain: Option<&str>,
     entries: &[Entry<'_>],
     with_full: bool,
-    ids: Ids,
+    ids: Ids<'_>,
 ) -> Result<Value, Failed> {
     let snapshot = service.live().load_full();
     let policy = policy(&snapshot, domain)?;
@@ -156,7 +164,7 @@ pub(super) fn of_named(
     of: &NamedBucket<'_>,
     outcome: &Outcome,
     at: Timestamp,
-    ids: Ids,
+    ids: Ids<'_>,
 ) -> Value {
     let place = json!({
         "domain": policy.domain(),
@@ -169,14 +177,14 @@ pub(super) fn of_named(
     told(place, of.bucket, outcome, at, of.fingerprint, ids)
 }
 
-fn of_seen(seen: &Seen, service: &Service, ids: Ids) -> Value {
+fn of_seen(seen: &Seen, service: &Service, ids: Ids<'_>) -> Value {
     // A shared store's bucket is told as it was seen; one in memory as it stands.
     let at = if service.is_shared() { seen.at } else { service.now() };
     of_seen_at(seen, at, ids)
 }
 
 /// One that was seen to stand as it says at that time.
-pub(super) fn of_seen_at(seen: &Seen, at: Timestamp, ids: Ids) -> Value {
+pub(super) fn of_seen_at(seen: &Seen, at: Timestamp, ids: Ids<'_>) -> Value {
     let named = &*seen.named;
     let place = json!({
         "domain": named.domain,
@@ -195,7 +203,7 @@ fn told(
     outcome: &Outcome,
     at: Timestamp,
     name: Fingerprint,
-    ids: Ids,
+    ids: Ids<'_>,
 ) -> Value {
     let mut told = match place {
         Value::Object(place) => place,
@@ -211,8 +219,8 @@ fn told(
         Wait::Forever => None,
     };
     told.insert("wait_ms".into(), wait.into());
-    if ids == Ids::Told {
-        told.insert("id".into(), name.to_string().into());
+    if let Some(id) = ids.of(name) {
+        told.insert("id".into(), id.into());
     }
     told.into()
 }

@@ -54,7 +54,7 @@ async fn of_seen(service: &Service, seen: Seen) -> Result<Value, Failed> {
     );
     let is_taken = |outcome: &Outcome| outcome.remaining < seen.bucket.size().get();
     let taken = outcomes.into_iter().find(is_taken).map(|outcome| Seen { outcome, ..seen });
-    let listed = taken.iter().map(|seen| buckets::of_seen_at(seen, at, Ids::Told)).collect();
+    let listed = taken.iter().map(|seen| buckets::of_seen_at(seen, at, Ids::Kept)).collect();
     Ok(answer(listed, 1))
 }
 
@@ -87,7 +87,7 @@ async fn of_table(service: &Service, table: &str, body: &Value) -> Result<Value,
     tracing::info!(domain = policy.domain(), table, buckets = fill.len(), "reset by request");
     let stood = named.iter().zip(&outcomes);
     let taken = stood.filter(|(of, outcome)| outcome.remaining < of.bucket.size().get());
-    let listed = taken.map(|(of, outcome)| buckets::of_named(policy, of, outcome, at, Ids::Told));
+    let listed = taken.map(|(of, outcome)| buckets::of_named(policy, of, outcome, at, Ids::Kept));
     Ok(answer(listed.collect(), fill.len()))
 }
 

@@ -65,7 +65,7 @@ enum What {
     },
     /// Make token buckets full: those that a key names in a table, or one that is listed.
     Reset {
-        /// The bucket, as `buckets` and `tenant` tell it where they are asked with the token.
+        /// A bucket that was lately near its limit, as `buckets` and `tenant` tell it to who has the token.
         #[arg(long, conflicts_with_all = ["domain", "table", "row", "key"])]
         id: Option<String>,
         /// The domain; may be left out where there is only one.
