@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use hashbrown::HashMap;
+use ipnet::IpNet;
 use parking_lot::Mutex;
 
 use crate::clock::{Nanos, Timestamp};
@@ -16,7 +17,7 @@ use crate::decision::{Decided, Verdict};
 use crate::descriptor::{Entry, Query};
 use crate::limit::Bucket;
 use crate::policy::Policy;
-use crate::policy::address::{self, Network};
+use crate::policy::address;
 use crate::policy::fingerprint::Fingerprint;
 use crate::store::{Outcome, Wait};
 
@@ -84,8 +85,8 @@ impl Named {
     pub fn is_for(&self, asked: &Asked) -> bool {
         let given = self.key.iter().filter_map(|(name, value)| {
             let asked = asked.0.iter().find(|asked| asked.key == *name)?;
-            let network = || Network::parse(value).zip(asked.network);
-            Some(*value == asked.value || network().is_some_and(|(all, some)| all.contains(some)))
+            let network = || address::network(value).zip(asked.network);
+            Some(*value == asked.value || network().is_some_and(|(all, some)| all.contains(&some)))
         });
         let mut same = given.peekable();
         same.peek().is_some() && same.all(|same| same)
@@ -101,7 +102,7 @@ struct AskedEntry {
     key: Box<str>,
     value: Box<str>,
     /// What the value is, where it is an address.
-    network: Option<Network>,
+    network: Option<IpNet>,
 }
 
 impl Asked {
@@ -109,7 +110,7 @@ impl Asked {
     pub fn new(entries: &[Entry<'_>]) -> Self {
         let of = |Entry { key, value }: &Entry<'_>| {
             let is_address = *key == address::KEY;
-            let network = if is_address { Network::parse(value) } else { None };
+            let network = if is_address { address::network(value) } else { None };
             AskedEntry { key: cut(key), value: cut(value), network }
         };
         Self(entries.iter().map(of).collect())

@@ -2,40 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnet::IpNet;
+
 /// The entry whose value is read as an address where it is one.
 pub const KEY: &str = "remote_address";
-
-/// All addresses that begin with the same bits; one address, where all of its bits count.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    begin: IpAddr,
-    bits: u8,
-}
-
-impl Network {
-    /// Reads an address, or one with the length of its network, as in `2001:db8::/64`.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (address, bits) = match text.split_once('/') {
-            Some((address, bits)) => (address, Some(bits.parse().ok()?)),
-            None => (text, None),
-        };
-        let begin = parse(address)?;
-        let all = if begin.is_ipv4() { 32 } else { 128 };
-        let bits = bits.unwrap_or(all);
-        (bits <= all).then_some(Self { begin, bits })
-    }
-
-    /// Whether all of another's addresses are its own as well.
-    pub fn contains(self, other: Self) -> bool {
-        let prefixes = match self.begin {
-            IpAddr::V4(_) => Prefixes { ipv4: self.bits, ipv6: 0 },
-            IpAddr::V6(_) => Prefixes { ipv4: 0, ipv6: self.bits },
-        };
-        self.begin.is_ipv4() == other.begin.is_ipv4()
-            && self.bits <= other.bits
-            && prefixes.mask(self.begin) == prefixes.mask(other.begin)
-    }
-}
 
 /// How many leading bits of an address name a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,10 +49,10 @@ impl Prefixes {
     }
 
     /// Whether all addresses of a network are the same client.
-    pub const fn are_one(self, network: Network) -> bool {
-        match network.begin {
-            IpAddr::V4(_) => self.ipv4 <= network.bits,
-            IpAddr::V6(_) => self.ipv6 <= network.bits,
+    pub const fn are_one(self, network: IpNet) -> bool {
+        match network {
+            IpNet::V4(network) => self.ipv4 <= network.prefix_len(),
+            IpNet::V6(network) => self.ipv6 <= network.prefix_len(),
         }
     }
 
@@ -104,6 +74,12 @@ impl Prefixes {
 /// Reads an address; an IPv4 address that came as IPv6 (`::ffff:10.0.0.1`) is the IPv4 one.
 pub fn parse(text: &str) -> Option<IpAddr> {
     text.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+}
+
+/// Reads an address, or one with the length of its network, as in `2001:db8::/64`.
+pub fn network(text: &str) -> Option<IpNet> {
+    let Some((address, bits)) = text.split_once('/') else { return parse(text).map(IpNet::from) };
+    IpNet::new(parse(address)?, bits.parse().ok()?).ok()
 }
 
 #[cfg(test)]
@@ -131,8 +107,8 @@ mod tests {
 
     #[test]
     fn a_network_contains_those_that_begin_as_it_does() {
-        let network = |text| Network::parse(text).unwrap();
-        let contains = |one, other| network(one).contains(network(other));
+        let read = |text| network(text).unwrap();
+        let contains = |one, other| read(one).contains(&read(other));
         assert!(contains("2001:db8:1:2::/64", "2001:db8:1:2:3::4"));
         assert!(contains("2001:db8:1:2::/64", "2001:db8:1:2::/64"));
         assert!(!contains("2001:db8:1:2::/64", "2001:db8:1:3::"));
@@ -143,13 +119,13 @@ mod tests {
         for wrong in
             ["", "a", "192.0.2.0/33", "::/129", "192.0.2.0/", "192.0.2.0/-1", "/24", "::/300"]
         {
-            assert_eq!(Network::parse(wrong), None, "{wrong}");
+            assert_eq!(network(wrong), None, "{wrong}");
         }
     }
 
     #[test]
     fn a_network_is_one_client_where_no_more_of_it_counts() {
-        let are_one = |text| Prefixes::default().are_one(Network::parse(text).unwrap());
+        let are_one = |text| Prefixes::default().are_one(network(text).unwrap());
         assert!(are_one("2001:db8::1") && are_one("2001:db8::/64") && !are_one("2001:db8::/63"));
         assert!(are_one("192.0.2.77") && !are_one("192.0.2.0/31"));
     }

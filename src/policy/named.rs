@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Policy;
-use super::address::Network;
+use super::address;
 use super::fingerprint::{Base, Fingerprint};
 use super::table::{Row, Rows, Rule, Table};
 use super::values::{Slot, Values};
@@ -32,7 +32,7 @@ impl Policy {
     pub fn named<'a>(&'a self, entries: &[Entry<'a>], now: Timestamp) -> Vec<NamedBucket<'a>> {
         let mut values = self.read(entries);
         let address = values.get(Slot::REMOTE_ADDRESS);
-        let network = address.and_then(|address| Some((address, Network::parse(address)?)));
+        let network = address.and_then(|address| Some((address, address::network(address)?)));
         if let Some((address, _)) = network {
             values.set(Slot::REMOTE_ADDRESS, address.split('/').next().unwrap_or(address));
         }

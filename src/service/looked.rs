@@ -24,7 +24,7 @@ const LONGEST_LIST: Duration = Duration::from_secs(1);
 /// How long it may take while nobody waits for it.
 const LONGEST_PRUNING: Duration = Duration::from_secs(10);
 
-/// HeldLeases that are held.
+/// Leases that are held.
 #[derive(Debug, Clone, Default)]
 pub struct HeldLeases {
     /// Those that are listed: one for each bucket in which a lease has slots.
