@@ -3,7 +3,8 @@
 //! Everything here borrows from the decoded message, so that building a [`Query`] allocates nothing
 //! for an ordinary request.
 
-use std::fmt;
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
 
 use smallvec::SmallVec;
 
@@ -21,10 +22,6 @@ pub const MOST_ENTRIES: usize = 64;
 
 /// The longest key, in bytes. Keys are written in Envoy's configuration; no client has a say in them.
 pub const LONGEST_KEY: usize = 1 << 10;
-
-/// The longest value, in bytes. Envoy takes values from the request that it limits, whose headers it holds to
-/// 60 KiB together (`max_request_headers_kb`).
-pub const LONGEST_VALUE: usize = 64 << 10;
 
 /// A request that cannot be decided. The first two texts are the reference's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -72,18 +69,6 @@ pub enum BadRequest {
         /// How long it is.
         bytes: usize,
     },
-    /// A value that Envoy would not have let in.
-    #[error(
-        "descriptor {descriptor}, entry {entry}: value has {bytes} bytes; send at most {LONGEST_VALUE}"
-    )]
-    LongValue {
-        /// Position of the descriptor, from 0.
-        descriptor: usize,
-        /// Position of the entry, from 0.
-        entry: usize,
-        /// How long it is.
-        bytes: usize,
-    },
     /// A `limit` that is no limit.
     #[error("descriptor {descriptor}: limit: {reason}")]
     Limit {
@@ -92,11 +77,6 @@ pub enum BadRequest {
         /// What is wrong and what to send.
         reason: String,
     },
-    /// A lease that this service cannot have given out.
-    #[error(
-        "descriptor {0}: lease must be the 32 hexadecimal digits that the acquiring call returned"
-    )]
-    Lease(usize),
 }
 
 /// How many tokens a descriptor charges (above 0), gives back (below 0), or only looks at (0).
@@ -137,6 +117,9 @@ impl Hits {
 pub struct LeaseId([u8; 16]);
 
 impl LeaseId {
+    /// A lease that is never given out: of 128 random bits at least one is set. To release it releases nothing.
+    pub const NEVER_GIVEN: Self = Self([0; 16]);
+
     /// A lease of these bits, which nobody may be able to guess.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
@@ -167,10 +150,11 @@ impl LeaseId {
     }
 
     /// Reads what [`fmt::Display`] wrote; `None` for anything else.
-    pub fn parse(text: &str) -> Option<Self> {
-        let is_ours = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
-        let bits = if is_ours { u128::from_str_radix(text, 16).ok() } else { None };
-        bits.map(|bits| Self(bits.to_be_bytes()))
+    pub fn parse(text: &[u8]) -> Option<Self> {
+        let is_ours = text.len() == 32 && text.iter().all(u8::is_ascii_hexdigit);
+        let text = std::str::from_utf8(text).ok().filter(|_| is_ours)?;
+        let bits = u128::from_str_radix(text, 16).ok()?;
+        Some(Self(bits.to_be_bytes()))
     }
 }
 
@@ -192,17 +176,35 @@ impl fmt::Debug for LeaseId {
 pub struct Entry<'a> {
     /// What the fact is about; never empty.
     pub key: &'a str,
-    /// The fact; may be empty.
-    pub value: &'a str,
+    /// The fact; may be empty. It is bytes and not text: Envoy takes it from a request, whose headers may hold
+    /// any byte from 0x80 on (`obs-text`, RFC 9110, 5.5). It may also be of any length that a message has room
+    /// for. A client chooses it, and Envoy lets through what is not decided, so no value is refused.
+    pub value: &'a [u8],
+}
+
+/// A value as text: itself where it is UTF-8, else with each byte that is not written as in `\xff`. Two values may
+/// have the same text then.
+pub fn as_text(value: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(value) {
+        return text.into();
+    }
+    let mut text = String::new();
+    for chunk in value.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            // A String takes whatever is written to it.
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    text.into()
 }
 
 impl Entry<'_> {
     fn check(&self, descriptor: usize, entry: usize) -> Result<(), BadRequest> {
-        match (self.key.len(), self.value.len()) {
-            (0, _) => Err(BadRequest::NoKey { descriptor, entry }),
-            (1..=LONGEST_KEY, 0..=LONGEST_VALUE) => Ok(()),
-            (1..=LONGEST_KEY, bytes) => Err(BadRequest::LongValue { descriptor, entry, bytes }),
-            (bytes, _) => Err(BadRequest::LongKey { descriptor, entry, bytes }),
+        match self.key.len() {
+            0 => Err(BadRequest::NoKey { descriptor, entry }),
+            1..=LONGEST_KEY => Ok(()),
+            bytes => Err(BadRequest::LongKey { descriptor, entry, bytes }),
         }
     }
 }
@@ -230,7 +232,8 @@ impl<'q> Descriptor<'q> {
         self.asked.limit.as_ref()
     }
 
-    /// The lease to release: negative hits and a `lease` entry. Such a descriptor does nothing else.
+    /// The lease to release: negative hits and a `lease` entry. Such a descriptor does nothing else. An entry that
+    /// is no lease is [`LeaseId::NEVER_GIVEN`].
     pub const fn releases(self) -> Option<LeaseId> {
         self.asked.releases
     }
@@ -279,15 +282,15 @@ impl<'a> Query<'a> {
     }
 
     /// Adds an entry to the descriptor that is being built.
-    pub fn entry(&mut self, key: &'a str, value: &'a str) {
-        self.entries.push(Entry { key, value });
+    pub fn entry(&mut self, key: &'a str, value: &'a (impl AsRef<[u8]> + ?Sized)) {
+        self.entries.push(Entry { key, value: value.as_ref() });
     }
 
     /// Ends the descriptor that is being built.
     ///
     /// # Errors
-    /// [`BadRequest`] where it has no or too many entries, a key is empty, a key or value is too long, or a
-    /// lease to be released is not one.
+    /// [`BadRequest`] where it has no or too many entries, or a key is empty or too long. All of these are
+    /// written in Envoy's configuration.
     pub fn close(&mut self, hits: Hits, limit: Option<Bucket>) -> Result<(), BadRequest> {
         let at = self.descriptors.len();
         let entries = self.entries.get(self.end()..).unwrap_or_default();
@@ -302,8 +305,8 @@ impl<'a> Query<'a> {
         }
         // Of equal keys the first counts.
         let lease = if hits < Hits::LOOK { entries.iter().find(|e| e.key == LEASE) } else { None };
-        let lease = lease.map(|lease| LeaseId::parse(lease.value).ok_or(BadRequest::Lease(at)));
-        let releases = lease.transpose()?;
+        let releases =
+            lease.map(|lease| LeaseId::parse(lease.value).unwrap_or(LeaseId::NEVER_GIVEN));
         self.descriptors.push(Asked { end: self.entries.len(), hits, limit, releases });
         Ok(())
     }
@@ -349,7 +352,7 @@ mod tests {
         entries: &[[&'static str; 2]],
         hits: Hits,
     ) -> Result<(), BadRequest> {
-        entries.iter().for_each(|[key, value]| query.entry(key, value));
+        entries.iter().for_each(|[key, value]| query.entry(key, *value));
         query.close(hits, None)
     }
 
@@ -384,20 +387,15 @@ mod tests {
             entries.iter().for_each(|[key, value]| query.entry(key, value));
             query.close(Hits::ONE, None).map_err(|error| error.to_string())
         };
-        let text = "x".repeat(LONGEST_VALUE + 1);
-        let (key, value) = (&text[..LONGEST_KEY], &text[..LONGEST_VALUE]);
-        assert_eq!(add(&[[key, value]; MOST_ENTRIES]), Ok(()));
+        let text = "x".repeat(LONGEST_KEY + 1);
+        assert_eq!(add(&[[&text[1..], "v"]; MOST_ENTRIES]), Ok(()));
         assert_eq!(
             add(&[["k", "v"]; MOST_ENTRIES + 1]).unwrap_err(),
             "descriptor 0: 65 entries; send at most 64"
         );
         assert_eq!(
-            add(&[["k", "v"], [&text[..=LONGEST_KEY], "v"]]).unwrap_err(),
+            add(&[["k", "v"], [&text, "v"]]).unwrap_err(),
             "descriptor 0, entry 1: key has 1025 bytes; send at most 1024"
-        );
-        assert_eq!(
-            add(&[["k", &text]]).unwrap_err(),
-            "descriptor 0, entry 0: value has 65537 bytes; send at most 65536"
         );
     }
 
@@ -427,12 +425,13 @@ mod tests {
     fn a_lease_survives_being_written_and_read() {
         let lease = LeaseId::from_bytes([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
         assert_eq!(lease.to_string(), "000102030405060708090a0b0c0d0e0f");
-        assert_eq!(LeaseId::parse(&lease.to_string()), Some(lease));
+        assert_eq!(LeaseId::parse(lease.to_string().as_bytes()), Some(lease));
         for not_ours in
             ["", "00", "+00102030405060708090a0b0c0d0e0f", "zz0102030405060708090a0b0c0d0e0f"]
         {
-            assert_eq!(LeaseId::parse(not_ours), None, "{not_ours}");
+            assert_eq!(LeaseId::parse(not_ours.as_bytes()), None, "{not_ours}");
         }
+        assert_eq!(LeaseId::parse(&[0xff; 32]), None);
     }
 
     #[test]
@@ -442,10 +441,21 @@ mod tests {
         add(&mut query, &[[LEASE, lease]], Hits::give_back(1)).unwrap();
         add(&mut query, &[[LEASE, lease]], Hits::ONE).unwrap();
         let releases: Vec<_> = query.descriptors().map(Descriptor::releases).collect();
-        assert_eq!(releases, [LeaseId::parse(lease), None]);
-        assert_eq!(
-            add(&mut query, &[[LEASE, "mine"]], Hits::give_back(1)),
-            Err(BadRequest::Lease(2))
-        );
+        assert_eq!(releases, [LeaseId::parse(lease.as_bytes()), None]);
+    }
+
+    /// A client may choose it, and to refuse it would let the client's call through.
+    #[test]
+    fn what_is_no_lease_is_one_that_nobody_has() {
+        let mut query = begun(1);
+        add(&mut query, &[[LEASE, "mine"]], Hits::give_back(1)).unwrap();
+        let releases: Vec<_> = query.descriptors().map(Descriptor::releases).collect();
+        assert_eq!(releases, [Some(LeaseId::NEVER_GIVEN)]);
+    }
+
+    #[test]
+    fn a_value_is_shown_with_its_bytes_that_are_no_text() {
+        assert_eq!(as_text("Zoë".as_bytes()), "Zoë");
+        assert_eq!(as_text(b"a\xff\xc3b\x80"), "a\\xff\\xc3b\\x80");
     }
 }

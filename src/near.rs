@@ -5,6 +5,8 @@
 //! nothing: a bucket is noted once in [`NOTED_FOR`], nobody waits for a lock, and memory is allocated for a
 //! bucket that is not listed yet only. The list is bounded; what was seen longest ago goes first.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,7 +16,7 @@ use parking_lot::Mutex;
 
 use crate::clock::{Nanos, Timestamp};
 use crate::decision::{Decided, Verdict};
-use crate::descriptor::{Entry, Query};
+use crate::descriptor::{Entry, Query, as_text};
 use crate::limit::Bucket;
 use crate::policy::Policy;
 use crate::policy::address;
@@ -52,9 +54,9 @@ pub struct Named {
     pub row: Box<str>,
     /// The keys and values of the entries that name the bucket, in order. Of an address, the network that
     /// counts.
-    pub key: Box<[(Box<str>, Box<str>)]>,
-    /// Whether `key` is less than what names the bucket: a text is cut after [`LONGEST`] characters, with an
-    /// ellipsis, and the list after eight entries.
+    pub key: Box<[(Box<str>, Box<[u8]>)]>,
+    /// Whether [`Self::key_text`] is less than what names the bucket: a text is cut after [`LONGEST`] characters,
+    /// with an ellipsis, and the list after eight entries; and bytes that are no UTF-8 are told as text.
     pub is_cut: bool,
     /// Whether the row is in shadow, so that the bucket denies nobody.
     pub is_shadow: bool,
@@ -66,19 +68,24 @@ impl Named {
         let row = decided.met.row;
         let descriptor = query.descriptors().nth(decided.met.descriptor);
         let key = descriptor.map(|descriptor| policy.named_by(descriptor, row)).unwrap_or_default();
-        let is_long = |(name, value): &(&str, String)| [name, &**value].into_iter().any(is_long);
+        let is_less = |(name, value): &(&str, Vec<u8>)| is_long(name) || !is_told_whole(value);
         Self {
             domain: policy.domain().into(),
             table: row.table().into(),
             row: row.name().into(),
-            is_cut: key.len() > MOST_ENTRIES || key.iter().any(is_long),
+            is_cut: key.len() > MOST_ENTRIES || key.iter().any(is_less),
             key: key
                 .iter()
                 .take(MOST_ENTRIES)
-                .map(|(name, value)| (cut(name), cut(value)))
+                .map(|(name, value)| (cut(name), cut_value(value)))
                 .collect(),
             is_shadow: row.is_shadow(),
         }
+    }
+
+    /// The key as text, for JSON. It is what clients sent, unescaped but for bytes that are no UTF-8.
+    pub fn key_text(&self) -> Vec<[Cow<'_, str>; 2]> {
+        self.key.iter().map(|(name, value)| [Cow::Borrowed(&**name), as_text(value)]).collect()
     }
 
     /// Whether the bucket's key has one of the entries that are asked for, and no other value for any of them.
@@ -100,7 +107,7 @@ pub struct Asked(Vec<AskedEntry>);
 #[derive(Debug)]
 struct AskedEntry {
     key: Box<str>,
-    value: Box<str>,
+    value: Box<[u8]>,
     /// What the value is, where it is an address.
     network: Option<IpNet>,
 }
@@ -111,7 +118,7 @@ impl Asked {
         let of = |Entry { key, value }: &Entry<'_>| {
             let is_address = *key == address::KEY;
             let network = if is_address { address::network(value) } else { None };
-            AskedEntry { key: cut(key), value: cut(value), network }
+            AskedEntry { key: cut(key), value: cut_value(value), network }
         };
         Self(entries.iter().map(of).collect())
     }
@@ -131,15 +138,34 @@ fn cut(text: &str) -> Box<str> {
     }
 }
 
-/// Text that can be printed anywhere, cut with an ellipsis after [`LONGEST`] characters.
-pub fn shown(text: &str) -> Box<str> {
+/// Whether [`Named::key_text`] tells a value as it is.
+pub fn is_told_whole(value: &[u8]) -> bool {
+    std::str::from_utf8(value).is_ok_and(|text| !is_long(text))
+}
+
+/// A value that is no text has an unknown number of characters: it is cut after as many bytes.
+fn cut_value(value: &[u8]) -> Box<[u8]> {
+    match (std::str::from_utf8(value), value.get(..LONGEST)) {
+        (Ok(text), _) => cut(text).into_boxed_bytes(),
+        (Err(_), Some(kept)) if value.len() > LONGEST => [kept, "…".as_bytes()].concat().into(),
+        _ => value.into(),
+    }
+}
+
+/// Text that can be printed anywhere, of any bytes, cut with an ellipsis after [`LONGEST`] characters.
+pub fn shown(value: impl AsRef<[u8]>) -> Box<str> {
     let mut shown = String::new();
-    for (at, c) in text.escape_debug().enumerate() {
-        if at == LONGEST {
+    for chunk in value.as_ref().utf8_chunks() {
+        shown.extend(chunk.valid().escape_debug().take(LONGEST + 1));
+        for byte in chunk.invalid() {
+            // A String takes whatever is written to it.
+            let _ = write!(shown, "\\x{byte:02x}");
+        }
+        if let Some((end, _)) = shown.char_indices().nth(LONGEST) {
+            shown.truncate(end);
             shown.push('…');
             break;
         }
-        shown.push(c);
     }
     shown.into()
 }
@@ -329,14 +355,14 @@ mod tests {
             domain: "d".into(),
             table: "t".into(),
             row: "always".into(),
-            key: [("k".into(), key.to_string().into())].into(),
+            key: [("k".into(), key.to_string().into_bytes().into())].into(),
             is_cut: false,
             is_shadow: false,
         });
     }
 
     fn keys(near: &Near) -> Vec<usize> {
-        near.list().iter().map(|seen| seen.named.key[0].1.parse().unwrap()).collect()
+        near.list().iter().map(|seen| seen.named.key_text()[0][1].parse().unwrap()).collect()
     }
 
     #[test]
@@ -345,8 +371,17 @@ mod tests {
             &*shown("Zoë \"a\"\r\n\u{1b}[31m\u{202e}\u{2028}\0"),
             "Zoë \\\"a\\\"\\r\\n\\u{1b}[31m\\u{202e}\\u{2028}\\0"
         );
-        assert_eq!(*shown(&"x".repeat(LONGEST)), "x".repeat(LONGEST));
-        assert_eq!(*shown(&"ë".repeat(LONGEST + 1)), "ë".repeat(LONGEST) + "…");
+        assert_eq!(*shown("x".repeat(LONGEST)), "x".repeat(LONGEST));
+        assert_eq!(*shown("ë".repeat(LONGEST + 1)), "ë".repeat(LONGEST) + "…");
+        assert_eq!(*shown(b"a\xff\n\xc3"), *"a\\xff\\n\\xc3");
+        assert_eq!(*shown([0xff; LONGEST]), "\\xff".repeat(LONGEST / 4) + "…");
+    }
+
+    #[test]
+    fn a_value_that_is_no_text_is_cut_like_one_and_not_told_whole() {
+        assert_eq!(*cut_value(b"\xff\xfe"), *b"\xff\xfe");
+        assert_eq!(*cut_value(&[0xff; LONGEST + 1]), *[&[0xff; LONGEST], "…".as_bytes()].concat());
+        assert!(is_told_whole(b"acme") && !is_told_whole(b"acme\xff"));
     }
 
     #[test]

@@ -14,6 +14,8 @@ pub mod table;
 mod told;
 pub mod values;
 
+use std::borrow::Cow;
+
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
@@ -24,7 +26,7 @@ use self::message::Denial;
 use self::table::{KeySetId, Miss, Row, Rule, Table};
 use self::values::{Keys, Slot, Values};
 use crate::clock::Timestamp;
-use crate::descriptor::{Descriptor, Entry, Hits, LeaseId, Query};
+use crate::descriptor::{Descriptor, Entry, Hits, LeaseId, Query, as_text};
 use crate::limit::Bucket;
 
 /// How a policy tells clients what is left.
@@ -203,14 +205,18 @@ impl Policy {
             && let (Some(method), Some(path)) = (values.get(Slot::METHOD), values.get(Slot::PATH))
             && let Some(group) = self.endpoints.group(method, path)
         {
-            values.set(Slot::ENDPOINT_GROUP, group);
+            values.set(Slot::ENDPOINT_GROUP, group.as_bytes());
         }
         values
     }
 
     /// The keys and values of the entries that name the buckets a descriptor meets in a row, for a person to
     /// read. A limit that Envoy brings along may be named by any of them.
-    pub fn named_by<'a>(&'a self, descriptor: Descriptor<'a>, row: &Row) -> Vec<(&'a str, String)> {
+    pub fn named_by<'a>(
+        &'a self,
+        descriptor: Descriptor<'a>,
+        row: &Row,
+    ) -> Vec<(&'a str, Vec<u8>)> {
         let table = self.tables.iter().find(|table| table.name() == row.table());
         match table.and_then(|table| self.key_set(table.key())) {
             Some(set) if row.id() != self.brought.id() => {
@@ -218,7 +224,7 @@ impl Policy {
             }
             _ => {
                 let entries = descriptor.entries().iter();
-                entries.map(|entry| (entry.key, entry.value.to_owned())).collect()
+                entries.map(|entry| (entry.key, entry.value.to_vec())).collect()
             }
         }
     }
@@ -281,8 +287,7 @@ impl Policy {
             at <= first || !is_replaced(met)
         });
         name.unwrap_or_else(|| {
-            let entries = descriptor.entries().iter().map(|entry| (entry.key, entry.value));
-            Base::of_entries(self.key, entries).salted(salt)
+            Base::of_entries(self.key, descriptor.entries().iter().copied()).salted(salt)
         })
     }
 
@@ -298,7 +303,8 @@ impl Policy {
         });
         let tables = tables.collect();
         let bypass = self.bypass.iter().find(|bypass| bypass.hold(&values));
-        Explained { group: values.get(Slot::ENDPOINT_GROUP), bypass, tables }
+        let group = values.get(Slot::ENDPOINT_GROUP).map(as_text);
+        Explained { group, bypass, tables }
     }
 }
 
@@ -306,7 +312,7 @@ impl Policy {
 #[derive(Debug)]
 pub struct Explained<'a> {
     /// The endpoint group, sent or resolved.
-    pub group: Option<&'a str>,
+    pub group: Option<Cow<'a, str>>,
     /// The bypass it meets.
     pub bypass: Option<&'a Conditions>,
     /// Each table with what is met in it, or why nothing is.

@@ -135,6 +135,21 @@ pub struct Reply<'a> {
     pub metadata: Metadata<'a>,
 }
 
+impl Reply<'_> {
+    /// The reply to a request that is not read, since it is too large: a denial, and nothing else, since no table
+    /// was asked.
+    pub fn unread() -> Self {
+        Self {
+            is_over_limit: true,
+            statuses: SmallVec::new(),
+            response_headers: Headers::new(),
+            request_headers: SmallVec::new(),
+            body: None,
+            metadata: Metadata::default(),
+        }
+    }
+}
+
 /// What a denied client reads: JSON, so that a header `content-type` goes with it, and one `retry-after`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body<'a> {

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use http::HeaderMap;
-use tonic::Status;
+use tonic::{Code, Status};
 
 use self::denied::DeniedLog;
 pub use self::looked::HeldLeases;
@@ -19,7 +19,7 @@ use crate::held::Held;
 use crate::near::Near;
 use crate::policy::{HeaderStyle, OnStoreError, Plan, Policy};
 use crate::reload::Live;
-use crate::reply;
+use crate::reply::{self, Reply};
 use crate::shared::{self, Decision, Link};
 use crate::store::{Admission, MemoryStore, Outcomes, StoreError};
 use crate::telemetry::{PolicyCounters, Telemetry};
@@ -279,9 +279,24 @@ impl Service {
     }
 
     /// Counts a request that cannot be decided, and passes its status on.
-    pub fn refuse(&self, status: Status) -> Status {
+    fn refuse(&self, status: Status) -> Status {
         self.telemetry.count_bad_request();
         status
+    }
+
+    /// Counts a message that is not read for this reason. One that is larger than is read is denied: its size is
+    /// that of the request that Envoy asks about, whose client chose it, and Envoy would let through what has any
+    /// other status.
+    ///
+    /// # Errors
+    /// The status, if it is not `RESOURCE_EXHAUSTED`.
+    pub fn refuse_unread(&self, status: Status) -> Result<Answer, Status> {
+        let status = self.refuse(status);
+        if status.code() != Code::ResourceExhausted {
+            return Err(status);
+        }
+        tracing::debug!(reason = status.message(), "denied unread");
+        Ok(Answer { frame: wire::framed(&Reply::unread()), is_over_limit: true, lease: None })
     }
 
     fn fail(&self, error: &StoreError) -> Status {

@@ -13,11 +13,39 @@ use tollgate::clock::Nanos;
 use tollgate::descriptor::{BadRequest, Hits, Query};
 use tollgate::limit::{Bucket, Period, Unit};
 use tollgate::reply::{Body, Header, HeaderValue, Metadata, Place, Reply, Status, StatusLimit};
-use tollgate::wire::pb::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
-use tollgate::wire::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::{
-    Entry, RateLimitOverride,
-};
-use tollgate::wire::{self, RateLimitRequest, RateLimitResponse};
+use tollgate::wire::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::RateLimitOverride;
+use tollgate::wire::{self, RateLimitResponse};
+
+/// A RateLimitRequest as it is read: with values of any bytes, where the proto says `string`.
+#[derive(Clone, PartialEq, Message)]
+struct RateLimitRequest {
+    #[prost(string, tag = "1")]
+    domain: String,
+    #[prost(message, repeated, tag = "2")]
+    descriptors: Vec<RateLimitDescriptor>,
+    #[prost(uint32, tag = "3")]
+    hits_addend: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct RateLimitDescriptor {
+    #[prost(message, repeated, tag = "1")]
+    entries: Vec<Entry>,
+    #[prost(message, optional, tag = "2")]
+    limit: Option<RateLimitOverride>,
+    #[prost(message, optional, tag = "3")]
+    hits_addend: Option<u64>,
+    #[prost(bool, tag = "4")]
+    is_negative_hits: bool,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Entry {
+    #[prost(string, tag = "1")]
+    key: String,
+    #[prost(bytes = "vec", tag = "2")]
+    value: Vec<u8>,
+}
 
 /// What a query must say if prost reads this message.
 fn assert_same(query: &Query<'_>, message: &RateLimitRequest) {
@@ -75,7 +103,11 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 fn descriptor() -> impl Strategy<Value = RateLimitDescriptor> {
-    let entry = (text(), text()).prop_map(|(key, value)| Entry { key, value });
+    let value = prop_oneof![
+        text().prop_map(String::into_bytes),
+        proptest::collection::vec(any::<u8>(), 0..20)
+    ];
+    let entry = (text(), value).prop_map(|(key, value)| Entry { key, value });
     let limit = (0_u32..50, -1_i32..8, proptest::option::of(0_u32..4));
     let limit = limit.prop_map(|(requests_per_unit, unit, unit_multiplier)| RateLimitOverride {
         requests_per_unit,

@@ -36,8 +36,9 @@ fn told(parts: &Parts) -> Vec<String> {
 }
 
 fn tell(seen: &Seen) -> String {
-    let Named { domain, table, row, key, is_cut, is_shadow } = &*seen.named;
-    let key: Vec<_> = key.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let Named { domain, table, row, is_cut, is_shadow, .. } = &*seen.named;
+    let key = seen.named.key_text();
+    let key: Vec<_> = key.iter().map(|[name, value]| format!("{name}={value}")).collect();
     let shadow = if *is_shadow { " shadow" } else { "" };
     let key_is_cut = if *is_cut { " cut" } else { "" };
     let (key, left, word) = (key.join(" "), seen.outcome.remaining, seen.standing().word());

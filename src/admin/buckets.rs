@@ -1,5 +1,7 @@
 //! `/buckets`: those near their limit or over it, or those that some entries name.
 
+use std::borrow::Cow;
+
 use axum::extract::{Request, State};
 use axum::response::Response;
 use hashbrown::HashSet;
@@ -7,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Failed, Shared, answered, bucket, guard};
 use crate::clock::Timestamp;
-use crate::descriptor::{Entry, Hits, Query};
+use crate::descriptor::{Entry, Hits, Query, as_text};
 use crate::limit::Bucket;
 use crate::near::{Asked, Seen, Standing};
 use crate::policy::Policy;
@@ -51,8 +53,11 @@ pub(super) async fn list(State(shared): State<Shared>, request: Request) -> Resp
         return answered(Err(Failed::bad(format!("ask in {LONGEST_QUERY} bytes at most"))));
     }
     let _turn = shared.looking.lock().await;
-    let pairs: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
-    let value_of = |name| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| &**value);
+    let pairs: Vec<_> = query.split('&').filter(|pair| !pair.is_empty()).map(pair).collect();
+    let value_of = |name| {
+        let (_, value) = pairs.iter().find(|(key, _)| key == name)?;
+        std::str::from_utf8(value).ok()
+    };
     let entries = pairs.iter().filter(|(key, _)| key != "domain" && key != "all");
     let entries: Vec<_> = entries.map(|(key, value)| Entry { key, value }).collect();
     let domain = value_of("domain");
@@ -62,6 +67,16 @@ pub(super) async fn list(State(shared): State<Shared>, request: Request) -> Resp
     } else {
         named(service, domain, &entries, value_of("all") == Some("1"), ids).await
     })
+}
+
+/// A key and a value of `?key=value`, which may hold any bytes, as in `%ff`: entries of calls do.
+fn pair(pair: &str) -> (String, Vec<u8>) {
+    let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+    let decoded = |text: &str| -> Vec<u8> {
+        let text = text.replace('+', " ");
+        percent_encoding::percent_decode_str(&text).collect()
+    };
+    (String::from_utf8_lossy(&decoded(key)).into_owned(), decoded(value))
 }
 
 /// Those near their limit or over it that this process has seen.
@@ -166,12 +181,13 @@ pub(super) fn of_named(
     at: Timestamp,
     ids: Ids<'_>,
 ) -> Value {
+    let key = of.key.iter().map(|(name, value)| [Cow::Borrowed(*name), as_text(value)]);
     let place = json!({
         "domain": policy.domain(),
         "table": of.row.table(),
         "row": of.row.name(),
-        "key": of.key.iter().map(|(name, value)| [*name, value]).collect::<Vec<_>>(),
-        "is_cut": false,
+        "key": key.collect::<Vec<_>>(),
+        "is_cut": of.key.iter().any(|(_, value)| std::str::from_utf8(value).is_err()),
         "is_shadow": of.row.is_shadow(),
     });
     told(place, of.bucket, outcome, at, of.fingerprint, ids)
@@ -190,7 +206,7 @@ pub(super) fn of_seen_at(seen: &Seen, at: Timestamp, ids: Ids<'_>) -> Value {
         "domain": named.domain,
         "table": named.table,
         "row": named.row,
-        "key": named.key,
+        "key": named.key_text(),
         "is_cut": named.is_cut,
         "is_shadow": named.is_shadow,
     });

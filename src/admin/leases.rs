@@ -50,7 +50,7 @@ fn called(lease: String, slots: &Slots) -> Value {
         "domain": named.domain,
         "table": named.table,
         "row": named.row,
-        "key": named.key,
+        "key": named.key_text(),
         "is_cut": named.is_cut,
         "slots": slots.count,
         "since": bucket::milliseconds(slots.since),
@@ -64,7 +64,8 @@ pub(super) async fn release(State(shared): State<Shared>, body: Bytes) -> Respon
 
 async fn give_back(service: &Service, body: &[u8]) -> Result<Value, Failed> {
     let body: Option<Value> = serde_json::from_slice(body).ok();
-    let lease = body.as_ref().and_then(|body| LeaseId::parse(body.get("lease")?.as_str()?));
+    let lease =
+        body.as_ref().and_then(|body| LeaseId::parse(body.get("lease")?.as_str()?.as_bytes()));
     let lease = lease.ok_or_else(|| {
         Failed::bad(
             "send {\"lease\": \"..\"}, the 32 hexadecimal digits that the acquiring call returned",

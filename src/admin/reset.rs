@@ -127,7 +127,9 @@ fn entries(key: Option<&Value>) -> Result<Vec<Entry<'_>>, Failed> {
 
 fn entry(pair: &Value) -> Option<Entry<'_>> {
     match pair.as_array().map(Vec::as_slice) {
-        Some([Value::String(key), Value::String(value)]) => Some(Entry { key, value }),
+        Some([Value::String(key), Value::String(value)]) => {
+            Some(Entry { key, value: value.as_bytes() })
+        }
         _ => None,
     }
 }

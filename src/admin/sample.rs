@@ -197,7 +197,7 @@ fn near(service: &Service, snapshot: &Snapshot) -> Value {
         told.insert("domain".into(), json!(named.domain));
         told.insert("table".into(), json!(named.table));
         told.insert("row".into(), json!(named.row));
-        told.insert("key".into(), json!(named.key));
+        told.insert("key".into(), json!(named.key_text()));
         told.insert("is_shadow".into(), named.is_shadow.into());
         told.insert("picked_by".into(), picked_by(snapshot, &named.domain, &named.table).into());
         told

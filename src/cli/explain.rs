@@ -62,7 +62,7 @@ fn choose<'a>(policies: &'a Policies, domain: Option<&str>) -> Result<&'a Policy
 
 fn write(out: &mut dyn Write, policy: &Policy, explained: &Explained<'_>) -> std::io::Result<()> {
     writeln!(out, "domain {}", policy.domain().escape_debug())?;
-    match explained.group {
+    match &explained.group {
         Some(group) => writeln!(out, "endpoint group {}", group.escape_debug())?,
         None => writeln!(out, "endpoint group none")?,
     }

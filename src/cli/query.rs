@@ -10,6 +10,7 @@ use tonic::transport::Endpoint;
 
 use super::Failure;
 use super::pairs::Pair;
+use crate::descriptor::{LEASE, LeaseId};
 use crate::wire::{self, RateLimitResponse, RateLimitServiceClient};
 
 /// A server that takes longer is not there.
@@ -44,6 +45,14 @@ pub(super) struct Query {
 
 impl Query {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
+        if self.release
+            && let Some(lease) = self.entries.iter().find(|pair| pair.key == LEASE)
+        {
+            // The server takes what is no lease for one that nobody has.
+            LeaseId::parse(lease.value.as_bytes()).ok_or(
+                "lease must be the 32 hexadecimal digits that the acquiring call returned",
+            )?;
+        }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let response = runtime.block_on(self.ask())?;
         if self.json {

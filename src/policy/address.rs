@@ -72,14 +72,16 @@ impl Prefixes {
 }
 
 /// Reads an address; an IPv4 address that came as IPv6 (`::ffff:10.0.0.1`) is the IPv4 one.
-pub fn parse(text: &str) -> Option<IpAddr> {
+pub fn parse(value: &[u8]) -> Option<IpAddr> {
+    let text = std::str::from_utf8(value).ok()?;
     text.parse::<IpAddr>().ok().map(|address| address.to_canonical())
 }
 
 /// Reads an address, or one with the length of its network, as in `2001:db8::/64`.
-pub fn network(text: &str) -> Option<IpNet> {
-    let Some((address, bits)) = text.split_once('/') else { return parse(text).map(IpNet::from) };
-    IpNet::new(parse(address)?, bits.parse().ok()?).ok()
+pub fn network(value: &[u8]) -> Option<IpNet> {
+    let text = std::str::from_utf8(value).ok()?;
+    let Some((address, bits)) = text.split_once('/') else { return parse(value).map(IpNet::from) };
+    IpNet::new(parse(address.as_bytes())?, bits.parse().ok()?).ok()
 }
 
 #[cfg(test)]
@@ -87,7 +89,7 @@ mod tests {
     use super::*;
 
     fn masked(prefixes: Prefixes, text: &str) -> String {
-        prefixes.mask(parse(text).unwrap()).to_string()
+        prefixes.mask(parse(text.as_bytes()).unwrap()).to_string()
     }
 
     #[test]
@@ -100,14 +102,14 @@ mod tests {
 
     #[test]
     fn a_network_is_told_with_its_bits_and_an_address_without() {
-        let network = |text| Prefixes::default().network(parse(text).unwrap());
+        let network = |text: &str| Prefixes::default().network(parse(text.as_bytes()).unwrap());
         assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
         assert_eq!(network("::ffff:192.0.2.77"), "192.0.2.77");
     }
 
     #[test]
     fn a_network_contains_those_that_begin_as_it_does() {
-        let read = |text| network(text).unwrap();
+        let read = |text: &str| network(text.as_bytes()).unwrap();
         let contains = |one, other| read(one).contains(&read(other));
         assert!(contains("2001:db8:1:2::/64", "2001:db8:1:2:3::4"));
         assert!(contains("2001:db8:1:2::/64", "2001:db8:1:2::/64"));
@@ -119,13 +121,14 @@ mod tests {
         for wrong in
             ["", "a", "192.0.2.0/33", "::/129", "192.0.2.0/", "192.0.2.0/-1", "/24", "::/300"]
         {
-            assert_eq!(network(wrong), None, "{wrong}");
+            assert_eq!(network(wrong.as_bytes()), None, "{wrong}");
         }
+        assert_eq!(network(b"192.0.2.77\xff"), None);
     }
 
     #[test]
     fn a_network_is_one_client_where_no_more_of_it_counts() {
-        let are_one = |text| Prefixes::default().are_one(network(text).unwrap());
+        let are_one = |text: &str| Prefixes::default().are_one(network(text.as_bytes()).unwrap());
         assert!(are_one("2001:db8::1") && are_one("2001:db8::/64") && !are_one("2001:db8::/63"));
         assert!(are_one("192.0.2.77") && !are_one("192.0.2.0/31"));
     }

@@ -29,15 +29,15 @@ pub enum Test {
 }
 
 impl Test {
-    fn holds(&self, value: Option<&str>) -> bool {
+    fn holds(&self, value: Option<&[u8]>) -> bool {
         match (self, value) {
             (Self::Absent, value) => value.is_none(),
             (Self::Any(tests), value) => tests.iter().any(|test| test.holds(value)),
             (_, None) => false,
             (Self::Present, Some(_)) => true,
-            (Self::Equal(text), Some(value)) => **text == *value,
+            (Self::Equal(text), Some(value)) => text.as_bytes() == value,
             (Self::OneOf(texts), Some(value)) => texts.contains(value),
-            (Self::Prefix(text), Some(value)) => value.starts_with(&**text),
+            (Self::Prefix(text), Some(value)) => value.starts_with(text.as_bytes()),
             (Self::Cidr(networks), Some(value)) => {
                 address::parse(value).is_some_and(|address| contain(networks, address))
             }
@@ -83,11 +83,11 @@ pub enum Texts {
 const FEW: usize = 8;
 
 impl Texts {
-    /// Whether a text is one of them.
-    pub fn contains(&self, text: &str) -> bool {
+    /// Whether a value is one of them.
+    pub fn contains(&self, value: &[u8]) -> bool {
         match self {
-            Self::Few(texts) => texts.iter().any(|other| **other == *text),
-            Self::Many(texts) => texts.contains(text),
+            Self::Few(texts) => texts.iter().any(|text| text.as_bytes() == value),
+            Self::Many(texts) => std::str::from_utf8(value).is_ok_and(|text| texts.contains(text)),
         }
     }
 
@@ -171,33 +171,35 @@ mod tests {
             assert!(!test.holds(None), "{test}");
         }
         assert!(Test::Absent.holds(None));
-        assert!(!Test::Absent.holds(Some("")));
+        assert!(!Test::Absent.holds(Some(b"")));
     }
 
     #[test]
     fn equal_is_the_whole_value() {
         let test = Test::Equal("acme".into());
-        assert!(test.holds(Some("acme")));
+        assert!(test.holds(Some(b"acme")));
         for other in ["acme2", "acm", "Acme", "acme ", ""] {
-            assert!(!test.holds(Some(other)), "{other}");
+            assert!(!test.holds(Some(other.as_bytes())), "{other}");
         }
+        assert!(!test.holds(Some(b"acme\xff")));
     }
 
     #[test]
     fn one_of_many_is_one_of_them_as_one_of_a_few_is() {
         for count in [1, FEW, FEW + 1, 100] {
             let test = Test::OneOf((0..count).map(|number| number.to_string().into()).collect());
-            assert!((0..count).all(|number| test.holds(Some(&number.to_string()))));
-            assert!(["", "-1", "01"].iter().all(|other| !test.holds(Some(other))));
-            assert!(!test.holds(Some(&count.to_string())));
+            assert!((0..count).all(|number| test.holds(Some(number.to_string().as_bytes()))));
+            assert!(["", "-1", "01"].iter().all(|other| !test.holds(Some(other.as_bytes()))));
+            assert!(!test.holds(Some(count.to_string().as_bytes())));
+            assert!(!test.holds(Some(b"0\xff")));
         }
     }
 
     #[test]
     fn a_prefix_matches_what_starts_with_it_and_nothing_else() {
         let test = Test::Prefix("/api/".into());
-        assert!(test.holds(Some("/api/")) && test.holds(Some("/api/v2")));
-        assert!(!test.holds(Some("/ap")) && !test.holds(Some("x/api/")));
+        assert!(test.holds(Some(b"/api/")) && test.holds(Some(b"/api/v2\xff")));
+        assert!(!test.holds(Some(b"/ap")) && !test.holds(Some(b"x/api/")));
     }
 
     #[test]
@@ -205,10 +207,11 @@ mod tests {
         let test =
             Test::Cidr(["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()].into());
         for within in ["10.1.2.3", "::ffff:10.1.2.3", "2001:db8::1", "2001:0DB8:0::1"] {
-            assert!(test.holds(Some(within)), "{within}");
+            assert!(test.holds(Some(within.as_bytes())), "{within}");
         }
         for outside in ["11.0.0.1", "2001:db9::1", "10.1.2", "10.0.0.1.evil", ""] {
-            assert!(!test.holds(Some(outside)), "{outside}");
+            assert!(!test.holds(Some(outside.as_bytes())), "{outside}");
         }
+        assert!(!test.holds(Some(b"10.0.0.1\xff")));
     }
 }

@@ -34,7 +34,7 @@ impl Endpoints {
         let path = path.trim_start();
         let is_method = !method.is_empty() && method.bytes().all(|b| b.is_ascii_uppercase());
         let is_path = path.starts_with('/')
-            && !path.contains(|c: char| c.is_whitespace() || "?#".contains(c));
+            && !path.contains(|c: char| c.is_whitespace() || "?#\u{fffd}".contains(c));
         if !is_method || !is_path {
             return Err(TemplateError::Form);
         }
@@ -60,12 +60,15 @@ impl Endpoints {
     }
 
     /// The group of a request, if any. The query is cut off, one trailing slash is ignored, and both
-    /// method and path are case-sensitive.
-    pub fn group(&self, method: &str, path: &str) -> Option<&str> {
-        let end = memchr::memchr2(b'?', b'#', path.as_bytes());
+    /// method and path are case-sensitive. Bytes of the path that are no UTF-8 stand in place of a placeholder like
+    /// any others.
+    pub fn group(&self, method: &[u8], path: &[u8]) -> Option<&str> {
+        let end = memchr::memchr2(b'?', b'#', path);
         let path = end.and_then(|end| path.get(..end)).unwrap_or(path);
-        let (_, router) = self.by_method.iter().find(|(known, _)| **known == *method)?;
-        router.at(without_slash(path)).ok().map(|found| &**found.value)
+        let (_, router) = self.by_method.iter().find(|(known, _)| known.as_bytes() == method)?;
+        // No template has what stands for such bytes then: see `add`.
+        let path = String::from_utf8_lossy(path);
+        router.at(without_slash(&path)).ok().map(|found| &**found.value)
     }
 }
 
@@ -107,11 +110,22 @@ mod tests {
     #[test]
     fn a_placeholder_is_exactly_one_segment() {
         let endpoints = endpoints(&[("GET /users/{id}", "one"), ("GET /users/{id}/logs", "logs")]);
-        assert_eq!(endpoints.group("GET", "/users/7"), Some("one"));
-        assert_eq!(endpoints.group("GET", "/users/7/logs"), Some("logs"));
+        assert_eq!(endpoints.group(b"GET", b"/users/7"), Some("one"));
+        assert_eq!(endpoints.group(b"GET", b"/users/7/logs"), Some("logs"));
         for other in ["/users", "/users/", "/users//", "/users/7/8", "/users/7/logs/9", ""] {
-            assert_eq!(endpoints.group("GET", other), None, "{other}");
+            assert_eq!(endpoints.group(b"GET", other.as_bytes()), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_placeholder_stands_for_bytes_that_are_no_text_too() {
+        let endpoints = endpoints(&[("GET /users/{id}", "one"), ("GET /users/x", "x")]);
+        for path in [&b"/users/\xff"[..], b"/users/x\xff", b"/users/\xff\xfe/?\xff"] {
+            assert_eq!(endpoints.group(b"GET", path), Some("one"), "{path:?}");
+        }
+        assert_eq!(endpoints.group(b"GET", b"/users/x?\xff"), Some("x"));
+        assert_eq!(endpoints.group(b"GET\xff", b"/users/x"), None);
+        assert_eq!(endpoints.group(b"GET", b"/users\xff/x"), None);
     }
 
     #[test]
@@ -122,22 +136,22 @@ mod tests {
             ("GET /orgs/name/{name}", "by name"),
             ("GET /orgs/{org}/members", "members"),
         ]);
-        assert_eq!(endpoints.group("GET", "/orgs/name"), Some("name"));
-        assert_eq!(endpoints.group("GET", "/orgs/name/members"), Some("by name"));
-        assert_eq!(endpoints.group("GET", "/orgs/names"), Some("id"));
-        assert_eq!(endpoints.group("GET", "/orgs/7/members"), Some("members"));
+        assert_eq!(endpoints.group(b"GET", b"/orgs/name"), Some("name"));
+        assert_eq!(endpoints.group(b"GET", b"/orgs/name/members"), Some("by name"));
+        assert_eq!(endpoints.group(b"GET", b"/orgs/names"), Some("id"));
+        assert_eq!(endpoints.group(b"GET", b"/orgs/7/members"), Some("members"));
     }
 
     #[test]
     fn query_and_one_trailing_slash_do_not_matter_but_case_does() {
         let endpoints = endpoints(&[("GET /logs/", "logs"), ("GET /", "root")]);
         for same in ["/logs", "/logs/", "/logs?page=2", "/logs/?page=2"] {
-            assert_eq!(endpoints.group("GET", same), Some("logs"), "{same}");
+            assert_eq!(endpoints.group(b"GET", same.as_bytes()), Some("logs"), "{same}");
         }
-        assert_eq!(endpoints.group("GET", "/"), Some("root"));
-        assert_eq!(endpoints.group("GET", "/Logs"), None);
-        assert_eq!(endpoints.group("get", "/logs"), None);
-        assert_eq!(endpoints.group("POST", "/logs"), None);
+        assert_eq!(endpoints.group(b"GET", b"/"), Some("root"));
+        assert_eq!(endpoints.group(b"GET", b"/Logs"), None);
+        assert_eq!(endpoints.group(b"get", b"/logs"), None);
+        assert_eq!(endpoints.group(b"POST", b"/logs"), None);
     }
 
     #[test]
@@ -150,7 +164,8 @@ mod tests {
     #[test]
     fn what_is_no_endpoint_is_an_error() {
         let mut endpoints = Endpoints::default();
-        for form in ["", "GET", "/users", "get /users", "GET users", "GET /users?x", "GET /a b"] {
+        let forms = ["", "GET", "/users", "get /users", "GET users", "GET /users?x", "GET /a b"];
+        for form in forms.into_iter().chain(["GET /a\u{fffd}"]) {
             assert_eq!(endpoints.add(form, "g"), Err(TemplateError::Form), "{form}");
         }
         for brace in

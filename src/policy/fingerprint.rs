@@ -36,6 +36,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::address::{self, Prefixes};
 use super::values::{Keys, Slot, Values};
+use crate::descriptor::Entry;
 
 /// The bits of the first word that choose the shard.
 const SHARD_BITS: u64 = 0x7ff;
@@ -131,7 +132,11 @@ trait NameHasher {
     }
 
     fn text(&mut self, text: &str) {
-        self.bytes(0, text.as_bytes());
+        self.value(text.as_bytes());
+    }
+
+    fn value(&mut self, value: &[u8]) {
+        self.bytes(0, value);
     }
 }
 
@@ -289,12 +294,12 @@ impl Base {
     /// The base of a whole descriptor: every key and every value, in order.
     pub(crate) fn of_entries<'a>(
         key: FingerprintKey,
-        entries: impl Iterator<Item = (&'a str, &'a str)>,
+        entries: impl Iterator<Item = Entry<'a>>,
     ) -> Self {
         Self(key.hash(|hasher| {
-            for (name, value) in entries {
-                hasher.text(name);
-                hasher.text(value);
+            for Entry { key, value } in entries {
+                hasher.text(key);
+                hasher.value(value);
             }
         }))
     }
@@ -353,11 +358,11 @@ impl KeySet {
     }
 
     /// The keys and values of the entries, in order, for a person to read; of an address, what counts of it.
-    pub(crate) fn tell<'k>(&self, keys: &'k Keys, values: &Values<'_>) -> Vec<(&'k str, String)> {
+    pub(crate) fn tell<'k>(&self, keys: &'k Keys, values: &Values<'_>) -> Vec<(&'k str, Vec<u8>)> {
         let told = |slot: &Slot| {
             let value = values.get(*slot)?;
             let network = address_of(*slot, value).map(|address| self.prefixes.network(address));
-            Some((keys.name(*slot), network.unwrap_or_else(|| value.to_owned())))
+            Some((keys.name(*slot), network.map_or_else(|| value.to_vec(), String::into_bytes)))
         };
         self.slots.iter().filter_map(told).collect()
     }
@@ -387,14 +392,14 @@ impl KeySet {
             match address_of(*slot, value).map(|address| self.prefixes.mask(address)) {
                 Some(IpAddr::V4(address)) => hasher.bytes(4, &address.octets()),
                 Some(IpAddr::V6(address)) => hasher.bytes(6, &address.octets()),
-                None => hasher.text(value),
+                None => hasher.value(value),
             }
         }
         Ok(Base(hasher.name()))
     }
 }
 
-fn address_of(slot: Slot, value: &str) -> Option<IpAddr> {
+fn address_of(slot: Slot, value: &[u8]) -> Option<IpAddr> {
     if slot == Slot::REMOTE_ADDRESS { address::parse(value) } else { None }
 }
 
@@ -402,7 +407,8 @@ fn address_of(slot: Slot, value: &str) -> Option<IpAddr> {
 #[cfg(test)]
 pub(crate) fn name_for_tests(name: &str) -> Fingerprint {
     let key = FingerprintKey::fixed(7);
-    Base::of_entries(key, [("name", name)].into_iter()).salted(Salt([0, 0]))
+    Base::of_entries(key, [Entry { key: "name", value: name.as_bytes() }].into_iter())
+        .salted(Salt([0, 0]))
 }
 
 #[cfg(test)]
@@ -461,7 +467,10 @@ mod tests {
     /// that loses the buckets of everybody who has upgraded half of the way.
     #[test]
     fn shared_names_stay_what_they_are() {
-        let base = Base::of_entries(FingerprintKey::shared(), [("tenant", "acme")].into_iter());
+        let base = Base::of_entries(
+            FingerprintKey::shared(),
+            [Entry { key: "tenant", value: b"acme" }].into_iter(),
+        );
         let name = base.salted(Salt::of(FingerprintKey::shared(), ["tenant", "free"], ["second"]));
         assert_eq!(name.to_string(), "b9dd3a57f3f254cc4a42e2ec0339e1e0");
         assert_eq!(name.partition(), 5324);

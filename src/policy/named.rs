@@ -22,7 +22,7 @@ pub struct NamedBucket<'a> {
     pub fingerprint: Fingerprint,
     /// The keys and values of the entries that name it; of an address, what counts of it. Of a bucket for all
     /// calls there are none.
-    pub key: Arc<[(&'a str, String)]>,
+    pub key: Arc<[(&'a str, Vec<u8>)]>,
 }
 
 impl Policy {
@@ -34,7 +34,8 @@ impl Policy {
         let address = values.get(Slot::REMOTE_ADDRESS);
         let network = address.and_then(|address| Some((address, address::network(address)?)));
         if let Some((address, _)) = network {
-            values.set(Slot::REMOTE_ADDRESS, address.split('/').next().unwrap_or(address));
+            let end = memchr::memchr(b'/', address).and_then(|end| address.get(..end));
+            values.set(Slot::REMOTE_ADDRESS, end.unwrap_or(address));
         }
         let mut found = Vec::new();
         for table in &self.tables {
@@ -57,7 +58,7 @@ fn named<'a>(
     row: &'a Row,
     rule: &'a Rule,
     base: Base,
-    key: &Arc<[(&'a str, String)]>,
+    key: &Arc<[(&'a str, Vec<u8>)]>,
 ) -> NamedBucket<'a> {
     let fingerprint = base.salted(rule.salt);
     NamedBucket { row, bucket: &rule.bucket, fingerprint, key: Arc::clone(key) }
@@ -83,7 +84,7 @@ fn reachable<'a>(
             add(values);
             for value in rows.keys() {
                 let mut values = values.clone();
-                values.set(*by, value);
+                values.set(*by, value.as_bytes());
                 add(&values);
             }
         }

@@ -60,7 +60,8 @@ impl Overrides {
             return None;
         }
         let value = self.by.and_then(|by| values.get(by));
-        let of_value = value.and_then(|value| self.of_value.get(value));
+        let text = value.and_then(|value| std::str::from_utf8(value).ok());
+        let of_value = text.and_then(|text| self.of_value.get(text));
         let of_value = of_value.map_or(&[][..], |places| places);
         let first = |places: &[usize]| {
             let applies = |at: &usize| self.listed.get(*at)?.applies(values, now).then_some(*at);

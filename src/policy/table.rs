@@ -148,7 +148,8 @@ impl Rows {
         match self {
             Self::Always(row) => Some(row),
             Self::Selected { by, rows, otherwise } => {
-                let named = values.get(*by).and_then(|value| rows.get(value));
+                let text = values.get(*by).and_then(|value| std::str::from_utf8(value).ok());
+                let named = text.and_then(|text| rows.get(text));
                 named.or(otherwise.as_deref())
             }
         }

@@ -72,7 +72,7 @@ impl Keys {
 
     /// Lays entries out over the slots; of equal keys the first counts.
     pub(crate) fn lay_out<'q>(&self, entries: &[Entry<'q>]) -> Values<'q> {
-        let mut values: SmallVec<[Option<&'q str>; 16]> =
+        let mut values: SmallVec<[Option<&'q [u8]>; 16]> =
             SmallVec::from_elem(None, self.names.len());
         for entry in entries {
             if let Some(slot) = self.slots.get(entry.key)
@@ -87,15 +87,15 @@ impl Keys {
 
 /// A descriptor as the policy reads it.
 #[derive(Debug, Clone)]
-pub struct Values<'a>(SmallVec<[Option<&'a str>; 16]>);
+pub struct Values<'a>(SmallVec<[Option<&'a [u8]>; 16]>);
 
 impl<'a> Values<'a> {
     /// The value of an entry, if the descriptor has it.
-    pub fn get(&self, slot: Slot) -> Option<&'a str> {
+    pub fn get(&self, slot: Slot) -> Option<&'a [u8]> {
         self.0.get(slot.index()).copied().flatten()
     }
 
-    pub(crate) fn set(&mut self, slot: Slot, value: &'a str) {
+    pub(crate) fn set(&mut self, slot: Slot, value: &'a [u8]) {
         if let Some(place) = self.0.get_mut(slot.index()) {
             *place = Some(value);
         }

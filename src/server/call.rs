@@ -146,10 +146,10 @@ impl Call {
         let answering = match body {
             Ok(body) => match frame::message(&body) {
                 Ok(message) => calls.service.answering(message, span),
-                Err(status) => Answering::Now((Err(calls.service.refuse(status)), span)),
+                Err(status) => Answering::Now((calls.service.refuse_unread(status), span)),
             },
             Err(Unread::Refused(status)) => {
-                Answering::Now((Err(calls.service.refuse(status)), span))
+                Answering::Now((calls.service.refuse_unread(status), span))
             }
             Err(Unread::Gone) => {
                 self.step = Step::Over;

@@ -45,10 +45,10 @@ impl DeniedLog {
         };
         let named = Named::of(policy, query, decided);
         let [domain, table, row] =
-            [&named.domain, &named.table, &named.row].map(|name| shown(name));
+            [&named.domain, &named.table, &named.row].map(|name| shown(&**name));
         let (domain, table, row) = (&*domain, &*table, &*row);
         let values =
-            named.key.iter().map(|(name, value)| format!("{}={}", shown(name), shown(value)));
+            named.key.iter().map(|(name, value)| format!("{}={}", shown(&**name), shown(value)));
         let values = values.collect::<Vec<_>>().join(" ");
         let wait = match decided.outcome.wait {
             Wait::No => Nanos::ZERO.to_string(),

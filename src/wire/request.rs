@@ -97,11 +97,12 @@ impl Beside {
 }
 
 fn entry<'a>(message: &'a [u8], query: &mut Query<'a>) -> Result<(), Malformed> {
-    let (mut key, mut value) = ("", "");
+    let (mut key, mut value) = ("", &[][..]);
     for field in Fields(message) {
         match field? {
             (1, wire) => key = wire.text()?,
-            (2, wire) => value = wire.text()?,
+            // The proto says `string`, and Envoy fills it with whatever bytes its client sent.
+            (2, wire) => value = wire.bytes()?,
             _ => {}
         }
     }

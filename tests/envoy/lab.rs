@@ -52,6 +52,11 @@ impl Sample {
         sample.with("/etc/envoy/tls", folder.to_str().unwrap())
     }
 
+    /// With another policy.
+    pub fn under(self, policy: &'static str) -> Self {
+        Self { policy, ..self }
+    }
+
     fn read(name: &str, policy: &'static str) -> Self {
         let text = std::fs::read_to_string(format!("envoy/{name}")).unwrap();
         Self { policy, text, flags: Vec::new() }

@@ -20,7 +20,10 @@ mod certificates;
 #[path = "../support/collector.rs"]
 mod collector;
 mod compose;
+#[path = "../support/frames.rs"]
+mod frames;
 mod front;
+mod hostile;
 mod http;
 mod lab;
 mod leases;

@@ -22,7 +22,9 @@ fn ask(replica: &Replica, count: u64, key: &str) {
 /// The keys that are listed, and how much was left of each.
 fn told(replica: &Replica) -> Vec<(String, u32)> {
     let near = replica.service.near();
-    near.iter().map(|seen| (seen.named.key[0].1.to_string(), seen.outcome.remaining)).collect()
+    near.iter()
+        .map(|seen| (seen.named.key_text()[0][1].to_string(), seen.outcome.remaining))
+        .collect()
 }
 
 #[test]

@@ -51,9 +51,9 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// HPACK's plainest form: a literal, never indexed, not compressed.
-fn header(block: &mut Vec<u8>, name: &str, value: &str) {
+fn header(block: &mut Vec<u8>, name: &str, value: impl AsRef<[u8]>) {
     block.push(0);
-    for text in [name, value] {
+    for text in [name.as_bytes(), value.as_ref()] {
         // Seven bits, and if they are all set, what is above them in groups of seven.
         block.push(text.len().min(127) as u8);
         let mut rest = text.len().checked_sub(127);
@@ -61,8 +61,15 @@ fn header(block: &mut Vec<u8>, name: &str, value: &str) {
             block.push((more & 127) as u8 | if more > 127 { 128 } else { 0 });
             rest = (more > 127).then_some(more >> 7);
         }
-        block.extend(text.as_bytes());
+        block.extend(text);
     }
+}
+
+/// A whole request of these headers, the pseudo-headers among them, that has no body.
+pub fn request(stream: u32, headers: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let mut block = Vec::new();
+    headers.iter().for_each(|(name, value)| header(&mut block, name, value));
+    continued(stream, END_STREAM, &block)
 }
 
 /// The frames of a whole call.
@@ -129,12 +136,17 @@ fn block() -> Vec<u8> {
 /// The head of a call with one more header, of so many bytes, in as many frames as it takes.
 pub fn long_head(stream: u32, bytes: usize) -> Vec<u8> {
     let mut block = block();
-    header(&mut block, "x-long", &"x".repeat(bytes));
+    header(&mut block, "x-long", "x".repeat(bytes));
+    continued(stream, 0, &block)
+}
+
+/// A block of headers in as many frames as it takes, of which the first has these flags too.
+fn continued(stream: u32, flags: u8, block: &[u8]) -> Vec<u8> {
     let parts: Vec<_> = block.chunks(LARGEST_FRAME).collect();
     let frames = parts.iter().enumerate().map(|(at, part)| {
-        let kind = if at == 0 { HEADERS } else { CONTINUATION };
-        let flags = if at + 1 == parts.len() { END_HEADERS } else { 0 };
-        frame(kind, flags, stream, part)
+        let (kind, first) = if at == 0 { (HEADERS, flags) } else { (CONTINUATION, 0) };
+        let last = if at + 1 == parts.len() { END_HEADERS } else { 0 };
+        frame(kind, first | last, stream, part)
     });
     frames.collect::<Vec<_>>().concat()
 }
@@ -329,6 +341,16 @@ impl Connection {
         let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
         self.0.read_exact(&mut payload).ok()?;
         Some((kind, flags, u32::from_be_bytes(stream), payload))
+    }
+
+    /// What comes on a stream next: its kind and its payload; none where the server has closed the connection.
+    pub fn next_on(&mut self, stream: u32) -> Option<(u8, Vec<u8>)> {
+        loop {
+            let (kind, _, on, payload) = self.read_whole()?;
+            if on == stream {
+                return Some((kind, payload));
+            }
+        }
     }
 
     /// What comes on a stream next, of one kind: its payload; none where the server has closed the connection.
