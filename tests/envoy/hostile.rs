@@ -255,6 +255,22 @@ fn a_lease_that_is_none_does_not_keep_the_others_descriptors_from_being_decided(
     assert_all_decided(&lab);
 }
 
+/// The headers of the call to tollgate, where Envoy is told to make one of a header of the client's.
+#[test]
+fn what_envoy_passes_on_in_the_headers_of_its_call_is_no_way_around_the_limit() {
+    let cluster = "                          envoy_grpc: { cluster_name: tollgate }\n";
+    let metadata = "                          initial_metadata: [{ key: x-client, value: \"%REQ(x-user)%\" }]\n";
+    let sample = Sample::front().patient().under(POLICY);
+    let sample = sample.with(cluster, &format!("{cluster}{metadata}"));
+    let sample = sample.with("max_request_headers_kb: 32", "max_request_headers_kb: 60");
+    let Some(lab) = Lab::start(sample) else { return };
+    let long = long("", 59 << 10);
+    for (tenant, value) in [("a", &every_byte()[..]), ("b", b""), ("c", long.as_bytes())] {
+        assert_eq!(becomes_of(&lab, tenant, &header("x-user", value)), "limited", "{tenant}");
+    }
+    assert_all_decided(&lab);
+}
+
 /// Envoy drops the descriptor of what is no number from 0 to 10^9, and 0 charges nothing: no client may choose the
 /// hits.
 #[test]
