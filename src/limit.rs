@@ -1,6 +1,8 @@
 //! What a bucket is: its size, its rate, or the number of its slots; or that it holds nothing, ever. Invalid
 //! ones cannot be built.
 
+mod nearest;
+
 use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What lets nothing pass: rows and overrides that are `blocked`.
+//! What lets nothing pass: rows and overrides that are `blocked`, and limits of 0 that Envoy brings along.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,7 +10,9 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Answer, START, TestServer, call, descriptor, give_back, hits, request, server};
+use support::{
+    Answer, START, TestServer, call, descriptor, give_back, hits, limit, request, server,
+};
 use tollgate::clock::{Nanos, Timestamp};
 
 const TABLE: &str = "tables:
@@ -209,6 +211,34 @@ fn a_blocked_row_in_shadow_denies_nobody_and_is_told_of() {
     let metrics = server.parts.telemetry.encode().unwrap();
     let counted = "table=\"tried\",row=\"no\",outcome=\"shadow_over_limit\"} 3\n";
     assert!(metrics.contains(counted), "{metrics}");
+}
+
+const SECOND: i32 = 1;
+const HOUR: i32 = 3;
+const YEAR: i32 = 6;
+
+#[test]
+fn a_brought_limit_of_nothing_denies_and_charges_nothing() {
+    let (server, mut client) = server(TABLE);
+    for (unit, multiplier) in [(SECOND, None), (HOUR, Some(0)), (YEAR, Some(u32::MAX))] {
+        let denial = client.ask(request("d", &[limit(0, unit, multiplier, &[("k", "1")])]));
+        assert!(!denial.is_ok(), "{unit} {multiplier:?}");
+        assert_eq!(denial.denied_by(), ("limit override", "request", "blocked"));
+        assert_eq!(message(&denial), "Requests like this are blocked");
+        let told = [("x-ratelimit-limit", "0"), ("x-ratelimit-remaining", "0")];
+        assert_eq!(headers(&denial), [&told[..], &[("content-type", "application/json")]].concat());
+    }
+    assert_eq!(server.parts.store.len(), 0);
+    assert_eq!(client.drain(&call(&[("k", "1")]), 9).0, 3);
+}
+
+#[test]
+fn a_brought_limit_lifts_no_block() {
+    let (_server, mut client) = server(TABLE);
+    for requests in [1, 1000, u32::MAX] {
+        let denial = client.ask(request("d", &[limit(requests, SECOND, None, &BANNED)]));
+        assert_eq!((denial.is_ok(), denial.denied_by().1), (false, "banned"));
+    }
 }
 
 #[test]

@@ -57,6 +57,11 @@ impl Sample {
         Self { policy, text, flags: Vec::new() }
     }
 
+    /// With another policy.
+    pub fn policy(self, policy: &'static str) -> Self {
+        Self { policy, ..self }
+    }
+
     /// With this text, which must be there, replaced.
     pub fn with(mut self, old: &str, new: &str) -> Self {
         assert!(self.text.contains(old), "the sample no longer has {old:?}");
