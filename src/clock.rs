@@ -101,6 +101,13 @@ impl Timestamp {
         self.0.div_ceil(NANOS_PER_SECOND)
     }
 
+    /// As RFC 3339 has it, in UTC and whole seconds.
+    pub fn rfc3339(self) -> String {
+        let moment = std::time::UNIX_EPOCH.checked_add(Duration::from_nanos(self.0));
+        let told = moment.map(|moment| humantime::format_rfc3339_seconds(moment).to_string());
+        told.unwrap_or_default()
+    }
+
     /// The point `span` later.
     pub const fn after(self, span: Nanos) -> Self {
         Self(self.0.saturating_add(span.0))

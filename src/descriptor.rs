@@ -227,7 +227,7 @@ impl<'q> Descriptor<'q> {
         self.asked.hits
     }
 
-    /// The limit that Envoy brought along, if any; always of tokens.
+    /// The limit that Envoy brought along, if any: of tokens, or blocked.
     pub const fn limit(self) -> Option<&'q Bucket> {
         self.asked.limit.as_ref()
     }

@@ -1,4 +1,7 @@
-//! What a bucket is: its size, its rate, or the number of its slots. Invalid ones cannot be built.
+//! What a bucket is: its size, its rate, or the number of its slots; or that it holds nothing, ever. Invalid
+//! ones cannot be built.
+
+mod nearest;
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -6,7 +9,7 @@ use std::time::Duration;
 
 use governor::Quota;
 
-use crate::clock::Nanos;
+use crate::clock::{Nanos, Timestamp};
 
 /// The longest time a bucket may take to fill, 2^62 ns (146 years): two of them and a timestamp still
 /// fit into 64 bits, so governor's arithmetic cannot overflow.
@@ -24,7 +27,8 @@ const MOST_SLOTS: u32 = 10_000;
 pub enum LimitError {
     /// A size, a rate or a number of slots is 0.
     #[error(
-        "must be at least 1; to let nothing pass is not a limit, to let all pass write `unlimited`"
+        "must be at least 1; in place of the list write `blocked` to let nothing pass, `unlimited` to let \
+         all pass"
     )]
     Zero,
     /// A period is 0.
@@ -315,21 +319,37 @@ impl fmt::Display for Concurrency {
     }
 }
 
-/// Either kind of bucket.
+/// What lets nothing pass, whatever is asked of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Blocked {
+    /// When that ends, where an end is known.
+    pub until: Option<Timestamp>,
+}
+
+impl fmt::Display for Blocked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("blocked")
+    }
+}
+
+/// Any kind of bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bucket {
     /// Limits how often.
     Tokens(TokenBucket),
     /// Limits how many at a time.
     Concurrency(Concurrency),
+    /// Lets nothing pass.
+    Blocked(Blocked),
 }
 
 impl Bucket {
-    /// The most it ever holds: tokens, or slots.
-    pub const fn size(&self) -> NonZeroU32 {
+    /// The most it ever holds: tokens, or slots; 0 where it lets nothing pass.
+    pub const fn size(&self) -> u32 {
         match self {
-            Self::Tokens(bucket) => bucket.size(),
-            Self::Concurrency(bucket) => bucket.slots(),
+            Self::Tokens(bucket) => bucket.size().get(),
+            Self::Concurrency(bucket) => bucket.slots().get(),
+            Self::Blocked(_) => 0,
         }
     }
 }
@@ -344,6 +364,7 @@ impl Bucket {
                 let slots = NonZeroU32::new(slots.get() / parts).unwrap_or(NonZeroU32::MIN);
                 Self::Concurrency(Concurrency { slots, hold: *hold })
             }
+            Self::Blocked(_) => *self,
         }
     }
 }
@@ -353,6 +374,7 @@ impl fmt::Display for Bucket {
         match self {
             Self::Tokens(bucket) => bucket.fmt(f),
             Self::Concurrency(bucket) => bucket.fmt(f),
+            Self::Blocked(blocked) => blocked.fmt(f),
         }
     }
 }
@@ -417,7 +439,7 @@ mod tests {
         let few = whole.divided(NonZeroU32::new(20).unwrap());
         assert_eq!((few.size().get(), few.interval()), (1, Nanos::from_secs(2)));
         let slots = Bucket::Concurrency(Concurrency::new(5, Nanos::from_secs(60)).unwrap());
-        assert_eq!(slots.divided(NonZeroU32::new(2).unwrap()).size().get(), 2);
+        assert_eq!(slots.divided(NonZeroU32::new(2).unwrap()).size(), 2);
         let century = TokenBucket::new(100, rate(1, Unit::Year)).unwrap();
         assert_eq!(century.divided(NonZeroU32::new(1000).unwrap()), century);
     }

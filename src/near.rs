@@ -186,7 +186,7 @@ impl Standing {
     pub fn of(bucket: &Bucket, outcome: &Outcome) -> Self {
         if outcome.wait != Wait::No || outcome.remaining == 0 {
             Self::Over
-        } else if u64::from(outcome.remaining) * 10 < u64::from(bucket.size().get()) {
+        } else if u64::from(outcome.remaining) * 10 < u64::from(bucket.size()) {
             Self::Near
         } else {
             Self::Clear
@@ -226,7 +226,8 @@ impl Seen {
 
     /// What is left of it, of 2^32 when it is full.
     pub fn fill(&self) -> u64 {
-        (u64::from(self.outcome.remaining) << 32) / u64::from(self.bucket.size().get())
+        let left = u64::from(self.outcome.remaining) << 32;
+        left.checked_div(self.bucket.size().into()).unwrap_or(0)
     }
 }
 
@@ -250,12 +251,14 @@ impl Default for Near {
 }
 
 impl Near {
-    /// Notes those buckets of a verdict that are over their limit, or have less than a tenth left.
+    /// Notes those buckets of a verdict that are over their limit, or have less than a tenth left. What is blocked
+    /// is near nothing: it would be listed for good, in place of what will pass again.
     #[inline]
     pub fn note(&self, policy: &Policy, query: &Query<'_>, verdict: &Verdict<'_>, now: Timestamp) {
         for decided in &verdict.decided {
             let (met, outcome) = (decided.met, decided.outcome);
-            let is_near = Standing::of(met.bucket, &outcome) != Standing::Clear;
+            let is_near = Standing::of(met.bucket, &outcome) != Standing::Clear
+                && !matches!(met.bucket, Bucket::Blocked(_));
             if is_near && !self.is_noted(met.fingerprint, now) {
                 let named = || Named::of(policy, query, decided);
                 self.note_one(met.fingerprint, *met.bucket, outcome, now, named);

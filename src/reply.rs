@@ -9,9 +9,9 @@ use smallvec::SmallVec;
 
 use crate::clock::{Nanos, Timestamp};
 use crate::decision::{self, Decided, Verdict};
-use crate::limit::{Bucket, Period};
+use crate::limit::{Blocked, Bucket, Period};
 use crate::policy::{HeaderStyle, Met};
-use crate::store::Wait;
+use crate::store::{Outcome, Wait};
 
 /// The request header under which the upstream gets its lease.
 pub const LEASE_HEADER: &str = "x-tollgate-lease";
@@ -33,14 +33,14 @@ pub struct Status<'a> {
 pub struct StatusLimit<'a> {
     /// Table and row.
     pub name: &'a str,
-    /// Tokens each period, or slots where there is none.
+    /// Tokens each period, or slots where there is none; 0 where nothing passes.
     pub requests: u32,
-    /// The period; none for a concurrency bucket.
+    /// The period; none for a concurrency bucket, and where nothing passes.
     pub period: Option<Period>,
     /// Tokens or slots left.
     pub remaining: u32,
-    /// Time until it is full again.
-    pub reset: Nanos,
+    /// Time until it is full again, or something passes; none where nothing ever does.
+    pub reset: Option<Nanos>,
 }
 
 /// One header.
@@ -150,13 +150,14 @@ impl Reply<'_> {
     }
 }
 
-/// What a denied client reads: JSON, so that a header `content-type` goes with it, and one `retry-after`.
+/// What a denied client reads: JSON, so that a header `content-type` goes with it, and one `retry-after` where
+/// it makes sense to try again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body<'a> {
     /// Its texts, between which the seconds to wait belong.
     pub parts: Cow<'a, [Box<str>]>,
-    /// Seconds until the same call would pass.
-    pub retry_after: u64,
+    /// Seconds until the same call would pass; none where it never would.
+    pub retry_after: Option<u64>,
 }
 
 /// Headers of a response that tell how the tightest bucket stands.
@@ -195,29 +196,38 @@ pub fn compose<'a>(
 fn status<'a>(tightest: Option<&Decided<'a>>) -> Status<'a> {
     let limit = tightest.map(|Decided { met, outcome }| {
         let (requests, period) = match met.bucket {
-            Bucket::Tokens(bucket) => (bucket.rate().tokens(), Some(bucket.rate().period())),
-            Bucket::Concurrency(bucket) => (bucket.slots(), None),
+            Bucket::Tokens(bucket) => (bucket.rate().tokens().get(), Some(bucket.rate().period())),
+            Bucket::Concurrency(_) | Bucket::Blocked(_) => (met.bucket.size(), None),
         };
         StatusLimit {
             name: met.row.label(),
-            requests: requests.get(),
+            requests,
             period,
             remaining: outcome.remaining,
-            reset: outcome.reset,
+            reset: reset(met.bucket, outcome),
         }
     });
     Status { is_over_limit: tightest.is_some_and(Decided::denies), limit }
 }
 
-/// Seconds until the same call would pass, rounded up, at least 1. A call that never would is told when
-/// the bucket is full.
-fn retry_after(denied: &Decided<'_>) -> u64 {
-    let wait = match denied.outcome.wait {
+/// Time until the bucket is full again, or something passes; none where nothing ever does.
+const fn reset(bucket: &Bucket, outcome: &Outcome) -> Option<Nanos> {
+    match bucket {
+        Bucket::Blocked(Blocked { until: None }) => None,
+        _ => Some(outcome.reset),
+    }
+}
+
+/// Seconds until the same call would pass, rounded up, at least 1. A call that asks for more than the bucket
+/// holds is told when that is full; one that is blocked for good, nothing.
+fn retry_after(Decided { met, outcome }: &Decided<'_>) -> Option<u64> {
+    let reset = reset(met.bucket, outcome)?;
+    let wait = match outcome.wait {
         Wait::No => Nanos::ZERO,
         Wait::For(wait) => wait,
-        Wait::Forever => denied.outcome.reset,
+        Wait::Forever => reset,
     };
-    wait.as_secs_ceil().max(1)
+    Some(wait.as_secs_ceil().max(1))
 }
 
 fn limit_headers(
@@ -227,19 +237,25 @@ fn limit_headers(
     headers: &mut Headers<'_>,
 ) {
     let Decided { met, outcome } = tightest;
-    let reset = match style {
+    let told = |reset: Nanos| match style {
+        HeaderStyle::Epoch => now.after(reset).as_unix_secs_ceil(),
+        _ => reset.as_secs_ceil(),
+    };
+    match style {
         HeaderStyle::Off => return,
         HeaderStyle::Ietf => return ietf_headers(tightest, headers),
-        HeaderStyle::Epoch => now.after(outcome.reset).as_unix_secs_ceil(),
-        HeaderStyle::Delta => outcome.reset.as_secs_ceil(),
-    };
-    headers.push(Header::number("x-ratelimit-limit", met.bucket.size().get().into()));
+        HeaderStyle::Epoch | HeaderStyle::Delta => {}
+    }
+    headers.push(Header::number("x-ratelimit-limit", met.bucket.size().into()));
     headers.push(Header::number("x-ratelimit-remaining", outcome.remaining.into()));
-    headers.push(Header::number("x-ratelimit-reset", reset));
+    if let Some(reset) = reset(met.bucket, outcome) {
+        headers.push(Header::number("x-ratelimit-reset", told(reset)));
+    }
 }
 
 /// draft-ietf-httpapi-ratelimit-headers-10: a policy with its quota `q` and window `w` in seconds, and
-/// what remains, `r`, with the time `t` until it is whole again. The names are a policy's own, which
+/// what remains, `r`, with the time `t` until it is whole again. What is blocked has no window, and a `t` only
+/// where an end is known. The names are a policy's own, which
 /// may hold no quote and no backslash.
 fn ietf_headers(tightest: &Decided<'_>, headers: &mut Headers<'_>) {
     let Decided { met, outcome } = tightest;
@@ -250,8 +266,11 @@ fn ietf_headers(tightest: &Decided<'_>, headers: &mut Headers<'_>) {
             format!("\"{name}\";q={size};w={}", bucket.fill_time().as_secs_ceil())
         }
         Bucket::Concurrency(_) => format!("\"{name}\";q={size};qu=\"concurrent-requests\""),
+        Bucket::Blocked(_) => format!("\"{name}\";q={size}"),
     };
-    let standing = format!("\"{name}\";r={};t={}", outcome.remaining, outcome.reset.as_secs_ceil());
+    let reset = reset(met.bucket, outcome).map(|reset| format!(";t={}", reset.as_secs_ceil()));
+    let standing =
+        format!("\"{name}\";r={}{}", outcome.remaining, reset.as_deref().unwrap_or_default());
     headers.push(Header::text("ratelimit-policy", policy));
     headers.push(Header::text("ratelimit", standing));
 }

@@ -401,7 +401,8 @@ async fn decide_shared<'p>(
             match mode {
                 OnStoreError::Local => link.decide_locally(charges.all(), &mut outcomes)?,
                 OnStoreError::Allow => {
-                    Decision { admission: Admission::Admitted { lease: None }, now }
+                    let admission = link.deny_blocked(charges.all(), &mut outcomes);
+                    Decision { admission, now }
                 }
                 OnStoreError::Deny => Decision { admission: Admission::Denied, now },
             }

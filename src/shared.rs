@@ -32,7 +32,7 @@ use crate::clock::{Clock, Nanos, Timestamp};
 use crate::descriptor::{Hits, LeaseId};
 use crate::limit::Bucket;
 use crate::policy::fingerprint::Fingerprint;
-use crate::store::script::{self, Names, NewLease, Released, Reply};
+use crate::store::script::{self, Names, NewLease, Released, Reply, State, Stood};
 use crate::store::{Admission, Charge, MemoryStore, Outcomes, StoreError, lease_bits};
 use crate::telemetry::Telemetry;
 
@@ -211,18 +211,31 @@ impl Link {
         &self.store
     }
 
-    /// Denies what the store would deny by what it said last, without asking it. `outcomes` then tells how the
-    /// buckets stand as far as is known. Slots may come back at any time, so that whoever wants some is to ask.
+    /// Denies what the store would deny by what it said last, without asking it; and what is blocked, also while
+    /// the store is away. `outcomes` then tells how the buckets stand as far as is known. Slots may come back at
+    /// any time, so that whoever wants some is to ask.
     pub fn foresee(&self, charges: &[Charge<'_>], outcomes: &mut Outcomes) -> bool {
-        let is_of_tokens = |charge: &Charge<'_>| matches!(charge.bucket, Bucket::Tokens(_));
+        let is_of_slots = |charge: &Charge<'_>| matches!(charge.bucket, Bucket::Concurrency(_));
+        let is_blocked = charges.iter().any(Charge::is_denied);
         let store = &self.store;
-        let is_denied = self.is_up()
-            && charges.iter().all(is_of_tokens)
+        let is_denied = (is_blocked || self.is_up())
+            && !charges.iter().any(is_of_slots)
             && store.seen.foresee(charges, store.now(), outcomes);
-        if is_denied {
+        if is_denied && !is_blocked {
             store.telemetry.shared_store().remembered.inc();
         }
         is_denied
+    }
+
+    /// Denies what is blocked, and nothing else: what is left to do while the store is away and calls are to
+    /// pass. `outcomes` is as in [`Self::foresee`].
+    pub fn deny_blocked(&self, charges: &[Charge<'_>], outcomes: &mut Outcomes) -> Admission {
+        if charges.iter().any(Charge::is_denied) {
+            self.store.seen.foresee(charges, self.store.now(), outcomes);
+            Admission::Denied
+        } else {
+            Admission::Admitted { lease: None }
+        }
     }
 
     /// Has the store decide all charges at once: all are made, or none.
@@ -242,7 +255,9 @@ impl Link {
         let takes_slots = charges.iter().any(script::takes_slots);
         let bits = if takes_slots { Some(lease_bits()?) } else { None };
         let parts = self.parts(charges);
-        let (lease, reply) = if let [_] | [] = &*parts {
+        let (lease, reply) = if !charges.iter().any(script::has_key) {
+            (None, Reply::without_keys(charges, self.store.now()))
+        } else if let [_] | [] = &*parts {
             let lease = bits.map(|bits| LeaseId::in_partition(bits, script::home(charges)));
             (lease, self.ask(charges, lease, &[], deadline).await?)
         } else {
@@ -259,7 +274,8 @@ impl Link {
     /// The partitions of these charges, where they have to be asked apart.
     fn parts(&self, charges: &[Charge<'_>]) -> SmallVec<[u16; 4]> {
         let mut parts: SmallVec<[u16; 4]> = if self.store.is_cluster {
-            charges.iter().map(|charge| charge.fingerprint.partition()).collect()
+            let with_keys = charges.iter().filter(|charge| script::has_key(charge));
+            with_keys.map(|charge| charge.fingerprint.partition()).collect()
         } else {
             SmallVec::new()
         };
@@ -294,7 +310,10 @@ impl Link {
         deadline: Instant,
     ) -> Result<(Option<LeaseId>, Reply), StoreError> {
         let of = |part: u16| {
-            let mine = charges.iter().filter(move |charge| charge.fingerprint.partition() == part);
+            let is_mine = move |charge: &&Charge<'_>| {
+                script::has_key(charge) && charge.fingerprint.partition() == part
+            };
+            let mine = charges.iter().filter(is_mine);
             mine.copied().collect::<SmallVec<[Charge<'_>; 8]>>()
         };
         let holds_slots = |part: &u16| of(*part).iter().any(script::takes_slots);
@@ -302,7 +321,7 @@ impl Link {
         let lease = bits.zip(homes.first());
         let lease = lease.map(|(bits, home)| LeaseId::in_partition(bits, *home));
         let mut replies: Vec<(u16, Reply)> = Vec::with_capacity(parts.len());
-        let mut denied = false;
+        let mut denied = charges.iter().any(Charge::is_denied);
         for part in parts {
             let mut mine = of(*part);
             if denied {
@@ -321,7 +340,11 @@ impl Link {
         }
         let mut states: SmallVec<[_; 4]> =
             replies.iter().map(|(part, reply)| (*part, reply.states.iter())).collect();
+        let now = replies.iter().map(|(_, reply)| reply.now).max().unwrap_or_default();
         let state = |charge: &Charge<'_>| {
+            if !script::has_key(charge) {
+                return Ok(Stood { at: now, state: State::Blocked });
+            }
             let part = charge.fingerprint.partition();
             let of_part = states.iter_mut().find(|(other, _)| *other == part);
             of_part
@@ -329,7 +352,6 @@ impl Link {
                 .ok_or(StoreError::Reply("a part of it is missing"))
         };
         let states = charges.iter().map(state).collect::<Result<_, _>>()?;
-        let now = replies.iter().map(|(_, reply)| reply.now).max().unwrap_or_default();
         Ok((lease, Reply { now, is_denied: denied, states }))
     }
 

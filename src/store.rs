@@ -3,6 +3,7 @@
 //! A store is asked with [`Charge`]s and a time, and answers with one [`Outcome`] for each. It knows
 //! buckets by name only; what the buckets are for is the policy's affair.
 
+pub mod blocked;
 pub mod gcra;
 pub mod memory;
 pub mod script;
@@ -30,6 +31,15 @@ pub struct Charge<'a> {
     pub force: Force,
 }
 
+impl Charge<'_> {
+    /// Whether the bucket denies the request, however all others stand.
+    pub fn is_denied(&self) -> bool {
+        matches!(self.bucket, Bucket::Blocked(_))
+            && self.force == Force::Enforced
+            && self.hits.given_back() == 0
+    }
+}
+
 /// What a bucket that cannot admit does to the rest of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Force {
@@ -47,7 +57,7 @@ pub enum Wait {
     No,
     /// After this time, if nobody else comes first.
     For(Nanos),
-    /// Never: the call asks for more than the bucket holds.
+    /// Never: the call asks for more than the bucket holds, or nothing ever passes.
     Forever,
 }
 
@@ -58,7 +68,8 @@ pub struct Outcome {
     pub wait: Wait,
     /// Tokens or slots left: after the charge if the request was admitted, else as they stand.
     pub remaining: u32,
-    /// Time until the bucket is full, or the last lease has expired.
+    /// Time until the bucket is full, the last lease has expired, or something passes again; none where nothing
+    /// ever does.
     pub reset: Nanos,
 }
 

@@ -84,20 +84,26 @@ pub fn tell(response: &RateLimitResponse) -> Vec<String> {
 
 fn tell_status(status: &DescriptorStatus) -> String {
     let Some(limit) = &status.current_limit else { return "no limit met".to_owned() };
+    let reset = status.duration_until_reset;
+    let seconds = |reset: prost_types::Duration| {
+        format!("{}.{:03} s", reset.seconds, reset.nanos / 1_000_000)
+    };
+    if limit.requests_per_unit == 0 {
+        let end = reset.map(|reset| format!(" for {}", seconds(reset)));
+        return format!("{}: blocked{}", limit.name, end.unwrap_or_default());
+    }
     let unit = ReplyUnit::try_from(limit.unit).unwrap_or(ReplyUnit::Unknown);
     let rate = match (unit, limit.unit_multiplier.unwrap_or(1)) {
         (ReplyUnit::Unknown, _) => "at a time".to_owned(),
         (unit, 1) => format!("per {}", unit.as_str_name().to_lowercase()),
         (unit, count) => format!("per {count} {}s", unit.as_str_name().to_lowercase()),
     };
-    let reset = status.duration_until_reset.unwrap_or_default();
     format!(
-        "{}: {} {rate}, {} left, full in {}.{:03} s",
+        "{}: {} {rate}, {} left, full in {}",
         limit.name,
         limit.requests_per_unit,
         status.limit_remaining,
-        reset.seconds,
-        reset.nanos / 1_000_000,
+        seconds(reset.unwrap_or_default()),
     )
 }
 

@@ -60,8 +60,9 @@ fn assert_same(query: &Query<'_>, message: &RateLimitRequest) {
         let hits = if sent.is_negative_hits { Hits::give_back(count) } else { Hits::charge(count) };
         assert_eq!(read.hits(), hits);
         let limit = sent.limit.as_ref().map(|limit| {
-            let multiplier = limit.unit_multiplier.unwrap_or(1);
-            (limit.requests_per_unit, limit.unit, multiplier)
+            let multiplier = limit.unit_multiplier.unwrap_or(1).max(1);
+            let requests = limit.requests_per_unit;
+            (requests > 0).then_some((requests, limit.unit, multiplier))
         });
         let brought = read.limit().map(|bucket| match bucket {
             Bucket::Tokens(bucket) => {
@@ -75,8 +76,9 @@ fn assert_same(query: &Query<'_>, message: &RateLimitRequest) {
                     Unit::Year => 6,
                     Unit::Week => panic!("Envoy brings no weeks"),
                 };
-                (bucket.size().get(), unit, period.count().get())
+                Some((bucket.size().get(), unit, period.count().get()))
             }
+            Bucket::Blocked(_) => None,
             Bucket::Concurrency(_) => panic!("Envoy brings tokens"),
         });
         assert_eq!(brought, limit);
@@ -193,7 +195,7 @@ proptest! {
                 requests: numbers[0],
                 period: Period::new(numbers[1] % 3, Unit::Week).ok(),
                 remaining: numbers[2],
-                reset: Nanos::new(nanos),
+                reset: Some(Nanos::new(nanos)),
             }),
         };
         let mut statuses: Vec<_> = names.iter().map(|name| status(&**name)).collect();
@@ -208,7 +210,7 @@ proptest! {
             request_headers: [header(&text)].into_iter().collect(),
             body: Some(Body {
                 parts: parts.iter().map(|part| part.as_str().into()).collect(),
-                retry_after: nanos,
+                retry_after: Some(nanos),
             }),
             metadata: Metadata::default(),
         };

@@ -16,6 +16,7 @@ use tonic::Code;
 const TEN_A_DAY: &str = "tables: [{ name: t, key: [k], rows: { always: [{ per_day: 10 }] } }]";
 const SECOND: i32 = 1;
 const MINUTE: i32 = 2;
+const YEAR: i32 = 6;
 
 #[test]
 fn a_request_is_charged_everywhere_or_nowhere_over_all_descriptors() {
@@ -138,19 +139,45 @@ fn a_brought_limit_that_replaces_nothing_counts_by_the_whole_descriptor() {
 }
 
 #[test]
-fn a_brought_limit_that_is_none_is_an_invalid_argument() {
+fn a_brought_limit_of_no_unit_is_an_invalid_argument() {
     let (_server, mut client) = server(TEN_A_DAY);
-    let wrong =
-        [(1, 0, None), (1, 7, None), (1, -1, None), (0, SECOND, None), (1, SECOND, Some(0))];
+    let wrong = [(1, 0, None), (1, 7, None), (1, -1, None), (0, 0, None), (0, 7, Some(1))];
     for (requests, unit, multiplier) in wrong {
         let asked = limit(requests, unit, multiplier, &[("k", "1")]);
         let error = client.try_ask(request("d", &[asked])).unwrap_err();
         assert_eq!(error.code(), Code::InvalidArgument, "{requests} {unit} {multiplier:?}");
         assert!(error.message().starts_with("descriptor 0: limit: "), "{}", error.message());
     }
-    let huge = limit(u32::MAX, 6, Some(u32::MAX), &[("k", "1")]);
-    assert_eq!(client.try_ask(request("d", &[huge])).unwrap_err().code(), Code::InvalidArgument);
     assert!(client.ask(call(&[("k", "1")])).is_ok(), "the server lives on");
+}
+
+#[test]
+fn a_brought_limit_that_cannot_be_kept_is_kept_as_fast_or_as_slowly_as_can_be() {
+    let (server, mut client) = server(TEN_A_DAY);
+    let mut told = |requests, unit, multiplier, spent| {
+        let mut asked = limit(requests, unit, multiplier, &[("k", "1")]);
+        asked.hits_addend = Some(spent);
+        let answer = client.ask(request("d", &[asked]));
+        assert!(answer.is_ok(), "{requests} {unit} {multiplier:?}");
+        let status = &answer.0.statuses[0];
+        let told = status.current_limit.as_ref().unwrap();
+        assert_eq!(told.name, "limit override/request");
+        let reset = status.duration_until_reset.unwrap();
+        (told.requests_per_unit, told.unit, told.unit_multiplier, reset.seconds, reset.nanos)
+    };
+    // A million tokens take a second, however many more a second were asked for.
+    assert_eq!(told(u32::MAX, SECOND, None, 1_000_000), (1_000_000, SECOND, None, 1, 0));
+    assert_eq!(told(1_000_001, SECOND, None, 1_000_001), (1_000_000, SECOND, None, 1, 1_000));
+    assert_eq!(told(u32::MAX, MINUTE, None, 1), (60_000_000, MINUTE, None, 0, 1_000));
+    let years = 146 * 365 * 86_400;
+    assert_eq!(told(1, YEAR, Some(u32::MAX), 1), (1, YEAR, Some(146), years, 0));
+    assert_eq!(told(2, YEAR, Some(1000), 2), (2, YEAR, Some(146), years, 0));
+    // No units are one.
+    assert_eq!(told(60, MINUTE, Some(0), 1), (60, MINUTE, None, 1, 0));
+    let slow = request("d", &[limit(1, YEAR, Some(u32::MAX), &[("k", "1")])]);
+    assert!(!client.ask(slow.clone()).is_ok());
+    server.advance(Nanos::from_secs(100 * 365 * 86_400));
+    assert!(!client.ask(slow).is_ok());
 }
 
 #[test]

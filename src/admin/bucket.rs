@@ -26,7 +26,7 @@ pub(super) fn standing(
 ) -> Map<String, Value> {
     let mut told = Map::new();
     told.insert("bucket".into(), bucket.to_string().into());
-    told.insert("size".into(), bucket.size().get().into());
+    told.insert("size".into(), bucket.size().into());
     match bucket {
         Bucket::Tokens(tokens) => {
             told.insert("interval_ms".into(), as_milliseconds(tokens.interval()).into());
@@ -34,27 +34,46 @@ pub(super) fn standing(
         Bucket::Concurrency(slots) => {
             told.insert("hold_ms".into(), as_milliseconds(slots.hold()).into());
         }
+        Bucket::Blocked(_) => {}
     }
     if let Some((outcome, at)) = stood {
+        let reset = full_in(bucket, outcome);
         told.insert("remaining".into(), outcome.remaining.into());
-        told.insert("full_at".into(), milliseconds(at.after(outcome.reset)).into());
+        told.insert("full_at".into(), reset.map(|reset| milliseconds(at.after(reset))).into());
     }
     told
 }
 
-/// Whether the bucket cannot admit what the call asks, as it stands. It was only looked at.
-pub(super) fn is_over(decided: &Decided<'_>) -> bool {
-    u64::from(decided.outcome.remaining) < decided.met.hits.charged()
+/// How long until it is full; what lets nothing pass never is.
+pub(super) fn full_in(bucket: &Bucket, outcome: &Outcome) -> Option<Nanos> {
+    (!matches!(bucket, Bucket::Blocked(_))).then_some(outcome.reset)
 }
 
-/// How long until it can, if that is known: slots come back when somebody says so.
+/// Whether the bucket cannot admit what the call asks, as it stands. It was only looked at.
+pub(super) fn is_over(decided: &Decided<'_>) -> bool {
+    let hits = decided.met.hits;
+    hits.given_back() == 0 && u64::from(decided.outcome.remaining) < needed(decided)
+}
+
+/// A look asks whether anything is left.
+fn needed(decided: &Decided<'_>) -> u64 {
+    decided.met.hits.charged().max(1)
+}
+
+/// How long until it can, if that is known: slots come back when somebody says so, and what is blocked may be
+/// so for good.
 fn wait(decided: &Decided<'_>) -> Option<Nanos> {
     if !is_over(decided) {
         return Some(Nanos::ZERO);
     }
-    let Bucket::Tokens(bucket) = decided.met.bucket else { return None };
-    let spared = u64::from(bucket.size().get()).checked_sub(decided.met.hits.charged())?;
-    Some(decided.outcome.reset.minus(bucket.interval().times(spared)))
+    match decided.met.bucket {
+        Bucket::Tokens(bucket) => {
+            let spared = u64::from(bucket.size().get()).checked_sub(needed(decided))?;
+            Some(decided.outcome.reset.minus(bucket.interval().times(spared)))
+        }
+        Bucket::Concurrency(_) => None,
+        Bucket::Blocked(blocked) => blocked.until.map(|_| decided.outcome.reset),
+    }
 }
 
 /// Since the Unix epoch.

@@ -113,7 +113,7 @@ async fn named(
     named.truncate(LOOKED_AT);
     let stood = stood(service, &named).await?;
     let is_listed =
-        |outcome: &Outcome, bucket: &Bucket| with_full || outcome.remaining < bucket.size().get();
+        |outcome: &Outcome, bucket: &Bucket| with_full || outcome.remaining < bucket.size().max(1);
     let mut found: Vec<_> = named.iter().zip(&stood.0).collect();
     found.retain(|(of, outcome)| is_listed(outcome, of.bucket));
     let known: HashSet<_> = named.iter().map(|of| of.fingerprint).collect();
@@ -227,7 +227,7 @@ fn told(
     };
     told.extend(bucket::standing(bucket, Some((outcome, at))));
     told.insert("standing".into(), Standing::of(bucket, outcome).word().into());
-    let reset = bucket::as_milliseconds(outcome.reset);
+    let reset = bucket::full_in(bucket, outcome).map(bucket::as_milliseconds);
     told.insert("full_in_ms".into(), reset.into());
     let wait = match outcome.wait {
         Wait::No => Some(0.0),

@@ -109,7 +109,7 @@ fn met_row<'v>(
         "is_override": !std::ptr::eq(row.rules(), rules),
         "is_shadow": row.is_shadow(),
         "one_for": policy.one_for(table),
-        "message": row.message().to_string(),
+        "message": row.message_of(rules),
         "buckets": buckets.collect::<Vec<_>>(),
     })
 }

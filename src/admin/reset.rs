@@ -52,7 +52,7 @@ async fn of_seen(service: &Service, seen: Seen) -> Result<Value, Failed> {
         buckets = 1,
         "reset by request"
     );
-    let is_taken = |outcome: &Outcome| outcome.remaining < seen.bucket.size().get();
+    let is_taken = |outcome: &Outcome| outcome.remaining < seen.bucket.size();
     let taken = outcomes.into_iter().find(is_taken).map(|outcome| Seen { outcome, ..seen });
     let listed = taken.iter().map(|seen| buckets::of_seen_at(seen, at, Ids::Kept)).collect();
     Ok(answer(listed, 1))
@@ -74,9 +74,10 @@ async fn of_table(service: &Service, table: &str, body: &Value) -> Result<Value,
     if named.is_empty() {
         return Err(Failed::none(no_bucket(policy, table)));
     }
+    let are_blocked = named.iter().all(|of| matches!(of.bucket, Bucket::Blocked(_)));
     named.retain(|of| is_of_tokens(of.bucket));
     if named.is_empty() {
-        return Err(Failed::bad(SLOTS));
+        return Err(Failed::bad(if are_blocked { BLOCKED } else { SLOTS }));
     }
     if named.len() > LOOKED_AT {
         return Err(Failed::bad("these are too many at a time: say the `row`"));
@@ -86,10 +87,12 @@ async fn of_table(service: &Service, table: &str, body: &Value) -> Result<Value,
     service.refill(&fill).await.map_err(|error| Failed::store(&error))?;
     tracing::info!(domain = policy.domain(), table, buckets = fill.len(), "reset by request");
     let stood = named.iter().zip(&outcomes);
-    let taken = stood.filter(|(of, outcome)| outcome.remaining < of.bucket.size().get());
+    let taken = stood.filter(|(of, outcome)| outcome.remaining < of.bucket.size());
     let listed = taken.map(|(of, outcome)| buckets::of_named(policy, of, outcome, at, Ids::Kept));
     Ok(answer(listed.collect(), fill.len()))
 }
+
+const BLOCKED: &str = "what is blocked stays so until the policy says otherwise";
 
 const SLOTS: &str = "slots come back when their leases are released: see /leases";
 

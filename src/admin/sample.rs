@@ -188,7 +188,7 @@ fn most_denying(
 /// The buckets that have least left, of those seen near their limit lately.
 fn near(service: &Service, snapshot: &Snapshot) -> Value {
     let mut near = service.near();
-    near.retain(|seen| seen.outcome.remaining < seen.bucket.size().get());
+    near.retain(|seen| seen.outcome.remaining < seen.bucket.size());
     let listed = near.iter().take(LISTED).map(|seen| {
         let named = &*seen.named;
         // A shared store's bucket is told as it was seen; one in memory as it stands.

@@ -62,7 +62,7 @@ fn row(policy: &Policy, row: &Row) -> Value {
         "row": row.name(),
         "buckets": buckets(row.rules()),
         "shadow": row.is_shadow(),
-        "message": row.message().to_string(),
+        "message": row.message_of(row.rules()),
         "overrides": overrides.collect::<Vec<_>>(),
     })
 }
@@ -79,6 +79,7 @@ fn buckets(rules: &[Rule]) -> Vec<String> {
     let told = |rule: &Rule| match rule.bucket() {
         Bucket::Tokens(bucket) => bucket.to_string(),
         Bucket::Concurrency(bucket) => format!("{bucket}, held for {} at most", bucket.hold()),
+        Bucket::Blocked(blocked) => blocked.to_string(),
     };
     rules.iter().map(told).collect()
 }
@@ -91,7 +92,5 @@ fn endpoints(policy: &Policy) -> Value {
 
 /// RFC 3339, in UTC.
 pub(super) fn moment(at: Timestamp) -> String {
-    let since_epoch = std::time::Duration::from_nanos(at.as_unix_nanos());
-    let moment = std::time::UNIX_EPOCH.checked_add(since_epoch);
-    moment.map(|moment| humantime::format_rfc3339_seconds(moment).to_string()).unwrap_or_default()
+    at.rfc3339()
 }

@@ -242,6 +242,9 @@ fn text(of: &Value) -> String {
 
 /// In whole seconds, or in milliseconds where it is less than one.
 fn span(ms: &Value) -> String {
+    if ms.is_null() {
+        return "never".to_owned();
+    }
     let span = Duration::try_from_secs_f64(ms.as_f64().unwrap_or_default() / 1e3);
     let span = span.unwrap_or_default();
     let shown = match span.as_secs() {

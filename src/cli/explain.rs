@@ -9,7 +9,7 @@ use super::pairs::{self, Pair};
 use super::{Failure, PolicyPath};
 use crate::clock::{BootClock, Clock};
 use crate::config;
-use crate::limit::Bucket;
+use crate::limit::{Blocked, Bucket};
 use crate::policy::fingerprint::FingerprintKey;
 use crate::policy::table::{Row, Rule, Table};
 use crate::policy::{Explained, Policies, Policy};
@@ -101,6 +101,12 @@ fn write_met(
             )?,
             Bucket::Concurrency(bucket) => {
                 writeln!(out, "    {bucket}: each held until released, {} at most", bucket.hold())?;
+            }
+            Bucket::Blocked(Blocked { until: None }) => {
+                writeln!(out, "    blocked: nothing passes")?
+            }
+            Bucket::Blocked(Blocked { until: Some(until) }) => {
+                writeln!(out, "    blocked: nothing passes until {}", until.rfc3339())?;
             }
         }
     }

@@ -310,6 +310,7 @@ impl<'a> Compiler<'a> {
             place: scope.place_of(self.domain, &row.name.value, None),
             message,
             row: [scope.name, &row.name.value],
+            until: None,
         };
         let rules = rules.compile(&row.buckets);
         let name = Arc::clone(scope.name);

@@ -52,13 +52,15 @@ pub(super) struct Row {
 }
 
 impl Row {
-    pub(super) const fn is_unlimited(&self) -> bool {
-        matches!(self.buckets, Buckets::Unlimited)
+    /// Whether it has buckets of its own, be they wrong.
+    pub(super) const fn is_limited(&self) -> bool {
+        matches!(self.buckets, Buckets::Listed(_))
     }
 }
 
 pub(super) enum Buckets {
     Unlimited,
+    Blocked,
     Listed(Vec<Bucket>),
 }
 
@@ -118,6 +120,7 @@ const STYLES: [(&str, HeaderStyle); 4] = [
 const ON_STORE_ERROR: [(&str, OnStoreError); 3] =
     [("allow", OnStoreError::Allow), ("deny", OnStoreError::Deny), ("local", OnStoreError::Local)];
 
+const BUCKETS: &str = "a list of buckets, `unlimited` or `blocked`";
 const DURATION: &str = "a duration, as in `30s`, `5m` or `1h`";
 const MOMENT: &str = "a moment, as in `2027-01-01T00:00:00Z`";
 
@@ -257,20 +260,19 @@ fn row_fields(node: &Node<'_>) -> Option<(bool, Buckets)> {
 fn buckets(node: &Node<'_>) -> Buckets {
     match node.value.as_str() {
         Some("unlimited") => return Buckets::Unlimited,
+        Some("blocked") => return Buckets::Blocked,
         Some(other) => {
-            let near = did_you_mean(other, ["unlimited"]);
+            let near = did_you_mean(other, ["unlimited", "blocked"]);
             let other = other.escape_debug();
-            node.complain(format!(
-                "expected a list of buckets, or `unlimited`, found `{other}`{near}"
-            ));
+            node.complain(format!("expected {BUCKETS}, found `{other}`{near}"));
             return Buckets::default();
         }
         None => {}
     }
     if node.value.as_sequence().is_some_and(Vec::is_empty) {
-        node.complain("no bucket at all; write `unlimited` if that is meant");
+        node.complain("no bucket at all; write `unlimited` or `blocked`, whichever is meant");
     }
-    let listed = node.list("a list of buckets, or `unlimited`");
+    let listed = node.list(BUCKETS);
     Buckets::Listed(listed.iter().filter_map(bucket).collect())
 }
 

@@ -1,8 +1,6 @@
 //! The sentence a denied client reads.
 
-use std::fmt;
-
-use crate::limit::Bucket;
+use crate::limit::{Blocked, Bucket};
 
 const BODY_BEGINS: &str = r#"{"statusCode":429,"error":"Too Many Requests","message":""#;
 const BODY_ENDS: &str = r#""}"#;
@@ -11,12 +9,18 @@ const BODY_ENDS: &str = r#""}"#;
 const DEFAULT: &str =
     "Too many requests: the limit is {bucket}, please retry after {retry_after} s";
 
+/// That where nothing passes until an end that is known.
+const DEFAULT_BLOCKED: &str = "Requests like this are blocked, please retry after {retry_after} s";
+
+/// That where nothing ever passes.
+const DEFAULT_BLOCKED_FOR_GOOD: &str = "Requests like this are blocked";
+
 /// What can be filled into a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placeholder {
-    /// The denying bucket's size.
+    /// The denying bucket's size; 0 where nothing passes.
     Limit,
-    /// The denying bucket in words: "10 per second".
+    /// The denying bucket in words: "10 per second", or "blocked".
     Bucket,
     /// The name of its table.
     Table,
@@ -48,31 +52,42 @@ pub enum Piece {
 
 /// A message with its placeholders found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Message(Box<[Piece]>);
+pub struct Message {
+    pieces: Box<[Piece]>,
+    /// What is said where nothing passes until an end that is known.
+    blocked: Box<[Piece]>,
+    /// What is said where nothing ever passes, so that there is no time to fill in.
+    blocked_for_good: Box<[Piece]>,
+}
 
 impl Message {
-    /// Reads a message; `{name}` is a placeholder.
+    /// Reads a message; `{name}` is a placeholder. One that asks for the time to wait says nothing to those who are
+    /// blocked for good: they are told the default.
     ///
     /// # Errors
     /// The name of a placeholder that there is not.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
-        let mut pieces = Vec::new();
-        let mut rest = text;
-        while let Some((before, opened)) = rest.split_once('{') {
-            let (name, after) = opened.split_once('}').ok_or_else(|| opened.to_owned())?;
-            let known = Placeholder::ALL.into_iter().find(|(known, _)| *known == name);
-            let (_, placeholder) = known.ok_or_else(|| name.to_owned())?;
-            pieces.push(Piece::Text(before.into()));
-            pieces.push(Piece::Fill(placeholder));
-            rest = after;
-        }
-        pieces.push(Piece::Text(rest.into()));
-        Ok(Self(pieces.into()))
+        let pieces = pieces(text)?;
+        let blocked_for_good = if pieces.contains(&Piece::Fill(Placeholder::RetryAfter)) {
+            [Piece::Text(DEFAULT_BLOCKED_FOR_GOOD.into())].into()
+        } else {
+            pieces.clone()
+        };
+        Ok(Self { blocked: pieces.clone(), pieces, blocked_for_good })
     }
 
-    /// The message's parts, in order.
-    pub fn pieces(&self) -> &[Piece] {
-        &self.0
+    /// The parts of what it says of a bucket, in order.
+    pub const fn pieces(&self, bucket: &Bucket) -> &[Piece] {
+        match bucket {
+            Bucket::Tokens(_) | Bucket::Concurrency(_) => &self.pieces,
+            Bucket::Blocked(Blocked { until: Some(_) }) => &self.blocked,
+            Bucket::Blocked(Blocked { until: None }) => &self.blocked_for_good,
+        }
+    }
+
+    /// What it says of a bucket, or of those that a row would have, as it was written.
+    pub fn text(&self, bucket: Option<&Bucket>) -> String {
+        written(bucket.map_or(&self.pieces, |bucket| self.pieces(bucket)))
     }
 
     /// What it says of one bucket of a row, which is given as the names of its table and its own: the body
@@ -80,7 +95,7 @@ impl Message {
     /// are the first policy.
     pub(crate) fn body(&self, [table, row]: [&str; 2], bucket: &Bucket) -> Box<[Box<str>]> {
         let mut parts = vec![String::from(BODY_BEGINS)];
-        for piece in self.pieces() {
+        for piece in self.pieces(bucket) {
             let text = match piece {
                 Piece::Text(text) => text,
                 Piece::Fill(Placeholder::Limit) => &*bucket.size().to_string(),
@@ -135,28 +150,45 @@ fn escaped(text: &str) -> String {
     between.unwrap_or_default().to_owned()
 }
 
-/// The message as it was written.
-impl fmt::Display for Message {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|piece| match piece {
-            Piece::Text(text) => f.write_str(text),
-            Piece::Fill(placeholder) => {
-                let name = Placeholder::ALL.iter().find(|(_, other)| other == placeholder);
-                write!(f, "{{{}}}", name.map_or("", |(name, _)| name))
-            }
-        })
+fn pieces(text: &str) -> Result<Box<[Piece]>, String> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some((before, opened)) = rest.split_once('{') {
+        let (name, after) = opened.split_once('}').ok_or_else(|| opened.to_owned())?;
+        let known = Placeholder::ALL.into_iter().find(|(known, _)| *known == name);
+        let (_, placeholder) = known.ok_or_else(|| name.to_owned())?;
+        pieces.push(Piece::Text(before.into()));
+        pieces.push(Piece::Fill(placeholder));
+        rest = after;
     }
+    pieces.push(Piece::Text(rest.into()));
+    Ok(pieces.into())
+}
+
+fn written(pieces: &[Piece]) -> String {
+    let piece = |piece: &Piece| match piece {
+        Piece::Text(text) => text.to_string(),
+        Piece::Fill(placeholder) => {
+            let name = Placeholder::ALL.iter().find(|(_, other)| other == placeholder);
+            format!("{{{}}}", name.map_or("", |(name, _)| name))
+        }
+    };
+    pieces.iter().map(piece).collect()
 }
 
 impl Default for Message {
     fn default() -> Self {
-        Self::parse(DEFAULT).unwrap_or_else(|_| Self(Box::default()))
+        let [pieces, blocked, blocked_for_good] =
+            [DEFAULT, DEFAULT_BLOCKED, DEFAULT_BLOCKED_FOR_GOOD]
+                .map(|text| pieces(text).unwrap_or_default());
+        Self { pieces, blocked, blocked_for_good }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Timestamp;
     use crate::limit::{Period, Rate, TokenBucket, Unit};
 
     #[test]
@@ -167,8 +199,9 @@ mod tests {
             Piece::Fill(Placeholder::Limit),
             Piece::Text(" jobs".into()),
         ];
-        assert_eq!(message.pieces(), expected);
-        assert_eq!(message.to_string(), "There are {limit} jobs");
+        let any = Bucket::Blocked(Blocked { until: None });
+        assert_eq!(message.pieces(&any), expected);
+        assert_eq!(message.text(Some(&any)), "There are {limit} jobs");
     }
 
     #[test]
@@ -198,7 +231,28 @@ mod tests {
     }
 
     #[test]
-    fn the_default_message_is_complete() {
-        assert!(Message::default().pieces().len() > 4);
+    fn each_kind_of_bucket_has_a_default_message() {
+        let rate = Rate::new(10, Period::one(Unit::Second)).unwrap();
+        let limited = Bucket::Tokens(TokenBucket::new(10, rate).unwrap());
+        let blocked = |until| Bucket::Blocked(Blocked { until });
+        let default = Message::default();
+        assert_eq!(default.text(Some(&limited)), DEFAULT);
+        assert_eq!(default.text(Some(&blocked(Some(Timestamp::default())))), DEFAULT_BLOCKED);
+        assert_eq!(default.text(Some(&blocked(None))), DEFAULT_BLOCKED_FOR_GOOD);
+    }
+
+    #[test]
+    fn who_is_blocked_for_good_is_told_no_time_to_wait() {
+        let message = Message::parse("no: {limit}, {bucket}").unwrap();
+        let blocked = |until| Bucket::Blocked(Blocked { until });
+        let body = |message: &Message, until| message.body(["t", "r"], &blocked(until)).join("7");
+        assert!(body(&message, None).contains(r#""message":"no: 0, blocked""#));
+        let message = Message::parse("wait {retry_after} s").unwrap();
+        assert!(body(&message, Some(Timestamp::default())).contains("wait 7 s"));
+        let for_good = body(&message, None);
+        assert!(
+            for_good.contains(DEFAULT_BLOCKED_FOR_GOOD) && !for_good.contains('7'),
+            "{for_good}"
+        );
     }
 }

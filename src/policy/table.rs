@@ -25,6 +25,11 @@ impl Rule {
     pub const fn bucket(&self) -> &Bucket {
         &self.bucket
     }
+
+    /// Whether it lets nothing pass.
+    pub const fn is_blocked(&self) -> bool {
+        matches!(self.bucket, Bucket::Blocked(_))
+    }
 }
 
 /// Other buckets for some of the calls that meet a row.
@@ -111,9 +116,19 @@ impl Row {
         &self.message
     }
 
+    /// The same as it was written, for the buckets that some calls have there: its own, or an override's.
+    pub fn message_of(&self, rules: &[Rule]) -> String {
+        self.message.text(rules.first().map(Rule::bucket))
+    }
+
     /// Its buckets; none where it is unlimited.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
+    }
+
+    /// Whether it has buckets that admit some calls: it is neither unlimited nor blocked.
+    pub fn is_limited(&self) -> bool {
+        self.rules.iter().any(|rule| !rule.is_blocked())
     }
 
     /// Its overrides, of which the first that applies counts.

@@ -63,8 +63,13 @@ impl Explained<'_> {
             let rows = met().filter(|(row, _)| row.is_shadow() == is_shadow);
             rows.map(|(_, rules): &(_, &[Rule])| rules.len()).sum()
         };
+        let mut enforced = met().filter(|(row, _)| !row.is_shadow());
+        let is_blocked = enforced.any(|(_, rules)| rules.iter().any(Rule::is_blocked));
         let outcome = match buckets(false) {
             _ if self.bypass.is_some() => "bypassed: no bucket is charged".to_owned(),
+            _ if is_blocked => {
+                "a blocked row; the call is denied, and nothing is charged".to_owned()
+            }
             0 => "no bucket; the call passes".to_owned(),
             1 => "1 bucket, which must admit".to_owned(),
             more => format!("{more} buckets; all of them must admit, or none is charged"),

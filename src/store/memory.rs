@@ -133,7 +133,7 @@ impl MemoryStore {
         let charge = Charge { fingerprint, bucket, hits: Hits::LOOK, force: Force::Enforced };
         let mut outcomes = Outcomes::new();
         self.foresee(&[charge], now, &mut outcomes);
-        let full = Outcome { wait: Wait::No, remaining: bucket.size().get(), reset: Nanos::ZERO };
+        let full = Outcome { wait: Wait::No, remaining: bucket.size(), reset: Nanos::ZERO };
         outcomes.first().copied().unwrap_or(full)
     }
 

@@ -8,7 +8,7 @@
 use std::io::Write;
 
 use super::slots::{self, Held};
-use super::{Admission, Charge, Force, Outcome, Outcomes, StoreError, Wait, gcra, settle};
+use super::{Admission, Charge, Force, Outcome, Outcomes, StoreError, Wait, blocked, gcra, settle};
 use crate::clock::{Nanos, Timestamp};
 use crate::descriptor::LeaseId;
 use crate::limit::Bucket;
@@ -130,7 +130,7 @@ pub struct NewLease<'a> {
 }
 
 /// Asks to decide all of these charges, on the server's clock unless a time is given. Whole microseconds
-/// of it count.
+/// of it count. What is blocked is not asked about; where it denies, all others are only looked at.
 ///
 /// The buckets must be of one partition where the server is a cluster.
 pub fn decide(
@@ -143,7 +143,8 @@ pub fn decide(
     for charge in in_order(charges) {
         names.bucket(charge.fingerprint, &mut call);
     }
-    let lease = lease.filter(|_| charges.iter().any(takes_slots));
+    let is_denied = charges.iter().any(Charge::is_denied);
+    let lease = lease.filter(|_| !is_denied && charges.iter().any(takes_slots));
     if let Some(NewLease { lease, .. }) = lease {
         names.lease(lease, home(charges), &mut call);
     }
@@ -151,7 +152,8 @@ pub fn decide(
     call.time(time);
     let tokens = charges.iter().filter(|charge| is_of_tokens(charge)).count();
     call.number(u64::try_from(tokens).unwrap_or(u64::MAX));
-    call.number(u64::try_from(charges.len() - tokens).unwrap_or(u64::MAX));
+    let slots = charges.iter().filter(|charge| is_of_slots(charge)).count();
+    call.number(u64::try_from(slots).unwrap_or(u64::MAX));
     match lease {
         Some(NewLease { lease, elsewhere }) => {
             let elsewhere: Vec<_> = elsewhere.iter().map(u16::to_string).collect();
@@ -164,7 +166,7 @@ pub fn decide(
         }
     }
     for charge in in_order(charges) {
-        ask(charge, &mut call);
+        ask(charge, is_denied, &mut call);
     }
     call
 }
@@ -237,20 +239,29 @@ pub fn release(names: &Names, lease: LeaseId, partition: u16, time: Option<Times
 
 /// Whether a charge takes slots where it is admitted.
 pub fn takes_slots(charge: &Charge<'_>) -> bool {
-    !is_of_tokens(charge) && charge.hits.charged() > 0
+    is_of_slots(charge) && charge.hits.charged() > 0
+}
+
+/// Whether a bucket has a key. One that is blocked has none: how it stands is known without the server.
+pub const fn has_key(charge: &Charge<'_>) -> bool {
+    !matches!(charge.bucket, Bucket::Blocked(_))
 }
 
 const fn is_of_tokens(charge: &Charge<'_>) -> bool {
     matches!(charge.bucket, Bucket::Tokens(_))
 }
 
+const fn is_of_slots(charge: &Charge<'_>) -> bool {
+    matches!(charge.bucket, Bucket::Concurrency(_))
+}
+
 /// Token buckets first: they are read together.
 fn in_order<'c, 'a>(charges: &'c [Charge<'a>]) -> impl Iterator<Item = &'c Charge<'a>> {
-    let slots = charges.iter().filter(|charge| !is_of_tokens(charge));
+    let slots = charges.iter().filter(|charge| is_of_slots(charge));
     charges.iter().filter(|charge| is_of_tokens(charge)).chain(slots)
 }
 
-fn ask(charge: &Charge<'_>, call: &mut Call) {
+fn ask(charge: &Charge<'_>, is_denied: bool, call: &mut Call) {
     let (charged, given) = (charge.hits.charged(), charge.hits.given_back());
     let group = match charge.force {
         Force::Enforced => 0,
@@ -263,9 +274,11 @@ fn ask(charge: &Charge<'_>, call: &mut Call) {
     match charge.bucket {
         Bucket::Tokens(bucket) => {
             let (op, hits) = match (charged, given) {
+                (_, 1..) if is_denied => ("l", 0),
                 (_, 1..) => ("g", given),
                 (0, 0) => ("l", 1),
                 _ if charged > u64::from(bucket.size().get()) => ("n", 0),
+                _ if is_denied => ("l", charged),
                 _ => ("c", charged),
             };
             begin(op);
@@ -276,6 +289,7 @@ fn ask(charge: &Charge<'_>, call: &mut Call) {
             begin(match (charged, given) {
                 (_, 1..) => "q",
                 (0, 0) => "l",
+                _ if is_denied => "l",
                 _ => "c",
             });
             // More than any bucket holds is as good as that.
@@ -283,6 +297,7 @@ fn ask(charge: &Charge<'_>, call: &mut Call) {
             call.number(u64::from(bucket.slots().get()));
             call.span(bucket.hold().get());
         }
+        Bucket::Blocked(_) => {}
     }
 }
 
@@ -332,6 +347,8 @@ pub enum State {
     Tokens(Timestamp),
     /// How many slots were held, and when enough of them come back for the call.
     Slots(Held, Timestamp),
+    /// There is none: it is blocked.
+    Blocked,
 }
 
 /// What the script answered.
@@ -357,22 +374,35 @@ impl Reply {
         let moment = |micros: u64| Timestamp::from_unix_nanos(micros.saturating_mul(1_000));
         let now = field(0)?.number()?.saturating_mul(NANOS_PER_SECOND);
         let now = Timestamp::from_unix_nanos(now.saturating_add(field(1)?.number()?));
-        let is_denied = field(2)?.number()? != 0;
+        let is_denied = field(2)?.number()? != 0 || charges.iter().any(Charge::is_denied);
         let mut token_at = LEAD;
         let tokens = charges.iter().filter(|charge| is_of_tokens(charge)).count();
         let mut slots_at = LEAD + tokens;
         let states = charges.iter().map(|charge| {
-            if is_of_tokens(charge) {
-                token_at += 1;
-                let state = State::Tokens(field(token_at - 1)?.moment());
-                return Ok(Stood { at: now, state });
-            }
-            let [slots, last, freed] = [0, 1, 2].map(|at| field(slots_at + at));
-            slots_at += 3;
-            let held = Held { slots: slots?.number()?, last_expiry: moment(last?.number()?) };
-            Ok(Stood { at: now, state: State::Slots(held, moment(freed?.number()?)) })
+            let state = match charge.bucket {
+                Bucket::Tokens(_) => {
+                    token_at += 1;
+                    State::Tokens(field(token_at - 1)?.moment())
+                }
+                Bucket::Concurrency(_) => {
+                    let [slots, last, freed] = [0, 1, 2].map(|at| field(slots_at + at));
+                    slots_at += 3;
+                    let last_expiry = moment(last?.number()?);
+                    let held = Held { slots: slots?.number()?, last_expiry };
+                    State::Slots(held, moment(freed?.number()?))
+                }
+                Bucket::Blocked(_) => State::Blocked,
+            };
+            Ok(Stood { at: now, state })
         });
         Ok(Self { now, is_denied, states: states.collect::<Result<_, StoreError>>()? })
+    }
+
+    /// What would be answered at that time to charges of which none [has a key](has_key).
+    pub fn without_keys(charges: &[Charge<'_>], now: Timestamp) -> Self {
+        let is_denied = charges.iter().any(Charge::is_denied);
+        let states = charges.iter().map(|_| Stood { at: now, state: State::Blocked }).collect();
+        Self { now, is_denied, states }
     }
 
     /// What each bucket says, and whether all of them together deny. The lease is taken where slots were.
@@ -417,8 +447,9 @@ impl Reply {
             (Bucket::Concurrency(bucket), Some(Stood { at, state: State::Slots(held, _) })) => {
                 slots::look(bucket, *held, *at)
             }
+            (Bucket::Blocked(of), _) => blocked::look(of, self.now),
             (bucket, _) => {
-                let remaining = bucket.size().get();
+                let remaining = bucket.size();
                 Outcome { wait: Wait::No, remaining, reset: Nanos::ZERO }
             }
         }
@@ -448,6 +479,7 @@ fn one(charge: &Charge<'_>, stood: &Stood) -> Result<(Outcome, bool), StoreError
             let (outcome, taken) = slots::decide(bucket, held, now, charge.hits, freed);
             Ok((outcome, taken.is_some()))
         }
+        (Bucket::Blocked(of), State::Blocked) => Ok((blocked::decide(of, now, charge.hits), false)),
         _ => Err(StoreError::Reply("it is about buckets of another kind")),
     }
 }

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::fields::{Fields, Malformed};
 use super::pb::envoy::r#type::v3::RateLimitUnit;
 use crate::descriptor::{BadRequest, Hits, Query};
-use crate::limit::{Bucket, LimitError, Period, Rate, TokenBucket, Unit};
+use crate::limit::{Bucket, Unit};
 
 /// The question in a message, by value: as [`read`], and one copy more.
 ///
@@ -145,8 +145,9 @@ impl Limit {
         Ok(())
     }
 
+    /// Whatever the numbers are, they make a bucket: Envoy may have taken them from metadata in which a client
+    /// has a say, and would let the request pass if they were refused.
     fn bucket(&self, descriptor: usize) -> Result<Bucket, BadRequest> {
-        let bad = |reason: String| BadRequest::Limit { descriptor, reason };
         let unit =
             i32::try_from(self.unit).ok().and_then(|unit| RateLimitUnit::try_from(unit).ok());
         let unit = match unit.unwrap_or(RateLimitUnit::Unknown) {
@@ -157,15 +158,12 @@ impl Limit {
             RateLimitUnit::Month => Unit::Month,
             RateLimitUnit::Year => Unit::Year,
             RateLimitUnit::Unknown => {
-                let what = "unit must be one of SECOND, MINUTE, HOUR, DAY, MONTH, YEAR";
-                return Err(bad(what.to_owned()));
+                let reason =
+                    "unit must be one of SECOND, MINUTE, HOUR, DAY, MONTH, YEAR".to_owned();
+                return Err(BadRequest::Limit { descriptor, reason });
             }
         };
-        let tokens = || -> Result<TokenBucket, LimitError> {
-            let [a, b, c, d, ..] = self.unit_multiplier.unwrap_or(1).to_le_bytes();
-            let period = Period::new(u32::from_le_bytes([a, b, c, d]), unit)?;
-            TokenBucket::new(self.requests_per_unit, Rate::new(self.requests_per_unit, period)?)
-        };
-        tokens().map(Bucket::Tokens).map_err(|error| bad(error.to_string()))
+        let [a, b, c, d, ..] = self.unit_multiplier.unwrap_or(1).to_le_bytes();
+        Ok(Bucket::nearest(self.requests_per_unit, u32::from_le_bytes([a, b, c, d]), unit))
     }
 }

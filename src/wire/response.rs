@@ -30,7 +30,10 @@ pub fn framed(reply: &Reply<'_>) -> Vec<u8> {
         header(&mut out, 3, of_response);
     }
     let mut number = itoa::Buffer::new();
-    let denial = reply.body.as_ref().map(|body| (body, number.format(body.retry_after)));
+    let denial = reply
+        .body
+        .as_ref()
+        .map(|body| (body, body.retry_after.map(|seconds| number.format(seconds))));
     if let Some((_, retry_after)) = denial {
         headers_of_denial(&mut out, retry_after);
     }
@@ -38,7 +41,7 @@ pub fn framed(reply: &Reply<'_>) -> Vec<u8> {
         header(&mut out, 4, of_request);
     }
     if let Some((Body { parts, .. }, retry_after)) = denial {
-        body(&mut out, parts, retry_after);
+        body(&mut out, parts, retry_after.unwrap_or_default());
     }
     metadata(&mut out, &reply.metadata);
     frame::close(&mut out.0);
@@ -62,7 +65,9 @@ fn status(out: &mut Writer, status: &Status<'_>) {
         }
     });
     out.number(3, limit.remaining.into());
-    out.message(4, |out| duration(out, limit.reset));
+    if let Some(reset) = limit.reset {
+        out.message(4, |out| duration(out, reset));
+    }
 }
 
 const fn unit(unit: Unit) -> u64 {
@@ -99,11 +104,13 @@ fn text_header(out: &mut Writer, tag: u8, name: &str, value: &str) {
 }
 
 /// Those that go with a body.
-fn headers_of_denial(out: &mut Writer, retry_after: &str) {
-    out.head(3, RETRY_AFTER.len() + 1 + retry_after.len());
-    out.0.extend_from_slice(RETRY_AFTER);
-    out.varint(retry_after.len().try_into().unwrap_or(u64::MAX));
-    out.0.extend_from_slice(retry_after.as_bytes());
+fn headers_of_denial(out: &mut Writer, retry_after: Option<&str>) {
+    if let Some(retry_after) = retry_after {
+        out.head(3, RETRY_AFTER.len() + 1 + retry_after.len());
+        out.0.extend_from_slice(RETRY_AFTER);
+        out.varint(retry_after.len().try_into().unwrap_or(u64::MAX));
+        out.0.extend_from_slice(retry_after.as_bytes());
+    }
     out.0.extend_from_slice(CONTENT_TYPE);
 }
 

@@ -13,6 +13,7 @@ const POLICY: &str = "domain: management-api
 tables:
   - { name: calls, key: [tenant], rows: { always: [{ per_day: 5 }] } }
   - { name: jobs, when: { job: { present: true } }, key: [tenant], rows: { always: [{ concurrent: 2, hold: 1h }] } }
+  - { name: banned, when: { tenant: outlaw }, key: [tenant], rows: { always: blocked } }
 ";
 
 /// A server with a policy of its own, whose token is in a file.
@@ -56,6 +57,21 @@ fn words(ended: &Ended) -> Vec<Vec<&str>> {
         .lines()
         .map(|line| line.split("  ").filter(|word| !word.is_empty()).map(str::trim).collect())
         .collect()
+}
+
+#[test]
+fn what_is_blocked_is_told_and_not_reset() {
+    let lab = Lab::start();
+    let denied = query(&lab.server, &[&["tenant=outlaw"]]);
+    assert_eq!(denied.code, Some(1), "{denied:?}");
+    assert!(denied.out.starts_with("OVER_LIMIT\n  banned/always: blocked\n"), "{denied:?}");
+    assert!(denied.out.contains("\n  metadata bucket: blocked\n"), "{denied:?}");
+    let listed = lab.admin(&["tenant", "tenant=outlaw"]);
+    let expected = ["over", "0 of 0", "never", "blocked", "banned/always", "tenant=outlaw"];
+    assert_eq!(words(&listed)[1..], [expected.to_vec()]);
+    let refused = lab.admin(&["reset", "--table", "banned", "tenant=outlaw"]);
+    assert_eq!((refused.code, &*refused.out), (Some(2), ""));
+    assert!(refused.err.contains("what is blocked stays so until the policy"), "{refused:?}");
 }
 
 #[test]
@@ -103,7 +119,7 @@ fn a_bucket_is_found_and_made_full() {
     }
     let ended = lab.admin(&["reset", "--table", "call", "tenant=acme"]);
     assert_eq!((ended.code, &*ended.out), (Some(1), ""));
-    assert_eq!(ended.err, "there is no such table; there are: calls, jobs\n");
+    assert_eq!(ended.err, "there is no such table; there are: calls, jobs, banned\n");
 }
 
 #[test]

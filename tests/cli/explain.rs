@@ -134,6 +134,25 @@ fn an_override_without_limits_is_told_apart_from_a_row_without() {
 }
 
 #[test]
+fn a_block_is_explained_with_its_end_where_it_has_one() {
+    let expected = "domain explained
+endpoint group none
+
++ tenant, row banned; one for each tenant:
+    blocked: nothing passes
++ everybody, row always; one for all calls:
+    20 at 10 per 5 minutes: holds 20, gains one every 30s
+
+a blocked row; the call is denied, and nothing is charged
+";
+    assert_eq!(explain(EXPLAINED, &["tenant_type=banned", "tenant=acme2"]), expected);
+    let until = "\n+ tenant, row internal, by an override; one for each tenant:\n    \
+                 blocked: nothing passes until 2500-01-01T00:00:00Z\n";
+    let told = explain(EXPLAINED, &["tenant_type=internal", "tenant=outlaw"]);
+    assert!(told.contains(until), "{told}");
+}
+
+#[test]
 fn a_bypass_is_explained_with_what_would_be_met_without_it() {
     let call = ["tenant_type=free", "tenant=acme", "remote_address=::ffff:10.1.2.3"];
     let expected = "domain explained

@@ -174,7 +174,7 @@ fn rows(headline: &str) -> Vec<(String, String)> {
 
 #[test]
 fn nothing_that_a_client_can_send_gets_it_more_calls_than_its_limit() {
-    let Some(lab) = Lab::start(Sample::front().patient().under(POLICY)) else { return };
+    let Some(lab) = Lab::start(Sample::front().patient().policy(POLICY)) else { return };
     let rows = rows("What a client can send");
     assert!(rows.len() > 30, "{rows:?}");
     let mut wrong = Vec::new();
@@ -216,7 +216,7 @@ const PATH: &str = r#"- request_headers: { header_name: ":path", descriptor_key:
 fn with_paths(count: usize) -> Sample {
     let line_end = format!("\n{}", " ".repeat(28));
     let paths = vec![PATH; count].join(&line_end);
-    let sample = Sample::front().patient().under(POLICY).with(PATH, &paths);
+    let sample = Sample::front().patient().policy(POLICY).with(PATH, &paths);
     sample.with("max_request_headers_kb: 32", "max_request_headers_kb: 96")
 }
 
@@ -246,7 +246,7 @@ fn a_lease_that_is_none_does_not_keep_the_others_descriptors_from_being_decided(
                         - actions:
                             - request_headers: { header_name: x-lease, descriptor_key: lease }
                           hits_addend: { number: 1, is_negative_hits: true }";
-    let sample = Sample::front().patient().under(POLICY).with(last, &format!("{last}{release}"));
+    let sample = Sample::front().patient().policy(POLICY).with(last, &format!("{last}{release}"));
     let Some(lab) = Lab::start(sample) else { return };
     for lease in [&b"\xff"[..], b"", b"mine", &[b'0'; 32], &[b'f'; 5000]] {
         let tenant = format!("acme-{}", lease.len());
@@ -260,7 +260,7 @@ fn a_lease_that_is_none_does_not_keep_the_others_descriptors_from_being_decided(
 fn what_envoy_passes_on_in_the_headers_of_its_call_is_no_way_around_the_limit() {
     let cluster = "                          envoy_grpc: { cluster_name: tollgate }\n";
     let metadata = "                          initial_metadata: [{ key: x-client, value: \"%REQ(x-user)%\" }]\n";
-    let sample = Sample::front().patient().under(POLICY);
+    let sample = Sample::front().patient().policy(POLICY);
     let sample = sample.with(cluster, &format!("{cluster}{metadata}"));
     let sample = sample.with("max_request_headers_kb: 32", "max_request_headers_kb: 60");
     let Some(lab) = Lab::start(sample) else { return };
@@ -278,7 +278,7 @@ fn hits_that_a_client_chooses_are_decided_where_envoy_asks_about_them() {
     let actions = "                        - actions:\n";
     let hits = "                        - hits_addend: { format: \"%REQ(x-hits)%\" }\n\
                 \x20                         actions:\n";
-    let sample = Sample::front().patient().under(POLICY).with(actions, hits);
+    let sample = Sample::front().patient().policy(POLICY).with(actions, hits);
     let Some(lab) = Lab::start(sample) else { return };
     let hits =
         ["1", "1.9", "4", "1000000000", "0", "-1", "", "one", "1e99", "1000000001", "\u{ff}"];

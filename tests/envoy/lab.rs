@@ -52,14 +52,14 @@ impl Sample {
         sample.with("/etc/envoy/tls", folder.to_str().unwrap())
     }
 
-    /// With another policy.
-    pub fn under(self, policy: &'static str) -> Self {
-        Self { policy, ..self }
-    }
-
     fn read(name: &str, policy: &'static str) -> Self {
         let text = std::fs::read_to_string(format!("envoy/{name}")).unwrap();
         Self { policy, text, flags: Vec::new() }
+    }
+
+    /// With another policy.
+    pub fn policy(self, policy: &'static str) -> Self {
+        Self { policy, ..self }
     }
 
     /// With this text, which must be there, replaced.

@@ -15,6 +15,7 @@
     reason = "test code: a failure is a panic"
 )]
 
+mod brought;
 #[path = "../support/certificates.rs"]
 mod certificates;
 #[path = "../support/collector.rs"]

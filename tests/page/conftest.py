@@ -29,6 +29,7 @@ POLICY = """
         select: kind
         rows:
           small: [{ per_day: 5 }]
+          banned: blocked
           otherwise: [{ per_day: 1000 }]
       - name: jobs
         when: { job: { present: true } }

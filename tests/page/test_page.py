@@ -93,6 +93,16 @@ def test_a_key_of_the_list_is_explained_by_its_button(page):
     assert page.text("#answer .verdict").startswith("Denied")
 
 
+def test_what_is_blocked_is_explained_as_that(page):
+    set_entries(page, who="new", kind="banned")
+    page.press("Enter")
+    page.until("!!document.querySelector('#answer .met')")
+    assert page.text("#answer .verdict") == "Denied, if it were asked now: calls / banned, blocked."
+    for says in ["nothing passes", "The client reads: Requests like this are blocked"]:
+        assert says in page.text("#answer")
+    assert page.ask("[...document.querySelectorAll('#answer rect')].every((of) => Number(of.getAttribute('width')) >= 0)")
+
+
 def test_looking_charges_nothing(page, server):
     for _ in range(3):
         set_entries(page, who="new", kind="small")

@@ -84,7 +84,7 @@ fn entries() -> impl Strategy<Value = Vec<(String, String)>> {
     ];
     let entry = key.prop_flat_map(|key| {
         let values: &[&str] =
-            if key == "type" { &["x", "y", "z", "zz", "free", ""] } else { &["1", "2"] };
+            if key == "type" { &["x", "y", "z", "zz", "free", "banned", ""] } else { &["1", "2"] };
         (Just(key.to_owned()), proptest::sample::select(values).prop_map(str::to_owned))
     });
     proptest::collection::vec(entry, 1..5)

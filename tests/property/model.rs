@@ -28,6 +28,7 @@ tables:
       x: [{{ per_second: {fast} }}, {{ size: {slow}, per_minute: 30 }}]
       y: [{{ per_hour: {odd} }}]
       free: unlimited
+      banned: blocked
       otherwise: [{{ size: {slow}, rate: {odd}, every: 10s }}]
   - name: pair
     when: {{ b: {{ present: true }} }}
@@ -41,6 +42,7 @@ tables:
     shadow: true
     key: [b]
     rows: {{ always: [{{ per_minute: {fast} }}, {{ size: {slow}, per_hour: {odd} }}] }}
+  - {{ name: tried, select: type, shadow: true, key: [b], rows: {{ y: blocked }} }}
   - name: everybody
     when: {{ c: {{ absent: true }} }}
     key: []
@@ -55,6 +57,8 @@ pub(crate) enum Kind {
     Tokens(u128, u128),
     /// Slots, and how long each is held.
     Slots(u128, u128),
+    /// Lets nothing pass.
+    Blocked,
 }
 
 pub(crate) type Name = (String, Vec<String>, usize);
@@ -105,6 +109,7 @@ pub(crate) fn met(sizes: Sizes, entries: &[(String, String)]) -> Vec<(String, Na
         }
         Some("y") => add("by type", "y", &["a"], &[tokens(odd, odd, 3600)], false),
         Some("free") => {}
+        Some("banned") => add("by type", "banned", &["a"], &[Kind::Blocked], false),
         _ => add("by type", "otherwise", &["a"], &[tokens(slow, odd, 10)], false),
     }
     if first(entries, "b").is_some() {
@@ -114,6 +119,9 @@ pub(crate) fn met(sizes: Sizes, entries: &[(String, String)]) -> Vec<(String, Na
         add("jobs", "always", &["a"], &[Kind::Slots(slots.into(), 30 * SECOND)], false);
     }
     add("watched", "always", &["b"], &[tokens(fast, fast, 60), tokens(slow, odd, 3600)], true);
+    if first(entries, "type") == Some("y") {
+        add("tried", "y", &["b"], &[Kind::Blocked], true);
+    }
     if first(entries, "c").is_none() {
         add("everybody", "always", &[], &[tokens(40, slow, 1)], false);
     }
@@ -166,6 +174,7 @@ impl Model {
                 let reset = held.last().map_or(0, |(_, expires, _)| expires - self.now);
                 Stand { wait, left: size - taken, reset }
             }
+            Kind::Blocked => Stand { wait: None, left: 0, reset: 0 },
         }
     }
 
@@ -181,7 +190,7 @@ impl Model {
                 let lease = lease.unwrap();
                 held.push((lease.to_owned(), self.now + hold, met.hits.unsigned_abs()));
             }
-            Kind::Slots(..) => {}
+            Kind::Slots(..) | Kind::Blocked => {}
         }
     }
 
@@ -254,7 +263,9 @@ impl Model {
                 continue;
             };
             let expected_code = if wait.0 > 0 && !shadow { 2 } else { 1 };
-            let said_reset = status.duration_until_reset.unwrap();
+            let said_reset = status.duration_until_reset;
+            assert_eq!(said_reset.is_none(), met.kind == Kind::Blocked, "{call:?}");
+            let said_reset = said_reset.unwrap_or_default();
             let said_reset = Duration::try_from(said_reset).unwrap().as_nanos();
             assert_eq!(status.current_limit.as_ref().unwrap().name, met.label, "{call:?}");
             assert_eq!(

@@ -13,6 +13,8 @@ tables:
   - { name: user, key: [user], rows: { always: [{ per_day: 1 }] } }
   - { name: jobs, when: { job: { present: true } }, key: [tenant], rows: { always: [{ concurrent: 1, hold: 1h }] } }
   - { name: job, when: { job: { present: true } }, key: [job], rows: { always: [{ concurrent: 1, hold: 1h }] } }
+  - { name: banned, when: { user: bad }, key: [user], rows: { always: blocked } }
+  - { name: tried, when: { user: odd }, key: [user], shadow: true, rows: { always: blocked } }
 ";
 
 fn cluster() -> Vec<Redis> {
@@ -65,6 +67,36 @@ fn buckets_on_several_servers_are_charged_all_or_none() {
     let keys = |server: &Redis| server.command(&["DBSIZE"]);
     assert!(servers.iter().all(|server| keys(server) != "int(0)"), "all are on one server");
     assert_eq!(replica.metric("tollgate_shared_store_local_decisions_total"), 0);
+}
+
+#[test]
+fn what_is_blocked_denies_on_whichever_servers_the_others_are() {
+    if !redis_server::is_there() {
+        return;
+    }
+    let servers = cluster();
+    let replica = Tollgate::start(POLICY, &["--store", &servers[0].url(), "--store-timeout", "5s"]);
+    let mut client = replica.client();
+    for number in 0..20 {
+        let (tenant, job) = (format!("tenant-{number}"), format!("job-{number}"));
+        let entries = [("tenant", &*tenant), ("job", &*job)];
+        let denial = client.ask(call(&[&entries[..], &[("user", "bad")]].concat()));
+        assert_eq!((denial.is_ok(), denial.denied_by().0), (false, "banned"), "{tenant}");
+        let taken =
+            client.ask(call(&[&entries[..], &[("user", &*format!("odd-{number}"))]].concat()));
+        assert_eq!(
+            (taken.is_ok(), taken.remaining()),
+            (true, vec![0]),
+            "{tenant}: its slots were left"
+        );
+        assert_eq!(client.ask(call(&[("tenant", &tenant)])).remaining(), [3], "one was charged");
+    }
+    let shadow = client.ask(call(&[
+        ("tenant", "tenant-0"),
+        ("remote_address", "10.0.0.9"),
+        ("user", "odd"),
+    ]));
+    assert!(shadow.is_ok());
 }
 
 #[test]

@@ -73,6 +73,43 @@ fn a_request_is_one_round_trip_and_a_denied_client_that_hammers_costs_none() {
     assert_eq!(replica.metric("tollgate_shared_store_remembered_denials_total"), 50);
 }
 
+/// Also while the store is away, and whatever becomes of other calls then.
+#[test]
+fn what_is_blocked_is_denied_without_a_round_trip() {
+    if !redis_server::is_there() {
+        return;
+    }
+    let redis = Redis::start();
+    for mode in ["allow", "deny", "local"] {
+        let policy = format!(
+            "domain: d\non_store_error: {mode}
+tables:
+  - {{ name: t, key: [k], rows: {{ always: [{{ per_day: 200 }}] }} }}
+  - {{ name: banned, when: {{ k: bad }}, key: [], rows: {{ always: blocked }} }}
+  - {{ name: jobs, when: {{ job: {{ present: true }} }}, key: [k], rows: {{ always: [{{ concurrent: 9, hold: 1h }}] }} }}
+"
+        );
+        let replica = replica(&redis, &policy, &[]);
+        let mut client = replica.client();
+        let mut denies = |entries: &[(&str, &str)]| {
+            let answer = client.ask(call(entries));
+            assert!(!answer.is_ok(), "{mode} {entries:?}");
+            assert_eq!(answer.denied_by(), ("banned", "always", "blocked"), "{mode} {entries:?}");
+        };
+        denies(&[("k", "bad"), ("job", "1")]);
+        let before = redis.calls_of("fcall");
+        (0..20).for_each(|_| denies(&[("k", "bad")]));
+        assert_eq!(redis.calls_of("fcall") - before, 0, "{mode}");
+        assert_eq!(replica.metric("tollgate_shared_store_remembered_denials_total"), 0);
+        redis.stop();
+        denies(&[("k", "bad")]);
+        if mode != "deny" {
+            denies(&[("k", "bad"), ("job", "1")]);
+        }
+        redis.go_on();
+    }
+}
+
 #[test]
 fn a_lease_taken_from_one_replica_is_released_by_another() {
     if !redis_server::is_there() {

@@ -25,8 +25,11 @@ tables:
   - { name: maybe, key: [tenant], shadow: true, rows: { always: [{ per_minute: 5 }, { per_hour: 9 }] } }
   - { name: jobs, when: { job: { present: true } }, key: [tenant], rows: { always: [{ concurrent: 3, hold: 90s }] } }
   - { name: tried, when: { job: { present: true } }, key: [job], shadow: true, rows: { always: [{ concurrent: 1, hold: 1h }] } }
+  - { name: tried too, when: { job: b }, key: [job], shadow: true, rows: { always: blocked } }
 overrides:
   - { table: fast, row: always, when: { tenant: big }, buckets: [{ per_second: 100 }] }
+  - { table: address, when: { remote_address: 10.0.0.3 }, until: 2100-01-01T00:05:00Z, buckets: blocked }
+  - { table: jobs, when: { tenant: banned }, buckets: blocked }
 ";
 
 /// What a store is asked, of either kind.
@@ -213,6 +216,30 @@ fn a_lease_is_held_until_it_is_released_once_or_expires() {
 }
 
 #[test]
+fn what_is_blocked_denies_and_leaves_all_others_as_they_stand() {
+    both(|store| {
+        let policies = policies(
+            "domain: d
+tables:
+  - { name: t, select: kind, key: [k], rows: { banned: blocked, otherwise: [{ per_day: 5 }] } }
+  - { name: all, key: [], rows: { always: [{ per_day: 9 }] } }
+  - { name: jobs, key: [k], rows: { always: [{ concurrent: 2, hold: 60s }] } }",
+        );
+        let banned: &[(&str, &str)] = &[("k", "1"), ("kind", "banned")];
+        let mut ask = |descriptor| decide(store, &policies, &request("d", &[descriptor]), START);
+        lease(ask(hits(1, &[("k", "1")])).0);
+        for count in [1, 0, 4, u64::MAX] {
+            let (admission, outcomes) = ask(hits(count, banned));
+            assert_eq!((admission, outcomes[0].wait), (Admission::Denied, Wait::Forever));
+            let left: Vec<_> = outcomes.iter().map(|outcome| outcome.remaining).collect();
+            assert_eq!(left, [0, 8, 1], "{count}");
+        }
+        let (admission, outcomes) = ask(give_back(1, banned));
+        assert_eq!((admission, outcomes[0].wait, outcomes[1].remaining), (ADMITTED, Wait::No, 9));
+    });
+}
+
+#[test]
 fn a_shadow_row_is_charged_whole_or_not_and_denies_nobody() {
     both(|store| {
         let policies = policies(
@@ -299,7 +326,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => prop_oneof![Just(1_067_521), Just(i64::MAX), Just(-i64::MAX)],
     ];
     prop_oneof![
-        8 => (0..4_usize, 0..2_usize, prop::option::weighted(0.4, 0..2_usize), amounts)
+        8 => (0..5_usize, 0..3_usize, prop::option::weighted(0.4, 0..2_usize), amounts)
             .prop_map(|(tenant, address, job, hits)| Step::Ask { tenant, address, job, hits }),
         2 => (0..12_usize).prop_map(Step::Release),
         // In microseconds, as a server tells the time.
@@ -324,8 +351,8 @@ fn same(redis: &Redis, steps: &[Step]) {
                 assert_eq!(was_held.0, was_held.1, "step {at} of {steps:?}");
             }
             Step::Ask { tenant, address, job, hits: count } => {
-                let tenant = ["acme", "big", "", "}{:"][*tenant];
-                let address = ["10.0.0.1", "10.0.0.2"][*address];
+                let tenant = ["acme", "big", "", "}{:", "banned"][*tenant];
+                let address = ["10.0.0.1", "10.0.0.2", "10.0.0.3"][*address];
                 let mut entries = vec![("tenant", tenant), ("remote_address", address)];
                 if let Some(job) = job {
                     entries.push(("job", ["a", "b"][*job]));

@@ -1,6 +1,5 @@
 """How a request is decided, seen from outside."""
 
-import grpc
 import pytest
 
 from messages import (
@@ -246,20 +245,37 @@ def test_a_limit_in_the_request_may_have_any_unit(serve, unit, seconds):
 
 @pytest.mark.parametrize(
     "limit",
-    [(5, "UNKNOWN"), (0, "HOUR"), (0, "UNKNOWN"), (5, "HOUR", 0)],
-    ids=["no unit", "no requests", "nothing", "no multiple"],
+    [(5, "UNKNOWN"), (0, "UNKNOWN")],
+    ids=["no unit", "nothing"],
 )
-def test_a_limit_in_the_request_that_is_none_is_invalid_and_takes_nothing(serve, limit):
+def test_a_limit_in_the_request_without_a_unit_is_invalid_and_takes_nothing(serve, limit):
     server = serve(FIVE_A_DAY)
     assert "limit" in refused_as_invalid(server, request(entries(tenant="acme"), entries(tenant="x", limit=limit)))
     assert look(server, tenant="acme") == 5
 
 
-@pytest.mark.parametrize("limit", [(0xFFFFFFFF, "SECOND"), (0xFFFFFFFF, "YEAR", 0xFFFFFFFF), (1, "YEAR", 0xFFFFFFFF)])
-def test_an_extreme_limit_in_the_request_is_kept_or_refused_but_never_a_crash(serve, limit):
+@pytest.mark.parametrize("limit", [(0, "HOUR"), (0, "YEAR", 0xFFFFFFFF)])
+def test_a_limit_of_no_requests_denies_and_takes_nothing(serve, limit):
     server = serve(FIVE_A_DAY)
-    try:
-        server.ask(one(tenant="acme", limit=limit, hits=(1 << 63) - 1))
-    except grpc.RpcError as refused:
-        assert refused.code() == grpc.StatusCode.INVALID_ARGUMENT, refused
+    assert not admitted(server.ask(request(entries(tenant="acme"), entries(tenant="x", limit=limit))))
+    assert look(server, tenant="acme") == 5
+
+
+def test_a_limit_of_no_units_is_one_of_one_unit(serve):
+    server = serve(FIVE_A_DAY)
+    assert rate(server.ask(one(tenant="acme", limit=(5, "HOUR", 0))).statuses[0]) == (5, 3_600)
+
+
+@pytest.mark.parametrize(
+    ("limit", "kept"),
+    [
+        ((0xFFFFFFFF, "SECOND"), (1_000_000, 1)),
+        ((0xFFFFFFFF, "YEAR", 0xFFFFFFFF), (0xFFFFFFFF, 146 * 31_536_000)),
+        ((1, "YEAR", 0xFFFFFFFF), (1, 146 * 31_536_000)),
+    ],
+)
+def test_an_extreme_limit_in_the_request_is_kept_as_far_as_it_can_be(serve, limit, kept):
+    server = serve(FIVE_A_DAY)
+    assert rate(server.ask(one(tenant="acme", limit=limit)).statuses[0]) == kept
+    assert not admitted(server.ask(one(tenant="acme", limit=limit, hits=(1 << 63) - 1)))
     assert look(server, tenant="other") == 5

@@ -86,6 +86,13 @@ function levelOf(bucket, now) {
 
 function drawBar(of, now) {
   const { bucket } = of;
+  if (bucket.size === 0) {
+    of.level.setAttribute("width", 0);
+    of.owner.classList.toggle("is-over", bucket.is_over === true);
+    say(of.number, "none");
+    say(of.more, "nothing passes");
+    return;
+  }
   if (bucket.remaining === undefined) {
     say(of.number, whole.format(bucket.size));
     say(of.more, bucket.interval_ms === undefined ? "slots" : "when full");

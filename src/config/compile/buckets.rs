@@ -4,7 +4,7 @@ use super::super::place::Place;
 use super::super::read::{At, Document};
 use super::super::schema;
 use crate::clock::{Nanos, Timestamp};
-use crate::limit::{Bucket, Concurrency, LimitError, Period, Rate, TokenBucket};
+use crate::limit::{Blocked, Bucket, Concurrency, LimitError, Period, Rate, TokenBucket};
 use crate::policy::fingerprint::{FingerprintKey, Salt};
 use crate::policy::message::{Denial, Message};
 use crate::policy::table::Rule;
@@ -18,6 +18,8 @@ pub(super) struct Rules<'a> {
     /// What a denied client reads, and the names of table and row, which it may ask for.
     pub(super) message: &'a Message,
     pub(super) row: [&'a str; 2],
+    /// When they end: those of an override may.
+    pub(super) until: Option<Timestamp>,
 }
 
 impl Rules<'_> {
@@ -36,6 +38,9 @@ impl Rules<'_> {
     fn rules(&self, buckets: &schema::Buckets, complain: impl Fn(&Place, String)) -> Box<[Rule]> {
         let listed = match buckets {
             schema::Buckets::Unlimited => &[][..],
+            schema::Buckets::Blocked => {
+                return [self.rule(Bucket::Blocked(Blocked { until: self.until }), 0)].into();
+            }
             schema::Buckets::Listed(listed) => listed,
         };
         let mut rules: Vec<Rule> = Vec::new();
@@ -44,19 +49,24 @@ impl Rules<'_> {
             match bucket(written) {
                 Ok(bucket) => {
                     let kind = kind(&bucket);
-                    let before = kinds.iter().filter(|other| **other == kind).count().to_string();
-                    let place = self.place.iter().map(String::as_str);
-                    let salt = Salt::of(self.key, place, [&*kind, &before]);
-                    let [table, row] = self.row;
-                    let body = self.message.body(self.row, &bucket);
-                    let denial = Denial::new(body, wire::place([table, row, &bucket.to_string()]));
-                    rules.push(Rule { bucket, salt, denial });
+                    let before = kinds.iter().filter(|other| **other == kind).count();
+                    rules.push(self.rule(bucket, before));
                     kinds.push(kind);
                 }
                 Err((place, what)) => complain(&place, what),
             }
         }
         rules.into()
+    }
+
+    /// A bucket at its place, which so many of its kind have before it.
+    fn rule(&self, bucket: Bucket, before: usize) -> Rule {
+        let place = self.place.iter().map(String::as_str);
+        let salt = Salt::of(self.key, place, [&*kind(&bucket), &before.to_string()]);
+        let [table, row] = self.row;
+        let body = self.message.body(self.row, &bucket);
+        let denial = Denial::new(body, wire::place([table, row, &bucket.to_string()]));
+        Rule { bucket, salt, denial }
     }
 }
 
@@ -66,6 +76,7 @@ fn kind(bucket: &Bucket) -> String {
     match bucket {
         Bucket::Tokens(bucket) => format!("per {}", bucket.rate().period()),
         Bucket::Concurrency(_) => "concurrent".to_owned(),
+        Bucket::Blocked(_) => "blocked".to_owned(),
     }
 }
 

@@ -10,8 +10,8 @@ use crate::policy::condition::Conditions;
 use crate::policy::table::{Override, Row, Table};
 
 impl Compiler<'_> {
-    /// Gives an override to the row it names, or to every row of its table that is not unlimited. What is
-    /// wrong with it is told even where its table is not to be found.
+    /// Gives an override to the row it names; one that names none to every row of its table that has buckets,
+    /// and one that blocks to every row, so that none stays open. What is wrong with it is told even where its table is not to be found.
     pub(super) fn over_ride(
         &mut self,
         written: &schema::Override,
@@ -23,9 +23,8 @@ impl Compiler<'_> {
         let until = until.and_then(|until| buckets::moment(self.document, until));
         if let Some(listed) = &written.buckets {
             let (message, place) = (&self.message, Vec::new());
-            let rules =
-                Rules { document: self.document, key: self.key, place, message, row: ["", ""] };
-            rules.compile(listed);
+            let (document, key, row) = (self.document, self.key, ["", ""]);
+            Rules { document, key, place, message, row, until }.compile(listed);
         }
         self.check_target(written, schemas);
         let name = written.table.as_ref().map(|table| &*table.value);
@@ -46,7 +45,7 @@ impl Compiler<'_> {
         let scope = TableScope { name: &table.name, key: self.key_set_names(table.key) };
         let is_meant = |row: &&mut Row| match &written.row {
             Some(name) => row.name() == name.value,
-            None => !row.rules().is_empty(),
+            None => row.is_limited() || matches!(listed, schema::Buckets::Blocked),
         };
         for row in table.rows.iter_mut().filter(is_meant) {
             let place = scope.place_of(self.domain, row.name(), Some(&whose));
@@ -56,6 +55,7 @@ impl Compiler<'_> {
                 place,
                 message: &row.message,
                 row: [&row.table, &row.name],
+                until,
             };
             let rules = rules.compile_quietly(listed);
             row.overrides.push(Override { when: when.clone(), until, rules });
@@ -73,11 +73,15 @@ impl Compiler<'_> {
             let what = format!("there is no table `{}`{cure}", value.escape_debug());
             return self.document.complain(place, what);
         };
+        let is_of_none = || {
+            !matches!(written.buckets, Some(schema::Buckets::Blocked))
+                && !table.rows.is_empty()
+                && !table.rows.iter().any(schema::Row::is_limited)
+        };
         match &written.row {
             Some(row) => self.check_target_row(row, table),
-            None if table.rows.iter().all(schema::Row::is_unlimited) && !table.rows.is_empty() => {
-                let what =
-                    "every row of this table is unlimited; name the `row` that is overridden";
+            None if is_of_none() => {
+                let what = "no row of this table has buckets; name the `row` that is overridden";
                 self.document.complain(place, what);
             }
             None => {}

@@ -9,7 +9,7 @@ use crate::descriptor::LeaseId;
 use crate::limit::Bucket;
 use crate::policy::fingerprint::{Fingerprint, ShortName};
 use crate::store::slots::{self, Held};
-use crate::store::{Charge, Outcome, gcra};
+use crate::store::{Charge, Outcome, blocked, gcra};
 
 /// How many entries are compared when one has to go.
 const EVICTION_SAMPLE: usize = 16;
@@ -135,6 +135,7 @@ impl Shard {
                     taken.map_or(Change::Nothing, |(slots, until)| Change::Slots(slots, until)),
                 )
             }
+            Bucket::Blocked(of) => (blocked::decide(of, now, charge.hits), Change::Nothing),
         }
     }
 
@@ -153,6 +154,7 @@ impl Shard {
                 let holders = self.holders(charge.fingerprint);
                 slots::look(bucket, holders.map_or(Held::default(), |held| held.held(now)), now)
             }
+            Bucket::Blocked(of) => blocked::look(of, now),
         }
     }
 
