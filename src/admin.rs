@@ -186,9 +186,11 @@ async fn in_time(request: Request, next: Next) -> Response {
 async fn ready(State(shared): State<Shared>) -> Response {
     if shared.readiness.get() {
         // Degraded is not dead: calls are answered.
-        let degraded = "ready, degraded: the shared store is away\n";
-        let mut text =
-            String::from(if shared.service.is_degraded() { degraded } else { "ready\n" });
+        let shortfalls = shared.service.shortfalls();
+        let mut text = match &*shortfalls {
+            [] => "ready\n".to_owned(),
+            some => format!("ready, degraded: {}\n", some.join("; ")),
+        };
         if let Some(refused) = shared.service.live().refused() {
             let Refused { at, problems } = &*refused;
             text += "the policy in force is an old one; what was read at ";

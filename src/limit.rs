@@ -20,7 +20,7 @@ const LONGEST_FILL: u64 = 1 << 62;
 const SHORTEST_INTERVAL: u64 = 1_000;
 
 /// The most leases one concurrency bucket holds; its leases are kept in one sorted list.
-const MOST_SLOTS: u32 = 10_000;
+pub const MOST_SLOTS: u32 = 10_000;
 
 /// Why a bucket cannot be built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

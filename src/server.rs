@@ -14,6 +14,7 @@ mod in_flight;
 mod limits;
 mod routed;
 mod seats;
+mod shortage;
 mod timing;
 mod turn;
 mod worker;
@@ -34,6 +35,7 @@ use self::worker::{Streams, Terms, Worker};
 use crate::admin::{self, Controls, Readiness};
 use crate::listener::{Address, Listener};
 use crate::service::Service;
+use crate::store::memory::Shortage;
 use crate::tls::Identity;
 use crate::wire;
 
@@ -315,11 +317,14 @@ async fn sweep(service: Arc<Service>) {
     let tick = SWEEP_ROUND / u32::try_from(shards.div_ceil(at_a_time)).unwrap_or(1).max(1);
     let mut ticks = tokio::time::interval(tick);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut before = Shortage::default();
     loop {
         ticks.tick().await;
         (0..at_a_time).for_each(|_| {
             service.sweep();
         });
+        let now = service.store().shortage(service.now());
+        shortage::tell(std::mem::replace(&mut before, now), now);
     }
 }
 

@@ -178,7 +178,7 @@ impl Service {
         self.forget(&plan);
         let verdict =
             decision::decide(&plan, &self.store, now).map_err(|error| self.fail(&error))?;
-        self.note(found, &query, &verdict, now, span);
+        self.note(found, &query, &verdict, (now, now), span);
         let answer = self.tell(&verdict, query.len(), policy.headers(), now);
         if Telemetry::is_timed(now) {
             self.telemetry.observe(now, self.clock.now());
@@ -196,6 +196,7 @@ impl Service {
         let mut query = Query::default();
         self.read(message, &mut query, span.as_deref_mut())?;
         let now = self.clock.now();
+        let ours = now;
         let snapshot = self.live.load_full();
         let Some(found) = snapshot.of(query.domain()) else {
             return Ok(self.pass_unknown(&query, now, span));
@@ -206,7 +207,7 @@ impl Service {
         let (verdict, now) = decide_shared(link, policy.on_store_error(), &plan, now)
             .await
             .map_err(|error| self.fail(&error))?;
-        self.note(found, &query, &verdict, now, span);
+        self.note(found, &query, &verdict, (ours, now), span);
         Ok(self.tell(&verdict, query.len(), policy.headers(), now))
     }
 
@@ -224,18 +225,19 @@ impl Service {
         read.map_err(|error| self.refuse(Status::invalid_argument(error.to_string())))
     }
 
-    /// Tells the counters, the list, the log and the span of a verdict.
+    /// Tells the counters, the lists, the log and the span of a verdict, which came at a moment of our clock, and of
+    /// the store's, by which leases end.
     fn note(
         &self,
         (policy, counters): &(Policy, PolicyCounters),
         query: &Query<'_>,
         verdict: &Verdict<'_>,
-        now: Timestamp,
+        (now, of_store): (Timestamp, Timestamp),
         span: Option<&mut Span>,
     ) {
         counters.count(verdict);
         self.near.note(policy, query, verdict, now);
-        self.held.note(policy, query, verdict, now);
+        self.held.note(policy, query, verdict, of_store);
         if let Some(log) = &self.denied
             && !verdict.is_admitted
         {
@@ -349,6 +351,21 @@ impl Service {
     /// Whether requests are decided without the shared store, though there is one.
     pub fn is_degraded(&self) -> bool {
         self.shared.as_ref().is_some_and(|shared| shared.is_degraded())
+    }
+
+    /// Why limits are not kept as they should be, though calls are answered; nothing where they are.
+    pub fn shortfalls(&self) -> Vec<String> {
+        let of_shared = self.shared.iter().flat_map(|shared| shared.shortfalls());
+        let shortage = self.store.shortage(self.clock.now());
+        let of_memory = [
+            (
+                shortage.of_buckets,
+                "buckets that are not full are forgotten, since --max-keys is reached",
+            ),
+            (shortage.of_leases, "as many leases are held as are kept, so that others are refused"),
+        ];
+        let of_memory = of_memory.into_iter().filter(|(is_short, _)| *is_short);
+        of_shared.chain(of_memory.map(|(_, text)| text.to_owned())).collect()
     }
 
     /// Gives a lease back of which nobody was told.

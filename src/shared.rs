@@ -3,41 +3,53 @@
 //! What is asked there, and what the answers mean, is [`script`]'s affair. Here are the
 //! connections, one for each thread, and what becomes of a request without an answer from them:
 //!
-//! - A denial is remembered until it ends. States that were seen are kept in a store in memory, as debts: a
-//!   bucket never refills sooner than the state says, so that what denies there would be denied. Since the state
-//!   is kept and not the denial, a limit that is raised counts at once, and so does what is given back.
+//! - A denial is remembered until it ends, and for ten seconds at most: then the store is asked again, which may have
+//!   been told otherwise. States that were seen are kept in a store in memory, as debts: a bucket never refills sooner
+//!   than the state says, so that what denies there would be denied. Since the state is kept and not the denial, a
+//!   limit that is raised counts at once, and so does what is given back.
 //! - While the store is away, [`Link::decide_locally`] decides in another store in memory, of buckets divided
 //!   by the number of replicas, each as indebted as it was seen last.
 //!
-//! All times are the server's. It is asked for them with every answer; in between they go on with our clock.
+//! All times that are told are the server's. It is asked for them with every answer; in between they go on with our
+//! clock. What is remembered goes by our clock alone, which never jumps: a debt is a span of time, whatever the
+//! server's clock said when it told of it.
 
+mod connection;
+mod health;
 mod link;
+mod refusal;
 pub mod target;
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
+use self::connection::{Function, Library, fields};
+use self::health::Health;
 pub use self::link::Link;
-use self::link::{Function, Library, fields};
 use self::target::{Connector, Target};
 use crate::clock::{Clock, Nanos, Timestamp};
 use crate::descriptor::{Hits, LeaseId};
 use crate::limit::Bucket;
 use crate::policy::fingerprint::Fingerprint;
 use crate::store::script::{self, Names, NewLease, Released, Reply, State, Stood};
-use crate::store::{Admission, Charge, MemoryStore, Outcomes, StoreError, lease_bits};
+use crate::store::{
+    Admission, Charge, Force, MemoryStore, Outcome, Outcomes, StoreError, Wait, lease_bits,
+};
 use crate::telemetry::Telemetry;
 
 /// How many releases wait for the store to come back; more are left to expire.
 const MOST_TO_RELEASE: usize = 10_000;
+
+/// How long it is remembered that a bucket was seen to be out of tokens: then the store is asked again.
+const REMEMBERED_FOR: Nanos = Nanos::from_secs(10);
 
 /// How the shared store is used.
 #[derive(Debug, Clone)]
@@ -81,15 +93,16 @@ pub struct Store {
     deadline: Duration,
     replicas: NonZeroU32,
     is_cluster: bool,
-    target: String,
+    health: Health,
     /// What it said last.
     seen: MemoryStore,
+    /// Whose tokens it said not long ago that they are out, as buckets that are full when it is asked again.
+    fresh: MemoryStore,
     /// What is decided without it.
     local: Arc<MemoryStore>,
     clock: Arc<dyn Clock>,
     /// How far its clock is ahead of ours, in nanoseconds; rather too far.
     ahead: AtomicI64,
-    away: AtomicUsize,
     /// Leases whose slots in a partition are to be freed once it is back.
     to_release: Mutex<VecDeque<(LeaseId, u16)>>,
     telemetry: Arc<Telemetry>,
@@ -128,12 +141,12 @@ impl Store {
             deadline,
             replicas,
             is_cluster: matches!(target, Target::Cluster(_)),
-            target: target.to_string(),
+            health: Health::new(target.to_string(), Arc::clone(&telemetry)),
             seen: MemoryStore::new(most_keys),
+            fresh: MemoryStore::new(most_keys),
             local,
             clock,
             ahead: AtomicI64::new(0),
-            away: AtomicUsize::new(0),
             to_release: Mutex::default(),
             telemetry,
         }))
@@ -146,39 +159,31 @@ impl Store {
 
     /// Whether some thread has no connection to it, and decides without.
     pub fn is_degraded(&self) -> bool {
-        self.away.load(Ordering::Relaxed) > 0
+        self.health.is_degraded()
+    }
+
+    /// Why requests are decided without it; nothing where none are.
+    pub fn shortfalls(&self) -> Vec<String> {
+        self.health.shortfalls(self.clock.now())
     }
 
     /// The server's time as far as it is known; rather too late than too early.
     pub fn now(&self) -> Timestamp {
-        let (now, ahead) = (self.clock.now(), self.ahead.load(Ordering::Relaxed));
+        self.in_its_time(self.clock.now())
+    }
+
+    /// A moment of our clock in the server's time.
+    pub fn in_its_time(&self, ours: Timestamp) -> Timestamp {
+        let ahead = self.ahead.load(Ordering::Relaxed);
         let span = Nanos::new(ahead.unsigned_abs());
-        if ahead < 0 { now.before(span) } else { now.after(span) }
+        if ahead < 0 { ours.before(span) } else { ours.after(span) }
     }
 
     /// Sweeps the next part of what is kept in memory of it.
     pub fn sweep(&self) -> usize {
-        self.seen.sweep(self.now())
-    }
-
-    fn is_away(&self, reason: &str) {
-        if self.away.fetch_add(1, Ordering::Relaxed) == 0 {
-            self.telemetry.shared_store().up.set(0);
-            tracing::warn!(store = %self.target, reason, "the shared store is away; deciding without it");
-        }
-    }
-
-    fn is_here(&self) {
-        if !self.is_degraded() {
-            self.telemetry.shared_store().up.set(1);
-        }
-    }
-
-    fn is_back(&self) {
-        if self.away.fetch_sub(1, Ordering::Relaxed) == 1 {
-            self.telemetry.shared_store().up.set(1);
-            tracing::info!(store = %self.target, "the shared store is back");
-        }
+        let now = self.clock.now();
+        self.health.look_again(now);
+        self.seen.sweep(now) + self.fresh.sweep(now)
     }
 
     fn releases_waiting(&self) -> usize {
@@ -218,9 +223,16 @@ impl Link {
         let is_of_slots = |charge: &Charge<'_>| matches!(charge.bucket, Bucket::Concurrency(_));
         let is_blocked = charges.iter().any(Charge::is_denied);
         let store = &self.store;
+        let now = store.clock.now();
+        let is_fresh = |(charge, outcome): (&Charge<'_>, &Outcome)| {
+            charge.force == Force::Enforced
+                && outcome.wait != Wait::No
+                && store.fresh.full_at(charge.fingerprint, now).is_some()
+        };
         let is_denied = (is_blocked || self.is_up())
             && !charges.iter().any(is_of_slots)
-            && store.seen.foresee(charges, store.now(), outcomes);
+            && store.seen.foresee(charges, now, outcomes)
+            && (is_blocked || charges.iter().zip(&*outcomes).any(is_fresh));
         if is_denied && !is_blocked {
             store.telemetry.shared_store().remembered.inc();
         }
@@ -231,7 +243,7 @@ impl Link {
     /// pass. `outcomes` is as in [`Self::foresee`].
     pub fn deny_blocked(&self, charges: &[Charge<'_>], outcomes: &mut Outcomes) -> Admission {
         if charges.iter().any(Charge::is_denied) {
-            self.store.seen.foresee(charges, self.store.now(), outcomes);
+            self.store.seen.foresee(charges, self.store.clock.now(), outcomes);
             Admission::Denied
         } else {
             Admission::Admitted { lease: None }
@@ -244,14 +256,15 @@ impl Link {
     /// where one denies, what the others took is given back.
     ///
     /// # Errors
-    /// [`StoreError::Away`] where it did not answer, [`StoreError::Reply`] where it answered something else. It
-    /// may have charged some of it all the same.
+    /// [`StoreError::Away`] where it did not answer, [`StoreError::Refused`] where it answers others,
+    /// [`StoreError::Reply`] where it answered something else. It may have charged some of it all the same.
     pub async fn decide(
         &self,
         charges: &[Charge<'_>],
         deadline: Instant,
         outcomes: &mut Outcomes,
     ) -> Result<Decision, StoreError> {
+        let sent = self.store.clock.now();
         let takes_slots = charges.iter().any(script::takes_slots);
         let bits = if takes_slots { Some(lease_bits()?) } else { None };
         let parts = self.parts(charges);
@@ -265,8 +278,12 @@ impl Link {
             Box::pin(self.decide_in_parts(charges, &parts, bits, deadline)).await?
         };
         let admission = reply.settle(charges, lease, outcomes)?;
-        for (name, full_at) in reply.afterwards(charges, outcomes) {
-            self.store.seen.note(name, full_at, reply.now);
+        for (name, outcome) in Reply::afterwards(charges, outcomes) {
+            // It was decided later than it was sent, so that the debt ends here no later than there.
+            self.store.seen.note(name, sent.after(outcome.reset), sent);
+            if outcome.remaining == 0 || outcome.wait != Wait::No {
+                self.store.fresh.note(name, sent.after(REMEMBERED_FOR), sent);
+            }
         }
         Ok(Decision { admission, now: reply.now })
     }
@@ -386,8 +403,7 @@ impl Link {
         outcomes: &mut Outcomes,
     ) -> Result<Decision, StoreError> {
         let store = &self.store;
-        // Memory goes by our own clock, which never jumps; what is known of the store's can, by the first answer.
-        let (now, ours) = (store.now(), store.clock.now());
+        let now = store.clock.now();
         let parts: SmallVec<[Bucket; 8]> =
             charges.iter().map(|charge| charge.bucket.divided(store.replicas)).collect();
         let charges: SmallVec<[Charge<'_>; 8]> = charges
@@ -397,15 +413,15 @@ impl Link {
             .collect();
         for charge in &charges {
             // A debt is a time, and a part owes as long as the whole does.
-            if store.local.full_at(charge.fingerprint, ours).is_none()
+            if store.local.full_at(charge.fingerprint, now).is_none()
                 && let Some(full_at) = store.seen.full_at(charge.fingerprint, now)
             {
-                store.local.note(charge.fingerprint, ours.after(full_at.since(now)), ours);
+                store.local.note(charge.fingerprint, full_at, now);
             }
         }
-        let admission = store.local.decide(&charges, ours, outcomes)?;
+        let admission = store.local.decide(&charges, now, outcomes)?;
         store.telemetry.shared_store().local.inc();
-        Ok(Decision { admission, now })
+        Ok(Decision { admission, now: store.in_its_time(now) })
     }
 
     /// Frees the slots of a lease, now or once the store is back. Returns whether it is known to have held any.
@@ -429,6 +445,10 @@ impl Link {
                 Ok(released) => {
                     was_held |= released.was_held;
                     parts.extend(released.elsewhere);
+                }
+                Err(error @ StoreError::Refused(_)) => {
+                    // Nor will it be released later. Its slots come back when it expires.
+                    tracing::debug!(%error, "a lease is not released");
                 }
                 Err(error) => {
                     tracing::debug!(%error, "a lease is released once the shared store is back");

@@ -142,6 +142,9 @@ pub enum StoreError {
     /// What came back is not what the script returns.
     #[error("the shared store answered what tollgate's script does not: {0}")]
     Reply(&'static str),
+    /// A shared store does not do what this call asks, and does what others ask.
+    #[error("the shared store refuses this call: {0}")]
+    Refused(String),
     /// A shared store did not answer.
     #[error("the shared store does not answer: {0}")]
     Away(String),

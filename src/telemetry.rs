@@ -340,14 +340,13 @@ impl prometheus_client::collector::Collector for StoreReader {
         let leases = gauge(self.0.lease_count());
         let help = "Leases that hold slots, as of the last sweep.";
         leases.encode(encoder.encode_descriptor("leases", help, None, leases.metric_type())?)?;
-        let evicted = ConstCounter::new(self.0.evicted_live());
-        let help =
-            "Buckets that were not full, and leases, forgotten because the key limit was reached.";
-        evicted.encode(encoder.encode_descriptor(
-            "live_evictions",
-            help,
-            None,
-            evicted.metric_type(),
-        )?)
+        let mut counter = |name, help, count| {
+            let counter = ConstCounter::<u64>::new(count);
+            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)
+        };
+        let help = "Buckets that were not full, forgotten because the key limit was reached.";
+        counter("live_evictions", help, self.0.evicted_live())?;
+        let help = "Leases that were not given out, because as many are held as are kept.";
+        counter("refused_leases", help, self.0.refused_leases())
     }
 }

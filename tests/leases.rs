@@ -12,7 +12,7 @@ mod frames;
 mod support;
 
 use frames::Connection;
-use support::{Answer, Client, TestServer, descriptor, eventually, request};
+use support::{Answer, Client, Parts, TestServer, descriptor, eventually, request, source};
 use tollgate::clock::Nanos;
 use tollgate::wire::RateLimitRequest;
 
@@ -209,4 +209,53 @@ fn a_release_is_carried_out_even_if_its_call_is_reset() {
         }
     }
     assert_eq!(client.drain(&acquire("acme"), 5).0, 2);
+}
+
+#[test]
+fn a_bucket_of_many_slots_reaches_its_limit_however_few_keys_there_may_be() {
+    let policy = "domain: d
+tables: [{ name: jobs, key: [tenant], rows: { always: [{ concurrent: 6000, hold: 1h }] } }]";
+    for most_keys in [64, 10_000_000] {
+        let parts = Parts::new(&source(policy), most_keys);
+        let admitted = (0..9_000).filter(|_| parts.ask(&acquire("acme")).is_ok()).count();
+        assert_eq!((admitted, parts.store.lease_count()), (6_000, 6_000), "of {most_keys}");
+    }
+}
+
+#[test]
+fn leases_without_a_place_are_denied_counted_and_told_and_so_are_buckets_that_are_forgotten() {
+    let policy = "domain: d
+tables:
+  - { name: jobs, when: { job: { present: true } }, key: [tenant], rows: { always: [{ concurrent: 6000, hold: 1h }] } }
+  - { name: calls, key: [user], rows: { always: [{ per_day: 1 }] } }";
+    let server = TestServer::running(Parts::new(&source(policy), 64), |_| {});
+    let job = |tenant| request("d", &[descriptor(&[("tenant", tenant), ("job", "")])]);
+    let ready = || server.get("/readyz").rsplit("\r\n").next().unwrap().to_owned();
+    for tenant in ["acme", "other"] {
+        for _ in 0..5_000 {
+            assert!(server.parts.ask(&job(tenant)).is_ok());
+        }
+    }
+    assert_eq!(ready(), "ready\n");
+    let denial = server.parts.ask(&job("acme"));
+    assert_eq!(denial.denied_by(), ("jobs", "always", "6000 concurrent"));
+    assert_eq!(denial.number("retry-after"), 1);
+    let leases = "as many leases are held as are kept, so that others are refused";
+    assert_eq!(ready(), format!("ready, degraded: {leases}\n"));
+    for user in 0..200 {
+        let user = descriptor(&[("user", &user.to_string())]);
+        assert!(server.parts.ask(&request("d", &[user])).is_ok());
+    }
+    let buckets = "buckets that are not full are forgotten, since --max-keys is reached";
+    assert_eq!(ready(), format!("ready, degraded: {buckets}; {leases}\n"));
+    let metrics = server.parts.telemetry.encode().unwrap();
+    for line in [
+        "tollgate_refused_leases_total 1",
+        "tollgate_live_evictions_total 136",
+        "tollgate_leases 10000",
+    ] {
+        assert!(metrics.lines().any(|other| other == line), "{line}: {metrics}");
+    }
+    server.advance(Nanos::from_secs(60));
+    assert_eq!(ready(), "ready\n");
 }

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::again::{self, Watch};
 use super::logging::{self, Filter, Format};
 use super::tls::{GrpcTls, HttpTls, Renewal};
-use super::values::{Age, age, interval, prefix, ratio, target};
+use super::values::{Age, age, duration, interval, prefix, ratio, target};
 use super::{Failure, PolicyPath};
 use crate::admin::{Controls, Token};
 use crate::clock::{BootClock, Clock, Timestamp};
@@ -83,7 +83,8 @@ pub(super) struct Serve {
     /// at once.
     #[arg(long, env = "TOLLGATE_MAX_CONNECTIONS", default_value = "10000", value_name = "COUNT")]
     max_connections: NonZeroUsize,
-    /// The most keys kept in memory: buckets, at about 40 bytes each, and leases, at about 180.
+    /// The most buckets kept in memory, at about 40 bytes each, and the most leases beside them, 10000 at least, at
+    /// about 180.
     #[arg(
         long,
         env = "TOLLGATE_MAX_KEYS",
@@ -114,7 +115,7 @@ pub(super) struct Serve {
     store_prefix: String,
     /// How long a call waits for a shared store; less than Envoy's timeout.
     #[arg(long, env = "TOLLGATE_STORE_TIMEOUT", default_value = "50ms", value_name = "DURATION",
-          value_parser = humantime::parse_duration)]
+          value_parser = duration)]
     store_timeout: std::time::Duration,
     /// How many replicas share the store. While it is away, each decides by its part of every bucket.
     #[arg(long, env = "TOLLGATE_REPLICAS", default_value = "1", value_name = "COUNT")]
@@ -127,11 +128,11 @@ pub(super) struct Serve {
     /// How long calls and connections are still taken after SIGTERM, while `/readyz` and gRPC's health say
     /// that there is no more to come, as in 5s: longer than whoever balances the load takes to notice.
     #[arg(long, env = "TOLLGATE_DRAIN_DELAY", default_value = "5s", value_name = "DURATION",
-          value_parser = humantime::parse_duration)]
+          value_parser = duration)]
     drain_delay: Duration,
     /// How long calls in flight may take to finish after that, as in 10s.
     #[arg(long, env = "TOLLGATE_DRAIN", default_value = "10s", value_name = "DURATION",
-          value_parser = humantime::parse_duration)]
+          value_parser = duration)]
     drain: Duration,
     /// Where the state of buckets and leases is kept over a restart: a file that is written now and then and
     /// at the end, and restored at the start. Without it, a restart makes every bucket full.

@@ -40,9 +40,20 @@ pub(super) fn age(text: &str) -> Result<Age, String> {
 
 /// Less often than once a second, so that the disk has time for others.
 pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        interval if interval >= Duration::from_secs(1) => Ok(interval),
+        _ => Err("at least 1s".to_owned()),
+    }
+}
+
+/// How long a flag may say that something takes: beyond that a clock may not be able to tell when it is over.
+const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+
+/// A duration that any moment of this process can be followed by.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
-        Ok(interval) if interval >= Duration::from_secs(1) => Ok(interval),
-        Ok(_) => Err("at least 1s".to_owned()),
+        Ok(duration) if duration <= LONGEST => Ok(duration),
+        Ok(_) => Err("at most 366d".to_owned()),
         Err(error) => Err(error.to_string()),
     }
 }

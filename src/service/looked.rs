@@ -73,11 +73,12 @@ impl Service {
     /// process saw last, and no bucket that has become full since by itself.
     pub fn near(&self) -> Vec<Seen> {
         let mut all = self.near.list();
+        let now = self.clock.now();
         if let Some(shared) = &self.shared {
-            let now = shared.now();
+            // Noted by our clock, which never jumps, and told by the store's.
             all.retain(|seen| seen.at.after(seen.outcome.reset) > now);
+            all.iter_mut().for_each(|seen| seen.at = shared.in_its_time(seen.at));
         } else {
-            let now = self.clock.now();
             for seen in &mut all {
                 seen.outcome = self.store.look(seen.fingerprint, &seen.bucket, now);
             }
@@ -103,7 +104,7 @@ impl Service {
     }
 
     /// Makes token buckets full. Slots stay with the leases that hold them. Of a shared store, other replicas go
-    /// by what it told them last until that ends.
+    /// by what it told them last until that ends, for ten seconds at most.
     ///
     /// # Errors
     /// Where the store does not take it; some may be full then.

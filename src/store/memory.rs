@@ -8,6 +8,7 @@ mod holders;
 mod leases;
 mod shard;
 pub mod snapshot;
+mod tally;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -15,17 +16,28 @@ use parking_lot::{Mutex, MutexGuard};
 use smallvec::SmallVec;
 
 use self::holders::Holder;
-use self::leases::Leases;
-use self::shard::{Cell, Change, Keys, Room, Shard};
+use self::leases::{Leases, Places};
+use self::shard::{Cell, Change, Keys, Shard};
+use self::tally::Tally;
 use super::{Admission, Charge, Force, Outcome, Outcomes, StoreError, Wait, lease_bits, settle};
 use crate::clock::{Nanos, Timestamp};
 use crate::descriptor::{Hits, LeaseId};
-use crate::limit::Bucket;
+use crate::limit::{Bucket, MOST_SLOTS};
 use crate::policy::fingerprint::{Fingerprint, SHARDS};
 
 /// Keys are not spread evenly: with four to a tenant, the fullest of many shards of so many has a tenth more
 /// than the average, and begins to evict when the store is nine tenths full. With fewer it would be sooner.
 const FEWEST_KEYS_OF_A_SHARD: usize = 4096;
+
+/// How many leases there may be at least, whatever is said: as many as one bucket may hold. So each bucket that a
+/// policy may have can be used up to its limit.
+const FEWEST_PLACES: usize = MOST_SLOTS as usize;
+
+/// What a call waits for that finds no place for its lease. When one comes free nobody knows.
+const NO_PLACE: Wait = Wait::For(Nanos::from_secs(1));
+
+/// How often a call that finds no place looks beyond its own bucket for leases that have expired.
+const LOOK_FOR_PLACES: Nanos = Nanos::new(1_000_000);
 
 /// A shard on cache lines of its own, so that two cores do not fight over one that neither needs.
 #[derive(Debug, Default)]
@@ -33,27 +45,45 @@ const FEWEST_KEYS_OF_A_SHARD: usize = 4096;
 struct Padded(Mutex<Shard>);
 
 /// Buckets in memory, bounded by a number of keys.
+///
+/// Token buckets and leases have a bound each, and neither goes for the other. A token bucket too many has another
+/// one forgotten. A lease too many is not given out: a lease that is held is never forgotten, since the limit would
+/// be passed.
 #[derive(Debug)]
 pub struct MemoryStore {
     shards: Box<[Padded]>,
     leases: Leases,
-    most_keys_of_a_shard: usize,
-    evicted_live: AtomicU64,
+    most_of_a_shard: usize,
+    evicted: Tally,
+    refused: Tally,
     swept: AtomicUsize,
+    /// When leases that have expired may be looked for again, in nanoseconds since the Unix epoch.
+    look_again: AtomicU64,
+}
+
+/// How a store is short of room, and has been in the last minute.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Shortage {
+    /// Buckets were forgotten that were not full, so that more was admitted than their limits.
+    pub of_buckets: bool,
+    /// Calls were denied, or shadow rows not charged, because there was no place for their leases.
+    pub of_leases: bool,
 }
 
 impl MemoryStore {
-    /// An empty store that never keeps more than `most_keys` keys (at least 1). A key is a bucket that is
-    /// not full, at about 40 bytes, or a lease in a bucket, at about 180.
+    /// An empty store that never keeps more than `most_keys` token buckets that are not full (at least 1), at about
+    /// 40 bytes each, and as many leases in concurrency buckets (at least 10,000), at about 180.
     pub fn new(most_keys: usize) -> Self {
         let wanted = (most_keys / FEWEST_KEYS_OF_A_SHARD).clamp(1, SHARDS);
         let shards = if wanted.is_power_of_two() { wanted } else { wanted.next_power_of_two() / 2 };
         Self {
             shards: (0..shards).map(|_| Padded::default()).collect(),
-            leases: Leases::default(),
-            most_keys_of_a_shard: (most_keys / shards).max(1),
-            evicted_live: AtomicU64::new(0),
+            leases: Leases::new(most_keys.max(FEWEST_PLACES)),
+            most_of_a_shard: (most_keys / shards).max(1),
+            evicted: Tally::default(),
+            refused: Tally::default(),
             swept: AtomicUsize::new(0),
+            look_again: AtomicU64::new(0),
         }
     }
 
@@ -72,11 +102,21 @@ impl MemoryStore {
             return Ok(Admission::Admitted { lease: None });
         };
         let mut changes = Changes::with_capacity(charges.len());
+        let mut places = Places::none(&self.leases);
+        let mut refused = 0;
         for charge in charges {
-            let (outcome, change) = shards.of(charge).decide(charge, now);
+            let (mut outcome, mut change) = shards.of(charge).decide(charge, now);
+            if matches!(change, Change::Slots(..))
+                && !self.take_place(&mut places, shards.of(charge), charge, now)
+            {
+                (outcome, change) =
+                    (without_a_place(shards.of(charge), charge, now), Change::Nothing);
+                refused += 1;
+            }
             outcomes.push(outcome);
             changes.push(change);
         }
+        self.refused.note(refused, now);
         let spare = |at, charge: &Charge<'_>| {
             let change = changes.get_mut(at).map_or(Change::Nothing, std::mem::take);
             shards.of(charge).look(charge, &change, now)
@@ -84,7 +124,8 @@ impl MemoryStore {
         if settle(charges, outcomes, spare) {
             return Ok(Admission::Denied);
         }
-        Ok(Admission::Admitted { lease: self.commit(charges, &changes, now, &mut shards)? })
+        let lease = self.commit(charges, &changes, now, &mut shards, &mut places)?;
+        Ok(Admission::Admitted { lease })
     }
 
     /// Makes every change. Returns the lease under which slots are now held, if any were taken.
@@ -94,28 +135,28 @@ impl MemoryStore {
         changes: &Changes,
         now: Timestamp,
         shards: &mut Locked<'_>,
+        places: &mut Places<'_>,
     ) -> Result<Option<LeaseId>, StoreError> {
         let takes_slots = changes.iter().any(|change| matches!(change, Change::Slots(..)));
         let lease = if takes_slots { Some(LeaseId::from_bytes(lease_bits()?)) } else { None };
-        let room = self.room();
-        let mut evicted_live = 0;
+        let mut evicted = 0;
         for (charge, change) in charges.iter().zip(changes) {
             let shard = shards.of(charge);
-            let evicted = match (change, lease) {
+            match (change, lease) {
                 (Change::FullAt(full_at, at), _) => {
-                    shard.set(charge.fingerprint, *at, *full_at, now, &room)
+                    let most = self.most_of_a_shard;
+                    let is_live = shard.set(charge.fingerprint, *at, *full_at, now, most);
+                    evicted += u64::from(is_live);
                 }
                 (Change::Slots(slots, expires), Some(lease)) => {
                     let holder = Holder { lease, slots: *slots, expires: *expires };
-                    shard.hold(charge.fingerprint, holder, now, &room)
+                    shard.hold(charge.fingerprint, holder, now, &self.leases);
+                    places.use_one();
                 }
-                _ => false,
-            };
-            evicted_live += u64::from(evicted);
+                _ => {}
+            }
         }
-        if evicted_live > 0 {
-            self.evicted_live.fetch_add(evicted_live, Ordering::Relaxed);
-        }
+        self.evicted.note(evicted, now);
         Ok(lease)
     }
 
@@ -123,7 +164,16 @@ impl MemoryStore {
     pub fn foresee(&self, charges: &[Charge<'_>], now: Timestamp, outcomes: &mut Outcomes) -> bool {
         outcomes.clear();
         let Some(mut shards) = self.lock(charges) else { return false };
-        outcomes.extend(charges.iter().map(|charge| shards.of(charge).decide(charge, now).0));
+        let mut places = Places::none(&self.leases);
+        outcomes.extend(charges.iter().map(|charge| {
+            let shard = shards.of(charge);
+            match shard.decide(charge, now) {
+                (_, Change::Slots(..)) if !self.take_place(&mut places, shard, charge, now) => {
+                    without_a_place(shard, charge, now)
+                }
+                (outcome, _) => outcome,
+            }
+        }));
         let look = |_, charge: &Charge<'_>| shards.of(charge).look(charge, &Change::Nothing, now);
         settle(charges, outcomes, look)
     }
@@ -145,14 +195,12 @@ impl MemoryStore {
 
     /// Notes when a token bucket is full again, as somebody else has decided.
     pub fn note(&self, fingerprint: Fingerprint, full_at: Timestamp, now: Timestamp) {
-        let room = Room { most_keys: self.most_keys_of_a_shard, leases: &self.leases };
         if let Some(shard) = self.shards.get(self.index(fingerprint.shard())) {
             let mut shard = shard.0.lock();
             let (_, at) = shard.full_at(fingerprint);
-            if shard.set(fingerprint, at, full_at, now, &room) {
-                drop(shard);
-                self.evicted_live.fetch_add(1, Ordering::Relaxed);
-            }
+            let is_live = shard.set(fingerprint, at, full_at, now, self.most_of_a_shard);
+            drop(shard);
+            self.evicted.note(u64::from(is_live), now);
         }
     }
 
@@ -162,7 +210,7 @@ impl MemoryStore {
         let mut was_held = false;
         for fingerprint in self.leases.take(lease) {
             if let Some(shard) = self.shards.get(self.index(fingerprint.shard())) {
-                was_held |= shard.0.lock().release(fingerprint, lease, now);
+                was_held |= shard.0.lock().release(fingerprint, lease, now, &self.leases);
             }
         }
         was_held
@@ -178,8 +226,11 @@ impl MemoryStore {
     pub fn sweep(&self, now: Timestamp) -> usize {
         let turn = self.swept.fetch_add(1, Ordering::Relaxed);
         self.leases.shrink(turn);
-        let next = turn % self.shards.len().max(1);
-        self.shards.get(next).map_or(0, |shard| shard.0.lock().sweep(now, &self.leases))
+        self.of_turn(turn).map_or(0, |shard| shard.0.lock().sweep(now, &self.leases))
+    }
+
+    fn of_turn(&self, turn: usize) -> Option<&Padded> {
+        self.shards.get(turn % self.shards.len().max(1))
     }
 
     /// How many calls of [`Self::sweep`] sweep the whole store.
@@ -202,10 +253,55 @@ impl MemoryStore {
         self.leases.len()
     }
 
-    /// How many buckets that were not full, and leases that had not expired, were forgotten because the
-    /// store was at its limit. Above 0, limits were not kept: the store needs more keys.
+    /// How many buckets that were not full were forgotten because the store was at its limit. Above 0, limits
+    /// were not kept: the store needs more keys.
     pub fn evicted_live(&self) -> u64 {
-        self.evicted_live.load(Ordering::Relaxed)
+        self.evicted.count()
+    }
+
+    /// How many leases were not given out because there was no place for them.
+    pub fn refused_leases(&self) -> u64 {
+        self.refused.count()
+    }
+
+    /// What it has been short of in the last minute.
+    pub fn shortage(&self, now: Timestamp) -> Shortage {
+        Shortage { of_buckets: self.evicted.is_recent(now), of_leases: self.refused.is_recent(now) }
+    }
+
+    /// Takes a place for a lease in a bucket of this shard, which is locked.
+    fn take_place(
+        &self,
+        places: &mut Places<'_>,
+        shard: &mut Shard,
+        charge: &Charge<'_>,
+        now: Timestamp,
+    ) -> bool {
+        places.take() || self.find_place(places, shard, charge, now)
+    }
+
+    /// The same where there was none: leases may have expired that were not swept yet.
+    #[cold]
+    fn find_place(
+        &self,
+        places: &mut Places<'_>,
+        shard: &mut Shard,
+        charge: &Charge<'_>,
+        now: Timestamp,
+    ) -> bool {
+        shard.drop_expired(charge.fingerprint, now, &self.leases);
+        let next = now.after(LOOK_FOR_PLACES).as_unix_nanos();
+        let is_time = |at| (at <= now.as_unix_nanos()).then_some(next);
+        let (relaxed, look_again) = (Ordering::Relaxed, &self.look_again);
+        if look_again.fetch_update(relaxed, relaxed, is_time).is_ok() {
+            shard.drop_all_expired(now, &self.leases);
+            // Out of order, so that it must not wait for a lock.
+            let other = self.of_turn(self.swept.fetch_add(1, Ordering::Relaxed));
+            if let Some(mut other) = other.and_then(|other| other.0.try_lock()) {
+                other.drop_all_expired(now, &self.leases);
+            }
+        }
+        places.take()
     }
 
     /// Copies the live keys of one shard in place of those in `into`; it is locked for no longer than that.
@@ -218,23 +314,21 @@ impl MemoryStore {
     /// Puts back a bucket that was copied from another store, unless it has become full.
     fn restore_cell(&self, cell: Cell, now: Timestamp) {
         let shard = self.shards.get(self.index(cell.name().shard()));
-        let evicted = shard.is_some_and(|shard| shard.0.lock().insert(cell, now, &self.room()));
-        self.evicted_live.fetch_add(u64::from(evicted), Ordering::Relaxed);
+        let most = self.most_of_a_shard;
+        let is_live = shard.is_some_and(|shard| shard.0.lock().insert(cell, now, most));
+        self.evicted.note(u64::from(is_live), now);
     }
 
-    /// Puts back a lease that was copied from another store, in one of its buckets, unless it has expired.
+    /// Puts back a lease that was copied from another store, in one of its buckets, unless it has expired. It is
+    /// kept even where that store had more places: to forget it would admit one more than the limit.
     fn restore_holder(&self, fingerprint: Fingerprint, holder: Holder, now: Timestamp) {
         if holder.expires <= now {
             return;
         }
-        let shard = self.shards.get(self.index(fingerprint.shard()));
-        let evicted =
-            shard.is_some_and(|shard| shard.0.lock().hold(fingerprint, holder, now, &self.room()));
-        self.evicted_live.fetch_add(u64::from(evicted), Ordering::Relaxed);
-    }
-
-    const fn room(&self) -> Room<'_> {
-        Room { most_keys: self.most_keys_of_a_shard, leases: &self.leases }
+        if let Some(shard) = self.shards.get(self.index(fingerprint.shard())) {
+            self.leases.take_place_beyond();
+            shard.0.lock().hold(fingerprint, holder, now, &self.leases);
+        }
     }
 
     /// Which of the shards here a bucket lives in, of the [`SHARDS`] that there may be.
@@ -265,6 +359,12 @@ impl MemoryStore {
     fn lock_one(&self, index: usize) -> Option<(usize, MutexGuard<'_, Shard>)> {
         Some((index, self.shards.get(index)?.0.lock()))
     }
+}
+
+/// What a bucket says that could admit a call, had the store a place for its lease.
+#[cold]
+fn without_a_place(shard: &Shard, charge: &Charge<'_>, now: Timestamp) -> Outcome {
+    Outcome { wait: NO_PLACE, remaining: 0, ..shard.look(charge, &Change::Nothing, now) }
 }
 
 type Changes = SmallVec<[Change; 8]>;

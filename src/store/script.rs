@@ -219,6 +219,29 @@ pub fn undo(
     Some(call)
 }
 
+/// Asks to charge a bucket that no policy has, to see whether that can be done, and to give it back. No key is left.
+pub fn probe(names: &Names) -> Call {
+    let mut call = Call::default();
+    let nobodys = Fingerprint::from_bytes([0; 16]);
+    let steps = [("c", NANOS_PER_SECOND), ("g", u64::MAX)];
+    for _ in steps {
+        names.bucket(nobodys, &mut call);
+    }
+    call.keys_end();
+    call.time(None);
+    call.number(2);
+    call.number(0);
+    call.text("");
+    call.text("");
+    for (op, cost) in steps {
+        call.text(op);
+        call.text("0");
+        call.span(cost);
+        call.span(NANOS_PER_SECOND);
+    }
+    call
+}
+
 /// The key of a lease, which is there as long as it may hold slots.
 pub fn lease(names: &Names, lease: LeaseId) -> Call {
     let mut call = Call::default();
@@ -455,15 +478,14 @@ impl Reply {
         }
     }
 
-    /// When each token bucket is full after the call, by its name.
+    /// How each token bucket stands after the call, by its name.
     pub fn afterwards<'r>(
-        &'r self,
         charges: &'r [Charge<'_>],
         outcomes: &'r Outcomes,
-    ) -> impl Iterator<Item = (Fingerprint, Timestamp)> + 'r {
-        let all = charges.iter().zip(outcomes).zip(&self.states);
-        all.filter(|((charge, _), _)| is_of_tokens(charge))
-            .map(|((charge, outcome), stood)| (charge.fingerprint, stood.at.after(outcome.reset)))
+    ) -> impl Iterator<Item = (Fingerprint, &'r Outcome)> {
+        let all = charges.iter().zip(outcomes);
+        all.filter(|(charge, _)| is_of_tokens(charge))
+            .map(|(charge, outcome)| (charge.fingerprint, outcome))
     }
 }
 

@@ -19,6 +19,8 @@ pub struct SharedStore {
     pub answered: Counter,
     /// Calls that failed.
     pub failed: Counter,
+    /// Calls that it refused, while it did what others asked.
+    pub refused: Counter,
     /// Calls that it did not answer in time.
     pub late: Counter,
     /// Requests that were denied by what it had said before.
@@ -38,19 +40,20 @@ impl SharedStore {
         );
         let calls = Family::<CallLabels, Counter>::default();
         registry.register("shared_store_calls", "Calls of the shared store", calls.clone());
-        let [answered, failed, late] = [Call::answered, Call::failed, Call::late]
-            .map(|outcome| calls.get_or_create_owned(&CallLabels { outcome }));
+        let outcomes = [Call::answered, Call::failed, Call::refused, Call::late];
+        let [answered, failed, refused, late] =
+            outcomes.map(|outcome| calls.get_or_create_owned(&CallLabels { outcome }));
         let remembered = Counter::default();
         let help = "Requests denied by what the shared store had said before";
         registry.register("shared_store_remembered_denials", help, remembered.clone());
         let local = Counter::default();
-        let help = "Requests decided in memory because the shared store was away";
+        let help = "Requests decided in memory because the shared store did not decide them";
         registry.register("shared_store_local_decisions", help, local.clone());
         // 50 us to 0.2 s, doubling.
         let duration = Histogram::new(exponential_buckets(50e-6, 2.0, 13));
         let help = "Time from a question to the shared store to its answer";
         registry.register_with_unit("shared_store_duration", help, Unit::Seconds, duration.clone());
-        Self { up, answered, failed, late, remembered, local, duration }
+        Self { up, answered, failed, refused, late, remembered, local, duration }
     }
 
     /// Notes how long it took to answer.
@@ -65,6 +68,7 @@ impl SharedStore {
 enum Call {
     answered,
     failed,
+    refused,
     late,
 }
 

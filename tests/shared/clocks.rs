@@ -71,18 +71,74 @@ fn a_remembered_denial_ends_with_the_stores_time_and_not_before() {
     }
     let redis = Redis::start();
     let ahead = time(&redis).after(minutes(10));
-    let replica = Replica::start(&redis, DAILY, ahead);
+    // A token comes each eight seconds.
+    let policy = DAILY.replace("per_day: 60", "size: 60, rate: 60, every: 8m");
+    let replica = Replica::start(&redis, &policy, ahead);
     assert!(replica.ask(&request("d", &[hits(60, &[("k", "1")])])).is_ok());
     (0..2).for_each(|_| assert!(!replica.ask(&call(&[("k", "1")])).is_ok()));
     assert_eq!(replica.remembered_and_local().0, 2);
     let before = redis.calls_of("fcall");
-    replica.clock.advance(minutes(24).minus(Nanos::from_secs(20)));
+    replica.clock.advance(Nanos::from_secs(7));
     assert!(!replica.ask(&call(&[("k", "1")])).is_ok());
     assert_eq!(redis.calls_of("fcall"), before, "it is not over yet");
-    replica.clock.advance(Nanos::from_secs(21));
+    replica.clock.advance(Nanos::from_secs(1));
     // By the store's time it is not: whoever comes early is denied there.
     assert!(!replica.ask(&call(&[("k", "1")])).is_ok());
     assert_eq!(redis.calls_of("fcall"), before + 1);
+}
+
+#[test]
+fn a_denial_is_remembered_for_ten_seconds_and_goes_when_the_key_does() {
+    if !redis_server::is_there() {
+        return;
+    }
+    let redis = Redis::start();
+    let replica = Replica::start(&redis, DAILY, time(&redis));
+    let denied = || !replica.ask(&call(&[("k", "1")])).is_ok();
+    assert!(replica.ask(&request("d", &[hits(60, &[("k", "1")])])).is_ok());
+    assert!(denied());
+    let before = redis.calls_of("fcall");
+    for _ in 0..3 {
+        replica.clock.advance(Nanos::from_secs(10).minus(Nanos::new(1)));
+        assert!(denied() && denied(), "it is remembered");
+        replica.clock.advance(Nanos::new(1));
+        assert!(denied() && denied(), "the store says so again");
+    }
+    assert_eq!(redis.calls_of("fcall"), before + 3);
+    redis.command(&["FLUSHALL"]);
+    assert!(denied(), "who is not asked cannot say so");
+    replica.clock.advance(Nanos::from_secs(10));
+    assert_eq!(replica.ask(&call(&[("k", "1")])).remaining(), [59]);
+}
+
+#[test]
+fn a_debt_of_a_clock_that_was_ahead_is_no_longer_here_either() {
+    if !redis_server::is_there() {
+        return;
+    }
+    let mut redis = Redis::start();
+    let policy = DAILY.replace("per_day: 60", "per_minute: 1");
+    let replica = Replica::start(&redis, &policy, time(&redis));
+    assert!(replica.ask(&call(&[("k", "1")])).is_ok());
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut redis.connect()).unwrap();
+    let [key] = &*keys else { panic!("{keys:?}") };
+    let year = Nanos::from_secs(365 * 86_400);
+    let ahead = time(&redis).after(year).as_unix_nanos();
+    redis.command(&["SET", key, &format!("{ahead} 60000000000")]);
+    replica.clock.advance(Nanos::from_secs(10));
+    let answer = replica.ask(&call(&[("k", "1")]));
+    let reset = answer.number("x-ratelimit-reset");
+    assert!(!answer.is_ok() && reset <= time(&redis).as_unix_secs_ceil() + 60, "{answer:?}");
+    let near = replica.service.near();
+    assert_eq!(near.len(), 1);
+    assert!(near[0].outcome.reset <= Nanos::from_secs(60), "{near:?}");
+    assert!(!replica.ask(&call(&[("k", "1")])).is_ok(), "it is remembered");
+    redis.kill();
+    notice(&replica);
+    replica.clock.advance(Nanos::from_secs(59));
+    assert!(!replica.ask(&call(&[("k", "1")])).is_ok(), "and owed without the store");
+    replica.clock.advance(Nanos::from_secs(1));
+    assert!(replica.ask(&call(&[("k", "1")])).is_ok());
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod login;
 mod near;
 mod process;
 mod redis_server;
+mod refusals;
 mod releases;
 mod replicas;
 mod same;

@@ -278,6 +278,86 @@ overrides: [{{ table: t, row: always, when: {{ k: big }}, buckets: [{{ per_day: 
 }
 
 #[test]
+fn what_a_larger_bucket_gave_is_owed_by_a_smaller_one() {
+    both(|store| {
+        let policy = |size: u32| {
+            policies(&format!(
+                "domain: d
+tables: [{{ name: t, key: [k], rows: {{ always: [{{ size: {size}, rate: 10, every: 10s }}] }} }}]"
+            ))
+        };
+        let (large, small) = (policy(30), policy(10));
+        let many = request("d", &[hits(25, &[("k", "1")])]);
+        assert_eq!(decide(store, &large, &many, START).0, ADMITTED);
+        let (admission, outcomes) = decide(store, &small, &call(&[("k", "1")]), START);
+        assert_eq!(
+            (admission, outcomes[0].wait),
+            (Admission::Denied, Wait::For(Nanos::from_secs(16)))
+        );
+        let again = request("d", &[hits(6, &[("k", "1")])]);
+        let (admission, outcomes) = decide(store, &large, &again, START);
+        assert_eq!(
+            (admission, outcomes[0].remaining),
+            (Admission::Denied, 5),
+            "it owes what it did"
+        );
+    });
+}
+
+/// What a server whose clock was ahead has written, as one finds it whose clock is right.
+#[test]
+fn nobody_waits_longer_for_a_clock_that_is_set_back_than_when_it_was_charged() {
+    if !redis_server::is_there() {
+        return;
+    }
+    let redis = Redis::start();
+    let policies = policies(
+        "domain: d\ntables: [{ name: t, key: [k], rows: { always: [{ per_minute: 2 }] } }]",
+    );
+    let two = request("d", &[hits(2, &[("k", "1")])]);
+    let one = call(&[("k", "1")]);
+    let seconds = |count| START.after(Nanos::from_secs(count));
+    let written = |store: &mut Scripted, ahead: Nanos| {
+        redis::cmd("FLUSHALL").exec(&mut store.connection).unwrap();
+        assert_eq!(decide(store, &policies, &two, START.after(ahead)).0, ADMITTED);
+        let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut store.connection).unwrap();
+        keys[0].clone()
+    };
+    let judge = |store: &mut Scripted, what: &str| {
+        // However often it is asked, that does not make it longer.
+        for second in [0, 10, 29] {
+            let (admission, outcomes) = decide(store, &policies, &one, seconds(second));
+            assert_eq!(admission, Admission::Denied, "{what}, {second}");
+            let wait = Nanos::from_secs(30 - second);
+            assert_eq!(outcomes[0].wait, Wait::For(wait), "{what}, {second}");
+        }
+        assert_eq!(decide(store, &policies, &one, seconds(30)).0, ADMITTED, "{what}");
+        let ended = decide(store, &policies, &one, seconds(30));
+        assert_eq!((ended.0, ended.1[0].remaining), (Admission::Denied, 0), "{what}");
+    };
+    let mut store = Scripted::new(&redis);
+    for ahead in [1_000, 3_600_000_000_000, 365 * 86_400_000_000_000].map(Nanos::new) {
+        written(&mut store, ahead);
+        judge(&mut store, &format!("{ahead} ahead"));
+    }
+    // What has been written without how much is owed owes no more than it can.
+    for state in ["9999999999999999999", "99999999999999999999999999"] {
+        let key = written(&mut store, Nanos::ZERO);
+        redis::cmd("SET").arg(&key).arg(state).exec(&mut store.connection).unwrap();
+        judge(&mut store, state);
+        let ends: i64 = redis::cmd("PTTL").arg(&key).query(&mut store.connection).unwrap();
+        assert!(ends > 0, "it has an end");
+    }
+    // Nor is more given back than was owed, and what is no state is none.
+    written(&mut store, Nanos::from_secs(3_600));
+    let back = request("d", &[give_back(1, &[("k", "1")])]);
+    assert_eq!(decide(&mut store, &policies, &back, START).1[0].remaining, 1);
+    let key = written(&mut store, Nanos::ZERO);
+    redis::cmd("SET").arg(&key).arg("-5 or so").exec(&mut store.connection).unwrap();
+    assert_eq!(decide(&mut store, &policies, &one, START).1[0].remaining, 1);
+}
+
+#[test]
 fn no_key_is_left_without_an_end_and_each_ends_when_its_bucket_is_full() {
     if !redis_server::is_there() {
         return;
@@ -297,7 +377,10 @@ fn no_key_is_left_without_an_end_and_each_ends_when_its_bucket_is_full() {
         let expected = if kind == "zset" || key.contains("lease") {
             [90_000, 3_600_000].map(|hold| start + hold).contains(&ends)
         } else {
-            let state: u64 = redis::cmd("GET").arg(key).query(&mut connection).unwrap();
+            let state: String = redis::cmd("GET").arg(key).query(&mut connection).unwrap();
+            let (full, owed) = state.split_once(' ').unwrap();
+            let state: u64 = full.parse().unwrap();
+            assert_eq!(owed.parse(), Ok(state - START.as_unix_nanos()), "{key}");
             ends == i64::try_from(state.div_ceil(1_000_000)).unwrap() && ends > start
         };
         assert!(expected, "{key} of {kind} ends at {ends}");

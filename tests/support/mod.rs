@@ -126,7 +126,8 @@ impl TestServer {
         })
     }
 
-    fn running(parts: Parts, change: impl FnOnce(&mut Options)) -> Self {
+    /// With these parts.
+    pub fn running(parts: Parts, change: impl FnOnce(&mut Options)) -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut options = Options {
             grpc: any.into(),

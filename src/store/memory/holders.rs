@@ -52,19 +52,10 @@ impl Holders {
         Some(self.0.remove(at))
     }
 
-    /// Takes out whoever expires first.
-    pub(super) fn remove_first(&mut self) -> Option<Holder> {
-        if self.0.is_empty() { None } else { Some(self.0.remove(0)) }
-    }
-
     /// Takes out everyone whose time is over.
     pub(super) fn remove_expired(&mut self, now: Timestamp) -> SmallVec<[Holder; 2]> {
         let expired = self.0.partition_point(|holder| holder.expires <= now);
         self.0.drain(..expired).collect()
-    }
-
-    pub(super) fn first_expiry(&self) -> Option<Timestamp> {
-        self.0.first().map(|holder| holder.expires)
     }
 
     pub(super) fn is_empty(&self) -> bool {

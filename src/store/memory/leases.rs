@@ -2,6 +2,7 @@
 
 use std::hash::BuildHasherDefault;
 use std::hash::Hasher;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
@@ -19,12 +20,43 @@ pub(super) type Held = SmallVec<[Fingerprint; 1]>;
 type Part = HashMap<LeaseId, Held, BuildHasherDefault<RandomBits>>;
 
 /// Every lease with what it holds. A shard's lock may be held when a part's is taken, never the reverse.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Leases {
     parts: [Mutex<Part>; PARTS],
+    /// How many places there are. A lease takes one in each bucket that it holds slots in.
+    places: usize,
+    /// How many of them are taken: by leases, those included that expired since the last sweep, and by calls that
+    /// are about to take leases.
+    taken: AtomicUsize,
 }
 
 impl Leases {
+    /// With so many places for all shards together, since a bucket keeps all its leases in one.
+    pub(super) fn new(places: usize) -> Self {
+        Self {
+            parts: std::array::from_fn(|_| Mutex::default()),
+            places,
+            taken: AtomicUsize::new(0),
+        }
+    }
+
+    /// Takes a place, where one is free.
+    fn take_place(&self) -> bool {
+        let next = |taken| (taken < self.places).then_some(taken + 1);
+        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+    }
+
+    /// Takes a place, be one free or not: what is held is not forgotten for it, and nobody else finds a place until
+    /// there are fewer.
+    pub(super) fn take_place_beyond(&self) {
+        self.taken.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Gives back places whose leases are gone from their buckets.
+    pub(super) fn free(&self, places: usize) {
+        self.taken.fetch_sub(places, Ordering::Relaxed);
+    }
+
     fn part(&self, lease: LeaseId) -> Option<&Mutex<Part>> {
         let bits = lease.hash64().to_le_bytes();
         let [.., last] = bits;
@@ -72,6 +104,38 @@ impl Leases {
 
     pub(super) fn len(&self) -> usize {
         self.parts.iter().map(|part| part.lock().len()).sum()
+    }
+}
+
+/// The places that a call has taken for leases. Those that it does not use go back.
+pub(super) struct Places<'a> {
+    leases: &'a Leases,
+    unused: usize,
+}
+
+impl<'a> Places<'a> {
+    pub(super) const fn none(leases: &'a Leases) -> Self {
+        Self { leases, unused: 0 }
+    }
+
+    /// Takes one more, where one is free.
+    pub(super) fn take(&mut self) -> bool {
+        let is_taken = self.leases.take_place();
+        self.unused += usize::from(is_taken);
+        is_taken
+    }
+
+    /// One belongs to a lease from now on.
+    pub(super) const fn use_one(&mut self) {
+        self.unused = self.unused.saturating_sub(1);
+    }
+}
+
+impl Drop for Places<'_> {
+    fn drop(&mut self) {
+        if self.unused > 0 {
+            self.leases.free(self.unused);
+        }
     }
 }
 

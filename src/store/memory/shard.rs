@@ -1,4 +1,5 @@
-//! One shard: the state of its buckets, and a hard limit on how many it keeps.
+//! One shard: the state of its buckets, and a hard limit on how many token buckets it keeps. Leases are bounded for all
+//! shards together, and none goes for anything else before it has expired.
 
 use hashbrown::HashTable;
 
@@ -98,7 +99,7 @@ pub(super) struct Shard {
 }
 
 impl Shard {
-    /// How many keys count against the limit: buckets with fewer tokens than they hold, and leases.
+    /// How many keys there are: buckets with fewer tokens than they hold, and leases.
     pub(super) fn len(&self) -> usize {
         self.cells.len() + self.held
     }
@@ -182,14 +183,15 @@ impl Shard {
     }
 
     /// Makes a token bucket full at `full_at`. It was kept `at` a place a moment ago, unless it has been
-    /// evicted for another bucket of the same request. Returns whether a live key had to go for it.
+    /// evicted for another bucket of the same request. Where there are `most` already, one goes; returns whether
+    /// that was live.
     pub(super) fn set(
         &mut self,
         fingerprint: Fingerprint,
         at: Option<usize>,
         full_at: Timestamp,
         now: Timestamp,
-        room: &Room<'_>,
+        most: usize,
     ) -> bool {
         let cell = Cell::new(fingerprint.short(), full_at);
         let at = at.and_then(|at| {
@@ -200,29 +202,29 @@ impl Shard {
             *old = cell;
             return false;
         }
-        self.insert(cell, now, room)
+        self.insert(cell, now, most)
     }
 
-    /// Adds a bucket that is not there yet, unless it is full. Returns whether a live key had to go for it.
-    pub(super) fn insert(&mut self, cell: Cell, now: Timestamp, room: &Room<'_>) -> bool {
+    /// Adds a bucket that is not there yet, unless it is full. Where there are `most` already, one goes; returns
+    /// whether that was live.
+    pub(super) fn insert(&mut self, cell: Cell, now: Timestamp, most: usize) -> bool {
         if cell.full_at() <= now {
             return false;
         }
-        let evicted_live = self.make_room(cell.hash64(), now, room);
+        let evicted_live = self.make_room(cell.hash64(), now, most);
         self.cells.insert_unique(cell.hash64(), cell, Cell::hash64);
         evicted_live
     }
 
-    /// Adds a holder to a concurrency bucket. Returns whether a live key had to go for it.
+    /// Adds a holder to a concurrency bucket. Its place has been taken.
     pub(super) fn hold(
         &mut self,
         fingerprint: Fingerprint,
         holder: Holder,
         now: Timestamp,
-        room: &Room<'_>,
-    ) -> bool {
-        self.drop_expired(fingerprint, now, room.leases);
-        let evicted_live = self.make_room(fingerprint.hash64(), now, room);
+        leases: &Leases,
+    ) {
+        self.drop_expired(fingerprint, now, leases);
         let hash = fingerprint.hash64();
         self.holders
             .entry(hash, |(name, _)| *name == fingerprint, |(name, _)| name.hash64())
@@ -231,17 +233,30 @@ impl Shard {
             .1
             .add(holder);
         self.held += 1;
-        room.leases.add(holder.lease, fingerprint);
-        evicted_live
+        leases.add(holder.lease, fingerprint);
     }
 
-    fn drop_expired(&mut self, fingerprint: Fingerprint, now: Timestamp, leases: &Leases) {
+    /// Forgets the leases of one bucket that have expired.
+    pub(super) fn drop_expired(
+        &mut self,
+        fingerprint: Fingerprint,
+        now: Timestamp,
+        leases: &Leases,
+    ) {
         let found = self.holders.find_mut(fingerprint.hash64(), |(name, _)| *name == fingerprint);
         let Some((_, holders)) = found else { return };
-        for expired in holders.remove_expired(now) {
-            self.held -= 1;
-            leases.forget(expired.lease, fingerprint);
-        }
+        self.held -= expire(fingerprint, holders, now, leases);
+    }
+
+    /// Forgets all leases that have expired. Returns how many.
+    pub(super) fn drop_all_expired(&mut self, now: Timestamp, leases: &Leases) -> usize {
+        let mut expired = 0;
+        self.holders.retain(|(fingerprint, holders)| {
+            expired += expire(*fingerprint, holders, now, leases);
+            !holders.is_empty()
+        });
+        self.held -= expired;
+        expired
     }
 
     /// Takes a lease out of one bucket. Returns whether its slots were still held.
@@ -250,6 +265,7 @@ impl Shard {
         fingerprint: Fingerprint,
         lease: LeaseId,
         now: Timestamp,
+        leases: &Leases,
     ) -> bool {
         let found = self.holders.find_entry(fingerprint.hash64(), |(name, _)| *name == fingerprint);
         let Ok(mut entry) = found else { return false };
@@ -257,96 +273,72 @@ impl Shard {
         if entry.get().1.is_empty() {
             entry.remove();
         }
-        self.held -= usize::from(holder.is_some());
+        if holder.is_some() {
+            self.held -= 1;
+            leases.free(1);
+        }
         holder.is_some_and(|holder| holder.expires > now)
     }
 
-    /// Makes room for one more key. A full bucket and an expired lease say the same as none, so they go
-    /// first; when there is none in the sample, whatever is nearest to that goes. Returns whether what
-    /// went was live.
-    fn make_room(&mut self, near: u64, now: Timestamp, room: &Room<'_>) -> bool {
-        if self.len() < room.most_keys {
+    /// Makes room for one more token bucket. A full one says the same as none, so it goes first; when there is none
+    /// in the sample, whatever is nearest to that goes. Returns whether what went was live.
+    fn make_room(&mut self, near: u64, now: Timestamp, most: usize) -> bool {
+        if self.cells.len() < most {
             return false;
         }
-        let soonest = |places| {
-            let cell = sample(&self.cells, near, now, places, |cell| Some(cell.full_at()));
-            let first_expiry = |(_, holders): &(_, Holders)| holders.first_expiry();
-            (cell, sample(&self.holders, near, now, places, first_expiry))
-        };
-        let (cell, lease) = match soonest(PLACES_SEARCHED) {
-            (None, None) => soonest(usize::MAX),
-            found => found,
-        };
-        match (cell, lease) {
-            (Some((at, full_at)), None) => self.evict_cell(at, full_at, now),
-            (Some((at, full_at)), Some((_, expires))) if full_at <= expires => {
-                self.evict_cell(at, full_at, now)
-            }
-            (_, Some((at, expires))) => self.evict_lease(at, expires, now, room.leases),
-            (None, None) => false,
+        let soonest = |places| sample(&self.cells, near, now, places);
+        match soonest(PLACES_SEARCHED).or_else(|| soonest(usize::MAX)) {
+            Some((at, full_at)) => self.evict(at, full_at, now),
+            None => false,
         }
     }
 
     #[cold]
-    fn evict_cell(&mut self, at: usize, full_at: Timestamp, now: Timestamp) -> bool {
+    fn evict(&mut self, at: usize, full_at: Timestamp, now: Timestamp) -> bool {
         let entry = self.cells.get_bucket_entry(at);
         entry.map(|entry| entry.remove()).is_ok() && full_at > now
-    }
-
-    #[cold]
-    fn evict_lease(
-        &mut self,
-        at: usize,
-        expires: Timestamp,
-        now: Timestamp,
-        leases: &Leases,
-    ) -> bool {
-        let Ok(mut entry) = self.holders.get_bucket_entry(at) else { return false };
-        let (fingerprint, holders) = entry.get_mut();
-        let (fingerprint, evicted) = (*fingerprint, holders.remove_first());
-        if holders.is_empty() {
-            entry.remove();
-        }
-        let Some(holder) = evicted else { return false };
-        self.held -= 1;
-        leases.forget(holder.lease, fingerprint);
-        expires > now
     }
 
     /// Forgets full buckets and expired leases, and gives memory back. Returns how many keys went.
     pub(super) fn sweep(&mut self, now: Timestamp, leases: &Leases) -> usize {
         let before = self.len();
         self.cells.retain(|cell| cell.full_at() > now);
-        let mut expired = 0;
-        self.holders.retain(|(fingerprint, holders)| {
-            for holder in holders.remove_expired(now) {
-                expired += 1;
-                leases.forget(holder.lease, *fingerprint);
-            }
-            !holders.is_empty()
-        });
-        self.held -= expired;
+        self.drop_all_expired(now, leases);
         shrink(&mut self.cells, Cell::hash64);
         shrink(&mut self.holders, |(name, _)| name.hash64());
         before - self.len()
     }
 }
 
-/// Of some entries from a place on, the one that is soonest worth nothing: where it is, and when that is.
-/// Ends early with one that is worth nothing already.
-fn sample<T>(
-    table: &HashTable<T>,
+/// Forgets the leases of a bucket that have expired. Returns how many.
+fn expire(
+    fingerprint: Fingerprint,
+    holders: &mut Holders,
+    now: Timestamp,
+    leases: &Leases,
+) -> usize {
+    let expired = holders.remove_expired(now);
+    for holder in &expired {
+        leases.forget(holder.lease, fingerprint);
+    }
+    leases.free(expired.len());
+    expired.len()
+}
+
+/// Of some token buckets from a place on, the one that is soonest full: where it is, and when that is. Ends early with
+/// one that is full already.
+fn sample(
+    table: &HashTable<Cell>,
     near: u64,
     now: Timestamp,
     places: usize,
-    worth_until: impl Fn(&T) -> Option<Timestamp>,
 ) -> Option<(usize, Timestamp)> {
     let buckets = table.num_buckets();
     let start = usize::try_from(near).unwrap_or(0) % buckets.max(1);
     let mut soonest: Option<(usize, Timestamp)> = None;
     let mut sampled = 0;
     for at in (start..buckets).chain(0..start).take(places) {
-        let Some(until) = table.get_bucket(at).and_then(&worth_until) else { continue };
+        let Some(until) = table.get_bucket(at).map(Cell::full_at) else { continue };
         if soonest.is_none_or(|(_, best)| until < best) {
             soonest = Some((at, until));
         }
@@ -363,13 +355,4 @@ fn shrink<T>(table: &mut HashTable<T>, hash: impl Fn(&T) -> u64) {
     if capacity > SMALLEST_TO_SHRINK && kept * 4 < capacity {
         table.shrink_to(kept * 2, hash);
     }
-}
-
-/// What a shard needs to know of the rest of the store when it grows.
-#[derive(Debug)]
-pub(super) struct Room<'a> {
-    /// The most keys that this shard may keep.
-    pub(super) most_keys: usize,
-    /// Where leases are found by id.
-    pub(super) leases: &'a Leases,
 }

@@ -80,8 +80,9 @@ pub enum SnapshotError {
 pub struct Restored {
     /// The key under which its buckets are named.
     pub key: FingerprintKey,
-    /// The buckets and leases that are still live. Where there were more than it may keep, those that would
-    /// have become full or expired first were forgotten, and count as evicted.
+    /// The buckets and leases that are still live. Where there were more buckets than it may keep, those that
+    /// would have become full first were forgotten, and count as evicted. Leases are all there: where they are
+    /// more than it has places for, it gives out none until there are fewer.
     pub store: MemoryStore,
     /// When the snapshot was taken.
     pub taken_at: Timestamp,

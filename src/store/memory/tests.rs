@@ -227,15 +227,101 @@ fn full_buckets_go_before_live_ones() {
 }
 
 #[test]
-fn a_flood_of_leases_is_bounded_too() {
-    let store = MemoryStore::new(1_000);
-    let bucket = slots(1, 3600);
-    for at in 0..20_000 {
-        assert!(is_admitted(&store, NOW, &[charge(&format!("job {at}"), &bucket, Hits::ONE)]));
+fn a_concurrency_bucket_reaches_its_limit_and_never_passes_it_however_few_keys_there_may_be() {
+    for most_keys in [1, 64, 1_000_000, 10_000_000] {
+        let store = MemoryStore::new(most_keys);
+        let bucket = slots(10_000, 3600);
+        let call = [charge("jobs", &bucket, Hits::ONE)];
+        let admitted = (0..12_000).filter(|_| is_admitted(&store, NOW, &call)).count();
+        assert_eq!((admitted, store.lease_count()), (10_000, 10_000), "of {most_keys}");
+        assert_eq!((store.evicted_live(), store.refused_leases()), (0, 0), "of {most_keys}");
     }
-    assert!(store.len() <= 1_000);
-    assert_eq!(store.len(), store.lease_count());
-    assert_eq!(store.evicted_live(), 20_000 - u64::try_from(store.len()).unwrap());
+}
+
+#[test]
+fn a_flood_of_leases_is_bounded_and_costs_nobody_a_lease_that_is_held() {
+    let store = MemoryStore::new(12_000);
+    let (two, one) = (slots(2, 60), slots(1, 3600));
+    let victim = charge("victim", &two, Hits::ONE);
+    let held: Vec<_> = (0..2).map(|_| lease(ask(&store, NOW, &[victim]).0)).collect();
+    assert_eq!(store.shortage(NOW), Shortage::default());
+    for at in 0..20_000 {
+        let job = charge(&format!("job {at}"), &one, Hits::ONE);
+        let (admission, outcomes) = ask(&store, NOW, &[job]);
+        assert_eq!(admission == Admission::Denied, at >= 12_000 - 2, "{at}");
+        if admission == Admission::Denied {
+            assert_eq!(outcomes[0], Outcome { wait: NO_PLACE, remaining: 0, reset: Nanos::ZERO });
+        }
+    }
+    assert_eq!((store.len(), store.lease_count()), (12_000, 12_000));
+    assert_eq!((store.evicted_live(), store.refused_leases()), (0, 8_002));
+    assert_eq!(store.shortage(NOW), Shortage { of_buckets: false, of_leases: true });
+    assert!(!is_admitted(&store, NOW, &[victim]), "its limit holds");
+    assert_eq!(store.refused_leases(), 8_002, "its own limit denied it");
+    assert!(held.into_iter().all(|lease| store.release(lease, NOW)));
+    assert!(is_admitted(&store, NOW, &[victim]), "what it gave back it may take again");
+    let later = NOW.after(Nanos::from_secs(60));
+    assert_eq!(store.shortage(later), Shortage::default());
+}
+
+#[test]
+fn neither_leases_nor_token_buckets_go_for_the_other() {
+    let store = MemoryStore::new(64);
+    let (day, jobs) = (tokens(2, Unit::Day), slots(3, 1));
+    for _ in 0..3 {
+        assert!(is_admitted(&store, NOW, &[charge("jobs", &jobs, Hits::ONE)]));
+    }
+    for at in 0..1_000 {
+        assert!(is_admitted(&store, NOW, &[charge(&format!("day {at}"), &day, Hits::ONE)]));
+    }
+    assert!(!is_admitted(&store, NOW, &[charge("jobs", &jobs, Hits::ONE)]), "a lease went");
+    assert_eq!((store.len(), store.evicted_live()), (64 + 3, 1_000 - 64));
+    assert_eq!(store.shortage(NOW), Shortage { of_buckets: true, of_leases: false });
+    for at in 0..5_000 {
+        assert!(is_admitted(&store, NOW, &[charge(&format!("job {at}"), &jobs, Hits::ONE)]));
+    }
+    assert_eq!((store.len(), store.evicted_live()), (64 + 5_003, 1_000 - 64));
+}
+
+#[test]
+fn leases_that_have_expired_take_no_place_from_those_that_come() {
+    let store = MemoryStore::new(64);
+    let (all, one) = (slots(10_000, 10), slots(1, 10));
+    let call = [charge("all", &all, Hits::ONE)];
+    let fill = |now| (0..10_001).filter(|_| is_admitted(&store, now, &call)).count();
+    assert_eq!(fill(NOW), 10_000);
+    assert!(!is_admitted(&store, NOW, &[charge("another", &one, Hits::ONE)]));
+    let later = NOW.after(Nanos::from_secs(10));
+    assert!(is_admitted(&store, later, &[charge("another", &one, Hits::ONE)]), "not swept yet");
+    assert_eq!((fill(later), store.lease_count()), (9_999, 10_000));
+    assert_eq!(fill(later.after(Nanos::from_secs(10))), 10_000, "of its own bucket");
+}
+
+#[test]
+fn a_call_denied_for_want_of_a_place_takes_none_and_a_shadow_row_passes() {
+    let store = MemoryStore::new(64);
+    let (all, two, day) = (slots(10_000, 3600), slots(2, 3600), tokens(5, Unit::Day));
+    for _ in 0..9_999 {
+        assert!(is_admitted(&store, NOW, &[charge("all", &all, Hits::ONE)]));
+    }
+    let both = [
+        charge("a", &two, Hits::ONE),
+        charge("b", &two, Hits::ONE),
+        charge("day", &day, Hits::ONE),
+    ];
+    let (admission, outcomes) = ask(&store, NOW, &both);
+    assert_eq!((admission, outcomes[1].wait), (Admission::Denied, NO_PLACE));
+    assert_eq!((outcomes[0].wait, outcomes[0].remaining), (Wait::No, 2));
+    assert_eq!((outcomes[2].wait, outcomes[2].remaining), (Wait::No, 5));
+    let shadow = both.map(|charge| Charge { force: Force::Shadow(0), ..charge });
+    assert_eq!(ask(&store, NOW, &shadow).0, Admission::Admitted { lease: None });
+    assert_eq!(store.lease_count(), 9_999);
+    let mut foreseen = Outcomes::new();
+    assert!(store.foresee(&both, NOW, &mut foreseen));
+    assert_eq!(foreseen, outcomes);
+    assert_eq!(store.refused_leases(), 2, "what is only foreseen is not counted");
+    assert!(is_admitted(&store, NOW, &both[..1]), "the place went back");
+    assert!(!is_admitted(&store, NOW, &both[..1]));
 }
 
 #[test]
@@ -243,7 +329,7 @@ fn any_number_of_keys_makes_a_store() {
     for most_keys in [0, 1, 63, 64, 65, 1000, 16_384, 10_000_000] {
         let store = MemoryStore::new(most_keys);
         assert!(store.shard_count().is_power_of_two() && store.shard_count() <= SHARDS);
-        assert!(store.shard_count() * store.most_keys_of_a_shard <= most_keys.max(1));
+        assert!(store.shard_count() * store.most_of_a_shard <= most_keys.max(1));
     }
 }
 
@@ -263,37 +349,6 @@ fn the_buckets_of_a_shadow_row_are_charged_together_or_not() {
         assert_ne!(admission, Admission::Denied);
         let remaining: Vec<_> = outcomes.iter().map(|outcome| outcome.remaining).collect();
         assert_eq!(remaining, [0, 9, left], "the first row would have denied, the other would not");
-    }
-}
-
-#[test]
-fn expired_leases_go_before_anything_live() {
-    let store = MemoryStore::new(64);
-    let (day, jobs) = (tokens(1, Unit::Day), slots(1, 1));
-    for at in 0..32 {
-        assert!(is_admitted(&store, NOW, &[charge(&format!("day {at}"), &day, Hits::ONE)]));
-        assert!(is_admitted(&store, NOW, &[charge(&format!("job {at}"), &jobs, Hits::ONE)]));
-    }
-    let later = NOW.after(Nanos::from_secs(1));
-    for at in 0..32 {
-        assert!(is_admitted(&store, later, &[charge(&format!("new {at}"), &day, Hits::ONE)]));
-    }
-    assert_eq!((store.len(), store.lease_count(), store.evicted_live()), (64, 0, 0));
-}
-
-#[test]
-fn a_flood_of_leases_does_not_drive_out_what_lives_no_longer_than_they_do() {
-    let store = MemoryStore::new(640);
-    let (minute, jobs) = (tokens(1, Unit::Hour), slots(1, 600));
-    for at in 0..100 {
-        assert!(is_admitted(&store, NOW, &[charge(&format!("hour {at}"), &minute, Hits::ONE)]));
-    }
-    for at in 0..5_000 {
-        assert!(is_admitted(&store, NOW, &[charge(&format!("job {at}"), &jobs, Hits::ONE)]));
-    }
-    for at in 0..100 {
-        let hour = charge(&format!("hour {at}"), &minute, Hits::ONE);
-        assert!(!is_admitted(&store, NOW, &[hour]), "{at} was forgotten");
     }
 }
 
@@ -355,4 +410,28 @@ fn nothing_is_left_behind_by_threads_that_take_release_sweep_and_evict() {
         store.sweep(end);
     });
     assert_eq!((store.len(), store.lease_count()), (0, 0));
+}
+
+/// Threads that take leases of many buckets at once, in shards of their own, find as many places as there are.
+#[test]
+fn threads_together_find_no_more_places_than_there_are() {
+    let store = MemoryStore::new(20_000);
+    assert!(store.shard_count() > 1);
+    let jobs = slots(10_000, 3600);
+    let (store, jobs) = (&store, &jobs);
+    let admitted: usize = std::thread::scope(|scope| {
+        let take = |thread: u64| {
+            (0..8_000_u64).filter(move |turn| {
+                let names = [format!("{thread} {turn}"), format!("other {thread} {turn}")];
+                let both = names.each_ref().map(|name| charge(name, jobs, Hits::ONE));
+                is_admitted(store, NOW, &both)
+            })
+        };
+        let threads: Vec<_> =
+            (0..4).map(|thread| scope.spawn(move || take(thread).count())).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    // Two who meet at the last place may both be denied.
+    assert!((9_996..=10_000).contains(&admitted), "{admitted}");
+    assert_eq!((store.lease_count(), store.len()), (admitted, admitted * 2));
 }

@@ -6,15 +6,9 @@
 
 local SECOND = 1000000000
 
--- A moment as it is kept: nanoseconds since the epoch, in decimal. Nothing is long ago.
-local function read(state)
-  if not state then return 0, 0 end
-  return tonumber(string.sub(state, 1, -10)) or 0, tonumber(string.sub(state, -9)) or 0
-end
-
-local function write(key, s, n)
-  local ms = s * 1000 + math.ceil(n / 1000000)
-  redis.call('SET', key, string.format('%.0f%09.0f', s, n), 'PXAT', string.format('%.0f', ms))
+-- Nanoseconds in decimal.
+local function split(text)
+  return tonumber(string.sub(text, 1, -10)) or 0, tonumber(string.sub(text, -9)) or 0
 end
 
 local function add(s, n, more_s, more_n)
@@ -32,6 +26,32 @@ end
 
 local function is_after(s, n, other_s, other_n)
   return s > other_s or (s == other_s and n > other_n)
+end
+
+-- A token bucket is kept as two numbers of nanoseconds, with a space between: when it is full, since the epoch, and how
+-- long that was away when it was written. Time only makes that shorter. Where it is longer, the clock has been set
+-- back, or another server with its own took over, and the bucket is brought forward: nobody waits longer than when it
+-- was charged. Where the second number is missing, it is the time to fill. Nothing, and what is none of this, is long ago.
+-- Returns the moment, the same as text, and whether the bucket was brought forward.
+local function read(state, now_s, now_n, fill_s, fill_n)
+  local full, owed = string.match(state or '', '^(%d+) ?(%d*)$')
+  if not full then return 0, 0, false, false end
+  local s, n = split(full)
+  if owed ~= '' then fill_s, fill_n = split(owed) end
+  if fill_s then
+    local most_s, most_n = add(now_s, now_n, fill_s, fill_n)
+    if is_after(s, n, most_s, most_n) then
+      return most_s, most_n, string.format('%.0f%09.0f', most_s, most_n), true
+    end
+  end
+  return s, n, full, false
+end
+
+local function write(key, s, n, now_s, now_n)
+  local owed_s, owed_n = minus(s, n, now_s, now_n)
+  local ms = s * 1000 + math.ceil(n / 1000000)
+  local state = string.format('%.0f%09.0f %.0f%09.0f', s, n, owed_s, owed_n)
+  redis.call('SET', key, state, 'PXAT', string.format('%.0f', ms))
 end
 
 -- The time is the server's, unless it is given.
@@ -54,7 +74,7 @@ end
 -- ARGV: the time or '', twice; how many of either kind; the lease; in which other partitions it holds slots;
 -- then six for each bucket: what is asked, whose fault it is where the bucket cannot admit, and two moments or counts.
 --   c  charge: the cost, and the time to fill     l  look, as if to charge     n  more than the bucket holds
---   g  give back: how much                         u  undo: the cost, and the moment it was added to
+--   g  give back: how much, and the time to fill   u  undo: the cost, and the moment it was added to
 -- and of concurrency buckets:
 --   c  take: how many, of how many, held how long  l  look, as if to take      q  only look
 -- Returns the time, whether it is denied, and how each bucket stood: when a token bucket is full, or how many slots
@@ -76,8 +96,13 @@ local function decide(KEYS, ARGV)
     local a_s, a_n = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
     local b_s, b_n = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
     at = at + 6
-    local s, n = read(states[i])
-    reply[3 + i] = states[i]
+    -- The moment to undo to is no time to fill.
+    local fill_s, fill_n = b_s, b_n
+    if op == 'u' then fill_s = nil end
+    local s, n, text, is_brought_forward = read(states[i], now_s, now_n, fill_s, fill_n)
+    reply[3 + i] = text
+    -- For good, whatever becomes of the call: else it would be brought forward again and again.
+    if is_brought_forward then write(KEYS[i], s, n, now_s, now_n) end
     if op == 'n' then
       over[group] = true
     elseif op == 'c' or op == 'l' then
@@ -124,7 +149,7 @@ local function decide(KEYS, ARGV)
   for i = 1, tokens do
     if next_s[i] and not over[ARGV[6 * i + 2]] then
       if is_after(next_s[i], next_n[i], now_s, now_n) then
-        write(KEYS[i], next_s[i], next_n[i])
+        write(KEYS[i], next_s[i], next_n[i], now_s, now_n)
       else
         redis.call('DEL', KEYS[i])
       end

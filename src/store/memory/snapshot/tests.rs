@@ -85,6 +85,29 @@ fn a_lease_holds_its_slots_in_every_bucket_and_is_released_once_by_its_id() {
 }
 
 #[test]
+fn a_store_with_fewer_places_keeps_every_lease_and_gives_out_none_until_there_are_fewer() {
+    let store = MemoryStore::new(30_000);
+    let jobs = slots(2, 60);
+    let job = |at| format!("job {at}");
+    for at in 0..11_000 {
+        assert!(is_admitted(&store, NOW, &[charge(&job(at), &jobs, Hits::ONE)]));
+    }
+    let held = lease(ask(&store, NOW, &[charge("mine", &jobs, Hits::charge(2))]).0);
+    let restored = again(&store, 64, NOW);
+    assert_eq!((restored.lease_count(), restored.evicted_live()), (11_001, 0));
+    assert!(!is_admitted(&restored, NOW, &[charge("mine", &jobs, Hits::ONE)]));
+    assert!(restored.release(held, NOW));
+    for at in 0..100 {
+        assert!(!is_admitted(&restored, NOW, &[charge(&job(at), &jobs, Hits::ONE)]), "{at}");
+    }
+    assert_eq!((restored.lease_count(), restored.refused_leases()), (11_000, 100));
+    let later = NOW.after(Nanos::from_secs(60));
+    for at in 0..10_000 {
+        assert!(is_admitted(&restored, later, &[charge(&job(at), &jobs, Hits::ONE)]), "{at}");
+    }
+}
+
+#[test]
 fn the_time_that_passed_is_deducted() {
     let (day, jobs) = (tokens(24, Unit::Day), slots(1, 60));
     let store = MemoryStore::new(1_000);

@@ -1,0 +1,174 @@
+//! A connection, and how the script is called over it.
+
+use redis::aio::MultiplexedConnection;
+use redis::cluster_async::ClusterConnection;
+use redis::{Cmd, RedisError, RedisResult, Value};
+
+use crate::store::StoreError;
+use crate::store::script::{self, Call, Field};
+
+/// The script's functions, as a server knows them.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Function {
+    Decide,
+    Release,
+    /// None of the script's, but what it begins to release with: the value of a key.
+    Get,
+}
+
+/// The script, in the two forms in which servers take it.
+#[derive(Debug)]
+pub(super) struct Library {
+    /// A library of functions, and what these are called: named by what they do, so that versions of tollgate that
+    /// differ in it can share a server.
+    functions: String,
+    names: [String; 2],
+    /// For servers before Redis 7, and users who may not load functions: two scripts, and their hashes.
+    scripts: [String; 2],
+}
+
+impl Library {
+    pub(super) fn new() -> Self {
+        let version: String = hash(script::DECIDE).chars().take(12).collect();
+        let names = ["decide", "release"].map(|name| format!("tollgate_{version}_{name}"));
+        let registered = names.iter().zip(["decide", "release"]);
+        let registered =
+            registered.map(|(name, own)| format!("redis.register_function('{name}', {own})\n"));
+        let functions = format!(
+            "#!lua name=tollgate_{version}\n{}\n{}",
+            script::DECIDE,
+            registered.collect::<String>()
+        );
+        let scripts = ["decide", "release"]
+            .map(|name| format!("{}\nreturn {name}(KEYS, ARGV)\n", script::DECIDE));
+        Self { functions, names, scripts }
+    }
+}
+
+fn hash(text: &str) -> String {
+    use sha2::Digest;
+    sha2::Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// How the script is called on a server.
+#[derive(Debug, Clone)]
+pub(super) enum Caller {
+    Functions,
+    Scripts([String; 2]),
+}
+
+#[derive(Clone)]
+pub(super) enum Connection {
+    Server(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+impl Connection {
+    async fn send(&mut self, command: &Cmd) -> RedisResult<Value> {
+        match self {
+            // What `query_async` comes to, without its future in a box of its own.
+            Self::Server(connection) => {
+                connection.send_packed_command(command).await?.extract_error()
+            }
+            Self::Cluster(connection) => command.query_async(connection).await,
+        }
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct Ready {
+    pub(super) connection: Connection,
+    pub(super) caller: Caller,
+}
+
+impl Ready {
+    /// Calls a function, which is loaded again where the server has forgotten it.
+    pub(super) async fn call(
+        &mut self,
+        library: &Library,
+        function: Function,
+        call: &Call,
+    ) -> RedisResult<Value> {
+        let answer = self.connection.send(&self.command(library, function, call)).await;
+        match answer {
+            Err(error) if is_unknown(&error) => {
+                self.caller = load(&mut self.connection, library).await?;
+                self.connection.send(&self.command(library, function, call)).await
+            }
+            answer => answer,
+        }
+    }
+
+    fn command(&self, library: &Library, function: Function, call: &Call) -> Cmd {
+        let parts = call.parts();
+        let (verb, [decide, release]) = match &self.caller {
+            Caller::Functions => ("FCALL", &library.names),
+            Caller::Scripts(hashes) => ("EVALSHA", hashes),
+        };
+        let name = match function {
+            Function::Decide => decide,
+            Function::Release => release,
+            Function::Get => {
+                let mut command = redis::cmd("GET");
+                parts.for_each(|part| {
+                    command.arg(part);
+                });
+                return command;
+            }
+        };
+        // The verb, the name and the count of keys come first.
+        let mut command =
+            Cmd::with_capacity(parts.len() + 3, verb.len() + name.len() + 20 + call.len());
+        command.arg(verb).arg(name).arg(call.keys());
+        for part in parts {
+            command.arg(part);
+        }
+        command
+    }
+}
+
+fn is_unknown(error: &RedisError) -> bool {
+    error.code() == Some("NOSCRIPT") || error.to_string().contains("Function not found")
+}
+
+/// Has every primary know the script.
+pub(super) async fn load(connection: &mut Connection, library: &Library) -> RedisResult<Caller> {
+    let mut command = redis::cmd("FUNCTION");
+    command.arg("LOAD").arg("REPLACE").arg(&library.functions);
+    match connection.send(&command).await {
+        Ok(_) => return Ok(Caller::Functions),
+        // A server that is in trouble is not one without functions.
+        Err(error) if !is_without_functions(&error) => return Err(error),
+        Err(_) => {}
+    }
+    let mut hashes = library.scripts.clone();
+    for hash in &mut hashes {
+        let mut command = redis::cmd("SCRIPT");
+        command.arg("LOAD").arg(&*hash);
+        let loaded = connection.send(&command).await?;
+        *hash = redis::from_redis_value(loaded)?;
+    }
+    Ok(Caller::Scripts(hashes))
+}
+
+/// It does not know the command, or not for this user.
+fn is_without_functions(error: &RedisError) -> bool {
+    error.code() == Some("NOPERM") || error.to_string().contains("unknown command")
+}
+
+/// The fields of an answer.
+pub(super) fn fields(value: &Value) -> Result<Vec<Field<'_>>, StoreError> {
+    let Value::Array(values) = value else {
+        return Err(StoreError::Reply("it is no list"));
+    };
+    let field = |value| match value {
+        &Value::Nil => Ok(Field::Nothing),
+        &Value::Int(number) => Ok(Field::Number(number)),
+        // A nil of Lua is nothing in one version of the protocol and false in the other.
+        Value::Boolean(false) => Ok(Field::Nothing),
+        Value::BulkString(text) => Ok(Field::Text(text)),
+        Value::SimpleString(text) => Ok(Field::Text(text.as_bytes())),
+        _ => Err(StoreError::Reply("a field of it is neither number nor text")),
+    };
+    values.iter().map(field).collect()
+}
