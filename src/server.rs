@@ -11,6 +11,7 @@ mod call;
 mod connection;
 pub mod files;
 mod in_flight;
+mod kind;
 mod limits;
 mod routed;
 mod seats;
