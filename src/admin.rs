@@ -4,12 +4,16 @@
 mod bucket;
 mod buckets;
 mod connection;
+mod desk;
 mod events;
 mod explain;
 mod guard;
+mod host;
 mod json;
 mod leases;
+mod paced;
 mod page;
+mod places;
 mod reload;
 mod reset;
 mod sample;
@@ -24,23 +28,23 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::watch::{Receiver, channel};
 use tokio::task::JoinSet;
 
 use self::connection::SLOWEST;
+use self::desk::{Desk, Scrapes};
 use self::events::Watch;
 pub use self::guard::{Certified, Controls, Token, TokenError};
+use self::host::Hosts;
+pub use self::host::{HostName, HostNameError};
+use self::places::{Peer, Places};
 use crate::listener::Listener;
 use crate::reload::Refused;
 use crate::service::Service;
 use crate::store::StoreError;
 use crate::tls::Identity;
 
-/// How many connections are served at a time. Probes and scrapers need a few; Envoy needs none.
-const MOST_CONNECTIONS: usize = 256;
-
-/// The largest body that `/json` takes, in bytes.
+/// The largest body that is taken, in bytes.
 const LARGEST_BODY: usize = 1 << 20;
 
 /// Whether the server takes calls.
@@ -64,8 +68,18 @@ struct Shared {
     readiness: Readiness,
     watch: Arc<Watch>,
     controls: Controls,
-    /// Held while many buckets or leases are looked at: by one request at a time.
-    looking: Arc<Mutex<()>>,
+    hosts: Arc<Hosts>,
+    desks: Desks,
+}
+
+/// Where that is done which takes long.
+#[derive(Debug, Clone, Default)]
+struct Desks {
+    /// What anybody may ask.
+    looks: Desk,
+    /// What those ask who may change something, so that nobody else keeps them waiting.
+    changes: Desk,
+    scrapes: Arc<Scrapes>,
 }
 
 /// Serves HTTP, over TLS if there is any, until `stop` completes, then finishes the requests in flight.
@@ -88,54 +102,62 @@ pub async fn serve(
         }
     });
     let watch = Watch::new(Arc::clone(&service), readiness.clone());
-    let looking = Arc::default();
-    let shared = Shared { service, readiness, watch: Arc::clone(&watch), controls, looking };
-    let routes = routes(shared);
-    let graceful = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(MOST_CONNECTIONS));
-    // Those that do not speak HTTP yet. At the end nobody waits for them.
-    let mut opening = JoinSet::new();
+    let counters = service.telemetry().http_connections().clone();
+    let desks = Desks::default();
+    let hosts = Arc::new(Hosts {
+        names: controls.hosts.clone(),
+        tls: tls.clone(),
+        is_out_of_reach: listener.address().tcp().is_none(),
+    });
+    let routes = routes(Shared {
+        service,
+        readiness,
+        watch: Arc::clone(&watch),
+        controls,
+        hosts,
+        desks: desks.clone(),
+    });
+    let mut places = Places::new(counters);
+    let (stopping, stopped) = channel(());
     let mut stop = std::pin::pin!(stop);
     loop {
-        let next = async {
-            let place = Arc::clone(&places).acquire_owned().await;
-            (listener.accept().await, place)
-        };
         tokio::select! {
             () = &mut stop => break,
-            (stream, place) = next => {
-                let opened = connection::accepted(stream, tls.clone());
-                opening.spawn(async move { (opened.await, place) });
+            stream = listener.accept() => {
+                let (tls, routes, stopped) = (tls.clone(), routes.clone(), ended(stopped.clone()));
+                let peer = Peer::at(stream.peer());
+                places.take(peer, |activity| {
+                    connection::run(stream, activity, tls, routes, stopped)
+                });
             }
-            Some(Ok((opened, place))) = opening.join_next() => match opened {
-                Ok(opened) => {
-                    let served = connection::serve(opened, routes.clone(), graceful.watcher());
-                    tokio::spawn(async move {
-                        if let Err(error) = served.await {
-                            tracing::debug!(%error, "an HTTP connection ended early");
-                        }
-                        drop(place);
-                    });
-                }
-                Err(error) => tracing::debug!(%error, "an HTTP connection did not come about"),
-            },
+            () = places.ended(), if !places.is_empty() => {}
         }
     }
-    drop((listener, opening, background));
+    drop((listener, background));
     // Nobody else would end them.
     watch.end();
-    graceful.shutdown().await;
+    drop(stopping);
+    while !places.is_empty() {
+        places.ended().await;
+    }
+    // Whoever has asked may be gone.
+    tokio::join!(desks.looks.close(), desks.changes.close());
+}
+
+/// Completes when the other end is dropped.
+async fn ended(mut stopped: Receiver<()>) {
+    while stopped.changed().await.is_ok() {}
 }
 
 fn routes(shared: Shared) -> axum::Router {
+    let hosts = Arc::clone(&shared.hosts);
     axum::Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
-        .route("/json", post(json::json))
         .route("/config", get(config))
         .route("/openapi.json", get(openapi))
-        .route("/explain", post(explain::explain))
+        .route("/explain", post(explain::explain).route_layer(from_fn(guard::json_only)))
         .route("/events", get(events::events))
         .route("/buckets", get(buckets::list))
         .route("/leases", get(leases::list))
@@ -143,17 +165,24 @@ fn routes(shared: Shared) -> axum::Router {
         .merge(page::routes())
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(from_fn(in_time))
+        .layer(from_fn_with_state(hosts, host::admit))
         .layer(from_fn(guarded))
         .with_state(shared)
 }
 
 /// What changes something, and asks whether it may.
 fn changing(shared: Shared) -> axum::Router<Shared> {
+    let json_only = || from_fn(guard::json_only);
+    let admitted = || from_fn_with_state(shared.clone(), guard::admit);
+    let admitted_to_decide = from_fn_with_state(shared.clone(), guard::admit_to_decide);
     axum::Router::new()
-        .route("/reset", post(reset::reset))
-        .route("/leases/release", post(leases::release))
-        .route("/reload", post(reload::reload))
-        .route_layer(from_fn_with_state(shared, guard::admit))
+        .route("/json", post(json::json).route_layer(admitted_to_decide).route_layer(json_only()))
+        .route("/reset", post(reset::reset).route_layer(admitted()).route_layer(json_only()))
+        .route(
+            "/leases/release",
+            post(leases::release).route_layer(admitted()).route_layer(json_only()),
+        )
+        .route("/reload", post(reload::reload).route_layer(admitted()))
 }
 
 /// What every answer tells a browser: to take it for what it says it is, to keep nothing of it, to show it in
@@ -205,16 +234,21 @@ async fn ready(State(shared): State<Shared>) -> Response {
 async fn metrics(State(shared): State<Shared>) -> Response {
     let kind =
         [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
-    match shared.service.telemetry().encode() {
+    match shared.desks.scrapes.text(&shared.service).await {
         Ok(text) => (kind, text).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+        Err(response) => response,
     }
 }
 
-async fn config(State(shared): State<Shared>) -> Response {
-    let snapshot = shared.service.live().load();
-    let refused = shared.service.live().refused();
-    axum_json(StatusCode::OK, view::of(&snapshot, refused.as_deref()).to_string())
+async fn config(State(Shared { service, desks, .. }): State<Shared>) -> Response {
+    desks
+        .looks
+        .work(async move {
+            let snapshot = service.live().load_full();
+            let refused = service.live().refused();
+            axum_json(StatusCode::OK, view::of(&snapshot, refused.as_deref()).to_string())
+        })
+        .await
 }
 
 /// What this side offers, for programs.

@@ -5,13 +5,14 @@ mod socket;
 
 use std::io;
 use std::io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 
 pub use self::address::{Address, AddressError};
 
-use self::socket::SocketListener;
+use self::socket::{ParkedSocket, SocketListener};
 
 /// How long to pause when the system refuses a connection.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -29,6 +30,33 @@ enum Socket {
     Unix(SocketListener),
 }
 
+/// A listener on its way from one runtime to another. Who connects meanwhile waits in the system's queue.
+#[derive(Debug)]
+pub struct ParkedListener {
+    address: Address,
+    socket: Parked,
+}
+
+#[derive(Debug)]
+enum Parked {
+    Tcp(std::net::TcpListener),
+    Unix(ParkedSocket),
+}
+
+impl ParkedListener {
+    /// Listens in the runtime of the caller.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn unpark(self) -> io::Result<Listener> {
+        let socket = match self.socket {
+            Parked::Tcp(listener) => Socket::Tcp(TcpListener::from_std(listener)?),
+            Parked::Unix(listener) => Socket::Unix(listener.unpark()?),
+        };
+        Ok(Listener { address: self.address, socket })
+    }
+}
+
 /// A connection that was accepted, and is in no runtime's care yet.
 #[derive(Debug)]
 pub enum Stream {
@@ -36,6 +64,17 @@ pub enum Stream {
     Tcp(std::net::TcpStream),
     /// Over a Unix domain socket.
     Unix(std::os::unix::net::UnixStream),
+}
+
+impl Stream {
+    /// The address of the other end, which a Unix domain socket does not have.
+    pub fn peer(&self) -> Option<IpAddr> {
+        match self {
+            // Who is gone already has none.
+            Self::Tcp(stream) => stream.peer_addr().ok().map(|peer| peer.ip()),
+            Self::Unix(_) => None,
+        }
+    }
 }
 
 impl Listener {
@@ -57,6 +96,18 @@ impl Listener {
                 Self { address: address.clone(), socket: Socket::Unix(listener) }
             }
         })
+    }
+
+    /// Takes it out of its runtime, for another to take it up.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn park(self) -> io::Result<ParkedListener> {
+        let socket = match self.socket {
+            Socket::Tcp(listener) => Parked::Tcp(listener.into_std()?),
+            Socket::Unix(listener) => Parked::Unix(listener.park()?),
+        };
+        Ok(ParkedListener { address: self.address, socket })
     }
 
     /// Where it listens: of TCP the port that was free, where port 0 was asked for.

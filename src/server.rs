@@ -2,7 +2,8 @@
 //!
 //! gRPC runs on one single-threaded runtime per core: tokio's multi-threaded one costs a small unary call
 //! about 1.6 times the CPU. One acceptor deals connections to them in turn, since Envoy opens a handful of
-//! long-lived ones, which `SO_REUSEPORT` would spread by chance.
+//! long-lived ones, which `SO_REUSEPORT` would spread by chance. HTTP has a thread and a runtime of its own, so
+//! that neither that acceptor nor the workers wait for what it does.
 
 mod age;
 mod arriving;
@@ -10,7 +11,9 @@ mod bounded;
 mod call;
 mod connection;
 pub mod files;
+mod http_thread;
 mod in_flight;
+mod kind;
 mod limits;
 mod routed;
 mod seats;
@@ -30,9 +33,10 @@ use tokio::sync::watch;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::HealthReporter;
 
+use self::http_thread::HttpThread;
 use self::seats::Seats;
 use self::worker::{Streams, Terms, Worker};
-use crate::admin::{self, Controls, Readiness};
+use crate::admin::{Controls, Readiness};
 use crate::listener::{Address, Listener};
 use crate::service::Service;
 use crate::store::memory::Shortage;
@@ -110,7 +114,7 @@ pub enum ServerError {
         error: std::io::Error,
     },
     /// The system gives no thread or runtime.
-    #[error("cannot start a thread to serve gRPC: {0}")]
+    #[error("cannot start a thread to serve gRPC or HTTP: {0}")]
     Thread(#[from] std::io::Error),
     /// The program's own protos cannot be read.
     #[error("cannot offer reflection: {0}")]
@@ -173,11 +177,10 @@ impl Server {
         let connections = service.telemetry().connections().clone();
         let seats = Seats::new(self.options.most_connections, connections);
         let mut accepting = tokio::spawn(accept(self.grpc, streams, seats, phases.clone()));
-        let over = reached(phases, Phase::Over);
-        let (service_of_http, tls) = (Arc::clone(&service), self.options.http_tls);
-        let (ready, controls) = (readiness.clone(), self.options.controls);
-        let http = admin::serve(self.http, tls, service_of_http, ready, controls, over);
-        let mut http = tokio::spawn(http);
+        let (tls, controls) = (self.options.http_tls, self.options.controls);
+        let (service_of_http, ready) = (Arc::clone(&service), readiness.clone());
+        let http = HttpThread { tls, service: service_of_http, readiness: ready, controls };
+        let mut http = http.start(self.http.park()?, phases)?;
         let mut sweeping = tokio::spawn(sweep(service));
         readiness.set(true);
         let mut hurry = pin!(hurry);
@@ -208,7 +211,7 @@ impl Server {
         if tokio::time::timeout(END, worker::all_ended(&mut workers)).await.is_err() {
             tracing::warn!("a thread that serves gRPC was still running at the end");
         }
-        if !http.is_finished() && tokio::time::timeout(END, http).await.is_err() {
+        if !http.is_terminated() && tokio::time::timeout(END, http).await.is_err() {
             tracing::warn!("an HTTP request was still in flight at the end");
         }
         result

@@ -51,6 +51,15 @@ pub struct Connections {
     pub refused: Counter,
 }
 
+/// The connections of HTTP.
+#[derive(Debug, Clone, Default)]
+pub struct HttpConnections {
+    /// How many are open.
+    pub open: Gauge,
+    /// How many were closed so that others could be served.
+    pub displaced: Counter,
+}
+
 /// The policies that were read.
 #[derive(Debug, Clone, Default)]
 pub struct Reloads {
@@ -123,6 +132,7 @@ pub struct Telemetry {
     abandoned: Counter,
     reloads: Reloads,
     connections: Connections,
+    http_connections: HttpConnections,
     shared_store: SharedStore,
     snapshots: SnapshotCounters,
     certificates: Certificates,
@@ -159,6 +169,10 @@ impl Telemetry {
             "refused_connections",
             "gRPC connections closed at once, because as many were open as may be",
         );
+        let displaced = counter(
+            "http_displaced_connections",
+            "HTTP connections closed so that others could be served",
+        );
         let refused_policies = counter(
             "config_reload_errors",
             "Policies that were read again and refused; those before stay in force",
@@ -175,6 +189,12 @@ impl Telemetry {
         registry.register("tls_last_reload_successful", help, certificates.are_taken.clone());
         let connections = Connections { open: Gauge::default(), refused };
         registry.register("connections", "Open gRPC connections", connections.open.clone());
+        let http_connections = HttpConnections { open: Gauge::default(), displaced };
+        registry.register(
+            "http_connections",
+            "Open HTTP connections",
+            http_connections.open.clone(),
+        );
         let snapshots = SnapshotCounters { failed, ..SnapshotCounters::default() };
         let mut moment = |name, help, at: &Gauge| {
             registry.register_with_unit(name, help, Unit::Seconds, at.clone());
@@ -227,6 +247,7 @@ impl Telemetry {
             abandoned,
             reloads,
             connections,
+            http_connections,
             shared_store,
             snapshots,
             certificates,
@@ -273,6 +294,11 @@ impl Telemetry {
     /// The counters of connections.
     pub const fn connections(&self) -> &Connections {
         &self.connections
+    }
+
+    /// The counters of HTTP's connections.
+    pub const fn http_connections(&self) -> &HttpConnections {
+        &self.http_connections
     }
 
     /// The counters of the store that replicas share.

@@ -105,6 +105,8 @@ struct InForce {
     config: Arc<ServerConfig>,
     /// Of the files' contents.
     hash: Hash,
+    /// The DNS names of our certificate, wildcards among them.
+    names: Vec<String>,
 }
 
 impl Identity {
@@ -159,6 +161,12 @@ impl Identity {
         Arc::clone(&self.0.in_force.load().config)
     }
 
+    /// Whether our certificate is for a host of this name, in any case.
+    pub(crate) fn is_for(&self, host: &str) -> bool {
+        let in_force = self.0.in_force.load();
+        in_force.names.iter().any(|name| names::covers(name, host))
+    }
+
     /// Whether the caller, past its handshake, showed a certificate with an allowed name.
     pub(crate) fn knows(&self, caller: &ServerConnection) -> bool {
         let shown = caller.peer_certificates().and_then(<[_]>::first);
@@ -169,6 +177,7 @@ impl Identity {
 
 fn in_force(side: Side, files: &Files, contents: &Contents) -> Result<InForce, TlsError> {
     let (chain, secret) = contents.pair(files)?;
+    let names = chain.first().map(names::of).unwrap_or_default();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let callers = files.callers.as_ref().zip(contents.roots(files)?);
     let verifier =
@@ -193,7 +202,7 @@ fn in_force(side: Side, files: &Files, contents: &Contents) -> Result<InForce, T
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
     }
-    Ok(InForce { config: Arc::new(config), hash: contents.hash() })
+    Ok(InForce { config: Arc::new(config), hash: contents.hash(), names })
 }
 
 type Provider = Arc<CryptoProvider>;

@@ -94,8 +94,14 @@ fn told(listed: &Value) -> Vec<String> {
 }
 
 fn ask(server: &TestServer, method: &str, path: &str, head: &str, body: &str) -> (u16, Value) {
+    let head = format!("host: localhost\r\ncontent-type: application/json\r\n{head}");
+    ask_as(server, method, path, &head, body)
+}
+
+/// The same with all of the head.
+fn ask_as(server: &TestServer, method: &str, path: &str, head: &str, body: &str) -> (u16, Value) {
     let mut stream = TcpStream::connect(server.http).unwrap();
-    write!(stream, "{method} {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n{head}").unwrap();
+    write!(stream, "{method} {path} HTTP/1.1\r\nconnection: close\r\n{head}").unwrap();
     write!(stream, "content-length: {}\r\n\r\n{body}", body.len()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
@@ -133,7 +139,7 @@ fn what_changes_something_needs_the_token_and_a_browser_does_not_send_it_by_itse
             "authorization: Bearer 0123456789abcdeF\r\n",
             "authorization: Basic 0123456789abcdef\r\n",
             "cookie: token=0123456789abcdef\r\n",
-            "origin: http://elsewhere\r\n",
+            "origin: http://localhost\r\n",
         ] {
             for body in &bodies {
                 assert_eq!(ask(&admin.server, "POST", path, head, body).0, 401, "{path} {head}");
@@ -152,46 +158,214 @@ fn question(entries: &[(&str, &str)], hits: u64, is_given_back: bool) -> Value {
     json!({ "domain": "d", "descriptors": [descriptor] })
 }
 
+/// Ten of a day, so many as are left of them.
+fn left_of(server: &TestServer, tenant: &str) -> Value {
+    let entries = json!([{ "key": "tenant", "value": tenant }, { "key": "kind", "value": "free" }]);
+    let body = json!({ "domain": "d", "descriptors": [{ "entries": entries }] }).to_string();
+    let (status, answer) = ask(server, "POST", "/explain", "", &body);
+    assert_eq!(status, 200, "{answer}");
+    answer["descriptors"][0]["tables"][0]["buckets"][0]["remaining"].clone()
+}
+
 #[test]
-fn a_call_in_json_charges_for_everybody_and_gives_back_for_who_may_change_something() {
-    let tenant = [("tenant", "acme")];
+fn a_call_in_json_is_decided_for_who_may_change_something_and_charges_nobody_elses() {
+    let free = [("tenant", "acme"), ("kind", "free")];
     let mut admin = Admin::start();
-    let json =
-        |head: &str, body: &Value| ask(&admin.server, "POST", "/json", head, &body.to_string()).0;
-    assert_eq!(json("", &question(&tenant, 20, false)), 200);
+    let server = TestServer::with_policy(POLICY);
+    let (charge, look) = (question(&free, 1, false), question(&free, 0, false));
+    let jobs = question(&[("tenant", "acme"), ("job", "1")], 1, false);
+    for body in [&charge, &look, &jobs] {
+        let json = |server, head: &str| ask(server, "POST", "/json", head, &body.to_string());
+        assert_eq!(json(&admin.server, "").0, 401);
+        assert_eq!(json(&admin.server, "authorization: Bearer 0123456789abcdeF\r\n").0, 401);
+        let (status, answer) = json(&server, &format!("authorization: Bearer {TOKEN}\r\n"));
+        assert_eq!(status, 403);
+        assert!(answer["error"].as_str().unwrap().contains("--http-json on"), "{answer}");
+    }
+    for server in [&admin.server, &server] {
+        assert_eq!(left_of(server, "acme"), 10);
+        assert_eq!(server.parts.store.lease_count(), 0);
+    }
+    assert_eq!(admin.post("/json", &charge).0, 200);
+    assert_eq!(left_of(&admin.server, "acme"), 9);
+    assert_eq!(admin.post("/json", &jobs).0, 200);
+    assert_eq!(admin.server.parts.store.lease_count(), 1);
+    // What they were told of they may give back.
+    admin.spend(4, &free);
+    assert_eq!(admin.post("/json", &question(&free, 5, true)).0, 200);
+    assert_eq!(left_of(&admin.server, "acme"), 10);
+    // What is no question is that to who may ask.
+    assert_eq!(admin.post("/json", &json!({ "domain": "", "descriptors": [] })).0, 400);
+}
+
+/// A server whose `/json` decides for everybody, with the token or without one.
+fn deciding(token: Option<&str>) -> TestServer {
+    TestServer::with(&support::source(POLICY), |options| {
+        options.controls.token = token.map(|token| token.parse().unwrap());
+        options.controls.decides_for_all = true;
+    })
+}
+
+#[test]
+fn where_a_call_in_json_is_decided_for_everybody_it_gives_back_for_who_may_change_something() {
+    let tenant = [("tenant", "acme"), ("kind", "free")];
+    let server = deciding(Some(TOKEN));
+    let token = format!("authorization: Bearer {TOKEN}\r\n");
+    let json = |head: &str, body: &Value| ask(&server, "POST", "/json", head, &body.to_string()).0;
+    assert_eq!(json("", &question(&tenant, 5, false)), 200);
     assert_eq!(json("", &question(&tenant, 1, false)), 429);
     let back = question(&tenant, 5, true);
     assert_eq!(json("", &back), 401);
     assert_eq!(json("authorization: Bearer 0123456789abcdeF\r\n", &back), 401);
-    assert_eq!(admin.listed("?tenant=acme")[0].rsplit(": ").next(), Some("0 over"));
-    assert_eq!(admin.post("/json", &back).0, 200);
-    assert_eq!(admin.listed("?tenant=acme")[0].rsplit(": ").next(), Some("5 clear"));
     // Hidden behind one that charges.
-    let mut both = question(&tenant, 1, false);
+    let mut both = question(&tenant, 0, false);
     both["descriptors"].as_array_mut().unwrap().push(back["descriptors"][0].clone());
-    let json = |body: &Value| ask(&admin.server, "POST", "/json", "", &body.to_string()).0;
-    assert_eq!(json(&both), 401);
-    assert_eq!(admin.listed("?tenant=acme")[0].rsplit(": ").next(), Some("5 clear"));
-    let lease = admin.take_lease("acme");
-    let release = question(&[("lease", &lease)], 1, true);
-    let json = |body: &Value| ask(&admin.server, "POST", "/json", "", &body.to_string()).0;
-    assert_eq!(json(&release), 401);
-    assert_eq!(admin.server.parts.store.lease_count(), 1);
-    assert_eq!(admin.post("/json", &release).0, 200);
-    assert_eq!(admin.server.parts.store.lease_count(), 0);
+    assert_eq!(json("", &both), 401);
+    assert_eq!(left_of(&server, "acme"), 5);
+    assert_eq!(json(&token, &back), 200);
+    assert_eq!(left_of(&server, "acme"), 10);
+    let mut client = server.client();
+    let lease = client.ask(call(&[("tenant", "acme"), ("job", "1")]));
+    let release = question(&[("lease", lease.metadata("lease").unwrap())], 1, true);
+    assert_eq!(json("", &release), 401);
+    assert_eq!(server.parts.store.lease_count(), 1);
+    assert_eq!(json(&token, &release), 200);
+    assert_eq!(server.parts.store.lease_count(), 0);
     // What is no question is that, whoever asks.
-    assert_eq!(json(&json!({ "domain": "", "descriptors": back["descriptors"] })), 400);
+    assert_eq!(json("", &json!({ "domain": "", "descriptors": back["descriptors"] })), 400);
+    let server = deciding(None);
+    let (status, answer) = ask(&server, "POST", "/json", &token, &back.to_string());
+    assert_eq!(status, 403);
+    assert!(answer["error"].as_str().unwrap().starts_with("off; start with --admin-token"));
+}
+
+/// Where a body is taken, and one that does something there.
+fn bodies(lease: &str) -> [(&'static str, Value); 4] {
+    let entries = [("tenant", "acme"), ("kind", "free")];
+    [
+        ("/json", question(&entries, 1, false)),
+        ("/explain", question(&entries, 1, false)),
+        ("/reset", json!({ "table": "tenant", "key": [["tenant", "acme"]] })),
+        ("/leases/release", json!({ "lease": lease })),
+    ]
+}
+
+/// A page can have a browser send these kinds, and none, to another site without asking whether it may.
+#[test]
+fn a_body_says_that_it_is_json_or_is_not_taken() {
+    let mut admin = Admin::start();
+    admin.spend(4, &[("tenant", "acme"), ("kind", "free")]);
+    let lease = admin.take_lease("acme");
+    let head = format!("host: localhost\r\nauthorization: Bearer {TOKEN}\r\n");
+    let server = deciding(None);
+    for kind in [
+        "",
+        "content-type: text/plain\r\n",
+        "content-type: text/plain;application/json\r\n",
+        "content-type: application/x-www-form-urlencoded\r\n",
+        "content-type: multipart/form-data; boundary=x\r\n",
+    ] {
+        let head = format!("{head}{kind}");
+        for (path, body) in bodies(&lease) {
+            for server in [&admin.server, &server] {
+                let (status, answer) = ask_as(server, "POST", path, &head, &body.to_string());
+                assert_eq!(status, 415, "{path} {kind}");
+                assert!(answer["error"].as_str().unwrap().contains("application/json"), "{answer}");
+            }
+        }
+    }
+    assert_eq!((left_of(&admin.server, "acme"), left_of(&server, "acme")), (6.into(), 10.into()));
+    assert_eq!(admin.server.parts.store.lease_count(), 1);
+    let head = format!("{head}content-type: Application/JSON; charset=utf-8\r\n");
+    for (path, body) in bodies(&lease) {
+        assert_eq!(ask_as(&admin.server, "POST", path, &head, &body.to_string()).0, 200, "{path}");
+    }
 }
 
 #[test]
-fn a_call_in_json_gives_nothing_back_where_changing_is_off() {
-    let server = TestServer::with_policy(POLICY);
-    let json = |is_given_back| {
-        let body = question(&[("tenant", "acme")], 1, is_given_back).to_string();
-        ask(&server, "POST", "/json", &format!("authorization: Bearer {TOKEN}\r\n"), &body)
+fn no_page_of_another_site_is_answered_whatever_it_brings() {
+    let mut admin = Admin::start();
+    admin.spend(4, &[("tenant", "acme"), ("kind", "free")]);
+    let lease = admin.take_lease("acme");
+    let server = deciding(None);
+    let mut posts: Vec<_> =
+        bodies(&lease).into_iter().map(|(path, body)| ("POST", path, body.to_string())).collect();
+    posts.push(("POST", "/reload", String::new()));
+    let gets = ["/", "/config", "/events", "/buckets", "/leases", "/openapi.json"];
+    let gets = gets.map(|path| ("GET", path, String::new()));
+    for (method, path, body) in posts.iter().chain(&gets) {
+        let mut heads = vec!["origin: http://elsewhere\r\n", "origin: null\r\n"];
+        if *method == "POST" {
+            heads.extend(["sec-fetch-site: cross-site\r\n", "sec-fetch-site: same-site\r\n"]);
+        }
+        for head in heads {
+            let head = format!("authorization: Bearer {TOKEN}\r\n{head}");
+            for server in [&admin.server, &server] {
+                let (status, answer) = ask(server, method, path, &head, body);
+                assert_eq!(status, 403, "{method} {path} {head}");
+                assert!(answer["error"].as_str().unwrap().starts_with("a page of another site"));
+            }
+        }
+    }
+    assert_eq!((left_of(&admin.server, "acme"), left_of(&server, "acme")), (6.into(), 10.into()));
+    assert_eq!(admin.server.parts.store.lease_count(), 1);
+    // Its own page, and a link to it from elsewhere.
+    let own = "origin: http://localhost\r\nsec-fetch-site: same-origin\r\n";
+    let body = question(&[("tenant", "acme")], 1, false).to_string();
+    assert_eq!(ask(&server, "POST", "/explain", own, &body).0, 200);
+    assert_eq!(ask(&server, "GET", "/config", "sec-fetch-site: cross-site\r\n", "").0, 200);
+}
+
+/// Who owns a name can have it lead here: a page under that name is then of the same site, for a browser.
+#[test]
+fn what_tells_of_clients_or_changes_something_is_asked_under_a_name_of_this_server() {
+    let server = TestServer::with(&support::source(POLICY), |options| {
+        options.controls.decides_for_all = true;
+        options.controls.hosts = vec!["tollgate.example.org".parse().unwrap()];
+    });
+    let body = question(&[("tenant", "acme"), ("kind", "free")], 1, false).to_string();
+    let paths = [
+        ("GET", "/"),
+        ("GET", "/page.js"),
+        ("GET", "/config"),
+        ("GET", "/openapi.json"),
+        ("GET", "/events"),
+        ("GET", "/buckets"),
+        ("GET", "/leases"),
+        ("POST", "/json"),
+        ("POST", "/explain"),
+        ("POST", "/reset"),
+        ("POST", "/leases/release"),
+        ("POST", "/reload"),
+        ("GET", "/nowhere"),
+    ];
+    for (method, path) in paths {
+        for host in ["host: evil.example\r\n", "host: localhost\r\nhost: evil.example\r\n", ""] {
+            let head =
+                format!("{host}content-type: application/json\r\norigin: http://evil.example\r\n");
+            let (status, answer) = ask_as(&server, method, path, &head, &body);
+            assert_eq!(status, 421, "{method} {path} {host}");
+            assert!(answer["error"].as_str().unwrap().contains("--http-host NAME"), "{answer}");
+        }
+    }
+    assert_eq!(left_of(&server, "acme"), 10);
+    let asked = |host: &str, path: &str| {
+        let mut stream = TcpStream::connect(server.http).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer[9..12].to_owned()
     };
-    assert_eq!((json(false).0, json(true).0), (200, 403));
-    assert!(json(true).1["error"].as_str().unwrap().starts_with("off; start with --admin-token"));
+    let own = server.http.to_string();
+    for host in [&*own, "10.1.2.3:8080", "[2001:db8::1]", "localhost:80", "tollgate.example.org"] {
+        assert_eq!(asked(host, "/config"), "200", "{host}");
+    }
+    // Whatever probes and scrapers call it.
+    for host in ["tollgate.tollgate.svc:8080", "evil.example", ""] {
+        for path in ["/healthz", "/readyz", "/metrics"] {
+            assert_eq!(asked(host, path), "200", "{host} {path}");
+        }
+    }
 }
 
 #[test]

@@ -17,6 +17,8 @@ mod bystanders;
 mod frames;
 #[path = "bounds/harm.rs"]
 mod harm;
+#[path = "bounds/http.rs"]
+mod http;
 #[path = "support/own_time.rs"]
 mod own_time;
 #[path = "bounds/process.rs"]

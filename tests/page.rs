@@ -27,7 +27,7 @@ struct Viewer(BufReader<TcpStream>);
 impl Viewer {
     fn open(server: &TestServer) -> Self {
         let mut stream = TcpStream::connect(server.http).unwrap();
-        write!(stream, "GET /events HTTP/1.1\r\nhost: t\r\n\r\n").unwrap();
+        write!(stream, "GET /events HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
         let mut viewer = Self(BufReader::new(stream));
         assert_eq!(viewer.line(), "HTTP/1.1 200 OK");
         viewer
@@ -50,8 +50,9 @@ impl Viewer {
 fn post(server: &TestServer, path: &str, body: &str) -> (u16, Value) {
     let mut stream = TcpStream::connect(server.http).unwrap();
     let length = body.len();
-    write!(stream, "POST {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n").unwrap();
-    write!(stream, "content-length: {length}\r\n\r\n{body}").unwrap();
+    write!(stream, "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n").unwrap();
+    write!(stream, "content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}")
+        .unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -201,6 +202,15 @@ fn what_cannot_be_explained_is_refused() {
         r#"{ "domain": "x", "descriptors": [{ "entries": [{ "key": "k", "value": "1" }] }] }"#,
     );
     assert_eq!(status, 404, "{answer}");
+    let explain = |count: usize| {
+        let descriptor = json!({ "entries": [{ "key": "k", "value": "1" }] });
+        let body = json!({ "domain": "d", "descriptors": vec![descriptor; count] });
+        post(&server, "/explain", &body.to_string())
+    };
+    assert_eq!(explain(32).0, 200);
+    let (status, answer) = explain(33);
+    assert_eq!(status, 400);
+    assert_eq!(answer["error"], "33 descriptors; at most 32 are explained together");
 }
 
 #[test]

@@ -46,13 +46,21 @@ impl Ids<'_> {
 
 /// `?domain=d&tenant=acme`: entries by their keys, beside two words of our own.
 pub(super) async fn list(State(shared): State<Shared>, request: Request) -> Response {
-    let may_reset = guard::may_change(&shared.controls, request.headers(), request.extensions());
-    let ids = if may_reset { Ids::Of(&shared.service) } else { Ids::Kept };
-    let query = request.uri().query().unwrap_or_default();
+    let Shared { service, controls, desks, .. } = shared;
+    let may_reset = guard::may_change(&controls, request.headers(), request.extensions());
+    let query = request.uri().query().unwrap_or_default().to_owned();
     if query.len() > LONGEST_QUERY {
         return answered(Err(Failed::bad(format!("ask in {LONGEST_QUERY} bytes at most"))));
     }
-    let _turn = shared.looking.lock().await;
+    let desk = if may_reset { desks.changes } else { desks.looks };
+    desk.work(async move {
+        let ids = if may_reset { Ids::Of(&service) } else { Ids::Kept };
+        answered(asked(&service, &query, ids).await)
+    })
+    .await
+}
+
+async fn asked(service: &Service, query: &str, ids: Ids<'_>) -> Result<Value, Failed> {
     let pairs: Vec<_> = query.split('&').filter(|pair| !pair.is_empty()).map(pair).collect();
     let value_of = |name| {
         let (_, value) = pairs.iter().find(|(key, _)| key == name)?;
@@ -61,12 +69,10 @@ pub(super) async fn list(State(shared): State<Shared>, request: Request) -> Resp
     let entries = pairs.iter().filter(|(key, _)| key != "domain" && key != "all");
     let entries: Vec<_> = entries.map(|(key, value)| Entry { key, value }).collect();
     let domain = value_of("domain");
-    let service = &shared.service;
-    answered(if entries.is_empty() {
-        Ok(near(service, domain, ids))
-    } else {
-        named(service, domain, &entries, value_of("all") == Some("1"), ids).await
-    })
+    if entries.is_empty() {
+        return Ok(near(service, domain, ids));
+    }
+    named(service, domain, &entries, value_of("all") == Some("1"), ids).await
 }
 
 /// A key and a value of `?key=value`, which may hold any bytes, as in `%ff`: entries of calls do.

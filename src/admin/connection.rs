@@ -5,23 +5,27 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::Request;
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::Watcher;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::rustls::ServerConfig;
 use tower_service::Service;
 
 use super::Certified;
+use super::paced::{Activity, Paced};
 use crate::listener::Stream;
 use crate::tls::Identity;
 
 /// How long a connection may take to say that it speaks TLS, where it must, and how long a request's head may
-/// take to arrive, and then its body.
+/// take to arrive, the time until it begins included, and then its body.
 pub(super) const SLOWEST: Duration = Duration::from_secs(10);
+
+/// The largest head of a request, in bytes, and about what is kept of answers that are not read: who sends one
+/// request behind another and does not read is not read beyond it.
+const BUFFER: usize = 64 << 10;
 
 trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 
@@ -47,14 +51,45 @@ impl Known {
     }
 }
 
+/// Answers what is asked on a new connection until it ends, or until `stop` completes and the request in flight is
+/// answered. Says in the log why one ended early.
+pub(super) async fn run(
+    stream: Stream,
+    activity: Activity,
+    tls: Option<Identity>,
+    routes: Router,
+    stop: impl Future<Output = ()>,
+) {
+    let mut stop = std::pin::pin!(stop);
+    let opened = tokio::select! {
+        // At the end nobody waits for those that do not speak HTTP yet.
+        () = &mut stop => return,
+        opened = accepted(stream, activity.clone(), tls) => opened,
+    };
+    match opened {
+        Ok(opened) => {
+            if let Err(error) = serve(opened, activity, routes, stop).await {
+                tracing::debug!(%error, "an HTTP connection ended early");
+            }
+        }
+        Err(error) => tracing::debug!(%error, "an HTTP connection did not come about"),
+    }
+}
+
 /// Has a new connection speak TLS, if there is any.
 ///
 /// # Errors
 /// Where it does not, or not in time, or shows a certificate that nobody vouches for.
-pub(super) async fn accepted(stream: Stream, tls: Option<Identity>) -> std::io::Result<Opened> {
+async fn accepted(
+    stream: Stream,
+    activity: Activity,
+    tls: Option<Identity>,
+) -> std::io::Result<Opened> {
     match stream {
-        Stream::Tcp(stream) => open(TcpStream::from_std(stream)?, tls).await,
-        Stream::Unix(stream) => open(UnixStream::from_std(stream)?, tls).await,
+        Stream::Tcp(stream) => open(Paced::new(TcpStream::from_std(stream)?, activity), tls).await,
+        Stream::Unix(stream) => {
+            open(Paced::new(UnixStream::from_std(stream)?, activity), tls).await
+        }
     }
 }
 
@@ -70,21 +105,36 @@ async fn open(
     Ok(Opened { io: Box::new(stream), known })
 }
 
-/// Answers its requests until it ends, or until `watcher` says that the one in flight is the last.
-pub(super) async fn serve(
+/// Answers its requests until it ends, or until `stop` completes and the one in flight is answered.
+async fn serve(
     Opened { io, known }: Opened,
+    activity: Activity,
     routes: Router,
-    watcher: Watcher,
+    stop: impl Future<Output = ()>,
 ) -> hyper::Result<()> {
     let answer = service_fn(move |mut request: Request<Incoming>| {
         if known.as_ref().is_some_and(Known::is_still) {
             request.extensions_mut().insert(Certified);
         }
-        routes.clone().call(request)
+        // What is still to come is the client's to do.
+        let answering = request.body().is_end_stream().then(|| activity.answering());
+        let mut routes = routes.clone();
+        async move {
+            // Of many that were sent together, each waits for one of everybody else's.
+            tokio::task::yield_now().await;
+            let answer = routes.call(request).await;
+            drop(answering);
+            answer
+        }
     });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(SLOWEST);
-    watcher.watch(http.serve_connection(TokioIo::new(io), answer)).await
+    http.timer(TokioTimer::new()).header_read_timeout(SLOWEST).max_buf_size(BUFFER);
+    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(io), answer));
+    tokio::select! {
+        served = &mut connection => return served,
+        () = stop => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await
 }
 
 #[cfg(test)]

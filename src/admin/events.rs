@@ -170,7 +170,7 @@ pub(super) mod tests {
     use tower_service::Service as _;
 
     use super::*;
-    use crate::admin::{Controls, SLOWEST, routes};
+    use crate::admin::{Controls, Desks, Hosts, SLOWEST, routes};
     use crate::clock::{Clock, ManualClock, Timestamp};
     use crate::config::Source;
     use crate::policy::fingerprint::FingerprintKey;
@@ -178,7 +178,8 @@ pub(super) mod tests {
     use crate::store::MemoryStore;
     use crate::telemetry::Telemetry;
 
-    fn service() -> Arc<Service> {
+    /// One whose policy limits nothing.
+    pub(in crate::admin) fn service() -> Arc<Service> {
         let text = "domain: d\ntables:\n  - { name: t, key: [], rows: { always: unlimited } }\n";
         let sources = [Source { name: "test.yaml".into(), text: text.into() }];
         let store = Arc::new(MemoryStore::new(64));
@@ -196,7 +197,8 @@ pub(super) mod tests {
             readiness: Readiness::default(),
             watch: watch(),
             controls,
-            looking: Arc::default(),
+            hosts: Arc::new(Hosts { names: Vec::new(), tls: None, is_out_of_reach: false }),
+            desks: Desks::default(),
         }
     }
 
@@ -295,7 +297,8 @@ pub(super) mod tests {
     }
 
     async fn get_events(routes: &mut axum::Router) -> Response {
-        let request = Request::get("/events").body(Body::empty()).unwrap();
+        let request =
+            Request::get("/events").header(header::HOST, "localhost").body(Body::empty()).unwrap();
         routes.call(request).await.unwrap()
     }
 

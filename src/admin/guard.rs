@@ -1,26 +1,34 @@
-//! Who may change something over HTTP: whoever brings the token, or has shown a certificate.
+//! Who may change something over HTTP: whoever brings the token, or has shown a certificate. And what a body must
+//! say that it is, so that no page of another site can have a browser send one without asking first.
 
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{Extensions, HeaderMap, StatusCode, header};
+use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
+use super::host::{FETCH_SITE, HostName};
 use super::{Shared, refused};
 use crate::reload::Reloader;
 
 /// The shortest token, in characters: what is shorter can be guessed.
 const SHORTEST: usize = 16;
 
-/// What browsers tell of whose page asks, and pages cannot change.
-const FETCH_SITE: &str = "sec-fetch-site";
+/// The kind of a body that browsers do not send for another site's page unless the server says that they may,
+/// which this one never does.
+const JSON: &str = "application/json";
+
+const NOT_JSON: &str = "send JSON, and say so: `Content-Type: application/json`";
 
 const OFF: &str = "off; start with --admin-token or --admin-token-file, or show a client certificate \
                    with a name that is allowed";
+
+const UNDECIDED: &str = "off; ask over gRPC, or start with --http-json on, or with --admin-token or \
+                         --admin-token-file, or show a client certificate with a name that is allowed";
 
 /// What the HTTP side may do beside telling how things stand.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +37,10 @@ pub struct Controls {
     pub token: Option<Token>,
     /// Reads the policies again; without one, they came from no file.
     pub reloader: Option<Arc<Reloader>>,
+    /// Whether `/json` decides, and so charges, for whoever asks; else for who may change something.
+    pub decides_for_all: bool,
+    /// Under which names it may be asked, beside those that are its own.
+    pub hosts: Vec<HostName>,
 }
 
 /// A secret, as its hash: how long it takes to compare two of these says nothing about the secret.
@@ -72,13 +84,47 @@ pub(super) async fn admit(State(shared): State<Shared>, request: Request, next: 
     if may_change(&shared.controls, request.headers(), request.extensions()) {
         return next.run(request).await;
     }
-    refusal(&shared.controls)
+    refusal(&shared.controls, OFF)
 }
 
-/// What is told to who may not change anything.
-pub(super) fn refusal(controls: &Controls) -> Response {
+/// Lets a request in for which a call may be decided.
+pub(super) async fn admit_to_decide(
+    State(shared): State<Shared>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let Controls { decides_for_all, .. } = shared.controls;
+    if decides_for_all || may_change(&shared.controls, request.headers(), request.extensions()) {
+        return next.run(request).await;
+    }
+    refusal(&shared.controls, UNDECIDED)
+}
+
+/// Lets a request in whose body says that it is JSON.
+pub(super) async fn json_only(request: Request, next: Next) -> Response {
+    let is_json = request.headers().get(header::CONTENT_TYPE).is_some_and(is_json);
+    if is_json {
+        return next.run(request).await;
+    }
+    refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, NOT_JSON)
+}
+
+/// With parameters or without, such as a charset.
+fn is_json(kind: &HeaderValue) -> bool {
+    let kind = kind.to_str().unwrap_or_default();
+    let kind = kind.split_once(';').map_or(kind, |(kind, _)| kind);
+    kind.trim().eq_ignore_ascii_case(JSON)
+}
+
+/// What is told to who may not change anything where hits or leases are to be given back.
+pub(super) fn no_giving_back(controls: &Controls) -> Response {
+    refusal(controls, OFF)
+}
+
+/// What is told to who may not do something, with how it could be.
+fn refusal(controls: &Controls, off: &'static str) -> Response {
     match &controls.token {
-        None => refused(StatusCode::FORBIDDEN, OFF),
+        None => refused(StatusCode::FORBIDDEN, off),
         Some(_) => {
             let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
             let error = "the token is missing or wrong; send it as `Authorization: Bearer TOKEN`";
@@ -148,11 +194,16 @@ mod tests {
     #[tokio::test]
     async fn who_has_shown_a_certificate_needs_no_token() {
         for token in [None, Some("0123456789abcdef".parse().unwrap())] {
-            let shared = crate::admin::events::tests::shared(Controls { token, reloader: None });
+            let shared =
+                crate::admin::events::tests::shared(Controls { token, ..Controls::default() });
             let mut routes = crate::admin::routes(shared);
             let mut ask = async |is_certified| {
-                let mut request =
-                    Request::builder().method("POST").uri("/reload").body(Body::empty()).unwrap();
+                let mut request = Request::builder()
+                    .method("POST")
+                    .uri("/reload")
+                    .header(header::HOST, "localhost")
+                    .body(Body::empty())
+                    .unwrap();
                 if is_certified {
                     request.extensions_mut().insert(Certified);
                 }
@@ -165,9 +216,28 @@ mod tests {
     }
 
     #[test]
+    fn json_is_what_says_so_whatever_its_parameters() {
+        let is_json = |kind: &'static str| is_json(&HeaderValue::from_static(kind));
+        for kind in ["application/json", "Application/JSON", "application/json; charset=utf-8"] {
+            assert!(is_json(kind), "{kind}");
+        }
+        for kind in [
+            "",
+            "text/plain",
+            "text/plain; application/json",
+            "application/x-www-form-urlencoded",
+            "multipart/form-data; boundary=application/json",
+            "application/jsonp",
+            "application/json, text/plain",
+        ] {
+            assert!(!is_json(kind), "{kind}");
+        }
+    }
+
+    #[test]
     fn a_certificate_does_not_count_where_a_page_has_a_browser_ask_and_a_token_does() {
         let token = "0123456789abcdef";
-        let controls = Controls { token: Some(Token::of(token)), reloader: None };
+        let controls = Controls { token: Some(Token::of(token)), ..Controls::default() };
         let mut about = Extensions::new();
         about.insert(Certified);
         let pages = [("origin", "https://elsewhere.example"), ("origin", "null")];

@@ -1,4 +1,5 @@
-//! `/json`: a RateLimitRequest in protobuf's JSON, answered with a RateLimitResponse.
+//! `/json`: a RateLimitRequest in protobuf's JSON, answered with a RateLimitResponse. It charges, and takes leases,
+//! as over gRPC: whom it decides for is [`guard`]'s affair.
 
 use std::sync::Arc;
 
@@ -8,30 +9,41 @@ use axum::http::{Extensions, HeaderMap, StatusCode};
 use axum::response::Response;
 use tonic::Code;
 
-use super::{Shared, axum_json, guard, refused};
+use super::{Controls, Shared, axum_json, guard, refused};
 use crate::descriptor::{Hits, Query};
 use crate::service::Service;
 use crate::wire;
 
-/// Decides for everybody, as over gRPC. Only who may change something gives hits back or releases leases: both
-/// undo what was decided.
+/// Where it decides for everybody, all the same only who may change something gives hits back or releases leases:
+/// both undo what was decided.
 pub(super) async fn json(
-    State(Shared { service, controls, .. }): State<Shared>,
+    State(Shared { service, controls, desks, .. }): State<Shared>,
     headers: HeaderMap,
     about: Extensions,
     body: Bytes,
 ) -> Response {
-    let message = match wire::json::request(&body) {
+    let may_change = guard::may_change(&controls, &headers, &about);
+    let desk = if may_change { desks.changes } else { desks.looks };
+    desk.work(async move { decide(&service, &controls, may_change, &body).await }).await
+}
+
+async fn decide(
+    service: &Arc<Service>,
+    controls: &Controls,
+    may_change: bool,
+    body: &[u8],
+) -> Response {
+    let message = match wire::json::request(body) {
         Ok(message) => message,
         Err(error) => {
             service.telemetry().count_bad_request();
             return refused(StatusCode::BAD_REQUEST, &error.to_string());
         }
     };
-    if gives_back(&message) && !guard::may_change(&controls, &headers, &about) {
-        return guard::refusal(&controls);
+    if gives_back(&message) && !may_change {
+        return guard::no_giving_back(controls);
     }
-    answer(&service, &message).await
+    answer(service, &message).await
 }
 
 /// Whether a message gives something back, if it is a question at all.

@@ -14,19 +14,19 @@ use crate::service::{HeldLeases, Service};
 const LISTED: usize = 1000;
 
 pub(super) async fn list(State(shared): State<Shared>, request: Request) -> Response {
-    let told: fn(&Slots) -> Value =
-        if guard::may_change(&shared.controls, request.headers(), request.extensions()) {
-            whole
-        } else {
-            told
-        };
-    let _turn = shared.looking.lock().await;
-    let HeldLeases { listed, left_off } = shared.service.leases(LISTED).await;
-    answered(Ok(json!({
-        "at": bucket::milliseconds(shared.service.store_now()),
-        "left_off": left_off,
-        "listed": listed.iter().map(told).collect::<Vec<_>>(),
-    })))
+    let Shared { service, controls, desks, .. } = shared;
+    let may_release = guard::may_change(&controls, request.headers(), request.extensions());
+    let told: fn(&Slots) -> Value = if may_release { whole } else { told };
+    let desk = if may_release { desks.changes } else { desks.looks };
+    desk.work(async move {
+        let HeldLeases { listed, left_off } = service.leases(LISTED).await;
+        answered(Ok(json!({
+            "at": bucket::milliseconds(service.store_now()),
+            "left_off": left_off,
+            "listed": listed.iter().map(told).collect::<Vec<_>>(),
+        })))
+    })
+    .await
 }
 
 /// How much of a lease is told to whoever looks: who knows it all can release it, and 96 bits are left to guess.

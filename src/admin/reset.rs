@@ -15,8 +15,11 @@ use crate::policy::fingerprint::Fingerprint;
 use crate::service::Service;
 use crate::store::Outcome;
 
-pub(super) async fn reset(State(shared): State<Shared>, body: Bytes) -> Response {
-    answered(refill(&shared.service, &body).await)
+pub(super) async fn reset(
+    State(Shared { service, desks, .. }): State<Shared>,
+    body: Bytes,
+) -> Response {
+    desks.changes.work(async move { answered(refill(&service, &body).await) }).await
 }
 
 async fn refill(service: &Service, body: &[u8]) -> Result<Value, Failed> {

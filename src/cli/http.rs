@@ -83,6 +83,9 @@ impl Server {
             .method(if body.is_some() { Method::POST } else { Method::GET })
             .uri(path)
             .header(header::HOST, self.addr.host());
+        if body.is_some() {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+        }
         if let Some(token) = token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }

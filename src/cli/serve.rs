@@ -15,9 +15,9 @@ use tokio::sync::watch;
 use super::again::{self, Watch};
 use super::logging::{self, Filter, Format};
 use super::tls::{GrpcTls, HttpTls, Renewal};
-use super::values::{Age, age, duration, interval, prefix, ratio, target};
+use super::values::{Age, Switch, age, duration, interval, prefix, ratio, target};
 use super::{Failure, PolicyPath};
-use crate::admin::{Controls, Token};
+use crate::admin::{Controls, HostName, Token};
 use crate::clock::{BootClock, Clock, Timestamp};
 use crate::config;
 use crate::listener::Address;
@@ -72,6 +72,15 @@ pub(super) struct Serve {
         conflicts_with = "admin_token"
     )]
     admin_token_file: Option<PathBuf>,
+    /// Whether `/json` decides, and so charges buckets and takes leases, for whoever reaches the HTTP side. Off, it
+    /// does so for who may change something: with the admin token, or a client certificate.
+    #[arg(long, env = "TOLLGATE_HTTP_JSON", default_value = "off", value_name = "WHETHER")]
+    http_json: Switch,
+    /// A name under which the HTTP side is asked, in `Host`, beside IP addresses, `localhost` and the names of its
+    /// certificate. May be given again; a comma parts several. `/healthz`, `/readyz` and `/metrics` are answered
+    /// under any name.
+    #[arg(long, env = "TOLLGATE_HTTP_HOST", value_name = "NAME", value_delimiter = ',')]
+    http_host: Vec<HostName>,
     #[command(flatten)]
     grpc_tls: GrpcTls,
     #[command(flatten)]
@@ -302,8 +311,12 @@ impl Serve {
             None => service,
         });
         let defaults = Options::default();
-        let controls =
-            Controls { token: self.admin_token()?, reloader: Some(Arc::clone(&reloader)) };
+        let controls = Controls {
+            token: self.admin_token()?,
+            reloader: Some(Arc::clone(&reloader)),
+            decides_for_all: self.http_json == Switch::On,
+            hosts: self.http_host.clone(),
+        };
         let options = Options {
             grpc: self.grpc.clone(),
             http: self.http.clone(),

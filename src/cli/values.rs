@@ -3,7 +3,16 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use clap::ValueEnum;
+
 use crate::shared::target::{Target, TargetError};
+
+/// Whether something is done that is not always wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Switch {
+    On,
+    Off,
+}
 
 /// Never fails itself.
 pub(super) fn target(text: &str) -> Result<Result<Target, TargetError>, Infallible> {

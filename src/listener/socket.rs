@@ -11,6 +11,19 @@ use tokio::net::{UnixListener, UnixStream};
 #[derive(Debug)]
 pub(super) struct SocketListener {
     listener: UnixListener,
+    file: SocketFile,
+}
+
+/// The same in no runtime's care.
+#[derive(Debug)]
+pub(super) struct ParkedSocket {
+    listener: std::os::unix::net::UnixListener,
+    file: SocketFile,
+}
+
+/// The file of a socket, removed when this is dropped.
+#[derive(Debug)]
+struct SocketFile {
     path: PathBuf,
     /// The file's device and its number there: what lies at the path by the end may be another's.
     identity: (u64, u64),
@@ -29,11 +42,23 @@ impl SocketListener {
             }
             bound => bound?,
         };
-        Ok(Self { listener, path: path.to_owned(), identity: identity(path)? })
+        let file = SocketFile { path: path.to_owned(), identity: identity(path)? };
+        Ok(Self { listener, file })
+    }
+
+    pub(super) fn park(self) -> io::Result<ParkedSocket> {
+        Ok(ParkedSocket { listener: self.listener.into_std()?, file: self.file })
     }
 
     pub(super) async fn accept(&self) -> io::Result<UnixStream> {
         self.listener.accept().await.map(|(stream, _)| stream)
+    }
+}
+
+impl ParkedSocket {
+    pub(super) fn unpark(self) -> io::Result<SocketListener> {
+        let listener = UnixListener::from_std(self.listener)?;
+        Ok(SocketListener { listener, file: self.file })
     }
 }
 
@@ -52,7 +77,7 @@ impl Lock {
     }
 }
 
-impl Drop for SocketListener {
+impl Drop for SocketFile {
     fn drop(&mut self) {
         if identity(&self.path).is_ok_and(|now| now == self.identity)
             && let Err(error) = std::fs::remove_file(&self.path)
@@ -137,7 +162,7 @@ mod tests {
                     let bound = SocketListener::bind(&path).await;
                     // It listens until everybody has tried.
                     start.wait();
-                    bound.map(|listener| listener.identity)
+                    bound.map(|listener| listener.file.identity)
                 })
             };
             let bound: Vec<_> = thread::scope(|scope| {

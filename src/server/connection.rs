@@ -22,7 +22,7 @@ use super::arriving::Arriving;
 use super::bounded::{Bounded, Reading};
 use super::in_flight::InFlight;
 use super::timing::Timing;
-use super::{call, limits, routed};
+use super::{call, kind, limits, routed};
 use crate::service::Service;
 use crate::tls::Identity;
 
@@ -71,6 +71,12 @@ impl Dispatch {
 
     fn start(&self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
         self.in_flight.note();
+        if let Err(refusal) = kind::check(request.method(), request.headers()) {
+            if request.uri().path() == call::PATH {
+                self.rate_limit.service.telemetry().count_bad_request();
+            }
+            return refusal.send(respond);
+        }
         if request.uri().path() == call::PATH {
             self.rate_limit.start(request, respond);
         } else {

@@ -1,8 +1,9 @@
-//! The names of callers, as their certificates tell them.
+//! The names of callers and of this server, as certificates tell them.
 
 use std::str::FromStr;
 
-use tokio_rustls::rustls::pki_types::DnsName;
+use tokio_rustls::rustls::pki_types::{CertificateDer, DnsName};
+use webpki::EndEntityCert;
 
 /// A name that a caller's certificate may have among its alternative names. It is matched as a whole: `*` in
 /// a certificate stands for itself, which is no name that can be allowed.
@@ -47,6 +48,23 @@ impl FromStr for Name {
     }
 }
 
+/// The DNS names of a certificate; none where it cannot be read.
+pub(super) fn of(certificate: &CertificateDer<'_>) -> Vec<String> {
+    let Ok(certificate) = EndEntityCert::try_from(certificate) else { return Vec::new() };
+    certificate.valid_dns_names().map(str::to_owned).collect()
+}
+
+/// Whether a certificate's name is that of a host; `*.` stands for one label, as browsers have it.
+pub(super) fn covers(name: &str, host: &str) -> bool {
+    match (name.strip_prefix("*."), host.split_once('.')) {
+        (Some(rest), Some((label, domain))) => {
+            !label.is_empty() && rest.eq_ignore_ascii_case(domain)
+        }
+        (Some(_), None) => false,
+        (None, _) => name.eq_ignore_ascii_case(host),
+    }
+}
+
 fn is_scheme(text: &str) -> bool {
     let is_of_it = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
     text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(is_of_it)
@@ -70,6 +88,21 @@ mod tests {
         }
         for wrong in ["*.example.org", "*", "spiffe://example.org/*"] {
             assert_eq!(wrong.parse::<Name>(), Err(NameError::Wildcard), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_wildcard_of_a_certificate_covers_one_label() {
+        for (name, host, is_covered) in [
+            ("tollgate.example.org", "Tollgate.Example.org", true),
+            ("tollgate.example.org", "example.org", false),
+            ("*.example.org", "tollgate.example.org", true),
+            ("*.example.org", "a.tollgate.example.org", false),
+            ("*.example.org", "example.org", false),
+            ("*.example.org", ".example.org", false),
+            ("*.example.org", "org", false),
+        ] {
+            assert_eq!(covers(name, host), is_covered, "{name} {host}");
         }
     }
 }

@@ -13,12 +13,17 @@ use super::own_time::thread;
 pub(crate) struct Process {
     child: Child,
     pub(crate) grpc: SocketAddr,
+    pub(crate) http: SocketAddr,
     /// Kept open, so that it can log.
     log: BufReader<ChildStderr>,
 }
 
 impl Process {
     pub(crate) fn start(most_connections: usize) -> Self {
+        Self::start_with(most_connections, &[])
+    }
+
+    pub(crate) fn start_with(most_connections: usize, more: &[&str]) -> Self {
         let most_connections = most_connections.to_string();
         let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
         for (name, _) in std::env::vars_os() {
@@ -28,24 +33,33 @@ impl Process {
         }
         command.args(["serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--log", "json"]);
         command.args(["--workers", "1", "--max-connections", &most_connections]);
+        command.args(more);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
         let unknown = SocketAddr::from(([0, 0, 0, 0], 0));
-        let mut process = Self { child, grpc: unknown, log };
+        let mut process = Self { child, grpc: unknown, http: unknown, log };
         while process.grpc == unknown {
             let mut line = String::new();
             assert_ne!(process.log.read_line(&mut line).unwrap(), 0, "it ended before it started");
             let line: Value = serde_json::from_str(&line).unwrap();
-            let address = line["fields"]["grpc"].as_str();
-            process.grpc = address.map_or(unknown, |address| address.parse().unwrap());
+            let address = |side: &str| {
+                let address = line["fields"][side].as_str();
+                address.map_or(unknown, |address| address.parse().unwrap())
+            };
+            (process.grpc, process.http) = (address("grpc"), address("http"));
         }
         process
     }
 
     /// Where the kernel tells of the thread that answers.
     pub(crate) fn worker(&self) -> PathBuf {
-        thread(&self.child.id().to_string(), "grpc-0")
+        self.thread("grpc-0")
+    }
+
+    /// The same of another of its threads.
+    pub(crate) fn thread(&self, name: &str) -> PathBuf {
+        thread(&self.child.id().to_string(), name)
     }
 
     /// What it keeps in memory, in bytes.

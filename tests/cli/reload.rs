@@ -28,7 +28,7 @@ fn serve(path: &Path, watch: &str) -> Served {
 
 pub(crate) fn get(server: &Served, path: &str) -> String {
     let mut stream = TcpStream::connect(server.http).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     let (head, body) = text.split_once("\r\n\r\n").unwrap();

@@ -25,7 +25,8 @@ fn serve(snapshot: &Path, more: &[&str]) -> Served {
 
 fn metric(server: &Served, name: &str) -> u64 {
     let mut stream = TcpStream::connect(server.http).unwrap();
-    write!(stream, "GET /metrics HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n").unwrap();
+    write!(stream, "GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+        .unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).unwrap();
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));

@@ -44,7 +44,7 @@ fn address(path: &Path) -> String {
     format!("unix:{}", path.display())
 }
 
-const HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n";
+const HEALTH: &[u8] = b"GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
 
 fn is_healthy(path: &Path) -> bool {
     let mut stream = UnixStream::connect(path).unwrap();

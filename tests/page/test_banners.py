@@ -57,7 +57,7 @@ def test_a_page_for_which_there_is_no_place_says_so_and_waits_for_one(server, br
     host, port = server.http_address.split(":")
     others = [socket.create_connection((host, int(port))) for _ in range(16)]
     for other in others:
-        other.sendall(b"GET /events HTTP/1.1\r\nhost: t\r\n\r\n")
+        other.sendall(b"GET /events HTTP/1.1\r\nhost: localhost\r\n\r\n")
         assert other.recv(15) == b"HTTP/1.1 200 OK"
     browser.open(f"http://{server.http_address}/")
     told = browser.until("document.querySelector('#lost').innerText.includes('no place') && document.querySelector('#lost').innerText")

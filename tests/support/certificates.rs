@@ -168,6 +168,6 @@ pub fn get(
     shown: Option<&Pair>,
     path: &str,
 ) -> std::io::Result<String> {
-    let said = format!("GET {path} HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n");
+    let said = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
     exchange(address, client(trusted, shown, b"http/1.1"), said.as_bytes())
 }

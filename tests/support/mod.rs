@@ -122,7 +122,8 @@ impl TestServer {
         let reloader = Reloader::new(Arc::clone(&parts.live), clock, path.into());
         Self::running(parts, |options| {
             let token = Some(token.parse().unwrap());
-            options.controls = Controls { token, reloader: Some(Arc::new(reloader)) };
+            options.controls =
+                Controls { token, reloader: Some(Arc::new(reloader)), ..Controls::default() };
         })
     }
 
@@ -185,7 +186,7 @@ impl TestServer {
     /// An HTTP request without a body: the status line, and what came.
     pub fn get(&self, path: &str) -> String {
         let mut stream = TcpStream::connect(self.http).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: tollgate\r\nconnection: close\r\n\r\n")
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
             .unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();

@@ -27,8 +27,8 @@ def serve(tmp_path):
 
 @pytest.fixture(scope="session")
 def management_api():
-    """The shipped policy, served once: tests keep apart by their tenants (see `tenant`)."""
-    server = Tollgate(SHIPPED_POLICY)
+    """The shipped policy, served once: tests keep apart by their tenants (see `tenant`). `/json` is for everybody."""
+    server = Tollgate(SHIPPED_POLICY, "--http-json", "on")
     yield server
     server.close()
 

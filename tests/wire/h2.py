@@ -63,16 +63,16 @@ class Connection:
         self._next_stream += 2
         return stream
 
-    def call_headers(self, stream, extra=(), path=_METHOD):
-        """The headers of a call as Envoy sends them."""
+    def call_headers(self, stream, extra=(), path=_METHOD, method="POST", kind="application/grpc"):
+        """The headers of a call as Envoy sends them, but for its method and what it says that it is."""
         block = header_block(
             [
-                (":method", "POST"),
+                (":method", method),
                 (":path", path),
                 (":authority", self._authority),
                 (":scheme", "http"),
                 ("te", "trailers"),
-                ("content-type", "application/grpc"),
+                *([("content-type", kind)] if kind is not None else []),
                 ("x-envoy-internal", "true"),
                 ("x-forwarded-for", "127.0.0.1"),
                 *extra,

@@ -55,6 +55,42 @@ def test_a_grpc_timeout_that_is_none_does_no_harm(management_api, tenant, timeou
     assert management_api.ask(asked(tenant)).overall_code == OK
 
 
+# As HPACK's Huffman code has them.
+STATUSES = {405: b"\x68\x0d\xff", 415: b"\x68\x2d\xff"}
+
+JOB = {"tenant_type": "enterprise_production", "endpoint_group": "create_import_users_job"}
+
+
+@pytest.mark.parametrize(
+    ("method", "kind", "status"),
+    [(method, "application/grpc", 405) for method in ["GET", "HEAD", "PUT", "OPTIONS"]]
+    + [("POST", kind, 415) for kind in [None, "text/plain", "application/x-www-form-urlencoded", "application/json"]],
+)
+@pytest.mark.parametrize("path", [f"/{SERVICE}/ShouldRateLimit", "/grpc.health.v1.Health/Check"])
+def test_what_a_page_in_a_browser_can_send_is_no_call(management_api, tenant, path, method, kind, status):
+    question = one(domain="management-api", tenant=tenant, **JOB)
+    message = h2.frame(h2.DATA, h2.END_STREAM, 1, h2.grpc_message(question.SerializeToString()))
+    for _ in range(3):
+        with h2.Connection(management_api.grpc_address) as connection:
+            stream = connection.new_stream()
+            connection.send(connection.call_headers(stream, path=path, method=method, kind=kind) + message)
+            headers = connection.wait_for(h2.HEADERS, stream)
+            assert STATUSES[status] in headers
+    # Both slots are free.
+    assert [management_api.ask(question).overall_code for _ in range(2)] == [OK, OK]
+
+
+@pytest.mark.parametrize("kind", ["application/grpc+proto", "application/grpc;charset=utf-8"])
+def test_a_call_may_say_what_it_is_more_closely(management_api, tenant, kind):
+    with h2.Connection(management_api.grpc_address) as connection:
+        stream = connection.new_stream()
+        message = h2.grpc_message(asked(tenant).SerializeToString())
+        frames = connection.call_headers(stream, kind=kind) + h2.frame(h2.DATA, h2.END_STREAM, stream, message)
+        connection.send(frames)
+        _, data = connection.answer(stream)
+    assert ratelimit.RateLimitResponse.FromString(data[5:]).overall_code == OK
+
+
 def test_an_answer_is_never_compressed(management_api, tenant):
     accepted = [("grpc-accept-encoding", "gzip,deflate,zstd,identity")]
     headers, data = call_by_hand(management_api, asked(tenant), accepted)

@@ -8,6 +8,7 @@ import pytest
 
 import prometheus
 from messages import admitted, one
+from tollgate import SHIPPED_POLICY, run
 
 DOMAIN = "management-api"
 MARK = "planted-by-a-client"
@@ -156,6 +157,67 @@ def test_json_that_is_no_request_is_a_bad_request_that_says_why(management_api, 
 def test_json_tells_what_is_missing_in_the_words_of_grpc(management_api):
     assert "rate limit domain must not be empty" in post(management_api, {"descriptors": []}).body
     assert "rate limit descriptor list must not be empty" in post(management_api, {"domain": DOMAIN}).body
+
+
+# Who may ask there: by default whoever may change something, and no page of another site in any case.
+
+
+TOKEN = "0123456789abcdef"
+SMALL = """
+    domain: management-api
+    tables:
+      - { name: tenant, key: [tenant], rows: { always: [{ per_day: 2 }] } }
+      - { name: jobs, when: { job: { present: true } }, key: [tenant], rows: { always: [{ concurrent: 2, hold: 1h }] } }
+"""
+
+
+def test_json_is_off_for_strangers_and_their_questions_charge_nothing(serve):
+    for flags, status in [([], 403), (["--http-json", "off"], 403), (["--admin-token", TOKEN], 401)]:
+        server = serve(SMALL, *flags)
+        for _ in range(3):
+            assert post(server, json_request("victim")).status == status
+        assert [admitted(server.ask(one(domain=DOMAIN, tenant="victim"))) for _ in range(3)] == [True, True, False]
+
+
+def test_json_decides_for_who_has_the_token(serve):
+    server = serve(SMALL, "--admin-token", TOKEN)
+    head = {"content-type": "application/json", "authorization": f"Bearer {TOKEN}"}
+    answers = [server.http("/json", json.dumps(json_request("mine")), head).status for _ in range(3)]
+    assert answers == [200, 200, 429]
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"])
+def test_what_a_page_can_send_anywhere_is_no_json(serve, kind):
+    server = serve(SMALL, "--http-json", "on")
+    for _ in range(3):
+        assert server.http("/json", json.dumps(json_request("victim")), {"content-type": kind}).status == 415
+    assert admitted(server.ask(one(domain=DOMAIN, tenant="victim", hits=2)))
+
+
+def test_a_page_of_another_site_decides_nothing_even_where_everybody_may(serve):
+    server = serve(SMALL, "--http-json", "on")
+    for more in [{"origin": "https://evil.example"}, {"origin": "null"}, {"sec-fetch-site": "cross-site"}]:
+        head = {"content-type": "application/json", **more}
+        assert server.http("/json", json.dumps(json_request("victim")), head).status == 403
+    own = {"content-type": "application/json", "origin": f"http://{server.http_address}"}
+    assert server.http("/json", json.dumps(json_request("victim")), own).status == 200
+    assert not admitted(server.ask(one(domain=DOMAIN, tenant="victim", hits=2)))
+
+
+def test_a_name_that_was_made_to_lead_here_is_not_answered(serve):
+    server = serve(SMALL, "--http-json", "on", "--http-host", "a.example,tollgate.example")
+    for host, status in [("evil.example", 421), ("tollgate.example:8080", 200), ("localhost", 200), ("[::1]", 200)]:
+        head = {"content-type": "application/json", "host": host}
+        assert server.http("/explain", json.dumps(json_request("x")), head).status == status, host
+        assert server.http("/config", headers={"host": host}).status == status
+    for path in ["/healthz", "/readyz", "/metrics"]:
+        assert server.http(path, headers={"host": "tollgate.tollgate.svc:8080"}).status == 200
+
+
+def test_a_host_that_is_no_name_ends_it_with_2():
+    for wrong in ["a:8080", "*.example.org", "127.0.0.1", "http://a", "a,"]:
+        ended = run("serve", "--config", SHIPPED_POLICY, "--http-host", wrong)
+        assert (ended.returncode, "--http-host" in ended.stderr) == (2, True), ended
 
 
 def test_json_must_be_posted(management_api):

@@ -1,16 +1,20 @@
 #[path = "../../../tests/support/certificates.rs"]
 mod certificates;
 
+use std::future::pending;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
 use axum::Extension;
 use axum::routing::get;
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
 use tokio_rustls::TlsConnector;
 
 use self::certificates::{Authority, Pair, client};
+use super::super::paced::{Movements, PATIENCE};
 use super::*;
 use crate::tls::{Callers, Files, Side};
 
@@ -41,11 +45,12 @@ async fn seen(identity: &Identity, ours: &Authority, shown: Option<&Pair>) -> St
     let identity = identity.clone();
     tokio::spawn(async move {
         let opened = open(connection, Some(identity)).await.unwrap();
-        serve(opened, routes, GracefulShutdown::new().watcher()).await.unwrap();
+        let activity = Movements::default().of_a_connection();
+        serve(opened, activity, routes, pending()).await.unwrap();
     });
     let connector = TlsConnector::from(Arc::new(client(ours, shown, b"http/1.1")));
     let mut caller = connector.connect("localhost".try_into().unwrap(), caller).await.unwrap();
-    let request = b"GET / HTTP/1.1\r\nhost: t\r\nconnection: close\r\n\r\n";
+    let request = b"GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
     caller.write_all(request).await.unwrap();
     let mut answer = String::new();
     caller.read_to_string(&mut answer).await.unwrap();
@@ -96,8 +101,125 @@ fn who_does_not_speak_tls_in_time_is_not_waited_for() {
     run(async {
         let (_silent, connection) = duplex(1 << 16);
         let identity = identity(&Authority::new(), None);
-        let began = tokio::time::Instant::now();
+        let began = Instant::now();
         let error = open(connection, Some(identity)).await.map(drop).unwrap_err();
         assert_eq!((error.kind(), began.elapsed()), (ErrorKind::TimedOut, SLOWEST));
+    });
+}
+
+/// A connection that is served, of which so many bytes are on the way at most.
+fn served(routes: Router, on_the_way: usize) -> (DuplexStream, JoinHandle<hyper::Result<()>>) {
+    let (caller, connection) = duplex(on_the_way);
+    let activity = Movements::default().of_a_connection();
+    let io = Box::new(Paced::new(connection, activity.clone()));
+    let serving = serve(Opened { io, known: None }, activity, routes, pending());
+    (caller, tokio::spawn(serving))
+}
+
+/// So many bytes, and what is told whenever they are asked for.
+fn routes(bytes: usize, asked: impl Fn() + Clone + Send + Sync + 'static) -> Router {
+    let text = move || {
+        asked();
+        let text = "x".repeat(bytes);
+        async { text }
+    };
+    Router::new().route("/", get(text))
+}
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
+
+#[test]
+fn an_answer_that_is_not_taken_is_waited_for_in_vain_and_one_that_is_taken_slowly_is_not() {
+    run(async {
+        let (mut caller, serving) = served(routes(1 << 20, || {}), 1 << 10);
+        let began = Instant::now();
+        caller.write_all(REQUEST).await.unwrap();
+        for _ in 0..60 {
+            sleep(PATIENCE - Duration::from_secs(1)).await;
+            caller.read_exact(&mut [0; 1 << 10]).await.unwrap();
+        }
+        assert!(began.elapsed() > 50 * PATIENCE && !serving.is_finished());
+        let last = Instant::now();
+        assert!(serving.await.unwrap().is_err());
+        assert_eq!(last.elapsed(), PATIENCE);
+    });
+}
+
+#[test]
+fn of_requests_that_are_sent_together_no_more_are_answered_than_is_kept_for_who_does_not_read() {
+    run(async {
+        let count = Arc::new(Mutex::new(0));
+        let asked = Arc::clone(&count);
+        let (mut caller, serving) = served(routes(16 << 10, move || *asked.lock() += 1), 1 << 20);
+        // Of these a megabyte is on the way, and more is not.
+        let began = Instant::now();
+        caller.write_all(&REQUEST.repeat(1000)).await.unwrap();
+        assert!(serving.await.unwrap().is_err());
+        assert_eq!(began.elapsed(), PATIENCE);
+        let answered = *count.lock();
+        let most = ((1 << 20) + BUFFER) / (16 << 10) + 2;
+        assert!((64..=most).contains(&answered), "{answered} of 1000, {most} at most");
+    });
+}
+
+#[test]
+fn who_says_nothing_more_is_closed() {
+    run(async {
+        let (mut caller, serving) = served(routes(1, || {}), 1 << 16);
+        caller.write_all(REQUEST).await.unwrap();
+        let mut answer = vec![0; 1 << 10];
+        assert_ne!(caller.read(&mut answer).await.unwrap(), 0);
+        let began = Instant::now();
+        assert_eq!(caller.read(&mut answer).await.unwrap(), 0);
+        assert_eq!(began.elapsed(), SLOWEST);
+        drop(serving.await.unwrap());
+    });
+}
+
+#[test]
+fn of_requests_that_are_sent_together_others_are_answered_in_between() {
+    run(async {
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let connections: Vec<_> = (0..3)
+            .map(|number| {
+                let order = Arc::clone(&order);
+                served(routes(1, move || order.lock().push(number)), 1 << 16)
+            })
+            .collect();
+        for (mut caller, serving) in connections {
+            tokio::spawn(async move {
+                caller.write_all(&REQUEST.repeat(20)).await.unwrap();
+                drop(serving.await);
+                drop(caller);
+            });
+        }
+        sleep(Duration::from_secs(1)).await;
+        let order = order.lock();
+        assert_eq!(order.len(), 60);
+        for (at, number) in order.iter().enumerate() {
+            let before = &order[..at];
+            let of = |number: usize| before.iter().filter(|other| **other == number).count();
+            // Not all of them begin in the same turn.
+            assert!((0..3).all(|other| of(*number) <= of(other) + 2), "{order:?}");
+        }
+    });
+}
+
+/// The page's stream, by the time that is waited for here.
+#[test]
+fn a_stream_that_is_read_goes_on_for_hours() {
+    run(async {
+        let controls = crate::admin::Controls::default();
+        let routes = crate::admin::routes(crate::admin::events::tests::shared(controls));
+        let (mut caller, serving) = served(routes, 1 << 16);
+        caller.write_all(b"GET /events HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        let began = Instant::now();
+        let (mut read, mut samples) = (vec![0; 1 << 16], 0);
+        while began.elapsed() < Duration::from_secs(3 * 3600) {
+            let count = caller.read(&mut read).await.unwrap();
+            assert_ne!(count, 0, "it ended after {:?}", began.elapsed());
+            samples += read[..count].windows(13).filter(|text| text == b"event: sample").count();
+        }
+        assert!(samples > 3 * 3600 - 10 && !serving.is_finished(), "{samples}");
     });
 }

@@ -85,7 +85,13 @@ fn head(stream: u32) -> Vec<u8> {
         [vec![0], text(name), text(value)].concat()
     };
     let head = [(":method", "POST"), (":scheme", "http"), (":path", call::PATH)].map(literal);
-    frame(1, 4, stream, &head.concat())
+    let kind = literal(("content-type", "application/grpc"));
+    frame(1, 4, stream, &[head.concat(), kind].concat())
+}
+
+/// A call's head, for a client.
+fn post(path: &str) -> http::request::Builder {
+    Request::post(format!("http://tollgate{path}")).header("content-type", "application/grpc")
 }
 
 /// What gRPC says before a message: that it is not compressed, and how long it is.
@@ -104,7 +110,7 @@ fn a_connection_of_age_takes_no_more_calls_and_finishes_those_it_has() {
         let served = tokio::spawn(serve_http2(connection, services, age));
         let (client, driven) = h2::client::handshake(caller).await.unwrap();
         let driven = tokio::spawn(driven);
-        let request = Request::post(format!("http://tollgate{}", call::PATH)).body(()).unwrap();
+        let request = post(call::PATH).body(()).unwrap();
         let mut ready = client.clone().ready().await.unwrap();
         let (response, mut body) = ready.send_request(request, false).unwrap();
         tokio::time::sleep(Duration::from_millis(3_900)).await;
@@ -197,7 +203,7 @@ fn a_call_whose_body_does_not_end_is_given_up_and_its_connection_goes_on() {
         let begun = tokio::time::Instant::now();
         let call = |client: h2::client::SendRequest<Bytes>| async move {
             let mut client = client.ready().await.unwrap();
-            let request = Request::post(format!("http://tollgate{}", call::PATH)).body(());
+            let request = post(call::PATH).body(());
             client.send_request(request.unwrap(), false).unwrap()
         };
         let (answer, _body) = call(client.clone()).await;
@@ -207,5 +213,53 @@ fn a_call_whose_body_does_not_end_is_given_up_and_its_connection_goes_on() {
         body.send_data(Bytes::from_static(&[0; 5]), true).unwrap();
         // No domain: an answer all the same.
         assert_eq!(answer.await.unwrap().headers()["grpc-status"], "3");
+    });
+}
+
+/// Whatever a page in a browser can send without asking first whether it may is none, and changes nothing.
+#[test]
+fn what_is_not_posted_as_grpc_is_refused_whatever_its_path_and_its_connection_goes_on() {
+    run(async |caller, store| {
+        let (client, connection) = h2::client::handshake(caller).await.unwrap();
+        tokio::spawn(connection);
+        let question = b"\x0a\x01d\x12\x08\x0a\x06\x0a\x01k\x12\x011";
+        let message = Bytes::from([&prefix(question.len())[..], question].concat());
+        let ask = async |request: http::request::Builder| {
+            let mut client = client.clone().ready().await.unwrap();
+            let request = request.body(()).unwrap();
+            let (answer, mut body) = client.send_request(request, false).unwrap();
+            // It may be refused before it was sent.
+            let _ = body.send_data(message.clone(), true);
+            answer.await.unwrap()
+        };
+        for path in [call::PATH, "/grpc.health.v1.Health/Check", "/nowhere", "/"] {
+            for method in ["GET", "HEAD", "PUT", "OPTIONS"] {
+                let refused = ask(post(path).method(method)).await;
+                assert_eq!(
+                    (refused.status().as_u16(), &refused.headers()["allow"]),
+                    (405, &"POST".parse().unwrap())
+                );
+            }
+            let kinds = ["text/plain", "application/x-www-form-urlencoded", "application/grpc-web"];
+            for kind in kinds {
+                let refused =
+                    ask(Request::post(format!("http://tollgate{path}"))
+                        .header("content-type", kind))
+                    .await;
+                assert_eq!(
+                    (refused.status().as_u16(), &refused.headers()["accept"]),
+                    (415, &"application/grpc".parse().unwrap())
+                );
+            }
+            let refused = ask(Request::post(format!("http://tollgate{path}"))).await;
+            assert_eq!(refused.status(), 415, "without any");
+        }
+        assert_eq!(store.lease_count(), 0);
+        let taken = ask(Request::post(format!("http://tollgate{}", call::PATH))
+            .header("content-type", "application/grpc+proto"))
+        .await;
+        assert_eq!(taken.status(), 200);
+        rest().await;
+        assert_eq!(store.lease_count(), 1);
     });
 }

@@ -34,12 +34,17 @@ fn ask(stream: u32) -> Vec<u8> {
     whole(stream, b"\x0a\x01d\x12\x08\x0a\x06\x0a\x01c\x12\x011")
 }
 
-/// The head of a call in 12 bytes; the first of a connection, which is longer, puts the path into HPACK's table.
+/// The head of a call in 13 bytes; the first of a connection, which is longer, puts the path and the content type
+/// into HPACK's table.
 fn short_head(stream: u32) -> Vec<u8> {
-    let path = call::PATH.as_bytes();
+    let named =
+        |name: u8, value: &[u8]| [&[name, u8::try_from(value.len()).unwrap()], value].concat();
     let block = match stream {
-        1 => [&[0x83, 0x86, 0x44, u8::try_from(path.len()).unwrap()], path].concat(),
-        _ => vec![0x83, 0x86, 0xbe],
+        1 => {
+            [vec![0x83, 0x86], named(0x44, call::PATH.as_bytes()), named(0x5f, b"application/grpc")]
+                .concat()
+        }
+        _ => vec![0x83, 0x86, 0xbf, 0xbe],
     };
     frame(1, 4, stream, &block)
 }

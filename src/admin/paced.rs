@@ -1,0 +1,154 @@
+//! A connection whose other end is not waited for without end, and that tells when it moved last.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
+
+/// How long what is written may wait for the other end to take any of it.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What several connections count their movements by, all in one row.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Movements(Arc<AtomicU64>);
+
+/// What is known of one connection.
+#[derive(Debug, Clone)]
+pub(super) struct Activity(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    all: Movements,
+    last: AtomicU64,
+    is_answering: AtomicBool,
+}
+
+impl Movements {
+    /// A connection that moves for the first time.
+    pub(super) fn of_a_connection(&self) -> Activity {
+        let last = self.next().into();
+        Activity(Arc::new(Inner { all: self.clone(), last, is_answering: false.into() }))
+    }
+
+    fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl Activity {
+    pub(super) fn moved(&self) {
+        self.0.last.store(self.0.all.next(), Ordering::Relaxed);
+    }
+
+    /// From now on, until what is returned is dropped, it is the server that has something to do.
+    pub(super) fn answering(&self) -> Answering {
+        self.0.is_answering.store(true, Ordering::Relaxed);
+        Answering(self.clone())
+    }
+
+    /// How soon it may be closed for others, the lowest first: who waits for the server comes last, and of the
+    /// others who has not moved for longest first.
+    pub(super) fn rank(&self) -> (bool, u64) {
+        let Inner { last, is_answering, .. } = &*self.0;
+        (is_answering.load(Ordering::Relaxed), last.load(Ordering::Relaxed))
+    }
+}
+
+/// While the server is to answer.
+#[derive(Debug)]
+pub(super) struct Answering(Activity);
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.0.is_answering.store(false, Ordering::Relaxed);
+    }
+}
+
+/// A connection that ends with [`io::ErrorKind::TimedOut`] once nothing that is written was taken for [`PATIENCE`].
+#[derive(Debug)]
+pub(super) struct Paced<I> {
+    io: I,
+    activity: Activity,
+    /// Until when something must be taken.
+    deadline: Option<Pin<Box<Sleep>>>,
+}
+
+impl<I> Paced<I> {
+    pub(super) const fn new(io: I, activity: Activity) -> Self {
+        Self { io, activity, deadline: None }
+    }
+
+    /// What comes of an attempt to write.
+    fn attempted<T>(
+        &mut self,
+        attempt: Poll<io::Result<T>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<T>> {
+        if attempt.is_ready() {
+            self.deadline = None;
+            return attempt;
+        }
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
+        ready!(deadline.as_mut().poll(context));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl<I: AsyncRead + Unpin> AsyncRead for Paced<I> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut self.io).poll_read(context, buffer);
+        if read.is_ready() {
+            self.activity.moved();
+        }
+        read
+    }
+}
+
+impl<I: AsyncWrite + Unpin> AsyncWrite for Paced<I> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write(context, bytes);
+        if written.is_ready() {
+            self.activity.moved();
+        }
+        self.attempted(written, context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write_vectored(context, bytes);
+        if written.is_ready() {
+            self.activity.moved();
+        }
+        self.attempted(written, context)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.io).poll_flush(context);
+        self.attempted(flushed, context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let shut = Pin::new(&mut self.io).poll_shutdown(context);
+        self.attempted(shut, context)
+    }
+}

@@ -1,0 +1,231 @@
+//! How many connections are served at a time, and whose go for others.
+//!
+//! A new connection always finds a place: probes come on new ones, and a probe that is not answered ends the
+//! process. Where there is none, one of the address that has the most is closed, and of those the one that has
+//! not moved for longest, unless it waits for the server. So whoever opens any number of them and says nothing,
+//! or reads nothing, has its own closed.
+
+use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use hashbrown::HashMap;
+use tokio::task::{AbortHandle, Id, JoinSet};
+
+use super::paced::{Activity, Movements};
+use crate::telemetry::HttpConnections;
+
+/// How many connections are served at a time. Probes and scrapers need a few; Envoy needs none.
+pub(super) const MOST: usize = 256;
+
+/// How many of these are one peer's.
+pub(super) const MOST_OF_A_PEER: usize = 128;
+
+/// Who is at the other end, as far as it tells who opens many: all of a Unix domain socket are one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Peer {
+    Local,
+    V4(Ipv4Addr),
+    /// Whoever has one address of such a network has all of it.
+    V6([u16; 4]),
+}
+
+impl Peer {
+    pub(super) fn at(address: Option<IpAddr>) -> Self {
+        match address.map(|address| address.to_canonical()) {
+            None => Self::Local,
+            Some(IpAddr::V4(address)) => Self::V4(address),
+            Some(IpAddr::V6(address)) => Self::V6(network(address)),
+        }
+    }
+}
+
+fn network(address: Ipv6Addr) -> [u16; 4] {
+    let [a, b, c, d, ..] = address.segments();
+    [a, b, c, d]
+}
+
+struct Place {
+    peer: Peer,
+    activity: Activity,
+    connection: AbortHandle,
+}
+
+/// The connections that are open.
+pub(super) struct Places {
+    open: JoinSet<()>,
+    taken: HashMap<Id, Place>,
+    movements: Movements,
+    counters: HttpConnections,
+}
+
+impl Places {
+    pub(super) fn new(counters: HttpConnections) -> Self {
+        let (open, taken, movements) = Default::default();
+        Self { open, taken, movements, counters }
+    }
+
+    /// Serves one more connection, in another's place if need be. Nothing is waited for: connections that come
+    /// faster than others end would keep a probe waiting behind them.
+    pub(super) fn take<F>(&mut self, peer: Peer, serve: impl FnOnce(Activity) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        if let Some(id) = self.to_be_closed_for(peer)
+            && let Some(place) = self.taken.remove(&id)
+        {
+            // Ends when the runtime comes to it, which deals with all that it has to do in turn.
+            place.connection.abort();
+            self.counters.displaced.inc();
+        }
+        let activity = self.movements.of_a_connection();
+        let connection = self.open.spawn(serve(activity.clone()));
+        self.taken.insert(connection.id(), Place { peer, activity, connection });
+        self.count();
+    }
+
+    /// Whose place this peer gets where there is none left for it.
+    fn to_be_closed_for(&self, peer: Peer) -> Option<Id> {
+        let mut counts = HashMap::<_, usize>::new();
+        self.taken.values().for_each(|place| *counts.entry(place.peer).or_default() += 1);
+        let own = counts.get(&peer).copied().unwrap_or_default();
+        if own < MOST_OF_A_PEER && self.taken.len() < MOST {
+            return None;
+        }
+        let most = counts.values().max();
+        let is_closed = |place: &Place| match own {
+            MOST_OF_A_PEER.. => place.peer == peer,
+            _ => counts.get(&place.peer) == most,
+        };
+        let places = self.taken.iter().filter(|(_, place)| is_closed(place));
+        places.min_by_key(|(_, place)| place.activity.rank()).map(|(id, _)| *id)
+    }
+
+    /// Waits until a connection has ended, while there are any.
+    pub(super) async fn ended(&mut self) {
+        let id = match self.open.join_next_with_id().await {
+            Some(Ok((id, ()))) => id,
+            Some(Err(error)) => error.id(),
+            None => return,
+        };
+        self.taken.remove(&id);
+        self.count();
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    fn count(&self) {
+        self.counters.open.set(i64::try_from(self.taken.len()).unwrap_or(i64::MAX));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// Connections that never end by themselves, each with a number that is kept while it is open.
+    struct Open {
+        places: Places,
+        activities: Vec<Activity>,
+        kept: Vec<Arc<()>>,
+    }
+
+    impl Open {
+        fn new() -> Self {
+            let places = Places::new(HttpConnections::default());
+            Self { places, activities: Vec::new(), kept: Vec::new() }
+        }
+
+        async fn one_more(&mut self, peer: Peer) {
+            let kept = Arc::new(());
+            self.kept.push(Arc::clone(&kept));
+            let activities = &mut self.activities;
+            let serve = |activity: Activity| {
+                activities.push(activity);
+                async move {
+                    std::future::pending::<()>().await;
+                    drop(kept);
+                }
+            };
+            self.places.take(peer, serve);
+            // Those that were closed end.
+            tokio::task::yield_now().await;
+        }
+
+        async fn more(&mut self, count: usize, peer: Peer) {
+            for _ in 0..count {
+                self.one_more(peer).await;
+            }
+        }
+
+        fn is_open(&self, at: usize) -> bool {
+            Arc::strong_count(&self.kept[at]) == 2
+        }
+
+        fn count(&self) -> usize {
+            (0..self.kept.len()).filter(|at| self.is_open(*at)).count()
+        }
+    }
+
+    fn peer(number: u8) -> Peer {
+        Peer::at(Some(IpAddr::from([10, 0, 0, number])))
+    }
+
+    #[test]
+    fn a_peer_is_an_address_or_a_network_of_them() {
+        let of = |text: &str| Peer::at(Some(text.parse().unwrap()));
+        assert_ne!(of("10.0.0.1"), of("10.0.0.2"));
+        assert_eq!(of("10.0.0.1"), of("::ffff:10.0.0.1"));
+        assert_eq!(of("2001:db8:1:2::3"), of("2001:db8:1:2:ffff::4"));
+        assert_ne!(of("2001:db8:1:2::3"), of("2001:db8:1:3::3"));
+        assert_eq!(Peer::at(None), Peer::Local);
+    }
+
+    #[tokio::test]
+    async fn a_peer_with_as_many_as_it_may_have_loses_the_one_that_stood_still_for_longest() {
+        let mut open = Open::new();
+        open.one_more(peer(2)).await;
+        open.more(MOST_OF_A_PEER, peer(1)).await;
+        assert_eq!(open.count(), MOST_OF_A_PEER + 1);
+        // One moves again, and one waits for the server.
+        open.activities[1].moved();
+        let _answering = open.activities[2].answering();
+        open.more(2, peer(1)).await;
+        assert_eq!(open.count(), MOST_OF_A_PEER + 1);
+        let gone: Vec<_> = (0..open.kept.len()).filter(|at| !open.is_open(*at)).collect();
+        assert_eq!(gone, [3, 4]);
+        assert_eq!(open.places.counters.displaced.get(), 2);
+        assert_eq!(open.places.counters.open.get(), i64::try_from(MOST_OF_A_PEER + 1).unwrap());
+    }
+
+    #[tokio::test]
+    async fn who_opens_many_makes_room_for_who_opens_few() {
+        let mut open = Open::new();
+        open.one_more(peer(9)).await;
+        open.more(MOST_OF_A_PEER, peer(1)).await;
+        open.more(MOST - MOST_OF_A_PEER - 1, peer(2)).await;
+        assert_eq!(open.count(), MOST);
+        open.more(10, peer(3)).await;
+        assert_eq!(open.count(), MOST);
+        assert!(open.is_open(0), "it has stood still for longest, and has one");
+        assert!((MOST..MOST + 10).all(|at| open.is_open(at)), "they have a few");
+        let gone = |from, to| (from..to).filter(|at| !open.is_open(*at)).count();
+        let of_two = (gone(1, MOST_OF_A_PEER + 1), gone(MOST_OF_A_PEER + 1, MOST));
+        assert!([(5, 5), (6, 4)].contains(&of_two), "in turn, of whom has the most: {of_two:?}");
+    }
+
+    #[tokio::test]
+    async fn a_place_is_free_again_when_its_connection_ends() {
+        let mut places = Places::new(HttpConnections::default());
+        for _ in 0..3 * MOST {
+            places.take(Peer::Local, |_| async {});
+            while !places.is_empty() {
+                places.ended().await;
+            }
+        }
+        assert_eq!(places.counters.displaced.get(), 0);
+    }
+}
