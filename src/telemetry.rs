@@ -1,8 +1,9 @@
 //! What is counted, and what it is called. Labels come from the policy, never from a client: the number
-//! of series is that of the policy's rows.
+//! of series is that of the policy's rows, and of some that other policies had before.
 //!
 //! Every handle is looked up when a policy is loaded; a request only adds to atomics.
 
+mod known;
 mod rows;
 mod shared_store;
 
@@ -235,9 +236,10 @@ impl Telemetry {
         }
     }
 
-    /// The handles for a policy's domain and rows.
-    pub fn for_policy(&self, policy: &Policy) -> PolicyCounters {
-        self.rows.of(policy)
+    /// The handles for the domains and rows of policies, one for each, that are to replace those before. Rows that
+    /// are there again go on counting from where they were. Series go that none of the last policies had.
+    pub fn for_policies(&self, policies: &[Policy]) -> Vec<PolicyCounters> {
+        self.rows.of(policies)
     }
 
     /// Counts a request for a domain that has no policy.
