@@ -94,6 +94,13 @@ impl Certificates {
     }
 }
 
+/// The lines of the log.
+#[derive(Debug, Clone, Default)]
+pub struct LogLines {
+    /// How many were dropped: handed over faster than they were taken, or not to be written.
+    pub dropped: Counter,
+}
+
 /// The snapshots of the store.
 #[derive(Debug, Clone, Default)]
 pub struct SnapshotCounters {
@@ -140,6 +147,11 @@ impl fmt::Debug for Telemetry {
 impl Telemetry {
     /// Counters at zero, and gauges that read `store` when they are asked.
     pub fn new(store: Arc<MemoryStore>) -> Self {
+        Self::with_log(store, &LogLines::default())
+    }
+
+    /// The same for who has a log, whose lines may have been counted already.
+    pub fn with_log(store: Arc<MemoryStore>, log: &LogLines) -> Self {
         let mut registry = Registry::with_prefix("tollgate");
         let mut counter = |name, help| {
             let counter = Counter::default();
@@ -194,6 +206,8 @@ impl Telemetry {
         registry.register("snapshot_keys", help, snapshots.keys.clone());
         let help = "Whether the policies that were read last came into force";
         registry.register("config_last_reload_successful", help, reloads.is_taken.clone());
+        let help = "Lines of the log that were dropped, because standard error did not take them";
+        registry.register("log_lines_dropped", help, log.dropped.clone());
         let rows = Rows::new(&mut registry);
         // 250 ns to 4 ms, doubling.
         let latency = Histogram::new(exponential_buckets(250e-9, 2.0, 15));
