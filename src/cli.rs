@@ -3,6 +3,8 @@
 //! 0: done. 1: `check` found errors, `query` was over the limit, `health` found no server that takes calls, or
 //! `admin` that there is no such bucket or lease, or that the policy is wrong. 2: it could not be done, be it for a wrong command line, a bad policy at the start of `serve`, or a server
 //! that cannot be reached.
+//!
+//! What goes wrong is told on standard error. Who does not read it is not waited for.
 
 mod admin;
 mod again;
@@ -13,6 +15,7 @@ mod http;
 mod logging;
 mod pages;
 mod pairs;
+mod patience;
 mod query;
 mod serve;
 mod tls;
@@ -23,6 +26,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+
+use self::patience::{complain, patiently};
 
 /// Rate limits for Envoy: exact, in one process, from a policy in YAML.
 #[derive(Debug, Parser)]
@@ -73,13 +78,23 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 const FAILED: u8 = 2;
 
 impl Cli {
+    /// The command line.
+    ///
+    /// # Errors
+    /// The code to exit with where there is nothing to run. Why is told by then, be it help that was asked for.
+    pub fn read() -> Result<Self, ExitCode> {
+        Self::try_parse().map_err(told)
+    }
+
     /// Runs the command. What it has to say goes to `out`, what went wrong to standard error.
     pub fn run(self, out: &mut dyn Write) -> ExitCode {
-        let command = self
-            .command
-            .unwrap_or_else(|| Command::Serve(Box::new(serve::Serve::from_environment())));
+        let serve = || Ok(Command::Serve(Box::new(serve::Serve::from_environment()?)));
+        let command = match self.command.map_or_else(serve, Ok) {
+            Ok(command) => command,
+            Err(wrong) => return told(wrong),
+        };
         let result = match command {
-            Command::Serve(serve) => serve.run(out),
+            Command::Serve(serve) => serve.run(),
             Command::Check(check) => check.run(out),
             Command::Explain(explain) => explain.run(out),
             Command::Query(query) => query.run(out),
@@ -89,9 +104,19 @@ impl Cli {
             Command::Man(man) => man.run(out),
         };
         result.unwrap_or_else(|failure| {
-            // Nothing can be done about a standard error that is closed.
-            let _ = writeln!(std::io::stderr(), "{failure}");
+            complain(failure.to_string());
             ExitCode::from(FAILED)
         })
     }
+}
+
+/// Tells what the command line is answered with. Help may be read page by page, for as long as that takes.
+fn told(answer: clap::Error) -> ExitCode {
+    let code = u8::try_from(answer.exit_code()).unwrap_or(FAILED);
+    if answer.use_stderr() {
+        patiently(move || drop(answer.print()));
+    } else {
+        drop(answer.print());
+    }
+    ExitCode::from(code)
 }

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
 use tollgate::cli::Cli;
 
 /// Requests allocate small, short-lived objects on one thread each: the case mimalloc is made for.
@@ -10,5 +9,8 @@ use tollgate::cli::Cli;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    Cli::parse().run(&mut std::io::stdout().lock())
+    match Cli::read() {
+        Ok(cli) => cli.run(&mut std::io::stdout()),
+        Err(code) => code,
+    }
 }

@@ -180,11 +180,10 @@ fn snapshot(
     telemetry: &Telemetry,
     now: Timestamp,
 ) -> Result<Snapshot, Problems> {
-    let policies = config::compile(sources, key)?.into_policies();
-    let by_domain = policies.map(|policy| {
-        let counters = telemetry.for_policy(&policy);
-        (policy.domain().into(), (policy, counters))
-    });
+    let policies: Vec<_> = config::compile(sources, key)?.into_policies().collect();
+    let counters = telemetry.for_policies(&policies);
+    let counted = policies.into_iter().zip(counters);
+    let by_domain = counted.map(|(policy, counters)| (policy.domain().into(), (policy, counters)));
     Ok(Snapshot { by_domain: by_domain.collect(), content: Content::of(sources), loaded_at: now })
 }
 

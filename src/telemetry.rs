@@ -1,8 +1,9 @@
 //! What is counted, and what it is called. Labels come from the policy, never from a client: the number
-//! of series is that of the policy's rows.
+//! of series is that of the policy's rows, and of some that other policies had before.
 //!
 //! Every handle is looked up when a policy is loaded; a request only adds to atomics.
 
+mod known;
 mod rows;
 mod shared_store;
 
@@ -102,6 +103,13 @@ impl Certificates {
     }
 }
 
+/// The lines of the log.
+#[derive(Debug, Clone, Default)]
+pub struct LogLines {
+    /// How many were dropped: handed over faster than they were taken, or not to be written.
+    pub dropped: Counter,
+}
+
 /// The snapshots of the store.
 #[derive(Debug, Clone, Default)]
 pub struct SnapshotCounters {
@@ -149,6 +157,11 @@ impl fmt::Debug for Telemetry {
 impl Telemetry {
     /// Counters at zero, and gauges that read `store` when they are asked.
     pub fn new(store: Arc<MemoryStore>) -> Self {
+        Self::with_log(store, &LogLines::default())
+    }
+
+    /// The same for who has a log, whose lines may have been counted already.
+    pub fn with_log(store: Arc<MemoryStore>, log: &LogLines) -> Self {
         let mut registry = Registry::with_prefix("tollgate");
         let mut counter = |name, help| {
             let counter = Counter::default();
@@ -213,6 +226,8 @@ impl Telemetry {
         registry.register("snapshot_keys", help, snapshots.keys.clone());
         let help = "Whether the policies that were read last came into force";
         registry.register("config_last_reload_successful", help, reloads.is_taken.clone());
+        let help = "Lines of the log that were dropped, because standard error did not take them";
+        registry.register("log_lines_dropped", help, log.dropped.clone());
         let rows = Rows::new(&mut registry);
         // 250 ns to 4 ms, doubling.
         let latency = Histogram::new(exponential_buckets(250e-9, 2.0, 15));
@@ -256,9 +271,10 @@ impl Telemetry {
         }
     }
 
-    /// The handles for a policy's domain and rows.
-    pub fn for_policy(&self, policy: &Policy) -> PolicyCounters {
-        self.rows.of(policy)
+    /// The handles for the domains and rows of policies, one for each, that are to replace those before. Rows that
+    /// are there again go on counting from where they were. Series go that none of the last policies had.
+    pub fn for_policies(&self, policies: &[Policy]) -> Vec<PolicyCounters> {
+        self.rows.of(policies)
     }
 
     /// Counts a request for a domain that has no policy.

@@ -21,7 +21,9 @@
     reason = "a load measures real time and prints what it measured"
 )]
 
-use std::error::Error;
+#[path = "../support/calls.rs"]
+mod calls;
+
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::Path;
@@ -30,14 +32,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use calls::{Failure, call, connect};
 use h2::client::SendRequest;
-use prost::Message;
-use tollgate::wire;
-
-/// Where the code of a response stands: behind gRPC's five bytes, in field 1.
-const OVER_LIMIT: [u8; 2] = [0x08, 0x02];
-
-type Failure = Box<dyn Error + Send + Sync>;
 
 struct Load {
     bodies: Vec<Bytes>,
@@ -69,17 +65,16 @@ struct Told {
 }
 
 fn body(domain: &str, tenant: &str, method: &str, path: &str) -> Bytes {
-    let entries = [
-        ("tenant_type", "enterprise_production"),
-        ("tenant", tenant),
-        ("method", method),
-        ("path", path),
-        ("remote_address", "203.0.113.7"),
-    ];
-    let entries = entries.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
-    let message = wire::request(domain, entries, 1, false).encode_to_vec();
-    let length = u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes();
-    [&[0], &length[..], &message].concat().into()
+    calls::body(
+        domain,
+        &[
+            ("tenant_type", "enterprise_production"),
+            ("tenant", tenant),
+            ("method", method),
+            ("path", path),
+            ("remote_address", "203.0.113.7"),
+        ],
+    )
 }
 
 const DOMAIN: &str = "management-api";
@@ -104,38 +99,6 @@ fn write(folder: &Path) -> Result<(), Failure> {
     std::fs::write(folder.join("cert.pem"), pair.cert.pem())?;
     std::fs::write(folder.join("key.pem"), pair.signing_key.serialize_pem())?;
     Ok(())
-}
-
-async fn connect(address: SocketAddr) -> Result<SendRequest<Bytes>, Failure> {
-    let stream = tokio::net::TcpStream::connect(address).await?;
-    stream.set_nodelay(true)?;
-    let (client, connection) = h2::client::handshake(stream).await?;
-    tokio::spawn(connection);
-    Ok(client)
-}
-
-async fn call(client: &mut SendRequest<Bytes>, body: Bytes) -> Result<bool, Failure> {
-    let request = http::Request::post(
-        "http://tollgate/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit",
-    )
-    .header("content-type", "application/grpc")
-    .header("te", "trailers")
-    .body(())?;
-    let mut ready = client.clone().ready().await?;
-    let (response, mut stream) = ready.send_request(request, false)?;
-    stream.send_data(body, true)?;
-    let mut answer = response.await?.into_body();
-    let mut is_denied = false;
-    while let Some(data) = answer.data().await {
-        let data = data?;
-        is_denied |= data.get(5..7) == Some(&OVER_LIMIT);
-        answer.flow_control().release_capacity(data.len())?;
-    }
-    let status = answer.trailers().await?.and_then(|trailers| trailers.get("grpc-status").cloned());
-    if status.is_none_or(|status| status != "0") {
-        return Err("a call failed".into());
-    }
-    Ok(is_denied)
 }
 
 async fn ask(mut client: SendRequest<Bytes>, load: Arc<Load>) -> Result<Told, Failure> {

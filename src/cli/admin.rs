@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::Failure;
 use super::http::{Answer, Server};
 use super::pairs::Pair;
+use super::patience::complain;
 
 #[derive(Debug, Args)]
 pub(super) struct Admin {
@@ -109,7 +110,7 @@ impl Admin {
         match status {
             StatusCode::OK => Ok(ExitCode::SUCCESS),
             StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY => {
-                writeln!(std::io::stderr(), "{}", refusal(&told))?;
+                complain(refusal(&told));
                 Ok(ExitCode::from(1))
             }
             _ => Err(refusal(&told).into()),

@@ -1,10 +1,20 @@
-//! Logs, to standard error.
+//! Logs, to standard error, without waiting for who reads it.
 
+mod lines;
+
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::panic::PanicHookInfo;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use clap::ValueEnum;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
+
+use self::lines::Lines;
+use super::patience::PATIENCE;
+use crate::clock::Clock;
+use crate::telemetry::LogLines;
 
 /// How a log line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -35,23 +45,113 @@ impl FromStr for Filter {
     }
 }
 
-/// Starts logging.
-pub(super) fn start(format: Format, filter: &Filter) -> Result<(), super::Failure> {
-    let filter = EnvFilter::builder().parse(&filter.0)?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        // Where nobody reads standard error any more, to say so there would panic.
-        .log_internal_errors(false);
-    match format {
-        Format::Text => builder.with_target(false).with_ansi(false).try_init(),
-        Format::Json => builder.json().try_init(),
+/// A log that was started. When it is dropped, what was logged until then is written, unless nobody takes it.
+#[derive(Debug)]
+pub(super) struct Log(Lines);
+
+impl Log {
+    /// Starts logging, of panics as well.
+    pub(super) fn start(
+        format: Format,
+        filter: &Filter,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, super::Failure> {
+        let filter = EnvFilter::builder().parse(&filter.0)?;
+        let lines = Lines::start(std::io::stderr(), clock, tell_what_was_dropped)?;
+        let builder = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(lines.clone())
+            // It would say so on standard error, and wait for that.
+            .log_internal_errors(false);
+        match format {
+            Format::Text => builder.with_target(false).with_ansi(false).try_init()?,
+            Format::Json => builder.json().try_init()?,
+        }
+        // The usual hook writes to standard error itself: a thread that panics would wait for who reads that.
+        std::panic::set_hook(Box::new(log_panic));
+        Ok(Self(lines))
+    }
+
+    /// What was dropped.
+    pub(super) const fn lines(&self) -> &LogLines {
+        self.0.counters()
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.0.settle(PATIENCE);
+    }
+}
+
+fn tell_what_was_dropped(lines: u64, all: u64) {
+    tracing::warn!(
+        lines,
+        all,
+        "lines of the log were dropped: standard error did not take them in time"
+    );
+}
+
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let why = panic.payload_as_str().unwrap_or("it does not say why").escape_debug();
+    let at = panic.location().map(ToString::to_string).unwrap_or_default();
+    let thread = std::thread::current();
+    let thread = thread.name().unwrap_or("without a name");
+    let backtrace = Backtrace::capture();
+    match backtrace.status() {
+        BacktraceStatus::Captured => tracing::error!(thread, at, %why, %backtrace, "panicked"),
+        _ => {
+            tracing::error!(thread, at, %why, "panicked; RUST_BACKTRACE=1 would tell from where")
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::io::Write;
+
+    use parking_lot::Mutex;
+
     use super::*;
+
+    /// What was written.
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().write(bytes)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_panic_is_a_line_of_the_log() {
+        let own = std::thread::current().id();
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if std::thread::current().id() == own {
+                log_panic(panic);
+            } else {
+                usual(panic);
+            }
+        }));
+        let written = Written::default();
+        let to = written.clone();
+        let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || to.clone());
+        tracing::subscriber::with_default(log.finish(), || {
+            std::panic::catch_unwind(|| panic!("of {}", "a caller\n\u{1b}[31m")).unwrap_err();
+        });
+        drop(std::panic::take_hook());
+        let text = String::from_utf8(written.0.lock().clone()).unwrap();
+        let first = text.lines().next().unwrap();
+        for told in ["ERROR", "panicked", "why=of a caller\\n\\u{1b}[31m", "logging.rs:"] {
+            assert!(first.contains(told), "{told}: {text}");
+        }
+    }
 
     #[test]
     fn a_misspelled_level_is_refused() {

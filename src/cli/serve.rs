@@ -1,6 +1,6 @@
 //! `tollgate serve`.
 
-use std::io::Write;
+use std::io::{Write, stdout};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,7 +13,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::again::{self, Watch};
-use super::logging::{self, Filter, Format};
+use super::logging::{Filter, Format, Log};
+use super::patience::aside;
 use super::tls::{GrpcTls, HttpTls, Renewal};
 use super::values::{Age, Switch, age, duration, interval, prefix, ratio, target};
 use super::{Failure, PolicyPath};
@@ -184,8 +185,11 @@ struct Alone {
 
 impl Serve {
     /// The defaults, as the environment changes them.
-    pub(super) fn from_environment() -> Self {
-        Alone::parse_from(["tollgate"]).serve
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn from_environment() -> Result<Self, clap::Error> {
+        Alone::try_parse_from(["tollgate"]).map(|alone| alone.serve)
     }
 
     /// What calls that change something have to bring, if they are to be taken.
@@ -271,16 +275,17 @@ impl Serve {
         }
     }
 
-    pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
-        logging::start(self.log, &self.log_level)?;
-        let sources = config::read(&self.policy.config)?;
+    pub(super) fn run(self) -> Result<ExitCode, Failure> {
         let clock: Arc<dyn Clock> = Arc::new(BootClock::start());
+        // Dropped last, so that the log has all that is said until the end.
+        let log = Log::start(self.log, &self.log_level, Arc::clone(&clock))?;
+        let sources = config::read(&self.policy.config)?;
         let file = self.snapshot.clone().map(SnapshotFile::new).transpose()?;
         // Held until the last snapshot is written.
         let _claim = file.as_ref().map(SnapshotFile::claim).transpose()?;
         let (store, key) = self.state(file.as_ref(), clock.now())?;
         let store = Arc::new(store);
-        let telemetry = Arc::new(Telemetry::new(Arc::clone(&store)));
+        let telemetry = Arc::new(Telemetry::with_log(Arc::clone(&store), log.lines()));
         telemetry.note_start(clock.now());
         let live = Arc::new(Live::new(&sources, key, Arc::clone(&telemetry), clock.now())?);
         let example = live.load().policies().first().and_then(|policy| example(policy));
@@ -348,8 +353,9 @@ impl Serve {
                 && !self.grpc_tls.is_on()
                 && let Some(policy) = example
             {
+                let grpc = grpc.clone();
                 // Nobody to read it is no reason not to serve.
-                let _ = write_call_to_try(out, grpc, &policy);
+                drop(aside(move || drop(write_call_to_try(&mut stdout(), &grpc, &policy))));
             }
             let writing = writer.map(|writer| writer.start(self.snapshot_interval)).transpose()?;
             let ended =

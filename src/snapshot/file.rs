@@ -15,6 +15,9 @@ use crate::store::memory::snapshot::{self, Restored, SnapshotError};
 /// back: nobody but the owner may.
 const OWNER_ONLY: u32 = 0o600;
 
+/// The most links that are followed to one file: as many as Linux follows.
+const MOST_LINKS: usize = 40;
+
 /// Bytes that are written to the disk at a time.
 const PIECE: usize = 1 << 20;
 
@@ -41,6 +44,7 @@ pub struct Claim {
 /// The file of one process. Two that write to the same one overwrite each other's state.
 #[derive(Debug, Clone)]
 pub struct SnapshotFile {
+    /// No symbolic link.
     path: PathBuf,
     /// Where the next one is written until it is whole.
     beside: PathBuf,
@@ -51,11 +55,13 @@ pub struct SnapshotFile {
 }
 
 impl SnapshotFile {
-    /// A file that is there or can be.
+    /// A file that is there or can be. Of a symbolic link it is the file that the link leads to: what lies beside
+    /// it then lies in its folder, too, and renaming leaves the link as it is.
     ///
     /// # Errors
-    /// [`NoFile`] for a folder, a device or the like.
+    /// [`NoFile`] for a folder, a device or the like, and for links that lead round in a circle.
     pub fn new(path: PathBuf) -> Result<Self, NoFile> {
+        let path = end_of_links(path)?;
         let is_other = fs::metadata(&path).is_ok_and(|what| !what.is_file());
         let Some(name) = path.file_name().filter(|_| !is_other) else {
             return Err(NoFile(path));
@@ -186,6 +192,17 @@ impl SnapshotFile {
             }
         }
     }
+}
+
+/// Where symbolic links lead, be there a file or not.
+fn end_of_links(path: PathBuf) -> Result<PathBuf, NoFile> {
+    let mut end = path.clone();
+    for _ in 0..=MOST_LINKS {
+        let Ok(target) = fs::read_link(&end) else { return Ok(end) };
+        // A relative one counts from where the link lies.
+        end = end.parent().map_or_else(|| target.clone(), |folder| folder.join(&target));
+    }
+    Err(NoFile(path))
 }
 
 /// Has the disk write a piece as soon as there is one. A file of 200 MB that was written at the end, all at

@@ -196,6 +196,84 @@ fn what_is_not_a_file_is_refused_and_left_alone() {
     assert!(SnapshotFile::new("state".into()).is_ok());
 }
 
+/// Writes, and returns what the folder of the link holds then.
+fn written_through(place: &Place, link: &std::path::Path) -> Vec<String> {
+    let file = SnapshotFile::new(link.to_owned()).unwrap();
+    let _claim = file.claim().unwrap();
+    file.write(&place.store, KEY, NOW).unwrap();
+    assert!(fs::symlink_metadata(link).unwrap().is_symlink(), "the link is gone");
+    assert_eq!(file.restore(1_000, NOW).unwrap().store.len(), place.store.len());
+    place.names()
+}
+
+#[test]
+fn a_symbolic_link_is_followed_and_stays() {
+    let place = Place::new();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let target = elsewhere.path().join("kept");
+    fs::write(&target, "left").unwrap();
+    std::os::unix::fs::symlink(&target, &place.path).unwrap();
+    place.spend("a");
+    place.file().write(&place.store, KEY, NOW).unwrap();
+    assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(written_through(&place, &place.path), ["state"]);
+    let beside = fs::read_dir(elsewhere.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut beside: Vec<_> = beside.collect();
+    beside.sort_unstable();
+    assert_eq!(beside, ["kept", "kept.lock"]);
+}
+
+#[test]
+fn links_that_lead_nowhere_yet_and_through_others_are_followed() {
+    let place = Place::new();
+    let folder = place.folder.path();
+    fs::create_dir(folder.join("inner")).unwrap();
+    // state -> inner/next -> ../kept, which is not there.
+    std::os::unix::fs::symlink("inner/next", &place.path).unwrap();
+    std::os::unix::fs::symlink("../kept", folder.join("inner/next")).unwrap();
+    for name in ["a", "b"] {
+        place.spend(name);
+        assert_eq!(written_through(&place, &place.path), ["inner", "kept", "kept.lock", "state"]);
+    }
+    assert!(fs::symlink_metadata(folder.join("inner/next")).unwrap().is_symlink());
+    assert!(fs::symlink_metadata(folder.join("kept")).unwrap().is_file());
+}
+
+#[test]
+fn who_comes_through_a_link_is_kept_out_of_what_another_has_claimed() {
+    let place = Place::new();
+    let link = place.folder.path().join("link");
+    std::os::unix::fs::symlink(&place.path, &link).unwrap();
+    let _claim = place.file().claim().unwrap();
+    assert!(SnapshotFile::new(link).unwrap().claim().is_err());
+}
+
+#[test]
+fn what_a_link_leads_to_is_set_aside_where_it_lies() {
+    let place = Place::new();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let target = elsewhere.path().join("kept");
+    fs::write(&target, "damaged").unwrap();
+    std::os::unix::fs::symlink(&target, &place.path).unwrap();
+    let log = log_of(|| assert!(place.keys().is_none()));
+    assert!(log.len() == 1 && log[0].contains("kept.damaged"), "{log:?}");
+    assert_eq!(fs::read_to_string(elsewhere.path().join("kept.damaged")).unwrap(), "damaged");
+    assert_eq!(place.names(), ["state"]);
+}
+
+#[test]
+fn links_in_a_circle_and_to_what_is_no_file_are_refused() {
+    let place = Place::new();
+    let folder = place.folder.path();
+    for (link, target) in [("one", "two"), ("two", "one"), ("folder", "."), ("null", "/dev/null")] {
+        std::os::unix::fs::symlink(target, folder.join(link)).unwrap();
+    }
+    for link in ["one", "folder", "null"] {
+        let refused = SnapshotFile::new(folder.join(link)).unwrap_err().to_string();
+        assert!(refused.contains(" is not a file; "), "{link}: {refused}");
+    }
+}
+
 #[test]
 fn it_is_written_at_once_and_at_the_end() {
     let place = Place::new();

@@ -1,10 +1,12 @@
 //! What is counted of each policy's requests and rows.
 
+use parking_lot::Mutex;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
+use super::known::{Known, Owner};
 use crate::decision::{Decided, Verdict};
 use crate::policy::Policy;
 use crate::policy::table::{Row, RowId};
@@ -43,9 +45,13 @@ struct DecisionLabels {
     outcome: Outcome,
 }
 
-/// The series of every policy that was in force.
+const CODES: [Code; 4] = [Code::ok, Code::over_limit, Code::bypassed, Code::unmatched];
+const OUTCOMES: [Outcome; 3] = [Outcome::admitted, Outcome::over_limit, Outcome::shadow_over_limit];
+
+/// The series of the policies in force, and of some that were.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
+    known: Mutex<Known>,
     requests: Family<RequestLabels, Counter>,
     decisions: Family<DecisionLabels, Counter>,
     hits: Family<DecisionLabels, Counter>,
@@ -62,15 +68,44 @@ impl Rows {
         rows
     }
 
-    /// The handles for a policy's domain and rows.
-    pub(super) fn of(&self, policy: &Policy) -> PolicyCounters {
+    /// The handles for the domains and rows of policies that are to replace those before. Whoever holds a handle
+    /// of a series that goes may go on counting; nobody is told of it any more.
+    pub(super) fn of(&self, policies: &[Policy]) -> Vec<PolicyCounters> {
+        let mut known = self.known.lock();
+        known.begin();
+        let counters = policies.iter().map(|policy| self.of_one(policy, &mut known)).collect();
+        known.forget().into_iter().for_each(|owner| self.remove(owner));
+        counters
+    }
+
+    fn remove(&self, Owner { domain, row }: Owner) {
+        let Some((table, row)) = row else {
+            for code in CODES {
+                self.requests.remove(&RequestLabels { domain: domain.clone(), code });
+            }
+            return;
+        };
+        for outcome in OUTCOMES {
+            let (domain, table, row) = (domain.clone(), table.clone(), row.clone());
+            let labels = DecisionLabels { domain, table, row, outcome };
+            self.decisions.remove(&labels);
+            self.hits.remove(&labels);
+        }
+    }
+
+    fn of_one(&self, policy: &Policy, known: &mut Known) -> PolicyCounters {
         let domain = policy.domain();
         let request = |code| {
             let labels = RequestLabels { domain: domain.to_owned(), code };
             self.requests.get_or_create_owned(&labels)
         };
+        known.note(Owner { domain: domain.to_owned(), row: None });
         let mut rows: Vec<_> = policy.rows().collect();
         rows.sort_unstable_by_key(|row| row.id());
+        for row in &rows {
+            let names = (row.table().to_owned(), row.name().to_owned());
+            known.note(Owner { domain: domain.to_owned(), row: Some(names) });
+        }
         let rows = rows.into_iter().map(|row| {
             let is_shadow = row.is_shadow();
             let over = if is_shadow { Outcome::shadow_over_limit } else { Outcome::over_limit };

@@ -77,6 +77,20 @@ fn a_day_bucket_and_leases_survive_deploys_that_change_the_number_of_keys() {
     assert_eq!(released(&server, &leases[1]), 1.0);
 }
 
+/// As of a volume that is mounted elsewhere.
+#[test]
+fn a_snapshot_behind_a_symbolic_link_outlives_deploys_and_so_does_the_link() {
+    let (folder, volume) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (path, target) = (folder.path().join("state"), volume.path().join("state"));
+    std::os::unix::fs::symlink(&target, &path).unwrap();
+    let server = serve(&path, &[]);
+    assert_eq!(query(&server, &[&["--hits", "5"], &ROTATE]).code, Some(0));
+    assert_eq!(server.stop().0, Some(0));
+    assert!(std::fs::symlink_metadata(&path).unwrap().is_symlink());
+    assert!(std::fs::symlink_metadata(&target).unwrap().is_file());
+    assert_eq!(query(&serve(&path, &[]), &[&ROTATE]).code, Some(1), "the day's budget is spent");
+}
+
 #[test]
 fn a_process_that_is_killed_comes_back_as_it_was_last_written() {
     let folder = tempfile::tempdir().unwrap();
