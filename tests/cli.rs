@@ -33,6 +33,8 @@ mod reload;
 mod serve;
 #[path = "cli/snapshot.rs"]
 mod snapshot;
+#[path = "cli/stuck.rs"]
+mod stuck;
 #[path = "cli/tls.rs"]
 mod tls;
 #[path = "cli/traces.rs"]
