@@ -22,12 +22,16 @@ mod tls;
 mod values;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
 use self::patience::{complain, patiently};
+use crate::config::{self, Problems};
+use crate::policy::Policies;
+use crate::policy::fingerprint::FingerprintKey;
+use crate::reading::{self, caught};
 
 /// Rate limits for Envoy: exact, in one process, from a policy in YAML.
 #[derive(Debug, Parser)]
@@ -73,6 +77,15 @@ struct PolicyPath {
 
 /// Why a command failed, in words for a person.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Reads and compiles a policy without serving it. A path that hangs is given up, and a fault of our own is told.
+fn load(path: &Path) -> Result<Result<Policies, Problems>, Failure> {
+    let named = |error| format!("{}: {error}", path.display());
+    let owned = path.to_owned();
+    let sources = reading::at_once(move || config::read(&owned)).map_err(named)?;
+    let compile = |sources: Vec<_>| config::compile(&sources, FingerprintKey::fixed(0));
+    Ok(caught(|| sources.and_then(compile)).map_err(|error| named(error.into()))?)
+}
 
 /// Could not be done.
 const FAILED: u8 = 2;

@@ -1,20 +1,25 @@
 //! The only module that knows YAML: from texts to policies, or to everything that is wrong with them.
 
+mod bounds;
 mod compile;
 mod place;
 mod problem;
 mod read;
 mod schema;
 mod tree;
+mod value;
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use hashbrown::HashMap;
 
-use self::place::Place;
+use self::bounds::{MOST_BYTES, MOST_BYTES_TOGETHER, MOST_FILES};
+use self::compile::Room;
+use self::place::{Place, shown};
 use self::problem::Problem;
 use self::read::{Document, Node};
+use crate::file;
 use crate::policy::fingerprint::FingerprintKey;
 use crate::policy::{Policies, Policy};
 
@@ -30,49 +35,76 @@ pub struct Source {
 }
 
 /// Reads a file, or every `.yaml` and `.yml` file of a folder in the order of their names. Files whose
-/// name begins with a dot are passed over, and so are folders within the folder.
+/// name begins with a dot are passed over, and so are folders within the folder. At most 4 MiB of a file are
+/// read, 16 MiB of a folder, and 1,000 files.
 ///
 /// # Errors
-/// Where something cannot be read, or a folder holds no such file.
+/// Where something cannot be read, or is too much, or a folder holds no such file.
 pub fn read(path: &Path) -> Result<Vec<Source>, Problems> {
     let found = if path.is_dir() { files_of(path) } else { Ok(vec![path.to_owned()]) };
     let mut problems = Problems::default();
-    let mut cannot_read = |path: &Path, error: std::io::Error| {
-        let cure = match error.kind() {
-            ErrorKind::NotFound => "; name a policy file, or a folder of them",
-            ErrorKind::InvalidData => "; save it as UTF-8",
-            _ => "",
-        };
-        let what = format!("cannot be read: {error}{cure}");
-        problems.push(Problem::of_file(&path.display().to_string(), what));
-    };
+    let wrong = |path: &Path, what: &str| Problem::of_file(&path.display().to_string(), what);
     let files = found.unwrap_or_else(|error| {
-        cannot_read(path, error);
+        problems.push(wrong(path, &unreadable(&error)));
         Vec::new()
     });
     let mut sources = Vec::new();
+    let mut left = MOST_BYTES_TOGETHER;
     for file in &files {
-        match std::fs::read_to_string(file) {
-            Ok(text) => sources.push(Source { name: file.display().to_string(), text }),
-            Err(error) => cannot_read(file, error),
+        match file::read_text(file, MOST_BYTES) {
+            Ok(text) => match left.checked_sub(text.len() as u64) {
+                Some(less) => {
+                    left = less;
+                    sources.push(Source { name: file.display().to_string(), text });
+                }
+                None => {
+                    let what = format!(
+                        "with this the files hold more than {MOST_BYTES_TOGETHER} bytes, the most \
+                         that is read of a folder; serve some domains by another tollgate"
+                    );
+                    problems.push(wrong(file, &what));
+                    break;
+                }
+            },
+            Err(error) => problems.push(wrong(file, &unreadable(&error))),
+        }
+        if problems.is_full() {
+            break;
         }
     }
     if sources.is_empty() && problems.is_empty() {
         let what = "holds no .yaml file; name a policy file, or a folder of them";
-        problems.push(Problem::of_file(&path.display().to_string(), what));
+        problems.push(wrong(path, what));
     }
     if problems.is_empty() { Ok(sources) } else { Err(problems) }
 }
 
-fn files_of(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+fn unreadable(error: &io::Error) -> String {
+    let cure = match error.kind() {
+        ErrorKind::NotFound => "; name a policy file, or a folder of them",
+        ErrorKind::InvalidData => "; save it as UTF-8",
+        ErrorKind::FileTooLarge => "; split it by domains",
+        ErrorKind::Unsupported => "; put the policy there as a file",
+        _ => "",
+    };
+    format!("cannot be read: {error}{cure}")
+}
+
+fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         let is_yaml = path.extension().is_some_and(|end| end == "yaml" || end == "yml");
         let is_hidden =
             path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if is_yaml && !is_hidden && path.is_file() {
+        // What is no folder is told if it cannot be read: a policy that is left out limits nothing.
+        if is_yaml && !is_hidden && !path.is_dir() {
             files.push(path);
+        }
+        if files.len() > MOST_FILES {
+            let what =
+                format!("it holds more than {MOST_FILES} .yaml files; keep only policies in it");
+            return Err(io::Error::other(what));
         }
     }
     files.sort_unstable();
@@ -87,30 +119,36 @@ pub fn compile(sources: &[Source], key: FingerprintKey) -> Result<Policies, Prob
     let mut problems = Problems::default();
     let mut policies: Vec<Policy> = Vec::new();
     let mut owners: HashMap<String, &str> = HashMap::new();
+    let room = Room::default();
     for source in sources {
-        let (policy, found) = compile_one(source, key);
-        problems.append(found);
-        let Some(policy) = policy else { continue };
-        if !policy.domain().is_empty()
-            && let Some(owner) = owners.insert(policy.domain().to_owned(), &source.name)
-        {
-            let domain = policy.domain().escape_debug();
-            let what = format!("domain `{domain}` is in {owner} already; one file, one domain");
-            let place = Place::default().key("domain");
-            problems.push(Problem::of(&source.name, Some(text(source)), &place, what));
+        let document = Document::new(&source.name, text(source));
+        if let Some(Compiled { policy, domain }) = compile_one(&document, key, &room) {
+            if !policy.domain().is_empty()
+                && let Some(owner) = owners.insert(policy.domain().to_owned(), &source.name)
+            {
+                let name = shown(policy.domain());
+                let what = format!("domain `{name}` is in {owner} already; one file, one domain");
+                document.complain(&domain, what);
+            }
+            policies.push(policy);
         }
-        policies.push(policy);
+        problems.take_in(document.into_problems());
     }
     if problems.is_empty() { Ok(Policies::new(policies)) } else { Err(problems) }
 }
 
-fn compile_one(source: &Source, key: FingerprintKey) -> (Option<Policy>, Problems) {
-    let document = Document::new(&source.name, text(source));
-    let policy = tree::tree(&document).and_then(|tree| {
-        let root = Node { document: &document, value: &tree, place: Place::default() };
-        schema::file(&root).map(|file| compile::policy(&file, &document, key))
-    });
-    (policy, document.into_problems())
+/// A policy, and the place of its domain.
+struct Compiled {
+    policy: Policy,
+    domain: Place,
+}
+
+fn compile_one(document: &Document<'_>, key: FingerprintKey, room: &Room) -> Option<Compiled> {
+    let tree = tree::tree(document)?;
+    let root = Node { document, value: &tree, place: Place::root(tree.position) };
+    let file = schema::file(&root)?;
+    let domain = file.domain.as_ref().map(|domain| domain.place.clone()).unwrap_or_default();
+    Some(Compiled { policy: compile::policy(&file, document, key, room), domain })
 }
 
 /// A source's text without the mark that some editors put at the beginning.

@@ -27,6 +27,7 @@
 //! | `shared` | Redis or Valkey: connections, and what becomes of a request without them |
 //! | `reload` | the policies in force, replaced as a whole |
 //! | `snapshot` | the store's state in a file, restored at the next start |
+//! | `reading` | reading what may hang: a thread of its own, a deadline, panics caught |
 //! | `config` | the only module that knows YAML: `schema` mirrors the file, `compile` checks it |
 //! | `traces` | spans of calls, for a collector |
 //! | `telemetry` | what is counted; handles are looked up at load |
@@ -40,6 +41,7 @@
 //! | `descriptor` | the question: domain, descriptors, entries, hits |
 //! | `limit` | buckets and rates that cannot be invalid |
 //! | `clock` | time, injected |
+//! | `file` | reading files: regular ones of a bounded size |
 //!
 //! The lower half, from `reply` down, knows neither YAML nor protobuf nor tokio: deciding is a function of
 //! (policy, state, query, now).
@@ -50,11 +52,13 @@ pub mod clock;
 pub mod config;
 pub mod decision;
 pub mod descriptor;
+pub mod file;
 pub mod held;
 pub mod limit;
 pub mod listener;
 pub mod near;
 pub mod policy;
+pub mod reading;
 pub mod reload;
 pub mod reply;
 pub mod server;

@@ -13,6 +13,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::{self, Problems, Source};
 use crate::policy::Policy;
 use crate::policy::fingerprint::FingerprintKey;
+use crate::reading::{Reader, Unread};
 use crate::telemetry::{PolicyCounters, Telemetry};
 
 /// What a request sees, from its first step to its last.
@@ -145,19 +146,46 @@ impl Live {
     /// # Errors
     /// Everything that is wrong; the old ones stay in force then.
     pub fn reload(&self, path: &Path, now: Timestamp) -> Result<Reloaded, Problems> {
-        let reloaded = config::read(path).and_then(|sources| {
-            if Content::of(&sources) == *self.load().content() {
-                self.telemetry.reloads().unchanged();
-                return Ok(Reloaded::Unchanged);
+        self.settle(self.read(path, now), now)
+    }
+
+    /// Reads policies and compiles them, where they say anything new.
+    fn read(&self, path: &Path, now: Timestamp) -> Result<Option<Snapshot>, Problems> {
+        let sources = config::read(path)?;
+        if Content::of(&sources) == *self.load().content() {
+            return Ok(None);
+        }
+        snapshot(&sources, self.key, &self.telemetry, now).map(Some)
+    }
+
+    /// Puts in force what was read, or tells why that is not possible.
+    fn settle(
+        &self,
+        read: Result<Option<Snapshot>, Problems>,
+        now: Timestamp,
+    ) -> Result<Reloaded, Problems> {
+        let settled = read.map(|next| match next {
+            Some(next) => {
+                self.put(next, now);
+                Reloaded::Changed
             }
-            self.replace(&sources, now).map(|()| Reloaded::Changed)
+            None => {
+                self.telemetry.reloads().unchanged();
+                Reloaded::Unchanged
+            }
         });
-        let refused = reloaded.as_ref().err().map(|problems| {
+        let refused = settled.as_ref().err().map(|problems| {
             self.telemetry.reloads().refused();
             Arc::new(Refused { at: now, problems: problems.to_string() })
         });
         self.refused.store(refused);
-        reloaded
+        settled
+    }
+
+    fn put(&self, next: Snapshot, now: Timestamp) {
+        let replaced = self.snapshot.swap(Arc::new(next));
+        *self.replaced.lock() = Some(replaced);
+        self.telemetry.reloads().taken(now);
     }
 
     /// Compiles other policies and puts them in force as a whole. Buckets whose domain, table, row, key
@@ -167,9 +195,7 @@ impl Live {
     /// Everything that is wrong with them; the old ones stay in force then.
     pub fn replace(&self, sources: &[Source], now: Timestamp) -> Result<(), Problems> {
         let next = snapshot(sources, self.key, &self.telemetry, now)?;
-        let replaced = self.snapshot.swap(Arc::new(next));
-        *self.replaced.lock() = Some(replaced);
-        self.telemetry.reloads().taken(now);
+        self.put(next, now);
         Ok(())
     }
 }
@@ -187,12 +213,13 @@ fn snapshot(
     Ok(Snapshot { by_domain: by_domain.collect(), content: Content::of(sources), loaded_at: now })
 }
 
-/// Reads the policies again, whoever asks for it: one at a time, so that what was read last is in force.
+/// Reads the policies again, whoever asks for it: one at a time, so that what was read last is in force, and on
+/// a thread of its own, so that a path that hangs holds up nobody. See [`Reader`].
 pub struct Reloader {
     live: Arc<Live>,
     clock: Arc<dyn Clock>,
     path: PathBuf,
-    reading: Mutex<()>,
+    reader: Reader,
 }
 
 impl fmt::Debug for Reloader {
@@ -204,36 +231,49 @@ impl fmt::Debug for Reloader {
 impl Reloader {
     /// For the policies in a file or a folder.
     pub fn new(live: Arc<Live>, clock: Arc<dyn Clock>, path: PathBuf) -> Self {
-        Self { live, clock, path, reading: Mutex::default() }
+        Self { live, clock, path, reader: Reader::default() }
     }
 
-    /// As [`Live::reload`], and logs what came of it and why it was read. It blocks: ten thousand rows take
-    /// milliseconds.
+    /// As [`Live::reload`], and logs what came of it and why it was read. Where nothing can be read in time,
+    /// or reading panics, that is a problem like others.
     ///
     /// # Errors
     /// Everything that is wrong; the old ones stay in force then.
-    pub fn reload(&self, cause: Cause) -> Result<Reloaded, Problems> {
-        let reading = self.reading.lock();
-        let reloaded = self.live.reload(&self.path, self.clock.now());
-        drop(reading);
-        let version = self.live.load().content().version();
-        match &reloaded {
-            Ok(Reloaded::Changed) => {
-                tracing::info!(%version, %cause, "reloaded: another policy is in force");
-            }
-            // Nobody asked, and nothing came of it.
-            Ok(Reloaded::Unchanged) if cause == Cause::FileChange => {
-                tracing::debug!(%version, %cause, "not reloaded: the policy says what it said");
-            }
-            Ok(Reloaded::Unchanged) => {
-                tracing::info!(%version, %cause, "not reloaded: the policy says what it said");
-            }
-            Err(problems) => {
-                tracing::error!(%problems, %version, %cause,
-                    "not reloaded: the policy before stays in force");
-            }
+    pub async fn reload(&self, cause: Cause) -> Result<Reloaded, Problems> {
+        let (live, clock, path) =
+            (Arc::clone(&self.live), Arc::clone(&self.clock), self.path.clone());
+        let read = move || live.read(&path, clock.now());
+        let (live, clock, path) =
+            (Arc::clone(&self.live), Arc::clone(&self.clock), self.path.clone());
+        let settle = move |read: Result<_, Unread>| {
+            let read = read.unwrap_or_else(|unread| {
+                Err(Problems::of_path(&path, &format!("cannot be read: {unread}")))
+            });
+            let settled = live.settle(read, clock.now());
+            tell(&settled, &live.load().content().version(), cause);
+            settled
+        };
+        self.reader.read(read, settle).await
+    }
+}
+
+/// Logs what came of it.
+fn tell(settled: &Result<Reloaded, Problems>, version: &str, cause: Cause) {
+    match settled {
+        Ok(Reloaded::Changed) => {
+            tracing::info!(%version, %cause, "reloaded: another policy is in force");
         }
-        reloaded
+        // Nobody asked, and nothing came of it.
+        Ok(Reloaded::Unchanged) if cause == Cause::FileChange => {
+            tracing::debug!(%version, %cause, "not reloaded: the policy says what it said");
+        }
+        Ok(Reloaded::Unchanged) => {
+            tracing::info!(%version, %cause, "not reloaded: the policy says what it said");
+        }
+        Err(problems) => {
+            tracing::error!(%problems, %version, %cause,
+                "not reloaded: the policy before stays in force");
+        }
     }
 }
 

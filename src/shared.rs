@@ -37,6 +37,7 @@ pub use self::link::Link;
 use self::target::{Connector, Target};
 use crate::clock::{Clock, Nanos, Timestamp};
 use crate::descriptor::{Hits, LeaseId};
+use crate::file;
 use crate::limit::Bucket;
 use crate::policy::fingerprint::Fingerprint;
 use crate::store::script::{self, Names, NewLease, Released, Reply, State, Stood};
@@ -130,8 +131,9 @@ impl Store {
         telemetry: Arc<Telemetry>,
     ) -> Result<Arc<Self>, SharedError> {
         let Settings { target, root, prefix, deadline, replicas } = settings;
-        let read =
-            |path: PathBuf| std::fs::read(&path).map_err(|error| SharedError::Root { path, error });
+        let read = |path: PathBuf| {
+            file::read(&path, file::MOST_PEM).map_err(|error| SharedError::Root { path, error })
+        };
         let root = root.map(read).transpose()?;
         let connector = target.client(root.as_deref())?.ok_or(SharedError::Memory)?;
         Ok(Arc::new(Self {

@@ -109,6 +109,10 @@ struct InForce {
     names: Vec<String>,
 }
 
+/// Other certificates than those in force, of the same files.
+#[derive(Debug)]
+pub struct Renewed(InForce);
+
 impl Identity {
     /// Reads the files.
     ///
@@ -126,14 +130,29 @@ impl Identity {
     /// # Errors
     /// [`TlsError`] where it cannot be used; what was read before stays in force then.
     pub fn reload(&self) -> Result<bool, TlsError> {
-        let Inner { side, files, in_force: before, reading } = &*self.0;
-        let _reading = reading.lock();
-        let contents = Contents::read(files)?;
-        let has_changed = contents.hash() != before.load().hash;
-        if has_changed {
-            before.store(Arc::new(in_force(*side, files, &contents)?));
-        }
+        let _reading = self.0.reading.lock();
+        let renewed = self.read_again()?;
+        let has_changed = renewed.is_some();
+        renewed.into_iter().for_each(|renewed| self.put(renewed));
         Ok(has_changed)
+    }
+
+    /// Reads the files again, and returns what they say if that is new.
+    ///
+    /// # Errors
+    /// [`TlsError`] where it cannot be used.
+    pub fn read_again(&self) -> Result<Option<Renewed>, TlsError> {
+        let Inner { side, files, in_force: before, .. } = &*self.0;
+        let contents = Contents::read(files)?;
+        if contents.hash() == before.load().hash {
+            return Ok(None);
+        }
+        in_force(*side, files, &contents).map(Renewed).map(Some)
+    }
+
+    /// Puts in force what was read. Connections that are open stay as they are.
+    pub fn put(&self, Renewed(renewed): Renewed) {
+        self.0.in_force.store(Arc::new(renewed));
     }
 
     /// Whose it is.

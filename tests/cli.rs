@@ -35,6 +35,8 @@ mod serve;
 mod snapshot;
 #[path = "cli/stalled.rs"]
 mod stalled;
+#[path = "cli/stuck.rs"]
+mod stuck;
 #[path = "cli/tls.rs"]
 mod tls;
 #[path = "cli/traces.rs"]

@@ -5,19 +5,14 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::json;
 
-use super::{Failed, Shared, answered, axum_json, refused};
+use super::{Failed, Shared, answered, axum_json};
 use crate::reload::{Cause, Reloaded};
 
 pub(super) async fn reload(State(shared): State<Shared>) -> Response {
     let Some(reloader) = shared.controls.reloader.clone() else {
         return answered(Err(Failed::none("the policies came from no file")));
     };
-    // Ten thousand rows take milliseconds, and HTTP is answered meanwhile.
-    let reading = tokio::task::spawn_blocking(move || reloader.reload(Cause::Request));
-    let reloaded = match reading.await {
-        Ok(reloaded) => reloaded,
-        Err(error) => return refused(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
-    };
+    let reloaded = reloader.reload(Cause::Request).await;
     let version = shared.service.live().load().content().version();
     match reloaded {
         Ok(reloaded) => {

@@ -14,6 +14,7 @@ use super::Failure;
 use super::http::{Answer, Server};
 use super::pairs::Pair;
 use super::patience::complain;
+use crate::file;
 
 #[derive(Debug, Args)]
 pub(super) struct Admin {
@@ -119,7 +120,7 @@ impl Admin {
 
     fn ask(&self) -> Result<Answer, Failure> {
         let read = |path: &PathBuf| {
-            let token = std::fs::read_to_string(path);
+            let token = file::read_text(path, file::MOST_SECRET);
             token.map_err(|error| format!("--token-file {}: {error}", path.display()))
         };
         let of_file = self.token_file.as_ref().map(read).transpose()?;

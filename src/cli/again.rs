@@ -1,6 +1,7 @@
 //! Files that are read again while the server runs.
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use clap::ValueEnum;
@@ -16,27 +17,29 @@ pub(super) enum Watch {
     Off,
 }
 
-/// What reads them, and says what came of it.
-type Read = Arc<dyn Fn(Cause) + Send + Sync>;
+/// What reads them, and says what came of it. It does not block.
+type Read = Arc<dyn Fn(Cause) -> Reading + Send + Sync>;
+
+type Reading = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// Has files read at every SIGHUP, and if they are watched whenever they may have changed, and once now: they
 /// were read before anybody watched.
 ///
 /// # Errors
 /// Where the system gives no signals.
-pub(super) fn read(
+pub(super) fn read<F: Future<Output = ()> + Send + 'static>(
     paths: Vec<PathBuf>,
     watch: Watch,
-    read: impl Fn(Cause) + Send + Sync + 'static,
+    read: impl Fn(Cause) -> F + Send + Sync + 'static,
 ) -> std::io::Result<()> {
     let mut hangup = signal(SignalKind::hangup())?;
-    let read: Read = Arc::new(read);
+    let read: Read = Arc::new(move |cause| Box::pin(read(cause)));
     if watch == Watch::On {
         tokio::spawn(whenever_changed(paths, Arc::clone(&read)));
     }
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
-            elsewhere(&read, Cause::Hangup).await;
+            read(Cause::Hangup).await;
         }
     });
     Ok(())
@@ -51,15 +54,7 @@ async fn whenever_changed(paths: Vec<PathBuf>, read: Read) {
         }
     };
     loop {
-        elsewhere(&read, Cause::FileChange).await;
+        read(Cause::FileChange).await;
         watching.changed().await;
-    }
-}
-
-/// So that HTTP is answered meanwhile: ten thousand rows take milliseconds.
-async fn elsewhere(read: &Read, cause: Cause) {
-    let read = Arc::clone(read);
-    if let Err(error) = tokio::task::spawn_blocking(move || read(cause)).await {
-        tracing::error!(%error, %cause, "files were not read again");
     }
 }

@@ -6,10 +6,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::Failure;
-use crate::config;
+use super::{Failure, load};
 use crate::policy::Policy;
-use crate::policy::fingerprint::FingerprintKey;
 
 #[derive(Debug, Args)]
 pub(super) struct Check {
@@ -22,7 +20,7 @@ impl Check {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
         let mut problems = 0;
         for path in &self.paths {
-            match config::load(path, FingerprintKey::fixed(0)) {
+            match load(path)? {
                 Ok(policies) => {
                     for policy in policies.iter() {
                         writeln!(out, "{}: {}", path.display(), summary(policy))?;

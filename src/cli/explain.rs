@@ -6,11 +6,9 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::pairs::{self, Pair};
-use super::{Failure, PolicyPath};
+use super::{Failure, PolicyPath, load};
 use crate::clock::{BootClock, Clock};
-use crate::config;
 use crate::limit::{Blocked, Bucket};
-use crate::policy::fingerprint::FingerprintKey;
 use crate::policy::table::{Row, Rule, Table};
 use crate::policy::{Explained, Policies, Policy};
 
@@ -28,7 +26,7 @@ pub(super) struct Explain {
 
 impl Explain {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
-        let policies = config::load(&self.policy.config, FingerprintKey::fixed(0))?;
+        let policies = load(&self.policy.config)??;
         let policy = choose(&policies, self.domain.as_deref())?;
         let query = pairs::query(policy.domain(), &self.entries)?;
         for descriptor in query.descriptors() {

@@ -1,7 +1,7 @@
 //! One request of a server's HTTP side, over TCP, TLS or a Unix socket.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,6 +19,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName}
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
 use super::Failure;
+use crate::file;
 
 /// A server that takes longer is not there.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -121,13 +122,14 @@ impl Server {
     fn tls(&self) -> Result<ClientConfig, Failure> {
         let ca = self.tls_ca.as_ref();
         let ca = ca.ok_or("say --tls-ca FILE, with the certificates that vouch for it")?;
-        let file = |path: &PathBuf| {
+        let wrong = |path: &PathBuf| {
             let path = path.display().to_string();
             move |error| format!("{path}: {error}")
         };
         let mut roots = RootCertStore::empty();
-        for root in CertificateDer::pem_file_iter(ca).map_err(file(ca))? {
-            roots.add(root.map_err(file(ca))?)?;
+        let text = read(ca)?;
+        for root in CertificateDer::pem_slice_iter(&text) {
+            roots.add(root.map_err(wrong(ca))?)?;
         }
         let provider = Arc::new(crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
@@ -136,11 +138,16 @@ impl Server {
         let Some((cert, key)) = self.tls_cert.as_ref().zip(self.tls_key.as_ref()) else {
             return Ok(config.with_no_client_auth());
         };
-        let chain = CertificateDer::pem_file_iter(cert).map_err(file(cert))?;
-        let chain = chain.collect::<Result<_, _>>().map_err(file(cert))?;
-        let key = PrivateKeyDer::from_pem_file(key).map_err(file(key))?;
+        let text = read(cert)?;
+        let chain = CertificateDer::pem_slice_iter(&text);
+        let chain = chain.collect::<Result<_, _>>().map_err(wrong(cert))?;
+        let key = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(wrong(key))?;
         Ok(config.with_client_auth_cert(chain, key)?)
     }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, String> {
+    file::read(path, file::MOST_PEM).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 async fn exchange(

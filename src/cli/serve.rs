@@ -21,10 +21,12 @@ use super::{Failure, PolicyPath};
 use crate::admin::{Controls, HostName, Token};
 use crate::clock::{BootClock, Clock, Timestamp};
 use crate::config;
+use crate::file;
 use crate::listener::Address;
 use crate::policy::Policy;
 use crate::policy::fingerprint::FingerprintKey;
 use crate::policy::table::Rows;
+use crate::reading::{self, caught};
 use crate::reload::{Live, Reloader};
 use crate::server::{Options, Server, files};
 use crate::service::Service;
@@ -199,8 +201,8 @@ impl Serve {
             (None, None) => return Ok(None),
             (None, Some(path)) => {
                 let flag = format!("--admin-token-file {}", path.display());
-                let text =
-                    std::fs::read_to_string(path).map_err(|error| format!("{flag}: {error}"))?;
+                let text = file::read_text(path, file::MOST_SECRET)
+                    .map_err(|error| format!("{flag}: {error}"))?;
                 (text.trim_end().to_owned(), flag)
             }
         };
@@ -223,7 +225,7 @@ impl Serve {
             return Ok(None);
         }
         let read = |path: &PathBuf| {
-            let password = std::fs::read_to_string(path);
+            let password = file::read_text(path, file::MOST_SECRET);
             password.map_err(|error| format!("--store-password-file {}: {error}", path.display()))
         };
         let password = self.store_password_file.as_ref().map(read).transpose()?;
@@ -246,7 +248,7 @@ impl Serve {
         let _within = runtime.enter();
         let Some(endpoint) = self.otlp_endpoint.clone() else { return Ok(None) };
         let read = |path: &PathBuf| {
-            let root = std::fs::read(path);
+            let root = file::read(path, file::MOST_PEM);
             root.map_err(|error| format!("--otlp-tls-ca {}: {error}", path.display()))
         };
         let root = self.otlp_tls_ca.as_ref().map(read).transpose()?;
@@ -279,7 +281,8 @@ impl Serve {
         let clock: Arc<dyn Clock> = Arc::new(BootClock::start());
         // Dropped last, so that the log has all that is said until the end.
         let log = Log::start(self.log, &self.log_level, Arc::clone(&clock))?;
-        let sources = config::read(&self.policy.config)?;
+        let path = self.policy.config.clone();
+        let sources = reading::at_once(move || config::read(&path))??;
         let file = self.snapshot.clone().map(SnapshotFile::new).transpose()?;
         // Held until the last snapshot is written.
         let _claim = file.as_ref().map(SnapshotFile::claim).transpose()?;
@@ -287,7 +290,8 @@ impl Serve {
         let store = Arc::new(store);
         let telemetry = Arc::new(Telemetry::with_log(Arc::clone(&store), log.lines()));
         telemetry.note_start(clock.now());
-        let live = Arc::new(Live::new(&sources, key, Arc::clone(&telemetry), clock.now())?);
+        let compiled = caught(|| Live::new(&sources, key, Arc::clone(&telemetry), clock.now()))?;
+        let live = Arc::new(compiled?);
         let example = live.load().policies().first().and_then(|policy| example(policy));
         let shared = self.shared(&store, &clock, &telemetry)?;
         let writer = file.map(|file| Writer {
@@ -336,15 +340,21 @@ impl Serve {
         };
         let identities = [&options.grpc_tls, &options.http_tls].into_iter().flatten().cloned();
         let renewal = Renewal::new(identities.collect(), certificates);
-        runtime.block_on(async {
+        let ended = runtime.block_on(async {
             let server = Server::bind(options).await?;
             let signals = signals()?;
             again::read(vec![self.policy.config.clone()], self.watch, move |cause| {
-                // What came of it is logged there.
-                let _ = reloader.reload(cause);
+                let reloader = Arc::clone(&reloader);
+                async move {
+                    // What came of it is logged there.
+                    let _ = reloader.reload(cause).await;
+                }
             })?;
-            if let Some(renewal) = renewal {
-                again::read(renewal.paths(), self.watch, move |cause| renewal.renew(cause))?;
+            if let Some(renewal) = renewal.map(Arc::new) {
+                again::read(renewal.paths(), self.watch, move |cause| {
+                    let renewal = Arc::clone(&renewal);
+                    async move { renewal.renew(cause).await }
+                })?;
             }
             let (grpc, http) = (server.grpc_address(), server.http_address());
             tracing::info!(%grpc, %http, config = %self.policy.config.display(), "started");
@@ -370,7 +380,10 @@ impl Serve {
             ended?;
             tracing::info!("stopped");
             Ok(ExitCode::SUCCESS)
-        })
+        });
+        // Dropped, it would wait for who looks up the files that are watched, for ever if they hang.
+        runtime.shutdown_background();
+        ended
     }
 }
 

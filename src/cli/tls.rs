@@ -4,9 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::Failure;
+use crate::reading::{self, Reader, Unread};
 use crate::reload::Cause;
 use crate::telemetry::Certificates;
-use crate::tls::{Callers, Files, Identity, Name, Side, TlsError};
+use crate::tls::{Callers, Files, Identity, Name, Renewed, Side, TlsError};
 
 /// TLS for gRPC.
 #[derive(Debug, Args)]
@@ -60,9 +62,9 @@ impl GrpcTls {
     }
 
     /// What gRPC is served with, if over TLS.
-    pub(super) fn identity(&self) -> Result<Option<Identity>, TlsError> {
+    pub(super) fn identity(&self) -> Result<Option<Identity>, Failure> {
         let files = files(&self.cert, &self.key, &self.client_ca, &self.client_name);
-        files.map(|files| Identity::read(Side::Grpc, files)).transpose()
+        files.map(|files| identity(Side::Grpc, files)).transpose()
     }
 }
 
@@ -112,9 +114,9 @@ pub(super) struct HttpTls {
 
 impl HttpTls {
     /// What HTTP is served with, if over TLS.
-    pub(super) fn identity(&self) -> Result<Option<Identity>, TlsError> {
+    pub(super) fn identity(&self) -> Result<Option<Identity>, Failure> {
         let files = files(&self.cert, &self.key, &self.client_ca, &self.client_name);
-        files.map(|files| Identity::read(Side::Http, files)).transpose()
+        files.map(|files| identity(Side::Http, files)).transpose()
     }
 }
 
@@ -123,13 +125,14 @@ impl HttpTls {
 pub(super) struct Renewal {
     identities: Vec<Identity>,
     counters: Certificates,
+    reader: Reader,
 }
 
 impl Renewal {
     /// Of all sides' certificates, if there are any.
     pub(super) fn new(identities: Vec<Identity>, counters: Certificates) -> Option<Self> {
         let is_any = !identities.is_empty();
-        is_any.then_some(Self { identities, counters })
+        is_any.then(|| Self { identities, counters, reader: Reader::default() })
     }
 
     /// The files that hold them.
@@ -137,24 +140,54 @@ impl Renewal {
         self.identities.iter().flat_map(Identity::paths).collect()
     }
 
-    /// Reads them all. Where a side's cannot be used, those before stay in force.
-    pub(super) fn renew(&self, cause: Cause) {
-        let refused = self.identities.iter().filter(|identity| !is_renewed(identity, cause));
-        self.counters.note(refused.count());
+    /// Reads them all. Where a side's cannot be used, or not be read in time, those before stay in force.
+    pub(super) async fn renew(&self, cause: Cause) {
+        let identities = self.identities.clone();
+        let read = move || identities.iter().map(Identity::read_again).collect::<Vec<_>>();
+        let (identities, counters) = (self.identities.clone(), self.counters.clone());
+        let settle = move |read: Result<Vec<_>, Unread>| {
+            let refused = match read {
+                Ok(read) => {
+                    let sides = identities.iter().zip(read);
+                    sides.filter_map(|(identity, read)| settle(identity, read, cause).err()).count()
+                }
+                Err(error) => {
+                    tracing::error!(%cause, %error, "certificates before stay in force");
+                    identities.len()
+                }
+            };
+            counters.note(refused);
+        };
+        self.reader.read(read, settle).await;
     }
 }
 
-fn is_renewed(identity: &Identity, cause: Cause) -> bool {
+fn settle(
+    identity: &Identity,
+    read: Result<Option<Renewed>, TlsError>,
+    cause: Cause,
+) -> Result<(), TlsError> {
     let side = identity.side();
-    let renewed = identity.reload();
-    match &renewed {
-        Ok(true) => tracing::info!(?side, %cause, "other certificates are in force"),
-        Ok(false) => tracing::debug!(?side, %cause, "certificates are what they were"),
+    match read {
+        Ok(Some(renewed)) => {
+            identity.put(renewed);
+            tracing::info!(?side, %cause, "other certificates are in force");
+            Ok(())
+        }
+        Ok(None) => {
+            tracing::debug!(?side, %cause, "certificates are what they were");
+            Ok(())
+        }
         Err(error) => {
             tracing::error!(?side, %cause, %error, "certificates before stay in force");
+            Err(error)
         }
     }
-    renewed.is_ok()
+}
+
+fn identity(side: Side, files: Files) -> Result<Identity, Failure> {
+    let read = reading::at_once(move || Identity::read(side, files));
+    Ok(read.map_err(|error| format!("the certificates of {side:?} cannot be read: {error}"))??)
 }
 
 fn files(

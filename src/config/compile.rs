@@ -2,7 +2,9 @@
 
 mod buckets;
 mod conditions;
+mod keys;
 mod overrides;
+mod room;
 
 use std::sync::Arc;
 
@@ -10,19 +12,20 @@ use hashbrown::{HashMap, HashSet};
 
 use self::buckets::Rules;
 use self::conditions::Reader;
-use super::place::Place;
-use super::problem::did_you_mean;
+use self::overrides::Targets;
+use super::place::{Place, shown};
 use super::read::{At, Document};
 use super::schema;
 use crate::policy::Policy;
-use crate::policy::address::Prefixes;
 use crate::policy::condition::Conditions;
 use crate::policy::endpoints::Endpoints;
 use crate::policy::fingerprint::{FingerprintKey, KeySet};
 use crate::policy::message::{Message, Placeholder};
 use crate::policy::overrides::Overrides;
 use crate::policy::table::{KeySetId, Row, RowId, Rows, Rule, Table};
-use crate::policy::values::{Keys, Slot};
+use crate::policy::values::Keys;
+
+pub(super) use self::room::Room;
 
 /// The table under which limits that Envoy brings along are counted.
 const BROUGHT: [&str; 2] = ["limit override", "request"];
@@ -36,7 +39,12 @@ const OTHERWISE: &str = "otherwise";
 const ALWAYS: &str = "always";
 
 /// Compiles a file. What is wrong is told to the document; the policy then only served to find it.
-pub(super) fn policy(file: &schema::File, document: &Document<'_>, key: FingerprintKey) -> Policy {
+pub(super) fn policy(
+    file: &schema::File,
+    document: &Document<'_>,
+    key: FingerprintKey,
+    room: &Room,
+) -> Policy {
     let domain = file.domain.as_ref().map_or("", |domain| &domain.value);
     if let Some(At { value, place }) = &file.domain
         && value.is_empty()
@@ -45,19 +53,22 @@ pub(super) fn policy(file: &schema::File, document: &Document<'_>, key: Fingerpr
     }
     let mut compiler = Compiler {
         document,
+        room,
         key,
         domain,
         partition: file.partition.as_ref().map_or(PARTITION, |partition| &partition.value),
         keys: Keys::default(),
         key_sets: Vec::new(),
+        known_sets: HashMap::new(),
         message: Arc::default(),
         rows: 0,
         groups: file.groups.iter().map(|group| &*group.name.value).collect(),
     };
     let endpoints = compiler.endpoints(&file.groups);
     let mut tables = compiler.tables(&file.tables);
+    let targets = Targets::of(&file.tables, &tables);
     for over_ride in &file.overrides {
-        compiler.over_ride(over_ride, &file.tables, &mut tables);
+        compiler.over_ride(over_ride, &targets, &mut tables);
     }
     tables.iter_mut().flat_map(|table| table.rows.iter_mut()).for_each(|row| row.overrides.index());
     compiler.check_partition(file);
@@ -80,12 +91,14 @@ pub(super) fn policy(file: &schema::File, document: &Document<'_>, key: Fingerpr
 
 struct Compiler<'a> {
     document: &'a Document<'a>,
+    room: &'a Room,
     key: FingerprintKey,
     domain: &'a str,
     /// The entry whose value says in which partition a bucket is.
     partition: &'a str,
     keys: Keys,
     key_sets: Vec<KeySet>,
+    known_sets: HashMap<KeySet, KeySetId>,
     /// The default message, shared by all rows that have no other.
     message: Arc<Message>,
     rows: usize,
@@ -133,6 +146,10 @@ impl<'a> Compiler<'a> {
         self.check_row_names(table);
         let mut rows = HashMap::new();
         for row in &table.rows {
+            let size = size_of::<Row>() + 2 * row.name.value.len() + shared.len();
+            if !self.room.take(size, self.document, &row.name.place) {
+                break;
+            }
             let compiled = self.table_row(&scope, row, table.shadow, &message);
             rows.insert(Box::from(&*row.name.value), compiled);
         }
@@ -160,81 +177,24 @@ impl<'a> Compiler<'a> {
         None
     }
 
-    fn key_set(&mut self, table: &schema::Table) -> KeySetId {
-        let key = table.key.as_deref().unwrap_or_default();
-        for (at, At { value, place }) in key.iter().enumerate() {
-            if key.iter().take(at).any(|other| other.value == *value) {
-                let what = "this entry is in the key already; once is enough to name a bucket";
-                self.document.complain(place, what);
-            }
-        }
-        let slots: Box<[Slot]> = key.iter().map(|name| self.keys.slot(&name.value)).collect();
-        let prefixes = self.prefixes(table, slots.contains(&Slot::REMOTE_ADDRESS));
-        let partition = slots.iter().copied().find(|slot| self.keys.name(*slot) == self.partition);
-        let set = KeySet { slots, prefixes, partition };
-        let known = self.key_sets.iter().position(|other| *other == set);
-        let at = known.unwrap_or_else(|| {
-            self.key_sets.push(set);
-            self.key_sets.len() - 1
-        });
-        KeySetId(at)
-    }
-
-    /// A partition that names no bucket would be a slip.
-    fn check_partition(&self, file: &schema::File) {
-        if let Some(At { value, place }) = &file.partition
-            && self.key_sets.iter().all(|set| set.partition.is_none())
-        {
-            let what = format!("no table has `{}` in its `key`", value.escape_debug());
-            self.document.complain(place, what);
-        }
-    }
-
-    fn prefixes(&self, table: &schema::Table, has_address: bool) -> Prefixes {
-        let usual = Prefixes::default();
-        let Some(schema::Prefix { place, ipv4, ipv6 }) = &table.prefix else { return usual };
-        if !has_address && table.key.is_some() {
-            let what = "`prefix` is about `remote_address`, which is not in this table's `key`";
-            self.document.complain(place, what);
-        }
-        let ipv4 = self.bits(ipv4.as_ref(), usual.ipv4(), 32);
-        let ipv6 = self.bits(ipv6.as_ref(), usual.ipv6(), 128);
-        Prefixes::new(ipv4, ipv6).unwrap_or(usual)
-    }
-
-    fn bits(&self, bits: Option<&At<u32>>, usual: u8, most: u8) -> u8 {
-        let Some(At { value, place }) = bits else { return usual };
-        let counted = u8::try_from(*value).ok().filter(|bits| (1..=most).contains(bits));
-        counted.unwrap_or_else(|| {
-            let what = format!("1 to {most} bits of such an address can count, not {value}");
-            self.document.complain(place, what);
-            usual
-        })
-    }
-
-    /// The key's entries and prefixes as a bucket's identity has them.
-    fn key_set_names(&self, KeySetId(at): KeySetId) -> Vec<String> {
-        let Some(set) = self.key_sets.get(at) else { return Vec::new() };
-        let mut names: Vec<_> =
-            set.slots.iter().map(|slot| self.keys.name(*slot).to_owned()).collect();
-        if set.has_address() {
-            names.push(format!("/{} /{}", set.prefixes.ipv4(), set.prefixes.ipv6()));
-        }
-        names
-    }
-
     fn message(&self, text: Option<&At<String>>) -> Arc<Message> {
         let Some(At { value, place }) = text else { return Arc::clone(&self.message) };
+        if value.len() > LONGEST_MESSAGE {
+            let what = format!("a message has at most {LONGEST_MESSAGE} bytes; say less");
+            self.document.complain(place, what);
+            return Arc::clone(&self.message);
+        }
         Message::parse(value).map(Arc::new).unwrap_or_else(|unknown| {
             let names = Placeholder::ALL.map(|(name, _)| name);
             let is_closed = value.contains(&format!("{{{unknown}}}"));
-            let near = if is_closed { did_you_mean(&unknown, names) } else { String::new() };
+            let near =
+                if is_closed { self.document.did_you_mean(&unknown, names) } else { String::new() };
             let cure = match &*near {
                 "" => format!("; there are {}", names.map(|name| format!("{{{name}}}")).join(", ")),
                 near => near.to_owned(),
             };
             let what = match is_closed {
-                true => format!("unknown placeholder `{}`{cure}", unknown.escape_debug()),
+                true => format!("unknown placeholder `{}`{cure}", shown(&unknown)),
                 false => format!("`{{` begins a placeholder, which is not closed{cure}"),
             };
             self.document.complain(place, what);
@@ -272,13 +232,13 @@ impl<'a> Compiler<'a> {
         if self.groups.is_empty() || self.groups.contains(name) {
             return;
         }
-        let near = did_you_mean(name, self.groups.iter().copied());
+        let near = self.document.did_you_mean(name, self.groups.iter().copied());
         let cure = if near.is_empty() {
             "; list it under `endpoint_groups`, with `[]` where only Envoy assigns it".to_owned()
         } else {
             near
         };
-        let what = format!("there is no endpoint group `{}`{cure}", name.escape_debug());
+        let what = format!("there is no endpoint group `{}`{cure}", shown(name));
         self.document.complain(place, what);
     }
 
@@ -304,17 +264,21 @@ impl<'a> Compiler<'a> {
         shadow: bool,
         message: &Arc<Message>,
     ) -> Row {
+        let (name, at) = (&row.name.value, &row.name.place);
+        // What is no name was told; it would only take room.
+        let name = if is_label(name) { name } else { "" };
         let rules = Rules {
             document: self.document,
+            room: self.room,
+            at,
             key: self.key,
-            place: scope.place_of(self.domain, &row.name.value, None),
+            place: scope.place_of(self.domain, name, None),
             message,
-            row: [scope.name, &row.name.value],
+            row: [scope.name, name],
             until: None,
         };
         let rules = rules.compile(&row.buckets);
-        let name = Arc::clone(scope.name);
-        self.row(name, &row.name.value, shadow || row.shadow, message, rules)
+        self.row(Arc::clone(scope.name), name, shadow || row.shadow, message, rules)
     }
 
     fn row(
@@ -367,6 +331,9 @@ impl TableScope<'_> {
         place
     }
 }
+
+/// In bytes: a response carries it.
+const LONGEST_MESSAGE: usize = 1024;
 
 const LABEL_RULE: &str = "a name goes into headers and metrics: 1 to 100 printable ASCII characters, \
                           without quotes and backslashes";

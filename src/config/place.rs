@@ -1,140 +1,100 @@
-//! Where something stands in a document, and on which line that is.
+//! Where something stands in a document: the way to it, and its line and column.
 
 use std::fmt;
+use std::rc::Rc;
 
-use serde::de::{
-    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
-};
+/// Line and column, both from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Position {
+    pub(super) line: u32,
+    pub(super) column: u32,
+}
 
-/// One step from a document's root towards a value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Step {
-    /// A key, of which as many of the same are passed over: more than none only where that is the error.
-    Key(String, usize),
+impl Default for Position {
+    /// The beginning.
+    fn default() -> Self {
+        Self { line: 1, column: 1 }
+    }
+}
+
+impl Position {
+    /// What comes later than any text may be long is told as that.
+    pub(super) fn new(line: usize, column: usize) -> Self {
+        let number = |number| u32::try_from(number).unwrap_or(u32::MAX);
+        Self { line: number(line), column: number(column) }
+    }
+}
+
+/// The way from a document's root to a value, `tables[2].rows.free[0]`, and the position there. Places of one
+/// list or mapping share the way to it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Place {
+    way: Option<Rc<Way>>,
+    pub(super) position: Position,
+}
+
+#[derive(Debug)]
+struct Way {
+    before: Option<Rc<Way>>,
+    step: Step,
+}
+
+#[derive(Debug)]
+enum Step {
+    Key(Box<str>),
     Index(usize),
 }
 
-/// The way from a document's root to a value: `tables[2].rows.free[0]`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Place(Vec<Step>);
-
 impl Place {
-    pub(super) fn key(&self, key: &str) -> Self {
-        self.again(key, 0)
+    /// The root of a document.
+    pub(super) const fn root(position: Position) -> Self {
+        Self { way: None, position }
     }
 
-    /// A key that stands `before` times before in the same mapping.
-    pub(super) fn again(&self, key: &str, before: usize) -> Self {
-        let mut steps = self.0.clone();
-        steps.push(Step::Key(key.to_owned(), before));
-        Self(steps)
+    pub(super) fn key(&self, key: &str, position: Position) -> Self {
+        self.then(Step::Key(key.into()), position)
     }
 
-    pub(super) fn index(&self, index: usize) -> Self {
-        let mut steps = self.0.clone();
-        steps.push(Step::Index(index));
-        Self(steps)
+    pub(super) fn index(&self, index: usize, position: Position) -> Self {
+        self.then(Step::Index(index), position)
     }
 
-    /// Line and column of the place in the text it was read from.
-    pub(super) fn locate(&self, text: &str) -> Option<Position> {
-        self.locate_in(serde_yaml::Deserializer::from_str(text))
+    /// The same way, to another position.
+    pub(super) fn at(self, position: Position) -> Self {
+        Self { position, ..self }
     }
 
-    pub(super) fn locate_in(&self, document: serde_yaml::Deserializer<'_>) -> Option<Position> {
-        position(&Walk(&self.0).deserialize(document).err()?)
+    fn then(&self, step: Step, position: Position) -> Self {
+        Self { way: Some(Rc::new(Way { before: self.way.clone(), step })), position }
     }
 }
 
-/// Line and column, both from 1.
-pub(super) type Position = (usize, usize);
-
-pub(super) fn position(error: &serde_yaml::Error) -> Option<Position> {
-    error.location().map(|location| (location.line(), location.column()))
-}
+/// A key that is longer is told by its beginning.
+const LONGEST: usize = 100;
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().enumerate().try_for_each(|(at, step)| match step {
-            Step::Key(key, _) if at == 0 => write!(f, "{}", key.escape_debug()),
-            Step::Key(key, _) => write!(f, ".{}", key.escape_debug()),
+        let mut steps = Vec::new();
+        let mut way = self.way.as_ref();
+        while let Some(Way { before, step }) = way.map(|way| &**way) {
+            steps.push(step);
+            way = before.as_ref();
+        }
+        steps.iter().rev().enumerate().try_for_each(|(at, step)| match step {
+            Step::Key(key) => {
+                let dot = if at == 0 { "" } else { "." };
+                write!(f, "{dot}{}", shown(key))
+            }
             Step::Index(index) => write!(f, "[{index}]"),
         })
     }
 }
 
-/// Reads a document along a place and stops there with an error, to which the parser adds the position:
-/// a tree of values has none. Only done once something is wrong.
-struct Walk<'p>(&'p [Step]);
-
-const FOUND: &str = "found";
-
-impl<'de> DeserializeSeed<'de> for Walk<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Walk<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(FOUND)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let Some((Step::Key(key, before), rest)) = self.0.split_first() else {
-            return Err(A::Error::custom(FOUND));
-        };
-        let mut before = *before;
-        let wanted = |before| WantedKey { key, is_last: rest.is_empty() && before == 0 };
-        while let Some(is_it) = map.next_key_seed(wanted(before))? {
-            if is_it && before == 0 {
-                return map.next_value_seed(Walk(rest));
-            }
-            before -= usize::from(is_it);
-            map.next_value::<IgnoredAny>()?;
-        }
-        Err(A::Error::custom(FOUND))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
-        let Some((Step::Index(index), rest)) = self.0.split_first() else {
-            return Err(A::Error::custom(FOUND));
-        };
-        for _ in 0..*index {
-            list.next_element::<IgnoredAny>()?;
-        }
-        list.next_element_seed(Walk(rest))?;
-        Err(A::Error::custom(FOUND))
-    }
-}
-
-struct WantedKey<'p> {
-    key: &'p str,
-    is_last: bool,
-}
-
-impl<'de> DeserializeSeed<'de> for WantedKey<'_> {
-    type Value = bool;
-
-    /// Any word is taken as text: a key that is a number is a mistake, but has a place all the same.
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for WantedKey<'_> {
-    type Value = bool;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(FOUND)
-    }
-
-    fn visit_str<E: serde::de::Error>(self, key: &str) -> Result<bool, E> {
-        if key == self.key && self.is_last { Err(E::custom(FOUND)) } else { Ok(key == self.key) }
+/// A text out of a file, as a problem tells it: escaped, and no longer than one can read.
+pub(super) fn shown(text: &str) -> String {
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}..", text.get(..end).unwrap_or_default().escape_debug()),
+        None => text.escape_debug().to_string(),
     }
 }
 
@@ -142,21 +102,20 @@ impl Visitor<'_> for WantedKey<'_> {
 mod tests {
     use super::*;
 
-    const TEXT: &str =
-        "domain: d\ntables:\n  - name: one\n    rows:\n      free: [{ per_secnd: 1 }]\n";
-
     #[test]
-    fn a_place_is_found_in_the_text_again() {
-        let table = Place::default().key("tables").index(0);
-        assert_eq!(table.locate(TEXT), Some((3, 5)));
-        assert_eq!(table.key("rows").key("free").locate(TEXT), Some((5, 7)));
-        let bucket = table.key("rows").key("free").index(0).key("per_secnd");
-        assert_eq!(bucket.locate(TEXT), Some((5, 16)));
-        assert_eq!(bucket.to_string(), "tables[0].rows.free[0].per_secnd");
+    fn a_place_is_told_as_the_way_to_it() {
+        let table =
+            Place::default().key("tables", Position::default()).index(0, Position::new(3, 5));
+        let bucket = table.key("rows", Position::default()).key("free", Position::default());
+        assert_eq!(bucket.index(0, Position::new(5, 14)).to_string(), "tables[0].rows.free[0]");
+        assert_eq!(table.position, Position { line: 3, column: 5 });
+        assert_eq!(Place::default().to_string(), "");
     }
 
     #[test]
-    fn a_place_that_is_not_there_is_told_as_where_it_would_be() {
-        assert!(Place::default().key("tables").index(0).key("key").locate(TEXT).is_some());
+    fn what_a_file_says_is_shown_escaped_and_cut() {
+        assert_eq!(shown("a\nb"), "a\\nb");
+        assert_eq!(shown(&"é".repeat(100)), "é".repeat(100));
+        assert_eq!(shown(&"é".repeat(101)), format!("{}..", "é".repeat(100)));
     }
 }

@@ -1,8 +1,12 @@
 //! What is wrong with a configuration, and where.
 
 use std::fmt::{self, Write as _};
+use std::path::Path;
 
-use super::place::{Place, Position, position};
+use granit_parser::{ErrorKind, ScanError};
+
+use super::bounds::{MOST_LEVELS, MOST_TOLD};
+use super::place::{Place, Position, shown};
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,93 +15,125 @@ pub(super) struct Problem {
     position: Option<Position>,
     place: String,
     what: String,
+    /// For how many problems it stands: more than one where others are not told.
+    count: usize,
 }
 
 impl Problem {
     /// Something wrong with a file as a whole.
     pub(super) fn of_file(file: &str, what: impl Into<String>) -> Self {
-        Self { file: file.to_owned(), position: None, place: String::new(), what: what.into() }
+        Self {
+            file: file.to_owned(),
+            position: None,
+            place: String::new(),
+            what: what.into(),
+            count: 1,
+        }
     }
 
     /// Something wrong at a position in a file.
-    pub(super) fn at(file: &str, position: Option<Position>, what: impl Into<String>) -> Self {
-        Self { position, ..Self::of_file(file, what) }
+    pub(super) fn at(file: &str, position: Position, what: impl Into<String>) -> Self {
+        Self { position: Some(position), ..Self::of_file(file, what) }
     }
 
-    /// Something wrong with what stands at a place in a file, of which the line is told if there is a text.
-    pub(super) fn of(
-        file: &str,
-        text: Option<&str>,
-        place: &Place,
-        what: impl Into<String>,
-    ) -> Self {
-        let position = text.and_then(|text| place.locate(text));
-        Self { place: place.to_string(), ..Self::at(file, position, what) }
+    /// Something wrong with what stands at a place in a file.
+    pub(super) fn of(file: &str, place: &Place, what: impl Into<String>) -> Self {
+        Self { place: place.to_string(), ..Self::at(file, place.position, what) }
     }
 
     /// Text that is no YAML, in the parser's words.
-    pub(super) fn of_syntax(file: &str, text: &str, error: &serde_yaml::Error) -> Self {
-        let told = error.to_string();
-        let position = match control_character(text) {
-            Some(position) if told.starts_with("control characters") => Some(position),
-            _ => position(error),
-        };
-        // The parser adds the position to its words; it stands at their beginning already.
-        let own = position.map(|(line, column)| format!(" at line {line} column {column}"));
-        let told = told.replacen(own.as_deref().unwrap_or("\n"), "", 1);
-        let told = told.split(" at position ").next().unwrap_or(&told);
-        let cure = CURES.iter().find(|(sign, _)| told.contains(sign)).map_or("", |(_, cure)| cure);
-        Self::at(file, position, format!("cannot be read as YAML: {told}{cure}"))
+    pub(super) fn of_syntax(file: &str, error: &ScanError) -> Self {
+        let position = Position::new(error.marker().line(), error.marker().col() + 1);
+        if *error.kind() == ErrorKind::RecursionLimitExceeded {
+            return Self::at(file, position, too_deep());
+        }
+        let what = format!("cannot be read as YAML: {}{}", error.kind(), cure(error.kind()));
+        Self::at(file, position, what)
     }
+
+    pub(super) fn of_control_character(file: &str, position: Position) -> Self {
+        let what = "cannot be read as YAML: control characters are not allowed; write it as an \
+                    escape in double quotes, as in \"\\t\"";
+        Self::at(file, position, what)
+    }
+
+    /// So many more in the same file, which nobody could read.
+    fn of_untold(file: &str, count: usize) -> Self {
+        let what = format!("and {count} more; mend these, and look again");
+        Self { count, ..Self::of_file(file, what) }
+    }
+}
+
+/// What is said of lists and mappings within each other, too many of them.
+pub(super) fn too_deep() -> String {
+    format!(
+        "lists and mappings stand more than {MOST_LEVELS} deep within each other; a policy needs \
+         eight"
+    )
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.file)?;
-        if let Some((line, column)) = self.position {
+        if let Some(Position { line, column }) = self.position {
             write!(f, ":{line}:{column}")?;
         }
         if !self.place.is_empty() {
             write!(f, ": {}", self.place)?;
         }
         write!(f, ": ")?;
-        self.what.chars().try_for_each(|c| write_printable(f, c))
+        self.what.chars().take(LONGEST_WORDS).try_for_each(|c| write_printable(f, c))
     }
 }
+
+/// In characters: what a file says stands in it, which may be long.
+const LONGEST_WORDS: usize = 1000;
 
 /// What a file says may end up on a terminal, so control characters in it are escaped.
 fn write_printable(f: &mut fmt::Formatter<'_>, c: char) -> fmt::Result {
     if c.is_control() { write!(f, "{}", c.escape_debug()) } else { f.write_char(c) }
 }
 
-/// What to do about what the parser says: the first whose sign is in its words.
-const CURES: [(&str, &str); 10] = [
-    ("control characters", "; write it as an escape in double quotes, as in \"\\t\""),
-    (
-        "start any token",
-        "; indent with spaces, and quote text that begins with `@`, `%` or a backquote",
-    ),
-    (
-        "mapping values are not allowed",
-        "; indent alike what belongs together, and quote text with `: ` in it",
-    ),
-    ("anchor", "; an alias comes after its anchor, and text that begins with `*` is quoted"),
-    ("an alias", "; quote text that begins with `*`"),
-    ("quoted scalar", "; close the quotes"),
-    ("block", "; indent alike what belongs together"),
-    (
-        "flow",
-        "; close what is open, and within brackets quote text with `{`, `}`, `[`, `]` or `,` in it",
-    ),
-    ("recursion limit", "; it is nested too deeply"),
-    ("repetition limit", "; aliases repeat too much of it"),
-];
+/// What to do about what the parser says.
+fn cure(kind: &ErrorKind) -> &'static str {
+    use ErrorKind as E;
+    match kind {
+        E::TabNotAllowed
+        | E::TabInBlockIndentation
+        | E::TabInIndentation
+        | E::TabInPlainScalar
+        | E::TabAtBlockScalarStart => "; indent with spaces",
+        E::UnexpectedCharacter { .. } => "; quote text that begins with `@`, `%` or a backquote",
+        E::UnknownAnchor => {
+            "; an alias comes after its anchor, and text that begins with `*` is quoted"
+        }
+        E::MissingAnchorOrAliasName => "; quote text that begins with `*` or `&`",
+        E::UnclosedQuotedScalar => "; close the quotes",
+        E::UnclosedFlowCollection { .. }
+        | E::MismatchedFlowCollectionEnd { .. }
+        | E::MisplacedFlowCollectionEnd
+        | E::InvalidColonPlacement
+        | E::InvalidFlowScalarIndent
+        | E::BlockEntryInFlowCollection
+        | E::FlowMappingValueAdjacentCollection
+        | E::ExpectedFlowMappingSeparator
+        | E::ExpectedFlowSequenceSeparator
+        | E::UnexpectedEofFlowMapping
+        | E::UnexpectedEofFlowSequence
+        | E::UnexpectedEofImplicitFlowMapping => {
+            "; close what is open, and within brackets quote text with `{`, `}`, `[`, `]` or `,` in it"
+        }
+        _ => "; indent alike what belongs together, and quote text with `: ` in it",
+    }
+}
 
-/// The first character that YAML does not allow, of which the parser does not tell the position.
-fn control_character(text: &str) -> Option<Position> {
+/// The first character that YAML does not allow, be it in quotes.
+pub(super) fn control_character(text: &str) -> Option<Position> {
     let is_wrong = |c: char| c.is_control() && !"\t\r\u{85}".contains(c);
     let mut lines = text.split('\n').enumerate();
-    lines.find_map(|(line, text)| Some((line + 1, text.chars().position(is_wrong)? + 1)))
+    lines.find_map(|(line, text)| {
+        Some(Position::new(line + 1, text.chars().position(is_wrong)? + 1))
+    })
 }
 
 /// Everything that is wrong, in the order of the files.
@@ -109,9 +145,28 @@ impl Problems {
         self.0.push(problem);
     }
 
-    pub(super) fn append(&mut self, mut others: Self) {
-        others.0.sort_by_key(|problem| (problem.position.is_none(), problem.position));
+    /// Whether there are as many as are told of one file.
+    pub(super) fn is_full(&self) -> bool {
+        self.0.len() >= MOST_TOLD
+    }
+
+    /// Those of one file, in its order, and how many more there are.
+    pub(super) fn in_order(mut self, file: &str, untold: usize) -> Self {
+        self.0.sort_by_key(|problem| (problem.position.is_none(), problem.position));
+        if untold > 0 {
+            self.push(Problem::of_untold(file, untold));
+        }
+        self
+    }
+
+    /// Adds those of the next file.
+    pub(super) fn take_in(&mut self, mut others: Self) {
         self.0.append(&mut others.0);
+    }
+
+    /// One problem with a path as a whole.
+    pub fn of_path(path: &Path, what: &str) -> Self {
+        Self(vec![Problem::of_file(&path.display().to_string(), what)])
     }
 
     /// Whether nothing is wrong.
@@ -119,9 +174,9 @@ impl Problems {
         self.0.is_empty()
     }
 
-    /// How many things are wrong.
+    /// How many things are wrong, told or not.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.0.iter().map(|problem| problem.count).sum()
     }
 }
 
@@ -137,24 +192,41 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
+/// Names that are longer are no slip of another.
+const LONGEST_NAME: usize = 64;
+
+/// Among more names the near one is not looked for.
+const MOST_NAMES: usize = 500;
+
+/// Of more names the first are told.
+const MOST_LISTED: usize = 20;
+
 /// `; did you mean X?` where one of the known names is near, else nothing.
 pub(super) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let is_short = |name: &str| name.len() <= LONGEST_NAME;
     let near = known
         .into_iter()
+        .take(MOST_NAMES)
+        .filter(|known| is_short(name) && is_short(known))
         .map(|known| (strsim::damerau_levenshtein(name, known), known))
         .filter(|(distance, known)| *distance <= known.len().div_ceil(3))
         .min();
     near.map(|(_, known)| format!("; did you mean `{known}`?")).unwrap_or_default()
 }
 
-/// The known name that is near, else all there are.
+/// The known name that is near, else all there are, or the first of them.
 pub(super) fn near_or_all(name: &str, known: &[&str]) -> String {
     let near = did_you_mean(name, known.iter().copied());
-    match known {
+    let listed =
+        |names: &[&str]| names.iter().map(|name| shown(name)).collect::<Vec<_>>().join(", ");
+    match (known, known.split_at_checked(MOST_LISTED)) {
         _ if !near.is_empty() => near,
-        [] => String::new(),
-        [only] => format!("; there is only {only}"),
-        all => format!("; there are {}", all.join(", ")),
+        ([], _) => String::new(),
+        ([only], _) => format!("; there is only {}", shown(only)),
+        (_, Some((first, more))) if !more.is_empty() => {
+            format!("; there are {} and {} others", listed(first), more.len())
+        }
+        (all, _) => format!("; there are {}", listed(all)),
     }
 }
 
@@ -168,5 +240,14 @@ mod tests {
         assert_eq!(did_you_mean("per_secnd", known), "; did you mean `per_second`?");
         assert_eq!(did_you_mean("burst", known), "");
         assert_eq!(did_you_mean("siez", known), "; did you mean `size`?");
+    }
+
+    #[test]
+    fn of_many_names_the_first_are_told() {
+        let names: Vec<String> = (10..99).map(|at| format!("name_{at}")).collect();
+        let names: Vec<&str> = names.iter().map(|name| &**name).collect();
+        let told = near_or_all("other", &names);
+        assert!(told.starts_with("; there are name_10, name_11, "), "{told}");
+        assert!(told.ends_with(", name_29 and 69 others"), "{told}");
     }
 }

@@ -1,26 +1,27 @@
 //! Reading a tree of YAML values with every complaint kept, instead of stopping at the first.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
-use serde_yaml::{Mapping, Value};
-
-use super::place::Place;
-use super::problem::{Problem, Problems, near_or_all};
-use super::tree::key_text;
-
-/// How many complaints about one file get their line: to find a place again takes another parse.
-const MOST_LOCATED: usize = 200;
+use super::place::{Place, shown};
+use super::problem::{Problem, Problems, did_you_mean, near_or_all};
+use super::value::{Entry, Kind, Value};
 
 /// A file being read.
 pub(super) struct Document<'a> {
     file: &'a str,
     text: &'a str,
     problems: RefCell<Problems>,
+    /// Complaints that are only counted: nobody reads thousands of them.
+    untold: Cell<usize>,
 }
 
 impl<'a> Document<'a> {
     pub(super) fn new(file: &'a str, text: &'a str) -> Self {
-        Self { file, text, problems: RefCell::default() }
+        Self { file, text, problems: RefCell::default(), untold: Cell::default() }
+    }
+
+    pub(super) const fn file(&self) -> &'a str {
+        self.file
     }
 
     pub(super) const fn text(&self) -> &'a str {
@@ -28,32 +29,43 @@ impl<'a> Document<'a> {
     }
 
     pub(super) fn complain(&self, place: &Place, what: impl Into<String>) {
-        let text = (self.complaints() < MOST_LOCATED).then_some(self.text);
-        self.push(Problem::of(self.file, text, place, what));
+        if self.is_full() {
+            self.untold.set(self.untold.get() + 1);
+        } else {
+            self.push(Problem::of(self.file, place, what));
+        }
     }
 
-    pub(super) fn complain_of_syntax(&self, error: &serde_yaml::Error) {
-        self.push(Problem::of_syntax(self.file, self.text, error));
-    }
-
-    /// Complains of a second document, which a line of `---` begins.
-    pub(super) fn complain_of_another(&self, document: serde_yaml::Deserializer<'_>) {
-        let position = Place::default().locate_in(document);
-        let what = "another document begins here; one file, one domain";
-        self.push(Problem::at(self.file, position, what));
-    }
-
-    fn push(&self, problem: Problem) {
+    pub(super) fn push(&self, problem: Problem) {
         self.problems.borrow_mut().push(problem);
+    }
+
+    /// Whether further complaints are only counted, so that their words need not be looked for.
+    pub(super) fn is_full(&self) -> bool {
+        self.problems.borrow().is_full()
+    }
+
+    /// As [`did_you_mean`], where that will be told.
+    pub(super) fn did_you_mean<'n>(
+        &self,
+        name: &str,
+        known: impl IntoIterator<Item = &'n str>,
+    ) -> String {
+        if self.is_full() { String::new() } else { did_you_mean(name, known) }
+    }
+
+    /// As [`near_or_all`], where that will be told.
+    pub(super) fn near_or_all(&self, name: &str, known: &[&str]) -> String {
+        if self.is_full() { String::new() } else { near_or_all(name, known) }
     }
 
     /// How many complaints there are so far.
     pub(super) fn complaints(&self) -> usize {
-        self.problems.borrow().len()
+        self.problems.borrow().len() + self.untold.get()
     }
 
     pub(super) fn into_problems(self) -> Problems {
-        self.problems.into_inner()
+        self.problems.into_inner().in_order(self.file, self.untold.get())
     }
 }
 
@@ -77,7 +89,7 @@ impl At<String> {
 #[derive(Clone)]
 pub(super) struct Node<'a> {
     pub(super) document: &'a Document<'a>,
-    pub(super) value: &'a Value,
+    pub(super) value: &'a Value<'a>,
     pub(super) place: Place,
 }
 
@@ -88,7 +100,7 @@ impl<'a> Node<'a> {
 
     /// Complains of a value of another kind, with the cure if there is one.
     fn expected<T>(&self, what: &str, cure: &str) -> Option<T> {
-        self.complain(format!("expected {what}, found {}{cure}", kind(self.value)));
+        self.complain(format!("expected {what}, found {}{cure}", self.value.describe()));
         None
     }
 
@@ -97,15 +109,15 @@ impl<'a> Node<'a> {
     }
 
     pub(super) fn text(&self) -> Option<At<String>> {
-        let is_plain = matches!(self.value, Value::Number(_) | Value::Bool(_));
+        let is_plain = matches!(self.value.kind, Kind::Whole(_) | Kind::Number(_) | Kind::Flag(_));
         self.text_of("text", if is_plain { "; put it in quotes" } else { "" })
     }
 
     /// Text of a form of its own, such as a duration.
     pub(super) fn text_of(&self, what: &str, cure: &str) -> Option<At<String>> {
-        match self.value {
-            Value::String(text) => Some(self.at(text.clone())),
-            _ => self.expected(what, cure),
+        match self.value.as_str() {
+            Some(text) => Some(self.at(text.to_owned())),
+            None => self.expected(what, cure),
         }
     }
 
@@ -116,7 +128,10 @@ impl<'a> Node<'a> {
 
     /// A whole number from 0 to 2^32 - 1.
     pub(super) fn whole(&self) -> Option<At<u32>> {
-        let whole = self.value.as_u64().and_then(|number| u32::try_from(number).ok());
+        let whole = match self.value.kind {
+            Kind::Whole(number) => u32::try_from(number).ok(),
+            _ => None,
+        };
         let cure = if self.value.is_string() { "; write digits only, without quotes" } else { "" };
         match whole {
             Some(number) => Some(self.at(number)),
@@ -125,48 +140,53 @@ impl<'a> Node<'a> {
     }
 
     pub(super) fn flag(&self) -> Option<bool> {
-        match self.value {
-            Value::Bool(flag) => Some(*flag),
+        match self.value.kind {
+            Kind::Flag(flag) => Some(flag),
             _ => self.expected("true or false", ""),
         }
     }
 
     pub(super) fn list(&self, what: &str) -> Vec<Self> {
-        let Value::Sequence(items) = self.value else {
+        let Some(items) = self.value.as_sequence() else {
             let cure = if self.value.is_string() { "; put it in brackets, `[..]`" } else { "" };
             self.expected::<()>(what, cure);
             return Vec::new();
         };
-        let nodes = items.iter().enumerate();
-        nodes.map(|(at, value)| Node { value, place: self.place.index(at), ..*self }).collect()
+        let node = |(at, value): (usize, &'a Value<'a>)| Node {
+            value,
+            place: self.place.index(at, value.position),
+            ..*self
+        };
+        items.iter().enumerate().map(node).collect()
     }
 
-    fn mapping(&self, what: &str) -> Option<&'a Mapping> {
-        match self.value {
-            Value::Mapping(mapping) => Some(mapping),
-            _ => self.expected(what, ""),
+    fn mapping(&self, what: &str) -> Option<&'a [Entry<'a>]> {
+        let entries = self.value.as_mapping();
+        if entries.is_none() {
+            self.expected::<()>(what, "");
         }
+        entries
     }
 
     /// The entries of a mapping whose keys are the user's own names.
     pub(super) fn entries(&self, what: &str) -> Vec<(At<String>, Self)> {
-        let mapping = self.mapping(what);
-        mapping.into_iter().flatten().filter_map(|(key, value)| self.entry(key, value)).collect()
+        let entries = self.mapping(what).unwrap_or_default();
+        entries.iter().filter_map(|(key, value)| self.entry(key, value)).collect()
     }
 
-    fn entry(&self, key: &Value, value: &'a Value) -> Option<(At<String>, Self)> {
-        let Value::String(name) = key else {
-            let (place, cure) = match key_text(key) {
-                Some(text) => (self.place.key(&text), "; put it in quotes"),
-                None => (self.place.clone(), ""),
+    fn entry(&self, key: &Value<'_>, value: &'a Value<'a>) -> Option<(At<String>, Self)> {
+        let Some(name) = key.as_str() else {
+            let (place, cure) = match key.word() {
+                Some(word) => (self.place.key(&word, key.position), "; put it in quotes"),
+                None => (self.place.clone().at(key.position), ""),
             };
-            let what = format!("a name must be text, found {}{cure}", kind(key));
+            let what = format!("a name must be text, found {}{cure}", key.describe());
             self.document.complain(&place, what);
             return None;
         };
-        let place = self.place.key(name);
+        let place = self.place.key(name, key.position);
         let node = Node { value, place: place.clone(), ..*self };
-        Some((At { value: name.clone(), place }, node))
+        Some((At { value: name.to_owned(), place }, node))
     }
 
     /// The entries of a mapping whose keys are the language's: whatever is left at the end is an error.
@@ -185,26 +205,15 @@ impl<'a> Fields<'a> {
     pub(super) fn take(&mut self, name: &'static str) -> Option<Node<'a>> {
         self.known.push(name);
         let at = self.left.iter().position(|(key, _)| key.value == name)?;
-        Some(self.left.swap_remove(at).1)
+        // What is left stays in its order, in which it is told.
+        Some(self.left.remove(at).1)
     }
 
     /// Complains of every key that nobody took.
     pub(super) fn finish(self) {
         for (key, node) in &self.left {
-            let cure = near_or_all(&key.value, &self.known);
-            node.complain(format!("unknown key `{}`{cure}", key.value.escape_debug()));
+            let cure = node.document.near_or_all(&key.value, &self.known);
+            node.complain(format!("unknown key `{}`{cure}", shown(&key.value)));
         }
-    }
-}
-
-fn kind(value: &Value) -> String {
-    match value {
-        Value::Null => "nothing".to_owned(),
-        Value::Bool(flag) => flag.to_string(),
-        Value::Number(number) => format!("the number {number}"),
-        Value::String(_) => "text".to_owned(),
-        Value::Sequence(_) => "a list".to_owned(),
-        Value::Mapping(_) => "a mapping".to_owned(),
-        Value::Tagged(tagged) => format!("the tag {}", tagged.tag),
     }
 }

@@ -3,11 +3,8 @@
 
 mod conditions;
 
-use serde_yaml::Mapping;
-
 use self::conditions::{some_when, when};
 use super::place::Place;
-use super::problem::{did_you_mean, near_or_all};
 use super::read::{At, Node};
 use crate::limit::{LimitError, Unit};
 use crate::policy::{HeaderStyle, OnStoreError};
@@ -134,6 +131,12 @@ pub(super) fn file(node: &Node<'_>) -> Option<File> {
     if tables.is_none() {
         node.complain("`tables` is missing; a policy without tables limits nothing");
     }
+    if tables.as_ref().and_then(|node| node.value.as_sequence()).is_some_and(<[_]>::is_empty) {
+        node.complain(
+            "no table at all; where nothing is to be limited, write a table with `rows: { always: \
+             unlimited }`",
+        );
+    }
     let everybody = "a bypass without conditions would let every call through";
     let file = File {
         domain: domain.and_then(|domain| domain.text()),
@@ -173,7 +176,7 @@ fn one_of<T: Copy, const N: usize>(
     let text = node.text()?.value;
     let choice = choices.iter().find(|(name, _)| *name == text).map(|(_, choice)| *choice);
     if choice.is_none() {
-        let cure = near_or_all(&text, &choices.map(|(name, _)| name));
+        let cure = node.document.near_or_all(&text, &choices.map(|(name, _)| name));
         node.complain(format!("unknown {what} `{}`{cure}", text.escape_debug()));
     }
     choice
@@ -228,7 +231,7 @@ fn prefix(node: &Node<'_>) -> Option<Prefix> {
 }
 
 fn table_rows(node: &Node<'_>) -> Vec<Row> {
-    if node.value.as_mapping().is_some_and(Mapping::is_empty) {
+    if node.value.as_mapping().is_some_and(<[_]>::is_empty) {
         node.complain("no row at all; a table without rows limits nothing");
     }
     let entries = node.entries("rows: a name and a list of buckets each");
@@ -262,14 +265,14 @@ fn buckets(node: &Node<'_>) -> Buckets {
         Some("unlimited") => return Buckets::Unlimited,
         Some("blocked") => return Buckets::Blocked,
         Some(other) => {
-            let near = did_you_mean(other, ["unlimited", "blocked"]);
+            let near = node.document.did_you_mean(other, ["unlimited", "blocked"]);
             let other = other.escape_debug();
             node.complain(format!("expected {BUCKETS}, found `{other}`{near}"));
             return Buckets::default();
         }
         None => {}
     }
-    if node.value.as_sequence().is_some_and(Vec::is_empty) {
+    if node.value.as_sequence().is_some_and(<[_]>::is_empty) {
         node.complain("no bucket at all; write `unlimited` or `blocked`, whichever is meant");
     }
     let listed = node.list(BUCKETS);

@@ -1,152 +1,306 @@
 //! From text to a tree of values. What a tree has no room for is told with its place, and the rest of the
-//! text is read all the same: a key that stands twice, a number beyond 64 bits, a second document.
+//! text is read all the same: a key that stands twice, a second document.
+//!
+//! The text is read event by event, and what it comes to is counted as it comes: a text of a few thousand
+//! bytes may stand for gigabytes. See [`bounds`](super::bounds).
 
-use std::fmt;
+use std::borrow::Cow;
+use std::rc::Rc;
 
-use hashbrown::HashMap;
-use serde::de::value::EnumAccessDeserializer;
-use serde::de::{
-    Deserialize, DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, Visitor,
-};
-use serde_yaml::{Mapping, Value};
+use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, Tag, options};
+use hashbrown::{HashMap, HashSet};
 
-use super::place::Place;
+use super::bounds::{LONGEST_TEXT, MOST_LEVELS, MOST_TEXT, MOST_VALUES};
+use super::place::{Place, Position};
+use super::problem::{self, Problem};
 use super::read::Document;
+use super::value::{Entry, Kind, Value, plain};
 
 /// The key under which YAML merges other mappings into one.
 const MERGE: &str = "<<";
 
-/// The tree of a document; `None` where its text is no YAML.
-pub(super) fn tree(document: &Document<'_>) -> Option<Value> {
-    let mut documents = serde_yaml::Deserializer::from_str(document.text());
-    let grow = Grow { document, place: Place::default() };
-    let grown = documents.next().map_or(Ok(Value::Null), |first| grow.deserialize(first));
-    let grown = grown.and_then(|mut tree| tree.apply_merge().map(|()| tree));
-    if grown.is_ok()
-        && let Some(second) = documents.next()
-    {
-        document.complain_of_another(second);
+/// The tree of a document; `None` where its text is no YAML, or is beyond a bound.
+pub(super) fn tree<'t>(document: &Document<'t>) -> Option<Value<'t>> {
+    if let Some(position) = problem::control_character(document.text()) {
+        document.push(Problem::of_control_character(document.file(), position));
+        return None;
     }
-    grown.map_err(|error| document.complain_of_syntax(&error)).ok()
-}
-
-/// Reads one value, which stands at `place`.
-struct Grow<'a, 'd> {
-    document: &'a Document<'d>,
-    place: Place,
-}
-
-impl Grow<'_, '_> {
-    fn at(&self, place: Place) -> Self {
-        Self { document: self.document, place }
-    }
-
-    /// Adds a key and its value, unless that would hide another, or merge what is no mapping.
-    fn add(&self, mapping: &mut Mapping, key: Value, value: Value, place: &Place) {
-        if mapping.contains_key(&key) {
-            let what = "this key is here already; keep one of the two";
-            self.document.complain(place, what);
-        } else if key == MERGE && !is_mergeable(&value) {
-            let what = "`<<` takes in a mapping, or a list of them, as in `<<: *other`";
-            self.document.complain(place, what);
-        } else {
-            mapping.insert(key, value);
+    let mut parser = Parser::new_from_str_with_options(document.text(), options());
+    let mut growing = Growing::new(document);
+    loop {
+        match growing.take(parser.next()?) {
+            Ok(None) => {}
+            Ok(Some(tree)) => return Some(tree),
+            Err(problem) => {
+                document.push(problem);
+                return None;
+            }
         }
     }
 }
 
-/// A key as it is written in the text, where it is a single word.
-pub(super) fn key_text(key: &Value) -> Option<String> {
-    match key {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(flag) => Some(flag.to_string()),
+fn options() -> Options {
+    let mut options = options! {
+        flow_nesting_limit: MOST_LEVELS,
+        block_nesting_limit: MOST_LEVELS,
+    };
+    options.set_emit_comments(false);
+    options
+}
+
+/// What a part of a document comes to, with every alias written out.
+#[derive(Debug, Clone, Copy, Default)]
+struct Extent {
+    values: usize,
+    text: usize,
+    levels: usize,
+}
+
+impl Extent {
+    /// A word.
+    const fn word(length: usize) -> Self {
+        Self { values: 1, text: length, levels: 0 }
+    }
+
+    /// Which bound is passed, if one is.
+    fn beyond(self) -> Option<String> {
+        if self.levels > MOST_LEVELS {
+            return Some(problem::too_deep());
+        }
+        if self.values > MOST_VALUES {
+            return Some(format!(
+                "with this the file says more than {MOST_VALUES} things, aliases and merges written \
+                 out; repeat less, or split it"
+            ));
+        }
+        (self.text > MOST_TEXT).then(|| {
+            format!(
+                "with this the file holds more than {MOST_TEXT} bytes of text, aliases written out; \
+                 repeat less, or split it"
+            )
+        })
+    }
+}
+
+/// A list or a mapping that has not ended.
+struct Open<'t> {
+    kind: Within<'t>,
+    position: Position,
+    anchor: usize,
+    tag: Option<String>,
+    /// Of what is within, itself left out.
+    extent: Extent,
+}
+
+enum Within<'t> {
+    List(Vec<Value<'t>>),
+    Mapping { entries: Vec<Entry<'t>>, key: Option<Value<'t>> },
+}
+
+/// A value that is whole, and what it comes to.
+type Grown<'t> = (Value<'t>, Extent);
+
+struct Growing<'d, 't> {
+    document: &'d Document<'t>,
+    open: Vec<Open<'t>>,
+    /// What can be written again: nothing that has not ended, so that nothing stands within itself.
+    anchors: HashMap<usize, Grown<'t>>,
+    total: Extent,
+    root: Option<Value<'t>>,
+}
+
+impl<'d, 't> Growing<'d, 't> {
+    fn new(document: &'d Document<'t>) -> Self {
+        Self {
+            document,
+            open: Vec::new(),
+            anchors: HashMap::new(),
+            total: Extent::default(),
+            root: None,
+        }
+    }
+
+    /// Takes the next event; the tree, once that was the last.
+    fn take(
+        &mut self,
+        event: Result<(Event<'t>, Span), ScanError>,
+    ) -> Result<Option<Value<'t>>, Problem> {
+        let (event, span) =
+            event.map_err(|error| Problem::of_syntax(self.document.file(), &error))?;
+        let start = span.tag_start.unwrap_or(span.start);
+        let position = Position::new(start.line(), start.col() + 1);
+        match event {
+            Event::DocumentStart(..) if self.root.is_some() => {
+                let what = "another document begins here; one file, one domain";
+                self.document.push(Problem::at(self.document.file(), position, what));
+                return Ok(self.root.take());
+            }
+            Event::StreamEnd => {
+                let nothing = Value { kind: Kind::Nothing, position };
+                return Ok(Some(self.root.take().unwrap_or(nothing)));
+            }
+            Event::Scalar(text, style, anchor, tag) => {
+                let extent = Extent::word(text.len());
+                self.count(extent, position)?;
+                self.hang(Value { kind: word(text, style, tag), position }, extent, anchor);
+            }
+            Event::SequenceStart(_, anchor, tag) => {
+                self.begin(Within::List(Vec::new()), position, anchor, tag)?;
+            }
+            Event::MappingStart(_, anchor, tag) => {
+                let kind = Within::Mapping { entries: Vec::new(), key: None };
+                self.begin(kind, position, anchor, tag)?;
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.end()?,
+            Event::Alias(anchor) => self.repeat(anchor, position)?,
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    fn begin(
+        &mut self,
+        kind: Within<'t>,
+        position: Position,
+        anchor: usize,
+        tag: Option<Cow<'t, Tag>>,
+    ) -> Result<(), Problem> {
+        let tag = tag.filter(|tag| !tag.is_yaml_core_schema()).map(|tag| tag.to_string());
+        self.open.push(Open { kind, position, anchor, tag, extent: Extent::default() });
+        let extent = Extent { levels: self.open.len(), ..Extent::word(0) };
+        self.count(extent, position)
+    }
+
+    fn end(&mut self) -> Result<(), Problem> {
+        let Some(open) = self.open.pop() else { return Ok(()) };
+        let kind = match open.kind {
+            Within::List(items) => Kind::List(items.into()),
+            Within::Mapping { entries, .. } => Kind::Mapping(self.unite(entries).into()),
+        };
+        let kind = open.tag.map_or(kind, Kind::Tagged);
+        let extent = Extent {
+            values: open.extent.values + 1,
+            levels: open.extent.levels + 1,
+            ..open.extent
+        };
+        self.hang(Value { kind, position: open.position }, extent, open.anchor);
+        Ok(())
+    }
+
+    fn repeat(&mut self, anchor: usize, position: Position) -> Result<(), Problem> {
+        let Some((value, extent)) = self.anchors.get(&anchor).cloned() else {
+            let what = "this alias stands within what it stands for; write out what is meant";
+            return Err(self.wrong(position, what));
+        };
+        let levels = self.open.len() + extent.levels;
+        self.count(Extent { levels, ..extent }, position)?;
+        self.hang(value, extent, 0);
+        Ok(())
+    }
+
+    /// Counts what the document comes to.
+    fn count(&mut self, more: Extent, position: Position) -> Result<(), Problem> {
+        if more.values == 1 && more.text > LONGEST_TEXT {
+            let what = format!("no more than {LONGEST_TEXT} bytes of text at a time; shorten it");
+            return Err(self.wrong(position, what));
+        }
+        self.total.values += more.values;
+        self.total.text += more.text;
+        let total = Extent { levels: more.levels, ..self.total };
+        total.beyond().map_or(Ok(()), |what| Err(self.wrong(position, what)))
+    }
+
+    fn wrong(&self, position: Position, what: impl Into<String>) -> Problem {
+        Problem::of(self.document.file(), &self.place(position), what)
+    }
+
+    /// Hangs a value that is whole into what is open.
+    fn hang(&mut self, value: Value<'t>, extent: Extent, anchor: usize) {
+        if anchor > 0 {
+            self.anchors.insert(anchor, (value.clone(), extent));
+        }
+        let Some(open) = self.open.last_mut() else {
+            self.root = Some(value);
+            return;
+        };
+        open.extent.values += extent.values;
+        open.extent.text += extent.text;
+        open.extent.levels = open.extent.levels.max(extent.levels);
+        match &mut open.kind {
+            Within::List(items) => items.push(value),
+            Within::Mapping { entries, key } => match key.take() {
+                None => *key = Some(value),
+                Some(key) => entries.push((key, value)),
+            },
+        }
+    }
+
+    /// The place that is read now.
+    fn place(&self, position: Position) -> Place {
+        let here = Place::root(position);
+        self.open.iter().fold(here, |place, open| match &open.kind {
+            Within::List(items) => place.index(items.len(), position),
+            Within::Mapping { key, .. } => match key.as_ref().and_then(Value::word) {
+                Some(key) => place.key(&key, position),
+                None => place,
+            },
+        })
+    }
+
+    /// The entries of a mapping, each key once, with those that are merged into it. A key of its own goes
+    /// before a merged one, wherever it stands.
+    fn unite(&self, entries: Vec<Entry<'t>>) -> Vec<Entry<'t>> {
+        let mut keys: HashSet<Rc<str>> = HashSet::with_capacity(entries.len());
+        let mut united = Vec::with_capacity(entries.len());
+        let mut merged = Vec::new();
+        for (key, value) in entries {
+            let Some(name) = key.word() else {
+                united.push((key, value));
+                continue;
+            };
+            let place = || self.place(key.position).key(&name, key.position);
+            if !keys.insert((*name).into()) {
+                let what = "this key is here already; keep one of the two";
+                self.document.complain(&place(), what);
+            } else if key.as_str() != Some(MERGE) {
+                united.push((key, value));
+            } else if let Some(mappings) = mergeable(&value) {
+                merged = mappings;
+            } else {
+                let what = "`<<` takes in a mapping, or a list of them, as in `<<: *other`";
+                self.document.complain(&place(), what);
+            }
+        }
+        for (key, value) in merged.iter().flat_map(|entries| &**entries) {
+            if key.word().is_none_or(|name| keys.insert((*name).into())) {
+                united.push((key.clone(), value.clone()));
+            }
+        }
+        united
+    }
+}
+
+/// What is merged, in the order in which it goes before others.
+fn mergeable<'t>(value: &Value<'t>) -> Option<Vec<Rc<[Entry<'t>]>>> {
+    let one = |value: &Value<'t>| match &value.kind {
+        Kind::Mapping(entries) => Some(Rc::clone(entries)),
         _ => None,
+    };
+    match &value.kind {
+        Kind::List(items) => items.iter().map(one).collect(),
+        _ => one(value).map(|entries| vec![entries]),
     }
 }
 
-fn is_mergeable(value: &Value) -> bool {
-    match value {
-        Value::Sequence(items) => items.iter().all(Value::is_mapping),
-        other => other.is_mapping(),
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Grow<'_, '_> {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Grow<'_, '_> {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_none<E: Error>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E: Error>(self, flag: bool) -> Result<Value, E> {
-        Ok(flag.into())
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<Value, E> {
-        Ok(number.into())
-    }
-
-    fn visit_u64<E: Error>(self, number: u64) -> Result<Value, E> {
-        Ok(number.into())
-    }
-
-    /// Nothing in a policy is so large, so that it need not be exact.
-    fn visit_i128<E: Error>(self, number: i128) -> Result<Value, E> {
-        Ok((number as f64).into())
-    }
-
-    fn visit_u128<E: Error>(self, number: u128) -> Result<Value, E> {
-        Ok((number as f64).into())
-    }
-
-    fn visit_f64<E: Error>(self, number: f64) -> Result<Value, E> {
-        Ok(number.into())
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
-        Ok(text.into())
-    }
-
-    /// A tagged value. No tag means anything here, so what is within need not be read with care.
-    fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<Value, A::Error> {
-        Value::deserialize(EnumAccessDeserializer::new(tagged))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = list.next_element_seed(self.at(self.place.index(items.len())))? {
-            items.push(item);
-        }
-        Ok(Value::Sequence(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut mapping = Mapping::new();
-        let mut counts: HashMap<Value, usize> = HashMap::new();
-        while let Some(key) = map.next_key::<Value>()? {
-            let count = counts.entry(key.clone()).or_default();
-            let place = self.place.again(&key_text(&key).unwrap_or_default(), *count);
-            *count += 1;
-            let value = map.next_value_seed(self.at(place.clone()))?;
-            self.add(&mut mapping, key, value, &place);
-        }
-        Ok(Value::Mapping(mapping))
+/// What a word means. Quotes make it text, and so does the tag of text; a tag of one's own means nothing here.
+fn word<'t>(text: Cow<'t, str>, style: ScalarStyle, tag: Option<Cow<'t, Tag>>) -> Kind<'t> {
+    match tag {
+        None if style == ScalarStyle::Plain => plain(text),
+        None => Kind::Text(text),
+        Some(tag) => match tag.core_suffix() {
+            Some("str") => Kind::Text(text),
+            Some(_) => plain(text),
+            None => Kind::Tagged(tag.to_string()),
+        },
     }
 }

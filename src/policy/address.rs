@@ -8,7 +8,7 @@ use ipnet::IpNet;
 pub const KEY: &str = "remote_address";
 
 /// How many leading bits of an address name a client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Prefixes {
     ipv4: u8,
     ipv6: u8,

@@ -2,6 +2,13 @@
 
 use matchit::Router;
 
+/// The most placeholders of one template: `matchit` calls them by the letters of the alphabet, and panics at
+/// the last.
+const MOST_PLACEHOLDERS: usize = 25;
+
+/// The most different methods. HTTP has some forty, with all of WebDAV.
+const MOST_METHODS: usize = 64;
+
 /// Templates of endpoints, each with the name of its group. `{x}` stands for one segment, never for none.
 #[derive(Debug, Default)]
 pub struct Endpoints {
@@ -19,6 +26,14 @@ pub enum TemplateError {
     /// A brace that is not a whole segment.
     #[error("`{{x}}` stands for one whole segment between slashes, and `*` for nothing at all")]
     Brace,
+    /// More placeholders than the router has names for.
+    #[error(
+        "an endpoint has at most {MOST_PLACEHOLDERS} placeholders, and this has {0}; split it by names"
+    )]
+    Placeholders(usize),
+    /// More different methods than there are in HTTP.
+    #[error("endpoints have at most {MOST_METHODS} different methods; `{0}` is one more")]
+    Methods(String),
     /// Another group, or the same one, has the very same template.
     #[error("this endpoint is in group `{0}` already")]
     Taken(String),
@@ -39,19 +54,27 @@ impl Endpoints {
             return Err(TemplateError::Form);
         }
         let template = positional(without_slash(path))?;
-        let known = self.by_method.iter().position(|(known, _)| **known == *method);
-        let (method, mut router) = match known {
-            Some(at) => self.by_method.swap_remove(at),
-            None => (method.into(), Router::default()),
-        };
-        let inserted = router.insert(&*template, group.into()).map_err(|_| {
+        let router = self.router(method)?;
+        if router.insert(&*template, group.into()).is_err() {
             let owner = router.at(&template).map_or("", |found| found.value);
-            TemplateError::Taken(owner.to_owned())
-        });
-        self.by_method.push((method, router));
-        inserted?;
+            return Err(TemplateError::Taken(owner.to_owned()));
+        }
         self.listed.push((endpoint.into(), group.into()));
         Ok(())
+    }
+
+    fn router(&mut self, method: &str) -> Result<&mut Router<Box<str>>, TemplateError> {
+        let known = self.by_method.iter().position(|(known, _)| **known == *method);
+        let at = known.unwrap_or(self.by_method.len());
+        if at == MOST_METHODS {
+            return Err(TemplateError::Methods(method.to_owned()));
+        }
+        if known.is_none() {
+            self.by_method.push((method.into(), Router::default()));
+        }
+        let (_, router) =
+            self.by_method.get_mut(at).ok_or_else(|| TemplateError::Methods(method.to_owned()))?;
+        Ok(router)
     }
 
     /// Every endpoint as it was written, with its group.
@@ -83,16 +106,21 @@ fn without_slash(path: &str) -> &str {
 /// Names each placeholder by its position, so that `/a/{id}/b` and `/a/{user}/c` can stand side by side.
 fn positional(path: &str) -> Result<String, TemplateError> {
     let mut template = String::with_capacity(path.len() + 8);
+    let mut placeholders = 0;
     for (at, segment) in path.split('/').enumerate().skip(1) {
         template.push('/');
         let placeholder = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
         match placeholder {
             Some(name) if !name.is_empty() && !name.contains(['{', '}', '*']) => {
                 template.push_str(&format!("{{p{at}}}"));
+                placeholders += 1;
             }
             None if !segment.contains(['{', '}', '*']) => template.push_str(segment),
             _ => return Err(TemplateError::Brace),
         }
+    }
+    if placeholders > MOST_PLACEHOLDERS {
+        return Err(TemplateError::Placeholders(placeholders));
     }
     Ok(template)
 }
@@ -159,6 +187,58 @@ mod tests {
         let mut endpoints = endpoints(&[("GET /users/{id}", "read_users")]);
         let again = endpoints.add("GET /users/{user_id}/", "other");
         assert_eq!(again, Err(TemplateError::Taken("read_users".into())));
+    }
+
+    #[test]
+    fn a_template_has_as_many_placeholders_as_the_router_has_names() {
+        let path = |count: usize| format!("GET {}", "/{x}".repeat(count));
+        let mut endpoints = Endpoints::default();
+        for count in 1..=MOST_PLACEHOLDERS {
+            endpoints.add(&path(count), "g").unwrap();
+            assert_eq!(endpoints.group("GET", &"/x".repeat(count)), Some("g"), "{count}");
+        }
+        for count in [MOST_PLACEHOLDERS + 1, 1000] {
+            let added = endpoints.add(&path(count), "g");
+            assert_eq!(added, Err(TemplateError::Placeholders(count)));
+        }
+        // A literal segment takes no name.
+        endpoints.add(&format!("{}{}", path(MOST_PLACEHOLDERS), "/a".repeat(100)), "g").unwrap();
+    }
+
+    #[test]
+    fn methods_are_a_handful() {
+        let mut endpoints = Endpoints::default();
+        for at in 0..MOST_METHODS {
+            endpoints.add(&format!("{} /", "M".repeat(at + 1)), "g").unwrap();
+        }
+        endpoints.add("M /users", "g").unwrap();
+        assert_eq!(endpoints.add("GET /", "g"), Err(TemplateError::Methods("GET".into())));
+    }
+
+    /// The router splits its nodes at bytes, and names in its errors what it finds there.
+    #[test]
+    fn every_template_is_found_or_told_whatever_stands_beside_it() {
+        let segments = ["", "a", "ab", "é", "è", "aé", "{x}", "%7B", ":", "p1", "_"];
+        let mut endpoints = Endpoints::default();
+        let mut added = 0;
+        for first in segments {
+            for second in segments {
+                for third in segments {
+                    let path = format!("/{first}/{second}/{third}");
+                    let taken = endpoints.add(&format!("GET {path}"), &path);
+                    let found = endpoints.group("GET", &path.replace("{x}", "other"));
+                    match taken {
+                        Ok(()) => {
+                            assert_eq!(found, Some(&*path));
+                            added += 1;
+                        }
+                        Err(TemplateError::Taken(owner)) => assert_eq!(found, Some(&*owner)),
+                        Err(error) => panic!("{path}: {error}"),
+                    }
+                }
+            }
+        }
+        assert!(added > 1000, "{added}");
     }
 
     #[test]

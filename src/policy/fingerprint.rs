@@ -333,7 +333,7 @@ impl Salt {
 }
 
 /// The entries whose values name a table's buckets.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct KeySet {
     pub(crate) slots: Box<[Slot]>,
     pub(crate) prefixes: Prefixes,

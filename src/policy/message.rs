@@ -137,6 +137,12 @@ impl Denial {
         &self.body
     }
 
+    /// How many bytes of memory it takes, itself left out.
+    pub(crate) fn size(&self) -> usize {
+        let parts = self.body.iter().map(|part| size_of::<Box<str>>() + part.len());
+        self.place.len() + parts.sum::<usize>()
+    }
+
     /// Where the bucket stands, as bytes that go out as they are.
     pub fn place(&self) -> &[u8] {
         &self.place

@@ -180,6 +180,17 @@ impl Rows {
         }
     }
 
+    /// The row of that name, with which it is picked or which stands for others.
+    pub(crate) fn named_mut(&mut self, name: &str) -> Option<&mut Row> {
+        match self {
+            Self::Always(row) => Some(&mut **row).filter(|row| row.name() == name),
+            Self::Selected { rows, otherwise, .. } => match rows.get_mut(name) {
+                Some(row) => Some(row),
+                None => otherwise.as_deref_mut().filter(|row| row.name() == name),
+            },
+        }
+    }
+
     pub(crate) fn iter_mut(&mut self) -> Box<dyn Iterator<Item = &mut Row> + '_> {
         match self {
             Self::Always(row) => Box::new(std::iter::once(&mut **row)),

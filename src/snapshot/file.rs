@@ -7,6 +7,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::clock::{Nanos, Timestamp};
+use crate::file;
 use crate::policy::fingerprint::FingerprintKey;
 use crate::store::MemoryStore;
 use crate::store::memory::snapshot::{self, Restored, SnapshotError};
@@ -178,7 +179,7 @@ impl SnapshotFile {
     }
 
     fn read(&self, most_keys: usize, now: Timestamp) -> Result<Restored, SnapshotError> {
-        snapshot::read(BufReader::new(File::open(&self.path)?), most_keys, now)
+        snapshot::read(BufReader::new(file::open(&self.path)?), most_keys, now)
     }
 
     /// Tells what became of a file that is of no use.

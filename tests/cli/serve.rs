@@ -54,9 +54,18 @@ impl Served {
         assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Tells it to stop, and returns its exit code and all that it logged.
-    pub(crate) fn stop(mut self) -> (Option<i32>, Vec<String>) {
+    pub(crate) fn stop(self) -> (Option<i32>, Vec<String>) {
         self.signal("TERM");
+        self.ended()
+    }
+
+    /// Waits for its end, and returns its exit code and all that it logged.
+    pub(crate) fn ended(mut self) -> (Option<i32>, Vec<String>) {
         let status = wait(&mut self.child);
         let mut log = std::mem::take(&mut self.log);
         log.extend(self.lines.iter());

@@ -148,13 +148,14 @@ overrides:
         "",
         "domain: [",
         "[]",
-        "domain: ''\ntables: []\n",
-        "tables: []\n",
+        "domain: ''\ntables: [{ name: t, key: [], rows: { always: unlimited } }]\n",
+        "tables: [{ name: t, key: [], rows: { always: unlimited } }]\n",
+        "domain: test\ntables: []\n",
         "\t",
-        "domain: test\ndomain: test\ntables: []\n",
+        "domain: test\ndomain: test\ntables: [{ name: t, key: [], rows: { always: unlimited } }]\n",
         "\x00",
     ],
-    ids=["empty", "cut", "a list", "no name", "no domain", "a tab", "domain twice", "binary"],
+    ids=["empty", "cut", "a list", "no name", "no domain", "no tables", "a tab", "domain twice", "binary"],
 )
 def test_a_file_that_is_no_policy_is_refused(tmp_path, text):
     refusal_of(tmp_path, text)

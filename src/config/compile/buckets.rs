@@ -1,8 +1,11 @@
 //! Buckets and moments.
 
-use super::super::place::Place;
+use hashbrown::HashMap;
+
+use super::super::place::{Place, shown};
 use super::super::read::{At, Document};
 use super::super::schema;
+use super::Room;
 use crate::clock::{Nanos, Timestamp};
 use crate::limit::{Blocked, Bucket, Concurrency, LimitError, Period, Rate, TokenBucket};
 use crate::policy::fingerprint::{FingerprintKey, Salt};
@@ -13,6 +16,9 @@ use crate::wire;
 /// Compiles the buckets of one row.
 pub(super) struct Rules<'a> {
     pub(super) document: &'a Document<'a>,
+    pub(super) room: &'a Room,
+    /// Where it is told that there is no room.
+    pub(super) at: &'a Place,
     pub(super) key: FingerprintKey,
     pub(super) place: Vec<String>,
     /// What a denied client reads, and the names of table and row, which it may ask for.
@@ -27,46 +33,52 @@ impl Rules<'_> {
         Box::default()
     }
 
+    /// Tells what is wrong with buckets, too.
     pub(super) fn compile(&self, buckets: &schema::Buckets) -> Box<[Rule]> {
-        self.rules(buckets, |place, what| self.document.complain(place, what))
+        check(self.document, buckets);
+        self.compile_quietly(buckets)
     }
 
+    /// The buckets that are right, as far as there is room.
     pub(super) fn compile_quietly(&self, buckets: &schema::Buckets) -> Box<[Rule]> {
-        self.rules(buckets, |_, _| ())
-    }
-
-    fn rules(&self, buckets: &schema::Buckets, complain: impl Fn(&Place, String)) -> Box<[Rule]> {
-        let listed = match buckets {
-            schema::Buckets::Unlimited => &[][..],
-            schema::Buckets::Blocked => {
-                return [self.rule(Bucket::Blocked(Blocked { until: self.until }), 0)].into();
-            }
-            schema::Buckets::Listed(listed) => listed,
-        };
+        if matches!(buckets, schema::Buckets::Blocked) {
+            let blocked = Bucket::Blocked(Blocked { until: self.until });
+            return self.rule(blocked, 0).into_iter().collect();
+        }
         let mut rules: Vec<Rule> = Vec::new();
-        let mut kinds: Vec<String> = Vec::new();
-        for written in listed {
-            match bucket(written) {
-                Ok(bucket) => {
-                    let kind = kind(&bucket);
-                    let before = kinds.iter().filter(|other| **other == kind).count();
-                    rules.push(self.rule(bucket, before));
-                    kinds.push(kind);
-                }
-                Err((place, what)) => complain(&place, what),
-            }
+        let mut kinds: HashMap<String, usize> = HashMap::new();
+        for bucket in listed(buckets).iter().filter_map(|written| bucket(written).ok()) {
+            let before = kinds.entry(kind(&bucket)).or_default();
+            let Some(rule) = self.rule(bucket, *before) else { break };
+            *before += 1;
+            rules.push(rule);
         }
         rules.into()
     }
 
-    /// A bucket at its place, which so many of its kind have before it.
-    fn rule(&self, bucket: Bucket, before: usize) -> Rule {
+    /// A bucket at its place, which so many of its kind have before it; none where there is no room for it.
+    fn rule(&self, bucket: Bucket, before: usize) -> Option<Rule> {
         let place = self.place.iter().map(String::as_str);
         let salt = Salt::of(self.key, place, [&*kind(&bucket), &before.to_string()]);
         let [table, row] = self.row;
         let body = self.message.body(self.row, &bucket);
         let denial = Denial::new(body, wire::place([table, row, &bucket.to_string()]));
-        Rule { bucket, salt, denial }
+        let size = size_of::<Rule>() + denial.size();
+        self.room.take(size, self.document, self.at).then_some(Rule { bucket, salt, denial })
+    }
+}
+
+/// Tells what is wrong with buckets.
+pub(super) fn check(document: &Document<'_>, buckets: &schema::Buckets) {
+    for (place, what) in listed(buckets).iter().filter_map(|written| bucket(written).err()) {
+        document.complain(&place, what);
+    }
+}
+
+fn listed(buckets: &schema::Buckets) -> &[schema::Bucket] {
+    match buckets {
+        schema::Buckets::Unlimited | schema::Buckets::Blocked => &[],
+        schema::Buckets::Listed(listed) => listed,
     }
 }
 
@@ -152,7 +164,7 @@ fn rate(written: &schema::Bucket) -> Result<(&At<u32>, Rate), Wrong> {
 
 fn duration(text: &At<String>) -> Result<std::time::Duration, Wrong> {
     humantime::parse_duration(&text.value).map_err(|error| {
-        let (value, place) = (text.value.escape_debug(), text.place.clone());
+        let (value, place) = (shown(&text.value), text.place.clone());
         (place, format!("`{value}` is no duration, as `30s`, `5m`, `1h` and `1day` are: {error}"))
     })
 }
@@ -162,7 +174,7 @@ pub(super) fn moment(document: &Document<'_>, text: &At<String>) -> Option<Times
     let parsed = humantime::parse_rfc3339(&text.value).ok();
     let since_epoch = parsed.and_then(|moment| moment.duration_since(std::time::UNIX_EPOCH).ok());
     if since_epoch.is_none() {
-        let value = text.value.escape_debug();
+        let value = shown(&text.value);
         let what =
             format!("`{value}` is no moment after 1970 in UTC, as `2027-01-01T00:00:00Z` is");
         document.complain(&text.place, what);

@@ -3,6 +3,7 @@
 use hashbrown::HashSet;
 use ipnet::{IpNet, Ipv4Net};
 
+use super::super::place::shown;
 use super::super::read::{At, Document};
 use super::super::schema;
 use crate::policy::condition::{Condition, Conditions, Test};
@@ -83,7 +84,7 @@ impl Reader<'_> {
         let one = || text.value.parse::<std::net::IpAddr>().ok().map(IpNet::from);
         let network = network.or_else(one).map(|network| canonical(network.trunc()));
         if network.is_none() {
-            let value = text.value.escape_debug();
+            let value = shown(&text.value);
             let what = format!(
                 "`{value}` is no network, as `10.0.0.0/8`, `2001:db8::/32` and `10.0.0.1` are"
             );

@@ -1,6 +1,8 @@
 //! Overrides: other buckets for some of a table's calls.
 
-use super::super::problem::near_or_all;
+use hashbrown::{HashMap, HashSet};
+
+use super::super::place::shown;
 use super::super::read::At;
 use super::super::schema;
 use super::buckets::{self, Rules};
@@ -9,26 +11,57 @@ use crate::clock::Timestamp;
 use crate::policy::condition::Conditions;
 use crate::policy::table::{Override, Row, Table};
 
+/// What an override can be about: looked up, since there may be thousands of either.
+pub(super) struct Targets<'a> {
+    names: Vec<&'a str>,
+    by_name: HashMap<&'a str, Target<'a>>,
+}
+
+struct Target<'a> {
+    rows: HashSet<&'a str>,
+    /// Whether there are rows, and none of them has buckets.
+    has_no_buckets: bool,
+    /// Its number among the compiled ones; none where something is wrong with it.
+    compiled: Option<usize>,
+}
+
+impl<'a> Targets<'a> {
+    pub(super) fn of(written: &'a [schema::Table], compiled: &[Table]) -> Self {
+        let numbers = compiled.iter().enumerate().map(|(at, table)| (&*table.name, at));
+        let numbers: HashMap<&str, usize> = numbers.collect();
+        let named = |table: &'a schema::Table| Some((&*table.name.as_ref()?.value, table));
+        let mut targets = Self { names: Vec::new(), by_name: HashMap::new() };
+        for (name, table) in written.iter().filter_map(named) {
+            targets.names.push(name);
+            let rows = &table.rows;
+            targets.by_name.entry(name).or_insert_with(|| Target {
+                rows: rows.iter().map(|row| &*row.name.value).collect(),
+                has_no_buckets: !rows.is_empty() && !rows.iter().any(schema::Row::is_limited),
+                compiled: numbers.get(name).copied(),
+            });
+        }
+        targets
+    }
+}
+
 impl Compiler<'_> {
     /// Gives an override to the row it names; one that names none to every row of its table that has buckets,
-    /// and one that blocks to every row, so that none stays open. What is wrong with it is told even where its table is not to be found.
+    /// and one that blocks to every row, so that none stays open. What is wrong with it is told even where its
+    /// table is not to be found.
     pub(super) fn over_ride(
         &mut self,
         written: &schema::Override,
-        schemas: &[schema::Table],
+        targets: &Targets<'_>,
         tables: &mut [Table],
     ) {
         let when = self.conditions(&written.when);
         let until = written.until.as_ref();
         let until = until.and_then(|until| buckets::moment(self.document, until));
         if let Some(listed) = &written.buckets {
-            let (message, place) = (&self.message, Vec::new());
-            let (document, key, row) = (self.document, self.key, ["", ""]);
-            Rules { document, key, place, message, row, until }.compile(listed);
+            buckets::check(self.document, listed);
         }
-        self.check_target(written, schemas);
-        let name = written.table.as_ref().map(|table| &*table.value);
-        if let Some(table) = tables.iter_mut().find(|table| Some(&*table.name) == name) {
+        let target = self.target(written, targets).and_then(|target| target.compiled);
+        if let Some(table) = target.and_then(|at| tables.get_mut(at)) {
             self.attach(written, &when, until, table);
         }
     }
@@ -40,19 +73,28 @@ impl Compiler<'_> {
         until: Option<Timestamp>,
         table: &mut Table,
     ) {
-        let Some(listed) = &written.buckets else { return };
+        let Some((listed, named)) = written.buckets.as_ref().zip(written.table.as_ref()) else {
+            return;
+        };
         let whose = when.describe(&self.keys);
         let scope = TableScope { name: &table.name, key: self.key_set_names(table.key) };
-        let is_meant = |row: &&mut Row| match &written.row {
-            Some(name) => row.name() == name.value,
-            None => row.is_limited() || matches!(listed, schema::Buckets::Blocked),
+        let blocks = matches!(listed, schema::Buckets::Blocked);
+        let rows: Box<dyn Iterator<Item = &mut Row>> = match &written.row {
+            Some(name) => Box::new(table.rows.named_mut(&name.value).into_iter()),
+            None => Box::new(table.rows.iter_mut().filter(move |row| blocks || row.is_limited())),
         };
-        for row in table.rows.iter_mut().filter(is_meant) {
-            let place = scope.place_of(self.domain, row.name(), Some(&whose));
+        for row in rows {
+            // The conditions are kept once for each row, and their values a second time to look them up.
+            let size = size_of::<Override>() + 2 * whose.len();
+            if !self.room.take(size, self.document, &named.place) {
+                return;
+            }
             let rules = Rules {
                 document: self.document,
+                room: self.room,
+                at: &named.place,
                 key: self.key,
-                place,
+                place: scope.place_of(self.domain, row.name(), Some(&whose)),
                 message: &row.message,
                 row: [&row.table, &row.name],
                 until,
@@ -62,37 +104,37 @@ impl Compiler<'_> {
         }
     }
 
-    /// An override of nothing is a slip.
-    fn check_target(&self, written: &schema::Override, tables: &[schema::Table]) {
-        let Some(At { value, place }) = &written.table else { return };
-        let named =
-            |table: &&schema::Table| table.name.as_ref().is_some_and(|name| name.value == *value);
-        let Some(table) = tables.iter().find(named) else {
-            let names = tables.iter().filter_map(|table| Some(&*table.name.as_ref()?.value));
-            let cure = near_or_all(value, &names.collect::<Vec<_>>());
-            let what = format!("there is no table `{}`{cure}", value.escape_debug());
-            return self.document.complain(place, what);
+    /// The table that an override is about. An override of nothing is a slip.
+    fn target<'t>(
+        &self,
+        written: &schema::Override,
+        targets: &'t Targets<'_>,
+    ) -> Option<&'t Target<'t>> {
+        let At { value, place } = written.table.as_ref()?;
+        let Some(target) = targets.by_name.get(&**value) else {
+            let cure = self.document.near_or_all(value, &targets.names);
+            let what = format!("there is no table `{}`{cure}", shown(value));
+            self.document.complain(place, what);
+            return None;
         };
-        let is_of_none = || {
-            !matches!(written.buckets, Some(schema::Buckets::Blocked))
-                && !table.rows.is_empty()
-                && !table.rows.iter().any(schema::Row::is_limited)
-        };
+        let blocks = matches!(written.buckets, Some(schema::Buckets::Blocked));
         match &written.row {
-            Some(row) => self.check_target_row(row, table),
-            None if is_of_none() => {
+            Some(row) => self.check_target_row(row, target),
+            None if target.has_no_buckets && !blocks => {
                 let what = "no row of this table has buckets; name the `row` that is overridden";
                 self.document.complain(place, what);
             }
             None => {}
         }
+        Some(target)
     }
 
-    fn check_target_row(&self, At { value, place }: &At<String>, table: &schema::Table) {
-        let names: Vec<&str> = table.rows.iter().map(|row| &*row.name.value).collect();
-        if !names.contains(&&**value) {
-            let cure = near_or_all(value, &names);
-            let what = format!("the table has no row `{}`{cure}", value.escape_debug());
+    fn check_target_row(&self, At { value, place }: &At<String>, target: &Target<'_>) {
+        if !target.rows.contains(&**value) {
+            let mut names: Vec<&str> = target.rows.iter().copied().collect();
+            names.sort_unstable();
+            let cure = self.document.near_or_all(value, &names);
+            let what = format!("the table has no row `{}`{cure}", shown(value));
             self.document.complain(place, what);
         }
     }

@@ -1,7 +1,5 @@
 //! Conditions on entries.
 
-use serde_yaml::{Mapping, Value};
-
 use super::super::read::{At, Node};
 use super::{Test, When};
 
@@ -14,7 +12,7 @@ pub(super) fn when(node: &Node<'_>) -> When {
 
 /// Conditions where none at all would mean every call.
 pub(super) fn some_when(node: &Node<'_>, what: &str) -> When {
-    if node.value.as_mapping().is_some_and(Mapping::is_empty) {
+    if node.value.as_mapping().is_some_and(<[_]>::is_empty) {
         node.complain(what);
     }
     when(node)
@@ -63,17 +61,17 @@ fn only_true(node: &Node<'_>, test: Test) -> Test {
 
 /// The items of a list that must have some.
 fn some<'a>(node: &Node<'a>) -> Vec<Node<'a>> {
-    if node.value.as_sequence().is_some_and(Vec::is_empty) {
+    if node.value.as_sequence().is_some_and(<[_]>::is_empty) {
         node.complain("a list of no values never holds");
     }
     node.list("a list")
 }
 
 fn networks(node: &Node<'_>) -> Vec<At<String>> {
-    match node.value {
-        Value::String(_) => node.text().into_iter().collect(),
-        _ => some(node).iter().filter_map(Node::text).collect(),
+    if node.value.is_string() {
+        return node.text().into_iter().collect();
     }
+    some(node).iter().filter_map(Node::text).collect()
 }
 
 /// A value, or the beginning of one: `text*`.

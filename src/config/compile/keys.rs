@@ -1,0 +1,86 @@
+//! Which entries name a table's buckets.
+
+use super::super::place::shown;
+use super::super::read::At;
+use super::super::schema;
+use super::Compiler;
+use crate::descriptor;
+use crate::policy::address::Prefixes;
+use crate::policy::fingerprint::KeySet;
+use crate::policy::table::KeySetId;
+use crate::policy::values::Slot;
+
+impl Compiler<'_> {
+    pub(super) fn key_set(&mut self, table: &schema::Table) -> KeySetId {
+        let key = self.key_entries(table);
+        let slots: Box<[Slot]> = key.iter().map(|name| self.keys.slot(&name.value)).collect();
+        let prefixes = self.prefixes(table, slots.contains(&Slot::REMOTE_ADDRESS));
+        let partition = slots.iter().copied().find(|slot| self.keys.name(*slot) == self.partition);
+        let set = KeySet { slots, prefixes, partition };
+        *self.known_sets.entry(set).or_insert_with_key(|set| {
+            self.key_sets.push(set.clone());
+            KeySetId(self.key_sets.len() - 1)
+        })
+    }
+
+    /// The entries that name a bucket, as many as a call can bring.
+    fn key_entries<'s>(&self, table: &'s schema::Table) -> &'s [At<String>] {
+        let key = table.key.as_deref().unwrap_or_default();
+        let (key, beyond) = key.split_at_checked(descriptor::MOST_ENTRIES).unwrap_or((key, &[]));
+        if let Some(At { place, .. }) = beyond.first() {
+            let most = descriptor::MOST_ENTRIES;
+            let what = format!("a call has {most} entries at most, so no call has all of these");
+            self.document.complain(place, what);
+        }
+        for (at, At { value, place }) in key.iter().enumerate() {
+            if key.iter().take(at).any(|other| other.value == *value) {
+                let what = "this entry is in the key already; once is enough to name a bucket";
+                self.document.complain(place, what);
+            }
+        }
+        key
+    }
+
+    /// A partition that names no bucket would be a slip.
+    pub(super) fn check_partition(&self, file: &schema::File) {
+        if let Some(At { value, place }) = &file.partition
+            && self.key_sets.iter().all(|set| set.partition.is_none())
+        {
+            let what = format!("no table has `{}` in its `key`", shown(value));
+            self.document.complain(place, what);
+        }
+    }
+
+    fn prefixes(&self, table: &schema::Table, has_address: bool) -> Prefixes {
+        let usual = Prefixes::default();
+        let Some(schema::Prefix { place, ipv4, ipv6 }) = &table.prefix else { return usual };
+        if !has_address && table.key.is_some() {
+            let what = "`prefix` is about `remote_address`, which is not in this table's `key`";
+            self.document.complain(place, what);
+        }
+        let ipv4 = self.bits(ipv4.as_ref(), usual.ipv4(), 32);
+        let ipv6 = self.bits(ipv6.as_ref(), usual.ipv6(), 128);
+        Prefixes::new(ipv4, ipv6).unwrap_or(usual)
+    }
+
+    fn bits(&self, bits: Option<&At<u32>>, usual: u8, most: u8) -> u8 {
+        let Some(At { value, place }) = bits else { return usual };
+        let counted = u8::try_from(*value).ok().filter(|bits| (1..=most).contains(bits));
+        counted.unwrap_or_else(|| {
+            let what = format!("1 to {most} bits of such an address can count, not {value}");
+            self.document.complain(place, what);
+            usual
+        })
+    }
+
+    /// The key's entries and prefixes as a bucket's identity has them.
+    pub(super) fn key_set_names(&self, KeySetId(at): KeySetId) -> Vec<String> {
+        let Some(set) = self.key_sets.get(at) else { return Vec::new() };
+        let mut names: Vec<_> =
+            set.slots.iter().map(|slot| self.keys.name(*slot).to_owned()).collect();
+        if set.has_address() {
+            names.push(format!("/{} /{}", set.prefixes.ipv4(), set.prefixes.ipv6()));
+        }
+        names
+    }
+}

@@ -1,0 +1,44 @@
+//! How much the policies of all files may take.
+
+use std::cell::Cell;
+
+use super::super::bounds::MOST_COMPILED;
+use super::super::place::Place;
+use super::super::read::Document;
+
+/// The room there is, in bytes. What is kept for each bucket of each row is many times what is written: a file
+/// of 4 MiB could take gigabytes.
+pub(in crate::config) struct Room {
+    left: Cell<usize>,
+    is_spent: Cell<bool>,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { left: Cell::new(MOST_COMPILED), is_spent: Cell::new(false) }
+    }
+}
+
+impl Room {
+    /// Takes some of it for what stands at a place. Where there is not so much left it is told, once, and
+    /// nothing more fits.
+    pub(super) fn take(&self, bytes: usize, document: &Document<'_>, at: &Place) -> bool {
+        match self.left.get().checked_sub(bytes) {
+            Some(left) if !self.is_spent.get() => {
+                self.left.set(left);
+                true
+            }
+            _ => {
+                if !self.is_spent.replace(true) {
+                    let what = format!(
+                        "with this the policies take more than {MOST_COMPILED} bytes of memory; \
+                         an override of many rows counts for each, so name a `row`, and a message \
+                         counts for each bucket, so shorten it"
+                    );
+                    document.complain(at, what);
+                }
+                false
+            }
+        }
+    }
+}
