@@ -144,9 +144,11 @@ struct Compiled {
 }
 
 fn compile_one(document: &Document<'_>, key: FingerprintKey, room: &Room) -> Option<Compiled> {
-    let tree = tree::tree(document)?;
-    let root = Node { document, value: &tree, place: Place::root(tree.position) };
-    let file = schema::file(&root)?;
+    let file = {
+        // Gone before anything is compiled, so that not all of it is there at a time.
+        let tree = tree::tree(document)?;
+        schema::file(&Node { document, value: &tree, place: Place::root(tree.position) })?
+    };
     let domain = file.domain.as_ref().map(|domain| domain.place.clone()).unwrap_or_default();
     Some(Compiled { policy: compile::policy(&file, document, key, room), domain })
 }

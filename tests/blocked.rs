@@ -293,7 +293,7 @@ fn ask(server: &TestServer, method: &str, path: &str, body: &str) -> (u16, Value
     use std::io::{Read, Write};
     let mut stream = std::net::TcpStream::connect(server.http).unwrap();
     let head = format!(
-        "host: t\r\nconnection: close\r\ncontent-type: application/json\r\nauthorization: Bearer {TOKEN}\r\ncontent-length: {}",
+        "host: localhost\r\nconnection: close\r\ncontent-type: application/json\r\nauthorization: Bearer {TOKEN}\r\ncontent-length: {}",
         body.len()
     );
     write!(stream, "{method} {path} HTTP/1.1\r\n{head}\r\n\r\n{body}").unwrap();

@@ -111,6 +111,10 @@ impl<'a> Compiler<'a> {
         for group in groups {
             self.check_group_name(&group.name);
             for endpoint in &group.endpoints {
+                let size = ENDPOINT + 3 * endpoint.value.len() + group.name.value.len();
+                if !self.room.take(size, self.document, &endpoint.place) {
+                    return endpoints;
+                }
                 if let Err(error) = endpoints.add(&endpoint.value, &group.name.value) {
                     self.document.complain(&endpoint.place, error.to_string());
                 }
@@ -144,7 +148,7 @@ impl<'a> Compiler<'a> {
         let shared: Arc<str> = Arc::from(name);
         let scope = TableScope { name: &shared, key: self.key_set_names(key) };
         self.check_row_names(table);
-        let mut rows = HashMap::new();
+        let mut rows = HashMap::with_capacity(table.rows.len());
         for row in &table.rows {
             let size = size_of::<Row>() + 2 * row.name.value.len() + shared.len();
             if !self.room.take(size, self.document, &row.name.place) {
@@ -331,6 +335,9 @@ impl TableScope<'_> {
         place
     }
 }
+
+/// What an endpoint takes in the router, in bytes, as measured, beside its text.
+const ENDPOINT: usize = 1024;
 
 /// In bytes: a response carries it.
 const LONGEST_MESSAGE: usize = 1024;
