@@ -120,7 +120,10 @@ for ((tick = 1; SECONDS < end; tick++)); do
   [ $((tick % 3)) -ne 0 ] || write_churn "$tick"
   case $((tick % 30)) in
     20) kill "$redis_pid" ;;
-    23) start_redis ;;
+    23)
+      wait "$redis_pid" || true
+      start_redis
+      ;;
   esac
 done
 
