@@ -38,6 +38,9 @@ pub enum TargetError {
     /// The sentinels cannot be asked for a primary without its name.
     #[error("sentinels have to be asked by name; write `redis+sentinel://HOST:PORT/NAME`")]
     NoName,
+    /// A part of the path that must be one of the user or password: it would be shown.
+    #[error("an `@` stands behind the first `/`; write a `/` in a user or a password as `%2F`")]
+    Slash,
     /// A part is no address. The text is not repeated: it may hold a password.
     #[error("server {0} of it cannot be read; write {FORMS}")]
     Server(usize),
@@ -148,6 +151,9 @@ impl FromStr for Target {
             Some((authority, path)) => (authority, path),
             None => (rest, ""),
         };
+        if path.contains('@') {
+            return Err(TargetError::Slash);
+        }
         let (user, hosts) = match authority.rsplit_once('@') {
             Some((user, hosts)) => (format!("{user}@"), hosts),
             None => (String::new(), authority),
@@ -230,6 +236,10 @@ mod tests {
         assert_eq!(read("one:6379"), Err(TargetError::Scheme));
         assert_eq!(read("redis+sentinel://one:1"), Err(TargetError::NoName));
         assert_eq!(read("redis://one:1,,two:2"), Err(TargetError::Server(2)));
+        for secret in ["redis+sentinel://me:1/2@one:1/main", "redis+sentinel://me:1/2@one"] {
+            assert_eq!(read(secret), Err(TargetError::Slash), "{secret}");
+        }
+        assert_eq!(read("redis://:1%2F2@one").unwrap(), "server one:6379");
         let error = read("redis://me:secret@one:port").unwrap_err();
         assert_eq!(error, TargetError::Server(1));
         assert!(!error.to_string().contains("secret"));
