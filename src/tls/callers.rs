@@ -53,8 +53,8 @@ impl Callers {
         TlsError::Authority { path: self.authority.clone(), error }
     }
 
-    /// Whether a certificate that was verified has an allowed name.
-    pub(super) fn allow(&self, certificate: &CertificateDer<'_>) -> bool {
+    /// Whether a certificate that was verified has an allowed name; one that cannot be read has none.
+    pub fn allow(&self, certificate: &CertificateDer<'_>) -> bool {
         if self.names.is_empty() {
             return true;
         }
