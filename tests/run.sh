@@ -5,8 +5,9 @@
 #   bash tests/run.sh STAGE...     only these:
 #
 #   setup         the tools that the stages below lint use, which run it first (tests/setup.sh)
-#   lint          shell syntax, cargo fmt, clippy and docs, every warning an error
+#   lint          shell syntax, cargo fmt, clippy and docs, every warning an error; of fuzz/ too
 #   test          cargo test: the Rust suites, the ones under the real Envoy among them
+#   fuzz          what parses, each target for a minute and all at the same time (fuzz/run.sh)
 #   instructions  a call takes no more instructions than it did (benches/instructions.sh)
 #   grpcurl       a plain grpcurl against the server, through reflection (tests/grpcurl.sh)
 #   wire          an independent encoder against the server (tests/wire, pytest)
@@ -77,18 +78,31 @@ lint() {
 
   headline "cargo fmt"
   cargo fmt --check
+  cargo fmt --check --manifest-path fuzz/Cargo.toml
 
   headline "cargo clippy"
   cargo clippy --all-targets --locked -- -D warnings
+  # Its own level of optimisation would have everything checked once more.
+  CARGO_TARGET_DIR=$target CARGO_PROFILE_DEV_OPT_LEVEL=0 \
+    cargo clippy --all-targets --locked --manifest-path fuzz/Cargo.toml -- -D warnings
 
   headline "cargo doc"
-  RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked
+  # The examples ask for the features that all targets have: without them, dependencies are checked twice.
+  RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --lib --examples
 }
 
 rust_tests() {
   setup
   headline "cargo test"
   cargo test --locked
+}
+
+# The choices of libFuzzer begin alike each time, so that a change is not blamed for another's luck. Longer
+# runs, which choose anew, are in docs/fuzzing.md.
+fuzz() {
+  setup
+  headline "fuzz: a minute of each target"
+  FUZZ_SEED=1 bash fuzz/run.sh 60
 }
 
 instructions() {
@@ -153,12 +167,12 @@ deploy_files() {
   fi
 }
 
-[ $# -gt 0 ] || set -- setup lint test instructions grpcurl wire page deploy
+[ $# -gt 0 ] || set -- setup lint test fuzz instructions grpcurl wire page deploy
 for stage in "$@"; do
   case $stage in
-    setup | lint | test | instructions | grpcurl | wire | page | deploy) ;;
+    setup | lint | test | fuzz | instructions | grpcurl | wire | page | deploy) ;;
     *)
-      echo "no stage '$stage'; there are: setup lint test instructions grpcurl wire page deploy" >&2
+      echo "no stage '$stage'; there are: setup lint test fuzz instructions grpcurl wire page deploy" >&2
       exit 2
       ;;
   esac
@@ -168,6 +182,7 @@ for stage in "$@"; do
     setup) setup ;;
     lint) lint ;;
     test) rust_tests ;;
+    fuzz) fuzz ;;
     instructions) instructions ;;
     grpcurl) grpcurl_suite ;;
     wire) wire_suite ;;

@@ -9,7 +9,7 @@
 #   bin/chromium       Debian's Chromium
 #
 # Safe to run any time: what is there already is kept, and then it takes well under
-# a second. What the machine lacks (Python's venv, Go, curl, a C compiler, valgrind, Redis, Chromium)
+# a second. What the machine lacks (Python's venv, Go, curl, compilers of C and C++, valgrind, Redis, Chromium)
 # comes from Debian's packages, as root or through sudo.
 set -euo pipefail
 
@@ -93,6 +93,7 @@ stamped() { [ -f "$1" ] && [ "$(cat "$1")" = "$2" ]; }
 machine_step() {
   local -a missing=()
   command -v cc >/dev/null || missing+=(gcc libc6-dev)
+  command -v c++ >/dev/null || missing+=(g++)
   command -v curl >/dev/null || missing+=(curl)
   command -v valgrind >/dev/null || missing+=(valgrind)
   command -v redis-server >/dev/null || missing+=(redis-server)

@@ -1,0 +1,105 @@
+//! A snapshot's bytes: as they are, and as the body of one whose beginning and checksum are right.
+#![no_main]
+
+use std::hash::Hasher;
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+use siphasher::sip128::{Hasher128, SipHasher13};
+use tollgate::clock::Timestamp;
+use tollgate::descriptor::LeaseId;
+use tollgate::policy::fingerprint::FingerprintKey;
+use tollgate::store::MemoryStore;
+use tollgate::store::memory::snapshot::{self, Restored};
+use tollgate_fuzz::bytes;
+use tollgate_fuzz::parts::{MOST_KEYS, NOW, Parts};
+
+static PARTS: LazyLock<Parts> = LazyLock::new(|| Parts::usual(FingerprintKey::fixed(0)));
+
+fuzz_target!(|data: &[u8]| {
+    if let Ok(restored) = snapshot::read(data, MOST_KEYS, NOW) {
+        check(restored);
+    }
+    // When it was taken, before now or after.
+    let Some((taken_at, body)) = data.split_first_chunk() else { return };
+    let taken_at = u64::from_le_bytes(*taken_at);
+    let leases = leases(body);
+    match snapshot::read(&*sealed(taken_at, body), MOST_KEYS, NOW) {
+        Ok(restored) => {
+            let leases = leases.expect("its parts are not whole, and yet it is restored");
+            assert_eq!(restored.taken_at, Timestamp::from_unix_nanos(taken_at));
+            release(check(restored), &leases);
+        }
+        Err(error) => assert!(leases.is_none(), "whole, and yet not restored: {error}"),
+    }
+});
+
+/// A body with what stands before it, with the end and the checksum.
+fn sealed(taken_at: u64, body: &[u8]) -> Vec<u8> {
+    let mut bytes = b"tollgate\x01\0\0\0".to_vec();
+    bytes.extend(taken_at.to_le_bytes());
+    bytes.extend([0; 16]);
+    bytes.extend(body);
+    bytes.extend([0; 8]);
+    let mut hasher = SipHasher13::new();
+    hasher.write(&bytes);
+    bytes.extend(hasher.finish128().as_bytes());
+    bytes
+}
+
+/// The leases of a body that is whole parts.
+fn leases(mut body: &[u8]) -> Option<Vec<LeaseId>> {
+    let mut leases = Vec::new();
+    while !body.is_empty() {
+        let (cells, rest) = number(body)?;
+        let (held, rest) = number(rest)?;
+        if (cells, held) == (0, 0) {
+            return None;
+        }
+        let (_, rest) = rest.split_at_checked(cells.checked_mul(20)?)?;
+        let (all, rest) = rest.split_at_checked(held.checked_mul(44)?)?;
+        let lease = |holder: &[u8]| LeaseId::from_bytes(holder[16..32].try_into().unwrap());
+        leases.extend(all.chunks_exact(44).map(lease));
+        body = rest;
+    }
+    Some(leases)
+}
+
+fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let (number, rest) = bytes.split_first_chunk()?;
+    Some((usize::try_from(u32::from_le_bytes(*number)).ok()?, rest))
+}
+
+/// Keeps its bounds, and is the same when it is written and read again. Returns that one.
+fn check(restored: Restored) -> MemoryStore {
+    let Restored { store, key, .. } = restored;
+    assert!(store.len() <= MOST_KEYS && store.lease_count() <= store.len());
+    let first = written(&store, key);
+    let again = snapshot::read(&*first, MOST_KEYS, NOW).expect("what we wrote").store;
+    assert_eq!((again.len(), again.lease_count()), (store.len(), store.lease_count()));
+    assert_eq!(again.evicted_live(), 0);
+    assert_eq!(written(&again, key).len(), first.len());
+    again
+}
+
+fn written(store: &MemoryStore, key: FingerprintKey) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let keys = snapshot::write(store, key, NOW, &mut bytes).expect("memory takes all");
+    assert_eq!(keys, store.len());
+    bytes
+}
+
+/// It decides, though it may be full, and every lease is given back once, after which there are none.
+fn release(store: MemoryStore, leases: &[LeaseId]) {
+    let program = PARTS.over(store);
+    let entries: [bytes::Entry<'_>; 2] = [(b"type", b"y"), (b"a", b"a")];
+    program.ask_twice(&bytes::request(b"d", &[bytes::descriptor(&entries)]));
+    let store = program.store;
+    for lease in leases {
+        store.release(*lease, NOW);
+        assert!(!store.release(*lease, NOW), "{lease} is given back twice");
+    }
+    assert_eq!(store.lease_count(), 0);
+    (0..store.shard_count()).for_each(|_| _ = store.sweep(Timestamp::from_unix_nanos(u64::MAX)));
+    assert!(store.is_empty(), "{} keys are left at the end of time", store.len());
+}

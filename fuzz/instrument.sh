@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# run.sh has Cargo call this in place of rustc (RUSTC_WRAPPER): what reads the inputs is compiled so that
+# libFuzzer sees which code an input reaches, and what is compared with what. All else is compiled as always.
+set -euo pipefail
+
+watched=" tollgate tollgate-fuzz libyaml-rs matchit serde_json yaml_serde "
+if [[ $watched == *" ${CARGO_PKG_NAME:-none} "* && $* != *"--crate-name build_script_"* ]]; then
+  set -- "$@" \
+    -Cpasses=sancov-module \
+    -Cllvm-args=-sanitizer-coverage-level=4 \
+    -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+    -Cllvm-args=-sanitizer-coverage-pc-table \
+    -Cllvm-args=-sanitizer-coverage-trace-compares \
+    --cfg fuzzing
+fi
+exec "$@"
