@@ -13,7 +13,7 @@
 //!
 //! # The modules
 //!
-//! A module may import those below it, and nothing else of the crate; `tests/modules.rs` holds them to it.
+//! A module may import those below it, and nothing else of the crate; `tests/suites/modules.rs` holds them to it.
 //!
 //! | module | what it is |
 //! |---|---|

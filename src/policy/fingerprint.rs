@@ -25,7 +25,7 @@
 //! probability 2^(23.3 + 51.5 - 96) = 2^-21.
 //!
 //! Names outlive the process, in snapshots. Whoever changes how one is made gives those a new version, or
-//! every bucket of an old one is lost unseen; `tests/snapshot.rs` reads one of version 1.
+//! every bucket of an old one is lost unseen; `tests/suites/snapshot.rs` reads one of version 1.
 
 use std::fmt;
 use std::hash::Hasher;

@@ -7,7 +7,7 @@
     reason = "test code: a failure is a panic"
 )]
 
-mod support;
+use crate::support;
 
 use support::{Client, call, descriptor, give_back, hits, limit, request, server};
 use tollgate::clock::Nanos;

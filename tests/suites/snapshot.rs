@@ -7,7 +7,7 @@
     reason = "test code: a failure is a panic"
 )]
 
-mod support;
+use crate::support;
 
 use support::{Parts, START, call, give_back, hits, limit, request, source};
 use tollgate::clock::Nanos;
@@ -33,7 +33,7 @@ overrides:
 
 /// Written by the first tollgate that wrote snapshots, at [`START`], after [`spent`] and a job. Never renew
 /// it: it is what lies on people's disks.
-const VERSION_1: &[u8] = include_bytes!("snapshot/version-1");
+const VERSION_1: &[u8] = include_bytes!("../snapshot/version-1");
 const LEASE: &str = "276945ae04fa27b5337930e93fede155";
 
 /// Calls that leave nothing in their token buckets.

@@ -7,7 +7,7 @@
     reason = "test code: a failure is a panic"
 )]
 
-mod support;
+use crate::support;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

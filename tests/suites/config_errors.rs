@@ -4,7 +4,7 @@
 //! a change of words write the texts anew, and read the difference before you keep it:
 //!
 //! ```console
-//! UPDATE_EXPECTED=1 cargo test --test config_errors && git diff tests/config
+//! UPDATE_EXPECTED=1 cargo test --test suites config_errors && git diff tests/config
 //! ```
 
 #![allow(
@@ -15,9 +15,13 @@
     reason = "test code"
 )]
 
+<<<<<<< HEAD:tests/config_errors.rs
 #[path = "config/bounds.rs"]
 mod bounds;
 #[path = "config/levels.rs"]
+=======
+#[path = "../config/levels.rs"]
+>>>>>>> b3db942 (Link the suites that need no process of their own into one program):tests/suites/config_errors.rs
 mod levels;
 
 use std::path::{Path, PathBuf};

@@ -7,7 +7,7 @@
     reason = "test code: a failure is a panic"
 )]
 
-mod support;
+use crate::support;
 
 use support::{Client, START, TestServer, call, descriptor, give_back, request, server, source};
 use tollgate::clock::{Clock, Nanos, Timestamp};

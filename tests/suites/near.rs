@@ -7,7 +7,7 @@
     reason = "test code: a failure is a panic"
 )]
 
-mod support;
+use crate::support;
 
 use support::{Parts, hits, request, source};
 use tollgate::clock::{Clock, Nanos};

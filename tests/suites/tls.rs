@@ -7,15 +7,14 @@
     reason = "test code: a failure is a panic"
 )]
 
-#[path = "tls/callers.rs"]
+#[path = "../tls/callers.rs"]
 mod callers;
-#[path = "support/certificates.rs"]
-mod certificates;
-#[path = "tls/http.rs"]
+use crate::certificates;
+#[path = "../tls/http.rs"]
 mod http;
-#[path = "tls/renewal.rs"]
+#[path = "../tls/renewal.rs"]
 mod renewal;
-mod support;
+use crate::support;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};

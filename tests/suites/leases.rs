@@ -7,9 +7,8 @@
     reason = "test code: a failure is a panic"
 )]
 
-#[path = "support/frames.rs"]
-mod frames;
-mod support;
+use crate::frames;
+use crate::support;
 
 use frames::Connection;
 use support::{Answer, Client, Parts, TestServer, descriptor, eventually, request, source};

@@ -7,7 +7,7 @@
     reason = "test code: a failure is a panic"
 )]
 
-mod support;
+use crate::support;
 
 use support::{Answer, Client, START, TestServer, call, descriptor, request, server};
 use tollgate::clock::Nanos;

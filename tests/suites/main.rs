@@ -1,0 +1,34 @@
+//! The suites that need no process of their own, in one program: each program has all of the crate compiled
+//! into it and linked. Those that count a process's memory or threads, fill it, or change what all of it has
+//! are programs of their own, beside this one.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code: a failure is a panic"
+)]
+
+mod admin;
+mod calls;
+#[path = "../support/certificates.rs"]
+mod certificates;
+mod codec;
+mod config_errors;
+mod decisions;
+mod deploy;
+#[path = "../support/frames.rs"]
+mod frames;
+mod leases;
+mod metrics;
+mod modules;
+mod near;
+mod openapi;
+mod page;
+mod policy_file;
+mod replies;
+mod shutdown;
+mod snapshot;
+#[path = "../support/mod.rs"]
+mod support;
+mod tls;
