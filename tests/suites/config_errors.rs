@@ -15,13 +15,9 @@
     reason = "test code"
 )]
 
-<<<<<<< HEAD:tests/config_errors.rs
-#[path = "config/bounds.rs"]
+#[path = "../config/bounds.rs"]
 mod bounds;
-#[path = "config/levels.rs"]
-=======
 #[path = "../config/levels.rs"]
->>>>>>> b3db942 (Link the suites that need no process of their own into one program):tests/suites/config_errors.rs
 mod levels;
 
 use std::path::{Path, PathBuf};

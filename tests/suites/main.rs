@@ -10,6 +10,7 @@
 )]
 
 mod admin;
+mod blocked;
 mod calls;
 #[path = "../support/certificates.rs"]
 mod certificates;
