@@ -43,6 +43,9 @@ const SPAN_BITS: u32 = 27;
 /// How long a bucket that was noted is left alone: 134 ms.
 pub const NOTED_FOR: Nanos = Nanos::new(1 << SPAN_BITS);
 
+/// The key of an entry and its value, which may be any bytes.
+pub type NamedEntry = (Box<str>, Box<[u8]>);
+
 /// What a bucket is called. Values are what clients sent: who prints one escapes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
@@ -54,7 +57,7 @@ pub struct Named {
     pub row: Box<str>,
     /// The keys and values of the entries that name the bucket, in order. Of an address, the network that
     /// counts.
-    pub key: Box<[(Box<str>, Box<[u8]>)]>,
+    pub key: Box<[NamedEntry]>,
     /// Whether [`Self::key_text`] is less than what names the bucket: a text is cut after [`LONGEST`] characters,
     /// with an ellipsis, and the list after eight entries; and bytes that are no UTF-8 are told as text.
     pub is_cut: bool,

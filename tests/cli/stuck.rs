@@ -54,7 +54,8 @@ impl Stuck {
     /// Asks for another read, without waiting for the answer.
     fn ask(&self) -> TcpStream {
         let mut stream = TcpStream::connect(self.server.http).unwrap();
-        let head = format!("host: localhost\r\nauthorization: Bearer {TOKEN}\r\nconnection: close\r\n");
+        let head =
+            format!("host: localhost\r\nauthorization: Bearer {TOKEN}\r\nconnection: close\r\n");
         write!(stream, "POST /reload HTTP/1.1\r\n{head}content-length: 0\r\n\r\n").unwrap();
         stream
     }
