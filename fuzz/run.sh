@@ -106,8 +106,8 @@ for name in ${failed[@]+"${failed[@]}"}; do
   printf '\n=== %s found something; the end of %s:\n' "$name" "$target/fuzz/$name.log" >&2
   # Without the thousands of lines before it that only tell how it got there.
   grep -vE '^#[0-9]+' "$target/fuzz/$name.log" | tail -n 60 >&2
-  # The newest is this run's.
-  found=$(find "fuzz/artifacts/$name" -type f -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)
+  # The newest is this run's. What was only slow, libFuzzer keeps as well.
+  found=$(find "fuzz/artifacts/$name" -type f ! -name 'slow-unit-*' -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2-)
   if [ -n "$found" ]; then
     printf '\nThe input is kept in %s:\n' "$found" >&2
     od -A d -c "$found" | head -n 40 >&2
