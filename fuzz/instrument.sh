@@ -3,7 +3,7 @@
 # libFuzzer sees which code an input reaches, and what is compared with what. All else is compiled as always.
 set -euo pipefail
 
-watched=" tollgate tollgate-fuzz libyaml-rs matchit serde_json yaml_serde "
+watched=" tollgate tollgate-fuzz granit-parser matchit serde_json "
 if [[ $watched == *" ${CARGO_PKG_NAME:-none} "* && $* != *"--crate-name build_script_"* ]]; then
   set -- "$@" \
     -Cpasses=sancov-module \
