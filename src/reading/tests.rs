@@ -70,6 +70,8 @@ async fn a_reader_that_hangs_is_left_and_reads_again_once_it_can() {
         assert!(busy.starts_with("the read before this one has not ended"), "{busy}");
     }
     assert_eq!(before, Instant::now(), "known to hang, it is not waited for");
+    // Its thread may not have come so far yet.
+    bench.wait_for(|bench| bench.reads.load(SeqCst) > 0);
     assert_eq!(bench.reads.load(SeqCst), 1, "one reader for all of them");
     bench.settled.lock().clear();
     bench.is_closed.store(false, SeqCst);
