@@ -71,7 +71,8 @@ impl Tollgate {
     }
 
     pub fn post(&self, path: &str, token: &str, body: &str) -> String {
-        self.curl(path, &["-H", &format!("authorization: Bearer {token}"), "-d", body])
+        let token = format!("authorization: Bearer {token}");
+        self.curl(path, &["-H", &token, "-H", "content-type: application/json", "-d", body])
     }
 
     fn curl(&self, path: &str, more: &[&str]) -> String {

@@ -89,7 +89,8 @@ tables:
   - {{ name: jobs, when: {{ job: {{ present: true }} }}, key: [k], rows: {{ always: [{{ concurrent: 9, hold: 1h }}] }} }}
 "
         );
-        let replica = replica(&redis, &policy, &[]);
+        // A thread that found the store late would ask once more to see that it can.
+        let replica = replica(&redis, &policy, &["--store-timeout", "2s"]);
         let mut client = replica.client();
         let mut denies = |entries: &[(&str, &str)]| {
             let answer = client.ask(call(entries));

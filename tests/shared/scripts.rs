@@ -74,7 +74,9 @@ fn scripts_that_were_flushed_are_loaded_again_and_nobody_notices() {
         return;
     }
     let redis = old();
-    let replica = Tollgate::start(POLICY, &["--store", &redis.url()]);
+    // A thread that found the store late would ask once more to see that it can.
+    let flags = ["--store", &redis.url(), "--store-timeout", "2s"];
+    let replica = Tollgate::start(POLICY, &flags);
     let mut client = replica.client();
     for left in (0..10).rev() {
         redis.command(&["SCRIPT", "FLUSH"]);
