@@ -155,7 +155,7 @@ impl<'a> Compiler<'a> {
                 break;
             }
             let compiled = self.table_row(&scope, row, table.shadow, &message);
-            rows.insert(Box::from(&*row.name.value), compiled);
+            rows.insert(Box::from(row.name.value.as_bytes()), compiled);
         }
         let rows = self.row_choice(table, rows)?;
         Some(Table { name: shared, when, key, rows })
@@ -249,12 +249,12 @@ impl<'a> Compiler<'a> {
     fn row_choice(
         &mut self,
         table: &schema::Table,
-        mut rows: HashMap<Box<str>, Row>,
+        mut rows: HashMap<Box<[u8]>, Row>,
     ) -> Option<Rows> {
         match &table.select {
-            None => rows.remove(ALWAYS).map(|row| Rows::Always(Box::new(row))),
+            None => rows.remove(ALWAYS.as_bytes()).map(|row| Rows::Always(Box::new(row))),
             Some(select) => {
-                let otherwise = rows.remove(OTHERWISE).map(Box::new);
+                let otherwise = rows.remove(OTHERWISE.as_bytes()).map(Box::new);
                 let by = self.keys.slot(&select.value);
                 Some(Rows::Selected { by, rows, otherwise })
             }

@@ -84,7 +84,7 @@ fn reachable<'a>(
             add(values);
             for value in rows.keys() {
                 let mut values = values.clone();
-                values.set(*by, value.as_bytes());
+                values.set(*by, value);
                 add(&values);
             }
         }

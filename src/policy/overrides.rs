@@ -18,7 +18,7 @@ pub(crate) struct Overrides {
     listed: Vec<Override>,
     by: Option<Slot>,
     /// For each value, which overrides ask for it.
-    of_value: HashMap<Box<str>, SmallVec<[usize; 2]>>,
+    of_value: HashMap<Box<[u8]>, SmallVec<[usize; 2]>>,
     /// Which ask for no value of that entry.
     others: Vec<usize>,
 }
@@ -46,7 +46,7 @@ impl Overrides {
             match asked {
                 Some(texts) => {
                     texts.into_iter().for_each(|text| {
-                        self.of_value.entry(text.into()).or_default().push(at);
+                        self.of_value.entry(text.as_bytes().into()).or_default().push(at);
                     });
                 }
                 None => self.others.push(at),
@@ -60,8 +60,7 @@ impl Overrides {
             return None;
         }
         let value = self.by.and_then(|by| values.get(by));
-        let text = value.and_then(|value| std::str::from_utf8(value).ok());
-        let of_value = text.and_then(|text| self.of_value.get(text));
+        let of_value = value.and_then(|value| self.of_value.get(value));
         let of_value = of_value.map_or(&[][..], |places| places);
         let first = |places: &[usize]| {
             let applies = |at: &usize| self.listed.get(*at)?.applies(values, now).then_some(*at);

@@ -151,8 +151,8 @@ pub enum Rows {
     Selected {
         /// The entry.
         by: Slot,
-        /// The rows by their value.
-        rows: HashMap<Box<str>, Row>,
+        /// The rows by their value, looked up as the bytes that a value is.
+        rows: HashMap<Box<[u8]>, Row>,
         /// The row of every other value, and of none.
         otherwise: Option<Box<Row>>,
     },
@@ -163,8 +163,7 @@ impl Rows {
         match self {
             Self::Always(row) => Some(row),
             Self::Selected { by, rows, otherwise } => {
-                let text = values.get(*by).and_then(|value| std::str::from_utf8(value).ok());
-                let named = text.and_then(|text| rows.get(text));
+                let named = values.get(*by).and_then(|value| rows.get(value));
                 named.or(otherwise.as_deref())
             }
         }
@@ -184,7 +183,7 @@ impl Rows {
     pub(crate) fn named_mut(&mut self, name: &str) -> Option<&mut Row> {
         match self {
             Self::Always(row) => Some(&mut **row).filter(|row| row.name() == name),
-            Self::Selected { rows, otherwise, .. } => match rows.get_mut(name) {
+            Self::Selected { rows, otherwise, .. } => match rows.get_mut(name.as_bytes()) {
                 Some(row) => Some(row),
                 None => otherwise.as_deref_mut().filter(|row| row.name() == name),
             },
