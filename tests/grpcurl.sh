@@ -184,9 +184,10 @@ refused "a limit without a unit is told, not obeyed and no crash" InvalidArgumen
   ".*unit.*" \
   "$(request acme ', "limit": {"requestsPerUnit": 7}')"
 
-refused "a limit of no requests is told" InvalidArgument \
-  ".*limit.*" \
-  "$(request acme ', "limit": {"unit": "HOUR"}')"
+ask "a limit of no requests denies" \
+  '"overallCode": "OVER_LIMIT"
+"bucket": "blocked"' \
+  -d "$(request acme ', "limit": {"unit": "HOUR"}')" "$address" "$call"
 
 refused "a descriptor without entries is told" InvalidArgument \
   ".*entries.*" \

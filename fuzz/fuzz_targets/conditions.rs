@@ -124,7 +124,7 @@ fuzz_target!(|input: Input<'_>| {
 });
 
 fn size(bucket: &Bucket) -> usize {
-    usize::try_from(bucket.size().get()).expect("a small one")
+    usize::try_from(bucket.size()).expect("a small one")
 }
 
 /// One table, whose buckets tell by their size which override they are of.
