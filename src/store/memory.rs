@@ -243,6 +243,15 @@ impl MemoryStore {
         self.shards.iter().map(|shard| shard.0.lock().len()).sum()
     }
 
+    /// How many of them are token buckets, which `most_keys` bounds by itself.
+    pub fn token_bucket_count(&self) -> usize {
+        let buckets = |shard: &Padded| {
+            let (buckets, _) = shard.0.lock().counts();
+            buckets
+        };
+        self.shards.iter().map(buckets).sum()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
