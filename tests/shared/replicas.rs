@@ -98,6 +98,8 @@ tables:
             assert_eq!(answer.denied_by(), ("banned", "always", "blocked"), "{mode} {entries:?}");
         };
         denies(&[("k", "bad"), ("job", "1")]);
+        // Each thread decides something once, to see that it can; that of HTTP has, once it answers.
+        assert_eq!(replica.get("/readyz"), "ready\n");
         let before = redis.calls_of("fcall");
         (0..20).for_each(|_| denies(&[("k", "bad")]));
         assert_eq!(redis.calls_of("fcall") - before, 0, "{mode}");

@@ -77,6 +77,8 @@ fn scripts_that_were_flushed_are_loaded_again_and_nobody_notices() {
     // A thread that found the store late would ask once more to see that it can.
     let flags = ["--store", &redis.url(), "--store-timeout", "2s"];
     let replica = Tollgate::start(POLICY, &flags);
+    // So does each at its start; that of HTTP has, once it answers.
+    assert_eq!(replica.get("/readyz"), "ready\n");
     let mut client = replica.client();
     for left in (0..10).rev() {
         redis.command(&["SCRIPT", "FLUSH"]);
