@@ -204,7 +204,7 @@ mod tests {
     use std::task::{Context, Waker};
 
     use super::*;
-    use crate::policy::fingerprint::name_for_tests;
+    use crate::policy::identity::name_for_tests;
 
     const NOW: Timestamp = Timestamp::from_unix_nanos(1 << 60);
 

@@ -28,22 +28,22 @@
 //! | `reload` | the policies in force, replaced as a whole |
 //! | `snapshot` | the store's state in a file, restored at the next start |
 //! | `reading` | reading what may hang: a thread of its own, a deadline, panics caught |
-//! | `config` | the only module that knows YAML: `schema` mirrors the file, `compile` checks it |
 //! | `traces` | spans of calls, for a collector |
 //! | `telemetry` | what is counted; handles are looked up at load |
 //! | `wire` | the only module that knows protobuf |
-//! | `reply` | from a verdict to headers, body and metadata |
+//! | `reply` | from a verdict to headers, body and metadata; `denials` are written when a policy is loaded |
 //! | `held` | leases that were taken, with their age and their names |
 //! | `near` | buckets lately seen near their limit or over it, with their names |
 //! | `decision` | the verdict; shadow |
 //! | `store` | the contract of a store, `memory`, and the `script` of a shared one; `gcra` has governor decide one bucket |
-//! | `policy` | the compiled policy: conditions, rows, endpoint templates, fingerprints |
+//! | `config` | the only module that knows YAML: `schema` mirrors the file, `compile` checks it and hands it to `policy` |
+//! | `policy` | the compiled policy: conditions, rows, endpoint templates; `builder` makes it, `identity` names its buckets |
 //! | `descriptor` | the question: domain, descriptors, entries, hits |
 //! | `limit` | buckets and rates that cannot be invalid |
 //! | `clock` | time, injected |
 //! | `file` | reading files: regular ones of a bounded size |
 //!
-//! The lower half, from `reply` down, knows neither YAML nor protobuf nor tokio: deciding is a function of
+//! From `reply` down, only `config` knows YAML, and nothing knows protobuf or tokio: deciding is a function of
 //! (policy, state, query, now).
 
 pub mod admin;

@@ -348,7 +348,7 @@ fn mark(fingerprint: Fingerprint, now: Timestamp) -> u64 {
 mod tests {
     use super::*;
     use crate::limit::{Period, Rate, TokenBucket, Unit};
-    use crate::policy::fingerprint::name_for_tests;
+    use crate::policy::identity::name_for_tests;
 
     const NOW: Timestamp = Timestamp::from_unix_nanos(1 << 60);
 

@@ -4,9 +4,12 @@
 //! is never changed, only replaced.
 
 pub mod address;
+pub(crate) mod builder;
 pub mod condition;
+pub mod denial;
 pub mod endpoints;
 pub mod fingerprint;
+pub mod identity;
 pub mod message;
 pub mod named;
 pub(crate) mod overrides;
@@ -20,9 +23,10 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use self::condition::Conditions;
+use self::denial::DenialBody;
 use self::endpoints::Endpoints;
-use self::fingerprint::{Base, Fingerprint, FingerprintKey, KeySet, Salt};
-use self::message::Denial;
+use self::fingerprint::{Fingerprint, FingerprintKey};
+use self::identity::{Base, KeySet, Salt};
 use self::table::{KeySetId, Miss, Row, Rule, Table};
 use self::values::{Keys, Slot, Values};
 use crate::clock::Timestamp;
@@ -90,17 +94,19 @@ impl Policies {
 /// One domain's policy.
 #[derive(Debug)]
 pub struct Policy {
-    pub(crate) domain: Box<str>,
-    pub(crate) headers: HeaderStyle,
-    pub(crate) on_store_error: OnStoreError,
-    pub(crate) keys: Keys,
-    pub(crate) endpoints: Endpoints,
-    pub(crate) bypass: Box<[Conditions]>,
-    pub(crate) key_sets: Box<[KeySet]>,
-    pub(crate) tables: Box<[Table]>,
+    domain: Box<str>,
+    headers: HeaderStyle,
+    on_store_error: OnStoreError,
+    denial_body: DenialBody,
+    partition: Box<str>,
+    keys: Keys,
+    endpoints: Endpoints,
+    bypass: Box<[Conditions]>,
+    key_sets: Box<[KeySet]>,
+    tables: Box<[Table]>,
     /// Stands for the limits that Envoy brings along, which no table has.
-    pub(crate) brought: Row,
-    pub(crate) key: FingerprintKey,
+    brought: Row,
+    key: FingerprintKey,
 }
 
 /// One bucket that one descriptor meets.
@@ -112,8 +118,8 @@ pub struct Met<'a> {
     pub row: &'a Row,
     /// What it is.
     pub bucket: &'a Bucket,
-    /// What a denied client is told of it; none for a limit that Envoy brought along.
-    pub denial: Option<&'a Denial>,
+    /// The rule that says so; none for a limit that Envoy brought along.
+    pub rule: Option<&'a Rule>,
     /// Its name.
     pub fingerprint: Fingerprint,
     /// What the descriptor charges.
@@ -147,6 +153,16 @@ impl Policy {
     /// What becomes of its requests while a shared store does not answer.
     pub const fn on_store_error(&self) -> OnStoreError {
         self.on_store_error
+    }
+
+    /// The body of a denial.
+    pub const fn denial_body(&self) -> &DenialBody {
+        &self.denial_body
+    }
+
+    /// The key of the entry whose value says in which partition a bucket is.
+    pub fn partition(&self) -> &str {
+        &self.partition
     }
 
     /// The entry keys it asks about.
@@ -251,19 +267,19 @@ impl Policy {
             };
             let Ok(base) = names.base(table.key, values) else { continue };
             plan.is_matched = true;
-            met.extend(rules.iter().map(|Rule { bucket, salt, denial }| Met {
+            met.extend(rules.iter().map(|rule| Met {
                 descriptor: at,
                 row,
-                bucket,
-                denial: Some(denial),
-                fingerprint: base.salted(*salt),
+                bucket: &rule.bucket,
+                rule: Some(rule),
+                fingerprint: base.salted(rule.salt),
                 hits,
             }));
         }
         if let Some(limit) = descriptor.limit() {
             let fingerprint = self.replace_tokens(met, first, descriptor, limit);
-            let (row, bucket, denial) = (&self.brought, limit, None);
-            met.push(Met { descriptor: at, row, bucket, denial, fingerprint, hits });
+            let (row, bucket, rule) = (&self.brought, limit, None);
+            met.push(Met { descriptor: at, row, bucket, rule, fingerprint, hits });
         }
     }
 

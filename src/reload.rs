@@ -14,25 +14,38 @@ use crate::config::{self, Problems, Source};
 use crate::policy::Policy;
 use crate::policy::fingerprint::FingerprintKey;
 use crate::reading::{Reader, Unread};
+use crate::reply::Denials;
 use crate::telemetry::{PolicyCounters, Telemetry};
+use crate::wire;
 
 /// What a request sees, from its first step to its last.
 #[derive(Debug)]
 pub struct Snapshot {
-    by_domain: HashMap<Box<str>, (Policy, PolicyCounters)>,
+    by_domain: HashMap<Box<str>, LoadedPolicy>,
     content: Content,
     loaded_at: Timestamp,
 }
 
+/// A policy, and what is made of it once, when it is loaded.
+#[derive(Debug)]
+pub struct LoadedPolicy {
+    /// The policy.
+    pub policy: Policy,
+    /// The handles of its metrics.
+    pub counters: PolicyCounters,
+    /// Its denials as they go out.
+    pub denials: Denials,
+}
+
 impl Snapshot {
-    /// The policy of a domain with its counters.
-    pub fn of(&self, domain: &str) -> Option<&(Policy, PolicyCounters)> {
+    /// The policy of a domain.
+    pub fn of(&self, domain: &str) -> Option<&LoadedPolicy> {
         self.by_domain.get(domain)
     }
 
     /// Every policy, ordered by domain.
     pub fn policies(&self) -> Vec<&Policy> {
-        let mut policies: Vec<_> = self.by_domain.values().map(|(policy, _)| policy).collect();
+        let mut policies: Vec<_> = self.by_domain.values().map(|loaded| &loaded.policy).collect();
         policies.sort_unstable_by(|a, b| a.domain().cmp(b.domain()));
         policies
     }
@@ -208,9 +221,11 @@ fn snapshot(
 ) -> Result<Snapshot, Problems> {
     let policies: Vec<_> = config::compile(sources, key)?.into_policies().collect();
     let counters = telemetry.for_policies(&policies);
-    let counted = policies.into_iter().zip(counters);
-    let by_domain = counted.map(|(policy, counters)| (policy.domain().into(), (policy, counters)));
-    Ok(Snapshot { by_domain: by_domain.collect(), content: Content::of(sources), loaded_at: now })
+    let loaded = policies.into_iter().zip(counters).map(|(policy, counters)| {
+        let denials = Denials::of(&policy, wire::place);
+        (policy.domain().into(), LoadedPolicy { policy, counters, denials })
+    });
+    Ok(Snapshot { by_domain: loaded.collect(), content: Content::of(sources), loaded_at: now })
 }
 
 /// Reads the policies again, whoever asks for it: one at a time, so that what was read last is in force, and on

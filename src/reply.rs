@@ -3,6 +3,8 @@
 //! What is written here comes from the policy and from numbers, never from the client: a value that
 //! Envoy appends to a response must not be the client's to choose.
 
+mod denials;
+
 use std::borrow::Cow;
 
 use smallvec::SmallVec;
@@ -10,8 +12,10 @@ use smallvec::SmallVec;
 use crate::clock::{Nanos, Timestamp};
 use crate::decision::{self, Decided, Verdict};
 use crate::limit::{Blocked, Bucket, Period};
-use crate::policy::{HeaderStyle, Met};
+use crate::policy::HeaderStyle;
 use crate::store::{Outcome, Wait};
+
+pub use self::denials::Denials;
 
 /// The request header under which the upstream gets its lease.
 pub const LEASE_HEADER: &str = "x-tollgate-lease";
@@ -136,6 +140,19 @@ pub struct Reply<'a> {
 }
 
 impl Reply<'_> {
+    /// The reply to a request that meets no policy: no limit for any of so many descriptors.
+    pub fn unlimited(descriptors: usize) -> Self {
+        let status = Status { is_over_limit: false, limit: None };
+        Self {
+            is_over_limit: false,
+            statuses: SmallVec::from_elem(status, descriptors),
+            response_headers: Headers::new(),
+            request_headers: SmallVec::new(),
+            body: None,
+            metadata: Metadata::default(),
+        }
+    }
+
     /// The reply to a request that is not read, since it is too large: a denial, and nothing else, since no table
     /// was asked.
     pub fn unread() -> Self {
@@ -150,10 +167,12 @@ impl Reply<'_> {
     }
 }
 
-/// What a denied client reads: JSON, so that a header `content-type` goes with it, and one `retry-after` where
-/// it makes sense to try again.
+/// What a denied client reads, with its header `content-type`, and with `retry-after` where it makes sense to try
+/// again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body<'a> {
+    /// Its media type.
+    pub content_type: &'a str,
     /// Its texts, between which the seconds to wait belong.
     pub parts: Cow<'a, [Box<str>]>,
     /// Seconds until the same call would pass; none where it never would.
@@ -163,11 +182,12 @@ pub struct Body<'a> {
 /// Headers of a response that tell how the tightest bucket stands.
 pub type Headers<'a> = SmallVec<[Header<'a>; 3]>;
 
-/// Writes the reply to a query of so many descriptors.
+/// Writes the reply to a query of so many descriptors. `denials` are those of the policy that was asked.
 pub fn compose<'a>(
     verdict: &Verdict<'a>,
     descriptors: usize,
     style: HeaderStyle,
+    denials: &'a Denials,
     now: Timestamp,
 ) -> Reply<'a> {
     let of_each: SmallVec<[_; 2]> = verdict.tightest_of_each(descriptors).collect();
@@ -183,12 +203,12 @@ pub fn compose<'a>(
         statuses: of_each.into_iter().map(status).collect(),
         response_headers,
         request_headers: lease.iter().map(|id| Header::text(LEASE_HEADER, id.clone())).collect(),
-        body: denied_by.map(body),
+        body: denied_by.map(|denied| body(denied, denials)),
         metadata: Metadata {
             lease,
             released: verdict.released,
-            denied_by: denied_by.map(place),
-            shadow: shadows(verdict),
+            denied_by: denied_by.map(|denied| denials.place(denied.met)),
+            shadow: shadows(verdict, denials),
         },
     }
 }
@@ -275,24 +295,15 @@ fn ietf_headers(tightest: &Decided<'_>, headers: &mut Headers<'_>) {
     headers.push(Header::text("ratelimit", standing));
 }
 
-fn body<'a>(denied: &Decided<'a>) -> Body<'a> {
-    let Met { row, bucket, denial, .. } = denied.met;
-    let parts = match denial {
-        Some(denial) => Cow::Borrowed(denial.body()),
-        None => Cow::Owned(row.message().body([row.table(), row.name()], bucket).into_vec()),
-    };
-    Body { parts, retry_after: retry_after(denied) }
-}
-
-fn place<'a>(decided: &Decided<'a>) -> Place<'a> {
-    let Met { row, bucket, denial, .. } = decided.met;
-    match denial {
-        Some(denial) => Place::Written(denial.place()),
-        None => Place::Named { table: row.table(), row: row.name(), bucket: bucket.to_string() },
+fn body<'a>(denied: &Decided<'a>, denials: &'a Denials) -> Body<'a> {
+    Body {
+        content_type: denials.content_type(),
+        parts: denials.body(denied.met),
+        retry_after: retry_after(denied),
     }
 }
 
-fn shadows<'a>(verdict: &Verdict<'a>) -> Vec<Place<'a>> {
+fn shadows<'a>(verdict: &Verdict<'a>, denials: &'a Denials) -> Vec<Place<'a>> {
     let over = verdict.decided.iter().filter(|decided| decided.is_over() && !decided.denies());
-    over.take(MOST_SHADOWS).map(place).collect()
+    over.take(MOST_SHADOWS).map(|decided| denials.place(decided.met)).collect()
 }

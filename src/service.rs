@@ -17,12 +17,12 @@ use crate::decision::{self, Charges, Verdict};
 use crate::descriptor::{LeaseId, Query};
 use crate::held::Held;
 use crate::near::Near;
-use crate::policy::{HeaderStyle, OnStoreError, Plan, Policy};
-use crate::reload::Live;
-use crate::reply::{self, Reply};
+use crate::policy::{HeaderStyle, OnStoreError, Plan};
+use crate::reload::{Live, LoadedPolicy};
+use crate::reply::{self, Denials, Reply};
 use crate::shared::{self, Decision, Link};
 use crate::store::{Admission, MemoryStore, Outcomes, StoreError};
-use crate::telemetry::{PolicyCounters, Telemetry};
+use crate::telemetry::Telemetry;
 use crate::traces::{Span, Tracer};
 use crate::wire;
 
@@ -171,15 +171,15 @@ impl Service {
         let now = self.clock.now();
         let snapshot = self.live.load();
         let Some(found) = snapshot.of(query.domain()) else {
-            return Ok(self.pass_unknown(&query, now, span));
+            return Ok(self.pass_unknown(&query, span));
         };
-        let (policy, _) = found;
+        let LoadedPolicy { policy, denials, .. } = found;
         let plan = policy.meet(&query, now);
         self.forget(&plan);
         let verdict =
             decision::decide(&plan, &self.store, now).map_err(|error| self.fail(&error))?;
         self.note(found, &query, &verdict, (now, now), span);
-        let answer = self.tell(&verdict, query.len(), policy.headers(), now);
+        let answer = self.tell(&verdict, query.len(), (policy.headers(), denials), now);
         if Telemetry::is_timed(now) {
             self.telemetry.observe(now, self.clock.now());
         }
@@ -199,16 +199,16 @@ impl Service {
         let ours = now;
         let snapshot = self.live.load_full();
         let Some(found) = snapshot.of(query.domain()) else {
-            return Ok(self.pass_unknown(&query, now, span));
+            return Ok(self.pass_unknown(&query, span));
         };
-        let (policy, _) = found;
+        let LoadedPolicy { policy, denials, .. } = found;
         let plan = policy.meet(&query, now);
         self.forget(&plan);
         let (verdict, now) = decide_shared(link, policy.on_store_error(), &plan, now)
             .await
             .map_err(|error| self.fail(&error))?;
         self.note(found, &query, &verdict, (ours, now), span);
-        Ok(self.tell(&verdict, query.len(), policy.headers(), now))
+        Ok(self.tell(&verdict, query.len(), (policy.headers(), denials), now))
     }
 
     /// Reads the question in a message into its place. The span is told its domain, even of one that is refused.
@@ -229,7 +229,7 @@ impl Service {
     /// the store's, by which leases end.
     fn note(
         &self,
-        (policy, counters): &(Policy, PolicyCounters),
+        LoadedPolicy { policy, counters, .. }: &LoadedPolicy,
         query: &Query<'_>,
         verdict: &Verdict<'_>,
         (now, of_store): (Timestamp, Timestamp),
@@ -253,30 +253,25 @@ impl Service {
         plan.releases.iter().for_each(|lease| self.held.forget(*lease));
     }
 
-    fn pass_unknown(
-        self: &Arc<Self>,
-        query: &Query<'_>,
-        now: Timestamp,
-        span: Option<&mut Span>,
-    ) -> Answer {
+    fn pass_unknown(&self, query: &Query<'_>, span: Option<&mut Span>) -> Answer {
         self.telemetry.count_unknown_domain();
-        let verdict = Verdict::unlimited();
         if let Some(span) = span {
-            span.note(&verdict, query.len());
+            span.note(&Verdict::unlimited(), query.len());
         }
-        self.tell(&verdict, query.len(), HeaderStyle::Off, now)
+        let reply = Reply::unlimited(query.len());
+        Answer { frame: wire::framed(&reply), is_over_limit: false, lease: None }
     }
 
     /// Says a verdict on so many descriptors.
-    fn tell(
+    fn tell<'a>(
         self: &Arc<Self>,
-        verdict: &Verdict<'_>,
+        verdict: &Verdict<'a>,
         descriptors: usize,
-        style: HeaderStyle,
+        (style, denials): (HeaderStyle, &'a Denials),
         now: Timestamp,
     ) -> Answer {
         let lease = verdict.lease.map(|lease| LeaseGuard::new(Arc::clone(self), lease));
-        let reply = reply::compose(verdict, descriptors, style, now);
+        let reply = reply::compose(verdict, descriptors, style, denials, now);
         Answer { frame: wire::framed(&reply), is_over_limit: reply.is_over_limit, lease }
     }
 

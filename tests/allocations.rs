@@ -46,7 +46,7 @@ fn a_call_allocates_nothing_before_its_verdict_and_little_after() {
     let decide = || {
         let mut query = Query::default();
         wire::read(&message, &mut query).unwrap();
-        let (policy, _) = snapshot.of(query.domain()).unwrap();
+        let policy = &snapshot.of(query.domain()).unwrap().policy;
         let plan = policy.meet(&query, parts.clock.now());
         assert_eq!(plan.met.len(), 4);
         decision::decide(&plan, &parts.store, parts.clock.now()).unwrap().is_admitted
@@ -80,7 +80,7 @@ fn a_bucket_near_its_limit_allocates_when_it_is_listed_and_not_again() {
     let policy = "domain: d\ntables: [{ name: t, key: [k], rows: { always: [{ per_day: 20 }] } }]";
     let parts = Parts::new(&source(policy), 100_000);
     let (near, snapshot) = (Near::default(), parts.live.load());
-    let (policy, _) = snapshot.of("d").unwrap();
+    let policy = &snapshot.of("d").unwrap().policy;
     // How many allocations it takes to note a call, and when its bucket was noted last.
     let note = |key: &str, count| {
         let message = request("d", &[hits(count, &[("k", key)])]).encode_to_vec();

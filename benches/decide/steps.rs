@@ -82,7 +82,8 @@ fn encode(bencher: Bencher<'_, '_>, case: Case) {
     parts.decide(&query);
     let verdict = decision::decide(&plan, &parts.store, NOW).unwrap();
     bencher.bench_local(|| {
-        wire::framed(&reply::compose(black_box(&verdict), 1, HeaderStyle::Epoch, NOW))
+        let denials = &parts.loaded().denials;
+        wire::framed(&reply::compose(black_box(&verdict), 1, HeaderStyle::Epoch, denials, NOW))
     });
 }
 
@@ -118,7 +119,8 @@ mod shipped {
             now = now.after(MINUTE);
             let plan = parts.policy().meet(black_box(&query), now);
             let verdict = decision::decide(&plan, &parts.store, now).unwrap();
-            wire::framed(&reply::compose(&verdict, 1, HeaderStyle::Epoch, now))
+            let denials = &parts.loaded().denials;
+            wire::framed(&reply::compose(&verdict, 1, HeaderStyle::Epoch, denials, now))
         });
     }
 

@@ -23,7 +23,7 @@ use tollgate::config::{self, Source};
 use tollgate::descriptor::Query;
 use tollgate::policy::Policy;
 use tollgate::policy::fingerprint::FingerprintKey;
-use tollgate::reload::{Live, Snapshot};
+use tollgate::reload::{Live, LoadedPolicy, Snapshot};
 use tollgate::service::Service;
 use tollgate::store::MemoryStore;
 use tollgate::telemetry::Telemetry;
@@ -174,8 +174,12 @@ impl Parts {
         Self::new(&config::read(&file).unwrap(), 10_000_000)
     }
 
+    pub fn loaded(&self) -> &LoadedPolicy {
+        self.snapshot.of(&self.domain).unwrap()
+    }
+
     pub fn policy(&self) -> &Policy {
-        &self.snapshot.of(&self.domain).unwrap().0
+        &self.loaded().policy
     }
 
     /// Meets and decides: what lies between the wire and the wire.

@@ -161,7 +161,7 @@ pub(super) fn policy<'s>(
 ) -> Result<&'s Policy, Failed> {
     let all = snapshot.policies();
     let found = match (domain, &*all) {
-        (Some(domain), _) => snapshot.of(domain).map(|(policy, _)| policy),
+        (Some(domain), _) => snapshot.of(domain).map(|loaded| &loaded.policy),
         (None, [only]) => Some(*only),
         (None, _) => None,
     };

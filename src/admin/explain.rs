@@ -15,6 +15,7 @@ use crate::decision::{Decided, Verdict};
 use crate::descriptor::Query;
 use crate::policy::table::{Row, Rule, Table};
 use crate::policy::{Explained, Policy};
+use crate::reload::LoadedPolicy;
 use crate::service::Service;
 use crate::wire;
 
@@ -53,7 +54,7 @@ async fn answer(service: &Service, body: &[u8]) -> Result<Value, (StatusCode, St
         return Err((StatusCode::BAD_REQUEST, error));
     }
     let snapshot = service.live().load_full();
-    let Some((policy, _)) = snapshot.of(query.domain()) else {
+    let Some(LoadedPolicy { policy, .. }) = snapshot.of(query.domain()) else {
         let known: Vec<_> = snapshot.policies().into_iter().map(Policy::domain).collect();
         let error = format!(
             "there is no domain `{}`, so that the call passes; there are: {}",
@@ -116,7 +117,7 @@ fn descriptor(
         Err(miss) => json!({ "table": table.name(), "why": policy.why(*miss) }),
     });
     // What Envoy brings along stands in no table.
-    let brought = of_it().filter(|decided| decided.met.denial.is_none()).map(|decided| {
+    let brought = of_it().filter(|decided| decided.met.rule.is_none()).map(|decided| {
         json!({
             "table": decided.met.row.table(),
             "row": decided.met.row.name(),
@@ -164,7 +165,7 @@ mod tests {
     async fn what_takes_too_long_is_given_up() {
         let service = service();
         let snapshot = service.live().load_full();
-        let (policy, _) = snapshot.of("d").unwrap();
+        let policy = &snapshot.of("d").unwrap().policy;
         let message = br#"{"domain":"d","descriptors":[{"entries":[{"key":"k","value":"1"}]}]}"#;
         let message = wire::json::request(message).unwrap();
         let mut query = Query::default();

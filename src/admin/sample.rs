@@ -9,7 +9,7 @@ use super::{bucket, leases, view};
 use crate::clock::{Nanos, Timestamp};
 use crate::policy::Policy;
 use crate::policy::table::Rows;
-use crate::reload::{Live, Snapshot};
+use crate::reload::{Live, LoadedPolicy, Snapshot};
 use crate::service::{HeldLeases, Service};
 use crate::telemetry::RowCounts;
 
@@ -125,8 +125,8 @@ pub(super) fn take(service: &Service, is_ready: bool, past: &mut Past) -> Value 
 /// What was admitted and denied; and what passed without a bucket.
 fn requests(snapshot: &Snapshot, policies: &[&Policy], now: Timestamp) -> (Point, Value) {
     let (mut admitted, mut denied, mut bypassed, mut unmatched) = (0, 0, 0, 0);
-    for (_, counters) in policies.iter().filter_map(|policy| snapshot.of(policy.domain())) {
-        let counts = counters.requests();
+    for loaded in policies.iter().filter_map(|policy| snapshot.of(policy.domain())) {
+        let counts = loaded.counters.requests();
         admitted += counts.ok + counts.bypassed + counts.unmatched;
         denied += counts.over_limit;
         bypassed += counts.bypassed;
@@ -138,7 +138,7 @@ fn requests(snapshot: &Snapshot, policies: &[&Policy], now: Timestamp) -> (Point
 
 fn rows<'a>(snapshot: &'a Snapshot, policies: &[&'a Policy]) -> Vec<RowOf<'a>> {
     let with_counters = policies.iter().filter_map(|policy| snapshot.of(policy.domain()));
-    let of_each = with_counters.flat_map(|(policy, counters)| {
+    let of_each = with_counters.flat_map(|LoadedPolicy { policy, counters, .. }| {
         policy.rows().map(|row| RowOf {
             domain: policy.domain(),
             table: row.table(),
@@ -207,7 +207,7 @@ fn near(service: &Service, snapshot: &Snapshot) -> Value {
 
 /// The entry whose value picks a row of the table.
 fn picked_by<'a>(snapshot: &'a Snapshot, domain: &str, table: &str) -> Option<&'a str> {
-    let (policy, _) = snapshot.of(domain)?;
+    let LoadedPolicy { policy, .. } = snapshot.of(domain)?;
     match policy.tables().iter().find(|of| of.name() == table)?.rows() {
         Rows::Always(_) => None,
         Rows::Selected { by, .. } => Some(policy.keys().name(*by)),

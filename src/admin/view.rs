@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::clock::Timestamp;
 use crate::limit::Bucket;
-use crate::policy::fingerprint::KeySet;
+use crate::policy::identity::KeySet;
 use crate::policy::table::{Override, Row, Rows, Rule, Table};
 use crate::policy::{HeaderStyle, Policy};
 use crate::reload::{Refused, Snapshot};

@@ -2,6 +2,7 @@
 
 mod buckets;
 mod conditions;
+mod denial;
 mod keys;
 mod overrides;
 mod room;
@@ -10,25 +11,21 @@ use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 
-use self::buckets::Rules;
+use self::buckets::Listed;
 use self::conditions::Reader;
 use self::overrides::Targets;
 use super::place::{Place, shown};
 use super::read::{At, Document};
 use super::schema;
 use crate::policy::Policy;
+use crate::policy::builder::{Builder, LIMIT_OVERRIDE, NewRow, Settings};
 use crate::policy::condition::Conditions;
 use crate::policy::endpoints::Endpoints;
-use crate::policy::fingerprint::{FingerprintKey, KeySet};
+use crate::policy::fingerprint::FingerprintKey;
 use crate::policy::message::{Message, Placeholder};
-use crate::policy::overrides::Overrides;
-use crate::policy::table::{KeySetId, Row, RowId, Rows, Rule, Table};
-use crate::policy::values::Keys;
+use crate::policy::table::{KeySetId, Row, Rows, Table};
 
 pub(super) use self::room::Room;
-
-/// The table under which limits that Envoy brings along are counted.
-const BROUGHT: [&str; 2] = ["limit override", "request"];
 
 /// What partitions the buckets where the file does not say.
 const PARTITION: &str = "tenant";
@@ -51,17 +48,17 @@ pub(super) fn policy(
     {
         document.complain(place, "a domain must not be empty");
     }
+    let settings = Settings {
+        headers: file.headers,
+        on_store_error: file.on_store_error,
+        denial_body: denial::body(file.denial_body.as_ref(), document),
+        partition: file.partition.as_ref().map_or(PARTITION, |partition| &partition.value).into(),
+    };
     let mut compiler = Compiler {
         document,
         room,
-        key,
-        domain,
-        partition: file.partition.as_ref().map_or(PARTITION, |partition| &partition.value),
-        keys: Keys::default(),
-        key_sets: Vec::new(),
-        known_sets: HashMap::new(),
+        builder: Builder::new(domain, key, settings),
         message: Arc::default(),
-        rows: 0,
         groups: file.groups.iter().map(|group| &*group.name.value).collect(),
     };
     let endpoints = compiler.endpoints(&file.groups);
@@ -70,38 +67,17 @@ pub(super) fn policy(
     for over_ride in &file.overrides {
         compiler.over_ride(over_ride, &targets, &mut tables);
     }
-    tables.iter_mut().flat_map(|table| table.rows.iter_mut()).for_each(|row| row.overrides.index());
     compiler.check_partition(file);
     let bypass = file.bypass.iter().map(|when| compiler.conditions(when)).collect();
-    let [table, row] = BROUGHT;
-    let brought = compiler.row(Arc::from(table), row, false, &Arc::default(), Rules::none());
-    Policy {
-        domain: domain.into(),
-        headers: file.headers,
-        on_store_error: file.on_store_error,
-        endpoints,
-        bypass,
-        tables,
-        brought,
-        keys: compiler.keys,
-        key_sets: compiler.key_sets.into(),
-        key,
-    }
+    compiler.builder.build(tables, endpoints, bypass)
 }
 
 struct Compiler<'a> {
     document: &'a Document<'a>,
     room: &'a Room,
-    key: FingerprintKey,
-    domain: &'a str,
-    /// The entry whose value says in which partition a bucket is.
-    partition: &'a str,
-    keys: Keys,
-    key_sets: Vec<KeySet>,
-    known_sets: HashMap<KeySet, KeySetId>,
+    builder: Builder,
     /// The default message, shared by all rows that have no other.
     message: Arc<Message>,
-    rows: usize,
     groups: HashSet<&'a str>,
 }
 
@@ -146,7 +122,6 @@ impl<'a> Compiler<'a> {
         let when = self.conditions(&table.when);
         let message = self.message(table.message.as_ref());
         let shared: Arc<str> = Arc::from(name);
-        let scope = TableScope { name: &shared, key: self.key_set_names(key) };
         self.check_row_names(table);
         let mut rows = HashMap::with_capacity(table.rows.len());
         for row in &table.rows {
@@ -154,7 +129,7 @@ impl<'a> Compiler<'a> {
             if !self.room.take(size, self.document, &row.name.place) {
                 break;
             }
-            let compiled = self.table_row(&scope, row, table.shadow, &message);
+            let compiled = self.table_row(&shared, key, row, table.shadow, &message);
             rows.insert(Box::from(row.name.value.as_bytes()), compiled);
         }
         let rows = self.row_choice(table, rows)?;
@@ -167,10 +142,10 @@ impl<'a> Compiler<'a> {
         seen: &mut HashSet<&'s str>,
     ) -> Option<&'s str> {
         let name = table.name.as_ref()?;
-        let [brought, _] = BROUGHT;
+        let [limit_override, _] = LIMIT_OVERRIDE;
         let wrong = if !is_label(&name.value) {
             LABEL_RULE
-        } else if name.value == brought {
+        } else if name.value == limit_override {
             "`limit override` stands for limits that Envoy sends along; choose another name"
         } else if !seen.insert(&name.value) {
             "another table has this name already; its buckets could not be told apart"
@@ -189,19 +164,8 @@ impl<'a> Compiler<'a> {
             return Arc::clone(&self.message);
         }
         Message::parse(value).map(Arc::new).unwrap_or_else(|unknown| {
-            let names = Placeholder::ALL.map(|(name, _)| name);
-            let is_closed = value.contains(&format!("{{{unknown}}}"));
-            let near =
-                if is_closed { self.document.did_you_mean(&unknown, names) } else { String::new() };
-            let cure = match &*near {
-                "" => format!("; there are {}", names.map(|name| format!("{{{name}}}")).join(", ")),
-                near => near.to_owned(),
-            };
-            let what = match is_closed {
-                true => format!("unknown placeholder `{}`{cure}", shown(&unknown)),
-                false => format!("`{{` begins a placeholder, which is not closed{cure}"),
-            };
-            self.document.complain(place, what);
+            let known = Placeholder::ALL.map(|(name, _)| name);
+            complain_of_placeholder(self.document, place, value, &unknown, &known);
             Arc::clone(&self.message)
         })
     }
@@ -255,7 +219,7 @@ impl<'a> Compiler<'a> {
             None => rows.remove(ALWAYS.as_bytes()).map(|row| Rows::Always(Box::new(row))),
             Some(select) => {
                 let otherwise = rows.remove(OTHERWISE.as_bytes()).map(Box::new);
-                let by = self.keys.slot(&select.value);
+                let by = self.builder.keys().slot(&select.value);
                 Some(Rows::Selected { by, rows, otherwise })
             }
         }
@@ -263,7 +227,8 @@ impl<'a> Compiler<'a> {
 
     fn table_row(
         &mut self,
-        scope: &TableScope<'_>,
+        table: &Arc<str>,
+        key: KeySetId,
         row: &schema::Row,
         shadow: bool,
         message: &Arc<Message>,
@@ -271,45 +236,16 @@ impl<'a> Compiler<'a> {
         let (name, at) = (&row.name.value, &row.name.place);
         // What is no name was told; it would only take room.
         let name = if is_label(name) { name } else { "" };
-        let rules = Rules {
-            document: self.document,
-            room: self.room,
-            at,
-            key: self.key,
-            place: scope.place_of(self.domain, name, None),
-            message,
-            row: [scope.name, name],
-            until: None,
-        };
-        let rules = rules.compile(&row.buckets);
-        self.row(Arc::clone(scope.name), name, shadow || row.shadow, message, rules)
-    }
-
-    fn row(
-        &mut self,
-        table: Arc<str>,
-        name: &str,
-        shadow: bool,
-        message: &Arc<Message>,
-        rules: Box<[Rule]>,
-    ) -> Row {
-        let id = RowId(self.rows);
-        self.rows += 1;
-        Row {
-            id,
-            label: format!("{table}/{name}").into(),
-            table,
-            name: name.into(),
-            shadow,
-            message: Arc::clone(message),
-            rules,
-            overrides: Overrides::default(),
-        }
+        buckets::check(self.document, &row.buckets);
+        let listed = Listed { buckets: &row.buckets, until: None, at };
+        let buckets = self.buckets(&listed, message, [table, name]);
+        let shadow = shadow || row.shadow;
+        self.builder.row(NewRow { table, key, name, shadow, message, buckets })
     }
 
     fn conditions(&mut self, when: &schema::When) -> Conditions {
         let mut reader =
-            Reader { document: self.document, keys: &mut self.keys, groups: Vec::new() };
+            Reader { document: self.document, keys: self.builder.keys(), groups: Vec::new() };
         let conditions = reader.read(when);
         for At { value, place } in std::mem::take(&mut reader.groups) {
             self.check_group(&value, &place);
@@ -318,22 +254,31 @@ impl<'a> Compiler<'a> {
     }
 }
 
-/// What all rows of a table have in common.
-struct TableScope<'a> {
-    name: &'a Arc<str>,
-    key: Vec<String>,
-}
-
-impl TableScope<'_> {
-    /// A bucket's identity without the bucket itself. A reload that leaves these names alone leaves the
-    /// bucket's state alone.
-    fn place_of(&self, domain: &str, row: &str, over_ride: Option<&str>) -> Vec<String> {
-        let mut place = vec![domain.to_owned(), (**self.name).to_owned(), row.to_owned()];
-        place.push(self.key.len().to_string());
-        place.extend(self.key.iter().cloned());
-        place.extend(over_ride.map(ToOwned::to_owned));
-        place
-    }
+/// Complains of a placeholder in a text that is not one of those known, or is not closed.
+fn complain_of_placeholder(
+    document: &Document<'_>,
+    place: &Place,
+    text: &str,
+    unknown: &str,
+    known: &[&str],
+) {
+    let is_closed = text.contains(&format!("{{{unknown}}}"));
+    let near = match is_closed {
+        true => document.did_you_mean(unknown, known.iter().copied()),
+        false => String::new(),
+    };
+    let cure = match &*near {
+        "" => {
+            let all: Vec<_> = known.iter().map(|name| format!("{{{name}}}")).collect();
+            format!("; there are {}", all.join(", "))
+        }
+        near => near.to_owned(),
+    };
+    let what = match is_closed {
+        true => format!("unknown placeholder `{}`{cure}", shown(unknown)),
+        false => format!("`{{` begins a placeholder, which is not closed{cure}"),
+    };
+    document.complain(place, what);
 }
 
 /// What an endpoint takes in the router, in bytes, as measured, beside its text.

@@ -2,8 +2,10 @@
 //! Whether it makes sense is decided in `compile`.
 
 mod conditions;
+mod denial;
 
 use self::conditions::{some_when, when};
+pub(super) use self::denial::{Content, DenialBody, Json};
 use super::place::Place;
 use super::read::{At, Node};
 use crate::limit::{LimitError, Unit};
@@ -14,6 +16,7 @@ pub(super) struct File {
     pub(super) headers: HeaderStyle,
     pub(super) partition: Option<At<String>>,
     pub(super) on_store_error: OnStoreError,
+    pub(super) denial_body: Option<DenialBody>,
     pub(super) groups: Vec<Group>,
     pub(super) tables: Vec<Table>,
     pub(super) overrides: Vec<Override>,
@@ -149,6 +152,7 @@ pub(super) fn file(node: &Node<'_>) -> Option<File> {
             .take("on_store_error")
             .and_then(|node| one_of(&node, "mode", &ON_STORE_ERROR))
             .unwrap_or_default(),
+        denial_body: fields.take("denial_body").and_then(|node| denial::body(&node)),
         groups: fields.take("endpoint_groups").map(|node| groups(&node)).unwrap_or_default(),
         tables: items(tables, "a list of tables", table),
         overrides: items(fields.take("overrides"), "a list of overrides", over_ride),

@@ -29,34 +29,29 @@
 
 use std::fmt;
 use std::hash::Hasher;
-use std::net::IpAddr;
 
 use sha2::{Digest, Sha256};
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use super::address::{self, Prefixes};
-use super::values::{Keys, Slot, Values};
-use crate::descriptor::Entry;
-
 /// The bits of the first word that choose the shard.
-const SHARD_BITS: u64 = 0x7ff;
+pub(super) const SHARD_BITS: u64 = 0x7ff;
 
 /// The bits of the first word that are the base's alone, those of the shard among them.
-const PARTITION_BITS: u64 = 0x3fff;
+pub(super) const PARTITION_BITS: u64 = 0x3fff;
 
 /// The bits of the second word that choose the place in a shard's table, which never has more places. A
 /// hash table tells the entries at one place apart by the others.
-const PLACE_BITS: u64 = 0xffff_ffff;
+pub(super) const PLACE_BITS: u64 = 0xffff_ffff;
 
 /// The number of different [`Fingerprint::shard`] values.
 pub const SHARDS: usize = 2048;
 
 /// How names are hashed. Same key, same names: it outlives a change of policy.
 #[derive(Clone, Copy)]
-pub struct FingerprintKey(Kind);
+pub struct FingerprintKey(pub(super) Kind);
 
 #[derive(Clone, Copy)]
-enum Kind {
+pub(super) enum Kind {
     /// The secret of this process.
     Secret(u64, u64),
     /// None: other processes are to give the same names.
@@ -103,7 +98,7 @@ impl FingerprintKey {
     }
 
     /// Hashes a few texts, where it need not be fast.
-    fn hash(self, texts: impl FnOnce(&mut dyn NameHasher)) -> [u64; 2] {
+    pub(super) fn hash(self, texts: impl FnOnce(&mut dyn NameHasher)) -> [u64; 2] {
         match self.0 {
             Kind::Secret(first, second) => {
                 let mut hasher = SipHasher13::new_with_keys(first, second);
@@ -120,7 +115,7 @@ impl FingerprintKey {
 }
 
 /// Hashes a list of texts so that different lists never read the same: each is led by its length.
-trait NameHasher {
+pub(super) trait NameHasher {
     fn add(&mut self, lead: u64, bytes: &[u8]);
 
     fn name(&self) -> [u64; 2];
@@ -167,7 +162,7 @@ impl NameHasher for Sha256 {
 
 /// The name of one bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Fingerprint([u64; 2]);
+pub struct Fingerprint(pub(super) [u64; 2]);
 
 impl Fingerprint {
     /// Which of [`SHARDS`] shards the bucket lives in; the same for all buckets of the same key values.
@@ -212,18 +207,6 @@ impl Fingerprint {
     /// The whole name.
     pub(crate) fn to_bytes(self) -> [u8; 16] {
         bytes(self.0)
-    }
-
-    /// The name of the bucket that takes the place of all of these, in any order. It is in the partition of
-    /// one of them: theirs, where they have the same.
-    pub(crate) fn in_place_of(others: impl Iterator<Item = Self>, salt: Salt) -> Option<Self> {
-        let own = |word: u64| word & !PARTITION_BITS;
-        others
-            .reduce(|Self([a, b]), Self([c, d])| {
-                let partition = (a & PARTITION_BITS).min(c & PARTITION_BITS);
-                Self([own(a).wrapping_add(own(c)) | partition, b.wrapping_add(d)])
-            })
-            .map(|sum| Base(sum.0).salted(salt))
     }
 }
 
@@ -274,233 +257,4 @@ fn words(bytes: [u8; 16]) -> [u64; 2] {
 
 fn bytes([first, second]: [u64; 2]) -> [u8; 16] {
     (u128::from(first) | u128::from(second) << 64).to_le_bytes()
-}
-
-/// The hash of the key values.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Base([u64; 2]);
-
-impl Base {
-    fn in_partition_of(self, other: Self) -> Self {
-        let (Self([first, second]), Self([partition, _])) = (self, other);
-        Self([first & !PARTITION_BITS | partition & PARTITION_BITS, second])
-    }
-
-    pub(crate) fn salted(self, Salt([salt0, salt1]): Salt) -> Fingerprint {
-        let Self([base0, base1]) = self;
-        Fingerprint([base0 ^ salt0, base1 ^ salt1])
-    }
-
-    /// The base of a whole descriptor: every key and every value, in order.
-    pub(crate) fn of_entries<'a>(
-        key: FingerprintKey,
-        entries: impl Iterator<Item = Entry<'a>>,
-    ) -> Self {
-        Self(key.hash(|hasher| {
-            for Entry { key, value } in entries {
-                hasher.text(key);
-                hasher.value(value);
-            }
-        }))
-    }
-}
-
-/// The hash of a place in the policy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Salt([u64; 2]);
-
-impl Salt {
-    /// The salt of a bucket, given as the names of its place from the outermost to the row, and those that
-    /// tell the row's buckets apart.
-    pub(crate) fn of<'a>(
-        key: FingerprintKey,
-        row: impl IntoIterator<Item = &'a str>,
-        bucket: impl IntoIterator<Item = &'a str>,
-    ) -> Self {
-        let mut of_row = 0;
-        let [first, of_bucket] = key.hash(|hasher| {
-            row.into_iter().for_each(|name| hasher.text(name));
-            [_, of_row] = hasher.name();
-            bucket.into_iter().for_each(|name| hasher.text(name));
-        });
-        // What the base has for itself.
-        let own = match key.0 {
-            Kind::Secret(..) => SHARD_BITS,
-            Kind::Shared => PARTITION_BITS,
-        };
-        Self([first & !own, of_row & PLACE_BITS | of_bucket & !PLACE_BITS])
-    }
-}
-
-/// The entries whose values name a table's buckets.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct KeySet {
-    pub(crate) slots: Box<[Slot]>,
-    pub(crate) prefixes: Prefixes,
-    /// The one among them that says which partition the buckets are in, if it is among them; else all do.
-    pub(crate) partition: Option<Slot>,
-}
-
-impl KeySet {
-    /// The keys of the entries, in order.
-    pub fn names<'k>(&self, keys: &'k Keys) -> Vec<&'k str> {
-        self.slots.iter().map(|slot| keys.name(*slot)).collect()
-    }
-
-    /// Whether an address is among them.
-    pub fn has_address(&self) -> bool {
-        self.slots.contains(&Slot::REMOTE_ADDRESS)
-    }
-
-    /// How many bits of an address count.
-    pub const fn prefixes(&self) -> Prefixes {
-        self.prefixes
-    }
-
-    /// The keys and values of the entries, in order, for a person to read; of an address, what counts of it.
-    pub(crate) fn tell<'k>(&self, keys: &'k Keys, values: &Values<'_>) -> Vec<(&'k str, Vec<u8>)> {
-        let told = |slot: &Slot| {
-            let value = values.get(*slot)?;
-            let network = address_of(*slot, value).map(|address| self.prefixes.network(address));
-            Some((keys.name(*slot), network.map_or_else(|| value.to_vec(), String::into_bytes)))
-        };
-        self.slots.iter().filter_map(told).collect()
-    }
-
-    /// The base of a descriptor's key values, or the slot of the first one that is missing.
-    pub(crate) fn base(&self, key: FingerprintKey, values: &Values<'_>) -> Result<Base, Slot> {
-        match key.0 {
-            Kind::Secret(first, second) => {
-                self.hash(&self.slots, values, SipHasher13::new_with_keys(first, second))
-            }
-            Kind::Shared => {
-                let base = self.hash(&self.slots, values, Sha256::new())?;
-                let Some(slot) = self.partition else { return Ok(base) };
-                Ok(base.in_partition_of(self.hash(&[slot], values, Sha256::new())?))
-            }
-        }
-    }
-
-    fn hash(
-        &self,
-        slots: &[Slot],
-        values: &Values<'_>,
-        mut hasher: impl NameHasher,
-    ) -> Result<Base, Slot> {
-        for slot in slots {
-            let value = values.get(*slot).ok_or(*slot)?;
-            match address_of(*slot, value).map(|address| self.prefixes.mask(address)) {
-                Some(IpAddr::V4(address)) => hasher.bytes(4, &address.octets()),
-                Some(IpAddr::V6(address)) => hasher.bytes(6, &address.octets()),
-                None => hasher.value(value),
-            }
-        }
-        Ok(Base(hasher.name()))
-    }
-}
-
-fn address_of(slot: Slot, value: &[u8]) -> Option<IpAddr> {
-    if slot == Slot::REMOTE_ADDRESS { address::parse(value) } else { None }
-}
-
-/// A bucket's name for tests of what uses names.
-#[cfg(test)]
-pub(crate) fn name_for_tests(name: &str) -> Fingerprint {
-    let key = FingerprintKey::fixed(7);
-    Base::of_entries(key, [Entry { key: "name", value: name.as_bytes() }].into_iter())
-        .salted(Salt([0, 0]))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const KEY: FingerprintKey = FingerprintKey::fixed(7);
-
-    fn base(parts: &[&str]) -> [u64; 2] {
-        KEY.hash(|hasher| parts.iter().for_each(|part| hasher.text(part)))
-    }
-
-    #[test]
-    fn joined_names_do_not_collide() {
-        assert_ne!(base(&["a_b"]), base(&["a", "b"]));
-        assert_ne!(base(&["a", "b_c"]), base(&["a_b", "c"]));
-        assert_ne!(base(&["ab", ""]), base(&["a", "b"]));
-        assert_ne!(base(&["", "a"]), base(&["a", ""]));
-        assert_ne!(base(&["a"]), base(&["a", ""]));
-    }
-
-    #[test]
-    fn all_buckets_of_one_tenant_share_a_shard() {
-        let base = Base(base(&["acme"]));
-        let shards: Vec<_> = ["per second", "per minute", "elsewhere"]
-            .map(|place| base.salted(Salt::of(KEY, [place], [])).shard())
-            .into();
-        assert_eq!(shards, [base.salted(Salt([0, 0])).shard(); 3]);
-    }
-
-    #[test]
-    fn the_buckets_of_one_row_share_a_place_and_those_of_another_have_their_own() {
-        let place = |row, bucket| {
-            let name = Base(base(&["acme"])).salted(Salt::of(KEY, [row], [bucket]));
-            (name, name.hash64() & PLACE_BITS)
-        };
-        let (second, minute) = (place("free", "per second"), place("free", "per minute"));
-        assert_ne!(second.0, minute.0);
-        assert_eq!(second.1, minute.1);
-        assert_ne!(second.1, place("paid", "per second").1);
-    }
-
-    #[test]
-    fn the_bucket_in_place_of_others_has_a_name_of_its_own_in_any_order() {
-        let names: Vec<_> =
-            ["a", "b"].map(|place| Base(base(&["acme"])).salted(Salt::of(KEY, [place], []))).into();
-        let salt = Salt::of(KEY, ["limit"], []);
-        let forth = Fingerprint::in_place_of(names.iter().copied(), salt);
-        let back = Fingerprint::in_place_of(names.iter().rev().copied(), salt);
-        assert_eq!(forth, back);
-        assert!(forth.is_some_and(|name| !names.contains(&name)));
-        assert_eq!(Fingerprint::in_place_of([].into_iter(), salt), None);
-    }
-
-    /// Replicas of another version and another machine have to agree on them: a change of these is a change
-    /// that loses the buckets of everybody who has upgraded half of the way.
-    #[test]
-    fn shared_names_stay_what_they_are() {
-        let base = Base::of_entries(
-            FingerprintKey::shared(),
-            [Entry { key: "tenant", value: b"acme" }].into_iter(),
-        );
-        let name = base.salted(Salt::of(FingerprintKey::shared(), ["tenant", "free"], ["second"]));
-        assert_eq!(name.to_string(), "b9dd3a57f3f254cc4a42e2ec0339e1e0");
-        assert_eq!(name.partition(), 5324);
-    }
-
-    #[test]
-    fn a_short_name_knows_the_shard_and_the_place() {
-        for number in 0..1000 {
-            let name = name_for_tests(&format!("bucket {number}"));
-            let short = name.short();
-            assert_eq!((short.shard(), short.hash64()), (name.shard(), name.hash64()));
-        }
-    }
-
-    #[test]
-    fn what_is_written_as_bytes_reads_the_same() {
-        let name = name_for_tests("acme");
-        assert_eq!(Fingerprint::from_bytes(name.to_bytes()), name);
-        assert_eq!(ShortName::from_bytes(name.short().to_bytes()), name.short());
-        assert_eq!(Fingerprint::parse(&name.to_string()), Some(name));
-        for wrong in ["", "0", "+00102030405060708090a0b0c0d0e0f", &"é".repeat(16)] {
-            assert_eq!(Fingerprint::parse(wrong), None, "{wrong}");
-        }
-        let key = FingerprintKey::from_bytes(KEY.to_bytes());
-        assert_eq!(Salt::of(key, ["tenant"], []), Salt::of(KEY, ["tenant"], []));
-    }
-
-    #[test]
-    fn another_key_gives_other_names() {
-        let place = ["tenant", "free"];
-        assert_ne!(Salt::of(KEY, place, []), Salt::of(FingerprintKey::fixed(8), place, []));
-    }
 }

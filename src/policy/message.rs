@@ -2,9 +2,6 @@
 
 use crate::limit::{Blocked, Bucket};
 
-const BODY_BEGINS: &str = r#"{"statusCode":429,"error":"Too Many Requests","message":""#;
-const BODY_ENDS: &str = r#""}"#;
-
 /// The default message.
 const DEFAULT: &str =
     "Too many requests: the limit is {bucket}, please retry after {retry_after} s";
@@ -39,6 +36,12 @@ impl Placeholder {
         ("row", Self::Row),
         ("retry_after", Self::RetryAfter),
     ];
+
+    /// The placeholder of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        let known = Self::ALL.into_iter().find(|(known, _)| *known == name);
+        known.map(|(_, placeholder)| placeholder)
+    }
 }
 
 /// A part of a message.
@@ -89,86 +92,32 @@ impl Message {
     pub fn text(&self, bucket: Option<&Bucket>) -> String {
         written(bucket.map_or(&self.pieces, |bucket| self.pieces(bucket)))
     }
-
-    /// What it says of one bucket of a row, which is given as the names of its table and its own: the body
-    /// of a response, cut where the seconds to wait belong. It is JSON, in the form of the API whose limits
-    /// are the first policy.
-    pub(crate) fn body(&self, [table, row]: [&str; 2], bucket: &Bucket) -> Box<[Box<str>]> {
-        let mut parts = vec![String::from(BODY_BEGINS)];
-        for piece in self.pieces(bucket) {
-            let text = match piece {
-                Piece::Text(text) => text,
-                Piece::Fill(Placeholder::Limit) => &*bucket.size().to_string(),
-                Piece::Fill(Placeholder::Bucket) => &*bucket.to_string(),
-                Piece::Fill(Placeholder::Table) => table,
-                Piece::Fill(Placeholder::Row) => row,
-                Piece::Fill(Placeholder::RetryAfter) => {
-                    parts.push(String::new());
-                    continue;
-                }
-            };
-            if let Some(last) = parts.last_mut() {
-                last.push_str(&escaped(text));
-            }
-        }
-        if let Some(last) = parts.last_mut() {
-            last.push_str(BODY_ENDS);
-        }
-        parts.into_iter().map(Box::from).collect()
-    }
 }
 
-/// What a client is told whom one bucket denies: all that is known when the policy is loaded, which is all
-/// but the time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Denial {
-    body: Box<[Box<str>]>,
-    place: Box<[u8]>,
-}
-
-impl Denial {
-    /// What is told: the body of [`Message::body`], and where the bucket stands, as it is told in metadata.
-    pub(crate) const fn new(body: Box<[Box<str>]>, place: Box<[u8]>) -> Self {
-        Self { body, place }
-    }
-
-    /// The body of a response, between whose parts the seconds to wait belong.
-    pub fn body(&self) -> &[Box<str>] {
-        &self.body
-    }
-
-    /// How many bytes of memory it takes, itself left out.
-    pub(crate) fn size(&self) -> usize {
-        let parts = self.body.iter().map(|part| size_of::<Box<str>>() + part.len());
-        self.place.len() + parts.sum::<usize>()
-    }
-
-    /// Where the bucket stands, as bytes that go out as they are.
-    pub fn place(&self) -> &[u8] {
-        &self.place
-    }
-}
-
-/// A text as it stands between the quotes of a JSON string.
-fn escaped(text: &str) -> String {
-    let quoted = serde_json::Value::from(text).to_string();
-    let between = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-    between.unwrap_or_default().to_owned()
-}
-
-fn pieces(text: &str) -> Result<Box<[Piece]>, String> {
+/// Finds the placeholders of a text.
+///
+/// # Errors
+/// The name of the first that there is not.
+pub(crate) fn split<T>(
+    text: &str,
+    literal: impl Fn(Box<str>) -> T,
+    placeholder: impl Fn(&str) -> Option<T>,
+) -> Result<Vec<T>, String> {
     let mut pieces = Vec::new();
     let mut rest = text;
     while let Some((before, opened)) = rest.split_once('{') {
         let (name, after) = opened.split_once('}').ok_or_else(|| opened.to_owned())?;
-        let known = Placeholder::ALL.into_iter().find(|(known, _)| *known == name);
-        let (_, placeholder) = known.ok_or_else(|| name.to_owned())?;
-        pieces.push(Piece::Text(before.into()));
-        pieces.push(Piece::Fill(placeholder));
+        pieces.push(literal(before.into()));
+        pieces.push(placeholder(name).ok_or_else(|| name.to_owned())?);
         rest = after;
     }
-    pieces.push(Piece::Text(rest.into()));
-    Ok(pieces.into())
+    pieces.push(literal(rest.into()));
+    Ok(pieces)
+}
+
+fn pieces(text: &str) -> Result<Box<[Piece]>, String> {
+    let fill = |name: &str| Placeholder::named(name).map(Piece::Fill);
+    Ok(split(text, Piece::Text, fill)?.into())
 }
 
 fn written(pieces: &[Piece]) -> String {
@@ -217,26 +166,6 @@ mod tests {
     }
 
     #[test]
-    fn a_denial_is_json_whatever_the_message_says() {
-        let rate = Rate::new(10, Period::one(Unit::Second)).unwrap();
-        let bucket = Bucket::Tokens(TokenBucket::new(10, rate).unwrap());
-        let body = |message| {
-            let message = Message::parse(message).unwrap();
-            let body = message.body(["tenant", "free"], &bucket).join("7");
-            let value: serde_json::Value = serde_json::from_str(&body).unwrap();
-            assert_eq!(
-                (&value["statusCode"], &value["error"]),
-                (&429.into(), &"Too Many Requests".into())
-            );
-            value["message"].as_str().unwrap().to_owned()
-        };
-        assert_eq!(body(""), "");
-        assert_eq!(body("{retry_after}{retry_after}"), "77");
-        assert_eq!(body("{table}/{row}: {bucket}, {limit}"), "tenant/free: 10 per second, 10");
-        assert_eq!(body("\"wait\" \\ \n {retry_after} s\""), "\"wait\" \\ \n 7 s\"");
-    }
-
-    #[test]
     fn each_kind_of_bucket_has_a_default_message() {
         let rate = Rate::new(10, Period::one(Unit::Second)).unwrap();
         let limited = Bucket::Tokens(TokenBucket::new(10, rate).unwrap());
@@ -245,20 +174,5 @@ mod tests {
         assert_eq!(default.text(Some(&limited)), DEFAULT);
         assert_eq!(default.text(Some(&blocked(Some(Timestamp::default())))), DEFAULT_BLOCKED);
         assert_eq!(default.text(Some(&blocked(None))), DEFAULT_BLOCKED_FOR_GOOD);
-    }
-
-    #[test]
-    fn who_is_blocked_for_good_is_told_no_time_to_wait() {
-        let message = Message::parse("no: {limit}, {bucket}").unwrap();
-        let blocked = |until| Bucket::Blocked(Blocked { until });
-        let body = |message: &Message, until| message.body(["t", "r"], &blocked(until)).join("7");
-        assert!(body(&message, None).contains(r#""message":"no: 0, blocked""#));
-        let message = Message::parse("wait {retry_after} s").unwrap();
-        assert!(body(&message, Some(Timestamp::default())).contains("wait 7 s"));
-        let for_good = body(&message, None);
-        assert!(
-            for_good.contains(DEFAULT_BLOCKED_FOR_GOOD) && !for_good.contains('7'),
-            "{for_good}"
-        );
     }
 }

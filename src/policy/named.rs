@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::Policy;
 use super::address;
-use super::fingerprint::{Base, Fingerprint};
+use super::fingerprint::Fingerprint;
+use super::identity::Base;
 use super::table::{Row, Rows, Rule, Table};
 use super::values::{Slot, Values};
 use crate::clock::Timestamp;

@@ -5,22 +5,38 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::condition::{Condition, Conditions};
-use super::fingerprint::Salt;
-use super::message::{Denial, Message};
+use super::identity::Salt;
+use super::message::Message;
 use super::overrides::Overrides;
 use super::values::{Slot, Values};
 use crate::clock::Timestamp;
 use crate::limit::Bucket;
 
+/// The number of a rule within its policy, counted through all rows and overrides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RuleId(pub(super) usize);
+
+impl RuleId {
+    /// The number.
+    pub const fn get(self) -> usize {
+        self.0
+    }
+}
+
 /// A bucket at its place in the policy.
 #[derive(Debug, Clone)]
 pub struct Rule {
-    pub(crate) bucket: Bucket,
-    pub(crate) salt: Salt,
-    pub(crate) denial: Denial,
+    pub(super) id: RuleId,
+    pub(super) bucket: Bucket,
+    pub(super) salt: Salt,
 }
 
 impl Rule {
+    /// The rule's number.
+    pub const fn id(&self) -> RuleId {
+        self.id
+    }
+
     /// What the bucket is.
     pub const fn bucket(&self) -> &Bucket {
         &self.bucket
@@ -35,9 +51,9 @@ impl Rule {
 /// Other buckets for some of the calls that meet a row.
 #[derive(Debug, Clone)]
 pub struct Override {
-    pub(crate) when: Conditions,
-    pub(crate) until: Option<Timestamp>,
-    pub(crate) rules: Box<[Rule]>,
+    pub(super) when: Conditions,
+    pub(super) until: Option<Timestamp>,
+    pub(super) rules: Box<[Rule]>,
 }
 
 impl Override {
@@ -63,7 +79,7 @@ impl Override {
 
 /// The number of a row within its policy, counted through all tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RowId(pub(crate) usize);
+pub struct RowId(pub(super) usize);
 
 impl RowId {
     /// The number.
@@ -75,14 +91,14 @@ impl RowId {
 /// The buckets that some of the calls of a table meet.
 #[derive(Debug, Clone)]
 pub struct Row {
-    pub(crate) id: RowId,
-    pub(crate) table: Arc<str>,
-    pub(crate) name: Box<str>,
-    pub(crate) label: Box<str>,
-    pub(crate) shadow: bool,
-    pub(crate) message: Arc<Message>,
-    pub(crate) rules: Box<[Rule]>,
-    pub(crate) overrides: Overrides,
+    pub(super) id: RowId,
+    pub(super) table: Arc<str>,
+    pub(super) name: Box<str>,
+    pub(super) label: Box<str>,
+    pub(super) shadow: bool,
+    pub(super) message: Arc<Message>,
+    pub(super) rules: Box<[Rule]>,
+    pub(super) overrides: Overrides,
 }
 
 impl Row {
@@ -200,9 +216,9 @@ impl Rows {
     }
 }
 
-/// The number of a [`KeySet`](super::fingerprint::KeySet) within its policy.
+/// The number of a [`KeySet`](super::identity::KeySet) within its policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KeySetId(pub(crate) usize);
+pub struct KeySetId(pub(super) usize);
 
 /// One table of the policy.
 #[derive(Debug, Clone)]

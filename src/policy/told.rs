@@ -2,7 +2,7 @@
 
 use super::address;
 use super::condition::Conditions;
-use super::fingerprint::KeySet;
+use super::identity::KeySet;
 use super::table::{Miss, Rule, Table};
 use super::{Explained, Policy};
 

@@ -12,8 +12,8 @@ use crate::reply::{Body, Header, HeaderValue, Metadata, Place, Reply, Status};
 /// How a header begins: its name, and the key of its value.
 const RETRY_AFTER: &[u8] = b"\x0a\x0bretry-after\x12";
 
-/// A whole header of a response, as field 3.
-const CONTENT_TYPE: &[u8] = b"\x1a\x20\x0a\x0ccontent-type\x12\x10application/json";
+/// The header that tells what a body is.
+const CONTENT_TYPE: &str = "content-type";
 
 /// Most replies are shorter; longer ones grow.
 const USUAL_LENGTH: usize = 512;
@@ -34,8 +34,8 @@ pub fn framed(reply: &Reply<'_>) -> Vec<u8> {
         .body
         .as_ref()
         .map(|body| (body, body.retry_after.map(|seconds| number.format(seconds))));
-    if let Some((_, retry_after)) = denial {
-        headers_of_denial(&mut out, retry_after);
+    if let Some((Body { content_type, .. }, retry_after)) = denial {
+        headers_of_denial(&mut out, retry_after, content_type);
     }
     for of_request in &reply.request_headers {
         header(&mut out, 4, of_request);
@@ -104,14 +104,14 @@ fn text_header(out: &mut Writer, tag: u8, name: &str, value: &str) {
 }
 
 /// Those that go with a body.
-fn headers_of_denial(out: &mut Writer, retry_after: Option<&str>) {
+fn headers_of_denial(out: &mut Writer, retry_after: Option<&str>, content_type: &str) {
     if let Some(retry_after) = retry_after {
         out.head(3, RETRY_AFTER.len() + 1 + retry_after.len());
         out.0.extend_from_slice(RETRY_AFTER);
         out.varint(retry_after.len().try_into().unwrap_or(u64::MAX));
         out.0.extend_from_slice(retry_after.as_bytes());
     }
-    out.0.extend_from_slice(CONTENT_TYPE);
+    text_header(out, 3, CONTENT_TYPE, content_type);
 }
 
 fn body(out: &mut Writer, parts: &[Box<str>], retry_after: &str) {

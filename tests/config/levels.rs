@@ -18,11 +18,13 @@ pub(crate) enum Level {
     Language(&'static str),
     /// Names that the policy gives, or that Envoy does.
     Names(&'static str),
+    /// Whatever the policy likes: it goes out as it is.
+    Free,
 }
 
 /// Every level whose keys are words of the language.
-pub(crate) const LANGUAGE: [&str; 7] =
-    ["policy", "table", "prefix", "row", "bucket", "override", "condition"];
+pub(crate) const LANGUAGE: [&str; 8] =
+    ["policy", "denial body", "table", "prefix", "row", "bucket", "override", "condition"];
 
 /// Every level whose keys are names.
 pub(crate) const NAMES: [&str; 4] = ["endpoint groups", "rows", "conditions", "bypass"];
@@ -38,6 +40,8 @@ pub(crate) fn level(place: &[Step]) -> Level {
         .collect();
     match *words {
         [] => Level::Language("policy"),
+        ["denial_body"] => Level::Language("denial body"),
+        ["denial_body", "json", ..] => Level::Free,
         ["endpoint_groups"] => Level::Names("endpoint groups"),
         ["tables", "#"] => Level::Language("table"),
         ["tables", "#", "prefix"] => Level::Language("prefix"),

@@ -209,6 +209,7 @@ proptest! {
             response_headers: [header(&number), header(&text)].into_iter().collect(),
             request_headers: [header(&text)].into_iter().collect(),
             body: Some(Body {
+                content_type: "application/json",
                 parts: parts.iter().map(|part| part.as_str().into()).collect(),
                 retry_after: Some(nanos),
             }),

@@ -159,3 +159,33 @@ fn some_decisions_are_timed() {
     }
     assert_eq!(timed(), 1);
 }
+
+#[test]
+fn a_policy_writes_the_body_of_its_denials() {
+    let body = |written: &str| {
+        let (_server, mut client) = server(&format!(
+            "denial_body: {written}
+tables: [{{ name: t, key: [k], message: 'no \"more\" than {{limit}}', rows: {{ always: [{{ per_minute: 1 }}] }} }}]"
+        ));
+        client.ask(call(&[("k", "1")]));
+        let denied = client.ask(call(&[("k", "1")]));
+        let content_type = headers(&denied).into_iter().find(|(name, _)| *name == "content-type");
+        (content_type.unwrap().1.to_owned(), String::from_utf8(denied.0.raw_body.clone()).unwrap())
+    };
+    assert_eq!(
+        body(
+            "{ content_type: application/problem+json, json: { detail: '{message}', of: ['{table}/{row}', 429, ~] } }"
+        ),
+        (
+            "application/problem+json".to_owned(),
+            r#"{"detail":"no \"more\" than 1","of":["t/always",429,null]}"#.to_owned()
+        )
+    );
+    assert_eq!(
+        body("{ text: '{message}: {bucket}, wait {retry_after} s' }"),
+        (
+            "text/plain; charset=utf-8".to_owned(),
+            "no \"more\" than 1: 1 per minute, wait 60 s".to_owned()
+        )
+    );
+}

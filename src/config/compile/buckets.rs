@@ -1,70 +1,39 @@
 //! Buckets and moments.
 
-use hashbrown::HashMap;
-
 use super::super::place::{Place, shown};
 use super::super::read::{At, Document};
 use super::super::schema;
-use super::Room;
+use super::Compiler;
 use crate::clock::{Nanos, Timestamp};
 use crate::limit::{Blocked, Bucket, Concurrency, LimitError, Period, Rate, TokenBucket};
-use crate::policy::fingerprint::{FingerprintKey, Salt};
-use crate::policy::message::{Denial, Message};
-use crate::policy::table::Rule;
-use crate::wire;
+use crate::policy::message::Message;
 
-/// Compiles the buckets of one row.
-pub(super) struct Rules<'a> {
-    pub(super) document: &'a Document<'a>,
-    pub(super) room: &'a Room,
-    /// Where it is told that there is no room.
-    pub(super) at: &'a Place,
-    pub(super) key: FingerprintKey,
-    pub(super) place: Vec<String>,
-    /// What a denied client reads, and the names of table and row, which it may ask for.
-    pub(super) message: &'a Message,
-    pub(super) row: [&'a str; 2],
+/// The buckets of one row, or of an override of it.
+pub(super) struct Listed<'a> {
+    pub(super) buckets: &'a schema::Buckets,
     /// When they end: those of an override may.
     pub(super) until: Option<Timestamp>,
+    /// Where it is told that there is no room.
+    pub(super) at: &'a Place,
 }
 
-impl Rules<'_> {
-    pub(super) fn none() -> Box<[Rule]> {
-        Box::default()
-    }
-
-    /// Tells what is wrong with buckets, too.
-    pub(super) fn compile(&self, buckets: &schema::Buckets) -> Box<[Rule]> {
-        check(self.document, buckets);
-        self.compile_quietly(buckets)
-    }
-
-    /// The buckets that are right, as far as there is room.
-    pub(super) fn compile_quietly(&self, buckets: &schema::Buckets) -> Box<[Rule]> {
-        if matches!(buckets, schema::Buckets::Blocked) {
-            let blocked = Bucket::Blocked(Blocked { until: self.until });
-            return self.rule(blocked, 0).into_iter().collect();
-        }
-        let mut rules: Vec<Rule> = Vec::new();
-        let mut kinds: HashMap<String, usize> = HashMap::new();
-        for bucket in listed(buckets).iter().filter_map(|written| bucket(written).ok()) {
-            let before = kinds.entry(kind(&bucket)).or_default();
-            let Some(rule) = self.rule(bucket, *before) else { break };
-            *before += 1;
-            rules.push(rule);
-        }
-        rules.into()
-    }
-
-    /// A bucket at its place, which so many of its kind have before it; none where there is no room for it.
-    fn rule(&self, bucket: Bucket, before: usize) -> Option<Rule> {
-        let place = self.place.iter().map(String::as_str);
-        let salt = Salt::of(self.key, place, [&*kind(&bucket), &before.to_string()]);
-        let [table, row] = self.row;
-        let body = self.message.body(self.row, &bucket);
-        let denial = Denial::new(body, wire::place([table, row, &bucket.to_string()]));
-        let size = size_of::<Rule>() + denial.size();
-        self.room.take(size, self.document, self.at).then_some(Rule { bucket, salt, denial })
+impl Compiler<'_> {
+    /// The buckets that are right, as far as there is room for them in this row of this table. What is wrong with
+    /// the others is told by [`check`].
+    pub(super) fn buckets(
+        &self,
+        listed: &Listed<'_>,
+        message: &Message,
+        row: [&str; 2],
+    ) -> Vec<Bucket> {
+        let blocked = || Bucket::Blocked(Blocked { until: listed.until });
+        let blocked = matches!(listed.buckets, schema::Buckets::Blocked).then(blocked);
+        let right = self::listed(listed.buckets).iter().filter_map(|written| bucket(written).ok());
+        let fits = |bucket: &Bucket| {
+            let size = self.builder.rule_size(message, row, bucket);
+            self.room.take(size, self.document, listed.at)
+        };
+        blocked.into_iter().chain(right).take_while(fits).collect()
     }
 }
 
@@ -79,16 +48,6 @@ fn listed(buckets: &schema::Buckets) -> &[schema::Bucket] {
     match buckets {
         schema::Buckets::Unlimited | schema::Buckets::Blocked => &[],
         schema::Buckets::Listed(listed) => listed,
-    }
-}
-
-/// What tells the buckets of one row apart: the period, not the numbers. So a raised limit applies to the
-/// same bucket, with the debt it has.
-fn kind(bucket: &Bucket) -> String {
-    match bucket {
-        Bucket::Tokens(bucket) => format!("per {}", bucket.rate().period()),
-        Bucket::Concurrency(_) => "concurrent".to_owned(),
-        Bucket::Blocked(_) => "blocked".to_owned(),
     }
 }
 

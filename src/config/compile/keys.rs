@@ -5,22 +5,14 @@ use super::super::read::At;
 use super::super::schema;
 use super::Compiler;
 use crate::descriptor;
-use crate::policy::address::Prefixes;
-use crate::policy::fingerprint::KeySet;
+use crate::policy::address::{self, Prefixes};
 use crate::policy::table::KeySetId;
-use crate::policy::values::Slot;
 
 impl Compiler<'_> {
     pub(super) fn key_set(&mut self, table: &schema::Table) -> KeySetId {
-        let key = self.key_entries(table);
-        let slots: Box<[Slot]> = key.iter().map(|name| self.keys.slot(&name.value)).collect();
-        let prefixes = self.prefixes(table, slots.contains(&Slot::REMOTE_ADDRESS));
-        let partition = slots.iter().copied().find(|slot| self.keys.name(*slot) == self.partition);
-        let set = KeySet { slots, prefixes, partition };
-        *self.known_sets.entry(set).or_insert_with_key(|set| {
-            self.key_sets.push(set.clone());
-            KeySetId(self.key_sets.len() - 1)
-        })
+        let key: Vec<&str> = self.key_entries(table).iter().map(|name| &*name.value).collect();
+        let prefixes = self.prefixes(table, key.contains(&address::KEY));
+        self.builder.key_set(&key, prefixes)
     }
 
     /// The entries that name a bucket, as many as a call can bring.
@@ -44,7 +36,7 @@ impl Compiler<'_> {
     /// A partition that names no bucket would be a slip.
     pub(super) fn check_partition(&self, file: &schema::File) {
         if let Some(At { value, place }) = &file.partition
-            && self.key_sets.iter().all(|set| set.partition.is_none())
+            && !self.builder.is_partitioned()
         {
             let what = format!("no table has `{}` in its `key`", shown(value));
             self.document.complain(place, what);
@@ -71,16 +63,5 @@ impl Compiler<'_> {
             self.document.complain(place, what);
             usual
         })
-    }
-
-    /// The key's entries and prefixes as a bucket's identity has them.
-    pub(super) fn key_set_names(&self, KeySetId(at): KeySetId) -> Vec<String> {
-        let Some(set) = self.key_sets.get(at) else { return Vec::new() };
-        let mut names: Vec<_> =
-            set.slots.iter().map(|slot| self.keys.name(*slot).to_owned()).collect();
-        if set.has_address() {
-            names.push(format!("/{} /{}", set.prefixes.ipv4(), set.prefixes.ipv6()));
-        }
-        names
     }
 }

@@ -5,11 +5,10 @@ use hashbrown::{HashMap, HashSet};
 use super::super::place::shown;
 use super::super::read::At;
 use super::super::schema;
-use super::buckets::{self, Rules};
-use super::{Compiler, TableScope};
-use crate::clock::Timestamp;
-use crate::policy::condition::Conditions;
-use crate::policy::table::{Override, Row, Table};
+use super::Compiler;
+use super::buckets::{self, Listed};
+use crate::policy::builder::Scope;
+use crate::policy::table::{Row, Table};
 
 /// What an override can be about: looked up, since there may be thousands of either.
 pub(super) struct Targets<'a> {
@@ -62,45 +61,28 @@ impl Compiler<'_> {
         }
         let target = self.target(written, targets).and_then(|target| target.compiled);
         if let Some(table) = target.and_then(|at| tables.get_mut(at)) {
-            self.attach(written, &when, until, table);
+            let scope = self.builder.scope(when, until);
+            self.attach(written, &scope, table);
         }
     }
 
-    fn attach(
-        &self,
-        written: &schema::Override,
-        when: &Conditions,
-        until: Option<Timestamp>,
-        table: &mut Table,
-    ) {
-        let Some((listed, named)) = written.buckets.as_ref().zip(written.table.as_ref()) else {
+    fn attach(&mut self, written: &schema::Override, scope: &Scope, table: &mut Table) {
+        let Some((buckets, named)) = written.buckets.as_ref().zip(written.table.as_ref()) else {
             return;
         };
-        let whose = when.describe(&self.keys);
-        let scope = TableScope { name: &table.name, key: self.key_set_names(table.key) };
-        let blocks = matches!(listed, schema::Buckets::Blocked);
+        let key = table.key();
+        let blocks = matches!(buckets, schema::Buckets::Blocked);
         let rows: Box<dyn Iterator<Item = &mut Row>> = match &written.row {
             Some(name) => Box::new(table.rows.named_mut(&name.value).into_iter()),
             None => Box::new(table.rows.iter_mut().filter(move |row| blocks || row.is_limited())),
         };
+        let listed = Listed { buckets, until: scope.until(), at: &named.place };
         for row in rows {
-            // The conditions are kept once for each row, and their values a second time to look them up.
-            let size = size_of::<Override>() + 2 * whose.len();
-            if !self.room.take(size, self.document, &named.place) {
+            if !self.room.take(scope.size(), self.document, &named.place) {
                 return;
             }
-            let rules = Rules {
-                document: self.document,
-                room: self.room,
-                at: &named.place,
-                key: self.key,
-                place: scope.place_of(self.domain, row.name(), Some(&whose)),
-                message: &row.message,
-                row: [&row.table, &row.name],
-                until,
-            };
-            let rules = rules.compile_quietly(listed);
-            row.overrides.push(Override { when: when.clone(), until, rules });
+            let buckets = self.buckets(&listed, row.message(), [row.table(), row.name()]);
+            self.builder.add_override(row, key, scope, buckets);
         }
     }
 

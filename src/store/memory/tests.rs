@@ -2,7 +2,7 @@ use super::*;
 use crate::clock::Nanos;
 use crate::descriptor::Hits;
 use crate::limit::{Bucket, Concurrency, Period, Rate, TokenBucket, Unit};
-use crate::policy::fingerprint::name_for_tests as name;
+use crate::policy::identity::name_for_tests as name;
 use crate::store::{Force, Outcome, Wait};
 
 pub(crate) const NOW: Timestamp = Timestamp::from_unix_nanos(1_800_000_000_000_000_000);

@@ -1,0 +1,130 @@
+//! The body of a denial.
+
+use super::super::place::shown;
+use super::super::read::{At, Document};
+use super::super::schema::{self, Content, Json};
+use crate::policy::denial::{self, BodyPiece, DenialBody};
+use crate::policy::message::{self, Placeholder};
+
+/// Bytes of a body as it is written, for each response carries it.
+const MAX_BODY: usize = 4096;
+
+/// What stands around a text.
+const QUOTE: char = '\u{22}';
+
+/// The placeholder that stands for the message of the table.
+const MESSAGE: &str = "message";
+
+/// The body that a policy writes, or the default. What is wrong is told to the document.
+pub(super) fn body(written: Option<&schema::DenialBody>, document: &Document<'_>) -> DenialBody {
+    let Some(schema::DenialBody { content_type, content }) = written else {
+        return DenialBody::default();
+    };
+    let mut writer = Writer { document, pieces: Vec::new(), last: String::new() };
+    let (usual, is_json, place) = match content {
+        Content::Text(text) => {
+            writer.template(text, str::to_owned);
+            (denial::TEXT, false, &text.place)
+        }
+        Content::Json(At { value, place }) => {
+            writer.json(value);
+            (denial::JSON, true, place)
+        }
+    };
+    let pieces = writer.finish();
+    let text = |piece: &BodyPiece| match piece {
+        BodyPiece::Text(text) => text.len(),
+        BodyPiece::Message | BodyPiece::Fill(_) => 0,
+    };
+    if pieces.iter().map(text).sum::<usize>() > MAX_BODY {
+        document.complain(place, format!("a body has at most {MAX_BODY} bytes; shorten it"));
+    }
+    let media_type = content_type.as_ref().map_or(usual, |media_type| {
+        check_media_type(media_type, document);
+        &media_type.value
+    });
+    DenialBody::new(media_type, is_json, pieces)
+}
+
+/// A header carries it.
+fn check_media_type(At { value, place }: &At<String>, document: &Document<'_>) {
+    let is_plain = value.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+    if !is_plain || !value.contains('/') || !(1..=100).contains(&value.len()) {
+        let what = format!(
+            "`{}` is not a media type; write 1 to 100 printable ASCII characters, as in \
+             `application/problem+json`",
+            shown(value)
+        );
+        document.complain(place, what);
+    }
+}
+
+struct Writer<'a> {
+    document: &'a Document<'a>,
+    pieces: Vec<BodyPiece>,
+    /// The text that is being written.
+    last: String,
+}
+
+impl Writer<'_> {
+    fn finish(mut self) -> Vec<BodyPiece> {
+        self.pieces.push(BodyPiece::Text(self.last.into()));
+        self.pieces
+    }
+
+    fn json(&mut self, json: &Json) {
+        match json {
+            Json::Word(word) => self.last.push_str(word),
+            Json::Text(text) => {
+                self.last.push(QUOTE);
+                self.template(text, denial::escaped);
+                self.last.push(QUOTE);
+            }
+            Json::List(items) => {
+                self.last.push('[');
+                for (at, item) in items.iter().enumerate() {
+                    self.comma(at);
+                    self.json(item);
+                }
+                self.last.push(']');
+            }
+            Json::Object(entries) => {
+                self.last.push('{');
+                for (at, (name, value)) in entries.iter().enumerate() {
+                    self.comma(at);
+                    self.last.push_str(&format!("\"{}\":", denial::escaped(name)));
+                    self.json(value);
+                }
+                self.last.push('}');
+            }
+        }
+    }
+
+    fn comma(&mut self, at: usize) {
+        if at > 0 {
+            self.last.push(',');
+        }
+    }
+
+    /// A text whose placeholders are to be filled in.
+    fn template(&mut self, At { value, place }: &At<String>, escape: impl Fn(&str) -> String) {
+        let placeholder = |name: &str| match name {
+            MESSAGE => Some(BodyPiece::Message),
+            _ => Placeholder::named(name).map(BodyPiece::Fill),
+        };
+        match message::split(value, BodyPiece::Text, placeholder) {
+            Ok(pieces) => pieces.into_iter().for_each(|piece| match piece {
+                BodyPiece::Text(text) => self.last.push_str(&escape(&text)),
+                piece @ (BodyPiece::Message | BodyPiece::Fill(_)) => {
+                    self.pieces.push(BodyPiece::Text(std::mem::take(&mut self.last).into()));
+                    self.pieces.push(piece);
+                }
+            }),
+            Err(unknown) => {
+                let known = Placeholder::ALL.map(|(name, _)| name);
+                let known: Vec<&str> = [MESSAGE].into_iter().chain(known).collect();
+                super::complain_of_placeholder(self.document, place, value, &unknown, &known);
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The body of a denial as it is written.
+
+use super::super::place::Place;
+use super::super::read::{At, Node};
+use super::super::value::{Kind, Value};
+
+pub(in crate::config) struct DenialBody {
+    pub(in crate::config) content_type: Option<At<String>>,
+    pub(in crate::config) content: Content,
+}
+
+pub(in crate::config) enum Content {
+    Text(At<String>),
+    Json(At<Json>),
+}
+
+/// A value of JSON whose texts may have placeholders.
+pub(in crate::config) enum Json {
+    /// Anything but a text, a list or an object, as JSON has it.
+    Word(String),
+    Text(At<String>),
+    List(Vec<Self>),
+    Object(Vec<(String, Self)>),
+}
+
+pub(super) fn body(node: &Node<'_>) -> Option<DenialBody> {
+    let mut fields = node.fields("a body: `json` or `text`, and `content_type`")?;
+    let content_type = fields.take("content_type").and_then(|node| node.text());
+    let (written, text) = (fields.take("json"), fields.take("text"));
+    fields.finish();
+    let content = match (written, text) {
+        (Some(node), None) => Content::Json(node.at(json(&node, node.value, &node.place))),
+        (None, Some(node)) => Content::Text(node.text()?),
+        _ => {
+            node.complain(
+                "one of `json` and `text` is needed, as in `{ text: \"{message}\" }` or \
+                 `{ json: { error: \"{message}\" } }`",
+            );
+            return None;
+        }
+    };
+    Some(DenialBody { content_type, content })
+}
+
+/// A value; `null` in place of one that JSON does not have.
+fn json(node: &Node<'_>, value: &Value<'_>, place: &Place) -> Json {
+    let null = || Json::Word("null".to_owned());
+    let wrong = |place: &Place, what: &str| {
+        node.document.complain(place, what);
+        null()
+    };
+    match &value.kind {
+        Kind::Nothing => null(),
+        Kind::Flag(flag) => Json::Word(flag.to_string()),
+        Kind::Whole(number) => Json::Word(number.to_string()),
+        Kind::Number(number) => match serde_json::from_str::<serde_json::Number>(number) {
+            Ok(_) => Json::Word(number.to_string()),
+            Err(_) => {
+                wrong(place, "JSON has no such number; put it in quotes, or write it as in `-1.5`")
+            }
+        },
+        Kind::Text(text) => Json::Text(At { value: text.to_string(), place: place.clone() }),
+        Kind::List(items) => {
+            let item = |(at, value): (usize, &Value<'_>)| {
+                json(node, value, &place.index(at, value.position))
+            };
+            Json::List(items.iter().enumerate().map(item).collect())
+        }
+        Kind::Mapping(entries) => {
+            let entry = |(key, value): &(Value<'_>, Value<'_>)| match key.as_str() {
+                Some(name) => {
+                    (name.to_owned(), json(node, value, &place.key(name, value.position)))
+                }
+                None => {
+                    let what = format!("a name must be text, found {}", key.describe());
+                    (String::new(), wrong(&place.clone().at(key.position), &what))
+                }
+            };
+            Json::Object(entries.iter().map(entry).collect())
+        }
+        Kind::Tagged(tag) => wrong(place, &format!("JSON has no tags; remove {tag}")),
+    }
+}

@@ -1,0 +1,185 @@
+//! The body that a denied client reads, as a policy writes it.
+
+use super::message::{Message, Piece, Placeholder};
+use crate::limit::Bucket;
+
+/// The content type of a body of JSON, unless the policy names another.
+pub(crate) const JSON: &str = "application/json";
+
+/// The content type of a body of text, unless the policy names another.
+pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
+
+/// A part of a body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum BodyPiece {
+    /// Goes out as it is.
+    Text(Box<str>),
+    /// The message of the table.
+    Message,
+    /// To be filled in.
+    Fill(Placeholder),
+}
+
+/// The body of a denial with its placeholders found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DenialBody {
+    content_type: Box<str>,
+    /// Whether what is filled in stands between the quotes of JSON strings.
+    is_json: bool,
+    pieces: Box<[BodyPiece]>,
+}
+
+impl DenialBody {
+    /// A body whose placeholders, if it is JSON, stand between the quotes of strings.
+    pub(crate) fn new(content_type: &str, is_json: bool, pieces: Vec<BodyPiece>) -> Self {
+        Self { content_type: content_type.into(), is_json, pieces: pieces.into() }
+    }
+
+    /// Its media type, as the header `content-type` has it.
+    pub fn content_type(&self) -> &str {
+        &self.content_type
+    }
+
+    /// The body where one bucket of a row denies, given the names of the row's table and of the row, cut where
+    /// the seconds to wait belong.
+    pub(crate) fn parts(
+        &self,
+        message: &Message,
+        names: [&str; 2],
+        bucket: &Bucket,
+    ) -> Box<[Box<str>]> {
+        let mut parts = Parts { parts: vec![String::new()], is_json: self.is_json, names, bucket };
+        for piece in &self.pieces {
+            match piece {
+                BodyPiece::Text(text) => parts.push(text),
+                BodyPiece::Fill(placeholder) => parts.fill(*placeholder),
+                BodyPiece::Message => message.pieces(bucket).iter().for_each(|piece| match piece {
+                    Piece::Text(text) => parts.value(text),
+                    Piece::Fill(placeholder) => parts.fill(*placeholder),
+                }),
+            }
+        }
+        parts.parts.into_iter().map(Box::from).collect()
+    }
+
+    /// How many bytes of memory a denial by a bucket takes once it is written, its metadata included.
+    pub(crate) fn size(&self, message: &Message, names: [&str; 2], bucket: &Bucket) -> usize {
+        let parts = self.parts(message, names, bucket);
+        let parts = parts.iter().map(|part| size_of::<Box<str>>() + part.len());
+        let metadata = names.map(str::len).iter().sum::<usize>() + bucket.to_string().len();
+        2 * size_of::<Box<[u8]>>() + parts.sum::<usize>() + METADATA + metadata
+    }
+}
+
+/// What metadata takes beside the names of a bucket's table and row and the bucket in words, in bytes: three keys, and
+/// lengths.
+const METADATA: usize = 38;
+
+impl Default for DenialBody {
+    /// The form of the API whose limits are the first policy.
+    fn default() -> Self {
+        let text = |text: &str| BodyPiece::Text(text.into());
+        let begins = text(r#"{"statusCode":429,"error":"Too Many Requests","message":""#);
+        Self::new(JSON, true, vec![begins, BodyPiece::Message, text(r#""}"#)])
+    }
+}
+
+/// A body that is being filled in.
+struct Parts<'a> {
+    parts: Vec<String>,
+    is_json: bool,
+    names: [&'a str; 2],
+    bucket: &'a Bucket,
+}
+
+impl Parts<'_> {
+    fn push(&mut self, text: &str) {
+        if let Some(last) = self.parts.last_mut() {
+            last.push_str(text);
+        }
+    }
+
+    fn value(&mut self, text: &str) {
+        if self.is_json { self.push(&escaped(text)) } else { self.push(text) }
+    }
+
+    fn fill(&mut self, placeholder: Placeholder) {
+        let [table, row] = self.names;
+        match placeholder {
+            Placeholder::Limit => self.value(&self.bucket.size().to_string()),
+            Placeholder::Bucket => self.value(&self.bucket.to_string()),
+            Placeholder::Table => self.value(table),
+            Placeholder::Row => self.value(row),
+            Placeholder::RetryAfter => self.parts.push(String::new()),
+        }
+    }
+}
+
+/// A text as it stands between the quotes of a JSON string.
+pub(crate) fn escaped(text: &str) -> String {
+    let quoted = serde_json::Value::from(text).to_string();
+    let between = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    between.unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::limit::{Blocked, Period, Rate, TokenBucket, Unit};
+
+    fn ten_per_second() -> Bucket {
+        let rate = Rate::new(10, Period::one(Unit::Second)).unwrap();
+        Bucket::Tokens(TokenBucket::new(10, rate).unwrap())
+    }
+
+    #[test]
+    fn a_denial_is_json_whatever_the_message_says() {
+        let body = |message| {
+            let message = Message::parse(message).unwrap();
+            let parts =
+                DenialBody::default().parts(&message, ["tenant", "free"], &ten_per_second());
+            let value: serde_json::Value = serde_json::from_str(&parts.join("7")).unwrap();
+            assert_eq!(
+                (&value["statusCode"], &value["error"]),
+                (&429.into(), &"Too Many Requests".into())
+            );
+            value["message"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(body(""), "");
+        assert_eq!(body("{retry_after}{retry_after}"), "77");
+        assert_eq!(body("{table}/{row}: {bucket}, {limit}"), "tenant/free: 10 per second, 10");
+        assert_eq!(body("\"wait\" \\ \n {retry_after} s\""), "\"wait\" \\ \n 7 s\"");
+    }
+
+    #[test]
+    fn a_body_of_text_is_not_escaped() {
+        let pieces = vec![
+            BodyPiece::Message,
+            BodyPiece::Text(" (".into()),
+            BodyPiece::Fill(Placeholder::RetryAfter),
+            BodyPiece::Text(" s)".into()),
+        ];
+        let message = Message::parse("no \"more\" than {limit}").unwrap();
+        let parts =
+            DenialBody::new(TEXT, false, pieces).parts(&message, ["t", "r"], &ten_per_second());
+        assert_eq!(parts.join("7"), "no \"more\" than 10 (7 s)");
+    }
+
+    #[test]
+    fn who_is_blocked_for_good_is_told_no_time_to_wait() {
+        let blocked = |until| Bucket::Blocked(Blocked { until });
+        let body = |message: &Message, until| {
+            DenialBody::default().parts(message, ["t", "r"], &blocked(until)).join("7")
+        };
+        let message = Message::parse("no: {limit}, {bucket}").unwrap();
+        assert!(body(&message, None).contains(r#""message":"no: 0, blocked""#));
+        let message = Message::parse("wait {retry_after} s").unwrap();
+        assert!(body(&message, Some(Timestamp::default())).contains("wait 7 s"));
+        let for_good = body(&message, None);
+        assert!(
+            for_good.contains("Requests like this are blocked") && !for_good.contains('7'),
+            "{for_good}"
+        );
+    }
+}

@@ -1,0 +1,320 @@
+//! What makes a bucket the same bucket after a reload, in a snapshot and on another replica.
+//!
+//! A bucket's [`Fingerprint`] is made of its place in the policy and of the values that name it. The place is
+//! the domain, the table, the row, the table's key and, for an override, its conditions; then the kind of the
+//! bucket and its number among those of its kind. A change of policy that leaves these alone leaves the
+//! bucket's state alone; the bucket's numbers (its size, its rate) are not among them, so a raised limit
+//! applies to the same bucket with the debt it has.
+
+use std::net::IpAddr;
+
+use hashbrown::HashMap;
+use sha2::{Digest, Sha256};
+use siphasher::sip128::SipHasher13;
+
+use super::address::{self, Prefixes};
+use super::fingerprint::{
+    Fingerprint, FingerprintKey, Kind, NameHasher, PARTITION_BITS, PLACE_BITS, SHARD_BITS,
+};
+use super::values::{Keys, Slot, Values};
+use crate::descriptor::Entry;
+use crate::limit::Bucket;
+
+/// The place of a row, or of an override of it, as the names of its buckets have it.
+#[derive(Debug)]
+pub(super) struct Place {
+    key: FingerprintKey,
+    names: Vec<String>,
+}
+
+impl Place {
+    /// The place of a row in a table whose buckets these entries name. An override has its conditions as a
+    /// text of its own.
+    pub(super) fn of_row(
+        key: FingerprintKey,
+        [domain, table, row]: [&str; 3],
+        entries: Vec<String>,
+        conditions: Option<&str>,
+    ) -> Self {
+        let mut names = [domain, table, row].map(str::to_owned).to_vec();
+        names.push(entries.len().to_string());
+        names.extend(entries);
+        names.extend(conditions.map(str::to_owned));
+        Self { key, names }
+    }
+
+    /// The salt of each bucket listed at this place, in order.
+    pub(super) fn salts(&self, buckets: &[Bucket]) -> Vec<Salt> {
+        let mut kinds: HashMap<String, usize> = HashMap::new();
+        let salt = |bucket| {
+            let kind = kind(bucket);
+            let before = kinds.entry_ref(&*kind).or_default();
+            let number = std::mem::replace(before, *before + 1).to_string();
+            Salt::of(self.key, self.names.iter().map(String::as_str), [&*kind, &number])
+        };
+        buckets.iter().map(salt).collect()
+    }
+}
+
+/// What tells the buckets of one row apart.
+fn kind(bucket: &Bucket) -> String {
+    match bucket {
+        Bucket::Tokens(bucket) => format!("per {}", bucket.rate().period()),
+        Bucket::Concurrency(_) => "concurrent".to_owned(),
+        Bucket::Blocked(_) => "blocked".to_owned(),
+    }
+}
+
+impl Fingerprint {
+    /// The name of the bucket that takes the place of all of these, in any order. It is in the partition of
+    /// one of them: theirs, where they have the same.
+    pub(super) fn in_place_of(others: impl Iterator<Item = Self>, salt: Salt) -> Option<Self> {
+        let own = |word: u64| word & !PARTITION_BITS;
+        others
+            .reduce(|Self([a, b]), Self([c, d])| {
+                let partition = (a & PARTITION_BITS).min(c & PARTITION_BITS);
+                Self([own(a).wrapping_add(own(c)) | partition, b.wrapping_add(d)])
+            })
+            .map(|sum| Base(sum.0).salted(salt))
+    }
+}
+
+/// The hash of the key values.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Base([u64; 2]);
+
+impl Base {
+    fn in_partition_of(self, other: Self) -> Self {
+        let (Self([first, second]), Self([partition, _])) = (self, other);
+        Self([first & !PARTITION_BITS | partition & PARTITION_BITS, second])
+    }
+
+    pub(super) fn salted(self, Salt([salt0, salt1]): Salt) -> Fingerprint {
+        let Self([base0, base1]) = self;
+        Fingerprint([base0 ^ salt0, base1 ^ salt1])
+    }
+
+    /// The base of a whole descriptor: every key and every value, in order.
+    pub(super) fn of_entries<'a>(
+        key: FingerprintKey,
+        entries: impl Iterator<Item = Entry<'a>>,
+    ) -> Self {
+        Self(key.hash(|hasher| {
+            for Entry { key, value } in entries {
+                hasher.text(key);
+                hasher.value(value);
+            }
+        }))
+    }
+}
+
+/// The hash of a place in the policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Salt([u64; 2]);
+
+impl Salt {
+    /// The salt of a bucket, given as the names of its place from the outermost to the row, and those that
+    /// tell the row's buckets apart.
+    pub(super) fn of<'a>(
+        key: FingerprintKey,
+        row: impl IntoIterator<Item = &'a str>,
+        bucket: impl IntoIterator<Item = &'a str>,
+    ) -> Self {
+        let mut of_row = 0;
+        let [first, of_bucket] = key.hash(|hasher| {
+            row.into_iter().for_each(|name| hasher.text(name));
+            [_, of_row] = hasher.name();
+            bucket.into_iter().for_each(|name| hasher.text(name));
+        });
+        // What the base has for itself.
+        let own = match key.0 {
+            Kind::Secret(..) => SHARD_BITS,
+            Kind::Shared => PARTITION_BITS,
+        };
+        Self([first & !own, of_row & PLACE_BITS | of_bucket & !PLACE_BITS])
+    }
+}
+
+/// The entries whose values name a table's buckets.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct KeySet {
+    pub(super) slots: Box<[Slot]>,
+    pub(super) prefixes: Prefixes,
+    /// The one among them that says which partition the buckets are in, if it is among them; else all do.
+    pub(super) partition: Option<Slot>,
+}
+
+impl KeySet {
+    /// The keys of the entries, in order.
+    pub fn names<'k>(&self, keys: &'k Keys) -> Vec<&'k str> {
+        self.slots.iter().map(|slot| keys.name(*slot)).collect()
+    }
+
+    /// The entries as the names of buckets have them: their keys and, where an address is among them, how many
+    /// bits of it count.
+    pub(super) fn identity(&self, keys: &Keys) -> Vec<String> {
+        let mut names: Vec<_> = self.slots.iter().map(|slot| keys.name(*slot).to_owned()).collect();
+        if self.has_address() {
+            names.push(format!("/{} /{}", self.prefixes.ipv4(), self.prefixes.ipv6()));
+        }
+        names
+    }
+
+    /// Whether an address is among them.
+    pub fn has_address(&self) -> bool {
+        self.slots.contains(&Slot::REMOTE_ADDRESS)
+    }
+
+    /// How many bits of an address count.
+    pub const fn prefixes(&self) -> Prefixes {
+        self.prefixes
+    }
+
+    /// The keys and values of the entries, in order, for a person to read; of an address, what counts of it.
+    pub(super) fn tell<'k>(&self, keys: &'k Keys, values: &Values<'_>) -> Vec<(&'k str, Vec<u8>)> {
+        let told = |slot: &Slot| {
+            let value = values.get(*slot)?;
+            let network = address_of(*slot, value).map(|address| self.prefixes.network(address));
+            Some((keys.name(*slot), network.map_or_else(|| value.to_vec(), String::into_bytes)))
+        };
+        self.slots.iter().filter_map(told).collect()
+    }
+
+    /// The base of a descriptor's key values, or the slot of the first one that is missing.
+    pub(super) fn base(&self, key: FingerprintKey, values: &Values<'_>) -> Result<Base, Slot> {
+        match key.0 {
+            Kind::Secret(first, second) => {
+                self.hash(&self.slots, values, SipHasher13::new_with_keys(first, second))
+            }
+            Kind::Shared => {
+                let base = self.hash(&self.slots, values, Sha256::new())?;
+                let Some(slot) = self.partition else { return Ok(base) };
+                Ok(base.in_partition_of(self.hash(&[slot], values, Sha256::new())?))
+            }
+        }
+    }
+
+    fn hash(
+        &self,
+        slots: &[Slot],
+        values: &Values<'_>,
+        mut hasher: impl NameHasher,
+    ) -> Result<Base, Slot> {
+        for slot in slots {
+            let value = values.get(*slot).ok_or(*slot)?;
+            match address_of(*slot, value).map(|address| self.prefixes.mask(address)) {
+                Some(IpAddr::V4(address)) => hasher.bytes(4, &address.octets()),
+                Some(IpAddr::V6(address)) => hasher.bytes(6, &address.octets()),
+                None => hasher.value(value),
+            }
+        }
+        Ok(Base(hasher.name()))
+    }
+}
+
+fn address_of(slot: Slot, value: &[u8]) -> Option<IpAddr> {
+    if slot == Slot::REMOTE_ADDRESS { address::parse(value) } else { None }
+}
+
+/// A bucket's name for tests of what uses names.
+#[cfg(test)]
+pub(crate) fn name_for_tests(name: &str) -> Fingerprint {
+    let key = FingerprintKey::fixed(7);
+    Base::of_entries(key, [Entry { key: "name", value: name.as_bytes() }].into_iter())
+        .salted(Salt([0, 0]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::fingerprint::ShortName;
+
+    const KEY: FingerprintKey = FingerprintKey::fixed(7);
+
+    fn base(parts: &[&str]) -> [u64; 2] {
+        KEY.hash(|hasher| parts.iter().for_each(|part| hasher.text(part)))
+    }
+
+    #[test]
+    fn joined_names_do_not_collide() {
+        assert_ne!(base(&["a_b"]), base(&["a", "b"]));
+        assert_ne!(base(&["a", "b_c"]), base(&["a_b", "c"]));
+        assert_ne!(base(&["ab", ""]), base(&["a", "b"]));
+        assert_ne!(base(&["", "a"]), base(&["a", ""]));
+        assert_ne!(base(&["a"]), base(&["a", ""]));
+    }
+
+    #[test]
+    fn all_buckets_of_one_tenant_share_a_shard() {
+        let base = Base(base(&["acme"]));
+        let shards: Vec<_> = ["per second", "per minute", "elsewhere"]
+            .map(|place| base.salted(Salt::of(KEY, [place], [])).shard())
+            .into();
+        assert_eq!(shards, [base.salted(Salt([0, 0])).shard(); 3]);
+    }
+
+    #[test]
+    fn the_buckets_of_one_row_share_a_place_and_those_of_another_have_their_own() {
+        let place = |row, bucket| {
+            let name = Base(base(&["acme"])).salted(Salt::of(KEY, [row], [bucket]));
+            (name, name.hash64() & PLACE_BITS)
+        };
+        let (second, minute) = (place("free", "per second"), place("free", "per minute"));
+        assert_ne!(second.0, minute.0);
+        assert_eq!(second.1, minute.1);
+        assert_ne!(second.1, place("paid", "per second").1);
+    }
+
+    #[test]
+    fn the_bucket_in_place_of_others_has_a_name_of_its_own_in_any_order() {
+        let names: Vec<_> =
+            ["a", "b"].map(|place| Base(base(&["acme"])).salted(Salt::of(KEY, [place], []))).into();
+        let salt = Salt::of(KEY, ["limit"], []);
+        let forth = Fingerprint::in_place_of(names.iter().copied(), salt);
+        let back = Fingerprint::in_place_of(names.iter().rev().copied(), salt);
+        assert_eq!(forth, back);
+        assert!(forth.is_some_and(|name| !names.contains(&name)));
+        assert_eq!(Fingerprint::in_place_of([].into_iter(), salt), None);
+    }
+
+    /// Replicas of another version and another machine have to agree on them: a change of these is a change
+    /// that loses the buckets of everybody who has upgraded half of the way.
+    #[test]
+    fn shared_names_stay_what_they_are() {
+        let base = Base::of_entries(
+            FingerprintKey::shared(),
+            [Entry { key: "tenant", value: b"acme" }].into_iter(),
+        );
+        let name = base.salted(Salt::of(FingerprintKey::shared(), ["tenant", "free"], ["second"]));
+        assert_eq!(name.to_string(), "b9dd3a57f3f254cc4a42e2ec0339e1e0");
+        assert_eq!(name.partition(), 5324);
+    }
+
+    #[test]
+    fn a_short_name_knows_the_shard_and_the_place() {
+        for number in 0..1000 {
+            let name = name_for_tests(&format!("bucket {number}"));
+            let short = name.short();
+            assert_eq!((short.shard(), short.hash64()), (name.shard(), name.hash64()));
+        }
+    }
+
+    #[test]
+    fn what_is_written_as_bytes_reads_the_same() {
+        let name = name_for_tests("acme");
+        assert_eq!(Fingerprint::from_bytes(name.to_bytes()), name);
+        assert_eq!(ShortName::from_bytes(name.short().to_bytes()), name.short());
+        assert_eq!(Fingerprint::parse(&name.to_string()), Some(name));
+        for wrong in ["", "0", "+00102030405060708090a0b0c0d0e0f", &"é".repeat(16)] {
+            assert_eq!(Fingerprint::parse(wrong), None, "{wrong}");
+        }
+        let key = FingerprintKey::from_bytes(KEY.to_bytes());
+        assert_eq!(Salt::of(key, ["tenant"], []), Salt::of(KEY, ["tenant"], []));
+    }
+
+    #[test]
+    fn another_key_gives_other_names() {
+        let place = ["tenant", "free"];
+        assert_ne!(Salt::of(KEY, place, []), Salt::of(FingerprintKey::fixed(8), place, []));
+    }
+}
