@@ -39,7 +39,7 @@ use self::host::Hosts;
 pub use self::host::{HostName, HostNameError};
 use self::places::{Peer, Places};
 use crate::listener::Listener;
-use crate::reload::Refused;
+use crate::live::RejectedPolicies;
 use crate::service::Service;
 use crate::store::StoreError;
 use crate::tls::Identity;
@@ -220,8 +220,8 @@ async fn ready(State(shared): State<Shared>) -> Response {
             [] => "ready\n".to_owned(),
             some => format!("ready, degraded: {}\n", some.join("; ")),
         };
-        if let Some(refused) = shared.service.live().refused() {
-            let Refused { at, problems } = &*refused;
+        if let Some(refused) = shared.service.policies().rejected() {
+            let RejectedPolicies { at, problems } = &*refused;
             text += "the policy in force is an old one; what was read at ";
             text += &format!("{} is refused:\n{problems}\n", view::moment(*at));
         }
@@ -244,8 +244,8 @@ async fn config(State(Shared { service, desks, .. }): State<Shared>) -> Response
     desks
         .looks
         .work(async move {
-            let snapshot = service.live().load_full();
-            let refused = service.live().refused();
+            let snapshot = service.policies().load_full();
+            let refused = service.policies().rejected();
             axum_json(StatusCode::OK, view::of(&snapshot, refused.as_deref()).to_string())
         })
         .await

@@ -25,7 +25,8 @@
 //! | `tls` | our certificate, and which callers' certificates let in |
 //! | `service` | the path of a request, spelled out once |
 //! | `shared` | Redis or Valkey: connections, and what becomes of a request without them |
-//! | `reload` | the policies in force, replaced as a whole |
+//! | `policy_files` | a source of policies: files, read again while the server runs |
+//! | `live` | the policies in force, replaced as a whole, from whatever source |
 //! | `snapshot` | the store's state in a file, restored at the next start |
 //! | `reading` | reading what may hang: a thread of its own, a deadline, panics caught |
 //! | `traces` | spans of calls, for a collector |
@@ -56,10 +57,11 @@ pub mod file;
 pub mod held;
 pub mod limit;
 pub mod listener;
+pub mod live;
 pub mod near;
 pub mod policy;
+pub mod policy_files;
 pub mod reading;
-pub mod reload;
 pub mod reply;
 pub mod server;
 pub mod service;

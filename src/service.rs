@@ -16,9 +16,9 @@ use crate::clock::{Clock, Timestamp};
 use crate::decision::{self, Charges, Verdict};
 use crate::descriptor::{LeaseId, Query};
 use crate::held::Held;
+use crate::live::{ActivePolicies, LoadedPolicy};
 use crate::near::Near;
 use crate::policy::{HeaderStyle, OnStoreError, Plan};
-use crate::reload::{Live, LoadedPolicy};
 use crate::reply::{self, Denials, Reply};
 use crate::shared::{self, Decision, Link};
 use crate::store::{Admission, MemoryStore, Outcomes, StoreError};
@@ -29,7 +29,7 @@ use crate::wire;
 /// Decides requests.
 pub struct Service {
     clock: Arc<dyn Clock>,
-    live: Arc<Live>,
+    policies: Arc<ActivePolicies>,
     store: Arc<MemoryStore>,
     shared: Option<Arc<shared::Store>>,
     link: Option<Arc<Link>>,
@@ -69,14 +69,14 @@ impl Service {
     /// A service over these parts.
     pub fn new(
         clock: Arc<dyn Clock>,
-        live: Arc<Live>,
+        policies: Arc<ActivePolicies>,
         store: Arc<MemoryStore>,
         telemetry: Arc<Telemetry>,
     ) -> Self {
         let (near, held) = Default::default();
         Self {
             clock,
-            live,
+            policies,
             store,
             shared: None,
             link: None,
@@ -120,7 +120,7 @@ impl Service {
         link.tried().await;
         Arc::new(Self {
             clock: Arc::clone(&self.clock),
-            live: Arc::clone(&self.live),
+            policies: Arc::clone(&self.policies),
             store: Arc::clone(&self.store),
             shared: Some(Arc::clone(shared)),
             link: Some(link),
@@ -169,7 +169,7 @@ impl Service {
         let mut query = Query::default();
         self.read(message, &mut query, span.as_deref_mut())?;
         let now = self.clock.now();
-        let snapshot = self.live.load();
+        let snapshot = self.policies.load();
         let Some(found) = snapshot.of(query.domain()) else {
             return Ok(self.pass_unknown(&query, span));
         };
@@ -197,7 +197,7 @@ impl Service {
         self.read(message, &mut query, span.as_deref_mut())?;
         let now = self.clock.now();
         let ours = now;
-        let snapshot = self.live.load_full();
+        let snapshot = self.policies.load_full();
         let Some(found) = snapshot.of(query.domain()) else {
             return Ok(self.pass_unknown(&query, span));
         };
@@ -313,8 +313,8 @@ impl Service {
     }
 
     /// The policies in force.
-    pub fn live(&self) -> &Live {
-        &self.live
+    pub fn policies(&self) -> &ActivePolicies {
+        &self.policies
     }
 
     /// The counters.

@@ -42,7 +42,7 @@ fn a_call_allocates_nothing_before_its_verdict_and_little_after() {
         ("remote_address", "2001:db8::1"),
     ])
     .encode_to_vec();
-    let snapshot = parts.live.load();
+    let snapshot = parts.policies.load();
     let decide = || {
         let mut query = Query::default();
         wire::read(&message, &mut query).unwrap();
@@ -79,7 +79,7 @@ fn a_bucket_near_its_limit_allocates_when_it_is_listed_and_not_again() {
     let _profiler = dhat::Profiler::builder().testing().build();
     let policy = "domain: d\ntables: [{ name: t, key: [k], rows: { always: [{ per_day: 20 }] } }]";
     let parts = Parts::new(&source(policy), 100_000);
-    let (near, snapshot) = (Near::default(), parts.live.load());
+    let (near, snapshot) = (Near::default(), parts.policies.load());
     let policy = &snapshot.of("d").unwrap().policy;
     // How many allocations it takes to note a call, and when its bucket was noted last.
     let note = |key: &str, count| {

@@ -15,7 +15,6 @@ use std::fmt::Write;
 use parking_lot::Mutex;
 use peak_alloc::PeakAlloc;
 use support::{Parts, call, source};
-use tollgate::clock::Clock;
 use tollgate::config::Source;
 
 #[global_allocator]
@@ -68,9 +67,9 @@ fn a_thousand_reloads_of_other_names_take_no_more_series_nor_memory_than_the_fir
     let parts = Parts::new(&sources(0, "first"), 1_000);
     let ask = |kind: &str| assert!(parts.ask(&call(&[("kind", kind), ("k", "1")])).is_ok());
     let replace = |round, also: &str| {
-        parts.live.replace(&sources(round, also), parts.clock.now()).unwrap();
+        parts.replace(&sources(round, also));
     };
-    let first = parts.live.load_full();
+    let first = parts.policies.load_full();
     ask("first");
     let taken = || (ALLOCATOR.current_usage(), series(&parts).len());
     let mut early = (0, 0);
@@ -100,10 +99,10 @@ fn a_row_that_comes_back_soon_goes_on_counting_from_where_it_was() {
     let ask = || assert!(parts.ask(&call(&[("kind", "again"), ("k", "1")])).is_ok());
     ask();
     for round in 1..=10 {
-        parts.live.replace(&sources(round, "other"), parts.clock.now()).unwrap();
+        parts.replace(&sources(round, "other"));
         assert_eq!(admitted(&parts, "again"), Some(1), "it is still told");
     }
-    parts.live.replace(&sources(11, "again"), parts.clock.now()).unwrap();
+    parts.replace(&sources(11, "again"));
     ask();
     assert_eq!(admitted(&parts, "again"), Some(2));
 }

@@ -21,9 +21,10 @@ use prost::Message;
 use tollgate::clock::{Clock, ManualClock, Timestamp};
 use tollgate::config::{self, Source};
 use tollgate::descriptor::Query;
+use tollgate::live::{ActivePolicies, LoadedPolicies, LoadedPolicy, VersionedPolicies};
 use tollgate::policy::Policy;
 use tollgate::policy::fingerprint::FingerprintKey;
-use tollgate::reload::{Live, LoadedPolicy, Snapshot};
+use tollgate::policy_files;
 use tollgate::service::Service;
 use tollgate::store::MemoryStore;
 use tollgate::telemetry::Telemetry;
@@ -139,11 +140,16 @@ pub fn shipped_message(tenant_type: &str, tenant: &str, method: &str, path: &str
 /// A service and its parts.
 pub struct Parts {
     pub clock: Arc<ManualClock>,
-    pub live: Arc<Live>,
+    pub policies: Arc<ActivePolicies>,
     pub store: Arc<MemoryStore>,
     pub service: Arc<Service>,
-    pub snapshot: Arc<Snapshot>,
+    pub snapshot: Arc<LoadedPolicies>,
     domain: String,
+}
+
+fn compiled(sources: &[Source]) -> VersionedPolicies {
+    let compiled = policy_files::compile(sources, FingerprintKey::fixed(7));
+    compiled.unwrap_or_else(|problems| panic!("{problems}"))
 }
 
 impl Parts {
@@ -151,17 +157,17 @@ impl Parts {
         let clock = Arc::new(ManualClock::at(NOW));
         let store = Arc::new(MemoryStore::new(most_keys));
         let telemetry = Arc::new(Telemetry::new(Arc::clone(&store)));
-        let live = Live::new(sources, FingerprintKey::fixed(7), Arc::clone(&telemetry), NOW);
-        let live = Arc::new(live.unwrap_or_else(|problems| panic!("{problems}")));
+        let first = compiled(sources);
+        let policies = Arc::new(ActivePolicies::new(first, Arc::clone(&telemetry), NOW));
         let service = Service::new(
             Arc::clone(&clock) as Arc<dyn Clock>,
-            Arc::clone(&live),
+            Arc::clone(&policies),
             Arc::clone(&store),
             telemetry,
         );
-        let snapshot = Arc::clone(&live.load());
+        let snapshot = Arc::clone(&policies.load());
         let domain = snapshot.policies()[0].domain().to_owned();
-        Self { clock, live, store, service: Arc::new(service), snapshot, domain }
+        Self { clock, policies, store, service: Arc::new(service), snapshot, domain }
     }
 
     pub fn of(shape: Shape) -> Self {
@@ -172,6 +178,11 @@ impl Parts {
     pub fn shipped() -> Self {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/management-api.yaml");
         Self::new(&config::read(&file).unwrap(), 10_000_000)
+    }
+
+    /// Puts other policies in force.
+    pub fn replace(&self, sources: &[Source]) {
+        self.policies.replace(compiled(sources), NOW);
     }
 
     pub fn loaded(&self) -> &LoadedPolicy {

@@ -119,7 +119,7 @@ fn disturb(
 
 /// As a call does, with the policy in force.
 fn decide(parts: &Parts, query: &Query<'_>) -> bool {
-    let snapshot = parts.live.load();
+    let snapshot = parts.policies.load();
     let policy = &snapshot.of(query.domain()).unwrap().policy;
     let plan = policy.meet(query, NOW);
     tollgate::decision::decide(&plan, &parts.store, NOW).unwrap().is_admitted
@@ -175,7 +175,7 @@ fn reload() -> Vec<Stall> {
     let sources: Vec<Source> = Shape { rows: 10_000, ..USUAL }.sources();
     let parts = Parts::new(&sources, AMPLE);
     let queries = scattered(parts.fill(100_000));
-    let replace = |_| disturb(&parts, queries, 1, |_| parts.live.replace(&sources, NOW).unwrap());
+    let replace = |_| disturb(&parts, queries, 1, |_| parts.replace(&sources));
     (0..REPETITIONS).map(replace).collect()
 }
 

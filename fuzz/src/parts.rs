@@ -7,7 +7,8 @@ use prost::Message;
 use tollgate::clock::{Clock, ManualClock, Timestamp};
 use tollgate::config::{Problems, Source};
 use tollgate::policy::fingerprint::FingerprintKey;
-use tollgate::reload::Live;
+use tollgate::live::ActivePolicies;
+use tollgate::policy_files;
 use tollgate::service::Service;
 use tollgate::store::MemoryStore;
 use tollgate::telemetry::Telemetry;
@@ -26,7 +27,7 @@ pub const POLICY: &str = include_str!("policy.yaml");
 /// What of the program does not depend on who has asked before.
 pub struct Parts {
     /// The policies.
-    pub live: Arc<Live>,
+    pub policies: Arc<ActivePolicies>,
     /// The counters.
     pub telemetry: Arc<Telemetry>,
 }
@@ -38,8 +39,9 @@ impl Parts {
     /// Everything that is wrong with them.
     pub fn new(sources: &[Source], key: FingerprintKey) -> Result<Self, Problems> {
         let telemetry = Arc::new(Telemetry::new(Arc::new(MemoryStore::new(1))));
-        let live = Arc::new(Live::new(sources, key, Arc::clone(&telemetry), NOW)?);
-        Ok(Self { live, telemetry })
+        let first = policy_files::compile(sources, key)?;
+        let policies = Arc::new(ActivePolicies::new(first, Arc::clone(&telemetry), NOW));
+        Ok(Self { policies, telemetry })
     }
 
     /// With [`POLICY`].
@@ -57,9 +59,9 @@ impl Parts {
     /// Over a store.
     pub fn over(&self, store: MemoryStore) -> Program {
         let (store, clock) = (Arc::new(store), Arc::new(ManualClock::at(NOW)));
-        let (live, telemetry) = (Arc::clone(&self.live), Arc::clone(&self.telemetry));
+        let (policies, telemetry) = (Arc::clone(&self.policies), Arc::clone(&self.telemetry));
         let service =
-            Service::new(Arc::clone(&clock) as Arc<dyn Clock>, live, Arc::clone(&store), telemetry);
+            Service::new(Arc::clone(&clock) as Arc<dyn Clock>, policies, Arc::clone(&store), telemetry);
         Program { clock, store, service: Arc::new(service) }
     }
 }

@@ -11,11 +11,11 @@ use super::{Failed, Shared, answered, bucket, guard};
 use crate::clock::Timestamp;
 use crate::descriptor::{Entry, Hits, Query, as_text};
 use crate::limit::Bucket;
+use crate::live::LoadedPolicies;
 use crate::near::{Asked, Seen, Standing};
 use crate::policy::Policy;
 use crate::policy::fingerprint::Fingerprint;
 use crate::policy::named::NamedBucket;
-use crate::reload::Snapshot;
 use crate::service::Service;
 use crate::store::{Outcome, Wait};
 
@@ -109,7 +109,7 @@ async fn named(
     with_full: bool,
     ids: Ids<'_>,
 ) -> Result<Value, Failed> {
-    let snapshot = service.live().load_full();
+    let snapshot = service.policies().load_full();
     let policy = policy(&snapshot, domain)?;
     check(policy, entries)?;
     let mut named = policy.named(entries, service.now());
@@ -156,7 +156,7 @@ pub(super) fn check(policy: &Policy, entries: &[Entry<'_>]) -> Result<(), Failed
 
 /// The policy of a domain, or the only one.
 pub(super) fn policy<'s>(
-    snapshot: &'s Snapshot,
+    snapshot: &'s LoadedPolicies,
     domain: Option<&str>,
 ) -> Result<&'s Policy, Failed> {
     let all = snapshot.policies();

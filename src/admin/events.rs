@@ -173,8 +173,9 @@ pub(super) mod tests {
     use crate::admin::{Controls, Desks, Hosts, SLOWEST, routes};
     use crate::clock::{Clock, ManualClock, Timestamp};
     use crate::config::Source;
+    use crate::live::ActivePolicies;
     use crate::policy::fingerprint::FingerprintKey;
-    use crate::reload::Live;
+    use crate::policy_files;
     use crate::store::MemoryStore;
     use crate::telemetry::Telemetry;
 
@@ -186,8 +187,9 @@ pub(super) mod tests {
         let telemetry = Arc::new(Telemetry::new(Arc::clone(&store)));
         let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(Timestamp::from_unix_nanos(1 << 60)));
         let key = FingerprintKey::fixed(7);
-        let live = Live::new(&sources, key, Arc::clone(&telemetry), clock.now()).unwrap();
-        Arc::new(Service::new(clock, Arc::new(live), store, telemetry))
+        let first = policy_files::compile(&sources, key).unwrap();
+        let policies = ActivePolicies::new(first, Arc::clone(&telemetry), clock.now());
+        Arc::new(Service::new(clock, Arc::new(policies), store, telemetry))
     }
 
     /// What routes are made with.

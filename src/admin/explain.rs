@@ -13,9 +13,9 @@ use super::{Shared, axum_json, bucket};
 use crate::clock::Timestamp;
 use crate::decision::{Decided, Verdict};
 use crate::descriptor::Query;
+use crate::live::LoadedPolicy;
 use crate::policy::table::{Row, Rule, Table};
 use crate::policy::{Explained, Policy};
-use crate::reload::LoadedPolicy;
 use crate::service::Service;
 use crate::wire;
 
@@ -53,7 +53,7 @@ async fn answer(service: &Service, body: &[u8]) -> Result<Value, (StatusCode, St
             format!("{count} descriptors; at most {MOST_DESCRIPTORS} are explained together");
         return Err((StatusCode::BAD_REQUEST, error));
     }
-    let snapshot = service.live().load_full();
+    let snapshot = service.policies().load_full();
     let Some(LoadedPolicy { policy, .. }) = snapshot.of(query.domain()) else {
         let known: Vec<_> = snapshot.policies().into_iter().map(Policy::domain).collect();
         let error = format!(
@@ -164,7 +164,7 @@ mod tests {
     #[tokio::test]
     async fn what_takes_too_long_is_given_up() {
         let service = service();
-        let snapshot = service.live().load_full();
+        let snapshot = service.policies().load_full();
         let policy = &snapshot.of("d").unwrap().policy;
         let message = br#"{"domain":"d","descriptors":[{"entries":[{"key":"k","value":"1"}]}]}"#;
         let message = wire::json::request(message).unwrap();

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::host::{FETCH_SITE, HostName};
 use super::{Shared, refused};
-use crate::reload::Reloader;
+use crate::policy_files::Reloader;
 
 /// The shortest token, in characters: what is shorter can be guessed.
 const SHORTEST: usize = 16;

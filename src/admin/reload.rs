@@ -6,14 +6,14 @@ use axum::response::Response;
 use serde_json::json;
 
 use super::{Failed, Shared, answered, axum_json};
-use crate::reload::{Cause, Reloaded};
+use crate::policy_files::{Cause, Reloaded};
 
 pub(super) async fn reload(State(shared): State<Shared>) -> Response {
     let Some(reloader) = shared.controls.reloader.clone() else {
         return answered(Err(Failed::none("the policies came from no file")));
     };
     let reloaded = reloader.reload(Cause::Request).await;
-    let version = shared.service.live().load().content().version();
+    let version = shared.service.policies().load().version().id().to_owned();
     match reloaded {
         Ok(reloaded) => {
             let result = match reloaded {

@@ -65,7 +65,7 @@ async fn of_seen(service: &Service, seen: Seen) -> Result<Value, Failed> {
 async fn of_table(service: &Service, table: &str, body: &Value) -> Result<Value, Failed> {
     let text = |name: &str| body.get(name).and_then(Value::as_str);
     let key = entries(body.get("key"))?;
-    let snapshot = service.live().load_full();
+    let snapshot = service.policies().load_full();
     let policy = buckets::policy(&snapshot, text("domain"))?;
     buckets::check(policy, &key)?;
     let mut named = policy.named(&key, service.now());

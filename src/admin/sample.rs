@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use super::{bucket, leases, view};
 use crate::clock::{Nanos, Timestamp};
+use crate::live::{ActivePolicies, LoadedPolicies, LoadedPolicy};
 use crate::policy::Policy;
 use crate::policy::table::Rows;
-use crate::reload::{Live, LoadedPolicy, Snapshot};
 use crate::service::{HeldLeases, Service};
 use crate::telemetry::RowCounts;
 
@@ -39,7 +39,7 @@ pub(super) struct Past {
     points: VecDeque<Point>,
     /// What each row had counted as over its limit, of the policies of `counted_of`, oldest first.
     counted: VecDeque<(Timestamp, Vec<u64>)>,
-    counted_of: Weak<Snapshot>,
+    counted_of: Weak<LoadedPolicies>,
     /// The oldest that are held.
     pub(super) leases: HeldLeases,
 }
@@ -63,7 +63,7 @@ impl Past {
     /// What each row had counted, and when; nothing where other policies are in force since. Notes `now`.
     fn compare(
         &mut self,
-        snapshot: &Arc<Snapshot>,
+        snapshot: &Arc<LoadedPolicies>,
         rows: &[RowOf<'_>],
         now: Timestamp,
     ) -> Option<&(Timestamp, Vec<u64>)> {
@@ -93,7 +93,7 @@ struct RowOf<'a> {
 /// Takes a sample, and keeps in `past` what the next ones are compared with.
 pub(super) fn take(service: &Service, is_ready: bool, past: &mut Past) -> Value {
     let now = service.now();
-    let snapshot = service.live().load_full();
+    let snapshot = service.policies().load_full();
     let policies = snapshot.policies();
     let (point, others) = requests(&snapshot, &policies, now);
     past.add(point);
@@ -110,7 +110,7 @@ pub(super) fn take(service: &Service, is_ready: bool, past: &mut Past) -> Value 
         "rows": most_denying(&rows, before, now),
         "near": near(service, &snapshot),
         "leases": leases(&past.leases),
-        "policy": policy(service.live(), &snapshot, &policies),
+        "policy": policy(service.policies(), &snapshot, &policies),
         "store": {
             "is_shared": service.is_shared(),
             "is_degraded": service.is_degraded(),
@@ -123,7 +123,7 @@ pub(super) fn take(service: &Service, is_ready: bool, past: &mut Past) -> Value 
 }
 
 /// What was admitted and denied; and what passed without a bucket.
-fn requests(snapshot: &Snapshot, policies: &[&Policy], now: Timestamp) -> (Point, Value) {
+fn requests(snapshot: &LoadedPolicies, policies: &[&Policy], now: Timestamp) -> (Point, Value) {
     let (mut admitted, mut denied, mut bypassed, mut unmatched) = (0, 0, 0, 0);
     for loaded in policies.iter().filter_map(|policy| snapshot.of(policy.domain())) {
         let counts = loaded.counters.requests();
@@ -136,7 +136,7 @@ fn requests(snapshot: &Snapshot, policies: &[&Policy], now: Timestamp) -> (Point
     (Point { at: now, admitted, denied }, others)
 }
 
-fn rows<'a>(snapshot: &'a Snapshot, policies: &[&'a Policy]) -> Vec<RowOf<'a>> {
+fn rows<'a>(snapshot: &'a LoadedPolicies, policies: &[&'a Policy]) -> Vec<RowOf<'a>> {
     let with_counters = policies.iter().filter_map(|policy| snapshot.of(policy.domain()));
     let of_each = with_counters.flat_map(|LoadedPolicy { policy, counters, .. }| {
         policy.rows().map(|row| RowOf {
@@ -186,7 +186,7 @@ fn most_denying(
 }
 
 /// The buckets that have least left, of those seen near their limit lately.
-fn near(service: &Service, snapshot: &Snapshot) -> Value {
+fn near(service: &Service, snapshot: &LoadedPolicies) -> Value {
     let mut near = service.near();
     near.retain(|seen| seen.outcome.remaining < seen.bucket.size());
     let listed = near.iter().take(LISTED).map(|seen| {
@@ -206,7 +206,7 @@ fn near(service: &Service, snapshot: &Snapshot) -> Value {
 }
 
 /// The entry whose value picks a row of the table.
-fn picked_by<'a>(snapshot: &'a Snapshot, domain: &str, table: &str) -> Option<&'a str> {
+fn picked_by<'a>(snapshot: &'a LoadedPolicies, domain: &str, table: &str) -> Option<&'a str> {
     let LoadedPolicy { policy, .. } = snapshot.of(domain)?;
     match policy.tables().iter().find(|of| of.name() == table)?.rows() {
         Rows::Always(_) => None,
@@ -219,8 +219,8 @@ fn leases(HeldLeases { listed, left_off }: &HeldLeases) -> Value {
     json!({ "count": told.len() + left_off, "listed": told })
 }
 
-fn policy(live: &Live, snapshot: &Snapshot, policies: &[&Policy]) -> Value {
-    let refused = live.refused().map(|refused| {
+fn policy(active: &ActivePolicies, snapshot: &LoadedPolicies, policies: &[&Policy]) -> Value {
+    let refused = active.rejected().map(|refused| {
         let problems: Vec<_> = refused.problems.lines().take(LISTED).collect();
         json!({ "at": bucket::milliseconds(refused.at), "problems": problems })
     });
@@ -230,8 +230,8 @@ fn policy(live: &Live, snapshot: &Snapshot, policies: &[&Policy]) -> Value {
     json!({
         "loaded_at": bucket::milliseconds(snapshot.loaded_at()),
         "loaded": view::moment(snapshot.loaded_at()),
-        "version": snapshot.content().version(),
-        "sources": snapshot.content().sources().collect::<Vec<_>>(),
+        "version": snapshot.version().id(),
+        "sources": snapshot.version().sources().collect::<Vec<_>>(),
         "refused": refused,
         "domains": domains.collect::<Vec<_>>(),
     })

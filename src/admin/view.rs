@@ -4,19 +4,19 @@ use serde_json::{Value, json};
 
 use crate::clock::Timestamp;
 use crate::limit::Bucket;
+use crate::live::{LoadedPolicies, RejectedPolicies};
 use crate::policy::identity::KeySet;
 use crate::policy::table::{Override, Row, Rows, Rule, Table};
 use crate::policy::{HeaderStyle, Policy};
-use crate::reload::{Refused, Snapshot};
 
-pub(super) fn of(snapshot: &Snapshot, refused: Option<&Refused>) -> Value {
+pub(super) fn of(snapshot: &LoadedPolicies, refused: Option<&RejectedPolicies>) -> Value {
     json!({
-        "refused": refused.map(|Refused { at, problems }| {
+        "refused": refused.map(|RejectedPolicies { at, problems }| {
             json!({ "at": moment(*at), "problems": problems.lines().collect::<Vec<_>>() })
         }),
-        "version": snapshot.content().version(),
+        "version": snapshot.version().id(),
         "loaded_at": moment(snapshot.loaded_at()),
-        "sources": snapshot.content().sources().collect::<Vec<_>>(),
+        "sources": snapshot.version().sources().collect::<Vec<_>>(),
         "policies": snapshot.policies().into_iter().map(policy).collect::<Vec<_>>(),
     })
 }

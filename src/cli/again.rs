@@ -7,7 +7,7 @@ use std::sync::Arc;
 use clap::ValueEnum;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::reload::Cause;
+use crate::policy_files::Cause;
 use crate::watching::Watching;
 
 /// Whether files are watched.

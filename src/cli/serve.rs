@@ -23,11 +23,12 @@ use crate::clock::{BootClock, Clock, Timestamp};
 use crate::config;
 use crate::file;
 use crate::listener::Address;
+use crate::live::ActivePolicies;
 use crate::policy::Policy;
 use crate::policy::fingerprint::FingerprintKey;
 use crate::policy::table::Rows;
+use crate::policy_files::{self, PolicyFiles, Reloader};
 use crate::reading::{self, caught};
-use crate::reload::{Live, Reloader};
 use crate::server::{Options, Server, files};
 use crate::service::Service;
 use crate::shared::target::{Target, TargetError};
@@ -290,9 +291,16 @@ impl Serve {
         let store = Arc::new(store);
         let telemetry = Arc::new(Telemetry::with_log(Arc::clone(&store), log.lines()));
         telemetry.note_start(clock.now());
-        let compiled = caught(|| Live::new(&sources, key, Arc::clone(&telemetry), clock.now()))?;
-        let live = Arc::new(compiled?);
-        let example = live.load().policies().first().and_then(|policy| example(policy));
+        let policies = caught(|| {
+            let first = policy_files::compile(&sources, key)?;
+            Ok::<_, config::Problems>(ActivePolicies::new(
+                first,
+                Arc::clone(&telemetry),
+                clock.now(),
+            ))
+        })?;
+        let policies = Arc::new(policies?);
+        let example = policies.load().policies().first().and_then(|policy| example(policy));
         let shared = self.shared(&store, &clock, &telemetry)?;
         let writer = file.map(|file| Writer {
             file,
@@ -301,10 +309,10 @@ impl Serve {
             clock: Arc::clone(&clock),
             counters: telemetry.snapshots().clone(),
         });
-        let path = self.policy.config.clone();
-        let reloader = Arc::new(Reloader::new(Arc::clone(&live), Arc::clone(&clock), path));
+        let files = PolicyFiles::new(self.policy.config.clone(), key, Arc::clone(&policies));
+        let reloader = Arc::new(Reloader::new(files, Arc::clone(&clock)));
         let certificates = telemetry.certificates().clone();
-        let service = Service::new(clock, live, store, telemetry);
+        let service = Service::new(clock, policies, store, telemetry);
         let service = match shared {
             Some(shared) => service.sharing(shared),
             None => service,

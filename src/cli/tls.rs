@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Failure;
+use crate::policy_files::Cause;
 use crate::reading::{self, Reader, Unread};
-use crate::reload::Cause;
 use crate::telemetry::Certificates;
 use crate::tls::{Callers, Files, Identity, Name, Renewed, Side, TlsError};
 

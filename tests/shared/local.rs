@@ -7,8 +7,8 @@ use std::time::Duration;
 use prost::Message;
 use tokio::runtime::Runtime;
 use tollgate::clock::{Clock, ManualClock, Timestamp};
+use tollgate::live::ActivePolicies;
 use tollgate::policy::fingerprint::FingerprintKey;
-use tollgate::reload::Live;
 use tollgate::service::Service;
 use tollgate::shared::{Settings, Store};
 use tollgate::store::MemoryStore;
@@ -16,7 +16,7 @@ use tollgate::telemetry::Telemetry;
 use tollgate::wire::{RateLimitRequest, RateLimitResponse};
 
 use super::redis_server::Redis;
-use super::support::{Answer, runtime, source};
+use super::support::{Answer, compiled, runtime, source};
 
 pub struct Replica {
     pub clock: Arc<ManualClock>,
@@ -30,8 +30,8 @@ impl Replica {
         let clock = Arc::new(ManualClock::at(at));
         let local = Arc::new(MemoryStore::new(10_000));
         let telemetry = Arc::new(Telemetry::new(Arc::clone(&local)));
-        let live = Live::new(&source(policy), FingerprintKey::shared(), Arc::clone(&telemetry), at);
-        let live = Arc::new(live.unwrap_or_else(|problems| panic!("{problems}")));
+        let first = compiled(&source(policy), FingerprintKey::shared());
+        let policies = Arc::new(ActivePolicies::new(first, Arc::clone(&telemetry), at));
         let settings = Settings {
             target: url.parse().unwrap(),
             root: None,
@@ -47,7 +47,7 @@ impl Replica {
             Arc::clone(&own),
             Arc::clone(&telemetry),
         );
-        let service = Service::new(own, live, local, telemetry).sharing(shared.unwrap());
+        let service = Service::new(own, policies, local, telemetry).sharing(shared.unwrap());
         Self { clock, runtime: runtime(), service: Arc::new(service) }
     }
 
@@ -63,7 +63,8 @@ impl Replica {
     }
 
     pub fn reload(&self, policy: &str) {
-        self.service.live().replace(&source(policy), self.clock.now()).unwrap();
+        let next = compiled(&source(policy), FingerprintKey::shared());
+        self.service.policies().replace(next, self.clock.now());
     }
 
     /// How many were denied, and how many decided, without asking the store.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use support::{
     Answer, START, TestServer, call, descriptor, give_back, hits, limit, request, server,
 };
-use tollgate::clock::{Nanos, Timestamp};
+use tollgate::clock::Nanos;
 
 const TABLE: &str = "tables:
   - name: plan
@@ -310,6 +310,6 @@ fn a_reload_lifts_a_block_at_once() {
     assert!(!client.ask(call(&BANNED)).is_ok());
     let lifted = TABLE.replace("banned: blocked", "banned: [{ per_day: 2 }]");
     let lifted = support::source(&format!("domain: d\n{lifted}"));
-    server.parts.live.replace(&lifted, Timestamp::default()).unwrap();
+    server.parts.replace(&lifted);
     assert_eq!(client.drain(&call(&BANNED), 9).0, 2);
 }

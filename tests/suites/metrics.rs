@@ -11,6 +11,7 @@ use crate::frames;
 use crate::support;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use frames::{Connection, DATA};
 use prost::Message;
@@ -18,6 +19,7 @@ use support::{
     Parts, START, TestServer, call, descriptor, eventually, hits, limit, request, server, source,
 };
 use tollgate::clock::Nanos;
+use tollgate::policy_files::PolicyFiles;
 
 /// The value of a series, as it stands in the text.
 fn value(text: &str, series: &str) -> String {
@@ -157,6 +159,8 @@ fn a_reload_tells_when_it_was_and_whether_it_came_into_force() {
     let path = folder.path().join("policy.yaml");
     let good = "domain: d\ntables: [{ name: t, key: [k], rows: { always: unlimited } }]\n";
     let server = TestServer::with_policy(good);
+    let parts = &server.parts;
+    let files = PolicyFiles::new(path.clone(), parts.key, Arc::clone(&parts.policies));
     let told = || {
         let text = server.get("/metrics");
         ["last_reload_successful", "last_reload_success_timestamp_seconds", "reload_errors_total"]
@@ -174,7 +178,7 @@ fn a_reload_tells_when_it_was_and_whether_it_came_into_force() {
     ] {
         std::fs::write(&path, text).unwrap();
         let now = START.after(Nanos::from_secs(after));
-        assert_eq!(server.parts.live.reload(&path, now).is_ok(), expected[0] == 1);
+        assert_eq!(files.reload(now).is_ok(), expected[0] == 1);
         assert_eq!(told(), expected);
     }
 }

@@ -9,8 +9,13 @@
 
 use crate::support;
 
-use support::{Client, START, TestServer, call, descriptor, give_back, request, server, source};
+use std::sync::Arc;
+
+use support::{
+    Client, Parts, START, TestServer, call, descriptor, give_back, request, server, source,
+};
 use tollgate::clock::{Clock, Nanos, Timestamp};
+use tollgate::policy_files::{PolicyFiles, Reloaded};
 
 #[test]
 fn joined_names_and_values_do_not_collide() {
@@ -196,16 +201,23 @@ fn other_policies_are_put_in_force_as_a_whole_and_keep_what_did_not_change() {
     };
     let server = TestServer::with_policy(&policy(3, 3));
     let mut client = server.client();
-    let live = &server.parts.live;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("policy.yaml");
+    let Parts { policies, key, clock, .. } = &server.parts;
+    let files = PolicyFiles::new(path.clone(), *key, Arc::clone(policies));
+    let reload = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        files.reload(clock.now())
+    };
     assert_eq!(client.drain(&call(&[("k", "1")]), 9).0, 3);
     assert_eq!(client.ask(call(&[("j", "1")])).remaining(), [2]);
 
     let bad = policy(9, 9).replace("per_day: 9 }] } }", "per_dya: 9 }] } }");
-    let problems = live.replace(&source(&bad), server.parts.clock.now()).unwrap_err().to_string();
+    let problems = reload(&bad).unwrap_err().to_string();
     assert!(problems.contains("did you mean `per_day`?"), "{problems}");
     assert!(!client.ask(call(&[("k", "1")])).is_ok(), "the old policy is in force");
 
-    live.replace(&source(&policy(3, 6)), server.parts.clock.now()).unwrap();
+    assert_eq!(reload(&policy(3, 6)).unwrap(), Reloaded::Changed);
     assert!(!client.ask(call(&[("k", "1")])).is_ok(), "what did not change keeps its state");
     // A third of a day is owed: of six a day that leaves four, of which one is taken here.
     assert_eq!(client.ask(call(&[("j", "1")])).remaining(), [3]);
@@ -297,9 +309,9 @@ fn another_size_is_honoured_at_once_with_what_is_owed() {
     let server = TestServer::with_policy(&policy(3));
     let mut client = server.client();
     assert_eq!(client.drain(&call(&[("k", "1")]), 9).0, 3);
-    server.parts.live.replace(&source(&policy(5)), server.parts.clock.now()).unwrap();
+    server.parts.replace(&source(&policy(5)));
     assert_eq!(client.drain(&call(&[("k", "1")]), 9).0, 2);
-    server.parts.live.replace(&source(&policy(2)), server.parts.clock.now()).unwrap();
+    server.parts.replace(&source(&policy(2)));
     assert_eq!(client.drain(&call(&[("k", "1")]), 9).0, 0);
     // Five tokens are owed, 40 hours; a bucket of two has one when no more than 8 are.
     assert_eq!(client.ask(call(&[("k", "1")])).number("retry-after"), 32 * 3600);

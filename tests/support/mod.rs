@@ -25,8 +25,9 @@ use tokio::sync::oneshot;
 use tollgate::admin::Controls;
 use tollgate::clock::{Clock, ManualClock, Nanos, Timestamp};
 use tollgate::config::{self, Source};
+use tollgate::live::{ActivePolicies, VersionedPolicies};
 use tollgate::policy::fingerprint::FingerprintKey;
-use tollgate::reload::{Live, Reloader};
+use tollgate::policy_files::{self, PolicyFiles, Reloader};
 use tollgate::server::{Options, Server};
 use tollgate::service::Service;
 use tollgate::store::MemoryStore;
@@ -51,10 +52,16 @@ pub fn source(text: &str) -> Vec<Source> {
 /// The parts of a server without the server.
 pub struct Parts {
     pub clock: Arc<ManualClock>,
-    pub live: Arc<Live>,
+    pub policies: Arc<ActivePolicies>,
+    pub key: FingerprintKey,
     pub store: Arc<MemoryStore>,
     pub telemetry: Arc<Telemetry>,
     pub service: Arc<Service>,
+}
+
+/// Policies that are right.
+pub fn compiled(sources: &[Source], key: FingerprintKey) -> VersionedPolicies {
+    policy_files::compile(sources, key).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
 impl Parts {
@@ -67,15 +74,21 @@ impl Parts {
         let clock = Arc::new(ManualClock::at(START));
         let store = Arc::new(store);
         let telemetry = Arc::new(Telemetry::new(Arc::clone(&store)));
-        let live = Live::new(sources, key, Arc::clone(&telemetry), clock.now());
-        let live = Arc::new(live.unwrap_or_else(|problems| panic!("{problems}")));
+        let first = compiled(sources, key);
+        let policies = ActivePolicies::new(first, Arc::clone(&telemetry), clock.now());
+        let policies = Arc::new(policies);
         let service = Service::new(
             Arc::clone(&clock) as Arc<dyn Clock>,
-            Arc::clone(&live),
+            Arc::clone(&policies),
             Arc::clone(&store),
             Arc::clone(&telemetry),
         );
-        Self { clock, live, store, telemetry, service: Arc::new(service) }
+        Self { clock, policies, key, store, telemetry, service: Arc::new(service) }
+    }
+
+    /// Puts other policies in force.
+    pub fn replace(&self, sources: &[Source]) {
+        self.policies.replace(compiled(sources, self.key), self.clock.now());
     }
 
     /// Asks without a server; a lease that is taken is kept.
@@ -119,7 +132,8 @@ impl TestServer {
     pub fn administered(path: &Path, token: &str) -> Self {
         let parts = Parts::new(&config::read(path).unwrap(), 100_000);
         let clock = Arc::clone(&parts.clock) as Arc<dyn Clock>;
-        let reloader = Reloader::new(Arc::clone(&parts.live), clock, path.into());
+        let files = PolicyFiles::new(path.into(), parts.key, Arc::clone(&parts.policies));
+        let reloader = Reloader::new(files, clock);
         Self::running(parts, |options| {
             let token = Some(token.parse().unwrap());
             options.controls =

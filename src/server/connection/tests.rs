@@ -7,8 +7,9 @@ use super::super::age;
 use super::*;
 use crate::clock::{BootClock, Clock};
 use crate::config::Source;
+use crate::live::ActivePolicies;
 use crate::policy::fingerprint::FingerprintKey;
-use crate::reload::Live;
+use crate::policy_files;
 use crate::store::MemoryStore;
 use crate::telemetry::Telemetry;
 
@@ -34,8 +35,9 @@ tables: [{ name: jobs, key: [k], rows: { always: [{ concurrent: 10000, hold: 1h 
     let clock = Arc::new(BootClock::start());
     let telemetry = Arc::new(Telemetry::new(Arc::clone(&store)));
     let key = FingerprintKey::fixed(7);
-    let live = Arc::new(Live::new(&policy, key, Arc::clone(&telemetry), clock.now()).unwrap());
-    let service = Service::new(clock, live, store, telemetry);
+    let first = policy_files::compile(&policy, key).unwrap();
+    let policies = ActivePolicies::new(first, Arc::clone(&telemetry), clock.now());
+    let service = Service::new(clock, Arc::new(policies), store, telemetry);
     Services {
         rate_limit: Arc::new(service),
         others: Routes::default(),
