@@ -13,8 +13,8 @@
 #   reloads          every 3 s, of a policy whose rows have other names
 #   restarts         of Redis, every 30 s: killed, and started again 3 s later with nothing in it
 #
-# Each second memory, descriptors and threads of both are read from /proc, and /healthz is asked. Prints a table: the
-# median of the first tenth of the time beside that of the last. Fails where one grew beyond the tolerance in the
+# Each second memory, descriptors and threads of both are read from /proc, and /healthz is asked. Prints a table of their
+# medians. Fails where that of the last quarter of the time is over that of the third by more than the tolerance in the
 # table, where a call of an honest caller or of the load was not answered or not rightly (while Redis is away a policy
 # decides in memory, so that the sixth call may pass there), where a probe failed, where a reload was refused, where
 # something panicked, or where a server does not end on SIGTERM.

@@ -40,7 +40,7 @@ pub use self::host::{HostName, HostNameError};
 use self::places::{Peer, Places};
 use crate::listener::Listener;
 use crate::live::RejectedPolicies;
-use crate::service::Service;
+use crate::service::{Core, Service};
 use crate::store::StoreError;
 use crate::tls::Identity;
 
@@ -86,12 +86,12 @@ struct Desks {
 pub async fn serve(
     listener: Listener,
     tls: Option<Identity>,
-    service: Arc<Service>,
+    core: Arc<Core>,
     readiness: Readiness,
     controls: Controls,
     stop: impl Future<Output = ()>,
 ) {
-    let service = service.linked().await;
+    let service = core.connect().await;
     let mut background = JoinSet::new();
     background.spawn({
         let service = Arc::clone(&service);
@@ -215,7 +215,7 @@ async fn in_time(request: Request, next: Next) -> Response {
 async fn ready(State(shared): State<Shared>) -> Response {
     if shared.readiness.get() {
         // Degraded is not dead: calls are answered.
-        let shortfalls = shared.service.shortfalls();
+        let shortfalls = shared.service.core().shortfalls();
         let mut text = match &*shortfalls {
             [] => "ready\n".to_owned(),
             some => format!("ready, degraded: {}\n", some.join("; ")),

@@ -3,13 +3,13 @@
 //! # The life of a request
 //!
 //! wire bytes → [`Query`](descriptor::Query) → [`Policy::meet`](policy::Policy::meet): which tables, rows,
-//! buckets → [`MemoryStore::decide`](store::MemoryStore::decide): all or none →
+//! buckets → [`MemoryStore::decide`](store::MemoryStore::decide), or the store that replicas share: all or none →
 //! [`Verdict`](decision::Verdict) → [`Reply`](reply::Reply): statuses, headers, body, metadata → wire bytes
 //!
-//! [`Service::answer`](service::Service::answer) is that line in code. It reads the clock once and the
-//! policies once. Up to the verdict an ordinary request allocates nothing, as `tests/allocations.rs` pins,
-//! and takes no lock but those of the shards that hold its buckets, nearly always one (and, for a lease,
-//! that of its place in the index).
+//! [`Service::handle`](service::Service::handle) is that line in code, for both stores: one `prepare`, one line that
+//! decides, one `finish`. It reads the clock once and the policies once. Up to the verdict an ordinary request decided
+//! in memory allocates nothing, as `tests/allocations.rs` pins, and takes no lock but those of the shards that hold
+//! its buckets, nearly always one (and, for a lease, that of its place in the index).
 //!
 //! # The modules
 //!
@@ -23,7 +23,7 @@
 //! | `listener` | accepting connections |
 //! | `watching` | whether files may have changed |
 //! | `tls` | our certificate, and which callers' certificates let in |
-//! | `service` | the path of a request, spelled out once |
+//! | `service` | the path of a request, spelled out once; `backend` is where memory and the shared store differ |
 //! | `shared` | Redis or Valkey: connections, and what becomes of a request without them |
 //! | `policy_files` | a source of policies: files, read again while the server runs |
 //! | `live` | the policies in force, replaced as a whole, from whatever source |

@@ -38,7 +38,7 @@ use self::seats::Seats;
 use self::worker::{Streams, Terms, Worker};
 use crate::admin::{Controls, Readiness};
 use crate::listener::{Address, Listener};
-use crate::service::Service;
+use crate::service::Core;
 use crate::store::memory::Shortage;
 use crate::tls::Identity;
 use crate::wire;
@@ -164,7 +164,7 @@ impl Server {
     /// [`ServerError::Died`].
     pub async fn run(
         self,
-        service: Arc<Service>,
+        core: Arc<Core>,
         stop: impl Future<Output = ()>,
         hurry: impl Future<Output = ()>,
     ) -> Result<(), ServerError> {
@@ -172,16 +172,16 @@ impl Server {
         reporter.set_service_status(wire::SERVICE, tonic_health::ServingStatus::Serving).await;
         let (phase, phases) = watch::channel(Phase::Serving);
         let readiness = Readiness::default();
-        let mut workers = self.start_workers(&service, &health, &phases)?;
+        let mut workers = self.start_workers(&core, &health, &phases)?;
         let streams = workers.iter().map(Worker::streams).collect();
-        let connections = service.telemetry().connections().clone();
+        let connections = core.telemetry().connections().clone();
         let seats = Seats::new(self.options.most_connections, connections);
         let mut accepting = tokio::spawn(accept(self.grpc, streams, seats, phases.clone()));
         let (tls, controls) = (self.options.http_tls, self.options.controls);
-        let (service_of_http, ready) = (Arc::clone(&service), readiness.clone());
-        let http = HttpThread { tls, service: service_of_http, readiness: ready, controls };
+        let (core_of_http, ready) = (Arc::clone(&core), readiness.clone());
+        let http = HttpThread { tls, core: core_of_http, readiness: ready, controls };
         let mut http = http.start(self.http.park()?, phases)?;
-        let mut sweeping = tokio::spawn(sweep(service));
+        let mut sweeping = tokio::spawn(sweep(core));
         readiness.set(true);
         let mut hurry = pin!(hurry);
         let mut is_hurried = false;
@@ -219,14 +219,14 @@ impl Server {
 
     fn start_workers(
         &self,
-        service: &Arc<Service>,
+        core: &Arc<Core>,
         health: &HealthServer<impl Health>,
         phases: &watch::Receiver<Phase>,
     ) -> Result<Vec<Worker>, ServerError> {
         let start = |at| {
             let terms =
                 Terms { tls: self.options.grpc_tls.clone(), age: self.options.max_connection_age };
-            Worker::start(at, Arc::clone(service), health.clone(), terms, phases)
+            Worker::start(at, Arc::clone(core), health.clone(), terms, phases)
         };
         (0..self.options.workers.get()).map(start).collect()
     }
@@ -314,8 +314,8 @@ async fn accept(
     std::future::pending().await
 }
 
-async fn sweep(service: Arc<Service>) {
-    let shards = service.shard_count();
+async fn sweep(core: Arc<Core>) {
+    let shards = core.shard_count();
     let at_a_time = shards.div_ceil(SWEEP_TICKS).max(1);
     let tick = SWEEP_ROUND / u32::try_from(shards.div_ceil(at_a_time)).unwrap_or(1).max(1);
     let mut ticks = tokio::time::interval(tick);
@@ -324,9 +324,9 @@ async fn sweep(service: Arc<Service>) {
     loop {
         ticks.tick().await;
         (0..at_a_time).for_each(|_| {
-            service.sweep();
+            core.sweep();
         });
-        let now = service.store().shortage(service.now());
+        let now = core.memory().shortage(core.now());
         shortage::tell(std::mem::replace(&mut before, now), now);
     }
 }

@@ -188,6 +188,11 @@ impl Store {
         self.seen.sweep(now) + self.fresh.sweep(now)
     }
 
+    /// The store in memory for what is decided without this one.
+    pub fn local(&self) -> &MemoryStore {
+        &self.local
+    }
+
     fn releases_waiting(&self) -> usize {
         self.to_release.lock().len()
     }

@@ -60,14 +60,14 @@ fn a_call_allocates_nothing_before_its_verdict_and_little_after() {
     }
     let answer = |tenant: &str| {
         let message = shipped(&[("tenant_type", "free"), ("tenant", tenant)]).encode_to_vec();
-        parts.service.answer(&message).unwrap();
-        allocations(|| parts.service.answer(&message).unwrap().is_over_limit)
+        parts.answer(&message).unwrap();
+        allocations(|| parts.answer(&message).unwrap().is_over_limit)
     };
     let (count, is_over_limit) = answer("globex");
     eprintln!("an admitted call: {count} allocations");
     assert!(!is_over_limit && count <= 2);
     let exhausted = shipped(&[("tenant_type", "free"), ("tenant", "initech")]).encode_to_vec();
-    while !parts.service.answer(&exhausted).unwrap().is_over_limit {}
+    while !parts.answer(&exhausted).unwrap().is_over_limit {}
     let (count, is_over_limit) = answer("initech");
     eprintln!("a denied call: {count} allocations");
     assert!(is_over_limit && count <= 2);

@@ -58,7 +58,7 @@ fn five_million_addresses_take_no_more_memory_than_the_first_and_free_nobody_who
     let parts = Parts::new(&source(POLICY), MOST_KEYS);
     let admitted = |address: &str| {
         let message = call(&[("remote_address", address)]).encode_to_vec();
-        !parts.service.answer(&message).unwrap().is_over_limit
+        !parts.answer(&message).unwrap().is_over_limit
     };
     let busy = || admitted("203.0.113.7");
     assert_eq!((0..20).filter(|_| busy()).count(), 5);

@@ -91,8 +91,8 @@ fn encode(bencher: Bencher<'_, '_>, case: Case) {
 #[divan::bench(args = cases())]
 fn answer(bencher: Bencher<'_, '_>, case: Case) {
     let (parts, message) = (case.parts(), case.message());
-    parts.service.answer(&message).unwrap();
-    bencher.bench_local(|| parts.service.answer(black_box(&message)).unwrap().is_over_limit);
+    parts.answer(&message).unwrap();
+    bencher.bench_local(|| parts.answer(black_box(&message)).unwrap().is_over_limit);
 }
 
 /// The shipped policy, asked as Envoy asks: five entries, method and path to be resolved, four buckets.
@@ -104,7 +104,7 @@ mod shipped {
     fn asked() -> (Parts, Vec<u8>) {
         let parts = Parts::shipped();
         let message = shipped_message("enterprise_production", "acme", "GET", PATH);
-        assert!(!parts.service.answer(&message).unwrap().is_over_limit);
+        assert!(!parts.answer(&message).unwrap().is_over_limit);
         (parts, message)
     }
 
@@ -130,7 +130,7 @@ mod shipped {
         let (parts, message) = asked();
         bencher.bench_local(|| {
             parts.clock.advance(MINUTE);
-            parts.service.answer(black_box(&message)).unwrap().is_over_limit
+            parts.answer(black_box(&message)).unwrap().is_over_limit
         });
     }
 }

@@ -70,7 +70,7 @@ fn decision_spread(bencher: Bencher<'_, '_>, keys: usize) {
 #[divan::bench(args = SIZES, threads = [1, 2], sample_size = 4096)]
 fn answer_hot(bencher: Bencher<'_, '_>, keys: usize) {
     let Filled { parts, messages, .. } = filled(keys);
-    let ask = |message: &Vec<u8>| parts.service.answer(message).unwrap().is_over_limit;
+    let ask = |message: &Vec<u8>| parts.answer(message).unwrap().is_over_limit;
     bencher.with_inputs(|| &messages[0]).bench_values(ask);
 }
 
@@ -78,6 +78,6 @@ fn answer_hot(bencher: Bencher<'_, '_>, keys: usize) {
 #[divan::bench(args = SIZES, threads = [1, 2], sample_size = 4096)]
 fn answer_spread(bencher: Bencher<'_, '_>, keys: usize) {
     let Filled { parts, messages, .. } = filled(keys);
-    let ask = |message: &Vec<u8>| parts.service.answer(message).unwrap().is_over_limit;
+    let ask = |message: &Vec<u8>| parts.answer(message).unwrap().is_over_limit;
     bencher.with_inputs(|| next(messages)).bench_values(ask);
 }

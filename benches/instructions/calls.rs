@@ -62,7 +62,7 @@ fn answer(count: usize, method: &str, path: &str, is_denied: bool) {
     let message = shipped_message("enterprise_production", "acme", method, path);
     let mut denied = 0;
     for _ in 0..count {
-        denied += usize::from(parts.service.answer(black_box(&message)).unwrap().is_over_limit);
+        denied += usize::from(parts.answer(black_box(&message)).unwrap().is_over_limit);
         if !is_denied {
             parts.clock.advance(PAUSE);
         }
@@ -76,7 +76,7 @@ fn repeat(count: usize, tenant_type: &str, is_denied: bool) {
     let message = message(tenant_type, &tenant(0), None);
     let mut denied = 0;
     for _ in 0..count {
-        denied += usize::from(parts.service.answer(black_box(&message)).unwrap().is_over_limit);
+        denied += usize::from(parts.answer(black_box(&message)).unwrap().is_over_limit);
     }
     assert_eq!(denied, if is_denied { count - 1 } else { 0 });
 }

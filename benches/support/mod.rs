@@ -25,7 +25,7 @@ use tollgate::live::{ActivePolicies, LoadedPolicies, LoadedPolicy, VersionedPoli
 use tollgate::policy::Policy;
 use tollgate::policy::fingerprint::FingerprintKey;
 use tollgate::policy_files;
-use tollgate::service::Service;
+use tollgate::service::{Answer, Response, Service};
 use tollgate::store::MemoryStore;
 use tollgate::telemetry::Telemetry;
 use tollgate::{decision, wire};
@@ -159,7 +159,7 @@ impl Parts {
         let telemetry = Arc::new(Telemetry::new(Arc::clone(&store)));
         let first = compiled(sources);
         let policies = Arc::new(ActivePolicies::new(first, Arc::clone(&telemetry), NOW));
-        let service = Service::new(
+        let service = Service::in_memory(
             Arc::clone(&clock) as Arc<dyn Clock>,
             Arc::clone(&policies),
             Arc::clone(&store),
@@ -167,7 +167,7 @@ impl Parts {
         );
         let snapshot = Arc::clone(&policies.load());
         let domain = snapshot.policies()[0].domain().to_owned();
-        Self { clock, policies, store, service: Arc::new(service), snapshot, domain }
+        Self { clock, policies, store, service, snapshot, domain }
     }
 
     pub fn of(shape: Shape) -> Self {
@@ -178,6 +178,14 @@ impl Parts {
     pub fn shipped() -> Self {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/management-api.yaml");
         Self::new(&config::read(&file).unwrap(), 10_000_000)
+    }
+
+    /// The answer to a message, decided in memory at once.
+    pub fn answer(&self, message: &[u8]) -> Result<Answer, tonic::Status> {
+        match self.service.handle(message, None) {
+            Response::Ready((answer, _)) => answer,
+            Response::Pending(_) => panic!("it is not decided in memory"),
+        }
     }
 
     /// Puts other policies in force.

@@ -155,7 +155,10 @@ fn server() -> SocketAddr {
             bound.send(server.grpc_address().tcp().unwrap()).unwrap();
             let (_never, stop) = oneshot::channel::<()>();
             let stop = async { stop.await.unwrap_or(()) };
-            server.run(Parts::shipped().service, stop, std::future::pending()).await.unwrap();
+            server
+                .run(Arc::clone(Parts::shipped().service.core()), stop, std::future::pending())
+                .await
+                .unwrap();
         });
     });
     address.recv().unwrap()

@@ -81,7 +81,7 @@ fn denials(report: &mut Report) {
     let [admitted, denied] = medians([&mut || decide(0), &mut || decide(1)]);
     report.check("decide", denied / admitted, NOISE, "times");
     let answer = |at: usize| {
-        let ask = |message: &Vec<u8>| parts.service.answer(message).unwrap().is_over_limit;
+        let ask = |message: &Vec<u8>| parts.answer(message).unwrap().is_over_limit;
         time(&messages[at..=at], ask)
     };
     let [admitted, denied] = medians([&mut || answer(0), &mut || answer(1)]);

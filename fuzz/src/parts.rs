@@ -9,7 +9,7 @@ use tollgate::config::{Problems, Source};
 use tollgate::policy::fingerprint::FingerprintKey;
 use tollgate::live::ActivePolicies;
 use tollgate::policy_files;
-use tollgate::service::Service;
+use tollgate::service::{Response, Service};
 use tollgate::store::MemoryStore;
 use tollgate::telemetry::Telemetry;
 use tollgate::wire::{self, RateLimitResponse};
@@ -61,8 +61,8 @@ impl Parts {
         let (store, clock) = (Arc::new(store), Arc::new(ManualClock::at(NOW)));
         let (policies, telemetry) = (Arc::clone(&self.policies), Arc::clone(&self.telemetry));
         let service =
-            Service::new(Arc::clone(&clock) as Arc<dyn Clock>, policies, Arc::clone(&store), telemetry);
-        Program { clock, store, service: Arc::new(service) }
+            Service::in_memory(Arc::clone(&clock) as Arc<dyn Clock>, policies, Arc::clone(&store), telemetry);
+        Program { clock, store, service }
     }
 }
 
@@ -85,7 +85,10 @@ impl Program {
     /// Asks, and holds the answer against what is true of every one. None where it is refused.
     pub fn ask(&self, message: &[u8]) -> Option<RateLimitResponse> {
         let query = wire::query(message);
-        let answer = match self.service.answer(message) {
+        let Response::Ready((answer, _)) = self.service.handle(message, None) else {
+            panic!("it is decided in memory");
+        };
+        let answer = match answer {
             Ok(answer) => answer,
             Err(status) => {
                 assert_eq!(status.code(), Code::InvalidArgument, "{status}");
@@ -99,7 +102,7 @@ impl Program {
         if let Ok(query) = query {
             assert_eq!(response.statuses.len(), query.len(), "one status for each descriptor");
         }
-        answer.went_out();
+        answer.delivered();
         check_response(&response);
         assert!(self.store.token_bucket_count() <= MOST_KEYS, "the store has a bound");
         Some(response)

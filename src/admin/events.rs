@@ -189,7 +189,7 @@ pub(super) mod tests {
         let key = FingerprintKey::fixed(7);
         let first = policy_files::compile(&sources, key).unwrap();
         let policies = ActivePolicies::new(first, Arc::clone(&telemetry), clock.now());
-        Arc::new(Service::new(clock, Arc::new(policies), store, telemetry))
+        Service::in_memory(clock, Arc::new(policies), store, telemetry)
     }
 
     /// What routes are made with.

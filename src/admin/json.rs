@@ -55,14 +55,14 @@ fn gives_back(message: &[u8]) -> bool {
 
 /// 200, 429, or 400 for what is no question.
 async fn answer(service: &Arc<Service>, message: &[u8]) -> Response {
-    match service.answering(message, None).finish().await {
+    match service.handle(message, None).finish().await {
         Ok(answer) => {
             let status =
                 if answer.is_over_limit { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::OK };
             match wire::json::response(answer.message()) {
                 Ok(text) => {
                     // HTTP/1 has no sign that an answer was not wanted any more.
-                    answer.went_out();
+                    answer.delivered();
                     axum_json(status, text)
                 }
                 Err(error) => refused(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),

@@ -99,7 +99,7 @@ pub(super) fn take(service: &Service, is_ready: bool, past: &mut Past) -> Value 
     past.add(point);
     let rows = rows(&snapshot, &policies);
     let before = past.compare(&snapshot, &rows, now);
-    let store = service.store();
+    let store = service.core().memory();
     let counters = service.telemetry();
     json!({
         "at": bucket::milliseconds(now),
@@ -113,7 +113,7 @@ pub(super) fn take(service: &Service, is_ready: bool, past: &mut Past) -> Value 
         "policy": policy(service.policies(), &snapshot, &policies),
         "store": {
             "is_shared": service.is_shared(),
-            "is_degraded": service.is_degraded(),
+            "is_degraded": service.core().is_degraded(),
             "keys": store.len(),
             "evicted": store.evicted_live(),
             "decided_alone": counters.shared_store().local.get(),

@@ -30,7 +30,7 @@ use crate::policy::table::Rows;
 use crate::policy_files::{self, PolicyFiles, Reloader};
 use crate::reading::{self, caught};
 use crate::server::{Options, Server, files};
-use crate::service::Service;
+use crate::service::{Core, Stores};
 use crate::shared::target::{Target, TargetError};
 use crate::shared::{self, Settings};
 use crate::snapshot::{SnapshotFile, Writer};
@@ -312,20 +312,20 @@ impl Serve {
         let files = PolicyFiles::new(self.policy.config.clone(), key, Arc::clone(&policies));
         let reloader = Arc::new(Reloader::new(files, Arc::clone(&clock)));
         let certificates = telemetry.certificates().clone();
-        let service = Service::new(clock, policies, store, telemetry);
-        let service = match shared {
-            Some(shared) => service.sharing(shared),
-            None => service,
+        let stores = match shared {
+            Some(shared) => Stores::Shared(shared),
+            None => Stores::Memory(store),
         };
-        let service = match self.log_denied {
-            Some(most) => service.logging_denied(most),
-            None => service,
+        let core = Core::new(clock, policies, stores, telemetry);
+        let core = match self.log_denied {
+            Some(most) => core.with_denied_log(most),
+            None => core,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let tracer = self.tracer(&runtime)?;
-        let service = Arc::new(match &tracer {
-            Some(tracer) => service.tracing_calls(Arc::clone(tracer)),
-            None => service,
+        let core = Arc::new(match &tracer {
+            Some(tracer) => core.with_tracer(Arc::clone(tracer)),
+            None => core,
         });
         let defaults = Options::default();
         let controls = Controls {
@@ -376,8 +376,7 @@ impl Serve {
                 drop(aside(move || drop(write_call_to_try(&mut stdout(), &grpc, &policy))));
             }
             let writing = writer.map(|writer| writer.start(self.snapshot_interval)).transpose()?;
-            let ended =
-                server.run(service, received(signals.clone(), 1), received(signals, 2)).await;
+            let ended = server.run(core, received(signals.clone(), 1), received(signals, 2)).await;
             if let Some(writing) = writing {
                 writing.finish();
             }

@@ -28,7 +28,7 @@ use super::bounded::Reading;
 use super::in_flight::InFlight;
 use super::timing::Timing;
 use crate::clock::Timestamp;
-use crate::service::{Answer, Answering, LeaseGuard, Service, Told};
+use crate::service::{Answer, CallResult, LeaseGuard, Response, Service};
 use crate::traces::Span;
 use crate::wire::frame;
 
@@ -91,7 +91,7 @@ enum Step {
     /// Its body is coming; so much of it has come in parts.
     Receiving(RecvStream, Option<Received>),
     /// The shared store is asked.
-    Deciding(Pin<Box<dyn Future<Output = Told> + Send>>),
+    Deciding(Pin<Box<dyn Future<Output = CallResult> + Send>>),
     /// Its answer waits until there is room for it.
     Sending(SendStream<Bytes>, Bytes, Option<LeaseGuard>),
     /// There is nothing more to send.
@@ -145,11 +145,11 @@ impl Call {
         let span = self.span.take();
         let answering = match body {
             Ok(body) => match frame::message(&body) {
-                Ok(message) => calls.service.answering(message, span),
-                Err(status) => Answering::Now((calls.service.refuse_unread(status), span)),
+                Ok(message) => calls.service.handle(message, span),
+                Err(status) => Response::Ready((calls.service.reject_unread(status), span)),
             },
             Err(Unread::Refused(status)) => {
-                Answering::Now((calls.service.refuse_unread(status), span))
+                Response::Ready((calls.service.reject_unread(status), span))
             }
             Err(Unread::Gone) => {
                 self.step = Step::Over;
@@ -157,8 +157,8 @@ impl Call {
             }
         };
         self.step = match answering {
-            Answering::Now(told) => self.begin(told),
-            Answering::Later(told) => Step::Deciding(told),
+            Response::Ready(result) => self.begin(result),
+            Response::Pending(result) => Step::Deciding(result),
         };
     }
 
@@ -189,7 +189,7 @@ impl Call {
 
     /// Sends the head of an answer. There is nothing more to send for a call that failed, or whose caller
     /// is gone.
-    fn begin(&mut self, (answer, span): Told) -> Step {
+    fn begin(&mut self, (answer, span): CallResult) -> Step {
         self.span = span;
         if let Some(span) = &mut self.span {
             span.note_end(answer.as_ref().err());
@@ -295,7 +295,7 @@ fn send(
     trailers.insert(STATUS, OK);
     let is_sent = stream.send_trailers(trailers).is_ok();
     if is_sent && let Some(lease) = lease.take() {
-        lease.answered();
+        lease.disarm();
     }
     Poll::Ready(is_sent)
 }

@@ -9,13 +9,13 @@ use tokio::sync::{oneshot, watch};
 use super::{Phase, reached};
 use crate::admin::{self, Controls, Readiness};
 use crate::listener::ParkedListener;
-use crate::service::Service;
+use crate::service::Core;
 use crate::tls::Identity;
 
 /// What HTTP is served with.
 pub(super) struct HttpThread {
     pub(super) tls: Option<Identity>,
-    pub(super) service: Arc<Service>,
+    pub(super) core: Arc<Core>,
     pub(super) readiness: Readiness,
     pub(super) controls: Controls,
 }
@@ -36,12 +36,12 @@ impl HttpThread {
             let _within = runtime.enter();
             listener.unpark()?
         };
-        let Self { tls, service, readiness, controls } = self;
+        let Self { tls, core, readiness, controls } = self;
         std::thread::Builder::new().name("http".to_owned()).spawn(move || {
             // Dropped when the thread ends.
             let _ending: oneshot::Sender<()> = ending;
             let over = reached(phases, Phase::Over);
-            runtime.block_on(admin::serve(listener, tls, service, readiness, controls, over));
+            runtime.block_on(admin::serve(listener, tls, core, readiness, controls, over));
             // A read that hangs is not waited for.
             runtime.shutdown_background();
         })?;

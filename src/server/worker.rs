@@ -22,7 +22,7 @@ use super::seats::Seat;
 use super::timing::Timing;
 use super::{Phase, ServerError, reached};
 use crate::listener::Stream;
-use crate::service::Service;
+use crate::service::Core;
 use crate::tls::Identity;
 use crate::wire;
 
@@ -69,7 +69,7 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn start(
         at: usize,
-        service: Arc<Service>,
+        core: Arc<Core>,
         health: HealthServer<impl Health>,
         terms: Terms,
         phases: &watch::Receiver<Phase>,
@@ -88,7 +88,7 @@ impl Worker {
             runtime.block_on(async {
                 let serving = async {
                     let services = Services {
-                        rate_limit: service.linked().await,
+                        rate_limit: core.connect().await,
                         others,
                         in_flight: counting,
                         arriving: Arriving::default(),

@@ -40,7 +40,7 @@ proptest! {
             model.check(sizes, call, &leases, &answer);
             leases.extend(answer.metadata("lease").map(str::to_owned));
             if at % 7 == 0 {
-                parts.service.sweep();
+                parts.service.core().sweep();
             }
         }
     }

@@ -61,7 +61,7 @@ fn leases_that_others_have_released_take_no_room_on_the_list() {
     let side = admin::serve(
         replica.runtime.block_on(Listener::bind(&Address::Tcp(LOOPBACK))).unwrap(),
         None,
-        Arc::clone(&replica.service),
+        Arc::clone(replica.service.core()),
         Readiness::default(),
         Controls::default(),
         std::future::pending(),

@@ -28,7 +28,7 @@ fn minutes(count: u64) -> Nanos {
 /// Whoever does not ask does not notice that the store is gone.
 fn notice(replica: &Replica) {
     assert!(replica.ask(&call(&[("k", "whatever")])).is_ok());
-    replica.until("it is away", |service| service.is_degraded());
+    replica.until("it is away", |service| service.core().is_degraded());
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn what_is_owed_without_the_store_is_not_changed_by_learning_its_time() {
         assert!(replica.ask(&call(&[("k", "1")])).is_ok());
         assert!(!replica.ask(&call(&[("k", "1")])).is_ok());
         redis.spawn();
-        replica.until("it is back", |service| !service.is_degraded());
+        replica.until("it is back", |service| !service.core().is_degraded());
         assert!(replica.ask(&call(&[("k", "another")])).is_ok());
         assert_eq!(replica.remembered_and_local().1, 2, "the store's time is known");
         redis.kill();

@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use tollgate::clock::{Clock, ManualClock, Timestamp};
 use tollgate::live::ActivePolicies;
 use tollgate::policy::fingerprint::FingerprintKey;
-use tollgate::service::Service;
+use tollgate::service::{Core, Service, Stores};
 use tollgate::shared::{Settings, Store};
 use tollgate::store::MemoryStore;
 use tollgate::telemetry::Telemetry;
@@ -25,7 +25,7 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// Not connected yet.
+    /// Connected, or known not to be.
     pub fn new(url: &str, policy: &str, at: Timestamp, deadline: Duration) -> Self {
         let clock = Arc::new(ManualClock::at(at));
         let local = Arc::new(MemoryStore::new(10_000));
@@ -47,15 +47,15 @@ impl Replica {
             Arc::clone(&own),
             Arc::clone(&telemetry),
         );
-        let service = Service::new(own, policies, local, telemetry).sharing(shared.unwrap());
-        Self { clock, runtime: runtime(), service: Arc::new(service) }
+        let core = Core::new(own, policies, Stores::Shared(shared.unwrap()), telemetry);
+        let runtime = runtime();
+        let service = runtime.block_on(Arc::new(core).connect());
+        Self { clock, runtime, service }
     }
 
-    /// Connected, or known not to be.
+    /// The same, with time for a busy machine.
     pub fn start(redis: &Redis, policy: &str, at: Timestamp) -> Self {
-        let mut replica = Self::new(&redis.url(), policy, at, Duration::from_millis(500));
-        replica.service = replica.runtime.block_on(Arc::clone(&replica.service).linked());
-        replica
+        Self::new(&redis.url(), policy, at, Duration::from_millis(500))
     }
 
     pub fn ask(&self, request: &RateLimitRequest) -> Answer {
@@ -88,8 +88,8 @@ impl Replica {
 }
 
 pub async fn ask(service: Arc<Service>, message: Vec<u8>) -> Answer {
-    let answer = service.answering(&message, None).finish().await.unwrap();
+    let answer = service.handle(&message, None).finish().await.unwrap();
     let response = RateLimitResponse::decode(answer.message()).unwrap();
-    answer.went_out();
+    answer.delivered();
     Answer(response)
 }

@@ -59,14 +59,13 @@ fn a_release_that_was_lost_with_its_connection_is_made_again_though_nobody_asks(
     let redis = Redis::start();
     let between = Between::start(redis.address);
     let url = format!("redis://{}", between.address);
-    let mut replica = Replica::new(&url, JOBS, START, Duration::from_millis(50));
-    replica.service = replica.runtime.block_on(Arc::clone(&replica.service).linked());
+    let replica = Replica::new(&url, JOBS, START, Duration::from_millis(50));
     let taken = replica.ask(&call(&[("job", "7")]));
     let lease = taken.request_header("x-tollgate-lease").unwrap().to_owned();
     between.lose(0);
     assert_eq!(replica.ask(&release(&lease)).released(), Some(0));
     // One late answer does not end a connection, and nobody asks who would see that it has ended.
-    assert!(!replica.service.is_degraded());
+    assert!(!replica.service.core().is_degraded());
     between.cut(0);
     replica.until("it is released", |_| redis.command(&["DBSIZE"]) == "int(0)");
     assert_eq!(between.lines(), 2);
@@ -226,7 +225,7 @@ fn a_call_that_fails_late_leaves_the_connection_alone_that_was_made_since() {
     let policy = JOBS.replace("concurrent: 1, hold: 1h", "per_day: 5");
     let replica = Replica::new(&url, &policy, START, Duration::from_secs(1));
     replica.runtime.block_on(async {
-        let service = Arc::clone(&replica.service).linked().await;
+        let service = Arc::clone(&replica.service);
         let ask =
             |job: &str| local::ask(Arc::clone(&service), call(&[("job", job)]).encode_to_vec());
         assert!(ask("1").await.is_ok());
@@ -248,10 +247,10 @@ fn a_call_that_fails_late_leaves_the_connection_alone_that_was_made_since() {
         for asking in late {
             assert!(!asking.await.unwrap().is_ok(), "the mode is to deny");
         }
-        until("it is away", || service.is_degraded()).await;
+        until("it is away", || service.core().is_degraded()).await;
         // The longest of the first pauses.
         tokio::time::advance(Duration::from_millis(76)).await;
-        until("it is back", || !service.is_degraded()).await;
+        until("it is back", || !service.core().is_degraded()).await;
         assert_eq!(between.lines(), 2);
         assert!(ask("1").await.is_ok());
         assert!(!last.is_finished());

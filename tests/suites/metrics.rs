@@ -211,11 +211,11 @@ fn no_series_is_made_by_what_a_client_sends() {
             if at % 2 == 0 { descriptor(&entries) } else { limit(at, 2, None, &entries) }
         });
         let message = request("d", &descriptors.collect::<Vec<_>>());
-        assert!(parts.service.answer(&message.encode_to_vec()).is_ok());
+        assert!(parts.answer(&message.encode_to_vec()).is_ok());
         for at in 0..together / 10 {
             let domain = format!("domain {round}.{at}");
             let message = request(&domain, &[descriptor(&[("k", "1")])]).encode_to_vec();
-            assert!(parts.service.answer(&message).is_ok());
+            assert!(parts.answer(&message).is_ok());
         }
     }
     assert_eq!(series(), before);

@@ -29,7 +29,7 @@ use tollgate::live::{ActivePolicies, VersionedPolicies};
 use tollgate::policy::fingerprint::FingerprintKey;
 use tollgate::policy_files::{self, PolicyFiles, Reloader};
 use tollgate::server::{Options, Server};
-use tollgate::service::Service;
+use tollgate::service::{self, Response, Service};
 use tollgate::store::MemoryStore;
 use tollgate::telemetry::Telemetry;
 use tollgate::wire::pb::envoy::config::core::v3::HeaderValue;
@@ -77,13 +77,13 @@ impl Parts {
         let first = compiled(sources, key);
         let policies = ActivePolicies::new(first, Arc::clone(&telemetry), clock.now());
         let policies = Arc::new(policies);
-        let service = Service::new(
+        let service = Service::in_memory(
             Arc::clone(&clock) as Arc<dyn Clock>,
             Arc::clone(&policies),
             Arc::clone(&store),
             Arc::clone(&telemetry),
         );
-        Self { clock, policies, key, store, telemetry, service: Arc::new(service) }
+        Self { clock, policies, key, store, telemetry, service }
     }
 
     /// Puts other policies in force.
@@ -91,11 +91,19 @@ impl Parts {
         self.policies.replace(compiled(sources, self.key), self.clock.now());
     }
 
+    /// The answer to a message, decided in memory at once.
+    pub fn answer(&self, message: &[u8]) -> Result<service::Answer, tonic::Status> {
+        match self.service.handle(message, None) {
+            Response::Ready((answer, _)) => answer,
+            Response::Pending(_) => panic!("it is not decided in memory"),
+        }
+    }
+
     /// Asks without a server; a lease that is taken is kept.
     pub fn ask(&self, request: &RateLimitRequest) -> Answer {
-        let answer = self.service.answer(&request.encode_to_vec()).unwrap();
+        let answer = self.answer(&request.encode_to_vec()).unwrap();
         let response = RateLimitResponse::decode(answer.message()).unwrap();
-        answer.went_out();
+        answer.delivered();
         Answer(response)
     }
 }
@@ -156,7 +164,7 @@ impl TestServer {
         let (stop, stopped) = oneshot::channel();
         let (hurry, hurried) = oneshot::channel::<()>();
         let (bound, addresses) = std::sync::mpsc::channel();
-        let service = Arc::clone(&parts.service);
+        let core = Arc::clone(parts.service.core());
         let thread = std::thread::spawn(move || {
             runtime().block_on(async move {
                 let server = Server::bind(options).await.unwrap();
@@ -168,7 +176,7 @@ impl TestServer {
                         std::future::pending().await
                     }
                 };
-                server.run(service, stop, hurry).await.unwrap();
+                server.run(core, stop, hurry).await.unwrap();
             });
         });
         let [grpc, http] = addresses.recv().unwrap();

@@ -37,9 +37,9 @@ tables: [{ name: jobs, key: [k], rows: { always: [{ concurrent: 10000, hold: 1h 
     let key = FingerprintKey::fixed(7);
     let first = policy_files::compile(&policy, key).unwrap();
     let policies = ActivePolicies::new(first, Arc::clone(&telemetry), clock.now());
-    let service = Service::new(clock, Arc::new(policies), store, telemetry);
+    let service = Service::in_memory(clock, Arc::new(policies), store, telemetry);
     Services {
-        rate_limit: Arc::new(service),
+        rate_limit: service,
         others: Routes::default(),
         in_flight: InFlight::default(),
         arriving: Arriving::default(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Service;
+use super::backend::Backend;
 use crate::clock::Timestamp;
 use crate::decision::{Charges, Verdict};
 use crate::descriptor::{Hits, LeaseId};
@@ -12,7 +13,7 @@ use crate::held::Slots;
 use crate::limit::Bucket;
 use crate::near::Seen;
 use crate::policy::fingerprint::Fingerprint;
-use crate::policy::{OnStoreError, Plan, Policy};
+use crate::policy::{Plan, Policy};
 use crate::store::{Admission, Charge, Force, Outcome, Outcomes, StoreError};
 
 /// How many buckets are asked for together.
@@ -46,23 +47,10 @@ impl Service {
     ) -> Result<(Verdict<'p>, Timestamp), StoreError> {
         let charges = Charges::of(plan).looking();
         let mut outcomes = Outcomes::new();
-        let mut now = self.clock.now();
-        match &self.link {
-            _ if charges.all().is_empty() => {}
-            Some(link) => {
-                let asked = link.decide(charges.all(), link.deadline(), &mut outcomes).await;
-                let decision = match asked {
-                    Err(_) if policy.on_store_error() == OnStoreError::Local => {
-                        outcomes.clear();
-                        link.decide_locally(charges.all(), &mut outcomes)?
-                    }
-                    asked => asked?,
-                };
-                now = decision.now;
-            }
-            None => {
-                self.store.foresee(charges.all(), now, &mut outcomes);
-            }
+        let mut now = self.now();
+        if !charges.all().is_empty() {
+            let (all, mode) = (charges.all(), policy.on_store_error());
+            now = self.backend.peek(all, mode, now, &mut outcomes).await?;
         }
         let admission = Admission::Admitted { lease: None };
         Ok((charges.verdict(plan, &outcomes, admission, 0), now))
@@ -72,15 +60,18 @@ impl Service {
     /// each stands now; ordered by what is left, the emptiest first. Of a shared store it is told what this
     /// process saw last, and no bucket that has become full since by itself.
     pub fn near(&self) -> Vec<Seen> {
-        let mut all = self.near.list();
-        let now = self.clock.now();
-        if let Some(shared) = &self.shared {
-            // Noted by our clock, which never jumps, and told by the store's.
-            all.retain(|seen| seen.at.after(seen.outcome.reset) > now);
-            all.iter_mut().for_each(|seen| seen.at = shared.in_its_time(seen.at));
-        } else {
-            for seen in &mut all {
-                seen.outcome = self.store.look(seen.fingerprint, &seen.bucket, now);
+        let mut all = self.core.near.list();
+        let now = self.now();
+        match &self.backend {
+            Backend::Memory(store) => {
+                for seen in &mut all {
+                    seen.outcome = store.look(seen.fingerprint, &seen.bucket, now);
+                }
+            }
+            Backend::Shared(_) => {
+                // Noted by our clock, which never jumps, and told by the store's.
+                all.retain(|seen| seen.at.after(seen.outcome.reset) > now);
+                all.iter_mut().for_each(|seen| seen.at = self.backend.time(seen.at));
             }
         }
         all.sort_by_key(|seen| (seen.fill(), seen.standing(), seen.fingerprint));
@@ -89,7 +80,7 @@ impl Service {
 
     /// The bucket of that name, as it was lately seen near its limit, if it was.
     pub fn seen(&self, fingerprint: Fingerprint) -> Option<Seen> {
-        self.near.get(fingerprint)
+        self.core.near.get(fingerprint)
     }
 
     /// How each of these buckets stands, for a call of one hit, and when; nothing is charged.
@@ -114,8 +105,8 @@ impl Service {
         for (fingerprint, bucket) in buckets {
             // What was decided without a shared store is kept here.
             let charge = charge((*fingerprint, bucket), everything);
-            self.store.decide(&[charge], self.clock.now(), &mut Outcomes::new())?;
-            self.near.forget(*fingerprint);
+            self.core.memory().decide(&[charge], self.now(), &mut Outcomes::new())?;
+            self.core.near.forget(*fingerprint);
         }
         Ok(())
     }
@@ -125,26 +116,25 @@ impl Service {
         buckets: &[(Fingerprint, &Bucket)],
         hits: Hits,
     ) -> Result<(Vec<Outcome>, Timestamp), StoreError> {
-        let (mut all, mut now) = (Vec::with_capacity(buckets.len()), self.clock.now());
+        let (mut all, ours) = (Vec::with_capacity(buckets.len()), self.now());
+        let mut now = ours;
         for some in buckets.chunks(TOGETHER) {
             let charges: Vec<_> = some.iter().map(|of| charge(*of, hits)).collect();
             let mut outcomes = Outcomes::new();
-            match &self.link {
-                Some(link) => {
-                    now = link.decide(&charges, link.deadline(), &mut outcomes).await?.now;
-                }
-                None => {
-                    self.store.decide(&charges, now, &mut outcomes)?;
-                }
-            }
+            now = self.backend.charge(&charges, ours, &mut outcomes).await?;
             all.extend(outcomes);
         }
         Ok((all, now))
     }
 
+    /// Whether buckets are kept in a store that replicas share.
+    pub const fn is_shared(&self) -> bool {
+        self.backend.is_shared()
+    }
+
     /// The time that the buckets go by: a shared store has a clock of its own.
     pub fn store_now(&self) -> Timestamp {
-        self.shared.as_ref().map_or_else(|| self.clock.now(), |shared| shared.now())
+        self.backend.time(self.now())
     }
 
     /// The leases that this process has taken and that are still held, so many at most, the oldest first. A
@@ -153,7 +143,7 @@ impl Service {
     pub async fn leases(&self, most: usize) -> HeldLeases {
         let now = self.store_now();
         let deadline = Instant::now() + LONGEST_LIST;
-        let mut all = self.held.list(now).into_iter();
+        let mut all = self.core.held.list(now).into_iter();
         let mut listed = Vec::new();
         while listed.len() < most
             && let Some(slots) = all.next()
@@ -162,10 +152,9 @@ impl Service {
                 listed.push(slots);
             }
         }
-        let left_off = if self.is_shared() {
-            all.len() + self.held.left_off(now)
-        } else {
-            self.store.lease_count().saturating_sub(listed.len())
+        let left_off = match &self.backend {
+            Backend::Memory(store) => store.lease_count().saturating_sub(listed.len()),
+            Backend::Shared(_) => all.len() + self.core.held.left_off(now),
         };
         HeldLeases { listed, left_off }
     }
@@ -173,32 +162,26 @@ impl Service {
     /// Waits until the list of leases has got full, and takes off what is not held any more: other replicas
     /// release leases unseen.
     pub async fn prune_leases(&self) {
-        self.held.crowded().await;
+        self.core.held.crowded().await;
         let deadline = Instant::now() + LONGEST_PRUNING;
-        for slots in self.held.list(self.store_now()) {
+        for slots in self.core.held.list(self.store_now()) {
             self.is_held(&slots, deadline).await;
         }
     }
 
     /// What is not held is not listed any more.
     async fn is_held(&self, slots: &Slots, deadline: Instant) -> bool {
-        let is_held = match &self.link {
-            Some(link) => link.holds(slots.lease, slots.fingerprint, deadline).await,
-            None => self.store.holds(slots.lease, slots.fingerprint),
-        };
+        let is_held = self.backend.holds(slots.lease, slots.fingerprint, deadline).await;
         if !is_held {
-            self.held.forget(slots.lease);
+            self.core.held.forget(slots.lease);
         }
         is_held
     }
 
     /// Gives the slots of a lease back. Returns whether it is known to have held any.
     pub async fn release(&self, lease: LeaseId) -> bool {
-        self.held.forget(lease);
-        match &self.link {
-            Some(link) => link.release(lease, link.deadline()).await,
-            None => self.store.release(lease, self.clock.now()),
-        }
+        self.core.held.forget(lease);
+        self.backend.release(lease, self.now()).await
     }
 }
 

@@ -1,0 +1,137 @@
+//! What all threads of the process have in common, whichever of them decides.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+
+use super::Service;
+use super::backend::Backend;
+use super::denied::DeniedLog;
+use crate::clock::{Clock, Timestamp};
+use crate::held::Held;
+use crate::live::ActivePolicies;
+use crate::near::Near;
+use crate::shared;
+use crate::store::MemoryStore;
+use crate::telemetry::Telemetry;
+use crate::traces::Tracer;
+
+/// Where the buckets are kept.
+pub enum Stores {
+    /// In this process's memory.
+    Memory(Arc<MemoryStore>),
+    /// In a store that replicas share. What is decided without it is decided in memory.
+    Shared(Arc<shared::Store>),
+}
+
+/// The process-wide half of a [`Service`]: clock, policies, stores, and what is counted, listed, logged and traced.
+pub struct Core {
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) policies: Arc<ActivePolicies>,
+    stores: Stores,
+    pub(super) telemetry: Arc<Telemetry>,
+    pub(super) near: Arc<Near>,
+    pub(super) held: Arc<Held>,
+    pub(super) denied: Option<DeniedLog>,
+    pub(super) tracer: Option<Arc<Tracer>>,
+}
+
+impl Core {
+    /// A core over these parts, without a log of denied calls and without spans.
+    pub fn new(
+        clock: Arc<dyn Clock>,
+        policies: Arc<ActivePolicies>,
+        stores: Stores,
+        telemetry: Arc<Telemetry>,
+    ) -> Self {
+        let (near, held) = Default::default();
+        Self { clock, policies, stores, telemetry, near, held, denied: None, tracer: None }
+    }
+
+    /// The same, logging at most this many denied calls a second.
+    #[must_use]
+    pub fn with_denied_log(self, most: NonZeroU32) -> Self {
+        Self { denied: Some(DeniedLog::new(most)), ..self }
+    }
+
+    /// The same, with spans of gRPC calls.
+    #[must_use]
+    pub fn with_tracer(self, tracer: Arc<Tracer>) -> Self {
+        Self { tracer: Some(tracer), ..self }
+    }
+
+    /// A service for the runtime of the caller. If a store is shared, the service has a connection of its own,
+    /// and is ready once that is made or cannot be made.
+    pub async fn connect(self: Arc<Self>) -> Arc<Service> {
+        let backend = match &self.stores {
+            Stores::Memory(store) => Backend::Memory(Arc::clone(store)),
+            Stores::Shared(shared) => {
+                let link = shared.link();
+                link.tried().await;
+                Backend::Shared(link)
+            }
+        };
+        Arc::new(Service { core: self, backend })
+    }
+
+    /// The time by its clock.
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The policies in force.
+    pub fn policies(&self) -> &ActivePolicies {
+        &self.policies
+    }
+
+    /// The counters.
+    pub fn telemetry(&self) -> &Telemetry {
+        &self.telemetry
+    }
+
+    /// The store in memory: the buckets, or, where a store is shared, what is decided without that.
+    pub fn memory(&self) -> &MemoryStore {
+        match &self.stores {
+            Stores::Memory(store) => store,
+            Stores::Shared(shared) => shared.local(),
+        }
+    }
+
+    /// The store that replicas share, if there is one.
+    fn shared(&self) -> Option<&shared::Store> {
+        match &self.stores {
+            Stores::Memory(_) => None,
+            Stores::Shared(shared) => Some(shared),
+        }
+    }
+
+    /// How many calls of [`Self::sweep`] sweep the whole store.
+    pub fn shard_count(&self) -> usize {
+        self.memory().shard_count()
+    }
+
+    /// Sweeps the next part of the store. Returns how many keys went.
+    pub fn sweep(&self) -> usize {
+        let of_shared = self.shared().map_or(0, shared::Store::sweep);
+        self.memory().sweep(self.now()) + of_shared
+    }
+
+    /// Whether requests are decided without the shared store, though there is one.
+    pub fn is_degraded(&self) -> bool {
+        self.shared().is_some_and(shared::Store::is_degraded)
+    }
+
+    /// Why limits are not kept as they should be, though calls are answered; nothing where they are.
+    pub fn shortfalls(&self) -> Vec<String> {
+        let of_shared = self.shared().into_iter().flat_map(shared::Store::shortfalls);
+        let shortage = self.memory().shortage(self.now());
+        let of_memory = [
+            (
+                shortage.of_buckets,
+                "buckets that are not full are forgotten, since --max-keys is reached",
+            ),
+            (shortage.of_leases, "as many leases are held as are kept, so that others are refused"),
+        ];
+        let of_memory = of_memory.into_iter().filter(|(is_short, _)| *is_short);
+        of_shared.chain(of_memory.map(|(_, text)| text.to_owned())).collect()
+    }
+}
