@@ -1,4 +1,5 @@
 //! tollgate answers Envoy's question, "may this request pass?", from a policy read from YAML.
+//! `docs/glossary.md` defines its terms.
 //!
 //! # The life of a request
 //!
