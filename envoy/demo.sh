@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Starts tollgate behind a real Envoy, shows what a client sees, and stays up
-# until Ctrl-C:  bash envoy/demo.sh
+# Starts tollgate behind a real Envoy, shows what a client sees, and keeps
+# running until Ctrl-C:  bash envoy/demo.sh
 #
 #   TOLLGATE_DEMO_ONCE=1  exit after the table
 #   TOLLGATE_BIN=PATH     a tollgate to run instead of building one
@@ -39,7 +39,7 @@ trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-# Never through a proxy: everything asked for is on this machine.
+# Never through a proxy: every address is on this machine.
 ask() {
   curl -s --noproxy '*' -m 10 "$@"
 }
@@ -125,12 +125,12 @@ show_table() {
   call initech self_service GET /api/v2/users 1
   printf '\nFive a day, then wait for the next fifth of a day.\n'
   call initech self_service POST /api/v2/keys/signing/rotate 6
-  printf '\nTwo import jobs at a time. The first call brings a lease to the upstream:\n'
+  printf '\nTwo import jobs at a time. The first call passes a lease to the upstream:\n'
   lease=$(ask -X POST -H 'x-tenant: hooli' -H 'x-tenant-type: startup' "$edge$import" |
     sed -n 's/.*"lease":"\([^"]*\)".*/\1/p')
   printf 'x-tollgate-lease: %s\n' "$lease"
   call hooli startup POST $import 2
-  printf 'The first job ends, and whoever ran it gives the lease back:\n'
+  printf 'The first job ends and releases its lease:\n'
   printf 'tollgate query --release lease=%s\n' "$lease"
   "$tollgate" query --addr 127.0.0.1:8081 --domain management-api --release "lease=$lease" >/dev/null
   call hooli startup POST $import 2
@@ -158,9 +158,10 @@ show_table
 
 cat <<EOF
 
-Up until Ctrl-C. Logs: $logs
+Running until Ctrl-C. Logs: $logs
   curl -i -H 'x-tenant: acme' -H 'x-tenant-type: free' $edge/api/v2/users
   curl -i -X POST -H 'x-tenant: acme' -H 'x-tenant-type: free' $edge/api/v2/custom-domains/cd_1/verify
+  http://127.0.0.1:8080/ in a browser: the live page, with the keys nearest their limit
   curl -s http://127.0.0.1:8080/config
   curl -s http://127.0.0.1:8080/metrics
   curl -s 'http://127.0.0.1:9901/stats?filter=ratelimit'
