@@ -1,20 +1,19 @@
 #!/usr/bin/env bash
-# How many instructions a call takes, against what benches/instructions.txt says:
+# Counts the instructions of a call, and compares them with benches/instructions.txt:
 #
-#   bash benches/instructions.sh            compares; fails where a case takes over 3 % more
-#   bash benches/instructions.sh --renew    writes the file anew, when a change is meant
+#   bash benches/instructions.sh            compares; fails if a case takes over 3 % more
+#   bash benches/instructions.sh --renew    writes the file anew, after an intended change
 #
-# Unlike a time, a count is the same on a busy machine as on an idle one, so that CI can hold a change to
-# it. benches/instructions/calls.rs makes N calls and then 2 N under valgrind's callgrind; the difference
+# Unlike a time, a count is the same on a busy machine as on an idle one, so that CI can check a change
+# by it. benches/instructions/calls.rs makes N calls and then 2 N under valgrind's callgrind; the difference
 # over N is a call's share, without start-up. Twice the same build agrees to 0.1 %.
 #
-# The build is the release profile, which users get. What could differ from machine to machine is held
-# still: valgrind has a CPU of its own, without AVX-512; glibc is told to copy and compare with SSE2, as
-# every x86-64 can, whatever else the CPU has; and names are hashed under a fixed key. Another compiler or
-# C library may move the counts; the file says which compiler they are of.
+# The build is the release profile, which users get. Differences between machines are excluded: valgrind has a
+# CPU of its own, without AVX-512; glibc is set to copy and compare with SSE2, which every x86-64 has; and names
+# are hashed with a fixed key. Another compiler or C library may change the counts; the file names its compiler.
 #
-# And a denial costs no more than an admission: `spent` may not take more than `open`, a call of the same
-# policy that is admitted.
+# A denial must cost no more than an admission: `spent` may not take more than `open`, a call of the same policy
+# that is admitted.
 #
 # Needs Linux on x86-64, and valgrind, which tests/setup.sh installs.
 set -euo pipefail

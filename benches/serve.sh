@@ -1,22 +1,22 @@
 #!/usr/bin/env bash
-# What a call costs, beside the least that a gRPC server can cost:
+# Measures the cost of a call, compared with a gRPC server that does nothing:
 #
 #   bash benches/serve.sh [REPETITIONS] [CALLS]        defaults: 5 and 100000
 #
 # Runs tollgate with config/management-api.yaml and benches/serve/baseline.rs side by side, each with one
 # thread, pinned to one core; the load comes from another. They take turns, repetition by repetition, so
-# that what the machine does meanwhile hits both. The figure to look at is the ratio: the median, over the
-# repetitions, of tollgate's CPU time per call (user and system) over the baseline's. Absolute times are
-# the machine's affair.
+# that other work of the machine affects both. The important figure is the ratio: the median, over the
+# repetitions, of tollgate's CPU time per call (user and system) divided by the baseline's. Absolute times
+# depend on the machine.
 #
 #   h2load-mN   h2load, N streams on each of four connections: one tenant, whose four buckets admit it. The
 #               policy is the shipped one, but with larger buckets: h2load sends one body.
 #   tls-m50     the same over TLS
-#   denied-m50  the same on the shipped policy, of a bucket that is empty
+#   denied-m50  the same on the shipped policy, with an empty bucket
 #   admitted    10,000 tenants in turn on the shipped policy, by benches/serve/load.rs, 50 streams each
 #   tenants     the same with 100,000
 #
-# Fails where a ratio is above its limit: 1.0 at 50 streams, 1.15 where every call is denied and with 100,000
+# Fails if a ratio is above its limit: 1.0 at 50 streams, 1.15 if every call is denied and with 100,000
 # tenants. Needs Linux, two cores, curl, and h2load (Debian's nghttp2-client). Prints a table, and writes
 # target/bench/serve.json.
 set -euo pipefail

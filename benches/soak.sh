@@ -1,26 +1,27 @@
 #!/usr/bin/env bash
-# Whether tollgate stays as it is under hours of mixed load:
+# Checks that tollgate does not degrade under hours of mixed load:
 #
 #   bash benches/soak.sh [SECONDS]        default: 3600
 #
 # Two servers on one core, one with its buckets in memory, one that keeps them in a Redis of its own. On the other
 # core, all the while, for each of them:
 #
-#   honest callers   ask six times for what they may have five times (benches/soak/callers.rs)
+#   honest callers   make six calls against a limit of five (benches/soak/callers.rs)
 #   ordinary load    200 calls a second (benches/serve/load.rs), on new connections every 30 s
-#   a flood          of addresses, each new: with more than --max-keys of them not full at a time
-#   harm             calls that are reset, answers that are not read, over gRPC and over HTTP
+#   a flood          of new addresses, with more than --max-keys buckets that are not full at a time
+#   harm             calls that are reset, and answers that are not read, over gRPC and over HTTP
 #   reloads          every 3 s, of a policy whose rows have other names
 #   restarts         of Redis, every 30 s: killed, and started again 3 s later with nothing in it
 #
-# Each second memory, descriptors and threads of both are read from /proc, and /healthz is asked. Prints a table of their
-# medians. Fails where that of the last quarter of the time is over that of the third by more than the tolerance in the
-# table, where a call of an honest caller or of the load was not answered or not rightly (while Redis is away a policy
-# decides in memory, so that the sixth call may pass there), where a probe failed, where a reload was refused, where
-# something panicked, or where a server does not end on SIGTERM.
+# Each second the script reads memory, descriptors and threads of both from /proc, and asks /healthz. It prints a table
+# of their medians. It fails if that of the last quarter of the time is above that of the third by more than the
+# tolerance in the table (the first half is for the allocator to find its size), if a call of an honest caller or of the
+# load was not answered or answered wrongly (while Redis is unavailable the policy decides in memory, so that the sixth
+# call may pass there), if a probe failed, a reload was refused, or a thread panicked, or if a server does not end on
+# SIGTERM.
 #
-# Needs Linux, two cores, curl, and redis-server or valkey-server (or TOLLGATE_VALKEY, the path of one). All of it is
-# on 127.0.0.1, and ends with the script.
+# Needs Linux, two cores, curl, and redis-server or valkey-server (or TOLLGATE_VALKEY, the path of one). All
+# servers listen on 127.0.0.1 and end with the script.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . benches/support/servers.sh

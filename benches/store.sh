@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# What a shared store bears through tollgate, beside what it bears at all:
+# Compares the throughput of a shared store through tollgate with that of the store itself:
 #
 #   bash benches/store.sh [REPETITIONS] [CALLS]        defaults: 5 and 100000
 #
 # One Redis, pinned to one core; its callers, and tollgate, share the other. They take turns, repetition by
 # repetition:
 #
-#   benchmark   redis-benchmark with the very call of the script that tollgate makes, as MONITOR shows it, on
+#   benchmark   redis-benchmark with the same call of the script that tollgate makes, as MONITOR shows it, on
 #               four connections, 50 calls in each pipeline
-#   tollgate    h2load with the request that makes tollgate ask so, on four connections of 50 streams each
+#   tollgate    h2load with the request that leads to this call, on four connections of 50 streams each
 #
-# Then at half of tollgate's rate, from benches/serve/load.rs, in turns with a tollgate that decides in memory:
-# what the store adds to a call's latency. Then the calls of the script per request, as Redis itself counts them (INFO commandstats): 1
-# where a request is admitted; 0 where it is denied, again and again.
+# Then, at half of tollgate's rate from benches/serve/load.rs, alternating with a tollgate that decides in memory: the
+# latency that the store adds to a call. Then the calls of the script per request, as Redis itself counts them (INFO
+# commandstats): 1 for an admitted request, 0 for a repeated denial.
 #
-# Fails where tollgate reaches less than 0.8 of the benchmark, or asks more often. Needs Linux, two cores, curl,
+# Fails if tollgate reaches less than 0.8 of the benchmark, or asks more often. Needs Linux, two cores, curl,
 # redis-server with redis-benchmark and redis-cli, and h2load (Debian's redis-server, redis-tools and
 # nghttp2-client). Prints a table, and writes target/bench/store.json.
 set -euo pipefail
@@ -51,13 +51,13 @@ done
 
 ask_redis() { redis-cli -h 127.0.0.1 -p "$redis_port" "$@"; }
 
-# How often the script was called, be it as a function or by its hash.
+# How often the script was called, as a function or by its hash.
 script_calls() {
   ask_redis info commandstats | tr -d '\r' |
     awk -F '[=,]' '/^cmdstat_(fcall|evalsha):/ { sum += $2 } END { printf "%d", sum }'
 }
 
-# Makes so many calls of the tollgate that shares its store: BODY CALLS. Prints how many a second those were.
+# Makes CALLS calls of the tollgate that shares its store: BODY CALLS. Prints the number of calls per second.
 h2load_once() {
   taskset -c 1 h2load -n "$2" -c 4 -m 50 -d "$out/$1.grpc" \
     -H 'content-type: application/grpc' -H 'te: trailers' \

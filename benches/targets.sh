@@ -1,16 +1,15 @@
 #!/usr/bin/env bash
-# Whether the hot path keeps to its targets, each figure beside its limit:
+# Measures the hot path, each figure with its limit:
 #
-#   bash benches/targets.sh        about six minutes; fails if one is missed
+#   bash benches/targets.sh        about six minutes; fails if a limit is exceeded
 #
-# benches/targets/times.rs: what a decision costs, hot and in large stores; that it costs no more under a
-# large policy, nor when it is denied; for how long a thread waits while another sweeps, grows, evicts,
-# reloads or writes a snapshot; for how long an honest caller waits beside others that do harm.
-# benches/targets/memory.rs: the bytes of a key, under a counting allocator, which would slow the others
-# down.
+# benches/targets/times.rs: the time of a decision, hot and in large stores, under a large policy, and when it
+# is denied; how long a thread waits while another sweeps, grows, evicts, reloads or writes a snapshot; how
+# long an honest caller waits beside callers that do harm.
+# benches/targets/memory.rs: the bytes of a key, with a counting allocator, which would slow down the others.
 #
-# Times are those of this machine. Leave it alone meanwhile: with both cores busy elsewhere the ratios
-# still hold, the times do not.
+# Times are those of this machine. Run nothing else meanwhile: while other work occupies both cores, only the
+# ratios are valid.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

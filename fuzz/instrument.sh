@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# run.sh has Cargo call this in place of rustc (RUSTC_WRAPPER): what reads the inputs is compiled so that
-# libFuzzer sees which code an input reaches, and what is compared with what. All else is compiled as always.
+# run.sh makes Cargo call this script in place of rustc (RUSTC_WRAPPER). It compiles the crates that parse the inputs
+# so that libFuzzer sees which code an input reaches and which values are compared. Other crates are compiled as usual.
 set -euo pipefail
 
 watched=" tollgate tollgate-fuzz granit-parser matchit serde_json "

@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Fuzzes what parses, each target for so many seconds and all of them at the same time:
+# Fuzzes the parsers, each target for the given number of seconds and all at the same time:
 #
 #   bash fuzz/run.sh SECONDS            every target of fuzz/fuzz_targets
 #   bash fuzz/run.sh SECONDS TARGET...  only these
 #
-# It begins with the kept corpus, fuzz/corpus/TARGET, and with what earlier runs have found beside it, in
+# It begins with the corpus, fuzz/corpus/TARGET, and with the inputs that earlier runs have found, in
 # TARGET_DIR/fuzz/TARGET. A find is printed, as text and in base64, and kept in fuzz/artifacts/TARGET;
 # docs/fuzzing.md says what to do with it.
 #
-# It builds with stable Rust and no cargo-fuzz, with the instrumentation that this has without a sanitizer.
+# It builds with stable Rust, without cargo-fuzz and without a sanitizer.
 #
 # Environment:
-#   FUZZ_SEED         what the choices of libFuzzer begin with; another for each run, if not said
-#   CARGO_TARGET_DIR  as Cargo takes it; default target
+#   FUZZ_SEED         the seed of libFuzzer; default: a new one for each run
+#   CARGO_TARGET_DIR  as for Cargo; default: target
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A plain grpcurl against the server, with no proto file: what a person would try first.
+# Runs a plain grpcurl against the server, without a proto file, as a new user would.
 #
 # Uses the tollgate of $TOLLGATE_BIN (default target/debug/tollgate) and the grpcurl of
 # $TOLLGATE_GRPCURL (default target/tools/bin/grpcurl); tests/run.sh sets both.

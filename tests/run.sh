@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs everything that must pass, from anywhere, on a machine with only Rust and Debian:
+# Runs every check, from any folder, on a machine with only Rust and Debian:
 #
 #   bash tests/run.sh              all stages, in the order below, up to the first failure
 #   bash tests/run.sh STAGE...     only these:
@@ -7,22 +7,22 @@
 #   setup         the tools that the stages below lint use, which run it first (tests/setup.sh)
 #   lint          shell syntax, cargo fmt, clippy and docs, every warning an error; of fuzz/ too
 #   test          cargo test: the Rust suites, the ones under the real Envoy among them
-#   fuzz          what parses, each target for a minute and all at the same time (fuzz/run.sh)
+#   fuzz          the parsers, each target for a minute and all at the same time (fuzz/run.sh)
 #   instructions  a call takes no more instructions than it did (benches/instructions.sh)
 #   grpcurl       a plain grpcurl against the server, through reflection (tests/grpcurl.sh)
 #   wire          an independent encoder against the server (tests/wire, pytest)
-#   deploy        what reads Dockerfiles, manifests and units, on those of deploy/
-#   page          the page for a person, in a real browser (tests/page, pytest)
+#   deploy        linters for the Dockerfile, manifests and units of deploy/
+#   page          the live page, in a real browser (tests/page, pytest)
 #
 # Environment:
 #   TOLLGATE_TOOLS     where setup puts its tools; default target/tools
 #   TOLLGATE_BIN       a tollgate binary for grpcurl, wire and page to use; default: the one
 #                      that `cargo test` built, so that the crate is compiled only once
-#   CARGO_TARGET_DIR   as Cargo takes it
+#   CARGO_TARGET_DIR   as for Cargo
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-exec </dev/null # nothing here may wait for a person
+exec </dev/null # nothing here may wait for input
 
 target=${CARGO_TARGET_DIR:-target}
 mkdir -p "${TOLLGATE_TOOLS:-$target/tools}"
@@ -97,8 +97,8 @@ rust_tests() {
   cargo test --locked
 }
 
-# The choices of libFuzzer begin alike each time, so that a change is not blamed for another's luck. Longer
-# runs, which choose anew, are in docs/fuzzing.md.
+# The seed of libFuzzer is fixed, so that a run differs from the last only by the change under test. docs/fuzzing.md
+# has longer runs with other seeds.
 fuzz() {
   setup
   headline "fuzz: a minute of each target"

