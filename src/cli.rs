@@ -1,10 +1,10 @@
-//! The commands: what can be asked of the program, and with which exit code it ends.
+//! The commands and their exit codes.
 //!
-//! 0: done. 1: `check` found errors, `query` was over the limit, `health` found no server that takes calls, or
-//! `admin` that there is no such bucket or lease, or that the policy is wrong. 2: it could not be done, be it for a wrong command line, a bad policy at the start of `serve`, or a server
-//! that cannot be reached.
+//! 0: done. 1: `check` found errors, `query` was over the limit, `health` found no server that is ready, or `admin`
+//! found no such bucket or lease, or an invalid policy. 2: the command could not run: the command line is wrong, `serve`
+//! was started with an invalid policy, or the server cannot be reached.
 //!
-//! What goes wrong is told on standard error. Who does not read it is not waited for.
+//! Errors go to standard error. A reader that stalls does not delay the exit.
 
 mod admin;
 mod again;
@@ -33,39 +33,39 @@ use crate::policy::Policies;
 use crate::policy::fingerprint::FingerprintKey;
 use crate::reading::{self, caught};
 
-/// Rate limits for Envoy: exact, in one process, from a policy in YAML.
+/// A rate-limit service for Envoy: exact decisions in one process, by a policy written in YAML.
 #[derive(Debug, Parser)]
-#[command(version, about, long_about = None)]
+#[command(version)]
 pub struct Cli {
-    /// What to do; `serve` if nothing is said.
+    /// The command to run; `serve` if omitted.
     #[command(subcommand)]
     command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Answer Envoy's questions over gRPC.
+    /// Serve Envoy's rate-limit API over gRPC.
     Serve(Box<serve::Serve>),
-    /// Tell everything that is wrong with a policy file, or a folder of them.
+    /// Check policy files and report every problem.
     Check(check::Check),
-    /// Tell what a descriptor meets, and why, without a server.
+    /// Show which buckets a descriptor matches, and why, without a server.
     Explain(explain::Explain),
-    /// Ask a running server one question.
+    /// Send one rate-limit request to a running server.
     Query(query::Query),
-    /// Ask a running server whether it takes calls.
+    /// Check whether a running server is ready.
     Health(health::Health),
-    /// See and change what a running server holds: buckets, leases, the policy.
+    /// Inspect and change a running server's state: buckets, leases, the policy.
     Admin(admin::Admin),
     /// Print a completion script for a shell.
     Completions(pages::Completions),
-    /// Print a man page, of the program or of one command.
+    /// Print a man page for the program or for one command.
     Man(pages::ManPage),
 }
 
 /// Which policy a command is about.
 #[derive(Debug, Args)]
 struct PolicyPath {
-    /// The policy: a file, or a folder of files, one domain each.
+    /// The policy: a file, or a folder of files with one domain each.
     #[arg(
         long,
         env = "TOLLGATE_CONFIG",

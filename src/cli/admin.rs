@@ -1,4 +1,4 @@
-//! `tollgate admin`: what a running server's HTTP side tells and changes.
+//! `tollgate admin`: inspects and changes a running server over its HTTP side.
 
 use std::fmt::Write as _;
 use std::io::Write;
@@ -20,7 +20,7 @@ use crate::file;
 pub(super) struct Admin {
     #[command(flatten)]
     server: Server,
-    /// What the server was started with as --admin-token, for what changes something.
+    /// The server's --admin-token, which commands that change something require.
     #[arg(
         long,
         env = "TOLLGATE_ADMIN_TOKEN",
@@ -29,7 +29,7 @@ pub(super) struct Admin {
         global = true
     )]
     token: Option<String>,
-    /// The file that holds it.
+    /// File that contains the token.
     #[arg(
         long,
         env = "TOLLGATE_ADMIN_TOKEN_FILE",
@@ -38,7 +38,7 @@ pub(super) struct Admin {
         global = true
     )]
     token_file: Option<PathBuf>,
-    /// Print the server's answer as it is, in JSON.
+    /// Print the server's JSON response unchanged.
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -47,51 +47,52 @@ pub(super) struct Admin {
 
 #[derive(Debug, Subcommand)]
 enum What {
-    /// List the buckets near their limit or over it that the server has seen.
+    /// List the buckets that are over their limit or near it, as far as this server has seen them.
     Buckets {
-        /// Of this domain only.
+        /// Only the buckets of this domain.
         #[arg(long)]
         domain: Option<String>,
     },
-    /// List the buckets that entries name, as in `tenant=acme`, and how each stands.
+    /// List the buckets of a key, such as `tenant=acme`, and the state of each.
     Tenant {
-        /// The domain; may be left out where there is only one.
+        /// The domain; may be omitted if the server has only one.
         #[arg(long)]
         domain: Option<String>,
-        /// Those that are full as well.
+        /// List full buckets too.
         #[arg(long)]
         all: bool,
-        /// The entries.
+        /// Entries of the key.
         #[arg(required = true, value_name = "KEY=VALUE")]
         entries: Vec<Pair>,
     },
-    /// Make token buckets full: those that a key names in a table, or one that is listed.
+    /// Fill token buckets: all that a key has in a table, or one by its id.
     Reset {
-        /// A bucket that was lately near its limit, as `buckets` and `tenant` tell it to who has the token.
+        /// A bucket that was recently near its limit, by the id that `buckets` and `tenant` print when they
+        /// have the token.
         #[arg(long, conflicts_with_all = ["domain", "table", "row", "key"])]
         id: Option<String>,
-        /// The domain; may be left out where there is only one.
+        /// The domain; may be omitted if the server has only one.
         #[arg(long)]
         domain: Option<String>,
-        /// The table.
+        /// The table that the buckets belong to.
         #[arg(long, required_unless_present = "id")]
         table: Option<String>,
-        /// Of this row only.
+        /// Only the buckets of this row.
         #[arg(long)]
         row: Option<String>,
-        /// The entries of the table's key; none where one bucket is for all calls.
+        /// Entries of the table's key; none if the table has one bucket for all calls.
         #[arg(value_name = "KEY=VALUE")]
         key: Vec<Pair>,
     },
-    /// List the leases held that the server has given out, the oldest first; whole with the token, so that they
-    /// can be released.
+    /// List the leases that this server granted and that are held, the oldest first. With the token, each is
+    /// printed in full, so that it can be released.
     Leases,
-    /// Give the slots of a lease back.
+    /// Return the slots of a lease.
     Release {
-        /// The lease, as `leases` tells it.
+        /// The lease, as `leases` prints it.
         lease: String,
     },
-    /// Have the server read its policy again.
+    /// Make the server read its policy again.
     Reload,
 }
 

@@ -11,7 +11,7 @@ use crate::policy::Policy;
 
 #[derive(Debug, Args)]
 pub(super) struct Check {
-    /// Policy files, or folders of them; each is checked as `serve --config` would load it.
+    /// Policy files, or folders of them. Each is checked as `serve --config` would load it.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
 }

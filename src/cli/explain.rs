@@ -16,10 +16,10 @@ use crate::policy::{Explained, Policies, Policy};
 pub(super) struct Explain {
     #[command(flatten)]
     policy: PolicyPath,
-    /// The domain; may be left out where there is only one.
+    /// The domain; may be omitted if the policy has only one.
     #[arg(long)]
     domain: Option<String>,
-    /// The descriptor's entries, in order.
+    /// Entries of the descriptor, in order.
     #[arg(required = true, value_name = "KEY=VALUE")]
     entries: Vec<Pair>,
 }

@@ -1,4 +1,4 @@
-//! `tollgate health`, for who watches a container that has no other program to ask with.
+//! `tollgate health`, a health check for containers that hold no other program.
 
 use std::io::Write;
 use std::process::ExitCode;

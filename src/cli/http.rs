@@ -30,7 +30,7 @@ const LONGEST: usize = 16 << 20;
 /// Which server is asked, and how.
 #[derive(Debug, Args)]
 pub(super) struct Server {
-    /// The server's HTTP side: `http://HOST:PORT`, `https://HOST:PORT` or `unix:PATH`.
+    /// Address of the server's HTTP side: `http://HOST:PORT`, `https://HOST:PORT` or `unix:PATH`.
     #[arg(
         long,
         env = "TOLLGATE_ADMIN_ADDR",
@@ -39,10 +39,10 @@ pub(super) struct Server {
         global = true
     )]
     addr: Address,
-    /// The certificates that vouch for a server over https, in PEM.
+    /// CA certificates that verify the server over https, in PEM; required for https.
     #[arg(long, env = "TOLLGATE_ADMIN_TLS_CA", value_name = "FILE", global = true)]
     tls_ca: Option<PathBuf>,
-    /// The certificate to show a server over https, in PEM, where it asks for one.
+    /// Client certificate, in PEM, if the server asks for one over https.
     #[arg(
         long,
         env = "TOLLGATE_ADMIN_TLS_CERT",
@@ -51,7 +51,7 @@ pub(super) struct Server {
         global = true
     )]
     tls_cert: Option<PathBuf>,
-    /// That certificate's key, in PEM.
+    /// Private key of the client certificate, in PEM.
     #[arg(
         long,
         env = "TOLLGATE_ADMIN_TLS_KEY",

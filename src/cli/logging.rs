@@ -19,9 +19,9 @@ use crate::telemetry::LogLines;
 /// How a log line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// For a person.
+    /// Lines for people.
     Text,
-    /// For a program: one JSON object a line.
+    /// One JSON object per line, for programs.
     Json,
 }
 

@@ -11,7 +11,7 @@ use super::{Cli, Failure};
 
 #[derive(Debug, Args)]
 pub(super) struct Completions {
-    /// The shell.
+    /// The shell to complete for.
     shell: Shell,
 }
 
@@ -27,7 +27,7 @@ impl Completions {
 
 #[derive(Debug, Args)]
 pub(super) struct ManPage {
-    /// The command that the page is about; without one, the program.
+    /// The command to document; the program itself if omitted.
     command: Option<String>,
 }
 

@@ -18,27 +18,27 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
 pub(super) struct Query {
-    /// The server's gRPC address: `unix:PATH` for a Unix domain socket.
+    /// Address of the server's gRPC side; `unix:PATH` is a Unix domain socket.
     #[arg(
         long,
         env = "TOLLGATE_GRPC",
         default_value = "127.0.0.1:8081",
-        value_name = "ADDRESS:PORT"
+        value_name = "ADDRESS:PORT|unix:PATH"
     )]
     addr: String,
-    /// The domain.
+    /// The domain of the request.
     #[arg(long, default_value = "management-api")]
     domain: String,
-    /// How many tokens to charge; 0 only looks.
+    /// Number of hits to charge; 0 charges nothing and only reports what is left.
     #[arg(long, default_value = "1", value_name = "COUNT")]
     hits: u64,
-    /// Give the hits back instead; with a `lease=..` entry, release that lease.
+    /// Return the hits instead of charging them. With an entry `lease=ID`, release that lease.
     #[arg(long)]
     release: bool,
     /// Print the response as JSON.
     #[arg(long)]
     json: bool,
-    /// The descriptor's entries, in order.
+    /// Entries of the descriptor, in order.
     #[arg(required = true, value_name = "KEY=VALUE")]
     entries: Vec<Pair>,
 }

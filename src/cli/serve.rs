@@ -42,11 +42,17 @@ use crate::traces::{Collector, Tracer};
 pub(super) struct Serve {
     #[command(flatten)]
     policy: PolicyPath,
-    /// Whether the policy and the certificates of TLS are read again when their files change. On SIGHUP they
-    /// are in any case.
-    #[arg(long, env = "TOLLGATE_WATCH", default_value = "on", value_name = "WHETHER")]
+    /// Reload the policy and the TLS certificates when their files change. SIGHUP reloads them in either case.
+    #[arg(
+        long,
+        env = "TOLLGATE_WATCH",
+        default_value = "on",
+        value_name = "on|off",
+        hide_possible_values = true
+    )]
     watch: Watch,
-    /// Where Envoy asks, over gRPC. Port 0 takes a free one; `unix:PATH` is a Unix domain socket.
+    /// Listen address of the gRPC service that Envoy calls. Port 0 picks a free port; `unix:PATH` is a Unix
+    /// domain socket.
     #[arg(
         long,
         env = "TOLLGATE_GRPC",
@@ -54,8 +60,8 @@ pub(super) struct Serve {
         value_name = "ADDRESS:PORT|unix:PATH"
     )]
     grpc: Address,
-    /// Health, metrics and the policy in force, over HTTP. Port 0 takes a free one; `unix:PATH` is a Unix domain
-    /// socket.
+    /// Listen address of the HTTP side: health, metrics, the live page and the admin API. Port 0 picks a free
+    /// port; `unix:PATH` is a Unix domain socket.
     #[arg(
         long,
         env = "TOLLGATE_HTTP",
@@ -63,12 +69,12 @@ pub(super) struct Serve {
         value_name = "ADDRESS:PORT|unix:PATH"
     )]
     http: Address,
-    /// What calls over HTTP that change something have to bring, as in `Authorization: Bearer TOKEN`; 16
-    /// characters at least. Without it they are off.
+    /// Token that an HTTP call must send to change anything, as `Authorization: Bearer TOKEN`; at least 16
+    /// characters. Without a token, only a client certificate permits such calls.
     // Whatever is wrong with it is told later: clap would repeat it.
     #[arg(long, env = "TOLLGATE_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     admin_token: Option<String>,
-    /// The file that holds that token.
+    /// File that contains the admin token.
     #[arg(
         long,
         env = "TOLLGATE_ADMIN_TOKEN_FILE",
@@ -76,28 +82,34 @@ pub(super) struct Serve {
         conflicts_with = "admin_token"
     )]
     admin_token_file: Option<PathBuf>,
-    /// Whether `/json` decides, and so charges buckets and takes leases, for whoever reaches the HTTP side. Off, it
-    /// does so for who may change something: with the admin token, or a client certificate.
-    #[arg(long, env = "TOLLGATE_HTTP_JSON", default_value = "off", value_name = "WHETHER")]
+    /// Let every caller of the HTTP side use `/json`, which charges buckets and takes leases. When off, `/json`
+    /// requires the admin token or a client certificate.
+    #[arg(
+        long,
+        env = "TOLLGATE_HTTP_JSON",
+        default_value = "off",
+        value_name = "on|off",
+        hide_possible_values = true
+    )]
     http_json: Switch,
-    /// A name under which the HTTP side is asked, in `Host`, beside IP addresses, `localhost` and the names of its
-    /// certificate. May be given again; a comma parts several. `/healthz`, `/readyz` and `/metrics` are answered
-    /// under any name.
+    /// Host name that HTTP requests may use in `Host`, besides IP addresses, `localhost` and the names in the
+    /// server's certificate. Repeatable, or separated by commas. `/healthz`, `/readyz` and `/metrics` accept
+    /// any name.
     #[arg(long, env = "TOLLGATE_HTTP_HOST", value_name = "NAME", value_delimiter = ',')]
     http_host: Vec<HostName>,
     #[command(flatten)]
     grpc_tls: GrpcTls,
     #[command(flatten)]
     http_tls: HttpTls,
-    /// Threads that answer gRPC; one per core if not said.
+    /// Number of threads that serve gRPC; one per core if omitted.
     #[arg(long, env = "TOLLGATE_WORKERS", value_name = "COUNT")]
     workers: Option<NonZeroUsize>,
-    /// The most gRPC connections open at a time, as far as the limit on open files allows; more are closed
-    /// at once.
+    /// Maximum number of open gRPC connections, lowered to what the limit on open files allows. Connections
+    /// beyond it are closed at once.
     #[arg(long, env = "TOLLGATE_MAX_CONNECTIONS", default_value = "10000", value_name = "COUNT")]
     max_connections: NonZeroUsize,
-    /// The most buckets kept in memory, at about 40 bytes each, and the most leases beside them, 10000 at least, at
-    /// about 180.
+    /// Maximum number of token buckets in memory, at about 40 bytes each, and of leases, at about 180 bytes
+    /// each; at least 10000 leases are allowed.
     #[arg(
         long,
         env = "TOLLGATE_MAX_KEYS",
@@ -106,74 +118,76 @@ pub(super) struct Serve {
         value_parser = clap::value_parser!(u64).range(64..)
     )]
     max_keys: u64,
-    /// Where buckets are kept: `memory`, or a Redis or Valkey that replicas share, as in
-    /// `redis://HOST:PORT`, `rediss://USER:PASSWORD@HOST:PORT/DATABASE` over TLS, `redis://HOST:PORT,HOST:PORT`
-    /// for a cluster, or `redis+sentinel://HOST:PORT,HOST:PORT/NAME`.
+    /// Where buckets are kept: `memory`, or a Redis or Valkey that replicas share: `redis://HOST:PORT`,
+    /// `rediss://USER:PASSWORD@HOST:PORT/DATABASE` over TLS, `redis://HOST:PORT,HOST:PORT` for a cluster, or
+    /// `redis+sentinel://HOST:PORT,HOST:PORT/NAME`.
     // Whatever is wrong with it is told later: clap would repeat it, and the password in it.
-    #[arg(long, env = "TOLLGATE_STORE", default_value = "memory", value_name = "URL",
+    #[arg(long, env = "TOLLGATE_STORE", default_value = "memory", value_name = "memory|URL",
           hide_env_values = true, value_parser = target)]
     store: Result<Target, TargetError>,
-    /// The user to ask a shared store as, where its URL names none.
+    /// User name for the shared store, if the URL has none.
     #[arg(long, env = "TOLLGATE_STORE_USER", value_name = "NAME")]
     store_user: Option<String>,
-    /// The file that holds the password for a shared store, where its URL has none.
+    /// File that contains the password for the shared store, if the URL has none.
     #[arg(long, env = "TOLLGATE_STORE_PASSWORD_FILE", value_name = "FILE")]
     store_password_file: Option<PathBuf>,
-    /// The certificates that vouch for a shared store over TLS, in PEM; those of the system, if not said.
+    /// CA certificates that verify the shared store over TLS, in PEM; the system's if omitted.
     #[arg(long, env = "TOLLGATE_STORE_TLS_CA", value_name = "FILE")]
     store_tls_ca: Option<PathBuf>,
-    /// What all keys in a shared store begin with.
+    /// Prefix of every key in the shared store.
     #[arg(long, env = "TOLLGATE_STORE_PREFIX", default_value = "tollgate", value_name = "TEXT",
           value_parser = prefix)]
     store_prefix: String,
-    /// How long a call waits for a shared store; less than Envoy's timeout.
+    /// How long a request waits for the shared store. Keep it below the timeout of Envoy's rate-limit filter.
     #[arg(long, env = "TOLLGATE_STORE_TIMEOUT", default_value = "50ms", value_name = "DURATION",
           value_parser = duration)]
     store_timeout: std::time::Duration,
-    /// How many replicas share the store. While it is away, each decides by its part of every bucket.
+    /// Number of replicas that share the store. While the store is unavailable, each replica admits its share
+    /// of every bucket.
     #[arg(long, env = "TOLLGATE_REPLICAS", default_value = "1", value_name = "COUNT")]
     replicas: NonZeroU32,
-    /// How old a gRPC connection may become, give or take a fifth, as in 5m, until Envoy is asked to open
-    /// another, which may reach another replica; `off` for as old as it likes.
-    #[arg(long, env = "TOLLGATE_MAX_CONNECTION_AGE", default_value = "5m", value_name = "DURATION",
+    /// Age at which a gRPC connection is closed gracefully, plus or minus a fifth. Envoy then opens another,
+    /// which may reach another replica. `off` sets no maximum.
+    #[arg(long, env = "TOLLGATE_MAX_CONNECTION_AGE", default_value = "5m", value_name = "DURATION|off",
           value_parser = age)]
     max_connection_age: Age,
-    /// How long calls and connections are still taken after SIGTERM, while `/readyz` and gRPC's health say
-    /// that there is no more to come, as in 5s: longer than whoever balances the load takes to notice.
+    /// After SIGTERM, keep accepting calls and connections for this long while `/readyz` and gRPC health report
+    /// not ready. Must exceed the interval of your load balancer's health check.
     #[arg(long, env = "TOLLGATE_DRAIN_DELAY", default_value = "5s", value_name = "DURATION",
           value_parser = duration)]
     drain_delay: Duration,
-    /// How long calls in flight may take to finish after that, as in 10s.
+    /// How long calls in flight may take to finish after the drain delay.
     #[arg(long, env = "TOLLGATE_DRAIN", default_value = "10s", value_name = "DURATION",
           value_parser = duration)]
     drain: Duration,
-    /// Where the state of buckets and leases is kept over a restart: a file that is written now and then and
-    /// at the end, and restored at the start. Without it, a restart makes every bucket full.
+    /// File that keeps buckets and leases across restarts. It is written at every snapshot interval and at
+    /// exit, and restored at the start. Without it, every bucket is full after a restart.
     #[arg(long, env = "TOLLGATE_SNAPSHOT", value_name = "PATH")]
     snapshot: Option<PathBuf>,
-    /// How often that file is written, as in 10s; 1s at least. What was decided since the last time is lost
-    /// when the process is killed.
+    /// How often the snapshot is written; at least 1s. Decisions since the last snapshot are lost if the
+    /// process is killed.
     #[arg(long, env = "TOLLGATE_SNAPSHOT_INTERVAL", default_value = "10s", value_name = "DURATION",
           value_parser = interval)]
     snapshot_interval: Duration,
-    /// How logs are written, to standard error.
-    #[arg(long, env = "TOLLGATE_LOG", default_value = "text", value_name = "FORMAT")]
+    /// Format of the log, which goes to standard error.
+    #[arg(long, env = "TOLLGATE_LOG", default_value = "text", value_name = "text|json")]
     log: Format,
-    /// What is logged: error, warn, info, debug, or a list of target=level.
+    /// What to log: off, error, warn, info, debug, or a list of target=level.
     #[arg(long, env = "TOLLGATE_LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
     log_level: Filter,
-    /// Log denied calls, with domain, table, row, the values that name the bucket, and the wait: so many a
-    /// second at most. Without it, none.
+    /// Log denied calls, at most this many per second, with the domain, table and row, the values that name the
+    /// bucket, and the wait. Without it, none is logged.
     #[arg(long, env = "TOLLGATE_LOG_DENIED", value_name = "COUNT")]
     log_denied: Option<NonZeroU32>,
-    /// The collector that spans of calls are sent to, over OTLP and gRPC, as in `http://HOST:4317`, or
-    /// `https://HOST:4317` for TLS. Without it, no call is traced.
+    /// Send spans of calls to this collector, by OTLP over gRPC: `http://HOST:4317`, or `https://HOST:4317` for
+    /// TLS. Without it, no call is traced.
     #[arg(long, env = "TOLLGATE_OTLP_ENDPOINT", value_name = "URL")]
     otlp_endpoint: Option<String>,
-    /// The certificates that vouch for the collector over TLS, in PEM; those of the system, if not said.
+    /// CA certificates that verify the collector over TLS, in PEM; the system's if omitted.
     #[arg(long, env = "TOLLGATE_OTLP_TLS_CA", value_name = "FILE")]
     otlp_tls_ca: Option<PathBuf>,
-    /// The share of calls that are traced, from 0 to 1, where Envoy does not say which are.
+    /// Share of the calls without a `traceparent` that is traced: a number from 0 to 1. Other calls follow
+    /// their `traceparent`.
     #[arg(long, env = "TOLLGATE_TRACE_SAMPLE", default_value = "0", value_name = "RATIO",
           value_parser = ratio)]
     trace_sample: f64,

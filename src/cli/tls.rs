@@ -1,4 +1,4 @@
-//! The flags of `serve` that say who may come in.
+//! The TLS flags of `serve`.
 
 use std::path::PathBuf;
 
@@ -13,8 +13,8 @@ use crate::tls::{Callers, Files, Identity, Name, Renewed, Side, TlsError};
 /// TLS for gRPC.
 #[derive(Debug, Args)]
 pub(super) struct GrpcTls {
-    /// The certificate with which gRPC is served over TLS, and those that vouch for it, in PEM. Without it,
-    /// gRPC is plain text.
+    /// Certificate for gRPC over TLS, in PEM, followed by its intermediate certificates. Without it, gRPC is
+    /// plain text.
     #[arg(
         long = "grpc-tls-cert",
         id = "grpc_tls_cert",
@@ -23,7 +23,7 @@ pub(super) struct GrpcTls {
         requires = "grpc_tls_key"
     )]
     cert: Option<PathBuf>,
-    /// The certificate's key, in PEM.
+    /// Private key of the gRPC certificate, in PEM.
     #[arg(
         long = "grpc-tls-key",
         id = "grpc_tls_key",
@@ -32,8 +32,8 @@ pub(super) struct GrpcTls {
         requires = "grpc_tls_cert"
     )]
     key: Option<PathBuf>,
-    /// The certificates that vouch for callers, in PEM: who has none of theirs is refused at the handshake.
-    /// Without it, anybody may call.
+    /// CA certificates that verify client certificates for gRPC, in PEM. A client without a certificate from
+    /// one of these CAs is rejected in the handshake. If omitted, no client certificate is required.
     #[arg(
         long = "grpc-tls-client-ca",
         id = "grpc_tls_client_ca",
@@ -42,9 +42,9 @@ pub(super) struct GrpcTls {
         requires = "grpc_tls_cert"
     )]
     client_ca: Option<PathBuf>,
-    /// A name that a caller's certificate must have, if not another of those given: a DNS name, or a URI
-    /// such as a SPIFFE ID, matched as a whole. May be given again; a comma parts several. Without it, every
-    /// certificate that is vouched for lets in.
+    /// Name that a client certificate for gRPC must contain: a DNS name, or a URI such as a SPIFFE ID, matched
+    /// as a whole. Repeatable, or separated by commas; one match is enough. If omitted, every certificate from
+    /// the client CA is accepted.
     #[arg(
         long = "grpc-tls-client-name",
         id = "grpc_tls_client_name",
@@ -71,8 +71,8 @@ impl GrpcTls {
 /// TLS for HTTP.
 #[derive(Debug, Args)]
 pub(super) struct HttpTls {
-    /// The certificate with which HTTP is served over TLS, and those that vouch for it, in PEM. Without it,
-    /// HTTP is plain text.
+    /// Certificate for HTTP over TLS, in PEM, followed by its intermediate certificates. Without it, HTTP is
+    /// plain text.
     #[arg(
         long = "http-tls-cert",
         id = "http_tls_cert",
@@ -81,7 +81,7 @@ pub(super) struct HttpTls {
         requires = "http_tls_key"
     )]
     cert: Option<PathBuf>,
-    /// The certificate's key, in PEM.
+    /// Private key of the HTTP certificate, in PEM.
     #[arg(
         long = "http-tls-key",
         id = "http_tls_key",
@@ -90,8 +90,9 @@ pub(super) struct HttpTls {
         requires = "http_tls_cert"
     )]
     key: Option<PathBuf>,
-    /// The certificates that vouch for callers of HTTP, in PEM. Who has a certificate of others is refused at
-    /// the handshake; who has none may ask all the same, as probes do, but change nothing.
+    /// CA certificates that verify client certificates for HTTP, in PEM. A certificate from another CA is
+    /// rejected in the handshake. A client without a certificate may read, as probes do, but needs the admin
+    /// token to change anything.
     #[arg(
         long = "http-tls-client-ca",
         id = "http_tls_client_ca",
@@ -100,7 +101,7 @@ pub(super) struct HttpTls {
         requires = "http_tls_cert"
     )]
     client_ca: Option<PathBuf>,
-    /// A name that the certificate of who may change something must have, as `--grpc-tls-client-name`.
+    /// Name that a client certificate must contain to permit changes over HTTP; see `--grpc-tls-client-name`.
     #[arg(
         long = "http-tls-client-name",
         id = "http_tls_client_name",
