@@ -18,6 +18,7 @@ mod codec;
 mod config_errors;
 mod decisions;
 mod deploy;
+mod docs;
 #[path = "../support/frames.rs"]
 mod frames;
 mod leases;
