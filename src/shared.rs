@@ -40,9 +40,11 @@ use crate::descriptor::{Hits, LeaseId};
 use crate::file;
 use crate::limit::Bucket;
 use crate::policy::fingerprint::Fingerprint;
+use crate::store::counter::Counter;
 use crate::store::script::{self, Names, NewLease, Released, Reply, State, Stood};
 use crate::store::{
-    Admission, Charge, Force, MemoryStore, Outcome, Outcomes, StoreError, Wait, lease_bits,
+    Admission, BucketState, Charge, Force, MemoryStore, Outcome, Outcomes, StoreError, Wait,
+    lease_bits,
 };
 use crate::telemetry::Telemetry;
 
@@ -234,7 +236,7 @@ impl Link {
         let is_fresh = |(charge, outcome): (&Charge<'_>, &Outcome)| {
             charge.force == Force::Enforced
                 && outcome.wait != Wait::No
-                && store.fresh.full_at(charge.fingerprint, now).is_some()
+                && store.fresh.state(charge.fingerprint, now).is_some()
         };
         let is_denied = (is_blocked || self.is_up())
             && !charges.iter().any(is_of_slots)
@@ -285,11 +287,13 @@ impl Link {
             Box::pin(self.decide_in_parts(charges, &parts, bits, deadline)).await?
         };
         let admission = reply.settle(charges, lease, outcomes)?;
-        for (name, outcome) in Reply::afterwards(charges, outcomes) {
+        for (charge, outcome) in charges.iter().zip(&*outcomes) {
+            let Some(counter) = Counter::of(charge.bucket) else { continue };
             // It was decided later than it was sent, so that the debt ends here no later than there.
-            self.store.seen.note(name, sent.after(outcome.reset), sent);
+            self.store.seen.set_state(charge.fingerprint, counter.observed(outcome, sent), sent);
             if outcome.remaining == 0 || outcome.wait != Wait::No {
-                self.store.fresh.note(name, sent.after(REMEMBERED_FOR), sent);
+                let remembered = BucketState::until(sent.after(REMEMBERED_FOR));
+                self.store.fresh.set_state(charge.fingerprint, remembered, sent);
             }
         }
         Ok(Decision { admission, now: reply.now })
@@ -420,10 +424,10 @@ impl Link {
             .collect();
         for charge in &charges {
             // A debt is a time, and a part owes as long as the whole does.
-            if store.local.full_at(charge.fingerprint, now).is_none()
-                && let Some(full_at) = store.seen.full_at(charge.fingerprint, now)
+            if store.local.state(charge.fingerprint, now).is_none()
+                && let Some(state) = store.seen.state(charge.fingerprint, now)
             {
-                store.local.note(charge.fingerprint, full_at, now);
+                store.local.set_state(charge.fingerprint, state, now);
             }
         }
         let admission = store.local.decide(&charges, now, outcomes)?;

@@ -4,10 +4,12 @@
 //! buckets by name only; what the buckets are for is the policy's affair.
 
 pub mod blocked;
+pub(crate) mod counter;
 pub mod gcra;
 pub mod memory;
 pub mod script;
 pub mod slots;
+pub mod state;
 
 use smallvec::SmallVec;
 
@@ -17,6 +19,7 @@ use crate::limit::Bucket;
 use crate::policy::fingerprint::Fingerprint;
 
 pub use memory::MemoryStore;
+pub use state::BucketState;
 
 /// One bucket, and what is asked of it.
 #[derive(Debug, Clone, Copy)]

@@ -19,7 +19,9 @@ use self::holders::Holder;
 use self::leases::{Leases, Places};
 use self::shard::{Cell, Change, Keys, Shard};
 use self::tally::Tally;
-use super::{Admission, Charge, Force, Outcome, Outcomes, StoreError, Wait, lease_bits, settle};
+use super::{
+    Admission, BucketState, Charge, Force, Outcome, Outcomes, StoreError, Wait, lease_bits, settle,
+};
 use crate::clock::{Nanos, Timestamp};
 use crate::descriptor::{Hits, LeaseId};
 use crate::limit::{Bucket, MOST_SLOTS};
@@ -143,9 +145,9 @@ impl MemoryStore {
         for (charge, change) in charges.iter().zip(changes) {
             let shard = shards.of(charge);
             match (change, lease) {
-                (Change::FullAt(full_at, at), _) => {
+                (Change::State(state, at), _) => {
                     let most = self.most_of_a_shard;
-                    let is_live = shard.set(charge.fingerprint, *at, *full_at, now, most);
+                    let is_live = shard.set(charge.fingerprint, *at, *state, now, most);
                     evicted += u64::from(is_live);
                 }
                 (Change::Slots(slots, expires), Some(lease)) => {
@@ -187,18 +189,18 @@ impl MemoryStore {
         outcomes.first().copied().unwrap_or(full)
     }
 
-    /// When a token bucket is full again, where this is known and still to come.
-    pub fn full_at(&self, fingerprint: Fingerprint, now: Timestamp) -> Option<Timestamp> {
+    /// The state of a counter, if it is kept and has not lapsed.
+    pub fn state(&self, fingerprint: Fingerprint, now: Timestamp) -> Option<BucketState> {
         let shard = self.shards.get(self.index(fingerprint.shard()))?.0.lock();
-        Some(shard.full_at(fingerprint).0).filter(|full_at| *full_at > now)
+        Some(shard.state(fingerprint).0).filter(|state| state.lapses_at() > now)
     }
 
-    /// Notes when a token bucket is full again, as somebody else has decided.
-    pub fn note(&self, fingerprint: Fingerprint, full_at: Timestamp, now: Timestamp) {
+    /// Gives a counter the state that it has elsewhere.
+    pub fn set_state(&self, fingerprint: Fingerprint, state: BucketState, now: Timestamp) {
         if let Some(shard) = self.shards.get(self.index(fingerprint.shard())) {
             let mut shard = shard.0.lock();
-            let (_, at) = shard.full_at(fingerprint);
-            let is_live = shard.set(fingerprint, at, full_at, now, self.most_of_a_shard);
+            let (_, at) = shard.state(fingerprint);
+            let is_live = shard.set(fingerprint, at, state, now, self.most_of_a_shard);
             drop(shard);
             self.evicted.note(u64::from(is_live), now);
         }
@@ -320,7 +322,7 @@ impl MemoryStore {
         shard.0.lock().copy_live(now, into);
     }
 
-    /// Puts back a bucket that was copied from another store, unless it has become full.
+    /// Puts back a counter that was copied from another store, unless it has lapsed.
     fn restore_cell(&self, cell: Cell, now: Timestamp) {
         let shard = self.shards.get(self.index(cell.name().shard()));
         let most = self.most_of_a_shard;

@@ -5,10 +5,15 @@
 //! adds. It returns the time and how each bucket stood; what a client is told is computed from that by the
 //! functions that decide in memory, so that the answers are the same.
 
+pub(super) mod tokens;
+
 use std::io::Write;
 
+use super::counter::{Counter, Kept};
 use super::slots::{self, Held};
-use super::{Admission, Charge, Force, Outcome, Outcomes, StoreError, Wait, blocked, gcra, settle};
+use super::{
+    Admission, BucketState, Charge, Force, Outcome, Outcomes, StoreError, Wait, blocked, settle,
+};
 use crate::clock::{Nanos, Timestamp};
 use crate::descriptor::LeaseId;
 use crate::limit::Bucket;
@@ -150,8 +155,8 @@ pub fn decide(
     }
     call.keys_end();
     call.time(time);
-    let tokens = charges.iter().filter(|charge| is_of_tokens(charge)).count();
-    call.number(u64::try_from(tokens).unwrap_or(u64::MAX));
+    let counters = charges.iter().filter(|charge| is_counter(charge)).count();
+    call.number(u64::try_from(counters).unwrap_or(u64::MAX));
     let slots = charges.iter().filter(|charge| is_of_slots(charge)).count();
     call.number(u64::try_from(slots).unwrap_or(u64::MAX));
     match lease {
@@ -176,33 +181,28 @@ pub fn home(charges: &[Charge<'_>]) -> u16 {
     in_order(charges).last().map_or(0, |charge| charge.fingerprint.partition())
 }
 
-/// Asks to take back what was charged to these token buckets when they stood as `reply` tells. What they have
-/// gained since by themselves is not given twice; somebody who came in between, and found a bucket full that
-/// was not, is not told.
+/// Asks to take back what was charged to the counters among these when they stood as `reply` tells. Refill since then is
+/// not refunded again. A call that saw a stale full bucket in between is not corrected.
 pub fn undo(
     names: &Names,
     charges: &[Charge<'_>],
     reply: &Reply,
     time: Option<Timestamp>,
 ) -> Option<Call> {
-    let charged: Vec<_> = charges
-        .iter()
-        .zip(&reply.states)
-        .filter_map(|(charge, Stood { at, state })| match (charge.bucket, state) {
-            (Bucket::Tokens(bucket), State::Tokens(full_at)) => {
-                let (_, next) = gcra::decide(bucket, *full_at, *at, charge.hits);
-                Some((charge, (*full_at).max(*at), next?))
-            }
-            _ => None,
-        })
-        .filter(|(_, from, next)| next > from)
-        .collect();
+    let undone = |(charge, stood): (&Charge<'_>, &Stood)| match (Counter::of(charge.bucket)?, stood)
+    {
+        (counter, Stood { at, state: State::Counter(state) }) => {
+            Some((charge.fingerprint, counter.undo(*state, *at, charge.hits)?))
+        }
+        _ => None,
+    };
+    let charged: Vec<_> = charges.iter().zip(&reply.states).filter_map(undone).collect();
     if charged.is_empty() {
         return None;
     }
     let mut call = Call::default();
-    for (charge, ..) in &charged {
-        names.bucket(charge.fingerprint, &mut call);
+    for (fingerprint, _) in &charged {
+        names.bucket(*fingerprint, &mut call);
     }
     call.keys_end();
     call.time(time);
@@ -210,11 +210,10 @@ pub fn undo(
     call.number(0);
     call.text("");
     call.text("");
-    for (_, from, next) in &charged {
-        call.text("u");
+    for (_, (op, spans)) in &charged {
+        call.text(op);
         call.text("0");
-        call.span(next.since(*from).get());
-        call.span(from.as_unix_nanos());
+        spans.iter().for_each(|span| call.span(*span));
     }
     Some(call)
 }
@@ -270,18 +269,18 @@ pub const fn has_key(charge: &Charge<'_>) -> bool {
     !matches!(charge.bucket, Bucket::Blocked(_))
 }
 
-const fn is_of_tokens(charge: &Charge<'_>) -> bool {
-    matches!(charge.bucket, Bucket::Tokens(_))
+const fn is_counter(charge: &Charge<'_>) -> bool {
+    Counter::of(charge.bucket).is_some()
 }
 
 const fn is_of_slots(charge: &Charge<'_>) -> bool {
     matches!(charge.bucket, Bucket::Concurrency(_))
 }
 
-/// Token buckets first: they are read together.
+/// Counters first: they are read together.
 fn in_order<'c, 'a>(charges: &'c [Charge<'a>]) -> impl Iterator<Item = &'c Charge<'a>> {
     let slots = charges.iter().filter(|charge| is_of_slots(charge));
-    charges.iter().filter(|charge| is_of_tokens(charge)).chain(slots)
+    charges.iter().filter(|charge| is_counter(charge)).chain(slots)
 }
 
 fn ask(charge: &Charge<'_>, is_denied: bool, call: &mut Call) {
@@ -294,21 +293,13 @@ fn ask(charge: &Charge<'_>, is_denied: bool, call: &mut Call) {
         call.text(op);
         call.number(group);
     };
-    match charge.bucket {
-        Bucket::Tokens(bucket) => {
-            let (op, hits) = match (charged, given) {
-                (_, 1..) if is_denied => ("l", 0),
-                (_, 1..) => ("g", given),
-                (0, 0) => ("l", 1),
-                _ if charged > u64::from(bucket.size().get()) => ("n", 0),
-                _ if is_denied => ("l", charged),
-                _ => ("c", charged),
-            };
+    match charge.bucket.into() {
+        Kept::Counter(counter) => {
+            let (op, spans) = counter.ask(charge.hits, is_denied);
             begin(op);
-            call.span(bucket.interval().times(hits).get());
-            call.span(bucket.fill_time().get());
+            spans.iter().for_each(|span| call.span(*span));
         }
-        Bucket::Concurrency(bucket) => {
+        Kept::Leases(bucket) => {
             begin(match (charged, given) {
                 (_, 1..) => "q",
                 (0, 0) => "l",
@@ -320,7 +311,7 @@ fn ask(charge: &Charge<'_>, is_denied: bool, call: &mut Call) {
             call.number(u64::from(bucket.slots().get()));
             call.span(bucket.hold().get());
         }
-        Bucket::Blocked(_) => {}
+        Kept::Nothing(_) => {}
     }
 }
 
@@ -343,15 +334,6 @@ impl Field<'_> {
         }
         .ok_or(StoreError::Reply("a number is missing"))
     }
-
-    /// When a bucket is full, as the script reads it.
-    fn moment(self) -> Timestamp {
-        let nanos = match self {
-            Self::Text(text) => std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()),
-            _ => None,
-        };
-        Timestamp::from_unix_nanos(nanos.unwrap_or(0))
-    }
 }
 
 /// How a bucket stood before the call, and when that was.
@@ -366,8 +348,8 @@ pub struct Stood {
 /// The state of a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// When the token bucket would have been full.
-    Tokens(Timestamp),
+    /// That of a counter.
+    Counter(BucketState),
     /// How many slots were held, and when enough of them come back for the call.
     Slots(Held, Timestamp),
     /// There is none: it is blocked.
@@ -398,23 +380,23 @@ impl Reply {
         let now = field(0)?.number()?.saturating_mul(NANOS_PER_SECOND);
         let now = Timestamp::from_unix_nanos(now.saturating_add(field(1)?.number()?));
         let is_denied = field(2)?.number()? != 0 || charges.iter().any(Charge::is_denied);
-        let mut token_at = LEAD;
-        let tokens = charges.iter().filter(|charge| is_of_tokens(charge)).count();
-        let mut slots_at = LEAD + tokens;
+        let mut counter_at = LEAD;
+        let counters = charges.iter().filter(|charge| is_counter(charge)).count();
+        let mut slots_at = LEAD + counters;
         let states = charges.iter().map(|charge| {
-            let state = match charge.bucket {
-                Bucket::Tokens(_) => {
-                    token_at += 1;
-                    State::Tokens(field(token_at - 1)?.moment())
+            let state = match charge.bucket.into() {
+                Kept::Counter(counter) => {
+                    counter_at += 1;
+                    State::Counter(counter.read(field(counter_at - 1)?))
                 }
-                Bucket::Concurrency(_) => {
+                Kept::Leases(_) => {
                     let [slots, last, freed] = [0, 1, 2].map(|at| field(slots_at + at));
                     slots_at += 3;
                     let last_expiry = moment(last?.number()?);
                     let held = Held { slots: slots?.number()?, last_expiry };
                     State::Slots(held, moment(freed?.number()?))
                 }
-                Bucket::Blocked(_) => State::Blocked,
+                Kept::Nothing(_) => State::Blocked,
             };
             Ok(Stood { at: now, state })
         });
@@ -463,45 +445,35 @@ impl Reply {
 
     /// The bucket of a charge as it stood.
     fn look(&self, charge: &Charge<'_>, at: usize) -> Outcome {
-        match (charge.bucket, self.states.get(at)) {
-            (Bucket::Tokens(bucket), Some(Stood { at, state: State::Tokens(full_at) })) => {
-                gcra::look(bucket, *full_at, *at)
+        match (charge.bucket.into(), self.states.get(at)) {
+            (Kept::Counter(counter), Some(Stood { at, state: State::Counter(state) })) => {
+                counter.look(*state, *at)
             }
-            (Bucket::Concurrency(bucket), Some(Stood { at, state: State::Slots(held, _) })) => {
+            (Kept::Leases(bucket), Some(Stood { at, state: State::Slots(held, _) })) => {
                 slots::look(bucket, *held, *at)
             }
-            (Bucket::Blocked(of), _) => blocked::look(of, self.now),
-            (bucket, _) => {
-                let remaining = bucket.size();
+            (Kept::Nothing(of), _) => blocked::look(of, self.now),
+            _ => {
+                let remaining = charge.bucket.size();
                 Outcome { wait: Wait::No, remaining, reset: Nanos::ZERO }
             }
         }
-    }
-
-    /// How each token bucket stands after the call, by its name.
-    pub fn afterwards<'r>(
-        charges: &'r [Charge<'_>],
-        outcomes: &'r Outcomes,
-    ) -> impl Iterator<Item = (Fingerprint, &'r Outcome)> {
-        let all = charges.iter().zip(outcomes);
-        all.filter(|(charge, _)| is_of_tokens(charge))
-            .map(|(charge, outcome)| (charge.fingerprint, outcome))
     }
 }
 
 /// What one bucket says, and whether it takes slots.
 fn one(charge: &Charge<'_>, stood: &Stood) -> Result<(Outcome, bool), StoreError> {
     let now = stood.at;
-    match (charge.bucket, stood.state) {
-        (Bucket::Tokens(bucket), State::Tokens(full_at)) => {
-            Ok((gcra::decide(bucket, full_at, now, charge.hits).0, false))
+    match (charge.bucket.into(), stood.state) {
+        (Kept::Counter(counter), State::Counter(state)) => {
+            Ok((counter.decide(state, now, charge.hits).0, false))
         }
-        (Bucket::Concurrency(bucket), State::Slots(held, freed)) => {
+        (Kept::Leases(bucket), State::Slots(held, freed)) => {
             let freed = |_| freed.since(now);
             let (outcome, taken) = slots::decide(bucket, held, now, charge.hits, freed);
             Ok((outcome, taken.is_some()))
         }
-        (Bucket::Blocked(of), State::Blocked) => Ok((blocked::decide(of, now, charge.hits), false)),
+        (Kept::Nothing(of), State::Blocked) => Ok((blocked::decide(of, now, charge.hits), false)),
         _ => Err(StoreError::Reply("it is about buckets of another kind")),
     }
 }

@@ -34,6 +34,9 @@ overrides:
 /// Written by the first tollgate that wrote snapshots, at [`START`], after [`spent`] and a job. Never renew
 /// it: it is what lies on people's disks.
 const VERSION_1: &[u8] = include_bytes!("../snapshot/version-1");
+
+/// The same, written by the first tollgate that wrote version 2.
+const VERSION_2: &[u8] = include_bytes!("../snapshot/version-2");
 const LEASE: &str = "276945ae04fa27b5337930e93fede155";
 
 /// Calls that leave nothing in their token buckets.
@@ -56,9 +59,11 @@ fn spent() -> Vec<RateLimitRequest> {
 }
 
 #[test]
-fn a_snapshot_of_version_1_is_read_and_every_bucket_is_found_in_it() {
-    for most_keys in [64, 10_000_000] {
-        let restored = snapshot::read(VERSION_1, most_keys, START).unwrap();
+fn a_snapshot_of_any_version_is_read_and_every_bucket_is_found_in_it() {
+    for (version, most_keys) in
+        [(VERSION_1, 64), (VERSION_1, 10_000_000), (VERSION_2, 64), (VERSION_2, 10_000_000)]
+    {
+        let restored = snapshot::read(version, most_keys, START).unwrap();
         assert_eq!(restored.taken_at, START);
         let parts = Parts::over(restored.store, restored.key, &source(POLICY));
         assert_eq!((parts.store.len(), parts.store.lease_count()), (9, 1));
@@ -83,9 +88,13 @@ fn a_snapshot_of_version_1_is_read_and_every_bucket_is_found_in_it() {
 }
 
 #[test]
-fn a_snapshot_of_version_1_gains_what_it_would_have_gained() {
+fn a_snapshot_of_any_version_gains_what_it_would_have_gained() {
+    [VERSION_1, VERSION_2].into_iter().for_each(gains_what_it_would_have_gained);
+}
+
+fn gains_what_it_would_have_gained(version: &[u8]) {
     let later = START.after(Nanos::from_secs(8 * 3_600));
-    let restored = snapshot::read(VERSION_1, 1_000, later).unwrap();
+    let restored = snapshot::read(version, 1_000, later).unwrap();
     let parts = Parts::over(restored.store, restored.key, &source(POLICY));
     parts.clock.set(later);
     assert!(

@@ -7,10 +7,10 @@ use super::holders::{Holder, Holders};
 use super::leases::Leases;
 use crate::clock::Timestamp;
 use crate::descriptor::LeaseId;
-use crate::limit::Bucket;
 use crate::policy::fingerprint::{Fingerprint, ShortName};
+use crate::store::counter::Kept;
 use crate::store::slots::{self, Held};
-use crate::store::{Charge, Outcome, blocked, gcra};
+use crate::store::{BucketState, Charge, Outcome, blocked};
 
 /// How many entries are compared when one has to go.
 const EVICTION_SAMPLE: usize = 16;
@@ -21,27 +21,33 @@ const PLACES_SEARCHED: usize = 256;
 /// A table is shrunk when it is less than a quarter full and larger than this.
 pub(super) const SMALLEST_TO_SHRINK: usize = 64;
 
-/// A token bucket's state under its short name. 20 bytes: a shard's table has at least 7 cells for every 16
+/// A counter's state under its short name. 20 bytes: a shard's table has at least 7 cells for every 16
 /// places, of one byte more each, so that a key takes 48 bytes at most and 34 on average.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Cell {
     name: ShortName,
-    full_at: [u32; 2],
+    /// The state's bytes, aligned like the name.
+    state: [u32; 2],
 }
 
 impl Cell {
-    pub(super) fn new(name: ShortName, full_at: Timestamp) -> Self {
-        let [a, b, c, d, e, f, g, h] = full_at.as_unix_nanos().to_le_bytes();
-        Self { name, full_at: [[a, b, c, d], [e, f, g, h]].map(u32::from_le_bytes) }
+    pub(super) fn new(name: ShortName, state: BucketState) -> Self {
+        let [a, b, c, d, e, f, g, h] = state.to_bytes();
+        Self { name, state: [[a, b, c, d], [e, f, g, h]].map(u32::from_le_bytes) }
     }
 
     pub(super) fn name(&self) -> ShortName {
         self.name
     }
 
-    pub(super) fn full_at(&self) -> Timestamp {
-        let [low, high] = self.full_at;
-        Timestamp::from_unix_nanos(u64::from(low) | u64::from(high) << 32)
+    pub(super) fn state(&self) -> BucketState {
+        let [[a, b, c, d], [e, f, g, h]] = self.state.map(u32::to_le_bytes);
+        BucketState::from_bytes([a, b, c, d, e, f, g, h])
+    }
+
+    /// From when on it says no more than if it were not there.
+    fn lapses_at(&self) -> Timestamp {
+        self.state().lapses_at()
     }
 
     fn hash64(&self) -> u64 {
@@ -84,8 +90,8 @@ pub(super) enum Change {
     /// Nothing: a look, or a bucket that cannot admit.
     #[default]
     Nothing,
-    /// The token bucket is full again at this time; where it was found, if it was.
-    FullAt(Timestamp, Option<usize>),
+    /// The counter has this state; where it was found, if it was.
+    State(BucketState, Option<usize>),
     /// So many slots are taken, until this time.
     Slots(u32, Timestamp),
 }
@@ -111,7 +117,7 @@ impl Shard {
 
     /// Adds the live keys to those in `into`.
     pub(super) fn copy_live(&self, now: Timestamp, into: &mut Keys) {
-        into.cells.extend(self.cells.iter().filter(|cell| cell.full_at() > now));
+        into.cells.extend(self.cells.iter().filter(|cell| cell.lapses_at() > now));
         for (fingerprint, holders) in &self.holders {
             into.held.extend(holders.live(now).map(|holder| (*fingerprint, *holder)));
         }
@@ -119,13 +125,13 @@ impl Shard {
 
     /// What one bucket says to a charge, and what it would become.
     pub(super) fn decide(&self, charge: &Charge<'_>, now: Timestamp) -> (Outcome, Change) {
-        match charge.bucket {
-            Bucket::Tokens(bucket) => {
-                let (full_at, at) = self.full_at(charge.fingerprint);
-                let (outcome, next) = gcra::decide(bucket, full_at, now, charge.hits);
-                (outcome, next.map_or(Change::Nothing, |next| Change::FullAt(next, at)))
+        match charge.bucket.into() {
+            Kept::Counter(counter) => {
+                let (state, at) = self.state(charge.fingerprint);
+                let (outcome, next) = counter.decide(state, now, charge.hits);
+                (outcome, next.map_or(Change::Nothing, |next| Change::State(next, at)))
             }
-            Bucket::Concurrency(bucket) => {
+            Kept::Leases(bucket) => {
                 let none = Holders::default();
                 let holders = self.holders(charge.fingerprint).unwrap_or(&none);
                 let freed = |slots| holders.time_until_freed(now, slots);
@@ -136,39 +142,39 @@ impl Shard {
                     taken.map_or(Change::Nothing, |(slots, until)| Change::Slots(slots, until)),
                 )
             }
-            Bucket::Blocked(of) => (blocked::decide(of, now, charge.hits), Change::Nothing),
+            Kept::Nothing(of) => (blocked::decide(of, now, charge.hits), Change::Nothing),
         }
     }
 
     /// The bucket as it stands, whatever was asked of it; nothing has happened since it answered with this
-    /// change, which knows where a token bucket is kept.
+    /// change, which knows where a counter is kept.
     pub(super) fn look(&self, charge: &Charge<'_>, change: &Change, now: Timestamp) -> Outcome {
-        match charge.bucket {
-            Bucket::Tokens(bucket) => {
-                let full_at = match change {
-                    Change::FullAt(_, at) => self.full_at_place(*at),
-                    Change::Nothing | Change::Slots(..) => self.full_at(charge.fingerprint).0,
+        match charge.bucket.into() {
+            Kept::Counter(counter) => {
+                let state = match change {
+                    Change::State(_, at) => self.state_at(*at),
+                    Change::Nothing | Change::Slots(..) => self.state(charge.fingerprint).0,
                 };
-                gcra::look(bucket, full_at, now)
+                counter.look(state, now)
             }
-            Bucket::Concurrency(bucket) => {
+            Kept::Leases(bucket) => {
                 let holders = self.holders(charge.fingerprint);
                 slots::look(bucket, holders.map_or(Held::default(), |held| held.held(now)), now)
             }
-            Bucket::Blocked(of) => blocked::look(of, now),
+            Kept::Nothing(of) => blocked::look(of, now),
         }
     }
 
-    /// When a token bucket is full, and where it is kept if it is not.
-    pub(super) fn full_at(&self, fingerprint: Fingerprint) -> (Timestamp, Option<usize>) {
+    /// The state of a counter, and where it is kept if it is.
+    pub(super) fn state(&self, fingerprint: Fingerprint) -> (BucketState, Option<usize>) {
         let at = self.place(fingerprint);
-        (self.full_at_place(at), at)
+        (self.state_at(at), at)
     }
 
-    /// When the token bucket kept there is full; one that is not kept is.
-    fn full_at_place(&self, at: Option<usize>) -> Timestamp {
+    /// The state of the counter kept there; none of one that is not kept.
+    fn state_at(&self, at: Option<usize>) -> BucketState {
         let cell = at.and_then(|at| self.cells.get_bucket(at));
-        cell.map_or(Timestamp::default(), Cell::full_at)
+        cell.map_or(BucketState::NONE, Cell::state)
     }
 
     fn place(&self, fingerprint: Fingerprint) -> Option<usize> {
@@ -182,18 +188,18 @@ impl Shard {
             .map(|(_, holders)| holders)
     }
 
-    /// Makes a token bucket full at `full_at`. It was kept `at` a place a moment ago, unless it has been
+    /// Gives a counter a state. It was kept `at` a place a moment ago, unless it has been
     /// evicted for another bucket of the same request. Where there are `most` already, one goes; returns whether
     /// that was live.
     pub(super) fn set(
         &mut self,
         fingerprint: Fingerprint,
         at: Option<usize>,
-        full_at: Timestamp,
+        state: BucketState,
         now: Timestamp,
         most: usize,
     ) -> bool {
-        let cell = Cell::new(fingerprint.short(), full_at);
+        let cell = Cell::new(fingerprint.short(), state);
         let at = at.and_then(|at| {
             let is_there = self.cells.get_bucket(at).is_some_and(|old| old.name == cell.name);
             if is_there { Some(at) } else { self.place(fingerprint) }
@@ -205,10 +211,10 @@ impl Shard {
         self.insert(cell, now, most)
     }
 
-    /// Adds a bucket that is not there yet, unless it is full. Where there are `most` already, one goes; returns
+    /// Adds a counter that is not there yet, unless its state has lapsed. Where there are `most` already, one goes; returns
     /// whether that was live.
     pub(super) fn insert(&mut self, cell: Cell, now: Timestamp, most: usize) -> bool {
-        if cell.full_at() <= now {
+        if cell.lapses_at() <= now {
             return false;
         }
         let evicted_live = self.make_room(cell.hash64(), now, most);
@@ -280,7 +286,7 @@ impl Shard {
         holder.is_some_and(|holder| holder.expires > now)
     }
 
-    /// Makes room for one more token bucket. A full one says the same as none, so it goes first; when there is none
+    /// Makes room for one more counter. A lapsed one says the same as none, so it goes first; when there is none
     /// in the sample, whatever is nearest to that goes. Returns whether what went was live.
     fn make_room(&mut self, near: u64, now: Timestamp, most: usize) -> bool {
         if self.cells.len() < most {
@@ -288,21 +294,21 @@ impl Shard {
         }
         let soonest = |places| sample(&self.cells, near, now, places);
         match soonest(PLACES_SEARCHED).or_else(|| soonest(usize::MAX)) {
-            Some((at, full_at)) => self.evict(at, full_at, now),
+            Some((at, lapses_at)) => self.evict(at, lapses_at, now),
             None => false,
         }
     }
 
     #[cold]
-    fn evict(&mut self, at: usize, full_at: Timestamp, now: Timestamp) -> bool {
+    fn evict(&mut self, at: usize, lapses_at: Timestamp, now: Timestamp) -> bool {
         let entry = self.cells.get_bucket_entry(at);
-        entry.map(|entry| entry.remove()).is_ok() && full_at > now
+        entry.map(|entry| entry.remove()).is_ok() && lapses_at > now
     }
 
-    /// Forgets full buckets and expired leases, and gives memory back. Returns how many keys went.
+    /// Forgets lapsed counters and expired leases, and gives memory back. Returns how many keys went.
     pub(super) fn sweep(&mut self, now: Timestamp, leases: &Leases) -> usize {
         let before = self.len();
-        self.cells.retain(|cell| cell.full_at() > now);
+        self.cells.retain(|cell| cell.lapses_at() > now);
         self.drop_all_expired(now, leases);
         shrink(&mut self.cells, Cell::hash64);
         shrink(&mut self.holders, |(name, _)| name.hash64());
@@ -325,8 +331,8 @@ fn expire(
     expired.len()
 }
 
-/// Of some token buckets from a place on, the one that is soonest full: where it is, and when that is. Ends early with
-/// one that is full already.
+/// Of some counters from a place on, the one that lapses soonest: where it is, and when that is. Ends early with one that
+/// has lapsed.
 fn sample(
     table: &HashTable<Cell>,
     near: u64,
@@ -338,7 +344,7 @@ fn sample(
     let mut soonest: Option<(usize, Timestamp)> = None;
     let mut sampled = 0;
     for at in (start..buckets).chain(0..start).take(places) {
-        let Some(until) = table.get_bucket(at).map(Cell::full_at) else { continue };
+        let Some(until) = table.get_bucket(at).map(Cell::lapses_at) else { continue };
         if soonest.is_none_or(|(_, best)| until < best) {
             soonest = Some((at, until));
         }

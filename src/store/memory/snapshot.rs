@@ -1,6 +1,6 @@
 //! A store's keys as bytes, so that they outlive the process.
 //!
-//! # Version 1
+//! # Version 2
 //!
 //! Numbers are little-endian, times nanoseconds since the Unix epoch.
 //!
@@ -17,8 +17,12 @@
 //! | bytes of a part | what |
 //! |---|---|
 //! | 4, 4 | how many buckets follow, and how many leases |
-//! | 20 for each bucket | its [`ShortName`], 12; when it is full, 8 |
+//! | 20 for each counter | its [`ShortName`], 12; its [`BucketState`], 8 |
 //! | 44 for each lease | its bucket's [`Fingerprint`], 16; its id, 16; its slots, 4; when it expires, 8 |
+//!
+//! Version 1 had the same bytes, where each state was the moment at which a token bucket is full: that is the state of
+//! a token bucket still, so that it is read as version 2. A reader of version 1 would have taken the state of any other
+//! kind for such a moment, hence the number.
 //!
 //! A name tells the shard, so that a snapshot fits a store of any size.
 //!
@@ -34,6 +38,7 @@
 
 use std::hash::Hasher;
 use std::io::{self, ErrorKind, Read, Write};
+use std::ops::RangeInclusive;
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
@@ -43,11 +48,15 @@ use super::shard::{Cell, Keys};
 use crate::clock::{Nanos, Timestamp};
 use crate::descriptor::LeaseId;
 use crate::policy::fingerprint::{Fingerprint, FingerprintKey, ShortName};
+use crate::store::BucketState;
 
 const MAGIC: [u8; 8] = *b"tollgate";
 
-/// The version that is written, and the only one that is read.
-const VERSION: u32 = 1;
+/// The version that is written.
+const VERSION: u32 = 2;
+
+/// The versions that are read.
+const READ: RangeInclusive<u32> = 1..=VERSION;
 
 /// A part of nothing ends the list of parts.
 const END: [u8; 8] = [0; 8];
@@ -62,7 +71,7 @@ pub enum SnapshotError {
     #[error("it is not a snapshot of tollgate")]
     Foreign,
     /// Another version of tollgate wrote it.
-    #[error("it is of format {0}, and this tollgate reads format {VERSION}")]
+    #[error("it is of format {0}, and this tollgate reads formats 1 to {VERSION}")]
     OtherVersion(u32),
     /// The end is missing.
     #[error("it is damaged: it ends too early")]
@@ -80,8 +89,8 @@ pub enum SnapshotError {
 pub struct Restored {
     /// The key under which its buckets are named.
     pub key: FingerprintKey,
-    /// The buckets and leases that are still live. Where there were more buckets than it may keep, those that
-    /// would have become full first were forgotten, and count as evicted. Leases are all there: where they are
+    /// The counters and leases that are still live. Where there were more counters than it may keep, those that
+    /// would have lapsed first were forgotten, and count as evicted. Leases are all there: where they are
     /// more than it has places for, it gives out none until there are fewer.
     pub store: MemoryStore,
     /// When the snapshot was taken.
@@ -130,7 +139,7 @@ fn encode(keys: &Keys, part: &mut Vec<u8>) -> io::Result<()> {
     }
     for cell in &keys.cells {
         part.extend(cell.name().to_bytes());
-        part.extend(cell.full_at().as_unix_nanos().to_le_bytes());
+        part.extend(cell.state().to_bytes());
     }
     for (fingerprint, holder) in &keys.held {
         part.extend(fingerprint.to_bytes());
@@ -157,7 +166,7 @@ pub fn read(from: impl Read, most_keys: usize, now: Timestamp) -> Result<Restore
         return Err(SnapshotError::Foreign);
     }
     let version = from.u32()?;
-    if version != VERSION {
+    if !READ.contains(&version) {
         return Err(SnapshotError::OtherVersion(version));
     }
     let taken_at = from.time()?;
@@ -171,7 +180,8 @@ pub fn read(from: impl Read, most_keys: usize, now: Timestamp) -> Result<Restore
         }
         for _ in 0..cells {
             let name = ShortName::from_bytes(from.take()?);
-            store.restore_cell(Cell::new(name, from.time()?.before(ahead)), now);
+            let state = BucketState::from_bytes(from.take()?).brought_forward(ahead);
+            store.restore_cell(Cell::new(name, state), now);
         }
         for _ in 0..held {
             let fingerprint = Fingerprint::from_bytes(from.take()?);

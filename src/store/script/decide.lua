@@ -48,11 +48,49 @@ local function read(state, now_s, now_n, fill_s, fill_n)
 end
 
 local function write(key, s, n, now_s, now_n)
+  if not is_after(s, n, now_s, now_n) then
+    redis.call('DEL', key)
+    return
+  end
   local owed_s, owed_n = minus(s, n, now_s, now_n)
   local ms = s * 1000 + math.ceil(n / 1000000)
   local state = string.format('%.0f%09.0f %.0f%09.0f', s, n, owed_s, owed_n)
   redis.call('SET', key, state, 'PXAT', string.format('%.0f', ms))
 end
+
+-- Kinds of buckets whose state is one value. Each has
+--   decide  of a key, what is kept there, what is asked, four numbers and the time: what is told of the state, whether
+--           the bucket cannot admit, and the next state as two numbers where there is one
+--   write   of a key, a state and the time
+local tokens = { write = write }
+
+function tokens.decide(key, state, op, a_s, a_n, b_s, b_n, now_s, now_n)
+  -- The moment to undo to is no time to fill.
+  local fill_s, fill_n = b_s, b_n
+  if op == 'u' then fill_s = nil end
+  local s, n, text, is_brought_forward = read(state, now_s, now_n, fill_s, fill_n)
+  -- For good, whatever becomes of the call: else it would be brought forward again and again.
+  if is_brought_forward then write(key, s, n, now_s, now_n) end
+  if op == 'n' then return text, true end
+  if op == 'c' or op == 'l' then
+    if is_after(now_s, now_n, s, n) then s, n = now_s, now_n end
+    s, n = add(s, n, a_s, a_n)
+    local most_s, most_n = add(now_s, now_n, b_s, b_n)
+    if is_after(s, n, most_s, most_n) then return text, true end
+    if op == 'l' then return text, false end
+    return text, false, s, n
+  end
+  if op == 'u' and is_after(now_s, now_n, b_s, b_n) then
+    -- What has come back by itself since then is not given back again.
+    local past_s, past_n = minus(now_s, now_n, b_s, b_n)
+    a_s, a_n = minus(a_s, a_n, past_s, past_n)
+    if a_s < 0 then a_s, a_n = 0, 0 end
+  end
+  return text, false, minus(s, n, a_s, a_n)
+end
+
+-- Of which kind a bucket is is told by what is asked.
+local KINDS = { c = tokens, l = tokens, n = tokens, g = tokens, u = tokens }
 
 -- The time is the server's, unless it is given.
 local function time(s, n)
@@ -70,64 +108,43 @@ local function score(key, rank)
   return tonumber(redis.call('ZRANGE', key, rank, rank, 'WITHSCORES')[2])
 end
 
--- KEYS: token buckets, concurrency buckets, and the lease where slots may be taken.
--- ARGV: the time or '', twice; how many of either kind; the lease; in which other partitions it holds slots;
+-- KEYS: buckets whose state is one value, concurrency buckets, and the lease where slots may be taken.
+-- ARGV: the time or '', twice; how many of either sort; the lease; in which other partitions it holds slots;
 -- then six for each bucket: what is asked, whose fault it is where the bucket cannot admit, and two moments or counts.
+-- Of token buckets:
 --   c  charge: the cost, and the time to fill     l  look, as if to charge     n  more than the bucket holds
 --   g  give back: how much, and the time to fill   u  undo: the cost, and the moment it was added to
 -- and of concurrency buckets:
 --   c  take: how many, of how many, held how long  l  look, as if to take      q  only look
--- Returns the time, whether it is denied, and how each bucket stood: when a token bucket is full, or how many slots
--- are held, when the last of them ends, and when enough of them have ended.
+-- Returns the time, whether it is denied, and how each bucket stood: what its kind tells of its state (when a token
+-- bucket is full), or how many slots are held, when the last of them ends, and when enough of them have ended.
 local function decide(KEYS, ARGV)
   local now_s, now_n = time(ARGV[1], ARGV[2])
-  local tokens, slots = tonumber(ARGV[3]), tonumber(ARGV[4])
+  local values, slots = tonumber(ARGV[3]), tonumber(ARGV[4])
   local reply = { now_s, now_n, 0 }
-  local over, next_s, next_n = {}, {}, {}
+  local over, next_s, next_n, writes = {}, {}, {}, {}
   local states = {}
-  if tokens > 0 and tokens <= 1000 then
-    states = redis.call('MGET', unpack(KEYS, 1, tokens))
+  if values > 0 and values <= 1000 then
+    states = redis.call('MGET', unpack(KEYS, 1, values))
   else
-    for i = 1, tokens do states[i] = redis.call('GET', KEYS[i]) end
+    for i = 1, values do states[i] = redis.call('GET', KEYS[i]) end
   end
   local at = 7
-  for i = 1, tokens do
+  for i = 1, values do
     local op, group = ARGV[at], ARGV[at + 1]
     local a_s, a_n = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
     local b_s, b_n = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
     at = at + 6
-    -- The moment to undo to is no time to fill.
-    local fill_s, fill_n = b_s, b_n
-    if op == 'u' then fill_s = nil end
-    local s, n, text, is_brought_forward = read(states[i], now_s, now_n, fill_s, fill_n)
-    reply[3 + i] = text
-    -- For good, whatever becomes of the call: else it would be brought forward again and again.
-    if is_brought_forward then write(KEYS[i], s, n, now_s, now_n) end
-    if op == 'n' then
-      over[group] = true
-    elseif op == 'c' or op == 'l' then
-      if is_after(now_s, now_n, s, n) then s, n = now_s, now_n end
-      s, n = add(s, n, a_s, a_n)
-      local most_s, most_n = add(now_s, now_n, b_s, b_n)
-      if is_after(s, n, most_s, most_n) then
-        over[group] = true
-      elseif op == 'c' then
-        next_s[i], next_n[i] = s, n
-      end
-    else
-      if op == 'u' and is_after(now_s, now_n, b_s, b_n) then
-        -- What has come back by itself since then is not given back again.
-        local past_s, past_n = minus(now_s, now_n, b_s, b_n)
-        a_s, a_n = minus(a_s, a_n, past_s, past_n)
-        if a_s < 0 then a_s, a_n = 0, 0 end
-      end
-      next_s[i], next_n[i] = minus(s, n, a_s, a_n)
-    end
+    local kind, is_over = KINDS[op], false
+    reply[3 + i], is_over, next_s[i], next_n[i] =
+      kind.decide(KEYS[i], states[i], op, a_s, a_n, b_s, b_n, now_s, now_n)
+    writes[i] = kind.write
+    if is_over then over[group] = true end
   end
   local now_us = micros(now_s, now_n)
   local lasts = {}
   for i = 1, slots do
-    local key = KEYS[tokens + i]
+    local key = KEYS[values + i]
     local op, group = ARGV[at], ARGV[at + 1]
     local needed, size = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
     at = at + 6
@@ -139,27 +156,23 @@ local function decide(KEYS, ARGV)
       if needed <= size then freed = score(key, held + needed - size - 1) end
     end
     lasts[i] = last
-    local place = 3 + tokens + 3 * (i - 1)
+    local place = 3 + values + 3 * (i - 1)
     reply[place + 1], reply[place + 2], reply[place + 3] = held, last, freed
   end
   if over['0'] then
     reply[3] = 1
     return reply
   end
-  for i = 1, tokens do
+  for i = 1, values do
     if next_s[i] and not over[ARGV[6 * i + 2]] then
-      if is_after(next_s[i], next_n[i], now_s, now_n) then
-        write(KEYS[i], next_s[i], next_n[i], now_s, now_n)
-      else
-        redis.call('DEL', KEYS[i])
-      end
+      writes[i](KEYS[i], next_s[i], next_n[i], now_s, now_n)
     end
   end
   local held, ends = {}, 0
   for i = 1, slots do
-    at = 6 * (tokens + i)
+    at = 6 * (values + i)
     if ARGV[at + 1] == 'c' and not over[ARGV[at + 2]] then
-      local key, count = KEYS[tokens + i], tonumber(ARGV[at + 3])
+      local key, count = KEYS[values + i], tonumber(ARGV[at + 3])
       local expires = now_us + tonumber(ARGV[at + 5]) * 1000000 + tonumber(ARGV[at + 6]) / 1000
       for member = 1, count do
         redis.call('ZADD', key, string.format('%.0f', expires), ARGV[5] .. ':' .. member)
@@ -172,7 +185,7 @@ local function decide(KEYS, ARGV)
   end
   if ends > 0 then
     local value = ARGV[6] .. '\n' .. table.concat(held, '\n')
-    redis.call('SET', KEYS[tokens + slots + 1], value, 'PXAT', string.format('%.0f', ends))
+    redis.call('SET', KEYS[values + slots + 1], value, 'PXAT', string.format('%.0f', ends))
   end
   return reply
 end
