@@ -3,8 +3,7 @@
 //! Everything here borrows from the decoded message, so that building a [`Query`] allocates nothing
 //! for an ordinary request.
 
-use std::borrow::Cow;
-use std::fmt::{self, Write as _};
+use std::fmt;
 
 use smallvec::SmallVec;
 
@@ -180,23 +179,6 @@ pub struct Entry<'a> {
     /// any byte from 0x80 on (`obs-text`, RFC 9110, 5.5). It may also be of any length that a message has room
     /// for. A client chooses it, and Envoy lets through what is not decided, so no value is refused.
     pub value: &'a [u8],
-}
-
-/// A value as text: itself where it is UTF-8, else with each byte that is not written as in `\xff`. Two values may
-/// have the same text then.
-pub fn as_text(value: &[u8]) -> Cow<'_, str> {
-    if let Ok(text) = std::str::from_utf8(value) {
-        return text.into();
-    }
-    let mut text = String::new();
-    for chunk in value.utf8_chunks() {
-        text.push_str(chunk.valid());
-        for byte in chunk.invalid() {
-            // A String takes whatever is written to it.
-            let _ = write!(text, "\\x{byte:02x}");
-        }
-    }
-    text.into()
 }
 
 impl Entry<'_> {
@@ -451,11 +433,5 @@ mod tests {
         add(&mut query, &[[LEASE, "mine"]], Hits::give_back(1)).unwrap();
         let releases: Vec<_> = query.descriptors().map(Descriptor::releases).collect();
         assert_eq!(releases, [Some(LeaseId::NEVER_GIVEN)]);
-    }
-
-    #[test]
-    fn a_value_is_shown_with_its_bytes_that_are_no_text() {
-        assert_eq!(as_text("Zoë".as_bytes()), "Zoë");
-        assert_eq!(as_text(b"a\xff\xc3b\x80"), "a\\xff\\xc3b\\x80");
     }
 }

@@ -30,12 +30,9 @@
 //! | `live` | the policies in force, replaced as a whole, from whatever source |
 //! | `snapshot` | the store's state in a file, restored at the next start |
 //! | `reading` | reading what may hang: a thread of its own, a deadline, panics caught |
-//! | `traces` | spans of calls, for a collector |
-//! | `telemetry` | what is counted; handles are looked up at load |
+//! | `observe` | what is counted (`telemetry`), listed (`recent_buckets`, `active_leases`), logged (`denied_log`) and traced (`traces`) of calls |
 //! | `wire` | the only module that knows protobuf |
 //! | `reply` | from a verdict to headers, body and metadata; `denials` are written when a policy is loaded |
-//! | `held` | leases that were taken, with their age and their names |
-//! | `near` | buckets lately seen near their limit or over it, with their names |
 //! | `decision` | the verdict; shadow |
 //! | `store` | the contract of a store, `memory`, and the `script` of a shared one; `gcra` has governor decide one bucket |
 //! | `config` | the only module that knows YAML: `schema` mirrors the file, `compile` checks it and hands it to `policy` |
@@ -44,6 +41,8 @@
 //! | `limit` | buckets and rates that cannot be invalid |
 //! | `clock` | time, injected |
 //! | `file` | reading files: regular ones of a bounded size |
+//! | `striped` | a value behind sixteen locks |
+//! | `text` | text of others, made safe to print and cut to a length |
 //!
 //! From `reply` down, only `config` knows YAML, and nothing knows protobuf or tokio: deciding is a function of
 //! (policy, state, query, now).
@@ -55,11 +54,10 @@ pub mod config;
 pub mod decision;
 pub mod descriptor;
 pub mod file;
-pub mod held;
 pub mod limit;
 pub mod listener;
 pub mod live;
-pub mod near;
+pub mod observe;
 pub mod policy;
 pub mod policy_files;
 pub mod reading;
@@ -69,8 +67,8 @@ pub mod service;
 pub mod shared;
 pub mod snapshot;
 pub mod store;
-pub mod telemetry;
+pub mod striped;
+pub mod text;
 pub mod tls;
-pub mod traces;
 pub mod watching;
 pub mod wire;

@@ -11,9 +11,9 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 use crate::clock::Timestamp;
+use crate::observe::telemetry::{PolicyCounters, Telemetry};
 use crate::policy::{Policies, Policy};
 use crate::reply::Denials;
-use crate::telemetry::{PolicyCounters, Telemetry};
 use crate::wire;
 
 /// What tells one set of policies from another.

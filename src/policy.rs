@@ -30,8 +30,9 @@ use self::identity::{Base, KeySet, Salt};
 use self::table::{KeySetId, Miss, Row, Rule, Table};
 use self::values::{Keys, Slot, Values};
 use crate::clock::Timestamp;
-use crate::descriptor::{Descriptor, Entry, Hits, LeaseId, Query, as_text};
+use crate::descriptor::{Descriptor, Entry, Hits, LeaseId, Query};
 use crate::limit::Bucket;
+use crate::text;
 
 /// How a policy tells clients what is left.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -319,7 +320,7 @@ impl Policy {
         });
         let tables = tables.collect();
         let bypass = self.bypass.iter().find(|bypass| bypass.hold(&values));
-        let group = values.get(Slot::ENDPOINT_GROUP).map(as_text);
+        let group = values.get(Slot::ENDPOINT_GROUP).map(text::decode);
         Explained { group, bypass, tables }
     }
 }

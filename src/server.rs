@@ -335,7 +335,7 @@ async fn sweep(core: Arc<Core>) {
 mod tests {
     use super::*;
     use crate::listener::Stream;
-    use crate::telemetry::Connections;
+    use crate::observe::telemetry::Connections;
 
     /// Long enough for anything that is going to happen; nothing waits for it to pass.
     const BOUND: Duration = Duration::from_secs(10);

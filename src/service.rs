@@ -6,7 +6,6 @@
 mod answer;
 mod backend;
 mod core;
-mod denied;
 mod inspect;
 
 use std::pin::Pin;
@@ -23,12 +22,12 @@ use crate::clock::{Clock, Timestamp};
 use crate::decision::{self, Verdict};
 use crate::descriptor::{LeaseId, Query};
 use crate::live::{ActivePolicies, LoadedPolicies, LoadedPolicy};
+use crate::observe::telemetry::Telemetry;
+use crate::observe::traces::Span;
 use crate::policy::Plan;
 use crate::reply::{self, Reply};
 use crate::shared::Link;
 use crate::store::{MemoryStore, StoreError};
-use crate::telemetry::Telemetry;
-use crate::traces::Span;
 use crate::wire;
 
 /// Decides requests.
@@ -169,7 +168,7 @@ impl Service {
     ) -> Result<(), Status> {
         let read = wire::read(message, query);
         if let Some(span) = span {
-            span.note_domain(query.domain());
+            span.record_domain(query.domain());
         }
         read.map_err(|error| self.reject(Status::invalid_argument(error.to_string())))
     }
@@ -184,7 +183,7 @@ impl Service {
         let loaded = policies.of(query.domain())?;
         let plan = loaded.policy.meet(query, now);
         // Leases that are released need not be listed.
-        plan.releases.iter().for_each(|lease| self.core.held.forget(*lease));
+        plan.releases.iter().for_each(|lease| self.core.leases.forget(*lease));
         Some(Request { query, now, loaded, plan })
     }
 
@@ -201,15 +200,15 @@ impl Service {
         let LoadedPolicy { policy, counters, denials } = loaded;
         let core = &self.core;
         counters.count(verdict);
-        core.near.note(policy, query, verdict, *now);
-        core.held.note(policy, query, verdict, of_store);
+        core.recent.record(policy, query, verdict, *now);
+        core.leases.record(policy, query, verdict, of_store);
         if let Some(log) = &core.denied
             && !verdict.is_admitted
         {
-            log.note(policy, query, verdict, *now);
+            log.record(policy, query, verdict, *now);
         }
         if let Some(span) = span {
-            span.note(verdict, query.len());
+            span.record(verdict, query.len());
         }
         let lease = verdict.lease.map(|lease| LeaseGuard::new(Arc::clone(self), lease));
         let reply = reply::compose(verdict, query.len(), policy.headers(), denials, of_store);
@@ -219,7 +218,7 @@ impl Service {
     fn allow_unknown_domain(&self, query: &Query<'_>, span: Option<&mut Span>) -> Answer {
         self.core.telemetry.count_unknown_domain();
         if let Some(span) = span {
-            span.note(&Verdict::unlimited(), query.len());
+            span.record(&Verdict::unlimited(), query.len());
         }
         let reply = Reply::unlimited(query.len());
         Answer { frame: wire::framed(&reply), is_over_limit: false, lease: None }
@@ -275,7 +274,7 @@ impl Service {
     /// Gives a lease back whose answer was not delivered.
     fn undo_lease(&self, lease: LeaseId) {
         self.core.telemetry.count_abandoned();
-        self.core.held.forget(lease);
+        self.core.leases.forget(lease);
         self.backend.release_soon(lease, self.now());
     }
 }

@@ -39,6 +39,7 @@ use crate::clock::{Clock, Nanos, Timestamp};
 use crate::descriptor::{Hits, LeaseId};
 use crate::file;
 use crate::limit::Bucket;
+use crate::observe::telemetry::Telemetry;
 use crate::policy::fingerprint::Fingerprint;
 use crate::store::counter::Counter;
 use crate::store::script::{self, Names, NewLease, Released, Reply, State, Stood};
@@ -46,7 +47,6 @@ use crate::store::{
     Admission, BucketState, Charge, Force, MemoryStore, Outcome, Outcomes, StoreError, Wait,
     lease_bits,
 };
-use crate::telemetry::Telemetry;
 
 /// How many releases wait for the store to come back; more are left to expire.
 const MOST_TO_RELEASE: usize = 10_000;

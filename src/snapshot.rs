@@ -13,9 +13,9 @@ use std::time::Duration;
 pub use file::{Claim, InUse, NoFile, SnapshotFile};
 
 use crate::clock::{Clock, Timestamp};
+use crate::observe::telemetry::SnapshotCounters;
 use crate::policy::fingerprint::FingerprintKey;
 use crate::store::MemoryStore;
-use crate::telemetry::SnapshotCounters;
 
 /// Writes a store to its file, and tells how that went.
 pub struct Writer {

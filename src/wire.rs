@@ -19,6 +19,7 @@ pub use self::request::{query, read};
 pub use self::response::{framed, place};
 pub use self::rls::rate_limit_service_client::RateLimitServiceClient;
 pub use self::rls::{RateLimitRequest, RateLimitResponse};
+use crate::text;
 
 /// What prost and tonic generate from `proto/`.
 #[allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction, unreachable_pub)]
@@ -78,7 +79,7 @@ pub fn tell(response: &RateLimitResponse) -> Vec<String> {
         .chain(headers)
         .chain(body)
         .chain(metadata)
-        .map(|line| format!("  {}", printable(&line)));
+        .map(|line| format!("  {}", text::printable(&line)));
     std::iter::once(code.to_owned()).chain(details).collect()
 }
 
@@ -105,10 +106,4 @@ fn tell_status(status: &DescriptorStatus) -> String {
         status.limit_remaining,
         seconds(reset.unwrap_or_default()),
     )
-}
-
-fn printable(text: &str) -> String {
-    let escape =
-        |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
-    text.chars().map(escape).collect()
 }

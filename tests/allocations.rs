@@ -15,7 +15,7 @@ use prost::Message;
 use support::{Parts, SHIPPED, hits, request, shipped, source};
 use tollgate::clock::Clock;
 use tollgate::descriptor::Query;
-use tollgate::near::{NOTED_FOR, Near};
+use tollgate::observe::recent_buckets::{NOTE_INTERVAL, RecentBuckets};
 use tollgate::{config, decision, wire};
 
 #[global_allocator]
@@ -79,7 +79,7 @@ fn a_bucket_near_its_limit_allocates_when_it_is_listed_and_not_again() {
     let _profiler = dhat::Profiler::builder().testing().build();
     let policy = "domain: d\ntables: [{ name: t, key: [k], rows: { always: [{ per_day: 20 }] } }]";
     let parts = Parts::new(&source(policy), 100_000);
-    let (near, snapshot) = (Near::default(), parts.policies.load());
+    let (near, snapshot) = (RecentBuckets::default(), parts.policies.load());
     let policy = &snapshot.of("d").unwrap().policy;
     // How many allocations it takes to note a call, and when its bucket was noted last.
     let note = |key: &str, count| {
@@ -88,14 +88,14 @@ fn a_bucket_near_its_limit_allocates_when_it_is_listed_and_not_again() {
         let now = parts.clock.now();
         let plan = policy.meet(&query, now);
         let verdict = decision::decide(&plan, &parts.store, now).unwrap();
-        let (count, ()) = allocations(|| near.note(policy, &query, &verdict, now));
+        let (count, ()) = allocations(|| near.record(policy, &query, &verdict, now));
         (count, near.get(plan.met[0].fingerprint).map(|seen| seen.at))
     };
     let first = parts.clock.now();
     assert_eq!(note("one", 1), (0, None), "far from its limit");
     let (count, noted) = note("one", 19);
     assert!(count > 0 && noted == Some(first), "{count}");
-    parts.clock.advance(NOTED_FOR);
+    parts.clock.advance(NOTE_INTERVAL);
     // It is noted again, in its place.
     assert_eq!(note("one", 1), (0, Some(parts.clock.now())));
     assert_eq!(note("one", 1), (0, Some(parts.clock.now())));

@@ -22,12 +22,12 @@ use tollgate::clock::{Clock, ManualClock, Timestamp};
 use tollgate::config::{self, Source};
 use tollgate::descriptor::Query;
 use tollgate::live::{ActivePolicies, LoadedPolicies, LoadedPolicy, VersionedPolicies};
+use tollgate::observe::telemetry::Telemetry;
 use tollgate::policy::Policy;
 use tollgate::policy::fingerprint::FingerprintKey;
 use tollgate::policy_files;
 use tollgate::service::{Answer, Response, Service};
 use tollgate::store::MemoryStore;
-use tollgate::telemetry::Telemetry;
 use tollgate::{decision, wire};
 
 /// 2026-03-01T00:00:00Z.

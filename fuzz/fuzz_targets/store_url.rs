@@ -10,7 +10,7 @@ use tollgate::clock::{Clock, ManualClock};
 use tollgate::shared::target::{Target, TargetError};
 use tollgate::shared::{Settings, SharedError, Store};
 use tollgate::store::MemoryStore;
-use tollgate::telemetry::Telemetry;
+use tollgate::observe::telemetry::Telemetry;
 
 static LOCAL: LazyLock<Arc<MemoryStore>> = LazyLock::new(|| Arc::new(MemoryStore::new(1)));
 

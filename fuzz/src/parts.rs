@@ -11,7 +11,7 @@ use tollgate::live::ActivePolicies;
 use tollgate::policy_files;
 use tollgate::service::{Response, Service};
 use tollgate::store::MemoryStore;
-use tollgate::telemetry::Telemetry;
+use tollgate::observe::telemetry::Telemetry;
 use tollgate::wire::{self, RateLimitResponse};
 use tonic::Code;
 

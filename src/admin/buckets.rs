@@ -9,15 +9,17 @@ use serde_json::{Map, Value, json};
 
 use super::{Failed, Shared, answered, bucket, guard};
 use crate::clock::Timestamp;
-use crate::descriptor::{Entry, Hits, Query, as_text};
+use crate::descriptor::{Entry, Hits, Query};
 use crate::limit::Bucket;
 use crate::live::LoadedPolicies;
-use crate::near::{Asked, Seen, Standing};
+use crate::observe::bucket_label::EntryFilter;
+use crate::observe::recent_buckets::{BucketSnapshot, Standing};
 use crate::policy::Policy;
 use crate::policy::fingerprint::Fingerprint;
 use crate::policy::named::NamedBucket;
 use crate::service::Service;
 use crate::store::{Outcome, Wait};
+use crate::text;
 
 /// The most buckets that are listed.
 pub(super) const LISTED: usize = 1000;
@@ -40,7 +42,7 @@ pub(super) enum Ids<'s> {
 impl Ids<'_> {
     fn of(self, name: Fingerprint) -> Option<String> {
         let Self::Of(service) = self else { return None };
-        service.seen(name).map(|seen| seen.fingerprint.to_string())
+        service.recent_bucket(name).map(|seen| seen.fingerprint.to_string())
     }
 }
 
@@ -87,10 +89,10 @@ fn pair(pair: &str) -> (String, Vec<u8>) {
 
 /// Those near their limit or over it that this process has seen.
 fn near(service: &Service, domain: Option<&str>, ids: Ids<'_>) -> Value {
-    let mut near = service.near();
+    let mut near = service.recent_buckets();
     near.retain(|seen| {
         seen.standing() != Standing::Clear
-            && domain.is_none_or(|domain| *seen.named.domain == *domain)
+            && domain.is_none_or(|domain| *seen.label.domain == *domain)
     });
     let listed = near.iter().take(LISTED).map(|seen| of_seen(seen, service, ids));
     listing(listed.collect(), near.len(), &[])
@@ -123,11 +125,11 @@ async fn named(
     let mut found: Vec<_> = named.iter().zip(&stood.0).collect();
     found.retain(|(of, outcome)| is_listed(outcome, of.bucket));
     let known: HashSet<_> = named.iter().map(|of| of.fingerprint).collect();
-    let asked = Asked::new(entries);
-    let mut others = service.near();
+    let asked = EntryFilter::new(entries);
+    let mut others = service.recent_buckets();
     others.retain(|seen| {
-        *seen.named.domain == *policy.domain()
-            && seen.named.is_for(&asked)
+        *seen.label.domain == *policy.domain()
+            && seen.label.matches(&asked)
             && !known.contains(&seen.fingerprint)
             && is_listed(&seen.outcome, &seen.bucket)
     });
@@ -177,7 +179,7 @@ pub(super) async fn stood(
     named: &[NamedBucket<'_>],
 ) -> Result<(Vec<Outcome>, Timestamp), Failed> {
     let buckets: Vec<_> = named.iter().map(|of| (of.fingerprint, of.bucket)).collect();
-    service.look_at(&buckets).await.map_err(|error| Failed::store(&error))
+    service.peek_many(&buckets).await.map_err(|error| Failed::store(&error))
 }
 
 pub(super) fn of_named(
@@ -187,7 +189,7 @@ pub(super) fn of_named(
     at: Timestamp,
     ids: Ids<'_>,
 ) -> Value {
-    let key = of.key.iter().map(|(name, value)| [Cow::Borrowed(*name), as_text(value)]);
+    let key = of.key.iter().map(|(name, value)| [Cow::Borrowed(*name), text::decode(value)]);
     let place = json!({
         "domain": policy.domain(),
         "table": of.row.table(),
@@ -199,21 +201,21 @@ pub(super) fn of_named(
     told(place, of.bucket, outcome, at, of.fingerprint, ids)
 }
 
-fn of_seen(seen: &Seen, service: &Service, ids: Ids<'_>) -> Value {
+fn of_seen(seen: &BucketSnapshot, service: &Service, ids: Ids<'_>) -> Value {
     // A shared store's bucket is told as it was seen; one in memory as it stands.
     let at = if service.is_shared() { seen.at } else { service.now() };
     of_seen_at(seen, at, ids)
 }
 
 /// One that was seen to stand as it says at that time.
-pub(super) fn of_seen_at(seen: &Seen, at: Timestamp, ids: Ids<'_>) -> Value {
-    let named = &*seen.named;
+pub(super) fn of_seen_at(seen: &BucketSnapshot, at: Timestamp, ids: Ids<'_>) -> Value {
+    let named = &*seen.label;
     let place = json!({
         "domain": named.domain,
         "table": named.table,
         "row": named.row,
         "key": named.key_text(),
-        "is_cut": named.is_cut,
+        "is_cut": named.is_truncated,
         "is_shadow": named.is_shadow,
     });
     told(place, &seen.bucket, &seen.outcome, at, seen.fingerprint, ids)

@@ -174,10 +174,10 @@ pub(super) mod tests {
     use crate::clock::{Clock, ManualClock, Timestamp};
     use crate::config::Source;
     use crate::live::ActivePolicies;
+    use crate::observe::telemetry::Telemetry;
     use crate::policy::fingerprint::FingerprintKey;
     use crate::policy_files;
     use crate::store::MemoryStore;
-    use crate::telemetry::Telemetry;
 
     /// One whose policy limits nothing.
     pub(in crate::admin) fn service() -> Arc<Service> {

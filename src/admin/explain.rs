@@ -64,7 +64,7 @@ async fn answer(service: &Service, body: &[u8]) -> Result<Value, (StatusCode, St
         return Err((StatusCode::NOT_FOUND, error));
     };
     let plan = policy.meet(&query, service.now());
-    let looked = service.look(policy, &plan).await;
+    let looked = service.peek(policy, &plan).await;
     let (verdict, now) =
         looked.map_err(|error| (StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
     let told = told(policy, &query, &verdict, now, Instant::now() + LONGEST);
@@ -171,7 +171,7 @@ mod tests {
         let mut query = Query::default();
         wire::read(&message, &mut query).unwrap();
         let plan = policy.meet(&query, service.now());
-        let (verdict, now) = service.look(policy, &plan).await.unwrap();
+        let (verdict, now) = service.peek(policy, &plan).await.unwrap();
         let begun = Instant::now();
         assert!(told(policy, &query, &verdict, now, begun + LONGEST).is_some());
         std::iter::repeat_with(Instant::now).find(|now| *now > begun);

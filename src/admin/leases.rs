@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Failed, Shared, answered, bucket, guard};
 use crate::descriptor::LeaseId;
-use crate::held::Slots;
+use crate::observe::active_leases::HeldSlots;
 use crate::service::{HeldLeases, Service};
 
 /// The most leases that are listed.
@@ -16,14 +16,14 @@ const LISTED: usize = 1000;
 pub(super) async fn list(State(shared): State<Shared>, request: Request) -> Response {
     let Shared { service, controls, desks, .. } = shared;
     let may_release = guard::may_change(&controls, request.headers(), request.extensions());
-    let told: fn(&Slots) -> Value = if may_release { whole } else { told };
+    let told: fn(&HeldSlots) -> Value = if may_release { whole } else { told };
     let desk = if may_release { desks.changes } else { desks.looks };
     desk.work(async move {
-        let HeldLeases { listed, left_off } = service.leases(LISTED).await;
+        let HeldLeases { items, omitted } = service.leases(LISTED).await;
         answered(Ok(json!({
             "at": bucket::milliseconds(service.store_now()),
-            "left_off": left_off,
-            "listed": listed.iter().map(told).collect::<Vec<_>>(),
+            "left_off": omitted,
+            "listed": items.iter().map(told).collect::<Vec<_>>(),
         })))
     })
     .await
@@ -33,25 +33,25 @@ pub(super) async fn list(State(shared): State<Shared>, request: Request) -> Resp
 const SHOWN: usize = 8;
 
 /// What a lease holds in a bucket, since when, and until when; without the whole of its number.
-pub(super) fn told(slots: &Slots) -> Value {
+pub(super) fn told(slots: &HeldSlots) -> Value {
     let start: String = slots.lease.to_string().chars().take(SHOWN).collect();
     called(format!("{start}…"), slots)
 }
 
 /// The same with it, for who may release it.
-fn whole(slots: &Slots) -> Value {
+fn whole(slots: &HeldSlots) -> Value {
     called(slots.lease.to_string(), slots)
 }
 
-fn called(lease: String, slots: &Slots) -> Value {
-    let named = &*slots.named;
+fn called(lease: String, slots: &HeldSlots) -> Value {
+    let named = &*slots.label;
     json!({
         "lease": lease,
         "domain": named.domain,
         "table": named.table,
         "row": named.row,
         "key": named.key_text(),
-        "is_cut": named.is_cut,
+        "is_cut": named.is_truncated,
         "slots": slots.count,
         "since": bucket::milliseconds(slots.since),
         "expires": bucket::milliseconds(slots.expires),

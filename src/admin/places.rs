@@ -12,7 +12,7 @@ use hashbrown::HashMap;
 use tokio::task::{AbortHandle, Id, JoinSet};
 
 use super::paced::{Activity, Movements};
-use crate::telemetry::HttpConnections;
+use crate::observe::telemetry::HttpConnections;
 
 /// How many connections are served at a time. Probes and scrapers need a few; Envoy needs none.
 pub(super) const MOST: usize = 256;

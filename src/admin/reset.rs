@@ -9,7 +9,7 @@ use super::buckets::{self, Ids, LISTED, LOOKED_AT};
 use super::{Failed, Shared, answered};
 use crate::descriptor::Entry;
 use crate::limit::Bucket;
-use crate::near::Seen;
+use crate::observe::recent_buckets::BucketSnapshot;
 use crate::policy::Policy;
 use crate::policy::fingerprint::Fingerprint;
 use crate::service::Service;
@@ -26,7 +26,7 @@ async fn refill(service: &Service, body: &[u8]) -> Result<Value, Failed> {
     let body: Value =
         serde_json::from_slice(body).map_err(|error| Failed::bad(format!("no JSON: {error}")))?;
     let text = |name: &str| body.get(name).and_then(Value::as_str);
-    let seen = text("id").and_then(Fingerprint::parse).and_then(|id| service.seen(id));
+    let seen = text("id").and_then(Fingerprint::parse).and_then(|id| service.recent_bucket(id));
     match (seen, text("table")) {
         (Some(seen), _) => of_seen(service, seen).await,
         (None, Some(_)) if body.get("is_cut") == Some(&Value::Bool(true)) => Err(Failed::none(
@@ -41,22 +41,23 @@ async fn refill(service: &Service, body: &[u8]) -> Result<Value, Failed> {
 }
 
 /// One that was lately seen near its limit. It need not be in the policy: Envoy may have brought it along.
-async fn of_seen(service: &Service, seen: Seen) -> Result<Value, Failed> {
+async fn of_seen(service: &Service, seen: BucketSnapshot) -> Result<Value, Failed> {
     if !is_of_tokens(&seen.bucket) {
         return Err(Failed::bad(SLOTS));
     }
     let bucket = [(seen.fingerprint, &seen.bucket)];
-    let looked = service.look_at(&bucket).await;
+    let looked = service.peek_many(&bucket).await;
     let (outcomes, at) = looked.map_err(|error| Failed::store(&error))?;
     service.refill(&bucket).await.map_err(|error| Failed::store(&error))?;
     tracing::info!(
-        domain = &*seen.named.domain,
-        table = &*seen.named.table,
+        domain = &*seen.label.domain,
+        table = &*seen.label.table,
         buckets = 1,
         "reset by request"
     );
     let is_taken = |outcome: &Outcome| outcome.remaining < seen.bucket.size();
-    let taken = outcomes.into_iter().find(is_taken).map(|outcome| Seen { outcome, ..seen });
+    let taken =
+        outcomes.into_iter().find(is_taken).map(|outcome| BucketSnapshot { outcome, ..seen });
     let listed = taken.iter().map(|seen| buckets::of_seen_at(seen, at, Ids::Kept)).collect();
     Ok(answer(listed, 1))
 }

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use super::{bucket, leases, view};
 use crate::clock::{Nanos, Timestamp};
 use crate::live::{ActivePolicies, LoadedPolicies, LoadedPolicy};
+use crate::observe::telemetry::RowCounts;
 use crate::policy::Policy;
 use crate::policy::table::Rows;
 use crate::service::{HeldLeases, Service};
-use crate::telemetry::RowCounts;
 
 /// How far back the plot goes.
 const SHOWN: Nanos = Nanos::from_secs(300);
@@ -187,10 +187,10 @@ fn most_denying(
 
 /// The buckets that have least left, of those seen near their limit lately.
 fn near(service: &Service, snapshot: &LoadedPolicies) -> Value {
-    let mut near = service.near();
+    let mut near = service.recent_buckets();
     near.retain(|seen| seen.outcome.remaining < seen.bucket.size());
     let listed = near.iter().take(LISTED).map(|seen| {
-        let named = &*seen.named;
+        let named = &*seen.label;
         // A shared store's bucket is told as it was seen; one in memory as it stands.
         let at = if service.is_shared() { seen.at } else { service.now() };
         let mut told = bucket::standing(&seen.bucket, Some((&seen.outcome, at)));
@@ -214,9 +214,9 @@ fn picked_by<'a>(snapshot: &'a LoadedPolicies, domain: &str, table: &str) -> Opt
     }
 }
 
-fn leases(HeldLeases { listed, left_off }: &HeldLeases) -> Value {
-    let told: Vec<_> = listed.iter().map(leases::told).collect();
-    json!({ "count": told.len() + left_off, "listed": told })
+fn leases(HeldLeases { items, omitted }: &HeldLeases) -> Value {
+    let told: Vec<_> = items.iter().map(leases::told).collect();
+    json!({ "count": told.len() + omitted, "listed": told })
 }
 
 fn policy(active: &ActivePolicies, snapshot: &LoadedPolicies, policies: &[&Policy]) -> Value {

@@ -14,7 +14,7 @@ use tracing_subscriber::EnvFilter;
 use self::lines::Lines;
 use super::patience::PATIENCE;
 use crate::clock::Clock;
-use crate::telemetry::LogLines;
+use crate::observe::telemetry::LogLines;
 
 /// How a log line is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

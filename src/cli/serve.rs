@@ -24,6 +24,8 @@ use crate::config;
 use crate::file;
 use crate::listener::Address;
 use crate::live::ActivePolicies;
+use crate::observe::telemetry::Telemetry;
+use crate::observe::traces::{Collector, Tracer};
 use crate::policy::Policy;
 use crate::policy::fingerprint::FingerprintKey;
 use crate::policy::table::Rows;
@@ -35,8 +37,6 @@ use crate::shared::target::{Target, TargetError};
 use crate::shared::{self, Settings};
 use crate::snapshot::{SnapshotFile, Writer};
 use crate::store::MemoryStore;
-use crate::telemetry::Telemetry;
-use crate::traces::{Collector, Tracer};
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::Failure;
+use crate::observe::telemetry::Certificates;
 use crate::policy_files::Cause;
 use crate::reading::{self, Reader, Unread};
-use crate::telemetry::Certificates;
 use crate::tls::{Callers, Files, Identity, Name, Renewed, Side, TlsError};
 
 /// TLS for gRPC.

@@ -1,12 +1,13 @@
 //! What is wrong with a configuration, and where.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::path::Path;
 
 use granit_parser::{ErrorKind, ScanError};
 
 use super::bounds::{MOST_LEVELS, MOST_TOLD};
 use super::place::{Place, Position, shown};
+use crate::text;
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,17 +83,13 @@ impl fmt::Display for Problem {
             write!(f, ": {}", self.place)?;
         }
         write!(f, ": ")?;
-        self.what.chars().take(LONGEST_WORDS).try_for_each(|c| write_printable(f, c))
+        // It may end up on a terminal.
+        self.what.chars().take(LONGEST_WORDS).try_for_each(|c| text::write_printable(f, c))
     }
 }
 
 /// In characters: what a file says stands in it, which may be long.
 const LONGEST_WORDS: usize = 1000;
-
-/// What a file says may end up on a terminal, so control characters in it are escaped.
-fn write_printable(f: &mut fmt::Formatter<'_>, c: char) -> fmt::Result {
-    if c.is_control() { write!(f, "{}", c.escape_debug()) } else { f.write_char(c) }
-}
 
 /// What to do about what the parser says.
 fn cure(kind: &ErrorKind) -> &'static str {

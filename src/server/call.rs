@@ -28,8 +28,8 @@ use super::bounded::Reading;
 use super::in_flight::InFlight;
 use super::timing::Timing;
 use crate::clock::Timestamp;
+use crate::observe::traces::Span;
 use crate::service::{Answer, CallResult, LeaseGuard, Response, Service};
-use crate::traces::Span;
 use crate::wire::frame;
 
 /// The path of a call.

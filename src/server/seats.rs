@@ -5,7 +5,7 @@
 //! its `failure_mode_deny` says. A GOAWAY would tell it no more than that, and would have to be waited for.
 //! Those that are open are left alone: they are the Envoys that have been here all along.
 
-use crate::telemetry::Connections;
+use crate::observe::telemetry::Connections;
 
 /// Of so many seats so many must be free again until it is said that they are: whoever opens and closes
 /// one connection over and over is not to fill the log with it.

@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use super::Service;
 use super::backend::Backend;
-use super::denied::DeniedLog;
 use crate::clock::{Clock, Timestamp};
-use crate::held::Held;
 use crate::live::ActivePolicies;
-use crate::near::Near;
+use crate::observe::active_leases::ActiveLeases;
+use crate::observe::denied_log::DeniedLog;
+use crate::observe::recent_buckets::RecentBuckets;
+use crate::observe::telemetry::Telemetry;
+use crate::observe::traces::Tracer;
 use crate::shared;
 use crate::store::MemoryStore;
-use crate::telemetry::Telemetry;
-use crate::traces::Tracer;
 
 /// Where the buckets are kept.
 pub enum Stores {
@@ -29,8 +29,8 @@ pub struct Core {
     pub(super) policies: Arc<ActivePolicies>,
     stores: Stores,
     pub(super) telemetry: Arc<Telemetry>,
-    pub(super) near: Arc<Near>,
-    pub(super) held: Arc<Held>,
+    pub(super) recent: Arc<RecentBuckets>,
+    pub(super) leases: Arc<ActiveLeases>,
     pub(super) denied: Option<DeniedLog>,
     pub(super) tracer: Option<Arc<Tracer>>,
 }
@@ -43,8 +43,8 @@ impl Core {
         stores: Stores,
         telemetry: Arc<Telemetry>,
     ) -> Self {
-        let (near, held) = Default::default();
-        Self { clock, policies, stores, telemetry, near, held, denied: None, tracer: None }
+        let (recent, leases) = Default::default();
+        Self { clock, policies, stores, telemetry, recent, leases, denied: None, tracer: None }
     }
 
     /// The same, logging at most this many denied calls a second.

@@ -9,9 +9,9 @@ use super::backend::Backend;
 use crate::clock::Timestamp;
 use crate::decision::{Charges, Verdict};
 use crate::descriptor::{Hits, LeaseId};
-use crate::held::Slots;
 use crate::limit::Bucket;
-use crate::near::Seen;
+use crate::observe::active_leases::HeldSlots;
+use crate::observe::recent_buckets::BucketSnapshot;
 use crate::policy::fingerprint::Fingerprint;
 use crate::policy::{Plan, Policy};
 use crate::store::{Admission, Charge, Force, Outcome, Outcomes, StoreError};
@@ -29,9 +29,9 @@ const LONGEST_PRUNING: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Default)]
 pub struct HeldLeases {
     /// Those that are listed: one for each bucket in which a lease has slots.
-    pub listed: Vec<Slots>,
+    pub items: Vec<HeldSlots>,
     /// How many more there are; of a shared store, how many there may be at most.
-    pub left_off: usize,
+    pub omitted: usize,
 }
 
 impl Service {
@@ -40,7 +40,7 @@ impl Service {
     ///
     /// # Errors
     /// Where the store cannot tell.
-    pub async fn look<'p>(
+    pub async fn peek<'p>(
         &self,
         policy: &Policy,
         plan: &'p Plan<'_>,
@@ -59,8 +59,8 @@ impl Service {
     /// The buckets that were lately seen near their limit or over it, those of shadow rows among them, and how
     /// each stands now; ordered by what is left, the emptiest first. Of a shared store it is told what this
     /// process saw last, and no bucket that has become full since by itself.
-    pub fn near(&self) -> Vec<Seen> {
-        let mut all = self.core.near.list();
+    pub fn recent_buckets(&self) -> Vec<BucketSnapshot> {
+        let mut all = self.core.recent.list();
         let now = self.now();
         match &self.backend {
             Backend::Memory(store) => {
@@ -79,22 +79,22 @@ impl Service {
     }
 
     /// The bucket of that name, as it was lately seen near its limit, if it was.
-    pub fn seen(&self, fingerprint: Fingerprint) -> Option<Seen> {
-        self.core.near.get(fingerprint)
+    pub fn recent_bucket(&self, fingerprint: Fingerprint) -> Option<BucketSnapshot> {
+        self.core.recent.get(fingerprint)
     }
 
     /// How each of these buckets stands, for a call of one hit, and when; nothing is charged.
     ///
     /// # Errors
     /// Where the store cannot tell.
-    pub async fn look_at(
+    pub async fn peek_many(
         &self,
         buckets: &[(Fingerprint, &Bucket)],
     ) -> Result<(Vec<Outcome>, Timestamp), StoreError> {
         self.decide_each(buckets, Hits::LOOK).await
     }
 
-    /// Makes token buckets full. Slots stay with the leases that hold them. Of a shared store, other replicas go
+    /// Makes token buckets full. HeldSlots stay with the leases that hold them. Of a shared store, other replicas go
     /// by what it told them last until that ends, for ten seconds at most.
     ///
     /// # Errors
@@ -106,7 +106,7 @@ impl Service {
             // What was decided without a shared store is kept here.
             let charge = charge((*fingerprint, bucket), everything);
             self.core.memory().decide(&[charge], self.now(), &mut Outcomes::new())?;
-            self.core.near.forget(*fingerprint);
+            self.core.recent.forget(*fingerprint);
         }
         Ok(())
     }
@@ -143,44 +143,44 @@ impl Service {
     pub async fn leases(&self, most: usize) -> HeldLeases {
         let now = self.store_now();
         let deadline = Instant::now() + LONGEST_LIST;
-        let mut all = self.core.held.list(now).into_iter();
-        let mut listed = Vec::new();
-        while listed.len() < most
+        let mut all = self.core.leases.list(now).into_iter();
+        let mut items = Vec::new();
+        while items.len() < most
             && let Some(slots) = all.next()
         {
             if self.is_held(&slots, deadline).await {
-                listed.push(slots);
+                items.push(slots);
             }
         }
-        let left_off = match &self.backend {
-            Backend::Memory(store) => store.lease_count().saturating_sub(listed.len()),
-            Backend::Shared(_) => all.len() + self.core.held.left_off(now),
+        let omitted = match &self.backend {
+            Backend::Memory(store) => store.lease_count().saturating_sub(items.len()),
+            Backend::Shared(_) => all.len() + self.core.leases.omitted(now),
         };
-        HeldLeases { listed, left_off }
+        HeldLeases { items, omitted }
     }
 
     /// Waits until the list of leases has got full, and takes off what is not held any more: other replicas
     /// release leases unseen.
     pub async fn prune_leases(&self) {
-        self.core.held.crowded().await;
+        self.core.leases.nearly_full().await;
         let deadline = Instant::now() + LONGEST_PRUNING;
-        for slots in self.core.held.list(self.store_now()) {
+        for slots in self.core.leases.list(self.store_now()) {
             self.is_held(&slots, deadline).await;
         }
     }
 
     /// What is not held is not listed any more.
-    async fn is_held(&self, slots: &Slots, deadline: Instant) -> bool {
+    async fn is_held(&self, slots: &HeldSlots, deadline: Instant) -> bool {
         let is_held = self.backend.holds(slots.lease, slots.fingerprint, deadline).await;
         if !is_held {
-            self.core.held.forget(slots.lease);
+            self.core.leases.forget(slots.lease);
         }
         is_held
     }
 
     /// Gives the slots of a lease back. Returns whether it is known to have held any.
     pub async fn release(&self, lease: LeaseId) -> bool {
-        self.core.held.forget(lease);
+        self.core.leases.forget(lease);
         self.backend.release(lease, self.now()).await
     }
 }

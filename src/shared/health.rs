@@ -8,7 +8,7 @@ use redis::RedisError;
 
 use super::refusal::Reason;
 use crate::clock::{Nanos, Timestamp};
-use crate::telemetry::Telemetry;
+use crate::observe::telemetry::Telemetry;
 
 /// For how long it is told that calls were refused.
 const LATELY: Nanos = Nanos::from_secs(60);

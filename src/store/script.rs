@@ -10,7 +10,7 @@ pub(super) mod tokens;
 use std::io::Write;
 
 use super::counter::{Counter, Kept};
-use super::slots::{self, Held};
+use super::slots::{self, Occupancy};
 use super::{
     Admission, BucketState, Charge, Force, Outcome, Outcomes, StoreError, Wait, blocked, settle,
 };
@@ -351,7 +351,7 @@ pub enum State {
     /// That of a counter.
     Counter(BucketState),
     /// How many slots were held, and when enough of them come back for the call.
-    Slots(Held, Timestamp),
+    Slots(Occupancy, Timestamp),
     /// There is none: it is blocked.
     Blocked,
 }
@@ -393,7 +393,7 @@ impl Reply {
                     let [slots, last, freed] = [0, 1, 2].map(|at| field(slots_at + at));
                     slots_at += 3;
                     let last_expiry = moment(last?.number()?);
-                    let held = Held { slots: slots?.number()?, last_expiry };
+                    let held = Occupancy { slots: slots?.number()?, last_expiry };
                     State::Slots(held, moment(freed?.number()?))
                 }
                 Kept::Nothing(_) => State::Blocked,

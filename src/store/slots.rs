@@ -7,7 +7,7 @@ use crate::limit::Concurrency;
 
 /// The slots of a bucket that are held.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Held {
+pub struct Occupancy {
     /// How many.
     pub slots: u64,
     /// When the last of them comes back by itself.
@@ -21,7 +21,7 @@ pub type Taken = Option<(u32, Timestamp)>;
 /// how long it takes until so many of the slots that are held have come back by themselves.
 pub fn decide(
     bucket: &Concurrency,
-    held: Held,
+    held: Occupancy,
     now: Timestamp,
     hits: Hits,
     freed: impl FnOnce(u64) -> Nanos,
@@ -44,14 +44,14 @@ pub fn decide(
 }
 
 /// The bucket as it stands, for a call that takes no slot.
-pub fn look(bucket: &Concurrency, held: Held, now: Timestamp) -> Outcome {
+pub fn look(bucket: &Concurrency, held: Occupancy, now: Timestamp) -> Outcome {
     Outcome { wait: Wait::No, ..outcome(bucket, held, now, 0, |_| Nanos::ZERO) }
 }
 
 /// What so many hits would meet; 0 asks as if for one.
 fn outcome(
     bucket: &Concurrency,
-    held: Held,
+    held: Occupancy,
     now: Timestamp,
     hits: u64,
     freed: impl FnOnce(u64) -> Nanos,

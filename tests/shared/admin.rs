@@ -84,12 +84,12 @@ fn leases_that_others_have_released_take_no_room_on_the_list() {
     release_all();
     let taken = take(1000);
     let leases = replica.runtime.block_on(replica.service.leases(usize::MAX));
-    let listed: HashSet<_> = leases.listed.iter().map(|slots| slots.lease.to_string()).collect();
+    let listed: HashSet<_> = leases.items.iter().map(|slots| slots.lease.to_string()).collect();
     assert!(taken.iter().all(|lease| listed.contains(lease)));
-    assert_eq!(leases.left_off, 0);
+    assert_eq!(leases.omitted, 0);
     // Of more than are listed it is told how many there are.
     let leases = replica.runtime.block_on(replica.service.leases(100));
-    assert!(leases.listed.len() == 100 && leases.left_off >= 900, "{}", leases.left_off);
+    assert!(leases.items.len() == 100 && leases.omitted >= 900, "{}", leases.omitted);
     side.abort();
 }
 

@@ -129,7 +129,7 @@ fn a_debt_of_a_clock_that_was_ahead_is_no_longer_here_either() {
     let answer = replica.ask(&call(&[("k", "1")]));
     let reset = answer.number("x-ratelimit-reset");
     assert!(!answer.is_ok() && reset <= time(&redis).as_unix_secs_ceil() + 60, "{answer:?}");
-    let near = replica.service.near();
+    let near = replica.service.recent_buckets();
     assert_eq!(near.len(), 1);
     assert!(near[0].outcome.reset <= Nanos::from_secs(60), "{near:?}");
     assert!(!replica.ask(&call(&[("k", "1")])).is_ok(), "it is remembered");

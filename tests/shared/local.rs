@@ -8,11 +8,11 @@ use prost::Message;
 use tokio::runtime::Runtime;
 use tollgate::clock::{Clock, ManualClock, Timestamp};
 use tollgate::live::ActivePolicies;
+use tollgate::observe::telemetry::Telemetry;
 use tollgate::policy::fingerprint::FingerprintKey;
 use tollgate::service::{Core, Service, Stores};
 use tollgate::shared::{Settings, Store};
 use tollgate::store::MemoryStore;
-use tollgate::telemetry::Telemetry;
 use tollgate::wire::{RateLimitRequest, RateLimitResponse};
 
 use super::redis_server::Redis;

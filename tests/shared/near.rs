@@ -21,9 +21,9 @@ fn ask(replica: &Replica, count: u64, key: &str) {
 
 /// The keys that are listed, and how much was left of each.
 fn told(replica: &Replica) -> Vec<(String, u32)> {
-    let near = replica.service.near();
+    let near = replica.service.recent_buckets();
     near.iter()
-        .map(|seen| (seen.named.key_text()[0][1].to_string(), seen.outcome.remaining))
+        .map(|seen| (seen.label.key_text()[0][1].to_string(), seen.outcome.remaining))
         .collect()
 }
 

@@ -11,7 +11,9 @@ use crate::support;
 
 use support::{Parts, hits, request, source};
 use tollgate::clock::{Clock, Nanos};
-use tollgate::near::{LONGEST, NOTED_FOR, Named, Seen};
+use tollgate::observe::bucket_label::BucketLabel;
+use tollgate::observe::recent_buckets::{BucketSnapshot, NOTE_INTERVAL};
+use tollgate::text::MAX_CHARS;
 
 /// Twenty a day, by address too, and that in shadow.
 const POLICY: &str = "domain: d
@@ -32,17 +34,17 @@ fn ask(parts: &Parts, count: u64, entries: &[(&str, &str)]) {
 }
 
 fn told(parts: &Parts) -> Vec<String> {
-    parts.service.near().iter().map(tell).collect()
+    parts.service.recent_buckets().iter().map(tell).collect()
 }
 
-fn tell(seen: &Seen) -> String {
-    let Named { domain, table, row, is_cut, is_shadow, .. } = &*seen.named;
-    let key = seen.named.key_text();
+fn tell(seen: &BucketSnapshot) -> String {
+    let BucketLabel { domain, table, row, is_truncated, is_shadow, .. } = &*seen.label;
+    let key = seen.label.key_text();
     let key: Vec<_> = key.iter().map(|[name, value]| format!("{name}={value}")).collect();
     let shadow = if *is_shadow { " shadow" } else { "" };
-    let key_is_cut = if *is_cut { " cut" } else { "" };
+    let key_is_truncated = if *is_truncated { " cut" } else { "" };
     let (key, left, word) = (key.join(" "), seen.outcome.remaining, seen.standing().word());
-    format!("{domain} {table}/{row} {key}{key_is_cut}: {left} {word}{shadow}")
+    format!("{domain} {table}/{row} {key}{key_is_truncated}: {left} {word}{shadow}")
 }
 
 #[test]
@@ -72,11 +74,11 @@ fn a_bucket_that_was_just_noted_is_left_alone_and_later_it_is_noted_again() {
     let parts = parts();
     ask(&parts, 19, &[("k", "one")]);
     let first = parts.clock.now();
-    let seen = || parts.service.near()[0].at;
+    let seen = || parts.service.recent_buckets()[0].at;
     parts.clock.advance(Nanos::new(1));
     ask(&parts, 1, &[("k", "one")]);
     assert_eq!(seen(), first);
-    parts.clock.advance(NOTED_FOR);
+    parts.clock.advance(NOTE_INTERVAL);
     ask(&parts, 1, &[("k", "one")]);
     assert_eq!(seen(), parts.clock.now());
 }
@@ -84,7 +86,7 @@ fn a_bucket_that_was_just_noted_is_left_alone_and_later_it_is_noted_again() {
 #[test]
 fn values_are_kept_as_they_came_and_cut_where_they_are_long() {
     let parts = parts();
-    let (whole, long) = ("ë".repeat(LONGEST), "ë".repeat(LONGEST + 1));
+    let (whole, long) = ("ë".repeat(MAX_CHARS), "ë".repeat(MAX_CHARS + 1));
     for value in ["a\n\u{1b}[31m\"", &whole, &long] {
         ask(&parts, 20, &[("k", value)]);
     }

@@ -26,12 +26,12 @@ use tollgate::admin::Controls;
 use tollgate::clock::{Clock, ManualClock, Nanos, Timestamp};
 use tollgate::config::{self, Source};
 use tollgate::live::{ActivePolicies, VersionedPolicies};
+use tollgate::observe::telemetry::Telemetry;
 use tollgate::policy::fingerprint::FingerprintKey;
 use tollgate::policy_files::{self, PolicyFiles, Reloader};
 use tollgate::server::{Options, Server};
 use tollgate::service::{self, Response, Service};
 use tollgate::store::MemoryStore;
-use tollgate::telemetry::Telemetry;
 use tollgate::wire::pb::envoy::config::core::v3::HeaderValue;
 use tollgate::wire::pb::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
 use tollgate::wire::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::{

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::clock::{Clock, Timestamp};
-use crate::telemetry::LogLines;
+use crate::observe::telemetry::LogLines;
 
 /// The most lines that wait to be written, and the most bytes, unless it is a single line.
 const MOST_LINES: usize = 4096;

@@ -8,10 +8,10 @@ use super::*;
 use crate::clock::{BootClock, Clock};
 use crate::config::Source;
 use crate::live::ActivePolicies;
+use crate::observe::telemetry::Telemetry;
 use crate::policy::fingerprint::FingerprintKey;
 use crate::policy_files;
 use crate::store::MemoryStore;
-use crate::telemetry::Telemetry;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 

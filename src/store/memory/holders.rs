@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use crate::clock::{Nanos, Timestamp};
 use crate::descriptor::LeaseId;
-use crate::store::slots::Held;
+use crate::store::slots::Occupancy;
 
 /// Slots held under one lease.
 #[derive(Debug, Clone, Copy)]
@@ -24,8 +24,8 @@ impl Holders {
         self.0.iter().skip_while(move |holder| holder.expires <= now)
     }
 
-    pub(super) fn held(&self, now: Timestamp) -> Held {
-        Held {
+    pub(super) fn held(&self, now: Timestamp) -> Occupancy {
+        Occupancy {
             slots: self.live(now).map(|holder| u64::from(holder.slots)).sum(),
             last_expiry: self.0.last().map_or(Timestamp::default(), |last| last.expires),
         }

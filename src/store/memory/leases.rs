@@ -11,18 +11,17 @@ use smallvec::SmallVec;
 use super::shard::SMALLEST_TO_SHRINK;
 use crate::descriptor::LeaseId;
 use crate::policy::fingerprint::Fingerprint;
-
-const PARTS: usize = 16;
+use crate::striped::Striped;
 
 /// The names of the buckets that a lease holds slots in; nearly always one.
-pub(super) type Held = SmallVec<[Fingerprint; 1]>;
+pub(super) type Buckets = SmallVec<[Fingerprint; 1]>;
 
-type Part = HashMap<LeaseId, Held, BuildHasherDefault<RandomBits>>;
+type Stripe = HashMap<LeaseId, Buckets, BuildHasherDefault<RandomBits>>;
 
-/// Every lease with what it holds. A shard's lock may be held when a part's is taken, never the reverse.
+/// Every lease with what it holds. A shard's lock may be held when a stripe's is taken, never the reverse.
 #[derive(Debug)]
 pub(super) struct Leases {
-    parts: [Mutex<Part>; PARTS],
+    stripes: Striped<Stripe>,
     /// How many places there are. A lease takes one in each bucket that it holds slots in.
     places: usize,
     /// How many of them are taken: by leases, those included that expired since the last sweep, and by calls that
@@ -33,11 +32,7 @@ pub(super) struct Leases {
 impl Leases {
     /// With so many places for all shards together, since a bucket keeps all its leases in one.
     pub(super) fn new(places: usize) -> Self {
-        Self {
-            parts: std::array::from_fn(|_| Mutex::default()),
-            places,
-            taken: AtomicUsize::new(0),
-        }
+        Self { stripes: Striped::default(), places, taken: AtomicUsize::new(0) }
     }
 
     /// Takes a place, where one is free.
@@ -57,53 +52,47 @@ impl Leases {
         self.taken.fetch_sub(places, Ordering::Relaxed);
     }
 
-    fn part(&self, lease: LeaseId) -> Option<&Mutex<Part>> {
-        let bits = lease.hash64().to_le_bytes();
-        let [.., last] = bits;
-        self.parts.get(usize::from(last) % PARTS)
+    fn stripe(&self, lease: LeaseId) -> &Mutex<Stripe> {
+        self.stripes.of(lease.hash64() >> 56)
     }
 
     pub(super) fn add(&self, lease: LeaseId, fingerprint: Fingerprint) {
-        if let Some(part) = self.part(lease) {
-            part.lock().entry(lease).or_default().push(fingerprint);
-        }
+        self.stripe(lease).lock().entry(lease).or_default().push(fingerprint);
     }
 
     /// Takes a lease out with all it holds; the second time there is nothing.
-    pub(super) fn take(&self, lease: LeaseId) -> Held {
-        self.part(lease).and_then(|part| part.lock().remove(&lease)).unwrap_or_default()
+    pub(super) fn take(&self, lease: LeaseId) -> Buckets {
+        self.stripe(lease).lock().remove(&lease).unwrap_or_default()
     }
 
     /// Whether a lease may hold slots in a bucket.
     pub(super) fn has(&self, lease: LeaseId, fingerprint: Fingerprint) -> bool {
-        let part = self.part(lease).map(|part| part.lock());
-        part.is_some_and(|part| part.get(&lease).is_some_and(|held| held.contains(&fingerprint)))
+        let stripe = self.stripe(lease).lock();
+        stripe.get(&lease).is_some_and(|held| held.contains(&fingerprint))
     }
 
     /// Notes that a lease no longer holds slots in one bucket.
     pub(super) fn forget(&self, lease: LeaseId, fingerprint: Fingerprint) {
-        let Some(part) = self.part(lease) else { return };
-        let mut part = part.lock();
-        if let Some(held) = part.get_mut(&lease) {
+        let mut stripe = self.stripe(lease).lock();
+        if let Some(held) = stripe.get_mut(&lease) {
             held.retain(|other| *other != fingerprint);
             if held.is_empty() {
-                part.remove(&lease);
+                stripe.remove(&lease);
             }
         }
     }
 
-    /// Gives back the memory of leases that are gone, in one part.
-    pub(super) fn shrink(&self, part: usize) {
-        let Some(part) = self.parts.get(part % PARTS) else { return };
-        let mut part = part.lock();
-        if part.capacity() > SMALLEST_TO_SHRINK && part.len() * 4 < part.capacity() {
-            let kept = part.len() * 2;
-            part.shrink_to(kept);
+    /// Gives back the memory of leases that are gone, in the stripe of this number.
+    pub(super) fn shrink(&self, number: usize) {
+        let mut stripe = self.stripes.at(number).lock();
+        if stripe.capacity() > SMALLEST_TO_SHRINK && stripe.len() * 4 < stripe.capacity() {
+            let kept = stripe.len() * 2;
+            stripe.shrink_to(kept);
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.parts.iter().map(|part| part.lock().len()).sum()
+        self.stripes.iter().map(|stripe| stripe.lock().len()).sum()
     }
 }
 

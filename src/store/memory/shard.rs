@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::descriptor::LeaseId;
 use crate::policy::fingerprint::{Fingerprint, ShortName};
 use crate::store::counter::Kept;
-use crate::store::slots::{self, Held};
+use crate::store::slots::{self, Occupancy};
 use crate::store::{BucketState, Charge, Outcome, blocked};
 
 /// How many entries are compared when one has to go.
@@ -159,7 +159,11 @@ impl Shard {
             }
             Kept::Leases(bucket) => {
                 let holders = self.holders(charge.fingerprint);
-                slots::look(bucket, holders.map_or(Held::default(), |held| held.held(now)), now)
+                slots::look(
+                    bucket,
+                    holders.map_or(Occupancy::default(), |held| held.held(now)),
+                    now,
+                )
             }
             Kept::Nothing(of) => blocked::look(of, now),
         }

@@ -14,7 +14,7 @@ use tonic::Code;
 use tonic::transport::{Certificate, ClientTlsConfig};
 
 use crate::decision::{self, Verdict};
-use crate::near::shown;
+use crate::text::sanitize;
 use crate::wire;
 
 /// How long the last spans may take to be sent once the server has stopped.
@@ -115,21 +115,21 @@ pub struct Span(opentelemetry_sdk::trace::Span);
 
 impl Span {
     /// Notes the domain that is asked about, if there is one. A client may have made it up.
-    pub fn note_domain(&mut self, domain: &str) {
+    pub fn record_domain(&mut self, domain: &str) {
         if !domain.is_empty() {
-            self.set("tollgate.domain", shown(domain));
+            self.set("tollgate.domain", sanitize(domain));
         }
     }
 
     /// Notes a verdict on so many descriptors.
-    pub fn note(&mut self, verdict: &Verdict<'_>, descriptors: usize) {
+    pub fn record(&mut self, verdict: &Verdict<'_>, descriptors: usize) {
         let code = if verdict.is_admitted { "OK" } else { "OVER_LIMIT" };
         self.0.set_attribute(KeyValue::new("tollgate.code", code));
         let of_each: Vec<_> = verdict.tightest_of_each(descriptors).collect();
         if let Some(decided) = decision::tightest(&of_each) {
             let row = decided.met.row;
-            self.set("tollgate.table", shown(row.table()));
-            self.set("tollgate.row", shown(row.name()));
+            self.set("tollgate.table", sanitize(row.table()));
+            self.set("tollgate.row", sanitize(row.name()));
         }
     }
 
@@ -140,7 +140,7 @@ impl Span {
         let number = i64::from(i32::from(code));
         self.0.set_attribute(KeyValue::new("rpc.grpc.status_code", number));
         let Some(error) = error else { return };
-        let reason = shown(error.message());
+        let reason = sanitize(error.message());
         if is_of_server(code) {
             self.0.set_status(Status::error(reason.to_string()));
         }

@@ -1,21 +1,22 @@
-//! Denied calls in the log: so many a second at most, however many are denied.
+//! Denied calls in the log: a bounded number of lines a second, however many calls are denied.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use smallvec::SmallVec;
 
+use super::bucket_label::BucketLabel;
 use crate::clock::{Nanos, Timestamp};
 use crate::decision::{self, Verdict};
 use crate::descriptor::Query;
-use crate::near::{Named, shown};
 use crate::policy::Policy;
 use crate::store::Wait;
+use crate::text::sanitize;
 
 /// Writes denied calls to the log.
 #[derive(Debug)]
-pub(super) struct DeniedLog {
-    most: u32,
+pub(crate) struct DeniedLog {
+    max_per_second: u32,
     /// A second, in the upper half, and how many lines were written in it.
     written: AtomicU64,
     /// How many were not written since the last that was.
@@ -23,13 +24,17 @@ pub(super) struct DeniedLog {
 }
 
 impl DeniedLog {
-    /// Writes so many lines a second at most.
-    pub(super) const fn new(most: NonZeroU32) -> Self {
-        Self { most: most.get(), written: AtomicU64::new(0), left_out: AtomicU64::new(0) }
+    /// Writes at most this many lines a second.
+    pub(crate) const fn new(max_per_second: NonZeroU32) -> Self {
+        Self {
+            max_per_second: max_per_second.get(),
+            written: AtomicU64::new(0),
+            left_out: AtomicU64::new(0),
+        }
     }
 
-    /// Tells of a call that was denied, unless too many were within the second.
-    pub(super) fn note(
+    /// Logs a call that was denied, unless too many were within the second.
+    pub(crate) fn record(
         &self,
         policy: &Policy,
         query: &Query<'_>,
@@ -39,16 +44,18 @@ impl DeniedLog {
         let Some(left_out) = self.take(now) else { return };
         let of_each: SmallVec<[_; 8]> = verdict.tightest_of_each(query.len()).collect();
         let Some(decided) = decision::tightest(&of_each) else {
-            let domain = &*shown(policy.domain());
+            let domain = &*sanitize(policy.domain());
             tracing::info!(domain, left_out, "denied, since the shared store is away");
             return;
         };
-        let named = Named::of(policy, query, decided);
+        let label = BucketLabel::of(policy, query, decided);
         let [domain, table, row] =
-            [&named.domain, &named.table, &named.row].map(|name| shown(&**name));
+            [&label.domain, &label.table, &label.row].map(|name| sanitize(&**name));
         let (domain, table, row) = (&*domain, &*table, &*row);
-        let values =
-            named.key.iter().map(|(name, value)| format!("{}={}", shown(&**name), shown(value)));
+        let values = label
+            .key
+            .iter()
+            .map(|(name, value)| format!("{}={}", sanitize(&**name), sanitize(value)));
         let values = values.collect::<Vec<_>>().join(" ");
         let wait = match decided.outcome.wait {
             Wait::No => Nanos::ZERO.to_string(),
@@ -65,7 +72,7 @@ impl DeniedLog {
             // A call that is later by its clock may have come first.
             let is_new = second > written >> 32;
             let written = if is_new { second << 32 } else { written };
-            (written & u64::from(u32::MAX) < u64::from(self.most)).then_some(written + 1)
+            (written & u64::from(u32::MAX) < u64::from(self.max_per_second)).then_some(written + 1)
         };
         if self.written.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok() {
             return Some(self.left_out.swap(0, Ordering::Relaxed));

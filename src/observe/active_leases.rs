@@ -16,40 +16,39 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
+use super::bucket_label::BucketLabel;
 use crate::clock::{Nanos, Timestamp};
 use crate::decision::{Decided, Verdict};
 use crate::descriptor::{LeaseId, Query};
 use crate::limit::Bucket;
-use crate::near::Named;
 use crate::policy::Policy;
 use crate::policy::fingerprint::Fingerprint;
 use crate::store::Wait;
+use crate::striped::{STRIPES, Striped};
 
 /// The most leases that are listed.
-pub const MOST: usize = PARTS * MOST_OF_A_PART;
+pub const MAX_LISTED: usize = STRIPES * MAX_PER_STRIPE;
 
-const PARTS: usize = 16;
-
-const MOST_OF_A_PART: usize = 256;
+const MAX_PER_STRIPE: usize = 256;
 
 /// From when on a part is looked through for what is not held any more.
-const CROWDED: usize = MOST_OF_A_PART / 4 * 3;
+const NEARLY_FULL: usize = MAX_PER_STRIPE / 4 * 3;
 
 /// How often a part is looked through for what has expired: not at every lease.
-const LOOK_AGAIN: Nanos = Nanos::from_secs(1);
+const PRUNE_INTERVAL: Nanos = Nanos::from_secs(1);
 
 /// How often the store is to be asked, a call for each lease.
-const ASK_AGAIN: Nanos = Nanos::from_secs(10);
+const QUERY_INTERVAL: Nanos = Nanos::from_secs(10);
 
 /// What a lease holds in one bucket.
 #[derive(Debug, Clone)]
-pub struct Slots {
+pub struct HeldSlots {
     /// The lease.
     pub lease: LeaseId,
     /// The bucket's name in the store.
     pub fingerprint: Fingerprint,
     /// The bucket's name for people.
-    pub named: Arc<Named>,
+    pub label: Arc<BucketLabel>,
     /// How many slots.
     pub count: u64,
     /// When they were taken.
@@ -59,43 +58,49 @@ pub struct Slots {
 }
 
 #[derive(Debug, Default)]
-struct Part {
-    leases: HashMap<LeaseId, SmallVec<[Slots; 1]>>,
-    /// When a part that is crowded may be looked through for what has expired.
-    look_again: Timestamp,
+struct Stripe {
+    leases: HashMap<LeaseId, SmallVec<[HeldSlots; 1]>>,
+    /// When a part that is nearly full may be looked through for what has expired.
+    next_prune: Timestamp,
     /// How many leases found no place, since the last time that none of them was held for certain.
-    left_off: usize,
+    omitted: usize,
     /// When none of them will be.
-    left_off_until: Timestamp,
+    omitted_until: Timestamp,
 }
 
-impl Part {
+impl Stripe {
     /// Whatever has not expired.
-    fn held(&self, now: Timestamp) -> impl Iterator<Item = &Slots> {
+    fn held(&self, now: Timestamp) -> impl Iterator<Item = &HeldSlots> {
         self.leases.values().flatten().filter(move |slots| slots.expires > now)
     }
 }
 
 /// The list.
 #[derive(Debug)]
-pub struct Held {
-    parts: [Mutex<Part>; PARTS],
-    crowded: Notify,
+pub struct ActiveLeases {
+    stripes: Striped<Stripe>,
+    nearly_full: Notify,
     /// When that is said again, in nanoseconds since the Unix epoch.
-    ask_again: AtomicU64,
+    next_query: AtomicU64,
 }
 
-impl Default for Held {
+impl Default for ActiveLeases {
     fn default() -> Self {
-        let parts = std::array::from_fn(|_| Mutex::default());
-        Self { parts, crowded: Notify::new(), ask_again: AtomicU64::new(0) }
+        let (stripes, nearly_full) = (Striped::default(), Notify::new());
+        Self { stripes, nearly_full, next_query: AtomicU64::new(0) }
     }
 }
 
-impl Held {
-    /// Notes the lease of a verdict, if it has one.
+impl ActiveLeases {
+    /// Records the lease of a verdict, if it has one.
     #[inline]
-    pub fn note(&self, policy: &Policy, query: &Query<'_>, verdict: &Verdict<'_>, now: Timestamp) {
+    pub fn record(
+        &self,
+        policy: &Policy,
+        query: &Query<'_>,
+        verdict: &Verdict<'_>,
+        now: Timestamp,
+    ) {
         if let Some(lease) = verdict.lease {
             self.add(lease, now, slots(lease, policy, query, verdict, now));
         }
@@ -103,68 +108,65 @@ impl Held {
 
     /// Takes a lease off the list, since it was released.
     pub fn forget(&self, lease: LeaseId) {
-        if let Some(part) = self.part(lease) {
-            part.lock().leases.remove(&lease);
-        }
+        self.stripe(lease).lock().leases.remove(&lease);
     }
 
     /// Whatever is listed and has not expired, the oldest first.
-    pub fn list(&self, now: Timestamp) -> Vec<Slots> {
-        let mut all: Vec<Slots> = Vec::new();
-        for part in &self.parts {
-            all.extend(part.lock().held(now).cloned());
+    pub fn list(&self, now: Timestamp) -> Vec<HeldSlots> {
+        let mut all: Vec<HeldSlots> = Vec::new();
+        for stripe in self.stripes.iter() {
+            all.extend(stripe.lock().held(now).cloned());
         }
         all.sort_by_key(|slots| (slots.since, slots.expires, slots.lease.to_bytes()));
         all
     }
 
     /// How many leases found no place and may still be held: some of them may have been released.
-    pub fn left_off(&self, now: Timestamp) -> usize {
-        let of_part = |part: &Mutex<Part>| {
-            let part = part.lock();
-            if part.left_off_until > now { part.left_off } else { 0 }
+    pub fn omitted(&self, now: Timestamp) -> usize {
+        let of_stripe = |stripe: &Mutex<Stripe>| {
+            let stripe = stripe.lock();
+            if stripe.omitted_until > now { stripe.omitted } else { 0 }
         };
-        self.parts.iter().map(of_part).sum()
+        self.stripes.iter().map(of_stripe).sum()
     }
 
     /// Waits until the list has got so full that the store is to be asked which leases are held.
-    pub async fn crowded(&self) {
-        self.crowded.notified().await;
+    pub async fn nearly_full(&self) {
+        self.nearly_full.notified().await;
     }
 
     #[cold]
-    fn add(&self, lease: LeaseId, now: Timestamp, slots: SmallVec<[Slots; 1]>) {
-        let Some(part) = self.part(lease) else { return };
-        let mut part = part.lock();
-        if part.leases.len() >= CROWDED && now >= part.look_again {
-            part.leases.retain(|_, held| held.iter().any(|slots| slots.expires > now));
-            part.look_again = now.after(LOOK_AGAIN);
-            if part.leases.len() >= CROWDED {
-                self.say_crowded(now);
+    fn add(&self, lease: LeaseId, now: Timestamp, slots: SmallVec<[HeldSlots; 1]>) {
+        let mut stripe = self.stripe(lease).lock();
+        if stripe.leases.len() >= NEARLY_FULL && now >= stripe.next_prune {
+            stripe.leases.retain(|_, held| held.iter().any(|slots| slots.expires > now));
+            stripe.next_prune = now.after(PRUNE_INTERVAL);
+            if stripe.leases.len() >= NEARLY_FULL {
+                self.notify_nearly_full(now);
             }
         }
-        if part.leases.len() < MOST_OF_A_PART {
-            part.leases.insert(lease, slots);
+        if stripe.leases.len() < MAX_PER_STRIPE {
+            stripe.leases.insert(lease, slots);
         } else if let Some(until) = slots.iter().map(|slots| slots.expires).max() {
-            if part.left_off_until <= now {
-                part.left_off = 0;
+            if stripe.omitted_until <= now {
+                stripe.omitted = 0;
             }
-            part.left_off += 1;
-            part.left_off_until = part.left_off_until.max(until);
+            stripe.omitted += 1;
+            stripe.omitted_until = stripe.omitted_until.max(until);
         }
     }
 
-    fn say_crowded(&self, now: Timestamp) {
-        let next = now.after(ASK_AGAIN).as_unix_nanos();
+    fn notify_nearly_full(&self, now: Timestamp) {
+        let next = now.after(QUERY_INTERVAL).as_unix_nanos();
         let is_time = |at| (at <= now.as_unix_nanos()).then_some(next);
-        if self.ask_again.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_time).is_ok() {
-            self.crowded.notify_one();
+        if self.next_query.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_time).is_ok() {
+            self.nearly_full.notify_one();
         }
     }
 
-    fn part(&self, lease: LeaseId) -> Option<&Mutex<Part>> {
-        let [.., last] = lease.hash64().to_le_bytes();
-        self.parts.get(usize::from(last) % PARTS)
+    fn stripe(&self, lease: LeaseId) -> &Mutex<Stripe> {
+        // The bits that its place in the store's index leaves.
+        self.stripes.of(lease.hash64() >> 56)
     }
 }
 
@@ -174,20 +176,20 @@ fn slots(
     query: &Query<'_>,
     verdict: &Verdict<'_>,
     now: Timestamp,
-) -> SmallVec<[Slots; 1]> {
+) -> SmallVec<[HeldSlots; 1]> {
     let of = |decided: &Decided<'_>| {
         let Bucket::Concurrency(bucket) = decided.met.bucket else { return None };
         let count = decided.met.hits.charged();
-        (count > 0 && decided.outcome.wait == Wait::No).then(|| Slots {
+        (count > 0 && decided.outcome.wait == Wait::No).then(|| HeldSlots {
             lease,
             fingerprint: decided.met.fingerprint,
-            named: Arc::new(Named::of(policy, query, decided)),
+            label: Arc::new(BucketLabel::of(policy, query, decided)),
             count,
             since: now,
             expires: now.after(bucket.hold()),
         })
     };
-    let mut all: SmallVec<[Slots; 1]> = SmallVec::new();
+    let mut all: SmallVec<[HeldSlots; 1]> = SmallVec::new();
     for slots in verdict.decided.iter().filter_map(of) {
         // Several descriptors that reach one bucket take its slots once, by the largest hits.
         match all.iter_mut().find(|other| other.fingerprint == slots.fingerprint) {
@@ -213,20 +215,20 @@ mod tests {
         LeaseId::from_bytes([a, b, c, d, e, f, g, a, h, 0, 0, 0, 0, 0, 0, 0])
     }
 
-    fn add(held: &Held, number: u64, since: Timestamp, hold: Nanos) {
+    fn add(held: &ActiveLeases, number: u64, since: Timestamp, hold: Nanos) {
         let name: Box<str> = "x".into();
-        let named = Named {
+        let label = BucketLabel {
             domain: name.clone(),
             table: name.clone(),
             row: name,
             key: [].into(),
-            is_cut: false,
+            is_truncated: false,
             is_shadow: false,
         };
-        let slots = Slots {
+        let slots = HeldSlots {
             lease: lease(number),
             fingerprint: name_for_tests("x"),
-            named: Arc::new(named),
+            label: Arc::new(label),
             count: 1,
             since,
             expires: since.after(hold),
@@ -236,44 +238,44 @@ mod tests {
 
     #[test]
     fn the_list_is_bounded_and_the_oldest_stay_until_they_expire() {
-        let held = Held::default();
-        let most = u64::try_from(MOST).unwrap();
+        let held = ActiveLeases::default();
+        let most = u64::try_from(MAX_LISTED).unwrap();
         let hold = Nanos::from_secs(60);
         for number in 0..most * 2 {
             add(&held, number, NOW.after(Nanos::new(number)), hold);
         }
         let listed = held.list(NOW);
-        assert_eq!(listed.len(), MOST);
-        assert_eq!((listed[0].lease, listed[MOST - 1].lease), (lease(0), lease(most - 1)));
+        assert_eq!(listed.len(), MAX_LISTED);
+        assert_eq!((listed[0].lease, listed[MAX_LISTED - 1].lease), (lease(0), lease(most - 1)));
         held.forget(lease(0));
         assert_eq!(held.list(NOW)[0].lease, lease(1));
-        assert_eq!(held.left_off(NOW), MOST, "one that was on it does not count");
+        assert_eq!(held.omitted(NOW), MAX_LISTED, "one that was on it does not count");
         let later = NOW.after(hold).after(Nanos::new(most * 2));
-        assert_eq!((held.list(later).len(), held.left_off(later)), (0, 0));
+        assert_eq!((held.list(later).len(), held.omitted(later)), (0, 0));
         for number in 0..most {
             add(&held, most * 2 + number, later, hold);
         }
-        assert_eq!(held.list(later).len(), MOST, "what has expired makes room");
+        assert_eq!(held.list(later).len(), MAX_LISTED, "what has expired makes room");
         add(&held, most * 3, later, hold);
-        assert_eq!(held.left_off(later), 1, "those before have expired");
+        assert_eq!(held.omitted(later), 1, "those before have expired");
     }
 
     #[test]
     fn a_list_that_is_filling_up_says_so_and_not_at_every_lease() {
-        let held = Held::default();
+        let held = ActiveLeases::default();
         let says_so = || {
             let mut context = Context::from_waker(Waker::noop());
-            pin!(held.crowded()).poll(&mut context).is_ready()
+            pin!(held.nearly_full()).poll(&mut context).is_ready()
         };
         let hold = Nanos::from_secs(3600);
-        let crowded = u64::try_from(PARTS * CROWDED).unwrap();
-        (0..crowded).for_each(|number| add(&held, number, NOW, hold));
+        let nearly_full = u64::try_from(STRIPES * NEARLY_FULL).unwrap();
+        (0..nearly_full).for_each(|number| add(&held, number, NOW, hold));
         assert!(!says_so());
-        (crowded..crowded + 100).for_each(|number| add(&held, number, NOW, hold));
+        (nearly_full..nearly_full + 100).for_each(|number| add(&held, number, NOW, hold));
         assert!(says_so() && !says_so());
-        add(&held, crowded + 100, NOW.after(ASK_AGAIN).before(Nanos::new(1)), hold);
+        add(&held, nearly_full + 100, NOW.after(QUERY_INTERVAL).before(Nanos::new(1)), hold);
         assert!(!says_so());
-        add(&held, crowded + 101, NOW.after(ASK_AGAIN).after(LOOK_AGAIN), hold);
+        add(&held, nearly_full + 101, NOW.after(QUERY_INTERVAL).after(PRUNE_INTERVAL), hold);
         assert!(says_so());
     }
 }
