@@ -1,4 +1,5 @@
-//! What a call allocates, counted: one test at a time, since the counter is the process's.
+//! What a call allocates, counted: one test at a time, since the counter is the process's. A program of its own,
+//! since dhat is its allocator.
 
 #![allow(
     clippy::unwrap_used,

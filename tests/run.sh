@@ -6,7 +6,8 @@
 #
 #   setup         the tools that the stages below lint use, which run it first (tests/setup.sh)
 #   lint          shell syntax, cargo fmt, clippy and docs, every warning an error; of fuzz/ too
-#   test          cargo test: the Rust suites, the ones under the real Envoy among them
+#   test          cargo test: the Rust suites, with those that need Envoy, Redis, Valkey, promtool or Python
+#   clock         the Rust tests that judge how long something takes, one at a time
 #   fuzz          the parsers, each target for a minute and all at the same time (fuzz/run.sh)
 #   instructions  a call takes no more instructions than it did (benches/instructions.sh)
 #   grpcurl       a plain grpcurl against the server, through reflection (tests/grpcurl.sh)
@@ -28,7 +29,7 @@ target=${CARGO_TARGET_DIR:-target}
 mkdir -p "${TOLLGATE_TOOLS:-$target/tools}"
 TOLLGATE_TOOLS=$(cd "${TOLLGATE_TOOLS:-$target/tools}" && pwd)
 export TOLLGATE_TOOLS
-# The Rust tests that need real parts find them here, and fail rather than skip without them.
+# The tests that need real parts find them here. Python's fail rather than skip without them.
 export TOLLGATE_ENVOY=$TOLLGATE_TOOLS/venv/bin/envoy
 export TOLLGATE_GRPCURL=$TOLLGATE_TOOLS/bin/grpcurl
 export TOLLGATE_VALKEY=$TOLLGATE_TOOLS/bin/valkey-server
@@ -94,7 +95,15 @@ lint() {
 rust_tests() {
   setup
   headline "cargo test"
-  cargo test --locked
+  # Of all targets but the drivers of benches, which clippy has checked. What needs tools is ignored by default.
+  cargo test --locked --lib --bins --tests -- --include-ignored --skip wall_clock::
+}
+
+# Beside other tests they would judge how busy the machine is.
+clock() {
+  setup
+  headline "tests that judge how long something takes"
+  cargo test --locked --test processes -- --include-ignored --test-threads 1 wall_clock::
 }
 
 # The seed of libFuzzer is fixed, so that a run differs from the last only by the change under test. docs/fuzzing.md
@@ -117,7 +126,7 @@ instructions() {
 binary() {
   if [ -z "${TOLLGATE_BIN:-}" ]; then
     headline "the binary for the suites that are not Rust"
-    cargo test --locked --no-run
+    cargo test --locked --lib --bins --tests --no-run
     TOLLGATE_BIN=$(cd "$target/debug" && pwd)/tollgate
   fi
   export TOLLGATE_BIN
@@ -167,12 +176,12 @@ deploy_files() {
   fi
 }
 
-[ $# -gt 0 ] || set -- setup lint test fuzz instructions grpcurl wire page deploy
+[ $# -gt 0 ] || set -- setup lint test clock fuzz instructions grpcurl wire page deploy
 for stage in "$@"; do
   case $stage in
-    setup | lint | test | fuzz | instructions | grpcurl | wire | page | deploy) ;;
+    setup | lint | test | clock | fuzz | instructions | grpcurl | wire | page | deploy) ;;
     *)
-      echo "no stage '$stage'; there are: setup lint test fuzz instructions grpcurl wire page deploy" >&2
+      echo "no stage '$stage'; there are: setup lint test clock fuzz instructions grpcurl wire page deploy" >&2
       exit 2
       ;;
   esac
@@ -182,6 +191,7 @@ for stage in "$@"; do
     setup) setup ;;
     lint) lint ;;
     test) rust_tests ;;
+    clock) clock ;;
     fuzz) fuzz ;;
     instructions) instructions ;;
     grpcurl) grpcurl_suite ;;

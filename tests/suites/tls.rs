@@ -7,12 +7,9 @@
     reason = "test code: a failure is a panic"
 )]
 
-#[path = "../tls/callers.rs"]
 mod callers;
 use crate::certificates;
-#[path = "../tls/http.rs"]
 mod http;
-#[path = "../tls/renewal.rs"]
 mod renewal;
 use crate::support;
 

@@ -1,0 +1,199 @@
+//! The commands as a person or a script has them: the real binary, its words and its exit codes.
+
+mod admin;
+mod denied;
+mod deploy;
+mod explain;
+mod health;
+mod pages;
+mod query;
+mod reload;
+mod serve;
+mod snapshot;
+mod stalled;
+mod stuck;
+mod tls;
+mod traces;
+mod unix;
+
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use super::{certificates, collector};
+
+const SHIPPED: &str = "config/management-api.yaml";
+
+/// The binary, in an environment that says nothing to it but `env`, and that it need not wait for anybody to
+/// notice that it ends.
+fn tollgate(args: &[&str], env: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("TOLLGATE_") {
+            command.env_remove(name);
+        }
+    }
+    command.args(args).env("TOLLGATE_DRAIN_DELAY", "0s").envs(env.iter().copied());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// How a command ended.
+#[derive(Debug, PartialEq, Eq)]
+struct Ended {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+/// Runs a command that ends by itself.
+fn run(args: &[&str]) -> Ended {
+    run_in(args, &[])
+}
+
+fn run_in(args: &[&str], env: &[(&str, &str)]) -> Ended {
+    let mut child = tollgate(args, env).spawn().unwrap();
+    wait(&mut child);
+    let output = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    Ended { code: output.status.code(), out: text(output.stdout), err: text(output.stderr) }
+}
+
+/// Waits for the end, but not for ever.
+fn wait(child: &mut Child) -> ExitStatus {
+    for _ in 0..3000 {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    child.kill().unwrap();
+    panic!("process {} does not end", child.id());
+}
+
+/// Gives the server's own threads the time they need, within bounds.
+fn eventually(what: &str, holds: impl Fn() -> bool) {
+    for _ in 0..3_000 {
+        if holds() {
+            return;
+        }
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    panic!("never: {what}");
+}
+
+#[test]
+fn check_tells_what_it_loaded() {
+    let ended = run(&["check", SHIPPED]);
+    let out = "config/management-api.yaml: domain management-api: 7 tables, 35 rows, 56 buckets, \
+               45 endpoints, 0 overrides, 0 bypasses\n";
+    assert_eq!(ended, Ended { code: Some(0), out: out.into(), err: String::new() });
+}
+
+#[test]
+fn check_tells_one_of_a_kind_as_one() {
+    let ended = run(&["check", "envoy/leases-policy.yaml"]);
+    let out = "envoy/leases-policy.yaml: domain leases: 1 table, 1 row, 1 bucket, 0 endpoints, \
+               0 overrides, 0 bypasses\n";
+    assert_eq!((ended.code, &*ended.out), (Some(0), out));
+}
+
+#[test]
+fn check_tells_every_problem_and_how_many_there_are() {
+    let ended = run(&["check", "tests/config/bad/many_errors.yaml"]);
+    let problems = std::fs::read_to_string("tests/config/bad/many_errors.txt").unwrap();
+    let count = problems.lines().count();
+    let out = format!("{problems}{count} problems\n");
+    assert_eq!(ended, Ended { code: Some(1), out, err: String::new() });
+}
+
+#[test]
+fn check_tells_a_single_problem_as_one() {
+    let ended = run(&["check", "tests/config/bad/table_name_twice.yaml"]);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.out.ends_with("\n1 problem\n"), "{ended:?}");
+}
+
+#[test]
+fn check_of_several_paths_tells_of_each_and_fails_if_one_is_wrong() {
+    let bad = "tests/config/bad/headers_unknown.yaml";
+    let ended = run(&["check", SHIPPED, bad, "nowhere", "envoy/leases-policy.yaml"]);
+    let begins = [
+        "config/management-api.yaml: domain management-api: ",
+        "tests/config/bad/headers_unknown.yaml:2:1: headers: ",
+        "nowhere: cannot be read: ",
+        "envoy/leases-policy.yaml: domain leases: ",
+        "2 problems",
+    ];
+    assert_eq!(ended.code, Some(1));
+    assert_eq!(ended.out.lines().count(), begins.len(), "{ended:?}");
+    for (line, begin) in ended.out.lines().zip(begins) {
+        assert!(line.starts_with(begin), "{line}");
+    }
+}
+
+#[test]
+fn check_of_a_folder_tells_every_domain_in_it() {
+    let ended = run(&["check", "tests/config/good"]);
+    let domains = ["everything", "explained", "marked", "merged", "windows"];
+    assert_eq!((ended.code, ended.out.lines().count()), (Some(0), domains.len()), "{ended:?}");
+    for (line, domain) in ended.out.lines().zip(domains) {
+        assert!(line.starts_with(&format!("tests/config/good: domain {domain}: ")), "{line}");
+    }
+}
+
+#[test]
+fn check_of_a_folder_tells_the_problems_of_every_file_in_it() {
+    let ended = run(&["check", "tests/config/bad/errors_in_two_files"]);
+    let problems = std::fs::read_to_string("tests/config/bad/errors_in_two_files.txt").unwrap();
+    assert_eq!(ended.out, format!("{problems}4 problems\n"));
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_2_and_what_could_be_said() {
+    for (args, told) in [
+        (&["check"][..], "<PATH>"),
+        (&["explain"], "<KEY=VALUE>"),
+        (&["query"], "<KEY=VALUE>"),
+        (&["explain", "tenant"], "an entry is written as key=value"),
+        (&["query", "=acme"], "an entry is written as key=value"),
+        (&["query", "--hits=-1", "tenant=acme"], "--hits"),
+        (&["query", "--hits", "many", "tenant=acme"], "--hits"),
+        (&["health", "--addr", "127.0.0.1:8080"], "write http://HOST:PORT"),
+        (&["admin"], "Commands:"),
+        (&["admin", "tenant"], "<KEY=VALUE>"),
+        (&["admin", "reset", "tenant=acme"], "--table"),
+        (&["health", "--tls-cert", "a.pem"], "--tls-key"),
+        (&["serv"], "serve"),
+        (&["serve", "--grpc", "8081"], "--grpc"),
+        (&["serve", "--workers", "0"], "--workers"),
+        (&["serve", "--max-keys", "0"], "--max-keys"),
+        (&["serve", "--max-connection-age", "0s"], "at least 1s, or `off`"),
+        (&["serve", "--drain-delay", "5"], "--drain-delay"),
+        (&["serve", "--drain", "10"], "--drain"),
+        (&["serve", "--drain-delay", "500000000000y"], "at most 366d"),
+        (&["serve", "--drain", "367d"], "at most 366d"),
+        (&["serve", "--max-connection-age", "500000000000y"], "at most 366d, or `off`"),
+        (&["serve", "--snapshot-interval", "500000y"], "at most 366d"),
+        (&["serve", "--store-timeout", "500000000000y"], "at most 366d"),
+        (&["serve", "--snapshot", ""], "--snapshot"),
+        (&["serve", "--snapshot-interval", "10"], "--snapshot-interval"),
+        (&["serve", "--snapshot-interval", "999ms"], "at least 1s"),
+        (&["serve", "--log", "xml"], "json"),
+        (&["serve", "--log-denied", "0"], "--log-denied"),
+        (&["serve", "--trace-sample", "1.1"], "a number from 0 to 1"),
+        (&["serve", "--otlp-endpoint", "no url"], "--otlp-endpoint"),
+    ] {
+        let ended = run(args);
+        assert_eq!((ended.code, &*ended.out), (Some(2), ""), "{args:?}: {ended:?}");
+        assert!(ended.err.contains(told), "{args:?}: {ended:?}");
+    }
+}
+
+#[test]
+fn help_is_no_failure_and_names_every_command() {
+    let ended = run(&["--help"]);
+    assert_eq!((ended.code, &*ended.err), (Some(0), ""));
+    for command in ["serve", "check", "explain", "query", "health", "admin"] {
+        assert!(ended.out.contains(&format!("\n  {command} ")), "{command}: {}", ended.out);
+    }
+}

@@ -1,0 +1,73 @@
+//! The samples as they are shipped: what Envoy says of them, and the demo as a person runs it.
+
+#![allow(clippy::print_stderr, reason = "a test that is skipped must be seen to be")]
+
+use std::net::TcpStream;
+use std::process::Stdio;
+
+use super::certificates::Authority;
+use super::lab;
+use super::process::command;
+
+#[test]
+#[ignore = "needs Envoy; bash tests/run.sh"]
+fn every_sample_is_valid_to_envoy() {
+    let envoy = lab::envoy();
+    let folder = tempfile::tempdir().unwrap();
+    let authority = Authority::new();
+    std::fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
+    authority.issue(&["envoy.example.org"]).write(folder.path(), "envoy");
+    for sample in ["envoy.yaml", "jwt.yaml", "leases.yaml", "mtls.yaml"] {
+        let text = std::fs::read_to_string(format!("envoy/{sample}")).unwrap();
+        let text = text.replace("/etc/envoy/tls", folder.path().to_str().unwrap());
+        let path = folder.path().join(sample);
+        std::fs::write(&path, text).unwrap();
+        let mut validate = command(&envoy);
+        validate.args(["--mode", "validate", "--disable-hot-restart", "-c"]).arg(&path);
+        let ran = validate.stdin(Stdio::null()).output().unwrap();
+        let log = String::from_utf8_lossy(&ran.stderr);
+        assert!(ran.status.success(), "{sample}: {log}");
+        assert!(!log.to_lowercase().contains("deprecated"), "{sample}: {log}");
+    }
+}
+
+#[test]
+#[ignore = "needs Envoy; bash tests/run.sh"]
+fn the_demo_ends_with_a_table_that_has_a_429() {
+    let envoy = lab::envoy();
+    for port in [10000, 9901, 9000, 8081, 8080] {
+        if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            eprintln!("SKIPPED: port {port}, which the demo needs, is taken");
+            return;
+        }
+    }
+    let tools = tempfile::tempdir().unwrap();
+    let bin = tools.path().join("venv/bin");
+    std::fs::create_dir_all(&bin).unwrap();
+    std::os::unix::fs::symlink(std::path::absolute(envoy).unwrap(), bin.join("envoy")).unwrap();
+    // Told to end after a minute, so that it can end what it has started.
+    let mut demo = command("timeout");
+    demo.args(["60", "bash", "envoy/demo.sh"])
+        .env("TOLLGATE_DEMO_ONCE", "1")
+        .env("TOLLGATE_BIN", env!("CARGO_BIN_EXE_tollgate"))
+        .env("TOLLGATE_TOOLS", tools.path());
+    let ran = demo.stdin(Stdio::null()).output().unwrap();
+    let table = String::from_utf8_lossy(&ran.stdout);
+    let complaints = String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success(), "{}: {table}\n{complaints}", ran.status);
+    let rows: Vec<Vec<_>> = table.lines().map(|row| row.split_whitespace().collect()).collect();
+    assert_eq!(rows[0], ["tenant", "endpoint", "status", "remaining", "retry-after"]);
+    let answers = |endpoint: &str| -> Vec<String> {
+        let rows = rows.iter().filter(|row| row.len() == 6 && row[1..3].join(" ") == endpoint);
+        rows.map(|row| row[3..5].join(" ")).collect()
+    };
+    // How many of the calls by the second pass depends on the machine; of these it does not.
+    let rotate = answers("POST /api/v2/keys/signing/rotate");
+    assert_eq!(rotate, ["200 4", "200 3", "200 2", "200 1", "200 0", "429 0"], "{table}");
+    let import = answers("POST /api/v2/jobs/users-imports");
+    assert_eq!(import, ["200 0", "429 0", "200 0", "429 0"], "{table}");
+    assert_eq!(answers("GET /api/v2/users")[0], "200 9", "{table}");
+    for denied in rows.iter().filter(|row| row.get(3) == Some(&"429")) {
+        assert!(denied[5].parse::<u32>().is_ok_and(|seconds| seconds > 0), "{table}");
+    }
+}

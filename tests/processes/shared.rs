@@ -1,0 +1,22 @@
+//! The store that replicas share, on real servers: the same decisions as in memory, one budget over many
+//! processes, and what becomes of calls while the store is away.
+//!
+//! The servers are `redis-server`, or what `TOLLGATE_REDIS` names, and for most of them once more Valkey:
+//! `valkey-server`, or what `TOLLGATE_VALKEY` names.
+
+mod admin;
+mod clocks;
+mod cluster;
+mod local;
+mod login;
+mod near;
+mod process;
+mod refusals;
+mod releases;
+mod replicas;
+mod same;
+mod scripts;
+mod sentinel;
+mod valkey;
+
+use super::{redis_server, support};

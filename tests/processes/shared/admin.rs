@@ -1,0 +1,117 @@
+//! What a person sees and changes where a store is shared.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tollgate::admin::{self, Controls, Readiness};
+use tollgate::listener::{Address, Listener};
+
+use super::local::Replica;
+use super::process::Tollgate;
+use super::redis_server::Redis;
+use super::support::{START, call, eventually, give_back, request};
+
+const LOOPBACK: SocketAddr =
+    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+const POLICY: &str = "domain: d
+tables:
+  - { name: calls, key: [k], rows: { always: [{ per_day: 5 }] } }
+  - { name: jobs, when: { job: { present: true } }, key: [k], rows: { always: [{ concurrent: 2, hold: 1h }] } }
+";
+
+const TOKEN: &str = "0123456789abcdef";
+
+fn start(redis: &Redis) -> Tollgate {
+    Tollgate::start(POLICY, &["--store", &redis.url(), "--admin-token", TOKEN])
+}
+
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn a_bucket_is_looked_at_and_made_full_in_the_shared_store() {
+    let redis = Redis::start();
+    let (one, other) = (start(&redis), start(&redis));
+    let (mut client, mut others) = (one.client(), other.client());
+    let calls = call(&[("k", "1")]);
+    (0..4).for_each(|_| assert!(client.ask(calls.clone()).is_ok()));
+    // The other has never met it.
+    let listed = other.get("/buckets?k=1");
+    assert!(listed.contains(r#""remaining":1"#), "{listed}");
+    assert_eq!(client.drain(&calls, 5).0, 1);
+    let reset = one.post("/reset", TOKEN, r#"{"table":"calls","key":[["k","1"]]}"#);
+    assert!(reset.contains(r#""remaining":0"#) && reset.contains(r#""were_full":0"#), "{reset}");
+    assert_eq!(redis.command(&["DBSIZE"]), "int(0)");
+    assert_eq!(client.drain(&calls, 5).0, 5);
+    assert_eq!(others.drain(&calls, 5).0, 0);
+}
+
+/// Far more leases than a list of 4096 has room for, if those were on it that another replica has released.
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn leases_that_others_have_released_take_no_room_on_the_list() {
+    let redis = Redis::start();
+    let policy =
+        POLICY.replace("per_day: 5", "per_day: 9000").replace("concurrent: 2", "concurrent: 9000");
+    let replica = Replica::start(&redis, &policy, START);
+    let side = admin::serve(
+        replica.runtime.block_on(Listener::bind(&Address::Tcp(LOOPBACK))).unwrap(),
+        None,
+        Arc::clone(replica.service.core()),
+        Readiness::default(),
+        Controls::default(),
+        std::future::pending(),
+    );
+    let side = replica.runtime.spawn(side);
+    let job = call(&[("k", "1"), ("job", "1")]);
+    let take = |count: u64| -> Vec<String> {
+        let lease = |_| replica.ask(&job).request_header("x-tollgate-lease").unwrap().to_owned();
+        (0..count).map(lease).collect()
+    };
+    let release_all = || redis.command(&["FLUSHALL"]);
+    // A sixteenth of the list is crowded from 192 on. These are some 125 each, and then 219.
+    take(2000);
+    let of_taking = redis.calls_of("get") / 2000;
+    release_all();
+    take(1500);
+    replica.until("the store has been asked of each", |_| {
+        redis.calls_of("get") >= of_taking * 3500 + 2000
+    });
+    release_all();
+    let taken = take(1000);
+    let leases = replica.runtime.block_on(replica.service.leases(usize::MAX));
+    let listed: HashSet<_> = leases.items.iter().map(|slots| slots.lease.to_string()).collect();
+    assert!(taken.iter().all(|lease| listed.contains(lease)));
+    assert_eq!(leases.omitted, 0);
+    // Of more than are listed it is told how many there are.
+    let leases = replica.runtime.block_on(replica.service.leases(100));
+    assert!(leases.items.len() == 100 && leases.omitted >= 900, "{}", leases.omitted);
+    side.abort();
+}
+
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn leases_are_those_that_a_replica_has_taken_and_nobody_has_released() {
+    let redis = Redis::start();
+    let (one, other) = (start(&redis), start(&redis));
+    let (mut client, mut others) = (one.client(), other.client());
+    let job = call(&[("k", "1"), ("job", "1")]);
+    let leases: Vec<_> = (0..2)
+        .map(|_| client.ask(job.clone()).request_header("x-tollgate-lease").unwrap().to_owned())
+        .collect();
+    let listed = one.get_with("/leases", TOKEN);
+    assert!(leases.iter().all(|lease| listed.contains(&**lease)), "{listed}");
+    assert!(
+        listed.contains(
+            r#""table":"jobs","row":"always","key":[["k","1"]],"is_cut":false,"slots":1"#
+        ),
+        "{listed}"
+    );
+    assert!(other.get_with("/leases", TOKEN).contains(r#""listed":[]"#));
+    // By its holder, at another replica.
+    others.ask(request("d", &[give_back(1, &[("lease", &leases[0])])]));
+    eventually("it is off the list", || !one.get_with("/leases", TOKEN).contains(&*leases[0]));
+    let released = other.post("/leases/release", TOKEN, &format!(r#"{{"lease":"{}"}}"#, leases[1]));
+    assert!(released.contains(r#""released":"#), "{released}");
+    assert!(one.get_with("/leases", TOKEN).contains(r#""listed":[]"#));
+}

@@ -1,0 +1,478 @@
+//! One contract, two stores: whatever is asked, at whatever time, memory and Redis answer the same.
+
+use proptest::prelude::*;
+use prost::Message;
+use tollgate::clock::{Nanos, Timestamp};
+use tollgate::config;
+use tollgate::decision::Charges;
+use tollgate::descriptor::{LeaseId, Query};
+use tollgate::policy::fingerprint::FingerprintKey;
+use tollgate::policy::{Plan, Policies};
+use tollgate::store::script::{self, Field, Names, NewLease, Released, Reply};
+use tollgate::store::{Admission, MemoryStore, Outcome, Outcomes, Wait};
+use tollgate::wire::{self, RateLimitRequest};
+
+use super::redis_server::Redis;
+use super::support::{call, descriptor, give_back, hits, request, source};
+
+/// 2100-01-01T00:00:00Z: what is kept until a time after that does not expire while the test runs.
+const START: Timestamp = Timestamp::from_unix_nanos(4_102_444_800_000_000_000);
+
+const POLICY: &str = "domain: d
+tables:
+  - { name: fast, key: [tenant], rows: { always: [{ per_second: 3 }, { size: 50, rate: 7, every: 1m }] } }
+  - { name: address, key: [remote_address], rows: { always: [{ per_minute: 40 }] } }
+  - { name: maybe, key: [tenant], shadow: true, rows: { always: [{ per_minute: 5 }, { per_hour: 9 }] } }
+  - { name: jobs, when: { job: { present: true } }, key: [tenant], rows: { always: [{ concurrent: 3, hold: 90s }] } }
+  - { name: tried, when: { job: { present: true } }, key: [job], shadow: true, rows: { always: [{ concurrent: 1, hold: 1h }] } }
+  - { name: tried too, when: { job: b }, key: [job], shadow: true, rows: { always: blocked } }
+overrides:
+  - { table: fast, row: always, when: { tenant: big }, buckets: [{ per_second: 100 }] }
+  - { table: address, when: { remote_address: 10.0.0.3 }, until: 2100-01-01T00:05:00Z, buckets: blocked }
+  - { table: jobs, when: { tenant: banned }, buckets: blocked }
+";
+
+/// What a store is asked, of either kind.
+trait Store {
+    fn decide(&mut self, plan: &Plan<'_>, now: Timestamp) -> (Admission, Outcomes);
+    fn release(&mut self, lease: LeaseId, now: Timestamp) -> bool;
+}
+
+impl Store for MemoryStore {
+    fn decide(&mut self, plan: &Plan<'_>, now: Timestamp) -> (Admission, Outcomes) {
+        let mut outcomes = Outcomes::new();
+        let charges = Charges::of(plan);
+        let admission = Self::decide(self, charges.all(), now, &mut outcomes).unwrap();
+        (admission, outcomes)
+    }
+
+    fn release(&mut self, lease: LeaseId, now: Timestamp) -> bool {
+        Self::release(self, lease, now)
+    }
+}
+
+/// The script on a server whose clock is ours.
+struct Scripted {
+    connection: redis::Connection,
+    names: Names,
+    leases: u128,
+}
+
+impl Scripted {
+    fn new(redis: &Redis) -> Self {
+        let mut connection = redis.connect();
+        redis::cmd("FLUSHALL").exec(&mut connection).unwrap();
+        Self { connection, names: Names { prefix: "test".into() }, leases: 0 }
+    }
+
+    fn call(&mut self, function: &str, call: &script::Call) -> Vec<redis::Value> {
+        let text = format!("{}\nreturn {function}(KEYS, ARGV)", script::DECIDE);
+        let mut command = redis::cmd("EVAL");
+        command.arg(text).arg(call.keys());
+        call.parts().for_each(|part| {
+            command.arg(part);
+        });
+        command.query(&mut self.connection).unwrap()
+    }
+}
+
+fn fields(values: &[redis::Value]) -> Vec<Field<'_>> {
+    let field = |value| match value {
+        &redis::Value::Nil => Field::Nothing,
+        &redis::Value::Int(number) => Field::Number(number),
+        redis::Value::BulkString(text) => Field::Text(text),
+        other => panic!("{other:?}"),
+    };
+    values.iter().map(field).collect()
+}
+
+impl Store for Scripted {
+    fn decide(&mut self, plan: &Plan<'_>, now: Timestamp) -> (Admission, Outcomes) {
+        let charges = Charges::of(plan);
+        let charges = charges.all();
+        self.leases += 1;
+        let lease = LeaseId::in_partition(self.leases.to_be_bytes(), script::home(charges));
+        let new = NewLease { lease, elsewhere: &[] };
+        let call = script::decide(&self.names, charges, Some(new), Some(now));
+        let values = self.call("decide", &call);
+        let reply = Reply::read(&fields(&values), charges).unwrap();
+        assert_eq!(reply.now, now);
+        let mut outcomes = Outcomes::new();
+        let admission = reply.settle(charges, Some(lease), &mut outcomes).unwrap();
+        (admission, outcomes)
+    }
+
+    fn release(&mut self, lease: LeaseId, now: Timestamp) -> bool {
+        let call = script::release(&self.names, lease, lease.partition(), Some(now));
+        let values = self.call("release", &call);
+        Released::read(&fields(&values)).unwrap().was_held
+    }
+}
+
+fn policies(text: &str) -> Policies {
+    config::compile(&source(text), FingerprintKey::shared()).unwrap()
+}
+
+fn decide(
+    store: &mut dyn Store,
+    policies: &Policies,
+    asked: &RateLimitRequest,
+    now: Timestamp,
+) -> (Admission, Vec<Outcome>) {
+    let message = asked.encode_to_vec();
+    let mut query = Query::default();
+    wire::read(&message, &mut query).unwrap();
+    let plan = policies.get("d").unwrap().meet(&query, now);
+    let (admission, outcomes) = store.decide(&plan, now);
+    (admission, outcomes.to_vec())
+}
+
+/// A store of either kind, and a test that both have to pass.
+fn both(test: impl Fn(&mut dyn Store)) {
+    test(&mut MemoryStore::new(10_000));
+    test(&mut Scripted::new(&Redis::start()));
+}
+
+fn lease(admission: Admission) -> LeaseId {
+    match admission {
+        Admission::Admitted { lease: Some(lease) } => lease,
+        other => panic!("{other:?} holds no lease"),
+    }
+}
+
+const ADMITTED: Admission = Admission::Admitted { lease: None };
+
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn all_buckets_are_charged_or_none() {
+    both(|store| {
+        let policies = policies(
+            "domain: d
+tables:
+  - { name: one, key: [a], rows: { always: [{ per_day: 2 }] } }
+  - { name: two, key: [b], rows: { always: [{ per_day: 3 }] } }",
+        );
+        let mut ask = |a, b| decide(store, &policies, &call(&[("a", a), ("b", b)]), START);
+        assert_eq!(ask("x", "y").1.iter().map(|o| o.remaining).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(ask("x", "y").0, ADMITTED);
+        let (admission, outcomes) = ask("x", "y");
+        assert_eq!(admission, Admission::Denied);
+        // The denying bucket is empty; the other one stands as it did.
+        assert_eq!((outcomes[0].remaining, outcomes[1].remaining), (0, 1));
+        assert_eq!(outcomes[0].wait, Wait::For(Nanos::from_secs(43_200)));
+        assert_eq!(outcomes[0].reset, Nanos::from_secs(86_400));
+        assert_eq!(outcomes[1].wait, Wait::No);
+        assert_eq!(ask("z", "y").1[1].remaining, 0);
+    });
+}
+
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn hits_are_looked_at_given_back_and_refused_where_they_are_too_many() {
+    both(|store| {
+        let policies = policies(
+            "domain: d\ntables: [{ name: t, key: [k], rows: { always: [{ per_day: 5 }] } }]",
+        );
+        let k: &[(&str, &str)] = &[("k", "1")];
+        let mut ask = |descriptor| decide(store, &policies, &request("d", &[descriptor]), START);
+        assert_eq!(ask(hits(4, k)).1[0].remaining, 1);
+        assert_eq!(ask(hits(0, k)).1[0].remaining, 1);
+        for too_many in [6, 1_067_521, u64::from(u32::MAX), u64::MAX] {
+            let (admission, outcomes) = ask(hits(too_many, k));
+            assert_eq!((admission, outcomes[0].wait), (Admission::Denied, Wait::Forever));
+        }
+        assert_eq!(ask(give_back(2, k)).1[0].remaining, 3);
+        assert_eq!(ask(give_back(u64::MAX, k)).1[0].remaining, 5);
+        assert_eq!(ask(hits(5, k)).0, ADMITTED);
+        let (admission, outcomes) = ask(hits(0, k));
+        assert_eq!((admission, outcomes[0].remaining), (Admission::Denied, 0));
+    });
+}
+
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn a_lease_is_held_until_it_is_released_once_or_expires() {
+    both(|store| {
+        let policies = policies(
+            "domain: d\ntables: [{ name: t, key: [k], rows: { always: [{ concurrent: 2, hold: 60s }] } }]",
+        );
+        let ask = |store: &mut dyn Store, now| decide(store, &policies, &call(&[("k", "1")]), now);
+        let second = |count| START.after(Nanos::from_secs(count));
+        let first = lease(ask(store, START).0);
+        let (admission, outcomes) = ask(store, second(10));
+        let other = lease(admission);
+        assert_ne!(first, other);
+        assert_eq!((outcomes[0].remaining, outcomes[0].reset), (0, Nanos::from_secs(60)));
+        let (admission, outcomes) = ask(store, second(20));
+        assert_eq!(admission, Admission::Denied);
+        assert_eq!(outcomes[0].wait, Wait::For(Nanos::from_secs(40)));
+        assert!(store.release(first, second(20)));
+        assert!(!store.release(first, second(20)), "a lease is released once");
+        // Its slot goes to the next who asks.
+        let next = lease(ask(store, second(21)).0);
+        assert!(!store.release(other, second(70)), "it has expired");
+        assert!(store.release(next, second(70)));
+        assert_eq!(ask(store, second(70)).1[0].remaining, 1);
+    });
+}
+
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn what_is_blocked_denies_and_leaves_all_others_as_they_stand() {
+    both(|store| {
+        let policies = policies(
+            "domain: d
+tables:
+  - { name: t, select: kind, key: [k], rows: { banned: blocked, otherwise: [{ per_day: 5 }] } }
+  - { name: all, key: [], rows: { always: [{ per_day: 9 }] } }
+  - { name: jobs, key: [k], rows: { always: [{ concurrent: 2, hold: 60s }] } }",
+        );
+        let banned: &[(&str, &str)] = &[("k", "1"), ("kind", "banned")];
+        let mut ask = |descriptor| decide(store, &policies, &request("d", &[descriptor]), START);
+        lease(ask(hits(1, &[("k", "1")])).0);
+        for count in [1, 0, 4, u64::MAX] {
+            let (admission, outcomes) = ask(hits(count, banned));
+            assert_eq!((admission, outcomes[0].wait), (Admission::Denied, Wait::Forever));
+            let left: Vec<_> = outcomes.iter().map(|outcome| outcome.remaining).collect();
+            assert_eq!(left, [0, 8, 1], "{count}");
+        }
+        let (admission, outcomes) = ask(give_back(1, banned));
+        assert_eq!((admission, outcomes[0].wait, outcomes[1].remaining), (ADMITTED, Wait::No, 9));
+    });
+}
+
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn a_shadow_row_is_charged_whole_or_not_and_denies_nobody() {
+    both(|store| {
+        let policies = policies(
+            "domain: d
+tables: [{ name: t, shadow: true, key: [k], rows: { always: [{ per_day: 1 }, { per_hour: 5 }] } }]",
+        );
+        let mut ask = || decide(store, &policies, &call(&[("k", "1")]), START);
+        assert_eq!(ask().0, ADMITTED);
+        let (admission, outcomes) = ask();
+        assert_eq!(admission, ADMITTED);
+        assert_eq!((outcomes[0].remaining, outcomes[1].remaining), (0, 4));
+        assert!(outcomes[0].wait != Wait::No && outcomes[1].wait == Wait::No);
+    });
+}
+
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn a_reload_keeps_what_is_unchanged_and_an_overridden_bucket_is_another() {
+    both(|store| {
+        let policy = |size: u32| {
+            policies(&format!(
+                "domain: d
+tables: [{{ name: t, key: [k], rows: {{ always: [{{ per_day: {size} }}] }} }}]
+overrides: [{{ table: t, row: always, when: {{ k: big }}, buckets: [{{ per_day: 100 }}] }}]"
+            ))
+        };
+        let asked = call(&[("k", "1")]);
+        let before = policy(3);
+        (0..3).for_each(|_| assert_eq!(decide(store, &before, &asked, START).0, ADMITTED));
+        assert_eq!(decide(store, &policy(3), &asked, START).0, Admission::Denied);
+        // A day's budget is owed; the larger bucket has more.
+        assert_eq!(decide(store, &policy(300), &asked, START).0, Admission::Denied);
+        let later = START.after(Nanos::from_secs(288));
+        assert_eq!(decide(store, &policy(300), &asked, later).0, ADMITTED);
+        assert_eq!(decide(store, &before, &call(&[("k", "big")]), START).1[0].remaining, 99);
+    });
+}
+
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn what_a_larger_bucket_gave_is_owed_by_a_smaller_one() {
+    both(|store| {
+        let policy = |size: u32| {
+            policies(&format!(
+                "domain: d
+tables: [{{ name: t, key: [k], rows: {{ always: [{{ size: {size}, rate: 10, every: 10s }}] }} }}]"
+            ))
+        };
+        let (large, small) = (policy(30), policy(10));
+        let many = request("d", &[hits(25, &[("k", "1")])]);
+        assert_eq!(decide(store, &large, &many, START).0, ADMITTED);
+        let (admission, outcomes) = decide(store, &small, &call(&[("k", "1")]), START);
+        assert_eq!(
+            (admission, outcomes[0].wait),
+            (Admission::Denied, Wait::For(Nanos::from_secs(16)))
+        );
+        let again = request("d", &[hits(6, &[("k", "1")])]);
+        let (admission, outcomes) = decide(store, &large, &again, START);
+        assert_eq!(
+            (admission, outcomes[0].remaining),
+            (Admission::Denied, 5),
+            "it owes what it did"
+        );
+    });
+}
+
+/// What a server whose clock was ahead has written, as one finds it whose clock is right.
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn nobody_waits_longer_for_a_clock_that_is_set_back_than_when_it_was_charged() {
+    let redis = Redis::start();
+    let policies = policies(
+        "domain: d\ntables: [{ name: t, key: [k], rows: { always: [{ per_minute: 2 }] } }]",
+    );
+    let two = request("d", &[hits(2, &[("k", "1")])]);
+    let one = call(&[("k", "1")]);
+    let seconds = |count| START.after(Nanos::from_secs(count));
+    let written = |store: &mut Scripted, ahead: Nanos| {
+        redis::cmd("FLUSHALL").exec(&mut store.connection).unwrap();
+        assert_eq!(decide(store, &policies, &two, START.after(ahead)).0, ADMITTED);
+        let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut store.connection).unwrap();
+        keys[0].clone()
+    };
+    let judge = |store: &mut Scripted, what: &str| {
+        // However often it is asked, that does not make it longer.
+        for second in [0, 10, 29] {
+            let (admission, outcomes) = decide(store, &policies, &one, seconds(second));
+            assert_eq!(admission, Admission::Denied, "{what}, {second}");
+            let wait = Nanos::from_secs(30 - second);
+            assert_eq!(outcomes[0].wait, Wait::For(wait), "{what}, {second}");
+        }
+        assert_eq!(decide(store, &policies, &one, seconds(30)).0, ADMITTED, "{what}");
+        let ended = decide(store, &policies, &one, seconds(30));
+        assert_eq!((ended.0, ended.1[0].remaining), (Admission::Denied, 0), "{what}");
+    };
+    let mut store = Scripted::new(&redis);
+    for ahead in [1_000, 3_600_000_000_000, 365 * 86_400_000_000_000].map(Nanos::new) {
+        written(&mut store, ahead);
+        judge(&mut store, &format!("{ahead} ahead"));
+    }
+    // What has been written without how much is owed owes no more than it can.
+    for state in ["9999999999999999999", "99999999999999999999999999"] {
+        let key = written(&mut store, Nanos::ZERO);
+        redis::cmd("SET").arg(&key).arg(state).exec(&mut store.connection).unwrap();
+        judge(&mut store, state);
+        let ends: i64 = redis::cmd("PTTL").arg(&key).query(&mut store.connection).unwrap();
+        assert!(ends > 0, "it has an end");
+    }
+    // Nor is more given back than was owed, and what is no state is none.
+    written(&mut store, Nanos::from_secs(3_600));
+    let back = request("d", &[give_back(1, &[("k", "1")])]);
+    assert_eq!(decide(&mut store, &policies, &back, START).1[0].remaining, 1);
+    let key = written(&mut store, Nanos::ZERO);
+    redis::cmd("SET").arg(&key).arg("-5 or so").exec(&mut store.connection).unwrap();
+    assert_eq!(decide(&mut store, &policies, &one, START).1[0].remaining, 1);
+}
+
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn no_key_is_left_without_an_end_and_each_ends_when_its_bucket_is_full() {
+    let redis = Redis::start();
+    let mut store = Scripted::new(&redis);
+    let policies = policies(POLICY);
+    let asked = call(&[("tenant", "acme"), ("remote_address", "10.0.0.1"), ("job", "7")]);
+    let lease = lease(decide(&mut store, &policies, &asked, START).0);
+    let mut connection = redis.connect();
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut connection).unwrap();
+    assert_eq!(keys.len(), 8, "{keys:?}");
+    let start = i64::try_from(START.as_unix_nanos() / 1_000_000).unwrap();
+    for key in &keys {
+        let ends: i64 = redis::cmd("PEXPIRETIME").arg(key).query(&mut connection).unwrap();
+        let kind: String = redis::cmd("TYPE").arg(key).query(&mut connection).unwrap();
+        let expected = if kind == "zset" || key.contains("lease") {
+            [90_000, 3_600_000].map(|hold| start + hold).contains(&ends)
+        } else {
+            let state: String = redis::cmd("GET").arg(key).query(&mut connection).unwrap();
+            let (full, owed) = state.split_once(' ').unwrap();
+            let state: u64 = full.parse().unwrap();
+            assert_eq!(owed.parse(), Ok(state - START.as_unix_nanos()), "{key}");
+            ends == i64::try_from(state.div_ceil(1_000_000)).unwrap() && ends > start
+        };
+        assert!(expected, "{key} of {kind} ends at {ends}");
+    }
+    assert!(store.release(lease, START));
+    // What is given back is forgotten, not kept as nothing.
+    let back = [("tenant", "acme"), ("remote_address", "10.0.0.1")];
+    decide(&mut store, &policies, &request("d", &[give_back(1, &back)]), START);
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut connection).unwrap();
+    assert_eq!(keys, Vec::<String>::new());
+}
+
+/// One step of a sequence.
+#[derive(Debug, Clone)]
+enum Step {
+    Ask { tenant: usize, address: usize, job: Option<usize>, hits: i64 },
+    Release(usize),
+    Pass(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let amounts = prop_oneof![
+        6 => Just(1_i64),
+        2 => 0_i64..6,
+        1 => -4_i64..0,
+        1 => prop_oneof![Just(1_067_521), Just(i64::MAX), Just(-i64::MAX)],
+    ];
+    prop_oneof![
+        8 => (0..5_usize, 0..3_usize, prop::option::weighted(0.4, 0..2_usize), amounts)
+            .prop_map(|(tenant, address, job, hits)| Step::Ask { tenant, address, job, hits }),
+        2 => (0..12_usize).prop_map(Step::Release),
+        // In microseconds, as a server tells the time.
+        4 => prop_oneof![0_u64..2_000, 0_u64..1_000_000, 0_u64..400_000_000].prop_map(Step::Pass),
+    ]
+}
+
+/// The same questions, one after another, to both.
+fn same(redis: &Redis, steps: &[Step]) {
+    let policies = policies(POLICY);
+    let mut memory = MemoryStore::new(10_000);
+    let mut shared = Scripted::new(redis);
+    let mut now = START;
+    let mut leases: Vec<(LeaseId, LeaseId)> = Vec::new();
+    for (at, step) in steps.iter().enumerate() {
+        match step {
+            Step::Pass(micros) => now = now.after(Nanos::new(micros * 1_000)),
+            Step::Release(at) => {
+                let Some((ours, theirs)) = leases.get(*at).copied() else { continue };
+                let was_held =
+                    (memory.release(ours, now), Store::release(&mut shared, theirs, now));
+                assert_eq!(was_held.0, was_held.1, "step {at} of {steps:?}");
+            }
+            Step::Ask { tenant, address, job, hits: count } => {
+                let tenant = ["acme", "big", "", "}{:", "banned"][*tenant];
+                let address = ["10.0.0.1", "10.0.0.2", "10.0.0.3"][*address];
+                let mut entries = vec![("tenant", tenant), ("remote_address", address)];
+                if let Some(job) = job {
+                    entries.push(("job", ["a", "b"][*job]));
+                }
+                let descriptor = match count {
+                    0.. => hits(count.unsigned_abs(), &entries),
+                    _ => give_back(count.unsigned_abs(), &entries),
+                };
+                let other = descriptor_of_another(&entries);
+                let asked = request("d", &[descriptor, other]);
+                let ours = decide(&mut memory, &policies, &asked, now);
+                let theirs = decide(&mut shared, &policies, &asked, now);
+                assert_eq!(ours.1, theirs.1, "step {at} of {steps:?}");
+                match (ours.0, theirs.0) {
+                    (
+                        Admission::Admitted { lease: Some(ours) },
+                        Admission::Admitted { lease: Some(theirs) },
+                    ) => leases.push((ours, theirs)),
+                    (ours, theirs) => assert_eq!(ours, theirs, "step {at} of {steps:?}"),
+                }
+            }
+        }
+    }
+}
+
+/// A second descriptor that meets some of the same buckets.
+fn descriptor_of_another(
+    entries: &[(&str, &str)],
+) -> tollgate::wire::pb::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor {
+    descriptor(&[("tenant", "acme"), entries[1]])
+}
+
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn the_same_sequence_gets_the_same_answers_in_memory_and_in_redis() {
+    let redis = Redis::start();
+    let config = ProptestConfig { cases: 60, failure_persistence: None, ..Default::default() };
+    proptest!(config, |(steps in prop::collection::vec(step(), 1..60))| same(&redis, &steps));
+}

@@ -1,0 +1,278 @@
+//! The model: a policy in plain Rust, and buckets that only add and subtract.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::calls::Call;
+use crate::support::Answer;
+
+const SECOND: u128 = 1_000_000_000;
+
+/// The sizes that vary from one run to the next.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    pub(crate) fast: u32,
+    pub(crate) slow: u32,
+    pub(crate) odd: u32,
+    pub(crate) slots: u32,
+}
+
+pub(crate) fn policy(Sizes { fast, slow, odd, slots }: Sizes) -> String {
+    format!(
+        "domain: model
+tables:
+  - name: by type
+    select: type
+    key: [a]
+    rows:
+      x: [{{ per_second: {fast} }}, {{ size: {slow}, per_minute: 30 }}]
+      y: [{{ per_hour: {odd} }}]
+      free: unlimited
+      banned: blocked
+      otherwise: [{{ size: {slow}, rate: {odd}, every: 10s }}]
+  - name: pair
+    when: {{ b: {{ present: true }} }}
+    key: [a, b]
+    rows: {{ always: [{{ per_second: {odd} }}] }}
+  - name: jobs
+    when: {{ type: [x, z*] }}
+    key: [a]
+    rows: {{ always: [{{ concurrent: {slots}, hold: 30s }}] }}
+  - name: watched
+    shadow: true
+    key: [b]
+    rows: {{ always: [{{ per_minute: {fast} }}, {{ size: {slow}, per_hour: {odd} }}] }}
+  - {{ name: tried, select: type, shadow: true, key: [b], rows: {{ y: blocked }} }}
+  - name: everybody
+    when: {{ c: {{ absent: true }} }}
+    key: []
+    rows: {{ always: [{{ size: 40, per_second: {slow} }}] }}
+"
+    )
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Kind {
+    /// Size, and the time one token takes.
+    Tokens(u128, u128),
+    /// Slots, and how long each is held.
+    Slots(u128, u128),
+    /// Lets nothing pass.
+    Blocked,
+}
+
+pub(crate) type Name = (String, Vec<String>, usize);
+
+/// A bucket that a descriptor meets.
+#[derive(Debug, Clone)]
+pub(crate) struct Met {
+    pub(crate) descriptor: usize,
+    pub(crate) label: String,
+    pub(crate) name: Name,
+    pub(crate) kind: Kind,
+    pub(crate) shadow: bool,
+    pub(crate) hits: i128,
+}
+
+/// What the model keeps: for tokens how much time of refilling is owed, for slots who holds them until when.
+#[derive(Debug, Default)]
+pub(crate) struct Model {
+    pub(crate) now: u128,
+    pub(crate) owed: HashMap<Name, u128>,
+    pub(crate) held: HashMap<Name, Vec<(String, u128, u128)>>,
+}
+
+pub(crate) fn first<'a>(entries: &'a [(String, String)], key: &str) -> Option<&'a str> {
+    entries.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+}
+
+pub(crate) fn tokens(size: u32, rate: u32, period: u128) -> Kind {
+    Kind::Tokens(size.into(), period * SECOND / u128::from(rate))
+}
+
+/// The buckets of one descriptor, table by table.
+pub(crate) fn met(sizes: Sizes, entries: &[(String, String)]) -> Vec<(String, Name, Kind, bool)> {
+    let Sizes { fast, slow, odd, slots } = sizes;
+    let mut met = Vec::new();
+    let mut add = |table: &str, row: &str, key: &[&str], kinds: &[Kind], shadow: bool| {
+        let values: Option<Vec<_>> =
+            key.iter().map(|key| first(entries, key).map(str::to_owned)).collect();
+        let Some(values) = values else { return };
+        for (at, kind) in kinds.iter().enumerate() {
+            let label = format!("{table}/{row}");
+            met.push((label.clone(), (label, values.clone(), at), *kind, shadow));
+        }
+    };
+    match first(entries, "type") {
+        Some("x") => {
+            add("by type", "x", &["a"], &[tokens(fast, fast, 1), tokens(slow, 30, 60)], false)
+        }
+        Some("y") => add("by type", "y", &["a"], &[tokens(odd, odd, 3600)], false),
+        Some("free") => {}
+        Some("banned") => add("by type", "banned", &["a"], &[Kind::Blocked], false),
+        _ => add("by type", "otherwise", &["a"], &[tokens(slow, odd, 10)], false),
+    }
+    if first(entries, "b").is_some() {
+        add("pair", "always", &["a", "b"], &[tokens(odd, odd, 1)], false);
+    }
+    if first(entries, "type").is_some_and(|kind| kind == "x" || kind.starts_with('z')) {
+        add("jobs", "always", &["a"], &[Kind::Slots(slots.into(), 30 * SECOND)], false);
+    }
+    add("watched", "always", &["b"], &[tokens(fast, fast, 60), tokens(slow, odd, 3600)], true);
+    if first(entries, "type") == Some("y") {
+        add("tried", "y", &["b"], &[Kind::Blocked], true);
+    }
+    if first(entries, "c").is_none() {
+        add("everybody", "always", &[], &[tokens(40, slow, 1)], false);
+    }
+    met
+}
+
+/// How a bucket answers: whether and when it admits, what is left, when it is full.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Stand {
+    /// `None`: never.
+    pub(crate) wait: Option<u128>,
+    pub(crate) left: u128,
+    pub(crate) reset: u128,
+}
+
+impl Model {
+    pub(crate) fn pass(&mut self, span: u128) {
+        self.now += span;
+        self.owed.values_mut().for_each(|owed| *owed = owed.saturating_sub(span));
+        let now = self.now;
+        self.held.values_mut().for_each(|held| held.retain(|(_, expires, _)| *expires > now));
+    }
+
+    /// What a bucket says to so many hits (0: as if to one), as it stands.
+    pub(crate) fn stand(&self, met: &Met, hits: u128) -> Stand {
+        let needed = hits.max(1);
+        match met.kind {
+            Kind::Tokens(size, interval) => {
+                let owed = self.owed.get(&met.name).copied().unwrap_or(0);
+                let full = size * interval;
+                let wait =
+                    (needed <= size).then(|| (owed + needed * interval).saturating_sub(full));
+                Stand { wait, left: (full - owed) / interval, reset: owed }
+            }
+            Kind::Slots(size, _) => {
+                let mut held = self.held.get(&met.name).cloned().unwrap_or_default();
+                held.sort_by_key(|(_, expires, _)| *expires);
+                let taken: u128 = held.iter().map(|(_, _, slots)| slots).sum();
+                let mut freed = 0;
+                let mut wait = Some(0);
+                for (_, expires, slots) in &held {
+                    if taken - freed + needed > size {
+                        freed += slots;
+                        wait = Some(expires - self.now);
+                    }
+                }
+                if needed > size {
+                    wait = None;
+                }
+                let reset = held.last().map_or(0, |(_, expires, _)| expires - self.now);
+                Stand { wait, left: size - taken, reset }
+            }
+            Kind::Blocked => Stand { wait: None, left: 0, reset: 0 },
+        }
+    }
+
+    pub(crate) fn take(&mut self, met: &Met, lease: Option<&str>) {
+        match met.kind {
+            Kind::Tokens(_, interval) => {
+                let owed = self.owed.entry(met.name.clone()).or_default();
+                let span = met.hits.unsigned_abs() * interval;
+                *owed = if met.hits < 0 { owed.saturating_sub(span) } else { *owed + span };
+            }
+            Kind::Slots(_, hold) if met.hits > 0 => {
+                let held = self.held.entry(met.name.clone()).or_default();
+                let lease = lease.unwrap();
+                held.push((lease.to_owned(), self.now + hold, met.hits.unsigned_abs()));
+            }
+            Kind::Slots(..) | Kind::Blocked => {}
+        }
+    }
+
+    /// Returns how many leases were still held.
+    pub(crate) fn release(&mut self, lease: &str) -> usize {
+        let mut was_held = false;
+        for held in self.held.values_mut() {
+            let before = held.len();
+            held.retain(|(id, ..)| id != lease);
+            was_held |= held.len() < before;
+        }
+        usize::from(was_held)
+    }
+
+    /// Decides a call as the server must have, and checks all that the server said of it.
+    pub(crate) fn check(&mut self, sizes: Sizes, call: &Call, leases: &[String], answer: &Answer) {
+        let released: Option<usize> =
+            call.released(leases).map(|lease| self.release(lease)).sum::<usize>().into();
+        let any_release = call.descriptors.iter().any(|asked| asked.release.is_some());
+        assert_eq!(answer.released(), released.filter(|_| any_release));
+
+        let all = call.met(sizes);
+        let mut buckets: Vec<Met> = Vec::new();
+        for met in &all {
+            match buckets.iter_mut().find(|other| other.name == met.name) {
+                Some(other) => other.hits = other.hits.max(met.hits),
+                None => buckets.push(met.clone()),
+            }
+        }
+        let before: Vec<Stand> =
+            buckets.iter().map(|met| self.stand(met, met.hits.max(0).unsigned_abs())).collect();
+        let gives_back = |met: &Met| met.hits < 0;
+        let is_over = |met: &Met, stand: &Stand| !gives_back(met) && stand.wait != Some(0);
+        let is_denied =
+            buckets.iter().zip(&before).any(|(met, stand)| !met.shadow && is_over(met, stand));
+        assert_eq!(answer.is_ok(), !is_denied, "{call:?}\n{before:?}");
+        let takes_slots = |met: &Met| matches!(met.kind, Kind::Slots(..)) && met.hits > 0;
+        let lease = answer.metadata("lease");
+        assert_eq!(lease.is_some(), !is_denied && buckets.iter().any(takes_slots));
+        if !is_denied {
+            for (met, stand) in buckets.iter().zip(&before) {
+                // The buckets of a shadow row are charged all or none.
+                let is_of_row = |other: &Met| {
+                    other.shadow && (&other.name.0, &other.name.1) == (&met.name.0, &met.name.1)
+                };
+                let mut of_row = buckets.iter().zip(&before).filter(|(other, _)| is_of_row(other));
+                let spared = met.shadow && of_row.any(|(other, stand)| is_over(other, stand));
+                if !is_over(met, stand) && !spared {
+                    self.take(met, lease);
+                }
+            }
+        }
+        for (at, status) in answer.0.statuses.iter().enumerate() {
+            let of_it = all.iter().filter(|met| met.descriptor == at).map(|met| {
+                let bucket = buckets.iter().position(|other| other.name == met.name).unwrap();
+                let over = is_over(&buckets[bucket], &before[bucket]);
+                let stand = self.stand(met, 0);
+                let wait = if over { before[bucket].wait.unwrap_or(u128::MAX) } else { 0 };
+                (
+                    met.shadow,
+                    std::cmp::Reverse(wait),
+                    stand.left,
+                    std::cmp::Reverse(stand.reset),
+                    met,
+                )
+            });
+            let tightest = of_it.min_by(|a, b| (a.0, a.1, a.2, a.3).cmp(&(b.0, b.1, b.2, b.3)));
+            let Some((shadow, wait, left, reset, met)) = tightest else {
+                assert_eq!((status.code, &status.current_limit), (1, &None));
+                continue;
+            };
+            let expected_code = if wait.0 > 0 && !shadow { 2 } else { 1 };
+            let said_reset = status.duration_until_reset;
+            assert_eq!(said_reset.is_none(), met.kind == Kind::Blocked, "{call:?}");
+            let said_reset = said_reset.unwrap_or_default();
+            let said_reset = Duration::try_from(said_reset).unwrap().as_nanos();
+            assert_eq!(status.current_limit.as_ref().unwrap().name, met.label, "{call:?}");
+            assert_eq!(
+                (status.code, u128::from(status.limit_remaining), said_reset),
+                (expected_code, left, reset.0),
+                "{call:?}"
+            );
+        }
+    }
+}
