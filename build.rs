@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-/// The roots of the import graph; what they import comes along.
-const PROTOS: [&str; 2] =
-    ["envoy/service/ratelimit/v3/rls.proto", "envoy/service/rate_limit_quota/v3/rlqs.proto"];
+/// The root of the import graph; what it imports comes along.
+const PROTOS: [&str; 1] = ["envoy/service/ratelimit/v3/rls.proto"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");

@@ -116,7 +116,7 @@ fn others(health: HealthServer<impl Health>) -> Result<Routes, tonic_reflection:
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(wire::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            // The protos declare more than is served.
+            // Only what is served is listed.
             .with_service_name(wire::SERVICE)
             .with_service_name(HEALTH)
             .with_service_name(name)
