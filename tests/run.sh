@@ -83,6 +83,7 @@ lint() {
 
   headline "cargo clippy"
   cargo clippy --all-targets --locked -- -D warnings
+  cargo clippy --no-default-features --locked -- -D warnings
   # Its own level of optimisation would have everything checked once more.
   CARGO_TARGET_DIR=$target CARGO_PROFILE_DEV_OPT_LEVEL=0 \
     cargo clippy --all-targets --locked --manifest-path fuzz/Cargo.toml -- -D warnings

@@ -1,38 +1,17 @@
 //! Spans of calls, for a collector that speaks OTLP over gRPC.
+//!
+//! Compiled with the Cargo feature `otlp`, which is on by default. Without it the same types exist, so that no
+//! caller needs to know, but no [`Tracer`] can be started: [`Tracer::start`] says why.
 
-use std::time::Duration;
+#[cfg(not(feature = "otlp"))]
+mod absent;
+#[cfg(feature = "otlp")]
+mod otlp;
 
-use http::HeaderMap;
-use opentelemetry::propagation::{Extractor, TextMapPropagator};
-use opentelemetry::trace::{Span as _, SpanKind, Status, Tracer as _, TracerProvider as _};
-use opentelemetry::{Context, KeyValue};
-use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig, WithTonicConfig};
-use opentelemetry_sdk::Resource;
-use opentelemetry_sdk::propagation::TraceContextPropagator;
-use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
-use tonic::Code;
-use tonic::transport::{Certificate, ClientTlsConfig};
-
-use crate::decision::{self, Verdict};
-use crate::text::sanitize;
-use crate::wire;
-
-/// How long the last spans may take to be sent once the server has stopped.
-const LAST: Duration = Duration::from_secs(2);
-
-/// The only method that is traced.
-const METHOD: &str = "ShouldRateLimit";
-
-/// The service's name and the method's.
-const NAME: &str = "envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
-
-/// Makes the spans of calls, and sends them from a thread of its own.
-#[derive(Debug)]
-pub struct Tracer {
-    provider: SdkTracerProvider,
-    tracer: SdkTracer,
-    propagator: TraceContextPropagator,
-}
+#[cfg(not(feature = "otlp"))]
+pub use absent::{Span, Tracer, TracerError};
+#[cfg(feature = "otlp")]
+pub use otlp::{Span, Tracer, TracerError};
 
 /// Where spans are sent.
 #[derive(Debug)]
@@ -41,172 +20,4 @@ pub struct Collector {
     pub endpoint: String,
     /// The certificates that vouch for it, in PEM; those of the system, if not said.
     pub root: Option<Vec<u8>>,
-}
-
-/// Why no spans can be sent.
-#[derive(Debug, thiserror::Error)]
-pub enum TracerError {
-    /// Neither plain text nor TLS.
-    #[error("write http://HOST:PORT, or https://HOST:PORT for TLS")]
-    Scheme,
-    /// The exporter takes none of it.
-    #[error(transparent)]
-    Exporter(#[from] ExporterBuildError),
-}
-
-impl Collector {
-    /// What sends to it, over TLS unless its URL says otherwise.
-    fn exporter(self) -> Result<SpanExporter, TracerError> {
-        let exporter = SpanExporter::builder().with_tonic().with_endpoint(&self.endpoint);
-        let exporter = match self.endpoint.split_once("://") {
-            Some(("http", _)) => exporter,
-            Some(("https", _)) => exporter.with_tls_config(match self.root {
-                Some(root) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(root)),
-                None => ClientTlsConfig::new().with_native_roots(),
-            }),
-            _ => return Err(TracerError::Scheme),
-        };
-        Ok(exporter.build()?)
-    }
-}
-
-impl Tracer {
-    /// Sends to a collector, within the runtime of the caller: as many calls as their caller traces, and of the
-    /// others the share `ratio`, from 0 to 1.
-    ///
-    /// # Errors
-    /// Where the address of the collector is none, or nothing vouches for it.
-    pub fn start(collector: Collector, ratio: f64) -> Result<Self, TracerError> {
-        let provider = SdkTracerProvider::builder()
-            .with_batch_exporter(collector.exporter()?)
-            .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(ratio))))
-            .with_resource(Resource::builder().with_service_name("tollgate").build())
-            .build();
-        let tracer = provider.tracer("tollgate");
-        Ok(Self { provider, tracer, propagator: TraceContextPropagator::new() })
-    }
-
-    /// The span of a call with these headers, which may name the trace that it belongs to; none if it is not
-    /// sampled. Named as OpenTelemetry's conventions for RPC have it.
-    pub fn begin(&self, headers: &HeaderMap) -> Option<Box<Span>> {
-        let parent = self.propagator.extract_with_context(&Context::new(), &Headers(headers));
-        let span = self.tracer.span_builder(NAME).with_kind(SpanKind::Server);
-        let span = span
-            .with_attributes([
-                KeyValue::new("rpc.system", "grpc"),
-                KeyValue::new("rpc.service", wire::SERVICE),
-                KeyValue::new("rpc.method", METHOD),
-            ])
-            .start_with_context(&self.tracer, &parent);
-        span.is_recording().then(|| Box::new(Span(span)))
-    }
-
-    /// Sends what has not been sent. Blocks a moment at most; the runtime has to go on meanwhile.
-    pub fn stop(&self) {
-        if let Err(error) = self.provider.shutdown_with_timeout(LAST) {
-            tracing::warn!(%error, "the last spans were not sent");
-        }
-    }
-}
-
-/// The span of a call, which ends when it is dropped.
-#[derive(Debug)]
-pub struct Span(opentelemetry_sdk::trace::Span);
-
-impl Span {
-    /// Notes the domain that is asked about, if there is one. A client may have made it up.
-    pub fn record_domain(&mut self, domain: &str) {
-        if !domain.is_empty() {
-            self.set("tollgate.domain", sanitize(domain));
-        }
-    }
-
-    /// Notes a verdict on so many descriptors.
-    pub fn record(&mut self, verdict: &Verdict<'_>, descriptors: usize) {
-        let code = if verdict.is_admitted { "OK" } else { "OVER_LIMIT" };
-        self.0.set_attribute(KeyValue::new("tollgate.code", code));
-        let of_each: Vec<_> = verdict.tightest_of_each(descriptors).collect();
-        if let Some(decided) = decision::tightest(&of_each) {
-            let row = decided.met.row;
-            self.set("tollgate.table", sanitize(row.table()));
-            self.set("tollgate.row", sanitize(row.name()));
-        }
-    }
-
-    /// Notes how the call ends: with an answer, or with an error, whose words may be a client's. What a caller is
-    /// to blame for is no error of the server's, by OpenTelemetry's conventions.
-    pub fn note_end(&mut self, error: Option<&tonic::Status>) {
-        let code = error.map_or(Code::Ok, tonic::Status::code);
-        let number = i64::from(i32::from(code));
-        self.0.set_attribute(KeyValue::new("rpc.grpc.status_code", number));
-        let Some(error) = error else { return };
-        let reason = sanitize(error.message());
-        if is_of_server(code) {
-            self.0.set_status(Status::error(reason.to_string()));
-        }
-        self.set("tollgate.error", reason);
-    }
-
-    fn set(&mut self, name: &'static str, text: Box<str>) {
-        self.0.set_attribute(KeyValue::new(name, String::from(text)));
-    }
-}
-
-/// Whether a call that ends so has failed by the server's fault.
-const fn is_of_server(code: Code) -> bool {
-    matches!(
-        code,
-        Code::Unknown
-            | Code::DeadlineExceeded
-            | Code::Unimplemented
-            | Code::Internal
-            | Code::Unavailable
-            | Code::DataLoss
-    )
-}
-
-struct Headers<'h>(&'h HeaderMap);
-
-impl Extractor for Headers<'_> {
-    fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).and_then(|value| value.to_str().ok())
-    }
-
-    fn keys(&self) -> Vec<&str> {
-        self.0.keys().map(http::HeaderName::as_str).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The status of a span that ends so, and its attributes.
-    fn ended(error: Option<&tonic::Status>) -> (Status, Vec<(String, String)>) {
-        let tracer = SdkTracerProvider::builder().build().tracer("test");
-        let mut span = Span(tracer.start_with_context("call", &Context::new()));
-        span.note_end(error);
-        let data = span.0.exported_data().unwrap();
-        let told = data.attributes.iter();
-        let told = told.map(|told| (told.key.to_string(), told.value.to_string()));
-        (data.status, told.collect())
-    }
-
-    #[test]
-    fn a_span_has_the_name_of_the_call() {
-        assert_eq!(NAME, format!("{}/{METHOD}", wire::SERVICE));
-    }
-
-    #[test]
-    fn a_call_that_fails_says_how_and_only_the_servers_fault_is_an_error() {
-        let code = |code: &str| ("rpc.grpc.status_code".to_owned(), code.to_owned());
-        assert_eq!(ended(None), (Status::Unset, vec![code("0")]));
-        let reason = |reason: &str| ("tollgate.error".to_owned(), reason.to_owned());
-        let refused = tonic::Status::invalid_argument("no\nquestion");
-        let told = vec![code("3"), reason("no\\nquestion")];
-        assert_eq!(ended(Some(&refused)), (Status::Unset, told));
-        let failed = tonic::Status::unavailable("no bits");
-        let told = vec![code("14"), reason("no bits")];
-        assert_eq!(ended(Some(&failed)), (Status::error("no bits"), told));
-    }
 }

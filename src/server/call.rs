@@ -192,7 +192,7 @@ impl Call {
     fn begin(&mut self, (answer, span): CallResult) -> Step {
         self.span = span;
         if let Some(span) = &mut self.span {
-            span.note_end(answer.as_ref().err());
+            span.record_end(answer.as_ref().err());
         }
         match answer {
             Ok(Answer { frame, lease, .. }) => {

@@ -13,13 +13,16 @@ mod snapshot;
 mod stalled;
 mod stuck;
 mod tls;
+#[cfg(feature = "otlp")]
 mod traces;
 mod unix;
 
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-use super::{certificates, collector};
+use super::certificates;
+#[cfg(feature = "otlp")]
+use super::collector;
 
 const SHIPPED: &str = "config/management-api.yaml";
 
@@ -187,6 +190,14 @@ fn a_wrong_command_line_ends_with_2_and_what_could_be_said() {
         assert_eq!((ended.code, &*ended.out), (Some(2), ""), "{args:?}: {ended:?}");
         assert!(ended.err.contains(told), "{args:?}: {ended:?}");
     }
+}
+
+#[cfg(not(feature = "otlp"))]
+#[test]
+fn a_collector_that_the_build_has_no_spans_for_ends_the_start() {
+    let ended = run(&["serve", "--otlp-endpoint", "http://127.0.0.1:4317"]);
+    assert_eq!((ended.code, &*ended.out), (Some(2), ""));
+    assert!(ended.err.contains("build it with the Cargo feature `otlp`"), "{ended:?}");
 }
 
 #[test]

@@ -20,6 +20,9 @@ mod rolling;
 mod routes;
 mod samples;
 mod tokens;
+#[cfg(feature = "otlp")]
 mod traces;
 
-use super::{certificates, collector, frames, redis_server, support};
+#[cfg(feature = "otlp")]
+use super::collector;
+use super::{certificates, frames, redis_server, support};
