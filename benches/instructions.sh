@@ -42,7 +42,7 @@ if [ "$(uname -sm)" != "Linux x86_64" ]; then
 fi
 command -v valgrind >/dev/null || fail "needs valgrind; bash tests/setup.sh installs it"
 
-cargo build --release --locked --example instructions
+cargo build --release --locked --features bench-drivers --example instructions
 
 # The copies and comparisons of glibc that every x86-64 can run.
 export GLIBC_TUNABLES=glibc.cpu.hwcaps=-AVX512VL,-AVX512BW,-AVX2,-AVX,-ERMS,-FSRM,-SSE4_2,-SSE4_1,-SSSE3

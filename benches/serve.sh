@@ -29,7 +29,7 @@ write_policies
 : >"$out/serve.lines"
 
 need h2load curl
-cargo build --release --locked --bin tollgate --example baseline --example load
+cargo build --release --locked --features bench-drivers --bin tollgate --example baseline --example load
 load=$target/release/examples/load
 "$load" write "$out"
 

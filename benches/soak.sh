@@ -32,7 +32,7 @@ need curl
 redis=${TOLLGATE_VALKEY:-$(command -v redis-server || command -v valkey-server || true)}
 [ -n "$redis" ] || fail "needs redis-server or valkey-server: apt-get install redis-server"
 
-cargo build --release --locked --bin tollgate --example load --example soak
+cargo build --release --locked --features bench-drivers --bin tollgate --example load --example soak
 out=$out/soak
 rm -rf "$out"
 mkdir -p "$out/policy"

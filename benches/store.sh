@@ -28,7 +28,7 @@ write_policies
 : >"$out/store.lines"
 
 need redis-server redis-benchmark redis-cli h2load curl
-cargo build --release --locked --bin tollgate --example load
+cargo build --release --locked --features bench-drivers --bin tollgate --example load
 "$target/release/examples/load" write "$out"
 
 redis_port=$(free_port)

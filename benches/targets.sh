@@ -14,7 +14,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 target=${CARGO_TARGET_DIR:-target}
-cargo build --release --locked --example times --example memory
+cargo build --release --locked --features bench-drivers --example times --example memory
 status=0
 "$target/release/examples/memory" || status=1
 "$target/release/examples/times" "$@" || status=1

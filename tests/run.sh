@@ -82,7 +82,7 @@ lint() {
   cargo fmt --check --manifest-path fuzz/Cargo.toml
 
   headline "cargo clippy"
-  cargo clippy --all-targets --locked -- -D warnings
+  cargo clippy --all-targets --features bench-drivers --locked -- -D warnings
   cargo clippy --no-default-features --locked -- -D warnings
   # Its own level of optimisation would have everything checked once more.
   CARGO_TARGET_DIR=$target CARGO_PROFILE_DEV_OPT_LEVEL=0 \
@@ -90,7 +90,7 @@ lint() {
 
   headline "cargo doc"
   # The examples ask for the features that all targets have: without them, dependencies are checked twice.
-  RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --lib --examples
+  RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --lib --examples --features bench-drivers
 }
 
 rust_tests() {
