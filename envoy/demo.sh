@@ -69,8 +69,8 @@ build_tollgate() {
   tollgate=${TOLLGATE_BIN:-}
   if [[ -z $tollgate ]]; then
     need cargo 'install Rust, or name a built tollgate in TOLLGATE_BIN'
-    cargo build --release --locked
-    tollgate=${CARGO_TARGET_DIR:-target}/release/tollgate
+    cargo build --locked
+    tollgate=${CARGO_TARGET_DIR:-target}/debug/tollgate
   fi
   [[ -x $tollgate ]] || fail "no program at $tollgate"
 }
