@@ -31,6 +31,7 @@ mod policy_file;
 mod policy_rows;
 mod property;
 mod races;
+mod release;
 mod replies;
 mod shutdown;
 mod snapshot;
