@@ -17,6 +17,7 @@ mod certificates;
 mod codec;
 mod config_errors;
 mod decisions;
+mod dependencies;
 mod deploy;
 mod docs;
 #[path = "../support/frames.rs"]
