@@ -172,6 +172,15 @@ fn since_boot() -> Nanos {
 }
 
 /// A clock that stands still until it is moved.
+///
+/// ```
+/// use tollgate::clock::{Clock, ManualClock, Nanos, Timestamp};
+///
+/// let clock = ManualClock::at(Timestamp::from_unix_nanos(0));
+/// clock.advance(Nanos::from_secs(90));
+/// assert_eq!(clock.now().rfc3339(), "1970-01-01T00:01:30Z");
+/// assert_eq!(clock.now().since(Timestamp::default()).to_string(), "1m 30s");
+/// ```
 #[derive(Debug, Default)]
 pub struct ManualClock(AtomicU64);
 

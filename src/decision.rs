@@ -96,6 +96,34 @@ pub fn tightest<'v, 'a>(of_each: &[Option<&'v Decided<'a>>]) -> Option<&'v Decid
 
 /// Decides all that a query meets: releases leases first, then charges everywhere or nowhere.
 ///
+/// ```
+/// use tollgate::clock::{Clock, ManualClock, Nanos};
+/// use tollgate::config::{self, Source};
+/// use tollgate::decision;
+/// use tollgate::descriptor::{Hits, Query};
+/// use tollgate::policy::fingerprint::FingerprintKey;
+/// use tollgate::store::MemoryStore;
+///
+/// let text = "domain: shop\ntables: [{ name: users, key: [user], rows: { always: [{ per_second: 1 }] } }]";
+/// let source = Source { name: "shop.yaml".into(), text: text.into() };
+/// let policies = config::compile(&[source], FingerprintKey::random()?)?;
+/// let policy = policies.get("shop").ok_or("no such domain")?;
+/// let (store, clock) = (MemoryStore::new(10_000), ManualClock::default());
+///
+/// let mut query = Query::default();
+/// query.begin("shop", 1)?;
+/// query.entry("user", "ann");
+/// query.close(Hits::ONE, None)?;
+/// let mut admitted = Vec::new();
+/// for seconds in [0, 0, 1] {
+///     clock.advance(Nanos::from_secs(seconds));
+///     let plan = policy.meet(&query, clock.now());
+///     admitted.push(decision::decide(&plan, &store, clock.now())?.is_admitted);
+/// }
+/// assert_eq!(admitted, [true, false, true]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// Where the store cannot decide; nothing is charged then.
 pub fn decide<'a>(

@@ -236,6 +236,20 @@ struct Asked {
 ///
 /// It is built where it stands, since it is large: [`Self::begin`], then for each descriptor
 /// [`Self::entry`] and [`Self::close`]. Where one of them fails, what there is so far is no question.
+///
+/// ```
+/// use tollgate::descriptor::{BadRequest, Hits, Query};
+///
+/// let mut query = Query::default();
+/// query.begin("shop", 1)?;
+/// query.entry("user", "ann");
+/// query.entry("path", "/orders");
+/// query.close(Hits::ONE, None)?;
+/// let entries: Vec<_> = query.descriptors().flat_map(|descriptor| descriptor.entries()).collect();
+/// assert_eq!((query.domain(), entries.len()), ("shop", 2));
+/// assert_eq!(query.begin("", 1), Err(BadRequest::NoDomain));
+/// # Ok::<(), BadRequest>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Query<'a> {
     domain: &'a str,

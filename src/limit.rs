@@ -203,6 +203,19 @@ impl fmt::Display for Rate {
 }
 
 /// A bucket of tokens: starts full, gains tokens at a rate, never holds more than its size.
+///
+/// ```
+/// use tollgate::clock::Nanos;
+/// use tollgate::limit::{LimitError, Period, Rate, TokenBucket, Unit};
+///
+/// let rate = Rate::new(10, Period::one(Unit::Second))?;
+/// let bucket = TokenBucket::new(50, rate)?;
+/// assert_eq!(bucket.to_string(), "50 at 10 per second");
+/// assert_eq!(rate.interval(), Nanos::new(100_000_000));
+/// assert_eq!(bucket.fill_time(), Nanos::from_secs(5));
+/// assert_eq!(TokenBucket::new(0, rate), Err(LimitError::Zero));
+/// # Ok::<(), LimitError>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TokenBucket {
     size: NonZeroU32,

@@ -93,6 +93,27 @@ impl Policies {
 }
 
 /// One domain's policy.
+///
+/// ```
+/// use tollgate::clock::Timestamp;
+/// use tollgate::config::{self, Source};
+/// use tollgate::descriptor::{Hits, Query};
+/// use tollgate::policy::fingerprint::FingerprintKey;
+///
+/// let text = "domain: shop\ntables: [{ name: users, key: [user], rows: { always: [{ per_second: 2 }] } }]";
+/// let source = Source { name: "shop.yaml".into(), text: text.into() };
+/// let policies = config::compile(&[source], FingerprintKey::random()?)?;
+/// let policy = policies.get("shop").ok_or("no such domain")?;
+///
+/// let mut query = Query::default();
+/// query.begin("shop", 1)?;
+/// query.entry("user", "ann");
+/// query.close(Hits::ONE, None)?;
+/// let plan = policy.meet(&query, Timestamp::default());
+/// let met: Vec<_> = plan.met.iter().map(|met| met.bucket.to_string()).collect();
+/// assert_eq!(met, ["2 per second"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Policy {
     domain: Box<str>,

@@ -98,6 +98,7 @@ rust_tests() {
   headline "cargo test"
   # Of all targets but the drivers of benches, which clippy has checked. What needs tools is ignored by default.
   cargo test --locked --lib --bins --tests -- --include-ignored --skip wall_clock::
+  cargo test --locked --doc
 }
 
 # Beside other tests they would judge how busy the machine is.

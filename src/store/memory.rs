@@ -51,6 +51,19 @@ struct Padded(Mutex<Shard>);
 /// Token buckets and leases have a bound each, and neither goes for the other. A token bucket too many has another
 /// one forgotten. A lease too many is not given out: a lease that is held is never forgotten, since the limit would
 /// be passed.
+///
+/// ```
+/// use tollgate::clock::Timestamp;
+/// use tollgate::store::{Admission, MemoryStore, Outcomes};
+///
+/// let store = MemoryStore::new(10_000);
+/// let mut outcomes = Outcomes::new();
+/// // What meets no bucket is admitted and takes no room.
+/// let admission = store.decide(&[], Timestamp::default(), &mut outcomes)?;
+/// assert_eq!(admission, Admission::Admitted { lease: None });
+/// assert!(store.is_empty());
+/// # Ok::<(), tollgate::store::StoreError>(())
+/// ```
 #[derive(Debug)]
 pub struct MemoryStore {
     shards: Box<[Padded]>,

@@ -20,6 +20,7 @@ mod decisions;
 mod dependencies;
 mod deploy;
 mod docs;
+mod examples;
 #[path = "../support/frames.rs"]
 mod frames;
 mod leases;
