@@ -15,6 +15,8 @@
 #   deploy        linters for the Dockerfile, manifests and units of deploy/
 #   page          the live page, in a real browser (tests/page, pytest)
 #
+# grpcurl, wire and page run beside each other and beside deploy, and say at the end what came of them.
+#
 # Environment:
 #   TOLLGATE_TOOLS     where setup puts its tools; default target/tools
 #   TOLLGATE_BIN       a tollgate binary for grpcurl, wire and page to use; default: the one
@@ -39,8 +41,11 @@ export TOLLGATE_PYTHON=$TOLLGATE_TOOLS/venv/bin/python
 export TOLLGATE_REQUIRE_TOOLS=1
 
 current=
+# What runs beside a stage, by name: its process.
+declare -A beside=()
 on_exit() {
   local status=$?
+  kill "${beside[@]}" 2>/dev/null || true
   if [ "$status" -ne 0 ] && [ -n "$current" ]; then
     printf '\nFAILED in: %s, %ss after the start\n' "$current" "$SECONDS" >&2
   fi
@@ -97,13 +102,25 @@ rust_tests() {
   setup
   headline "cargo test"
   # Of all targets but the drivers of benches, which clippy has checked. What needs tools is ignored by default.
+  cargo test --locked --lib --bins --tests --no-run
+  if [[ " ${stages[*]} " == *" instructions "* ]]; then
+    begin_release_build
+  fi
   cargo test --locked --lib --bins --tests -- --include-ignored --skip wall_clock::
   cargo test --locked --doc
+}
+
+# The build that `instructions` counts. Most of it keeps one core busy, and the tests often wait for processes.
+begin_release_build() {
+  nice -n 10 cargo build --release --locked --features bench-drivers --example instructions \
+    >"$target/release-build.log" 2>&1 &
+  beside[release]=$!
 }
 
 # Beside other tests they would judge how busy the machine is.
 clock() {
   setup
+  wait_for_release_build
   headline "tests that judge how long something takes"
   cargo test --locked --test processes -- --include-ignored --test-threads 1 wall_clock::
 }
@@ -116,8 +133,18 @@ fuzz() {
   FUZZ_SEED=1 bash fuzz/run.sh 60
 }
 
+# Should it have failed, the stage that needs it builds again and says why.
+wait_for_release_build() {
+  if [ -n "${beside[release]:-}" ]; then
+    headline "the release build, begun beside the tests"
+    wait "${beside[release]}" || true
+    unset "beside[release]"
+  fi
+}
+
 instructions() {
   setup
+  wait_for_release_build
   headline "instructions of a call"
   bash benches/instructions.sh
 }
@@ -135,24 +162,38 @@ binary() {
 }
 
 grpcurl_suite() {
-  setup
-  binary
-  headline "grpcurl"
   bash tests/grpcurl.sh
 }
 
 wire_suite() {
-  setup
-  binary
-  headline "the wire, from an independent encoder"
   "$TOLLGATE_PYTHON" -B -m pytest -q -p no:cacheprovider tests/wire
 }
 
 page_suite() {
+  "$TOLLGATE_PYTHON" -B -m pytest -q -p no:cacheprovider tests/page
+}
+
+# begin_beside STAGE: each has servers of its own, and waits for them more than it works.
+begin_beside() {
   setup
   binary
-  headline "the page, in a browser"
-  "$TOLLGATE_PYTHON" -B -m pytest -q -p no:cacheprovider tests/page
+  "$1_suite" >"$target/$1.log" 2>&1 &
+  beside[$1]=$!
+}
+
+# Shows what those said that were begun, one after another.
+end_beside() {
+  local stage status
+  for stage in grpcurl wire page; do
+    if [ -n "${beside[$stage]:-}" ]; then
+      headline "$stage"
+      status=0
+      wait "${beside[$stage]}" || status=$?
+      unset "beside[$stage]"
+      cat "$target/$stage.log"
+      [ "$status" -eq 0 ] || exit "$status"
+    fi
+  done
 }
 
 deploy_files() {
@@ -188,6 +229,7 @@ for stage in "$@"; do
       ;;
   esac
 done
+stages=("$@")
 for stage in "$@"; do
   case $stage in
     setup) setup ;;
@@ -196,11 +238,10 @@ for stage in "$@"; do
     clock) clock ;;
     fuzz) fuzz ;;
     instructions) instructions ;;
-    grpcurl) grpcurl_suite ;;
-    wire) wire_suite ;;
+    grpcurl | wire | page) begin_beside "$stage" ;;
     deploy) deploy_files ;;
-    page) page_suite ;;
   esac
 done
+end_beside
 
 printf '\nAll passed: %s (%ss)\n' "$*" "$SECONDS"
