@@ -452,7 +452,7 @@ fn write_call_to_try(out: &mut dyn Write, grpc: &Address, entries: &str) -> std:
     writeln!(
         out,
         "\nTry a call, from another terminal:\n\n  \
-         cargo run --release -- query --addr {grpc} {entries}\n"
+         cargo run -- query --addr {grpc} {entries}\n"
     )?;
     out.flush()
 }
