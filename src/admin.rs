@@ -1,45 +1,35 @@
 //! The HTTP side: health, metrics, the policy in force, the same decision as over gRPC, in JSON, and a page
 //! for a person.
 
-mod bucket;
-mod buckets;
+mod api;
+mod auth;
 mod connection;
-mod desk;
-mod events;
-mod explain;
-mod guard;
+mod connection_table;
+mod dashboard;
 mod host;
-mod json;
-mod leases;
-mod paced;
-mod page;
-mod places;
-mod reload;
-mod reset;
-mod sample;
-mod view;
+mod timed_io;
+mod work_queue;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
 use tokio::sync::watch::{Receiver, channel};
 use tokio::task::JoinSet;
 
+use self::api::Scrapes;
+pub use self::auth::{Certified, Controls, Token, TokenError};
 use self::connection::SLOWEST;
-use self::desk::{Desk, Scrapes};
-use self::events::Watch;
-pub use self::guard::{Certified, Controls, Token, TokenError};
+use self::connection_table::{Peer, Places};
+use self::dashboard::events::Watch;
 use self::host::Hosts;
 pub use self::host::{HostName, HostNameError};
-use self::places::{Peer, Places};
+use self::work_queue::Desk;
 use crate::listener::Listener;
-use crate::reload::Refused;
 use crate::service::Service;
 use crate::store::StoreError;
 use crate::tls::Identity;
@@ -152,37 +142,13 @@ async fn ended(mut stopped: Receiver<()>) {
 fn routes(shared: Shared) -> axum::Router {
     let hosts = Arc::clone(&shared.hosts);
     axum::Router::new()
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
-        .route("/config", get(config))
-        .route("/openapi.json", get(openapi))
-        .route("/explain", post(explain::explain).route_layer(from_fn(guard::json_only)))
-        .route("/events", get(events::events))
-        .route("/buckets", get(buckets::list))
-        .route("/leases", get(leases::list))
-        .merge(changing(shared.clone()))
-        .merge(page::routes())
+        .merge(api::routes(&shared))
+        .merge(dashboard::routes())
         .layer(DefaultBodyLimit::max(LARGEST_BODY))
         .layer(from_fn(in_time))
         .layer(from_fn_with_state(hosts, host::admit))
         .layer(from_fn(guarded))
         .with_state(shared)
-}
-
-/// What changes something, and asks whether it may.
-fn changing(shared: Shared) -> axum::Router<Shared> {
-    let json_only = || from_fn(guard::json_only);
-    let admitted = || from_fn_with_state(shared.clone(), guard::admit);
-    let admitted_to_decide = from_fn_with_state(shared.clone(), guard::admit_to_decide);
-    axum::Router::new()
-        .route("/json", post(json::json).route_layer(admitted_to_decide).route_layer(json_only()))
-        .route("/reset", post(reset::reset).route_layer(admitted()).route_layer(json_only()))
-        .route(
-            "/leases/release",
-            post(leases::release).route_layer(admitted()).route_layer(json_only()),
-        )
-        .route("/reload", post(reload::reload).route_layer(admitted()))
 }
 
 /// What every answer tells a browser: to take it for what it says it is, to keep nothing of it, to show it in
@@ -210,51 +176,6 @@ async fn guarded(request: Request, next: Next) -> Response {
 async fn in_time(request: Request, next: Next) -> Response {
     let response = tokio::time::timeout(SLOWEST, next.run(request)).await;
     response.unwrap_or_else(|_| StatusCode::REQUEST_TIMEOUT.into_response())
-}
-
-async fn ready(State(shared): State<Shared>) -> Response {
-    if shared.readiness.get() {
-        // Degraded is not dead: calls are answered.
-        let shortfalls = shared.service.shortfalls();
-        let mut text = match &*shortfalls {
-            [] => "ready\n".to_owned(),
-            some => format!("ready, degraded: {}\n", some.join("; ")),
-        };
-        if let Some(refused) = shared.service.live().refused() {
-            let Refused { at, problems } = &*refused;
-            text += "the policy in force is an old one; what was read at ";
-            text += &format!("{} is refused:\n{problems}\n", view::moment(*at));
-        }
-        (StatusCode::OK, text).into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready: starting or stopping\n").into_response()
-    }
-}
-
-async fn metrics(State(shared): State<Shared>) -> Response {
-    let kind =
-        [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
-    match shared.desks.scrapes.text(&shared.service).await {
-        Ok(text) => (kind, text).into_response(),
-        Err(response) => response,
-    }
-}
-
-async fn config(State(Shared { service, desks, .. }): State<Shared>) -> Response {
-    desks
-        .looks
-        .work(async move {
-            let snapshot = service.live().load_full();
-            let refused = service.live().refused();
-            axum_json(StatusCode::OK, view::of(&snapshot, refused.as_deref()).to_string())
-        })
-        .await
-}
-
-/// What this side offers, for programs.
-async fn openapi() -> Response {
-    let kind = [(header::CONTENT_TYPE, "application/json")];
-    (kind, include_str!("admin/openapi.json")).into_response()
 }
 
 fn axum_json(status: StatusCode, text: String) -> Response {

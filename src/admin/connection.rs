@@ -15,7 +15,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tower_service::Service;
 
 use super::Certified;
-use super::paced::{Activity, Paced};
+use super::timed_io::{Activity, Paced};
 use crate::listener::Stream;
 use crate::tls::Identity;
 

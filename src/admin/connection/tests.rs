@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use tokio_rustls::TlsConnector;
 
 use self::certificates::{Authority, Pair, client};
-use super::super::paced::{Movements, PATIENCE};
+use super::super::timed_io::{Movements, PATIENCE};
 use super::*;
 use crate::tls::{Callers, Files, Side};
 
@@ -210,7 +210,7 @@ fn of_requests_that_are_sent_together_others_are_answered_in_between() {
 fn a_stream_that_is_read_goes_on_for_hours() {
     run(async {
         let controls = crate::admin::Controls::default();
-        let routes = crate::admin::routes(crate::admin::events::tests::shared(controls));
+        let routes = crate::admin::routes(crate::admin::dashboard::events::tests::shared(controls));
         let (mut caller, serving) = served(routes, 1 << 16);
         caller.write_all(b"GET /events HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
         let began = Instant::now();

@@ -5,7 +5,8 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::{Failed, Shared, answered, bucket, guard};
+use super::bucket;
+use crate::admin::{Failed, Shared, answered, auth};
 use crate::descriptor::LeaseId;
 use crate::held::Slots;
 use crate::service::{HeldLeases, Service};
@@ -15,7 +16,7 @@ const LISTED: usize = 1000;
 
 pub(super) async fn list(State(shared): State<Shared>, request: Request) -> Response {
     let Shared { service, controls, desks, .. } = shared;
-    let may_release = guard::may_change(&controls, request.headers(), request.extensions());
+    let may_release = auth::may_change(&controls, request.headers(), request.extensions());
     let told: fn(&Slots) -> Value = if may_release { whole } else { told };
     let desk = if may_release { desks.changes } else { desks.looks };
     desk.work(async move {
@@ -33,7 +34,7 @@ pub(super) async fn list(State(shared): State<Shared>, request: Request) -> Resp
 const SHOWN: usize = 8;
 
 /// What a lease holds in a bucket, since when, and until when; without the whole of its number.
-pub(super) fn told(slots: &Slots) -> Value {
+pub(in crate::admin) fn told(slots: &Slots) -> Value {
     let start: String = slots.lease.to_string().chars().take(SHOWN).collect();
     called(format!("{start}…"), slots)
 }

@@ -10,7 +10,11 @@ use crate::limit::Bucket;
 use crate::store::Outcome;
 
 /// What it is; and, where it was looked at, how it stands for the call that was asked about.
-pub(super) fn told(bucket: &Bucket, decided: Option<&Decided<'_>>, now: Timestamp) -> Value {
+pub(in crate::admin) fn told(
+    bucket: &Bucket,
+    decided: Option<&Decided<'_>>,
+    now: Timestamp,
+) -> Value {
     let mut told = standing(bucket, decided.map(|decided| (&decided.outcome, now)));
     if let Some(decided) = decided {
         told.insert("is_over".into(), is_over(decided).into());
@@ -20,7 +24,7 @@ pub(super) fn told(bucket: &Bucket, decided: Option<&Decided<'_>>, now: Timestam
 }
 
 /// What it is; and how it stood at a time, if that is known: how much was left, and when it is full.
-pub(super) fn standing(
+pub(in crate::admin) fn standing(
     bucket: &Bucket,
     stood: Option<(&Outcome, Timestamp)>,
 ) -> Map<String, Value> {
@@ -45,12 +49,12 @@ pub(super) fn standing(
 }
 
 /// How long until it is full; what lets nothing pass never is.
-pub(super) fn full_in(bucket: &Bucket, outcome: &Outcome) -> Option<Nanos> {
+pub(in crate::admin) fn full_in(bucket: &Bucket, outcome: &Outcome) -> Option<Nanos> {
     (!matches!(bucket, Bucket::Blocked(_))).then_some(outcome.reset)
 }
 
 /// Whether the bucket cannot admit what the call asks, as it stands. It was only looked at.
-pub(super) fn is_over(decided: &Decided<'_>) -> bool {
+pub(in crate::admin) fn is_over(decided: &Decided<'_>) -> bool {
     let hits = decided.met.hits;
     hits.given_back() == 0 && u64::from(decided.outcome.remaining) < needed(decided)
 }
@@ -77,12 +81,12 @@ fn wait(decided: &Decided<'_>) -> Option<Nanos> {
 }
 
 /// Since the Unix epoch.
-pub(super) fn milliseconds(at: Timestamp) -> f64 {
+pub(in crate::admin) fn milliseconds(at: Timestamp) -> f64 {
     as_milliseconds(at.since(Timestamp::default()))
 }
 
 /// A span as a page counts it.
-pub(super) fn as_milliseconds(span: Nanos) -> f64 {
+pub(in crate::admin) fn as_milliseconds(span: Nanos) -> f64 {
     Duration::from(span).as_secs_f64() * 1e3
 }
 

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::sample::{self, Past};
-use super::{Readiness, Shared};
+use crate::admin::{Readiness, Shared};
 use crate::service::{HeldLeases, Service};
 
 /// How often a sample is taken.
@@ -45,7 +45,7 @@ pub(super) async fn events(State(shared): State<Shared>) -> Response {
 }
 
 /// Whoever watches, and the sampler for all of them.
-pub(super) struct Watch {
+pub(in crate::admin) struct Watch {
     service: Arc<Service>,
     readiness: Readiness,
     state: Mutex<Watched>,
@@ -79,7 +79,7 @@ impl Viewer {
 }
 
 impl Watch {
-    pub(super) fn new(service: Arc<Service>, readiness: Readiness) -> Arc<Self> {
+    pub(in crate::admin) fn new(service: Arc<Service>, readiness: Readiness) -> Arc<Self> {
         let (state, taken) = (Mutex::default(), AtomicU64::new(0));
         Arc::new(Self { service, readiness, state, taken })
     }
@@ -107,7 +107,7 @@ impl Watch {
     }
 
     /// Ends every stream, and lets none begin.
-    pub(super) fn end(&self) {
+    pub(in crate::admin) fn end(&self) {
         let mut state = self.state.lock();
         state.is_over = true;
         state.viewers.clear();
@@ -161,7 +161,7 @@ impl Stream for Events {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::admin) mod tests {
     use std::future::poll_fn;
 
     use axum::body::Body;

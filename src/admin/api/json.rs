@@ -1,5 +1,5 @@
 //! `/json`: a RateLimitRequest in protobuf's JSON, answered with a RateLimitResponse. It charges, and takes leases,
-//! as over gRPC: whom it decides for is [`guard`]'s affair.
+//! as over gRPC: whom it decides for is [`auth`]'s affair.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use axum::http::{Extensions, HeaderMap, StatusCode};
 use axum::response::Response;
 use tonic::Code;
 
-use super::{Controls, Shared, axum_json, guard, refused};
+use crate::admin::{Controls, Shared, auth, axum_json, refused};
 use crate::descriptor::{Hits, Query};
 use crate::service::Service;
 use crate::wire;
@@ -22,7 +22,7 @@ pub(super) async fn json(
     about: Extensions,
     body: Bytes,
 ) -> Response {
-    let may_change = guard::may_change(&controls, &headers, &about);
+    let may_change = auth::may_change(&controls, &headers, &about);
     let desk = if may_change { desks.changes } else { desks.looks };
     desk.work(async move { decide(&service, &controls, may_change, &body).await }).await
 }
@@ -41,7 +41,7 @@ async fn decide(
         }
     };
     if gives_back(&message) && !may_change {
-        return guard::no_giving_back(controls);
+        return auth::no_giving_back(controls);
     }
     answer(service, &message).await
 }

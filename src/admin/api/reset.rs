@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde_json::{Value, json};
 
 use super::buckets::{self, Ids, LISTED, LOOKED_AT};
-use super::{Failed, Shared, answered};
+use crate::admin::{Failed, Shared, answered};
 use crate::descriptor::Entry;
 use crate::limit::Bucket;
 use crate::near::Seen;

@@ -3,16 +3,13 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use axum::body::Bytes;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use tokio::runtime::Handle;
-use tokio::sync::{Mutex, Semaphore};
+use tokio::sync::Semaphore;
 
 use super::refused;
-use crate::service::Service;
 
 /// How many requests are at one desk at a time, with the one that is worked on. More are sent away.
 pub(super) const LONGEST_LINE: usize = 16;
@@ -58,14 +55,14 @@ impl Desk {
     }
 }
 
-async fn apart<T: Send + 'static>(
+pub(super) async fn apart<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Response> {
     let done = tokio::task::spawn_blocking(work).await;
     done.map_err(|error| failed(&error))
 }
 
-fn failed(error: &dyn std::fmt::Display) -> Response {
+pub(super) fn failed(error: &dyn std::fmt::Display) -> Response {
     refused(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string())
 }
 
@@ -74,43 +71,6 @@ fn busy() -> Response {
         format!("{LONGEST_LINE} requests that take long are waiting; ask again in a second");
     let soon = [(header::RETRY_AFTER, "1")];
     (soon, refused(StatusCode::SERVICE_UNAVAILABLE, &error)).into_response()
-}
-
-/// The metrics, written out once for all who wait for them: whoever asks is told what holds since it has asked.
-#[derive(Debug, Default)]
-pub(super) struct Scrapes {
-    /// How often writing them out was begun.
-    begun: AtomicU64,
-    last: Arc<Mutex<Scrape>>,
-}
-
-/// What was written out last.
-#[derive(Debug, Default)]
-struct Scrape {
-    number: u64,
-    text: Bytes,
-}
-
-impl Scrapes {
-    /// The metrics as text.
-    ///
-    /// # Errors
-    /// What is to be answered where they cannot be told.
-    pub(super) async fn text(&self, service: &Arc<Service>) -> Result<Bytes, Response> {
-        let before = self.begun.load(Ordering::Relaxed);
-        let mut last = Arc::clone(&self.last).lock_owned().await;
-        if last.number > before {
-            return Ok(last.text.clone());
-        }
-        let number = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
-        let service = Arc::clone(service);
-        let written = apart(move || {
-            let text = service.telemetry().encode()?.into();
-            *last = Scrape { number, text };
-            Ok(last.text.clone())
-        });
-        written.await?.map_err(|error: std::fmt::Error| failed(&error))
-    }
 }
 
 #[cfg(test)]
@@ -182,28 +142,5 @@ mod tests {
         end.await.unwrap();
         let refused = desk.work(async { ().into_response() }).await;
         assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
-    }
-
-    #[tokio::test]
-    async fn the_metrics_are_written_out_once_for_all_who_wait_and_again_for_who_asks_later() {
-        let service = crate::admin::events::tests::service();
-        let scrapes = Arc::new(Scrapes::default());
-        // Nobody is first until all have asked.
-        let held = Arc::clone(&scrapes.last).lock_owned().await;
-        let waiting: Vec<_> = (0..100)
-            .map(|_| {
-                let (scrapes, service) = (Arc::clone(&scrapes), Arc::clone(&service));
-                tokio::spawn(async move { scrapes.text(&service).await.is_ok() })
-            })
-            .collect();
-        tokio::task::yield_now().await;
-        drop(held);
-        for one in waiting {
-            assert!(one.await.unwrap());
-        }
-        assert_eq!(scrapes.begun.load(Ordering::Relaxed), 1);
-        service.telemetry().count_bad_request();
-        let text = scrapes.text(&service).await.unwrap();
-        assert!(std::str::from_utf8(&text).unwrap().contains("tollgate_bad_requests_total 1\n"));
     }
 }

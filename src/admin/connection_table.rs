@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use hashbrown::HashMap;
 use tokio::task::{AbortHandle, Id, JoinSet};
 
-use super::paced::{Activity, Movements};
+use super::timed_io::{Activity, Movements};
 use crate::telemetry::HttpConnections;
 
 /// How many connections are served at a time. Probes and scrapers need a few; Envoy needs none.

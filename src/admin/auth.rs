@@ -194,8 +194,10 @@ mod tests {
     #[tokio::test]
     async fn who_has_shown_a_certificate_needs_no_token() {
         for token in [None, Some("0123456789abcdef".parse().unwrap())] {
-            let shared =
-                crate::admin::events::tests::shared(Controls { token, ..Controls::default() });
+            let shared = crate::admin::dashboard::events::tests::shared(Controls {
+                token,
+                ..Controls::default()
+            });
             let mut routes = crate::admin::routes(shared);
             let mut ask = async |is_certified| {
                 let mut request = Request::builder()

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use serde_json::{Value, json};
 
-use super::{bucket, leases, view};
+use crate::admin::api::{bucket, config, leases};
 use crate::clock::{Nanos, Timestamp};
 use crate::policy::Policy;
 use crate::policy::table::Rows;
@@ -229,7 +229,7 @@ fn policy(live: &Live, snapshot: &Snapshot, policies: &[&Policy]) -> Value {
     });
     json!({
         "loaded_at": bucket::milliseconds(snapshot.loaded_at()),
-        "loaded": view::moment(snapshot.loaded_at()),
+        "loaded": config::moment(snapshot.loaded_at()),
         "version": snapshot.content().version(),
         "sources": snapshot.content().sources().collect::<Vec<_>>(),
         "refused": refused,

@@ -7,7 +7,8 @@ use axum::response::Response;
 use hashbrown::HashSet;
 use serde_json::{Map, Value, json};
 
-use super::{Failed, Shared, answered, bucket, guard};
+use super::bucket;
+use crate::admin::{Failed, Shared, answered, auth};
 use crate::clock::Timestamp;
 use crate::descriptor::{Entry, Hits, Query, as_text};
 use crate::limit::Bucket;
@@ -47,7 +48,7 @@ impl Ids<'_> {
 /// `?domain=d&tenant=acme`: entries by their keys, beside two words of our own.
 pub(super) async fn list(State(shared): State<Shared>, request: Request) -> Response {
     let Shared { service, controls, desks, .. } = shared;
-    let may_reset = guard::may_change(&controls, request.headers(), request.extensions());
+    let may_reset = auth::may_change(&controls, request.headers(), request.extensions());
     let query = request.uri().query().unwrap_or_default().to_owned();
     if query.len() > LONGEST_QUERY {
         return answered(Err(Failed::bad(format!("ask in {LONGEST_QUERY} bytes at most"))));

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use serde_json::json;
 
-use super::{Failed, Shared, answered, axum_json};
+use crate::admin::{Failed, Shared, answered, axum_json};
 use crate::reload::{Cause, Reloaded};
 
 pub(super) async fn reload(State(shared): State<Shared>) -> Response {

@@ -1,7 +1,11 @@
 //! `/config`: the policies in force, told from what was compiled, not from what was written.
 
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
 use serde_json::{Value, json};
 
+use crate::admin::{Shared, axum_json};
 use crate::clock::Timestamp;
 use crate::limit::Bucket;
 use crate::policy::fingerprint::KeySet;
@@ -9,7 +13,18 @@ use crate::policy::table::{Override, Row, Rows, Rule, Table};
 use crate::policy::{HeaderStyle, Policy};
 use crate::reload::{Refused, Snapshot};
 
-pub(super) fn of(snapshot: &Snapshot, refused: Option<&Refused>) -> Value {
+pub(super) async fn config(State(Shared { service, desks, .. }): State<Shared>) -> Response {
+    desks
+        .looks
+        .work(async move {
+            let snapshot = service.live().load_full();
+            let refused = service.live().refused();
+            axum_json(StatusCode::OK, of(&snapshot, refused.as_deref()).to_string())
+        })
+        .await
+}
+
+fn of(snapshot: &Snapshot, refused: Option<&Refused>) -> Value {
     json!({
         "refused": refused.map(|Refused { at, problems }| {
             json!({ "at": moment(*at), "problems": problems.lines().collect::<Vec<_>>() })
@@ -91,6 +106,6 @@ fn endpoints(policy: &Policy) -> Value {
 }
 
 /// RFC 3339, in UTC.
-pub(super) fn moment(at: Timestamp) -> String {
+pub(in crate::admin) fn moment(at: Timestamp) -> String {
     at.rfc3339()
 }

@@ -9,7 +9,8 @@ use axum::response::Response;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{Shared, axum_json, bucket};
+use super::bucket;
+use crate::admin::{Shared, axum_json};
 use crate::clock::Timestamp;
 use crate::decision::{Decided, Verdict};
 use crate::descriptor::Query;
@@ -158,7 +159,7 @@ fn met_row<'v>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::events::tests::service;
+    use crate::admin::dashboard::events::tests::service;
 
     #[tokio::test]
     async fn what_takes_too_long_is_given_up() {

@@ -1,0 +1,15 @@
+//! The dashboard for people: a page, and the events that it draws.
+
+pub(super) mod events;
+mod page;
+mod sample;
+
+use axum::Router;
+use axum::routing::get;
+
+use super::Shared;
+
+/// The routes of the dashboard.
+pub(super) fn routes() -> Router<Shared> {
+    page::routes().route("/events", get(events::events))
+}
