@@ -93,6 +93,7 @@ pub struct Policy {
     pub(crate) domain: Box<str>,
     pub(crate) headers: HeaderStyle,
     pub(crate) on_store_error: OnStoreError,
+    pub(crate) partition: Box<str>,
     pub(crate) keys: Keys,
     pub(crate) endpoints: Endpoints,
     pub(crate) bypass: Box<[Conditions]>,
@@ -147,6 +148,12 @@ impl Policy {
     /// What becomes of its requests while a shared store does not answer.
     pub const fn on_store_error(&self) -> OnStoreError {
         self.on_store_error
+    }
+
+    /// The key of the entry by whose value a shared store in a cluster partitions buckets: those with one value are on
+    /// one node.
+    pub fn partition(&self) -> &str {
+        &self.partition
     }
 
     /// The entry keys it asks about.

@@ -79,6 +79,7 @@ pub(super) fn policy(
         domain: domain.into(),
         headers: file.headers,
         on_store_error: file.on_store_error,
+        partition: compiler.partition.into(),
         endpoints,
         bypass,
         tables,
