@@ -1,7 +1,7 @@
 //! The HTTP side: health, metrics, the policy in force, the same decision as over gRPC, in JSON, and a page
 //! for a person.
 
-mod api;
+pub(crate) mod api;
 mod auth;
 mod connection;
 mod connection_table;
@@ -18,24 +18,26 @@ use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use tokio::sync::watch::{Receiver, channel};
 use tokio::task::JoinSet;
 
 use self::api::Scrapes;
-pub use self::auth::{Certified, Controls, Token, TokenError};
+use self::api::types::ErrorBody;
+pub use self::auth::{ClientCertVerified, Controls, Token, TokenError};
 use self::connection::SLOWEST;
-use self::connection_table::{Peer, Places};
-use self::dashboard::events::Watch;
+use self::connection_table::{ConnectionTable, Peer};
+use self::dashboard::events::Broadcaster;
 use self::host::Hosts;
 pub use self::host::{HostName, HostNameError};
-use self::work_queue::Desk;
+use self::work_queue::WorkQueue;
 use crate::listener::Listener;
 use crate::service::Service;
 use crate::store::StoreError;
 use crate::tls::Identity;
 
 /// The largest body that is taken, in bytes.
-const LARGEST_BODY: usize = 1 << 20;
+const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// Whether the server takes calls.
 #[derive(Debug, Clone, Default)]
@@ -56,19 +58,19 @@ impl Readiness {
 struct Shared {
     service: Arc<Service>,
     readiness: Readiness,
-    watch: Arc<Watch>,
+    broadcaster: Arc<Broadcaster>,
     controls: Controls,
     hosts: Arc<Hosts>,
-    desks: Desks,
+    queues: Queues,
 }
 
-/// Where that is done which takes long.
+/// Where requests that take long are worked on.
 #[derive(Debug, Clone, Default)]
-struct Desks {
-    /// What anybody may ask.
-    looks: Desk,
-    /// What those ask who may change something, so that nobody else keeps them waiting.
-    changes: Desk,
+struct Queues {
+    /// Requests that anybody may make.
+    reads: WorkQueue,
+    /// Requests of callers who may change something, so that no others keep them waiting.
+    changes: WorkQueue,
     scrapes: Arc<Scrapes>,
 }
 
@@ -91,9 +93,9 @@ pub async fn serve(
             }
         }
     });
-    let watch = Watch::new(Arc::clone(&service), readiness.clone());
+    let broadcaster = Broadcaster::new(Arc::clone(&service), readiness.clone());
     let counters = service.telemetry().http_connections().clone();
-    let desks = Desks::default();
+    let queues = Queues::default();
     let hosts = Arc::new(Hosts {
         names: controls.hosts.clone(),
         tls: tls.clone(),
@@ -102,12 +104,12 @@ pub async fn serve(
     let routes = routes(Shared {
         service,
         readiness,
-        watch: Arc::clone(&watch),
+        broadcaster: Arc::clone(&broadcaster),
         controls,
         hosts,
-        desks: desks.clone(),
+        queues: queues.clone(),
     });
-    let mut places = Places::new(counters);
+    let mut connections = ConnectionTable::new(counters);
     let (stopping, stopped) = channel(());
     let mut stop = std::pin::pin!(stop);
     loop {
@@ -116,22 +118,22 @@ pub async fn serve(
             stream = listener.accept() => {
                 let (tls, routes, stopped) = (tls.clone(), routes.clone(), ended(stopped.clone()));
                 let peer = Peer::at(stream.peer());
-                places.take(peer, |activity| {
+                connections.take(peer, |activity| {
                     connection::run(stream, activity, tls, routes, stopped)
                 });
             }
-            () = places.ended(), if !places.is_empty() => {}
+            () = connections.ended(), if !connections.is_empty() => {}
         }
     }
     drop((listener, background));
     // Nobody else would end them.
-    watch.end();
+    broadcaster.end();
     drop(stopping);
-    while !places.is_empty() {
-        places.ended().await;
+    while !connections.is_empty() {
+        connections.ended().await;
     }
     // Whoever has asked may be gone.
-    tokio::join!(desks.looks.close(), desks.changes.close());
+    tokio::join!(queues.reads.close(), queues.changes.close());
 }
 
 /// Completes when the other end is dropped.
@@ -144,16 +146,16 @@ fn routes(shared: Shared) -> axum::Router {
     axum::Router::new()
         .merge(api::routes(&shared))
         .merge(dashboard::routes())
-        .layer(DefaultBodyLimit::max(LARGEST_BODY))
-        .layer(from_fn(in_time))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(from_fn(request_timeout))
         .layer(from_fn_with_state(hosts, host::admit))
-        .layer(from_fn(guarded))
+        .layer(from_fn(add_security_headers))
         .with_state(shared)
 }
 
 /// What every answer tells a browser: to take it for what it says it is, to keep nothing of it, to show it in
 /// nobody's frame, and to have a page load and ask nothing but what this server itself has.
-const GUARDS: [(HeaderName, HeaderValue); 4] = [
+const SECURITY_HEADERS: [(HeaderName, HeaderValue); 4] = [
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
@@ -166,51 +168,79 @@ const GUARDS: [(HeaderName, HeaderValue); 4] = [
     ),
 ];
 
-async fn guarded(request: Request, next: Next) -> Response {
+async fn add_security_headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
-    response.headers_mut().extend(GUARDS);
+    response.headers_mut().extend(SECURITY_HEADERS);
     response
 }
 
 /// A body that does not come is not waited for.
-async fn in_time(request: Request, next: Next) -> Response {
+async fn request_timeout(request: Request, next: Next) -> Response {
     let response = tokio::time::timeout(SLOWEST, next.run(request)).await;
     response.unwrap_or_else(|_| StatusCode::REQUEST_TIMEOUT.into_response())
 }
 
-fn axum_json(status: StatusCode, text: String) -> Response {
+/// An answer in JSON.
+fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    match serde_json::to_string(body) {
+        Ok(text) => json_text(status, text),
+        Err(error) => ApiError::internal(&error).into(),
+    }
+}
+
+/// An answer in JSON that is text already.
+fn json_text(status: StatusCode, text: String) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], text + "\n").into_response()
 }
 
-/// Why a request comes to nothing.
-struct Failed {
+/// What came of a request.
+fn respond(result: Result<impl Serialize, ApiError>) -> Response {
+    match result {
+        Ok(body) => json(StatusCode::OK, &body),
+        Err(error) => error.into(),
+    }
+}
+
+/// Why a request failed.
+#[derive(Debug)]
+struct ApiError {
     status: StatusCode,
     error: String,
 }
 
-impl Failed {
-    /// It says what cannot be meant.
-    fn bad(error: impl Into<String>) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, error: error.into() }
+impl ApiError {
+    fn new(status: StatusCode, error: impl Into<String>) -> Self {
+        Self { status, error: error.into() }
     }
 
-    /// What it is about is not there.
-    fn none(error: impl Into<String>) -> Self {
-        Self { status: StatusCode::NOT_FOUND, error: error.into() }
+    /// The request does not mean anything that can be done.
+    fn bad_request(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, error)
     }
 
+    /// What the request is about is not there.
+    fn not_found(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, error)
+    }
+
+    /// It may work later.
+    fn unavailable(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error)
+    }
+
+    /// The store did not do it.
     fn store(error: &StoreError) -> Self {
-        Self { status: StatusCode::SERVICE_UNAVAILABLE, error: error.to_string() }
+        Self::unavailable(error.to_string())
+    }
+
+    /// The server itself is at fault.
+    fn internal(error: &dyn std::fmt::Display) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
     }
 }
 
-fn answered(result: Result<serde_json::Value, Failed>) -> Response {
-    match result {
-        Ok(value) => axum_json(StatusCode::OK, value.to_string()),
-        Err(Failed { status, error }) => refused(status, &error),
+impl From<ApiError> for Response {
+    fn from(ApiError { status, error }: ApiError) -> Self {
+        json(status, &ErrorBody { error })
     }
-}
-
-fn refused(status: StatusCode, error: &str) -> Response {
-    axum_json(status, serde_json::json!({ "error": error }).to_string())
 }

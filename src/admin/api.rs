@@ -10,6 +10,7 @@ pub(super) mod leases;
 mod metrics;
 mod reload;
 mod reset;
+pub(crate) mod types;
 
 use axum::Router;
 use axum::http::header;

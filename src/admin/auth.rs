@@ -1,5 +1,6 @@
-//! Who may change something over HTTP: whoever brings the token, or has shown a certificate. And what a body must
-//! say that it is, so that no page of another site can have a browser send one without asking first.
+//! Which requests may change something: those with the token, or over a connection with a client certificate that is
+//! allowed. And that a body is declared as JSON, so that no page of another site can have a browser send one without
+//! asking first.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,11 +13,11 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
 use super::host::{FETCH_SITE, HostName};
-use super::{Shared, refused};
+use super::{ApiError, Shared};
 use crate::reload::Reloader;
 
 /// The shortest token, in characters: what is shorter can be guessed.
-const SHORTEST: usize = 16;
+const MIN_LENGTH: usize = 16;
 
 /// The kind of a body that browsers do not send for another site's page unless the server says that they may,
 /// which this one never does.
@@ -62,7 +63,7 @@ impl fmt::Debug for Token {
 /// Why a text cannot be a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a token has {SHORTEST} characters at least, all of them letters, digits or punctuation of ASCII"
+    "a token has {MIN_LENGTH} characters at least, all of them letters, digits or punctuation of ASCII"
 )]
 pub struct TokenError;
 
@@ -70,14 +71,14 @@ impl FromStr for Token {
     type Err = TokenError;
 
     fn from_str(text: &str) -> Result<Self, TokenError> {
-        let is_one = text.len() >= SHORTEST && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let is_one = text.len() >= MIN_LENGTH && text.bytes().all(|byte| byte.is_ascii_graphic());
         if is_one { Ok(Self::of(text)) } else { Err(TokenError) }
     }
 }
 
 /// A request that came over a connection whose client has shown a certificate that is allowed.
 #[derive(Debug, Clone, Copy)]
-pub struct Certified;
+pub struct ClientCertVerified;
 
 /// Lets a request in that may change something.
 pub(super) async fn admit(State(shared): State<Shared>, request: Request, next: Next) -> Response {
@@ -106,7 +107,7 @@ pub(super) async fn json_only(request: Request, next: Next) -> Response {
     if is_json {
         return next.run(request).await;
     }
-    refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, NOT_JSON)
+    ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, NOT_JSON).into()
 }
 
 /// With parameters or without, such as a charset.
@@ -124,11 +125,12 @@ pub(super) fn no_giving_back(controls: &Controls) -> Response {
 /// What is told to who may not do something, with how it could be.
 fn refusal(controls: &Controls, off: &'static str) -> Response {
     match &controls.token {
-        None => refused(StatusCode::FORBIDDEN, off),
+        None => ApiError::new(StatusCode::FORBIDDEN, off).into(),
         Some(_) => {
             let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
             let error = "the token is missing or wrong; send it as `Authorization: Bearer TOKEN`";
-            (challenge, refused(StatusCode::UNAUTHORIZED, error)).into_response()
+            let response = Response::from(ApiError::new(StatusCode::UNAUTHORIZED, error));
+            (challenge, response).into_response()
         }
     }
 }
@@ -136,17 +138,17 @@ fn refusal(controls: &Controls, off: &'static str) -> Response {
 /// Whether who asks may change something. A browser sends no token that it was not given, but shows a
 /// certificate by itself, whichever page has it ask.
 pub(super) fn may_change(controls: &Controls, headers: &HeaderMap, about: &Extensions) -> bool {
-    let has_token = || controls.token.is_some() && brought(headers) == controls.token;
-    (about.get::<Certified>().is_some() && !is_of_a_page(headers)) || has_token()
+    let has_token = || controls.token.is_some() && bearer_token(headers) == controls.token;
+    (about.get::<ClientCertVerified>().is_some() && !is_browser_request(headers)) || has_token()
 }
 
 /// Whether a page had a browser ask. Every browser says so, of every call that may change something.
-fn is_of_a_page(headers: &HeaderMap) -> bool {
+fn is_browser_request(headers: &HeaderMap) -> bool {
     headers.contains_key(header::ORIGIN) || headers.contains_key(FETCH_SITE)
 }
 
 /// The token of a request.
-fn brought(headers: &HeaderMap) -> Option<Token> {
+fn bearer_token(headers: &HeaderMap) -> Option<Token> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("Bearer").then(|| Token::of(token.trim()))
 }
@@ -179,7 +181,7 @@ mod tests {
         let brought = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::AUTHORIZATION, value.parse().unwrap());
-            brought(&headers)
+            bearer_token(&headers)
         };
         let token = Some(Token::of("0123456789abcdef"));
         assert_eq!(brought("Bearer 0123456789abcdef"), token);
@@ -207,7 +209,7 @@ mod tests {
                     .body(Body::empty())
                     .unwrap();
                 if is_certified {
-                    request.extensions_mut().insert(Certified);
+                    request.extensions_mut().insert(ClientCertVerified);
                 }
                 routes.call(request).await.unwrap().status()
             };
@@ -241,7 +243,7 @@ mod tests {
         let token = "0123456789abcdef";
         let controls = Controls { token: Some(Token::of(token)), ..Controls::default() };
         let mut about = Extensions::new();
-        about.insert(Certified);
+        about.insert(ClientCertVerified);
         let pages = [("origin", "https://elsewhere.example"), ("origin", "null")];
         let sites = ["cross-site", "same-site", "same-origin", "none"].map(|of| (FETCH_SITE, of));
         for (name, value) in pages.into_iter().chain(sites) {

@@ -15,7 +15,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tokio_rustls::rustls::pki_types::DnsName;
 
-use super::refused;
+use super::ApiError;
 use crate::tls::Identity;
 
 /// What is told whichever host is named: what probes and scrapers ask, by whatever name they know. It tells of the
@@ -129,10 +129,10 @@ pub(super) async fn admit(
     let is_open = OPEN.contains(&request.uri().path());
     if !is_open && !hosts.is_out_of_reach {
         if !hosts.are_named(request.uri(), request.headers()) {
-            return refused(StatusCode::MISDIRECTED_REQUEST, UNKNOWN);
+            return ApiError::new(StatusCode::MISDIRECTED_REQUEST, UNKNOWN).into();
         }
         if hosts.is_foreign(request.method(), request.headers()) {
-            return refused(StatusCode::FORBIDDEN, FOREIGN);
+            return ApiError::new(StatusCode::FORBIDDEN, FOREIGN).into();
         }
     }
     next.run(request).await

@@ -1,4 +1,4 @@
-//! A connection whose other end is not waited for without end, and that tells when it moved last.
+//! A stream that fails once the other end takes nothing for a while, and that records when it moved last.
 
 use std::io;
 use std::pin::Pin;
@@ -11,11 +11,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 /// How long what is written may wait for the other end to take any of it.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What several connections count their movements by, all in one row.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Movements(Arc<AtomicU64>);
+pub(super) struct ActivityClock(Arc<AtomicU64>);
 
 /// What is known of one connection.
 #[derive(Debug, Clone)]
@@ -23,14 +23,14 @@ pub(super) struct Activity(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    all: Movements,
+    all: ActivityClock,
     last: AtomicU64,
     is_answering: AtomicBool,
 }
 
-impl Movements {
+impl ActivityClock {
     /// A connection that moves for the first time.
-    pub(super) fn of_a_connection(&self) -> Activity {
+    pub(super) fn new_connection(&self) -> Activity {
         let last = self.next().into();
         Activity(Arc::new(Inner { all: self.clone(), last, is_answering: false.into() }))
     }
@@ -69,16 +69,16 @@ impl Drop for Answering {
     }
 }
 
-/// A connection that ends with [`io::ErrorKind::TimedOut`] once nothing that is written was taken for [`PATIENCE`].
+/// A connection that ends with [`io::ErrorKind::TimedOut`] once nothing that is written was taken for [`WRITE_TIMEOUT`].
 #[derive(Debug)]
-pub(super) struct Paced<I> {
+pub(super) struct TimedIo<I> {
     io: I,
     activity: Activity,
     /// Until when something must be taken.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
-impl<I> Paced<I> {
+impl<I> TimedIo<I> {
     pub(super) const fn new(io: I, activity: Activity) -> Self {
         Self { io, activity, deadline: None }
     }
@@ -93,13 +93,13 @@ impl<I> Paced<I> {
             self.deadline = None;
             return attempt;
         }
-        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
         ready!(deadline.as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
-impl<I: AsyncRead + Unpin> AsyncRead for Paced<I> {
+impl<I: AsyncRead + Unpin> AsyncRead for TimedIo<I> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -113,7 +113,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Paced<I> {
     }
 }
 
-impl<I: AsyncWrite + Unpin> AsyncWrite for Paced<I> {
+impl<I: AsyncWrite + Unpin> AsyncWrite for TimedIo<I> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

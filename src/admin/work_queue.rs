@@ -1,40 +1,40 @@
-//! What takes long is done apart from the thread that answers, so that whoever asks for little does not wait for
-//! it: on threads that only work, one request at a time of each kind.
+//! Requests that take long are worked on apart from the thread that answers, so that short ones do not wait for them:
+//! on threads of their own, one request of each queue at a time.
 
 use std::future::Future;
 use std::sync::Arc;
 
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use super::refused;
+use super::ApiError;
 
-/// How many requests are at one desk at a time, with the one that is worked on. More are sent away.
-pub(super) const LONGEST_LINE: usize = 16;
+/// How many requests are in one queue at a time, with the one that is worked on. More are answered 503.
+pub(super) const MAX_REQUESTS: usize = 16;
 
-/// Where one request is worked on at a time.
+/// A queue whose requests are worked on one at a time.
 #[derive(Debug, Clone)]
-pub(super) struct Desk {
-    line: Arc<Semaphore>,
+pub(super) struct WorkQueue {
+    places: Arc<Semaphore>,
     turn: Arc<Semaphore>,
 }
 
-impl Default for Desk {
+impl Default for WorkQueue {
     fn default() -> Self {
-        let [line, turn] = [LONGEST_LINE, 1].map(|count| Arc::new(Semaphore::new(count)));
-        Self { line, turn }
+        let [places, turn] = [MAX_REQUESTS, 1].map(|count| Arc::new(Semaphore::new(count)));
+        Self { places, turn }
     }
 }
 
-impl Desk {
+impl WorkQueue {
     /// Does the work when it is its turn. Once begun it goes on to its end, whoever has asked and gone.
     pub(super) async fn work(
         &self,
         work: impl Future<Output = Response> + Send + 'static,
     ) -> Response {
-        let Ok(place) = Arc::clone(&self.line).try_acquire_owned() else { return busy() };
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return busy() };
         let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else { return busy() };
         apart(move || {
             let response = Handle::current().block_on(work);
@@ -47,7 +47,7 @@ impl Desk {
 
     /// Waits until nothing is worked on, and lets nothing begin.
     pub(super) async fn close(&self) {
-        self.line.close();
+        self.places.close();
         // An error means that it is closed already.
         if let Ok(_last) = self.turn.acquire().await {
             self.turn.close();
@@ -63,14 +63,14 @@ pub(super) async fn apart<T: Send + 'static>(
 }
 
 pub(super) fn failed(error: &dyn std::fmt::Display) -> Response {
-    refused(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string())
+    ApiError::internal(error).into()
 }
 
 fn busy() -> Response {
     let error =
-        format!("{LONGEST_LINE} requests that take long are waiting; ask again in a second");
+        format!("{MAX_REQUESTS} requests that take long are waiting; ask again in a second");
     let soon = [(header::RETRY_AFTER, "1")];
-    (soon, refused(StatusCode::SERVICE_UNAVAILABLE, &error)).into_response()
+    (soon, Response::from(ApiError::unavailable(error))).into_response()
 }
 
 #[cfg(test)]
@@ -78,6 +78,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
+    use axum::http::StatusCode;
 
     /// Work that is done when that is said.
     async fn when(said: oneshot::Receiver<()>) -> Response {
@@ -87,25 +88,25 @@ mod tests {
 
     #[tokio::test]
     async fn one_request_is_worked_on_at_a_time_some_wait_and_more_are_sent_away() {
-        let desk = Desk::default();
+        let queue = WorkQueue::default();
         let (go, gone) = oneshot::channel::<()>();
         let first = tokio::spawn({
-            let desk = desk.clone();
-            async move { desk.work(when(gone)).await }
+            let queue = queue.clone();
+            async move { queue.work(when(gone)).await }
         });
-        while desk.turn.available_permits() > 0 {
+        while queue.turn.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
-        let others: Vec<_> = (1..LONGEST_LINE)
+        let others: Vec<_> = (1..MAX_REQUESTS)
             .map(|_| {
-                let desk = desk.clone();
-                tokio::spawn(async move { desk.work(async { ().into_response() }).await })
+                let queue = queue.clone();
+                tokio::spawn(async move { queue.work(async { ().into_response() }).await })
             })
             .collect();
-        while desk.line.available_permits() > 0 {
+        while queue.places.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
-        let refused = desk.work(async { ().into_response() }).await;
+        let refused = queue.work(async { ().into_response() }).await;
         assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(refused.headers()[header::RETRY_AFTER], "1");
         assert!(others.iter().all(|other| !other.is_finished()));
@@ -114,33 +115,33 @@ mod tests {
         for other in others {
             assert_eq!(other.await.unwrap().status(), StatusCode::OK);
         }
-        assert_eq!(desk.line.available_permits(), LONGEST_LINE);
+        assert_eq!(queue.places.available_permits(), MAX_REQUESTS);
     }
 
     /// A turn that is free while its work goes on would let whoever asks and leaves begin any number of them.
     #[tokio::test]
     async fn work_that_has_begun_keeps_its_turn_though_nobody_waits_for_it_and_the_end_waits() {
-        let desk = Desk::default();
+        let queue = WorkQueue::default();
         let (go, gone) = oneshot::channel::<()>();
         let first = tokio::spawn({
-            let desk = desk.clone();
-            async move { desk.work(when(gone)).await }
+            let queue = queue.clone();
+            async move { queue.work(when(gone)).await }
         });
-        while desk.turn.available_permits() > 0 {
+        while queue.turn.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
         first.abort();
         assert!(first.await.unwrap_err().is_cancelled());
-        assert_eq!(desk.turn.available_permits(), 0);
+        assert_eq!(queue.turn.available_permits(), 0);
         let end = tokio::spawn({
-            let desk = desk.clone();
-            async move { desk.close().await }
+            let queue = queue.clone();
+            async move { queue.close().await }
         });
         tokio::task::yield_now().await;
         assert!(!end.is_finished());
         go.send(()).unwrap();
         end.await.unwrap();
-        let refused = desk.work(async { ().into_response() }).await;
+        let refused = queue.work(async { ().into_response() }).await;
         assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
 }

@@ -1,71 +1,64 @@
-//! A bucket and how it stands, so that a page can draw how it fills from then on.
+//! A bucket and how it stands, so that a client can tell how it fills from then on.
 
-use std::time::Duration;
-
-use serde_json::{Map, Value};
-
+use super::types::{ExplainedBucket, ExplainedLevel, Limit, Time};
 use crate::clock::{Nanos, Timestamp};
 use crate::decision::Decided;
 use crate::limit::Bucket;
 use crate::store::Outcome;
 
-/// What it is; and, where it was looked at, how it stands for the call that was asked about.
-pub(in crate::admin) fn told(
+/// What a bucket is.
+pub(in crate::admin) fn limit(bucket: &Bucket) -> Limit {
+    let (interval, ttl) = match bucket {
+        Bucket::Tokens(tokens) => (Some(tokens.interval()), None),
+        Bucket::Concurrency(slots) => (None, Some(slots.hold())),
+        Bucket::Blocked(_) => (None, None),
+    };
+    Limit {
+        bucket: bucket.to_string(),
+        size: bucket.size(),
+        interval_ms: interval.map(Into::into),
+        ttl_ms: ttl.map(Into::into),
+    }
+}
+
+/// What a bucket is; and, where it was looked at, how it stands for the call that is explained.
+pub(super) fn explained(
     bucket: &Bucket,
     decided: Option<&Decided<'_>>,
     now: Timestamp,
-) -> Value {
-    let mut told = standing(bucket, decided.map(|decided| (&decided.outcome, now)));
-    if let Some(decided) = decided {
-        told.insert("is_over".into(), is_over(decided).into());
-        told.insert("wait_ms".into(), wait(decided).map(as_milliseconds).into());
-    }
-    told.into()
+) -> ExplainedBucket {
+    let level = decided.map(|decided| ExplainedLevel {
+        remaining: decided.outcome.remaining,
+        full_at: full_at(bucket, &decided.outcome, now),
+        over_limit: is_over(decided),
+        wait_ms: wait(decided).map(Into::into),
+    });
+    ExplainedBucket { limit: limit(bucket), level }
 }
 
-/// What it is; and how it stood at a time, if that is known: how much was left, and when it is full.
-pub(in crate::admin) fn standing(
-    bucket: &Bucket,
-    stood: Option<(&Outcome, Timestamp)>,
-) -> Map<String, Value> {
-    let mut told = Map::new();
-    told.insert("bucket".into(), bucket.to_string().into());
-    told.insert("size".into(), bucket.size().into());
-    match bucket {
-        Bucket::Tokens(tokens) => {
-            told.insert("interval_ms".into(), as_milliseconds(tokens.interval()).into());
-        }
-        Bucket::Concurrency(slots) => {
-            told.insert("hold_ms".into(), as_milliseconds(slots.hold()).into());
-        }
-        Bucket::Blocked(_) => {}
-    }
-    if let Some((outcome, at)) = stood {
-        let reset = full_in(bucket, outcome);
-        told.insert("remaining".into(), outcome.remaining.into());
-        told.insert("full_at".into(), reset.map(|reset| milliseconds(at.after(reset))).into());
-    }
-    told
-}
-
-/// How long until it is full; what lets nothing pass never is.
-pub(in crate::admin) fn full_in(bucket: &Bucket, outcome: &Outcome) -> Option<Nanos> {
+/// How long until a bucket is full; none for one that lets nothing pass.
+pub(super) fn full_in(bucket: &Bucket, outcome: &Outcome) -> Option<Nanos> {
     (!matches!(bucket, Bucket::Blocked(_))).then_some(outcome.reset)
 }
 
-/// Whether the bucket cannot admit what the call asks, as it stands. It was only looked at.
-pub(in crate::admin) fn is_over(decided: &Decided<'_>) -> bool {
+/// When a bucket is full that stood so at a time; none for one that lets nothing pass.
+pub(in crate::admin) fn full_at(bucket: &Bucket, outcome: &Outcome, at: Timestamp) -> Option<Time> {
+    full_in(bucket, outcome).map(|reset| Time(at.after(reset)))
+}
+
+/// Whether the bucket, as it stands, cannot admit what the call asks. Nothing was charged.
+pub(super) fn is_over(decided: &Decided<'_>) -> bool {
     let hits = decided.met.hits;
     hits.given_back() == 0 && u64::from(decided.outcome.remaining) < needed(decided)
 }
 
-/// A look asks whether anything is left.
+/// A call of no hits asks whether anything is left.
 fn needed(decided: &Decided<'_>) -> u64 {
     decided.met.hits.charged().max(1)
 }
 
-/// How long until it can, if that is known: slots come back when somebody says so, and what is blocked may be
-/// so for good.
+/// How long until the bucket can admit the call, if that is known: slots come back when their holder releases
+/// them, and what is blocked may stay so for good.
 fn wait(decided: &Decided<'_>) -> Option<Nanos> {
     if !is_over(decided) {
         return Some(Nanos::ZERO);
@@ -77,27 +70,5 @@ fn wait(decided: &Decided<'_>) -> Option<Nanos> {
         }
         Bucket::Concurrency(_) => None,
         Bucket::Blocked(blocked) => blocked.until.map(|_| decided.outcome.reset),
-    }
-}
-
-/// Since the Unix epoch.
-pub(in crate::admin) fn milliseconds(at: Timestamp) -> f64 {
-    as_milliseconds(at.since(Timestamp::default()))
-}
-
-/// A span as a page counts it.
-pub(in crate::admin) fn as_milliseconds(span: Nanos) -> f64 {
-    Duration::from(span).as_secs_f64() * 1e3
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_time_keeps_its_fraction_of_a_millisecond() {
-        assert!((as_milliseconds(Nanos::new(1_500_000)) - 1.5).abs() < 1e-9);
-        let at = milliseconds(Timestamp::from_unix_nanos(1_772_323_200_123_500_000));
-        assert!((at - 1_772_323_200_123.5).abs() < 0.001, "{at}");
     }
 }

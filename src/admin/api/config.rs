@@ -1,111 +1,100 @@
-//! `/config`: the policies in force, told from what was compiled, not from what was written.
+//! `/config`: the policies in force, as they were compiled and not as they were written.
 
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::{Value, json};
 
-use crate::admin::{Shared, axum_json};
-use crate::clock::Timestamp;
+use super::types::{self, Config, Prefix, Rejected, Time};
+use crate::admin::{Shared, respond};
 use crate::limit::Bucket;
+use crate::policy::Policy;
 use crate::policy::fingerprint::KeySet;
 use crate::policy::table::{Override, Row, Rows, Rule, Table};
-use crate::policy::{HeaderStyle, Policy};
 use crate::reload::{Refused, Snapshot};
 
-pub(super) async fn config(State(Shared { service, desks, .. }): State<Shared>) -> Response {
-    desks
-        .looks
+pub(super) async fn config(State(Shared { service, queues, .. }): State<Shared>) -> Response {
+    queues
+        .reads
         .work(async move {
             let snapshot = service.live().load_full();
             let refused = service.live().refused();
-            axum_json(StatusCode::OK, of(&snapshot, refused.as_deref()).to_string())
+            respond(Ok(of(&snapshot, refused.as_deref())))
         })
         .await
 }
 
-fn of(snapshot: &Snapshot, refused: Option<&Refused>) -> Value {
-    json!({
-        "refused": refused.map(|Refused { at, problems }| {
-            json!({ "at": moment(*at), "problems": problems.lines().collect::<Vec<_>>() })
-        }),
-        "version": snapshot.content().version(),
-        "loaded_at": moment(snapshot.loaded_at()),
-        "sources": snapshot.content().sources().collect::<Vec<_>>(),
-        "policies": snapshot.policies().into_iter().map(policy).collect::<Vec<_>>(),
-    })
+fn of(snapshot: &Snapshot, refused: Option<&Refused>) -> Config {
+    Config {
+        rejected: refused.map(|refused| rejected(refused, usize::MAX)),
+        version: snapshot.content().version(),
+        loaded_at: Time(snapshot.loaded_at()),
+        sources: snapshot.content().sources().map(str::to_owned).collect(),
+        policies: snapshot.policies().into_iter().map(policy).collect(),
+    }
 }
 
-fn policy(policy: &Policy) -> Value {
+/// The policies that were read last, with at most `max` lines of what is wrong with them.
+pub(in crate::admin) fn rejected(refused: &Refused, max: usize) -> Rejected {
+    let problems = refused.problems.lines().take(max).map(str::to_owned);
+    Rejected { at: Time(refused.at), problems: problems.collect() }
+}
+
+fn policy(policy: &Policy) -> types::Policy {
     let bypass = policy.bypass().iter().map(|conditions| conditions.describe(policy.keys()));
-    json!({
-        "domain": policy.domain(),
-        "headers": match policy.headers() {
-            HeaderStyle::Epoch => "epoch",
-            HeaderStyle::Delta => "delta",
-            HeaderStyle::Ietf => "ietf",
-            HeaderStyle::Off => "off",
-        },
-        "endpoints": endpoints(policy),
-        "tables": policy.tables().iter().map(|of| table(policy, of)).collect::<Vec<_>>(),
-        "bypass": bypass.collect::<Vec<_>>(),
-    })
+    let endpoints = policy.endpoints().iter();
+    types::Policy {
+        domain: policy.domain().to_owned(),
+        headers: policy.headers().into(),
+        on_store_error: policy.on_store_error().into(),
+        partition: policy.partition().to_owned(),
+        endpoints: endpoints.map(|(endpoint, group)| (endpoint.into(), group.into())).collect(),
+        tables: policy.tables().iter().map(|of| table(policy, of)).collect(),
+        bypass: bypass.collect(),
+    }
 }
 
-fn table(policy: &Policy, table: &Table) -> Value {
+fn table(policy: &Policy, table: &Table) -> types::Table {
     let key_set = policy.key_set(table.key());
-    let key = key_set.map(|set| set.names(policy.keys()));
     let prefixes = key_set.filter(|set| set.has_address()).map(KeySet::prefixes);
+    let key = key_set.map(|set| set.names(policy.keys())).unwrap_or_default();
     let mut rows: Vec<_> = table.rows().iter().collect();
     rows.sort_unstable_by_key(|row| row.id());
-    json!({
-        "name": table.name(),
-        "when": table.when().describe(policy.keys()),
-        "select": match table.rows() {
+    types::Table {
+        name: table.name().to_owned(),
+        when: table.when().describe(policy.keys()),
+        select: match table.rows() {
             Rows::Always(_) => None,
-            Rows::Selected { by, .. } => Some(policy.keys().name(*by)),
+            Rows::Selected { by, .. } => Some(policy.keys().name(*by).to_owned()),
         },
-        "key": key,
-        "prefix": prefixes.map(|bits| json!({ "ipv4": bits.ipv4(), "ipv6": bits.ipv6() })),
-        "rows": rows.into_iter().map(|of| row(policy, of)).collect::<Vec<_>>(),
-    })
+        key: key.into_iter().map(str::to_owned).collect(),
+        prefix: prefixes.map(|bits| Prefix { ipv4: bits.ipv4(), ipv6: bits.ipv6() }),
+        rows: rows.into_iter().map(|of| row(policy, of)).collect(),
+    }
 }
 
-fn row(policy: &Policy, row: &Row) -> Value {
-    let overrides = row.overrides().iter().map(|of| over_ride(policy, of));
-    json!({
-        "row": row.name(),
-        "buckets": buckets(row.rules()),
-        "shadow": row.is_shadow(),
-        "message": row.message_of(row.rules()),
-        "overrides": overrides.collect::<Vec<_>>(),
-    })
+fn row(policy: &Policy, row: &Row) -> types::Row {
+    let overrides = row.overrides().iter().map(|of| policy_override(policy, of));
+    types::Row {
+        name: row.name().to_owned(),
+        buckets: buckets(row.rules()),
+        shadow: row.is_shadow(),
+        message: row.message_of(row.rules()),
+        overrides: overrides.collect(),
+    }
 }
 
-fn over_ride(policy: &Policy, over_ride: &Override) -> Value {
-    json!({
-        "when": over_ride.when().describe(policy.keys()),
-        "until": over_ride.until().map(moment),
-        "buckets": buckets(over_ride.rules()),
-    })
+fn policy_override(policy: &Policy, of: &Override) -> types::Override {
+    types::Override {
+        when: of.when().describe(policy.keys()),
+        until: of.until().map(Time),
+        buckets: buckets(of.rules()),
+    }
 }
 
 fn buckets(rules: &[Rule]) -> Vec<String> {
-    let told = |rule: &Rule| match rule.bucket() {
+    let describe = |rule: &Rule| match rule.bucket() {
         Bucket::Tokens(bucket) => bucket.to_string(),
         Bucket::Concurrency(bucket) => format!("{bucket}, held for {} at most", bucket.hold()),
         Bucket::Blocked(blocked) => blocked.to_string(),
     };
-    rules.iter().map(told).collect()
-}
-
-/// Each endpoint with its group.
-fn endpoints(policy: &Policy) -> Value {
-    let endpoints = policy.endpoints().iter();
-    Value::Object(endpoints.map(|(endpoint, group)| (endpoint.to_owned(), group.into())).collect())
-}
-
-/// RFC 3339, in UTC.
-pub(in crate::admin) fn moment(at: Timestamp) -> String {
-    at.rfc3339()
+    rules.iter().map(describe).collect()
 }

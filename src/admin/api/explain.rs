@@ -4,13 +4,12 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::bucket;
-use crate::admin::{Shared, axum_json};
+use super::types::{ExplainedDescriptor, ExplainedTable, Explanation, MetRow, MissedTable, Time};
+use crate::admin::{ApiError, Shared, respond};
 use crate::clock::Timestamp;
 use crate::decision::{Decided, Verdict};
 use crate::descriptor::Query;
@@ -19,39 +18,30 @@ use crate::policy::{Explained, Policy};
 use crate::service::Service;
 use crate::wire;
 
-/// How many descriptors are explained at a time. One asks about one call, or the few of a route; each is told of
-/// table by table.
-const MOST_DESCRIPTORS: usize = 32;
+/// How many descriptors are explained at a time. One asks about one call, or the few of a route; each answer has
+/// every table.
+const MAX_DESCRIPTORS: usize = 32;
 
-/// How long it may take to tell of them, once it is known how the buckets stand.
-const LONGEST: Duration = Duration::from_millis(500);
+/// How long the explanation may take, once it is known how the buckets stand.
+const MAX_TIME: Duration = Duration::from_millis(500);
 
 pub(super) async fn explain(
-    State(Shared { service, desks, .. }): State<Shared>,
+    State(Shared { service, queues, .. }): State<Shared>,
     body: Bytes,
 ) -> Response {
-    desks
-        .looks
-        .work(async move {
-            let (status, value) = match answer(&service, &body).await {
-                Ok(value) => (StatusCode::OK, value),
-                Err((status, error)) => (status, json!({ "error": error })),
-            };
-            axum_json(status, value.to_string())
-        })
-        .await
+    queues.reads.work(async move { respond(answer(&service, &body).await) }).await
 }
 
-async fn answer(service: &Service, body: &[u8]) -> Result<Value, (StatusCode, String)> {
-    let bad = |error: &dyn std::fmt::Display| (StatusCode::BAD_REQUEST, error.to_string());
+async fn answer(service: &Service, body: &[u8]) -> Result<Explanation, ApiError> {
+    let bad = |error: &dyn std::fmt::Display| ApiError::bad_request(error.to_string());
     let message = wire::json::request(body).map_err(|error| bad(&error))?;
     let mut query = Query::default();
     wire::read(&message, &mut query).map_err(|error| bad(&error))?;
     let count = query.len();
-    if count > MOST_DESCRIPTORS {
+    if count > MAX_DESCRIPTORS {
         let error =
-            format!("{count} descriptors; at most {MOST_DESCRIPTORS} are explained together");
-        return Err((StatusCode::BAD_REQUEST, error));
+            format!("{count} descriptors; at most {MAX_DESCRIPTORS} are explained together");
+        return Err(ApiError::bad_request(error));
     }
     let snapshot = service.live().load_full();
     let Some((policy, _)) = snapshot.of(query.domain()) else {
@@ -61,27 +51,27 @@ async fn answer(service: &Service, body: &[u8]) -> Result<Value, (StatusCode, St
             query.domain().escape_debug(),
             known.join(", ")
         );
-        return Err((StatusCode::NOT_FOUND, error));
+        return Err(ApiError::not_found(error));
     };
     let plan = policy.meet(&query, service.now());
     let looked = service.look(policy, &plan).await;
-    let (verdict, now) =
-        looked.map_err(|error| (StatusCode::SERVICE_UNAVAILABLE, error.to_string()))?;
-    let told = told(policy, &query, &verdict, now, Instant::now() + LONGEST);
-    told.ok_or_else(|| {
-        let error = format!("it took over {LONGEST:?}; ask about fewer descriptors at a time");
-        (StatusCode::SERVICE_UNAVAILABLE, error)
+    let (verdict, now) = looked.map_err(|error| ApiError::store(&error))?;
+    let explanation = explanation(policy, &query, &verdict, now, Instant::now() + MAX_TIME);
+    explanation.ok_or_else(|| {
+        ApiError::unavailable(format!(
+            "it took over {MAX_TIME:?}; ask about fewer descriptors at a time"
+        ))
     })
 }
 
-/// Everything about a call, or nothing if it cannot be told until then.
-fn told(
+/// The explanation of a call; none if it takes longer than until then.
+fn explanation(
     policy: &Policy,
     query: &Query<'_>,
     verdict: &Verdict<'_>,
     now: Timestamp,
     deadline: Instant,
-) -> Option<Value> {
+) -> Option<Explanation> {
     let denies = |of: &&Decided<'_>| !of.met.row.is_shadow() && bucket::is_over(of);
     let mut descriptors = Vec::new();
     for (at, of) in query.descriptors().enumerate() {
@@ -92,13 +82,13 @@ fn told(
     }
     let asked = query.descriptors().flat_map(|of| of.entries());
     let unknown = asked.filter(|entry| !policy.keys().names().any(|name| name == entry.key));
-    Some(json!({
-        "domain": policy.domain(),
-        "at": bucket::milliseconds(now),
-        "admits": verdict.is_bypassed || !verdict.decided.iter().any(|of| denies(&of)),
-        "descriptors": descriptors,
-        "not_asked_about": unknown.map(|entry| entry.key).collect::<Vec<_>>(),
-    }))
+    Some(Explanation {
+        domain: policy.domain().to_owned(),
+        at: Time(now),
+        admits: verdict.is_bypassed || !verdict.decided.iter().any(|of| denies(&of)),
+        descriptors,
+        unknown_keys: unknown.map(|entry| entry.key.to_owned()).collect(),
+    })
 }
 
 fn descriptor(
@@ -107,30 +97,37 @@ fn descriptor(
     explained: &Explained<'_>,
     verdict: &Verdict<'_>,
     now: Timestamp,
-) -> Value {
-    // Once: of each table all of them are looked through.
+) -> ExplainedDescriptor {
+    // Once for all tables: each looks for its own among them.
     let of_it = verdict.decided.iter().filter(|decided| decided.met.descriptor == at);
     let of_it: Vec<_> = of_it.collect();
     let of_it = || of_it.iter().copied();
     let tables = explained.tables.iter().map(|(table, met)| match met {
-        Ok((row, rules)) => met_row(policy, table, row, rules, of_it(), now),
-        Err(miss) => json!({ "table": table.name(), "why": policy.why(*miss) }),
+        Ok((row, rules)) => ExplainedTable::Met(met_row(policy, table, row, rules, of_it(), now)),
+        Err(miss) => ExplainedTable::Missed(MissedTable {
+            table: table.name().to_owned(),
+            miss_reason: policy.why(*miss),
+        }),
     });
-    // What Envoy brings along stands in no table.
-    let brought = of_it().filter(|decided| decided.met.denial.is_none()).map(|decided| {
-        json!({
-            "table": decided.met.row.table(),
-            "row": decided.met.row.name(),
-            "one_for": "a limit that Envoy brought along, in place of those that are not charged",
-            "buckets": [bucket::told(decided.met.bucket, Some(decided), now)],
+    // A limit override of the call stands in no table.
+    let overrides = of_it().filter(|decided| decided.met.denial.is_none()).map(|decided| {
+        ExplainedTable::Met(MetRow {
+            table: decided.met.row.table().to_owned(),
+            row: decided.met.row.name().to_owned(),
+            is_override: false,
+            shadow: false,
+            scope: "a limit override that Envoy sent, in place of those that are not charged"
+                .into(),
+            message: None,
+            buckets: vec![bucket::explained(decided.met.bucket, Some(decided), now)],
         })
     });
-    json!({
-        "endpoint_group": explained.group,
-        "bypass": policy.bypass_told(explained),
-        "outcome": explained.outcome(),
-        "tables": tables.chain(brought).collect::<Vec<_>>(),
-    })
+    ExplainedDescriptor {
+        endpoint_group: explained.group.as_ref().map(ToString::to_string),
+        bypass: policy.bypass_told(explained),
+        outcome: explained.outcome(),
+        tables: tables.chain(overrides).collect(),
+    }
 }
 
 fn met_row<'v>(
@@ -140,20 +137,20 @@ fn met_row<'v>(
     rules: &[Rule],
     decided: impl Iterator<Item = &'v Decided<'v>> + Clone,
     now: Timestamp,
-) -> Value {
+) -> MetRow {
     let buckets = rules.iter().map(|rule| {
         let same = |of: &&Decided<'_>| std::ptr::eq(of.met.bucket, rule.bucket());
-        bucket::told(rule.bucket(), decided.clone().find(same), now)
+        bucket::explained(rule.bucket(), decided.clone().find(same), now)
     });
-    json!({
-        "table": table.name(),
-        "row": row.name(),
-        "is_override": !std::ptr::eq(row.rules(), rules),
-        "is_shadow": row.is_shadow(),
-        "one_for": policy.one_for(table),
-        "message": row.message_of(rules),
-        "buckets": buckets.collect::<Vec<_>>(),
-    })
+    MetRow {
+        table: table.name().to_owned(),
+        row: row.name().to_owned(),
+        is_override: !std::ptr::eq(row.rules(), rules),
+        shadow: row.is_shadow(),
+        scope: policy.one_for(table),
+        message: Some(row.message_of(rules)),
+        buckets: buckets.collect(),
+    }
 }
 
 #[cfg(test)]
@@ -173,8 +170,8 @@ mod tests {
         let plan = policy.meet(&query, service.now());
         let (verdict, now) = service.look(policy, &plan).await.unwrap();
         let begun = Instant::now();
-        assert!(told(policy, &query, &verdict, now, begun + LONGEST).is_some());
+        assert!(explanation(policy, &query, &verdict, now, begun + MAX_TIME).is_some());
         std::iter::repeat_with(Instant::now).find(|now| *now > begun);
-        assert!(told(policy, &query, &verdict, now, begun).is_none());
+        assert!(explanation(policy, &query, &verdict, now, begun).is_none());
     }
 }

@@ -9,7 +9,7 @@ use axum::http::{Extensions, HeaderMap, StatusCode};
 use axum::response::Response;
 use tonic::Code;
 
-use crate::admin::{Controls, Shared, auth, axum_json, refused};
+use crate::admin::{ApiError, Controls, Shared, auth, json_text};
 use crate::descriptor::{Hits, Query};
 use crate::service::Service;
 use crate::wire;
@@ -17,14 +17,14 @@ use crate::wire;
 /// Where it decides for everybody, all the same only who may change something gives hits back or releases leases:
 /// both undo what was decided.
 pub(super) async fn json(
-    State(Shared { service, controls, desks, .. }): State<Shared>,
+    State(Shared { service, controls, queues, .. }): State<Shared>,
     headers: HeaderMap,
     about: Extensions,
     body: Bytes,
 ) -> Response {
     let may_change = auth::may_change(&controls, &headers, &about);
-    let desk = if may_change { desks.changes } else { desks.looks };
-    desk.work(async move { decide(&service, &controls, may_change, &body).await }).await
+    let queue = if may_change { queues.changes } else { queues.reads };
+    queue.work(async move { decide(&service, &controls, may_change, &body).await }).await
 }
 
 async fn decide(
@@ -37,7 +37,7 @@ async fn decide(
         Ok(message) => message,
         Err(error) => {
             service.telemetry().count_bad_request();
-            return refused(StatusCode::BAD_REQUEST, &error.to_string());
+            return ApiError::bad_request(error.to_string()).into();
         }
     };
     if gives_back(&message) && !may_change {
@@ -63,14 +63,14 @@ async fn answer(service: &Arc<Service>, message: &[u8]) -> Response {
                 Ok(text) => {
                     // HTTP/1 has no sign that an answer was not wanted any more.
                     answer.went_out();
-                    axum_json(status, text)
+                    json_text(status, text)
                 }
-                Err(error) => refused(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+                Err(error) => ApiError::internal(&error).into(),
             }
         }
         Err(status) if status.code() == Code::InvalidArgument => {
-            refused(StatusCode::BAD_REQUEST, status.message())
+            ApiError::bad_request(status.message()).into()
         }
-        Err(status) => refused(StatusCode::SERVICE_UNAVAILABLE, status.message()),
+        Err(status) => ApiError::unavailable(status.message()).into(),
     }
 }

@@ -1,83 +1,77 @@
-//! `/leases`: those that this process has taken and that are held, with their age; and `/leases/release`.
+//! `/leases`: the leases that this process gave out and that are held; and `/leases/release`.
 
 use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use serde_json::{Value, json};
 
-use super::bucket;
-use crate::admin::{Failed, Shared, answered, auth};
+use super::types::{Lease, Leases, List, ReleaseRequest, Released, Time};
+use crate::admin::{ApiError, Shared, auth, respond};
 use crate::descriptor::LeaseId;
 use crate::held::Slots;
 use crate::service::{HeldLeases, Service};
 
 /// The most leases that are listed.
-const LISTED: usize = 1000;
+const MAX_ITEMS: usize = 1000;
 
 pub(super) async fn list(State(shared): State<Shared>, request: Request) -> Response {
-    let Shared { service, controls, desks, .. } = shared;
+    let Shared { service, controls, queues, .. } = shared;
     let may_release = auth::may_change(&controls, request.headers(), request.extensions());
-    let told: fn(&Slots) -> Value = if may_release { whole } else { told };
-    let desk = if may_release { desks.changes } else { desks.looks };
-    desk.work(async move {
-        let HeldLeases { listed, left_off } = service.leases(LISTED).await;
-        answered(Ok(json!({
-            "at": bucket::milliseconds(service.store_now()),
-            "left_off": left_off,
-            "listed": listed.iter().map(told).collect::<Vec<_>>(),
-        })))
-    })
-    .await
+    let lease: fn(&Slots) -> Lease = if may_release { whole } else { shortened };
+    let queue = if may_release { queues.changes } else { queues.reads };
+    queue
+        .work(async move {
+            let HeldLeases { listed, left_off } = service.leases(MAX_ITEMS).await;
+            respond(Ok(Leases {
+                at: Time(service.store_now()),
+                list: List { items: listed.iter().map(lease).collect(), omitted: left_off },
+            }))
+        })
+        .await
 }
 
-/// How much of a lease is told to whoever looks: who knows it all can release it, and 96 bits are left to guess.
-const SHOWN: usize = 8;
+/// How many digits of a lease everybody sees: whoever knows all of them can release it, and 96 bits are left to
+/// guess.
+const SHOWN_DIGITS: usize = 8;
 
-/// What a lease holds in a bucket, since when, and until when; without the whole of its number.
-pub(in crate::admin) fn told(slots: &Slots) -> Value {
-    let start: String = slots.lease.to_string().chars().take(SHOWN).collect();
-    called(format!("{start}…"), slots)
+/// What a lease holds in a bucket, without the whole of its number.
+pub(in crate::admin) fn shortened(slots: &Slots) -> Lease {
+    let start: String = slots.lease.to_string().chars().take(SHOWN_DIGITS).collect();
+    named(format!("{start}…"), slots)
 }
 
-/// The same with it, for who may release it.
-fn whole(slots: &Slots) -> Value {
-    called(slots.lease.to_string(), slots)
+/// The same with the whole of it, for callers who may release the lease.
+fn whole(slots: &Slots) -> Lease {
+    named(slots.lease.to_string(), slots)
 }
 
-fn called(lease: String, slots: &Slots) -> Value {
-    let named = &*slots.named;
-    json!({
-        "lease": lease,
-        "domain": named.domain,
-        "table": named.table,
-        "row": named.row,
-        "key": named.key_text(),
-        "is_cut": named.is_cut,
-        "slots": slots.count,
-        "since": bucket::milliseconds(slots.since),
-        "expires": bucket::milliseconds(slots.expires),
-    })
+fn named(lease: String, slots: &Slots) -> Lease {
+    Lease {
+        lease,
+        bucket: (&*slots.named).into(),
+        slots: slots.count,
+        taken_at: Time(slots.since),
+        expires_at: Time(slots.expires),
+    }
 }
 
 pub(super) async fn release(State(shared): State<Shared>, body: Bytes) -> Response {
-    answered(give_back(&shared.service, &body).await)
+    respond(give_back(&shared.service, &body).await)
 }
 
-async fn give_back(service: &Service, body: &[u8]) -> Result<Value, Failed> {
-    let body: Option<Value> = serde_json::from_slice(body).ok();
-    let lease =
-        body.as_ref().and_then(|body| LeaseId::parse(body.get("lease")?.as_str()?.as_bytes()));
+async fn give_back(service: &Service, body: &[u8]) -> Result<Released, ApiError> {
+    let request: Option<ReleaseRequest> = serde_json::from_slice(body).ok();
+    let lease = request.and_then(|request| LeaseId::parse(request.lease.as_bytes()));
     let lease = lease.ok_or_else(|| {
-        Failed::bad(
+        ApiError::bad_request(
             "send {\"lease\": \"..\"}, the 32 hexadecimal digits that the acquiring call returned",
         )
     })?;
     if !service.release(lease).await {
         let error = "it is not known to hold a slot: it was released, or has expired, or the \
                      shared store is away and will be told";
-        return Err(Failed::none(error));
+        return Err(ApiError::not_found(error));
     }
     // The whole of it would let whoever reads the log release others like it.
     tracing::info!(?lease, "released by request");
-    Ok(json!({ "released": lease.to_string() }))
+    Ok(Released { released: lease.to_string() })
 }

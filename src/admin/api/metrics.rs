@@ -16,7 +16,7 @@ use crate::service::Service;
 pub(super) async fn metrics(State(shared): State<Shared>) -> Response {
     let kind =
         [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
-    match shared.desks.scrapes.text(&shared.service).await {
+    match shared.queues.scrapes.text(&shared.service).await {
         Ok(text) => (kind, text).into_response(),
         Err(response) => response,
     }

@@ -1,35 +1,35 @@
-//! `/reload`: the policies are read again.
+//! `/reload`: reads the policies again.
 
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
-use serde_json::json;
 
-use crate::admin::{Failed, Shared, answered, axum_json};
+use super::types::{Reload, ReloadRejected, ReloadResult};
+use crate::admin::{ApiError, Shared, json, respond};
 use crate::reload::{Cause, Reloaded};
 
 pub(super) async fn reload(State(shared): State<Shared>) -> Response {
     let Some(reloader) = shared.controls.reloader.clone() else {
-        return answered(Err(Failed::none("the policies came from no file")));
+        return ApiError::not_found("the policies came from no file").into();
     };
     let reloaded = reloader.reload(Cause::Request).await;
     let version = shared.service.live().load().content().version();
     match reloaded {
         Ok(reloaded) => {
             let result = match reloaded {
-                Reloaded::Changed => "changed",
-                Reloaded::Unchanged => "unchanged",
+                Reloaded::Changed => ReloadResult::Changed,
+                Reloaded::Unchanged => ReloadResult::Unchanged,
             };
-            answered(Ok(json!({ "result": result, "version": version })))
+            respond(Ok(Reload { result, version }))
         }
         Err(problems) => {
             let problems = problems.to_string();
-            let told = json!({
-                "error": "refused: the policy before stays in force",
-                "problems": problems.lines().collect::<Vec<_>>(),
-                "version": version,
-            });
-            axum_json(StatusCode::UNPROCESSABLE_ENTITY, told.to_string())
+            let rejected = ReloadRejected {
+                error: "refused: the policy before stays in force".to_owned(),
+                problems: problems.lines().map(str::to_owned).collect(),
+                version,
+            };
+            json(StatusCode::UNPROCESSABLE_ENTITY, &rejected)
         }
     }
 }

@@ -15,10 +15,10 @@ use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response, Sse};
 use futures_core::Stream;
 use parking_lot::Mutex;
-use serde_json::{Value, json};
+use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::sample::{self, Past};
+use super::sample::{self, History, Point, Sample};
 use crate::admin::{Readiness, Shared};
 use crate::service::{HeldLeases, Service};
 
@@ -26,36 +26,43 @@ use crate::service::{HeldLeases, Service};
 const TICK: Duration = Duration::from_secs(1);
 
 /// How many pages may be open at a time: far fewer than there may be connections, so that probes find a place.
-pub(super) const MOST_VIEWERS: usize = 16;
+pub(super) const MAX_VIEWERS: usize = 16;
 
 /// How many events wait for a viewer that does not read, and how many it may miss before its place is another's.
-const MOST_WAITING: usize = 4;
-const MOST_MISSED: u32 = 10;
+const MAX_WAITING: usize = 4;
+const MAX_MISSED: u32 = 10;
 
 pub(super) async fn events(State(shared): State<Shared>) -> Response {
-    match shared.watch.join() {
+    match shared.broadcaster.join() {
         // Proxies are not to hold events back.
         Some(events) => ([("x-accel-buffering", "no")], Sse::new(events)).into_response(),
         None => {
-            let text = format!("{MOST_VIEWERS} pages are open, or the server stops\n");
+            let text = format!("{MAX_VIEWERS} pages are open, or the server stops\n");
             let headers = [(header::RETRY_AFTER, "10")];
             (StatusCode::SERVICE_UNAVAILABLE, headers, text).into_response()
         }
     }
 }
 
-/// Whoever watches, and the sampler for all of them.
-pub(in crate::admin) struct Watch {
+/// The first event of a stream: what a viewer needs before the first sample.
+#[derive(Serialize)]
+struct Begin {
+    version: &'static str,
+    points: Vec<Point>,
+}
+
+/// The viewers, and the sampler for all of them.
+pub(in crate::admin) struct Broadcaster {
     service: Arc<Service>,
     readiness: Readiness,
-    state: Mutex<Watched>,
+    state: Mutex<Inner>,
     taken: AtomicU64,
 }
 
 #[derive(Default)]
-struct Watched {
+struct Inner {
     viewers: Vec<Viewer>,
-    past: Past,
+    history: History,
     is_sampling: bool,
     is_over: bool,
 }
@@ -74,11 +81,11 @@ impl Viewer {
     }
 
     fn is_here(&self) -> bool {
-        !self.events.is_closed() && self.missed <= MOST_MISSED
+        !self.events.is_closed() && self.missed <= MAX_MISSED
     }
 }
 
-impl Watch {
+impl Broadcaster {
     pub(in crate::admin) fn new(service: Arc<Service>, readiness: Readiness) -> Arc<Self> {
         let (state, taken) = (Mutex::default(), AtomicU64::new(0));
         Arc::new(Self { service, readiness, state, taken })
@@ -88,15 +95,15 @@ impl Watch {
     pub(super) fn join(self: &Arc<Self>) -> Option<Events> {
         let mut state = self.state.lock();
         state.viewers.retain(Viewer::is_here);
-        if state.is_over || state.viewers.len() >= MOST_VIEWERS {
+        if state.is_over || state.viewers.len() >= MAX_VIEWERS {
             return None;
         }
-        let (events, waiting) = mpsc::channel(MOST_WAITING);
+        let (events, waiting) = mpsc::channel(MAX_WAITING);
         let mut viewer = Viewer { events, missed: 0 };
-        let begin = json!({ "version": env!("CARGO_PKG_VERSION"), "points": state.past.points() });
+        let begin = Begin { version: env!("CARGO_PKG_VERSION"), points: state.history.points() };
         viewer.send(event("begin", &begin).retry(TICK * 2));
         if state.is_sampling {
-            viewer.send(event("sample", &self.sample(&mut state.past)));
+            viewer.send(event("sample", &self.sample(&mut state.history)));
         }
         state.viewers.push(viewer);
         if !std::mem::replace(&mut state.is_sampling, true) {
@@ -118,7 +125,7 @@ impl Watch {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let leases = self.service.leases(sample::LISTED).await;
+            let leases = self.service.leases(sample::MAX_ITEMS).await;
             if !self.tick(leases) {
                 return;
             }
@@ -128,25 +135,27 @@ impl Watch {
     /// Tells everybody how things stand. Returns whether there is anybody.
     fn tick(&self, leases: HeldLeases) -> bool {
         let mut state = self.state.lock();
-        state.past.leases = leases;
+        state.history.leases = leases;
         state.viewers.retain(Viewer::is_here);
         state.is_sampling = !state.viewers.is_empty();
         if state.is_sampling {
-            let event = event("sample", &self.sample(&mut state.past));
+            let event = event("sample", &self.sample(&mut state.history));
             state.viewers.iter_mut().for_each(|viewer| viewer.send(event.clone()));
         }
         state.is_sampling
     }
 
-    fn sample(&self, past: &mut Past) -> Value {
+    fn sample(&self, history: &mut History) -> Sample {
         self.taken.fetch_add(1, Ordering::Relaxed);
-        sample::take(&self.service, self.readiness.get(), past)
+        sample::take(&self.service, self.readiness.get(), history)
     }
 }
 
 /// JSON has no line breaks, which would end an event's line.
-fn event(kind: &str, data: &Value) -> Event {
-    Event::default().event(kind).data(data.to_string())
+fn event(kind: &str, data: &impl Serialize) -> Event {
+    // Data without text for keys or numbers beyond JSON cannot fail.
+    let data = serde_json::to_string(data).unwrap_or_default();
+    Event::default().event(kind).data(data)
 }
 
 /// The events for one viewer.
@@ -170,7 +179,7 @@ pub(in crate::admin) mod tests {
     use tower_service::Service as _;
 
     use super::*;
-    use crate::admin::{Controls, Desks, Hosts, SLOWEST, routes};
+    use crate::admin::{Controls, Hosts, Queues, SLOWEST, routes};
     use crate::clock::{Clock, ManualClock, Timestamp};
     use crate::config::Source;
     use crate::policy::fingerprint::FingerprintKey;
@@ -195,15 +204,15 @@ pub(in crate::admin) mod tests {
         Shared {
             service: service(),
             readiness: Readiness::default(),
-            watch: watch(),
+            broadcaster: broadcaster(),
             controls,
             hosts: Arc::new(Hosts { names: Vec::new(), tls: None, is_out_of_reach: false }),
-            desks: Desks::default(),
+            queues: Queues::default(),
         }
     }
 
-    fn watch() -> Arc<Watch> {
-        Watch::new(service(), Readiness::default())
+    fn broadcaster() -> Arc<Broadcaster> {
+        Broadcaster::new(service(), Readiness::default())
     }
 
     /// Waits for the next event. Returns whether there was one.
@@ -219,81 +228,81 @@ pub(in crate::admin) mod tests {
         tokio::task::yield_now().await;
     }
 
-    fn taken(watch: &Watch) -> u64 {
-        watch.taken.load(Ordering::Relaxed)
+    fn taken(broadcaster: &Broadcaster) -> u64 {
+        broadcaster.taken.load(Ordering::Relaxed)
     }
 
     #[tokio::test(start_paused = true)]
     async fn samples_are_taken_while_somebody_looks_and_only_then() {
-        let watch = watch();
+        let broadcaster = broadcaster();
         pass(60).await;
-        assert_eq!(taken(&watch), 0, "nobody has looked yet");
+        assert_eq!(taken(&broadcaster), 0, "nobody has looked yet");
         for _ in 0..2 {
-            let before = taken(&watch);
-            let mut viewer = watch.join().unwrap();
+            let before = taken(&broadcaster);
+            let mut viewer = broadcaster.join().unwrap();
             for _ in 0..5 {
                 assert!(next(&mut viewer).await);
             }
-            assert!(taken(&watch) >= before + 4, "the first event is no sample");
+            assert!(taken(&broadcaster) >= before + 4, "the first event is no sample");
             drop(viewer);
             pass(2).await;
-            assert!(!watch.state.lock().is_sampling);
-            let at_the_end = taken(&watch);
+            assert!(!broadcaster.state.lock().is_sampling);
+            let at_the_end = taken(&broadcaster);
             pass(60).await;
-            assert_eq!(taken(&watch), at_the_end, "nobody looks any more");
+            assert_eq!(taken(&broadcaster), at_the_end, "nobody looks any more");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_sampler_serves_all() {
-        let watch = watch();
-        let mut viewers: Vec<_> = (0..MOST_VIEWERS).map(|_| watch.join().unwrap()).collect();
+        let broadcaster = broadcaster();
+        let mut viewers: Vec<_> = (0..MAX_VIEWERS).map(|_| broadcaster.join().unwrap()).collect();
         pass(1).await;
-        let before = taken(&watch);
+        let before = taken(&broadcaster);
         for _ in 0..20 {
             for viewer in &mut viewers {
                 assert!(next(viewer).await);
             }
             pass(1).await;
         }
-        let seconds = taken(&watch) - before;
+        let seconds = taken(&broadcaster) - before;
         assert!((19..=21).contains(&seconds), "{seconds} samples in 20 s");
     }
 
     #[tokio::test(start_paused = true)]
     async fn there_are_so_many_viewers_and_who_goes_makes_room() {
-        let watch = watch();
-        let mut viewers: Vec<_> = (0..MOST_VIEWERS).map(|_| watch.join().unwrap()).collect();
-        assert!(watch.join().is_none());
+        let broadcaster = broadcaster();
+        let mut viewers: Vec<_> = (0..MAX_VIEWERS).map(|_| broadcaster.join().unwrap()).collect();
+        assert!(broadcaster.join().is_none());
         viewers.pop();
-        viewers.push(watch.join().unwrap());
-        assert!(watch.join().is_none());
+        viewers.push(broadcaster.join().unwrap());
+        assert!(broadcaster.join().is_none());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_viewer_that_does_not_read_loses_its_place() {
-        let watch = watch();
-        let _silent: Vec<_> = (1..MOST_VIEWERS).map(|_| watch.join().unwrap()).collect();
-        let mut reads = watch.join().unwrap();
+        let broadcaster = broadcaster();
+        let _silent: Vec<_> = (1..MAX_VIEWERS).map(|_| broadcaster.join().unwrap()).collect();
+        let mut reads = broadcaster.join().unwrap();
         for _ in 0..30 {
             assert!(next(&mut reads).await);
             pass(1).await;
         }
-        assert_eq!(watch.state.lock().viewers.len(), 1);
+        assert_eq!(broadcaster.state.lock().viewers.len(), 1);
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_end_ends_every_stream_and_lets_none_begin() {
-        let watch = watch();
-        let mut viewer = watch.join().unwrap();
+        let broadcaster = broadcaster();
+        let mut viewer = broadcaster.join().unwrap();
         pass(1).await;
-        watch.end();
+        broadcaster.end();
         let mut left = 0;
         while next(&mut viewer).await {
             left += 1;
         }
-        assert!(left <= MOST_WAITING);
-        assert!(watch.join().is_none());
+        assert!(left <= MAX_WAITING);
+        assert!(broadcaster.join().is_none());
     }
 
     async fn get_events(routes: &mut axum::Router) -> Response {
@@ -312,7 +321,7 @@ pub(in crate::admin) mod tests {
             assert!(!frame.unwrap().unwrap().into_data().unwrap().is_empty());
         }
         let mut others = Vec::new();
-        for _ in 1..MOST_VIEWERS {
+        for _ in 1..MAX_VIEWERS {
             others.push(get_events(&mut routes).await);
         }
         assert!(others.iter().all(|other| other.status() == StatusCode::OK));

@@ -1,10 +1,14 @@
-//! What the page is told each second: sums of counters, and lists that are short whatever the policy's size.
+//! What the page is sent each second: sums of counters, and lists that are short whatever the policy's size.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
+use crate::admin::api::types::{
+    BucketName, Lease, Limit, List, Milliseconds, Rejected, StoreErrorAction, Time,
+};
 use crate::admin::api::{bucket, config, leases};
 use crate::clock::{Nanos, Timestamp};
 use crate::policy::Policy;
@@ -19,23 +23,117 @@ const SHOWN: Nanos = Nanos::from_secs(300);
 /// Rows are compared with what they had counted this long ago, or longer.
 const WINDOW: Nanos = Nanos::from_secs(60);
 
-/// How often that is noted.
+/// How often that is recorded.
 const STEP: Nanos = Nanos::from_secs(5);
 
-/// How many rows and buckets are listed.
-pub(super) const LISTED: usize = 12;
+/// How many rows, buckets, leases and problems are listed.
+pub(super) const MAX_ITEMS: usize = 12;
 
-/// How many requests had been admitted and denied.
-#[derive(Debug, Clone, Copy)]
-struct Point {
-    at: Timestamp,
+/// One sample: how things stand at a time. Counts are of all time since the server started.
+#[derive(Debug, Serialize)]
+pub(super) struct Sample {
+    at: Time,
+    /// Whether the server takes calls.
+    ready: bool,
+    /// Requests.
+    admitted: u64,
+    denied: u64,
+    unlimited: Unlimited,
+    rows: DenyingRows,
+    near: List<NearBucket>,
+    leases: List<Lease>,
+    policy: PolicyState,
+    store: StoreState,
+    /// gRPC connections that are open.
+    connections: i64,
+}
+
+/// Requests that passed without a limit.
+#[derive(Debug, Serialize)]
+struct Unlimited {
+    bypassed: u64,
+    unmatched: u64,
+}
+
+/// The rows that deny most: within the window first, and then of all time.
+#[derive(Debug, Serialize)]
+struct DenyingRows {
+    /// How long the window is by now, about a minute at most; null before there is one.
+    window_ms: Option<Milliseconds>,
+    #[serde(flatten)]
+    list: List<DenyingRow>,
+}
+
+#[derive(Debug, Serialize)]
+struct DenyingRow {
+    domain: String,
+    table: String,
+    row: String,
+    shadow: bool,
+    /// Descriptors that the row admitted.
+    admitted: u64,
+    /// Descriptors that it denied, or would have, were it not in shadow.
+    exceeded: u64,
+    /// The same within the window.
+    exceeded_in_window: u64,
+}
+
+/// A bucket that was lately seen near or over its limit.
+#[derive(Debug, Serialize)]
+struct NearBucket {
+    #[serde(flatten)]
+    name: BucketName,
+    #[serde(flatten)]
+    limit: Limit,
+    remaining: u32,
+    full_at: Option<Time>,
+    /// The entry whose value selects the row in its table.
+    select: Option<String>,
+}
+
+/// The policies in force.
+#[derive(Debug, Serialize)]
+struct PolicyState {
+    loaded_at: Time,
+    version: String,
+    sources: Vec<String>,
+    rejected: Option<Rejected>,
+    domains: Vec<Domain>,
+}
+
+#[derive(Debug, Serialize)]
+struct Domain {
+    domain: String,
+    /// The keys of entries that its policy uses.
+    entry_keys: Vec<String>,
+    on_store_error: StoreErrorAction,
+}
+
+#[derive(Debug, Serialize)]
+struct StoreState {
+    /// Whether replicas share it.
+    shared: bool,
+    /// Whether it does not answer, so that calls are decided without it.
+    degraded: bool,
+    /// Buckets and leases in memory.
+    keys: usize,
+    /// Live ones that were evicted.
+    evicted: u64,
+    /// Calls that were decided without the shared store.
+    local_decisions: u64,
+}
+
+/// How many requests had been admitted and denied at a time.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Point {
+    at: Time,
     admitted: u64,
     denied: u64,
 }
 
 /// What is known of the last minutes.
 #[derive(Debug, Default)]
-pub(super) struct Past {
+pub(super) struct History {
     points: VecDeque<Point>,
     /// What each row had counted as over its limit, of the policies of `counted_of`, oldest first.
     counted: VecDeque<(Timestamp, Vec<u64>)>,
@@ -44,17 +142,16 @@ pub(super) struct Past {
     pub(super) leases: HeldLeases,
 }
 
-impl Past {
-    /// The points of the plot, each as `[at, admitted, denied]`.
-    pub(super) fn points(&self) -> Value {
-        let told = self.points.iter();
-        told.map(|of| json!([bucket::milliseconds(of.at), of.admitted, of.denied])).collect()
+impl History {
+    /// The points of the plot.
+    pub(super) fn points(&self) -> Vec<Point> {
+        self.points.iter().copied().collect()
     }
 
     fn add(&mut self, point: Point) {
-        let oldest = point.at.before(SHOWN);
+        let oldest = point.at.0.before(SHOWN);
         // One that is older stays: what was counted from then on is drawn from the edge.
-        while self.points.get(1).is_some_and(|second| second.at <= oldest) {
+        while self.points.get(1).is_some_and(|second| second.at.0 <= oldest) {
             self.points.pop_front();
         }
         self.points.push_back(point);
@@ -90,40 +187,41 @@ struct RowOf<'a> {
     counts: RowCounts,
 }
 
-/// Takes a sample, and keeps in `past` what the next ones are compared with.
-pub(super) fn take(service: &Service, is_ready: bool, past: &mut Past) -> Value {
+/// Takes a sample, and keeps in `history` what the next ones are compared with.
+pub(super) fn take(service: &Service, is_ready: bool, history: &mut History) -> Sample {
     let now = service.now();
     let snapshot = service.live().load_full();
     let policies = snapshot.policies();
-    let (point, others) = requests(&snapshot, &policies, now);
-    past.add(point);
+    let (point, unlimited) = requests(&snapshot, &policies, now);
+    history.add(point);
     let rows = rows(&snapshot, &policies);
-    let before = past.compare(&snapshot, &rows, now);
+    let before = history.compare(&snapshot, &rows, now);
+    let rows = most_denying(&rows, before, now);
     let store = service.store();
     let counters = service.telemetry();
-    json!({
-        "at": bucket::milliseconds(now),
-        "is_ready": is_ready,
-        "admitted": point.admitted,
-        "denied": point.denied,
-        "passed_without": others,
-        "rows": most_denying(&rows, before, now),
-        "near": near(service, &snapshot),
-        "leases": leases(&past.leases),
-        "policy": policy(service.live(), &snapshot, &policies),
-        "store": {
-            "is_shared": service.is_shared(),
-            "is_degraded": service.is_degraded(),
-            "keys": store.len(),
-            "evicted": store.evicted_live(),
-            "decided_alone": counters.shared_store().local.get(),
+    Sample {
+        at: Time(now),
+        ready: is_ready,
+        admitted: point.admitted,
+        denied: point.denied,
+        unlimited,
+        rows,
+        near: near(service, &snapshot),
+        leases: held(&history.leases),
+        policy: policy(service.live(), &snapshot, &policies),
+        store: StoreState {
+            shared: service.is_shared(),
+            degraded: service.is_degraded(),
+            keys: store.len(),
+            evicted: store.evicted_live(),
+            local_decisions: counters.shared_store().local.get(),
         },
-        "connections": counters.connections().open.get(),
-    })
+        connections: counters.connections().open.get(),
+    }
 }
 
-/// What was admitted and denied; and what passed without a bucket.
-fn requests(snapshot: &Snapshot, policies: &[&Policy], now: Timestamp) -> (Point, Value) {
+/// The requests that were admitted and denied; and those that passed without a limit.
+fn requests(snapshot: &Snapshot, policies: &[&Policy], now: Timestamp) -> (Point, Unlimited) {
     let (mut admitted, mut denied, mut bypassed, mut unmatched) = (0, 0, 0, 0);
     for (_, counters) in policies.iter().filter_map(|policy| snapshot.of(policy.domain())) {
         let counts = counters.requests();
@@ -132,8 +230,7 @@ fn requests(snapshot: &Snapshot, policies: &[&Policy], now: Timestamp) -> (Point
         bypassed += counts.bypassed;
         unmatched += counts.unmatched;
     }
-    let others = json!({ "bypassed": bypassed, "unmatched": unmatched });
-    (Point { at: now, admitted, denied }, others)
+    (Point { at: Time(now), admitted, denied }, Unlimited { bypassed, unmatched })
 }
 
 fn rows<'a>(snapshot: &'a Snapshot, policies: &[&'a Policy]) -> Vec<RowOf<'a>> {
@@ -150,63 +247,54 @@ fn rows<'a>(snapshot: &'a Snapshot, policies: &[&'a Policy]) -> Vec<RowOf<'a>> {
     of_each.collect()
 }
 
-/// The rows that deny most: lately, and then ever.
 fn most_denying(
     rows: &[RowOf<'_>],
     before: Option<&(Timestamp, Vec<u64>)>,
     now: Timestamp,
-) -> Value {
+) -> DenyingRows {
     let counted = before.map(|(_, counted)| &**counted).unwrap_or_default();
-    let lately = |at: usize, row: &RowOf<'_>| {
+    let in_window = |at: usize, row: &RowOf<'_>| {
         counted.get(at).map_or(0, |before| row.counts.over.saturating_sub(*before))
     };
     let denying = rows.iter().enumerate().filter(|(_, row)| row.counts.over > 0);
-    let mut denying: Vec<_> = denying.map(|(at, row)| (lately(at, row), row)).collect();
-    denying.sort_by(|(a_lately, a), (b_lately, b)| {
-        let (a, b) = ((a_lately, a.counts.over), (b_lately, b.counts.over));
-        b.cmp(&a)
+    let mut denying: Vec<_> = denying.map(|(at, row)| (in_window(at, row), row)).collect();
+    denying.sort_by_key(|(in_window, row)| Reverse((*in_window, row.counts.over)));
+    let items = denying.iter().take(MAX_ITEMS).map(|(exceeded_in_window, row)| DenyingRow {
+        domain: row.domain.to_owned(),
+        table: row.table.to_owned(),
+        row: row.name.to_owned(),
+        shadow: row.is_shadow,
+        admitted: row.counts.admitted,
+        exceeded: row.counts.over,
+        exceeded_in_window: *exceeded_in_window,
     });
-    let listed = denying.iter().take(LISTED).map(|(lately, row)| {
-        json!({
-            "domain": row.domain,
-            "table": row.table,
-            "row": row.name,
-            "is_shadow": row.is_shadow,
-            "lately": lately,
-            "over": row.counts.over,
-            "admitted": row.counts.admitted,
-        })
-    });
-    json!({
-        "lately_ms": before.map(|(at, _)| bucket::as_milliseconds(now.since(*at))),
-        "count": rows.len(),
-        "denying": denying.len(),
-        "listed": listed.collect::<Vec<_>>(),
-    })
+    DenyingRows {
+        window_ms: before.map(|(at, _)| now.since(*at).into()),
+        list: List::new(items.collect(), denying.len()),
+    }
 }
 
 /// The buckets that have least left, of those seen near their limit lately.
-fn near(service: &Service, snapshot: &Snapshot) -> Value {
+fn near(service: &Service, snapshot: &Snapshot) -> List<NearBucket> {
     let mut near = service.near();
     near.retain(|seen| seen.outcome.remaining < seen.bucket.size());
-    let listed = near.iter().take(LISTED).map(|seen| {
-        let named = &*seen.named;
-        // A shared store's bucket is told as it was seen; one in memory as it stands.
+    let items = near.iter().take(MAX_ITEMS).map(|seen| {
+        // A shared store's bucket is sent as it was seen; one in memory as it stands.
         let at = if service.is_shared() { seen.at } else { service.now() };
-        let mut told = bucket::standing(&seen.bucket, Some((&seen.outcome, at)));
-        told.insert("domain".into(), json!(named.domain));
-        told.insert("table".into(), json!(named.table));
-        told.insert("row".into(), json!(named.row));
-        told.insert("key".into(), json!(named.key_text()));
-        told.insert("is_shadow".into(), named.is_shadow.into());
-        told.insert("picked_by".into(), picked_by(snapshot, &named.domain, &named.table).into());
-        told
+        let named = &*seen.named;
+        NearBucket {
+            name: named.into(),
+            limit: bucket::limit(&seen.bucket),
+            remaining: seen.outcome.remaining,
+            full_at: bucket::full_at(&seen.bucket, &seen.outcome, at),
+            select: select(snapshot, &named.domain, &named.table).map(str::to_owned),
+        }
     });
-    json!({ "count": near.len(), "listed": listed.collect::<Vec<_>>() })
+    List::new(items.collect(), near.len())
 }
 
-/// The entry whose value picks a row of the table.
-fn picked_by<'a>(snapshot: &'a Snapshot, domain: &str, table: &str) -> Option<&'a str> {
+/// The entry whose value selects a row of the table.
+fn select<'a>(snapshot: &'a Snapshot, domain: &str, table: &str) -> Option<&'a str> {
     let (policy, _) = snapshot.of(domain)?;
     match policy.tables().iter().find(|of| of.name() == table)?.rows() {
         Rows::Always(_) => None,
@@ -214,25 +302,21 @@ fn picked_by<'a>(snapshot: &'a Snapshot, domain: &str, table: &str) -> Option<&'
     }
 }
 
-fn leases(HeldLeases { listed, left_off }: &HeldLeases) -> Value {
-    let told: Vec<_> = listed.iter().map(leases::told).collect();
-    json!({ "count": told.len() + left_off, "listed": told })
+fn held(HeldLeases { listed, left_off }: &HeldLeases) -> List<Lease> {
+    List { items: listed.iter().map(leases::shortened).collect(), omitted: *left_off }
 }
 
-fn policy(live: &Live, snapshot: &Snapshot, policies: &[&Policy]) -> Value {
-    let refused = live.refused().map(|refused| {
-        let problems: Vec<_> = refused.problems.lines().take(LISTED).collect();
-        json!({ "at": bucket::milliseconds(refused.at), "problems": problems })
+fn policy(live: &Live, snapshot: &Snapshot, policies: &[&Policy]) -> PolicyState {
+    let domains = policies.iter().map(|policy| Domain {
+        domain: policy.domain().to_owned(),
+        entry_keys: policy.keys().names().map(str::to_owned).collect(),
+        on_store_error: policy.on_store_error().into(),
     });
-    let domains = policies.iter().map(|policy| {
-        json!({ "domain": policy.domain(), "keys": policy.keys().names().collect::<Vec<_>>() })
-    });
-    json!({
-        "loaded_at": bucket::milliseconds(snapshot.loaded_at()),
-        "loaded": config::moment(snapshot.loaded_at()),
-        "version": snapshot.content().version(),
-        "sources": snapshot.content().sources().collect::<Vec<_>>(),
-        "refused": refused,
-        "domains": domains.collect::<Vec<_>>(),
-    })
+    PolicyState {
+        loaded_at: Time(snapshot.loaded_at()),
+        version: snapshot.content().version(),
+        sources: snapshot.content().sources().map(str::to_owned).collect(),
+        rejected: live.refused().map(|refused| config::rejected(&refused, MAX_ITEMS)),
+        domains: domains.collect(),
+    }
 }
