@@ -19,8 +19,8 @@ use crate::reload::Reloader;
 /// The shortest token, in characters: what is shorter can be guessed.
 const MIN_LENGTH: usize = 16;
 
-/// The kind of a body that browsers do not send for another site's page unless the server says that they may,
-/// which this one never does.
+/// The content type that browsers do not send for a page of another site unless the server allows it, which this one
+/// never does.
 const JSON: &str = "application/json";
 
 const NOT_JSON: &str = "send JSON, and say so: `Content-Type: application/json`";
@@ -31,20 +31,20 @@ const OFF: &str = "off; start with --admin-token or --admin-token-file, or show 
 const UNDECIDED: &str = "off; ask over gRPC, or start with --http-json on, or with --admin-token or \
                          --admin-token-file, or show a client certificate with a name that is allowed";
 
-/// What the HTTP side may do beside telling how things stand.
+/// What the HTTP side may do beside showing how things stand.
 #[derive(Debug, Clone, Default)]
 pub struct Controls {
-    /// What a call that changes something has to bring; without one, such calls are off.
+    /// The token of requests that change something; without one they are refused.
     pub token: Option<Token>,
-    /// Reads the policies again; without one, they came from no file.
+    /// Reads the policies again; none where they came from no file.
     pub reloader: Option<Arc<Reloader>>,
-    /// Whether `/json` decides, and so charges, for whoever asks; else for who may change something.
+    /// Whether `/json` decides, and so charges, for every caller; else only for callers who may change something.
     pub decides_for_all: bool,
-    /// Under which names it may be asked, beside those that are its own.
+    /// The names under which it may be asked, beside addresses, localhost and the names of its certificate.
     pub hosts: Vec<HostName>,
 }
 
-/// A secret, as its hash: how long it takes to compare two of these says nothing about the secret.
+/// A secret, kept as its hash, so that the time to compare two of these tells nothing about the secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token([u8; 32]);
 
@@ -60,7 +60,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Why a text cannot be a token.
+/// The text cannot be a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "a token has {MIN_LENGTH} characters at least, all of them letters, digits or punctuation of ASCII"
@@ -76,11 +76,11 @@ impl FromStr for Token {
     }
 }
 
-/// A request that came over a connection whose client has shown a certificate that is allowed.
+/// Marks a request over a connection whose client certificate is allowed.
 #[derive(Debug, Clone, Copy)]
 pub struct ClientCertVerified;
 
-/// Lets a request in that may change something.
+/// Passes on requests that may change something; refuses others.
 pub(super) async fn admit(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     if may_change(&shared.controls, request.headers(), request.extensions()) {
         return next.run(request).await;
@@ -88,7 +88,7 @@ pub(super) async fn admit(State(shared): State<Shared>, request: Request, next: 
     refusal(&shared.controls, OFF)
 }
 
-/// Lets a request in for which a call may be decided.
+/// Passes on requests whose call may be decided; refuses others.
 pub(super) async fn admit_to_decide(
     State(shared): State<Shared>,
     request: Request,
@@ -101,7 +101,7 @@ pub(super) async fn admit_to_decide(
     refusal(&shared.controls, UNDECIDED)
 }
 
-/// Lets a request in whose body says that it is JSON.
+/// Passes on requests whose body is declared as JSON; answers others 415.
 pub(super) async fn json_only(request: Request, next: Next) -> Response {
     let is_json = request.headers().get(header::CONTENT_TYPE).is_some_and(is_json);
     if is_json {
@@ -117,12 +117,12 @@ fn is_json(kind: &HeaderValue) -> bool {
     kind.trim().eq_ignore_ascii_case(JSON)
 }
 
-/// What is told to who may not change anything where hits or leases are to be given back.
+/// The answer to a caller who may not give hits or leases back.
 pub(super) fn no_giving_back(controls: &Controls) -> Response {
     refusal(controls, OFF)
 }
 
-/// What is told to who may not do something, with how it could be.
+/// The answer to a caller who may not do something, and how it could be allowed.
 fn refusal(controls: &Controls, off: &'static str) -> Response {
     match &controls.token {
         None => ApiError::new(StatusCode::FORBIDDEN, off).into(),
@@ -135,14 +135,14 @@ fn refusal(controls: &Controls, off: &'static str) -> Response {
     }
 }
 
-/// Whether who asks may change something. A browser sends no token that it was not given, but shows a
-/// certificate by itself, whichever page has it ask.
+/// Whether a request may change something. A browser sends no token by itself, but it does show a certificate, whichever
+/// page has it ask; so a certificate does not count for its requests.
 pub(super) fn may_change(controls: &Controls, headers: &HeaderMap, about: &Extensions) -> bool {
     let has_token = || controls.token.is_some() && bearer_token(headers) == controls.token;
     (about.get::<ClientCertVerified>().is_some() && !is_browser_request(headers)) || has_token()
 }
 
-/// Whether a page had a browser ask. Every browser says so, of every call that may change something.
+/// Whether a page had a browser send the request. Every browser declares that of requests that may change something.
 fn is_browser_request(headers: &HeaderMap) -> bool {
     headers.contains_key(header::ORIGIN) || headers.contains_key(FETCH_SITE)
 }

@@ -1,9 +1,9 @@
-//! How many connections are served at a time, and whose go for others.
+//! The connections that are served at a time, and which of them are closed for new ones.
 //!
-//! A new connection always finds a place: probes come on new ones, and a probe that is not answered ends the
-//! process. Where there is none, one of the address that has the most is closed, and of those the one that has
-//! not moved for longest, unless it waits for the server. So whoever opens any number of them and says nothing,
-//! or reads nothing, has its own closed.
+//! A new connection is always served: probes come on new ones, and a probe that is not answered ends the process. Where
+//! the table is full, a connection of the address with the most is closed, and of those the one that has been idle for
+//! longest, unless it waits for the server. So a client that opens many and sends nothing, or reads nothing, loses its
+//! own.
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -20,12 +20,12 @@ pub(super) const MAX_CONNECTIONS: usize = 256;
 /// How many of these are one peer's.
 pub(super) const MAX_PER_PEER: usize = 128;
 
-/// Who is at the other end, as far as it tells who opens many: all of a Unix domain socket are one.
+/// The other end of a connection, by which they are counted. All connections of a Unix domain socket are one peer's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Peer {
     Local,
     V4(Ipv4Addr),
-    /// Whoever has one address of such a network has all of it.
+    /// A network of 64 bits: whoever has one address of it has all.
     V6([u16; 4]),
 }
 
@@ -64,8 +64,8 @@ impl ConnectionTable {
         Self { open, entries, clock, counters }
     }
 
-    /// Serves one more connection, in another's place if need be. Nothing is waited for: connections that come
-    /// faster than others end would keep a probe waiting behind them.
+    /// Serves one more connection, and closes another for it where the table is full. It waits for nothing: else
+    /// connections that come faster than others end would keep a probe waiting behind them.
     pub(super) fn take<F>(&mut self, peer: Peer, serve: impl FnOnce(Activity) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -83,7 +83,7 @@ impl ConnectionTable {
         self.count();
     }
 
-    /// Whose place this peer gets where there is none left for it.
+    /// The connection to close for one of this peer; none while there is room.
     fn to_be_closed_for(&self, peer: Peer) -> Option<Id> {
         let mut counts = HashMap::<_, usize>::new();
         self.entries.values().for_each(|entry| *counts.entry(entry.peer).or_default() += 1);

@@ -10,14 +10,14 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// How long what is written may wait for the other end to take any of it.
+/// How long a write may wait for the other end to take any of it.
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What several connections count their movements by, all in one row.
+/// Orders the reads and writes of several connections: each advances it by one.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ActivityClock(Arc<AtomicU64>);
 
-/// What is known of one connection.
+/// When a connection moved last, and whether the server is answering it.
 #[derive(Debug, Clone)]
 pub(super) struct Activity(Arc<Inner>);
 
@@ -29,7 +29,7 @@ struct Inner {
 }
 
 impl ActivityClock {
-    /// A connection that moves for the first time.
+    /// The activity of a new connection.
     pub(super) fn new_connection(&self) -> Activity {
         let last = self.next().into();
         Activity(Arc::new(Inner { all: self.clone(), last, is_answering: false.into() }))
@@ -45,21 +45,21 @@ impl Activity {
         self.0.last.store(self.0.all.next(), Ordering::Relaxed);
     }
 
-    /// From now on, until what is returned is dropped, it is the server that has something to do.
+    /// Marks the connection as waiting for the server, until the guard is dropped.
     pub(super) fn answering(&self) -> Answering {
         self.0.is_answering.store(true, Ordering::Relaxed);
         Answering(self.clone())
     }
 
-    /// How soon it may be closed for others, the lowest first: who waits for the server comes last, and of the
-    /// others who has not moved for longest first.
+    /// The order in which connections are closed for others, lowest first: the longest idle first, and those that wait
+    /// for the server last.
     pub(super) fn rank(&self) -> (bool, u64) {
         let Inner { last, is_answering, .. } = &*self.0;
         (is_answering.load(Ordering::Relaxed), last.load(Ordering::Relaxed))
     }
 }
 
-/// While the server is to answer.
+/// Marks a connection as waiting for the server while it lives.
 #[derive(Debug)]
 pub(super) struct Answering(Activity);
 

@@ -29,7 +29,7 @@ impl Default for WorkQueue {
 }
 
 impl WorkQueue {
-    /// Does the work when it is its turn. Once begun it goes on to its end, whoever has asked and gone.
+    /// Does the work when it is its turn. Once begun it goes on to its end, even if its caller is gone.
     pub(super) async fn work(
         &self,
         work: impl Future<Output = Response> + Send + 'static,
@@ -45,7 +45,7 @@ impl WorkQueue {
         .unwrap_or_else(|response| response)
     }
 
-    /// Waits until nothing is worked on, and lets nothing begin.
+    /// Waits until no request is worked on, and admits no more.
     pub(super) async fn close(&self) {
         self.places.close();
         // An error means that it is closed already.

@@ -1,5 +1,5 @@
-//! `/json`: a RateLimitRequest in protobuf's JSON, answered with a RateLimitResponse. It charges, and takes leases,
-//! as over gRPC: whom it decides for is [`auth`]'s affair.
+//! `/json`: a RateLimitRequest in protobuf's JSON, answered with a RateLimitResponse. It charges, and takes leases, as
+//! over gRPC; [`auth`] says which callers may.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use crate::descriptor::{Hits, Query};
 use crate::service::Service;
 use crate::wire;
 
-/// Where it decides for everybody, all the same only who may change something gives hits back or releases leases:
-/// both undo what was decided.
+/// Even where every caller may ask, only those who may change something give hits back or release leases: both undo what
+/// was decided.
 pub(super) async fn json(
     State(Shared { service, controls, queues, .. }): State<Shared>,
     headers: HeaderMap,
@@ -46,14 +46,14 @@ async fn decide(
     answer(service, &message).await
 }
 
-/// Whether a message gives something back, if it is a question at all.
+/// Whether a message gives something back, if it is a request at all.
 fn gives_back(message: &[u8]) -> bool {
     let mut query = Query::default();
     wire::read(message, &mut query).is_ok()
         && query.descriptors().any(|descriptor| descriptor.hits() < Hits::LOOK)
 }
 
-/// 200, 429, or 400 for what is no question.
+/// Answers 200, 429, or 400 for what is not a request.
 async fn answer(service: &Arc<Service>, message: &[u8]) -> Response {
     match service.answering(message, None).finish().await {
         Ok(answer) => {

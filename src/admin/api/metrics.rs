@@ -22,15 +22,15 @@ pub(super) async fn metrics(State(shared): State<Shared>) -> Response {
     }
 }
 
-/// The metrics, written out once for all who wait for them: whoever asks is told what holds since it has asked.
+/// The metrics, written out once for all callers that wait: each gets values from after its request.
 #[derive(Debug, Default)]
 pub(in crate::admin) struct Scrapes {
-    /// How often writing them out was begun.
+    /// How many times they were written out, or began to be.
     begun: AtomicU64,
     last: Arc<Mutex<Scrape>>,
 }
 
-/// What was written out last.
+/// What was written last.
 #[derive(Debug, Default)]
 struct Scrape {
     number: u64,
@@ -41,7 +41,7 @@ impl Scrapes {
     /// The metrics as text.
     ///
     /// # Errors
-    /// What is to be answered where they cannot be told.
+    /// The answer where they cannot be written.
     pub(super) async fn text(&self, service: &Arc<Service>) -> Result<Bytes, Response> {
         let before = self.begun.load(Ordering::Relaxed);
         let mut last = Arc::clone(&self.last).lock_owned().await;
