@@ -1,5 +1,4 @@
-//! The HTTP side: health, metrics, the policy in force, the same decision as over gRPC, in JSON, and a page
-//! for a person.
+//! The HTTP side: the API for programs and `tollgate admin` ([`api`]), and the dashboard for people.
 
 pub(crate) mod api;
 mod auth;
@@ -74,7 +73,7 @@ struct Queues {
     scrapes: Arc<Scrapes>,
 }
 
-/// Serves HTTP, over TLS if there is any, until `stop` completes, then finishes the requests in flight.
+/// Serves HTTP, over TLS where `tls` is given, until `stop` completes; then finishes the requests in flight.
 pub async fn serve(
     listener: Listener,
     tls: Option<Identity>,
@@ -126,13 +125,13 @@ pub async fn serve(
         }
     }
     drop((listener, background));
-    // Nobody else would end them.
+    // Event streams have no end of their own.
     broadcaster.end();
     drop(stopping);
     while !connections.is_empty() {
         connections.ended().await;
     }
-    // Whoever has asked may be gone.
+    // The callers of what is still worked on may be gone.
     tokio::join!(queues.reads.close(), queues.changes.close());
 }
 
@@ -153,8 +152,8 @@ fn routes(shared: Shared) -> axum::Router {
         .with_state(shared)
 }
 
-/// What every answer tells a browser: to take it for what it says it is, to keep nothing of it, to show it in
-/// nobody's frame, and to have a page load and ask nothing but what this server itself has.
+/// The headers of every answer. A browser takes it for the type that it has, stores nothing of it, shows it in no frame,
+/// and lets the page load and ask nothing but this server.
 const SECURITY_HEADERS: [(HeaderName, HeaderValue); 4] = [
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
@@ -174,10 +173,13 @@ async fn add_security_headers(request: Request, next: Next) -> Response {
     response
 }
 
-/// A body that does not come is not waited for.
+/// Answers 408 where the body, or the answer, takes too long.
 async fn request_timeout(request: Request, next: Next) -> Response {
     let response = tokio::time::timeout(SLOWEST, next.run(request)).await;
-    response.unwrap_or_else(|_| StatusCode::REQUEST_TIMEOUT.into_response())
+    response.unwrap_or_else(|_| {
+        let error = format!("the request, or its answer, took over {SLOWEST:?}");
+        ApiError::new(StatusCode::REQUEST_TIMEOUT, error).into()
+    })
 }
 
 /// An answer in JSON.

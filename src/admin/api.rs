@@ -8,14 +8,13 @@ mod health;
 mod json;
 pub(super) mod leases;
 mod metrics;
+mod openapi;
 mod reload;
 mod reset;
 pub(crate) mod types;
 
 use axum::Router;
-use axum::http::header;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 pub(super) use self::metrics::Scrapes;
@@ -28,7 +27,7 @@ pub(super) fn routes(shared: &Shared) -> Router<Shared> {
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::metrics))
         .route("/config", get(config::config))
-        .route("/openapi.json", get(openapi))
+        .route("/openapi.json", get(openapi::openapi))
         .route("/explain", post(explain::explain).route_layer(from_fn(auth::json_only)))
         .route("/buckets", get(buckets::list))
         .route("/leases", get(leases::list))
@@ -48,10 +47,4 @@ fn changing(shared: &Shared) -> Router<Shared> {
             post(leases::release).route_layer(admitted()).route_layer(json_only()),
         )
         .route("/reload", post(reload::reload).route_layer(admitted()))
-}
-
-/// What this side offers, for programs.
-async fn openapi() -> Response {
-    let kind = [(header::CONTENT_TYPE, "application/json")];
-    (kind, include_str!("api/openapi.json")).into_response()
 }

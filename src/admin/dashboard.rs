@@ -7,6 +7,9 @@ mod sample;
 use axum::Router;
 use axum::routing::get;
 
+pub(super) use self::events::Begin;
+pub(super) use self::page::MODULES;
+pub(super) use self::sample::Sample;
 use super::Shared;
 
 /// The routes of the dashboard.

@@ -28,7 +28,7 @@ pub enum JsonError {
     Decode(#[from] prost::DecodeError),
 }
 
-fn descriptor(name: &str) -> Result<MessageDescriptor, JsonError> {
+pub(super) fn descriptor(name: &str) -> Result<MessageDescriptor, JsonError> {
     let pool = POOL.as_ref().map_err(|_| JsonError::Protos)?;
     let name = format!("envoy.service.ratelimit.v3.{name}");
     pool.get_message_by_name(&name).ok_or(JsonError::Protos)

@@ -70,10 +70,14 @@ async fn answer(service: &Service, query: &str, ids: Ids<'_>) -> Result<Buckets,
     let entries = pairs.iter().filter(|(key, _)| key != "domain" && key != "all");
     let entries: Vec<_> = entries.map(|(key, value)| Entry { key, value }).collect();
     let domain = value_of("domain");
+    let with_full = pairs.iter().any(|(key, _)| key == "all");
+    if with_full && value_of("all") != Some("1") {
+        return Err(ApiError::bad_request("`all` is written as all=1"));
+    }
     if entries.is_empty() {
         return Ok(near(service, domain, ids));
     }
-    named(service, domain, &entries, value_of("all") == Some("1"), ids).await
+    named(service, domain, &entries, with_full, ids).await
 }
 
 /// A key and a value of `?key=value`, which may hold any bytes, as in `%ff`: entries of calls do.

@@ -20,7 +20,7 @@ use crate::wire;
 
 /// How many descriptors are explained at a time. One asks about one call, or the few of a route; each answer has
 /// every table.
-const MAX_DESCRIPTORS: usize = 32;
+pub(super) const MAX_DESCRIPTORS: usize = 32;
 
 /// How long the explanation may take, once it is known how the buckets stand.
 const MAX_TIME: Duration = Duration::from_millis(500);

@@ -8,10 +8,12 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::{Duration, UNIX_EPOCH};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::clock::{Nanos, Timestamp};
+use crate::descriptor::{LONGEST_KEY, MOST_ENTRIES};
 use crate::near::{Named, Standing};
 use crate::policy::{HeaderStyle, OnStoreError};
 
@@ -36,8 +38,23 @@ impl<'de> Deserialize<'de> for Time {
     }
 }
 
+impl JsonSchema for Time {
+    fn schema_name() -> Cow<'static, str> {
+        "Time".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A moment: RFC 3339 text in UTC.",
+            "type": "string",
+            "format": "date-time",
+            "pattern": "Z$",
+        })
+    }
+}
+
 /// A span of time in milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, JsonSchema, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Milliseconds(pub(crate) f64);
 
@@ -57,8 +74,31 @@ impl From<Milliseconds> for Duration {
 /// The key and the value of an entry, in this order.
 pub(crate) type KeyEntry = [String; 2];
 
+fn key_entries(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": MOST_ENTRIES,
+        "items": {
+            "type": "array",
+            "prefixItems": [
+                { "type": "string", "minLength": 1, "maxLength": LONGEST_KEY },
+                { "type": "string" },
+            ],
+            "minItems": 2,
+            "maxItems": 2,
+        },
+    })
+}
+
+/// Reads a field that is there: it has a value, and is not null.
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
 /// A list, of which some may be omitted.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct List<T> {
     /// Those that are listed.
     pub(crate) items: Vec<T>,
@@ -75,14 +115,14 @@ impl<T> List<T> {
 }
 
 /// Why a request failed.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct ErrorBody {
     /// What is wrong, and what to do, for a person.
     pub(crate) error: String,
 }
 
 /// What a bucket is.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Limit {
     /// As a policy would say it, as in `10 per second`; `blocked` where nothing passes.
     pub(crate) bucket: String,
@@ -97,7 +137,7 @@ pub(crate) struct Limit {
 }
 
 /// How a bucket stands between empty and full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum BucketState {
     /// It does not admit a call of one hit.
@@ -119,7 +159,7 @@ impl From<Standing> for BucketState {
 }
 
 /// What a bucket is called.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct BucketName {
     /// The policy's domain.
     pub(crate) domain: String,
@@ -150,7 +190,7 @@ impl From<&Named> for BucketName {
 }
 
 /// A bucket with its name and how it stands.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Bucket {
     #[serde(flatten)]
     pub(crate) name: BucketName,
@@ -172,7 +212,7 @@ pub(crate) struct Bucket {
 }
 
 /// The answer of `/buckets`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Buckets {
     #[serde(flatten)]
     pub(crate) list: List<Bucket>,
@@ -182,33 +222,41 @@ pub(crate) struct Buckets {
 
 /// Which buckets `/reset` makes full: the one with this `id`, or those of `table` with this `key`. Where no bucket
 /// with the `id` is listed any more, `table` and `key` count. An item of `/buckets` is such a request as it is.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, JsonSchema, Serialize, Deserialize)]
+#[schemars(extend("anyOf" = [{ "required": ["id"] }, { "required": ["table"] }]))]
 pub(crate) struct ResetRequest {
     /// The `id` of a listed bucket: the one way to name that of a limit override that Envoy sent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub(crate) id: Option<String>,
     /// Whether `key` is not whole, so that it names no bucket.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "bool")]
     pub(crate) truncated: Option<bool>,
     /// The domain; may be left out where there is only one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub(crate) domain: Option<String>,
     /// The table.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub(crate) table: Option<String>,
     /// Only buckets of this row.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub(crate) row: Option<String>,
     /// The entries that name the buckets. An address stands alone or with the length of its network.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "key_entries")]
     pub(crate) key: Option<Vec<KeyEntry>>,
     /// Only this bucket of a row, as in `10 per second`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
     pub(crate) bucket: Option<String>,
 }
 
 /// The answer of `/reset`: the buckets that were not full, as they were before.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Reset {
     #[serde(flatten)]
     pub(crate) list: List<Bucket>,
@@ -217,7 +265,7 @@ pub(crate) struct Reset {
 }
 
 /// What a lease holds in one bucket.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Lease {
     /// The 32 digits of the lease for callers who may release it; else the first eight, since whoever knows all of
     /// them can release it.
@@ -234,7 +282,7 @@ pub(crate) struct Lease {
 
 /// The answer of `/leases`: the oldest first. Leases whose names are not known are among those omitted; with a shared
 /// store, so may be leases that were released elsewhere.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Leases {
     /// When this was so.
     pub(crate) at: Time,
@@ -243,21 +291,22 @@ pub(crate) struct Leases {
 }
 
 /// What `/leases/release` takes.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct ReleaseRequest {
     /// The 32 hexadecimal digits that the acquiring call returned.
+    #[schemars(regex(pattern = "^[0-9a-fA-F]{32}$"))]
     pub(crate) lease: String,
 }
 
 /// The answer of `/leases/release`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Released {
     /// The lease.
     pub(crate) released: String,
 }
 
 /// What came of reading the policies again.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, JsonSchema, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ReloadResult {
     /// Others are in force.
@@ -267,7 +316,7 @@ pub(crate) enum ReloadResult {
 }
 
 /// The answer of `/reload` where the policies are right.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Reload {
     /// What came of it.
     pub(crate) result: ReloadResult,
@@ -276,7 +325,7 @@ pub(crate) struct Reload {
 }
 
 /// The answer of `/reload` where they are wrong.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct ReloadRejected {
     /// That they were rejected.
     pub(crate) error: String,
@@ -287,7 +336,7 @@ pub(crate) struct ReloadRejected {
 }
 
 /// Policies that were read last and did not come into force.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct Rejected {
     /// When they were read.
     pub(crate) at: Time,
@@ -296,11 +345,12 @@ pub(crate) struct Rejected {
 }
 
 /// The answer of `/config`: the policies in force, as they were compiled.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct Config {
     /// The policies that were read last, if they are wrong.
     pub(crate) rejected: Option<Rejected>,
     /// SHA-256 of the files, in the order of their names.
+    #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]
     pub(crate) version: String,
     /// When the policies came into force.
     pub(crate) loaded_at: Time,
@@ -311,7 +361,7 @@ pub(crate) struct Config {
 }
 
 /// Which headers tell clients what is left.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, JsonSchema, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Headers {
     /// `x-ratelimit-*`, the reset in seconds since the Unix epoch.
@@ -336,7 +386,7 @@ impl From<HeaderStyle> for Headers {
 }
 
 /// What becomes of a call while the shared store does not answer.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, JsonSchema, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum StoreErrorAction {
     /// It passes.
@@ -358,7 +408,7 @@ impl From<OnStoreError> for StoreErrorAction {
 }
 
 /// The policy of one domain.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct Policy {
     /// The domain.
     pub(crate) domain: String,
@@ -377,7 +427,7 @@ pub(crate) struct Policy {
 }
 
 /// A table.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct Table {
     /// Its name.
     pub(crate) name: String,
@@ -394,7 +444,7 @@ pub(crate) struct Table {
 }
 
 /// The length of the networks that share a bucket, in bits.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct Prefix {
     /// Of IPv4 addresses.
     pub(crate) ipv4: u8,
@@ -403,7 +453,7 @@ pub(crate) struct Prefix {
 }
 
 /// A row of a table.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct Row {
     /// Its name.
     pub(crate) name: String,
@@ -418,7 +468,7 @@ pub(crate) struct Row {
 }
 
 /// Other buckets in place of a row's.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct Override {
     /// The conditions under which they count.
     pub(crate) when: String,
@@ -429,7 +479,7 @@ pub(crate) struct Override {
 }
 
 /// The answer of `/explain`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct Explanation {
     /// The policy's domain.
     pub(crate) domain: String,
@@ -444,7 +494,7 @@ pub(crate) struct Explanation {
 }
 
 /// What one descriptor meets.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct ExplainedDescriptor {
     /// The endpoint group of its method and path.
     pub(crate) endpoint_group: Option<String>,
@@ -457,7 +507,7 @@ pub(crate) struct ExplainedDescriptor {
 }
 
 /// What a descriptor meets in one table.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 #[serde(untagged)]
 pub(crate) enum ExplainedTable {
     /// A row with buckets.
@@ -467,7 +517,7 @@ pub(crate) enum ExplainedTable {
 }
 
 /// A row that a descriptor meets.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct MetRow {
     /// The table.
     pub(crate) table: String,
@@ -487,7 +537,7 @@ pub(crate) struct MetRow {
 }
 
 /// A table in which a descriptor meets no bucket.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct MissedTable {
     /// The table.
     pub(crate) table: String,
@@ -496,7 +546,7 @@ pub(crate) struct MissedTable {
 }
 
 /// A bucket that a descriptor meets.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct ExplainedBucket {
     #[serde(flatten)]
     pub(crate) limit: Limit,
@@ -506,7 +556,7 @@ pub(crate) struct ExplainedBucket {
 }
 
 /// How a bucket stands for the call that is explained.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct ExplainedLevel {
     /// The tokens or slots that are left.
     pub(crate) remaining: u32,

@@ -10,43 +10,44 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response, Sse};
 use futures_core::Stream;
 use parking_lot::Mutex;
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::sample::{self, History, Point, Sample};
-use crate::admin::{Readiness, Shared};
+use crate::admin::{ApiError, Readiness, Shared};
 use crate::service::{HeldLeases, Service};
 
 /// How often a sample is taken.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How many pages may be open at a time: far fewer than there may be connections, so that probes find a place.
+/// How many pages may be open at a time: far fewer than connections, so that probes find room.
 pub(super) const MAX_VIEWERS: usize = 16;
 
-/// How many events wait for a viewer that does not read, and how many it may miss before its place is another's.
+/// How many events wait for a viewer that does not read, and how many it may miss before it is dropped.
 const MAX_WAITING: usize = 4;
 const MAX_MISSED: u32 = 10;
 
 pub(super) async fn events(State(shared): State<Shared>) -> Response {
     match shared.broadcaster.join() {
-        // Proxies are not to hold events back.
+        // Has proxies not buffer events.
         Some(events) => ([("x-accel-buffering", "no")], Sse::new(events)).into_response(),
         None => {
-            let text = format!("{MAX_VIEWERS} pages are open, or the server stops\n");
-            let headers = [(header::RETRY_AFTER, "10")];
-            (StatusCode::SERVICE_UNAVAILABLE, headers, text).into_response()
+            let error = format!("{MAX_VIEWERS} pages are open, or the server stops");
+            let later = [(header::RETRY_AFTER, "10")];
+            (later, Response::from(ApiError::unavailable(error))).into_response()
         }
     }
 }
 
 /// The first event of a stream: what a viewer needs before the first sample.
-#[derive(Serialize)]
-struct Begin {
+#[derive(JsonSchema, Serialize)]
+pub(in crate::admin) struct Begin {
     version: &'static str,
     points: Vec<Point>,
 }
@@ -91,7 +92,7 @@ impl Broadcaster {
         Arc::new(Self { service, readiness, state, taken })
     }
 
-    /// A stream that ends with the server; none where as many are open as may be.
+    /// A stream that ends with the server; none where [`MAX_VIEWERS`] are open.
     pub(super) fn join(self: &Arc<Self>) -> Option<Events> {
         let mut state = self.state.lock();
         state.viewers.retain(Viewer::is_here);
@@ -132,7 +133,7 @@ impl Broadcaster {
         }
     }
 
-    /// Tells everybody how things stand. Returns whether there is anybody.
+    /// Sends a sample to every viewer. Returns whether there are any.
     fn tick(&self, leases: HeldLeases) -> bool {
         let mut state = self.state.lock();
         state.history.leases = leases;
@@ -174,7 +175,7 @@ pub(in crate::admin) mod tests {
     use std::future::poll_fn;
 
     use axum::body::Body;
-    use axum::http::Request;
+    use axum::http::{Request, StatusCode};
     use http_body::Body as _;
     use tower_service::Service as _;
 

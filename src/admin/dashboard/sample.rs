@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::admin::api::types::{
@@ -30,8 +31,8 @@ const STEP: Nanos = Nanos::from_secs(5);
 pub(super) const MAX_ITEMS: usize = 12;
 
 /// One sample: how things stand at a time. Counts are of all time since the server started.
-#[derive(Debug, Serialize)]
-pub(super) struct Sample {
+#[derive(Debug, JsonSchema, Serialize)]
+pub(in crate::admin) struct Sample {
     at: Time,
     /// Whether the server takes calls.
     ready: bool,
@@ -49,14 +50,14 @@ pub(super) struct Sample {
 }
 
 /// Requests that passed without a limit.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 struct Unlimited {
     bypassed: u64,
     unmatched: u64,
 }
 
 /// The rows that deny most: within the window first, and then of all time.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 struct DenyingRows {
     /// How long the window is by now, about a minute at most; null before there is one.
     window_ms: Option<Milliseconds>,
@@ -64,7 +65,7 @@ struct DenyingRows {
     list: List<DenyingRow>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 struct DenyingRow {
     domain: String,
     table: String,
@@ -79,7 +80,7 @@ struct DenyingRow {
 }
 
 /// A bucket that was lately seen near or over its limit.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 struct NearBucket {
     #[serde(flatten)]
     name: BucketName,
@@ -92,7 +93,7 @@ struct NearBucket {
 }
 
 /// The policies in force.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 struct PolicyState {
     loaded_at: Time,
     version: String,
@@ -101,7 +102,7 @@ struct PolicyState {
     domains: Vec<Domain>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 struct Domain {
     domain: String,
     /// The keys of entries that its policy uses.
@@ -109,7 +110,7 @@ struct Domain {
     on_store_error: StoreErrorAction,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 struct StoreState {
     /// Whether replicas share it.
     shared: bool,
@@ -124,8 +125,8 @@ struct StoreState {
 }
 
 /// How many requests had been admitted and denied at a time.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub(super) struct Point {
+#[derive(Debug, Clone, Copy, JsonSchema, Serialize)]
+pub(in crate::admin) struct Point {
     at: Time,
     admitted: u64,
     denied: u64,
