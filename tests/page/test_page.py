@@ -93,6 +93,15 @@ def test_a_key_of_the_list_is_explained_by_its_button(page):
     assert page.text("#answer .verdict").startswith("Denied")
 
 
+def test_a_key_of_a_table_with_conditions_is_explained_with_what_they_ask_for(page, server):
+    for _ in range(4):
+        server.ask(one("d", remote_address="198.51.100.77", action="login", method="POST"))
+    page.until("document.querySelector('#near').innerText.includes('198.51.100.77')")
+    page.ask("[...document.querySelectorAll('#near li')].find((li) => li.innerText.includes('logins')).querySelector('button').click()")
+    page.until("!!document.querySelector('#answer .verdict')")
+    assert page.text("#answer .verdict").startswith("Denied, if it were asked now: logins / always")
+
+
 def test_what_is_blocked_is_explained_as_that(page):
     set_entries(page, who="new", kind="banned")
     page.press("Enter")

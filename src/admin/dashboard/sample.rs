@@ -8,10 +8,11 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::admin::api::types::{
-    BucketName, Lease, Limit, List, Milliseconds, Rejected, StoreErrorAction, Time,
+    BucketName, KeyEntry, Lease, Limit, List, Milliseconds, Rejected, StoreErrorAction, Time,
 };
 use crate::admin::api::{bucket, config, leases};
 use crate::clock::{Nanos, Timestamp};
+use crate::near::Named;
 use crate::policy::Policy;
 use crate::policy::table::Rows;
 use crate::reload::{Live, Snapshot};
@@ -88,8 +89,9 @@ struct NearBucket {
     limit: Limit,
     remaining: u32,
     full_at: Option<Time>,
-    /// The entry whose value selects the row in its table.
-    select: Option<String>,
+    /// Entries that a call which meets the bucket has beside those of the key: what the table's conditions ask for,
+    /// and the value that selects the row.
+    entries: Vec<KeyEntry>,
 }
 
 /// The policies in force.
@@ -288,19 +290,30 @@ fn near(service: &Service, snapshot: &Snapshot) -> List<NearBucket> {
             limit: bucket::limit(&seen.bucket),
             remaining: seen.outcome.remaining,
             full_at: bucket::full_at(&seen.bucket, &seen.outcome, at),
-            select: select(snapshot, &named.domain, &named.table).map(str::to_owned),
+            entries: entries(snapshot, named),
         }
     });
     List::new(items.collect(), near.len())
 }
 
-/// The entry whose value selects a row of the table.
-fn select<'a>(snapshot: &'a Snapshot, domain: &str, table: &str) -> Option<&'a str> {
-    let (policy, _) = snapshot.of(domain)?;
-    match policy.tables().iter().find(|of| of.name() == table)?.rows() {
-        Rows::Always(_) => None,
-        Rows::Selected { by, .. } => Some(policy.keys().name(*by)),
-    }
+/// The entries that a call needs to meet a bucket, without those of its key.
+fn entries(snapshot: &Snapshot, named: &Named) -> Vec<KeyEntry> {
+    let Some((policy, _)) = snapshot.of(&named.domain) else { return Vec::new() };
+    let table = policy.tables().iter().find(|of| of.name() == &*named.table);
+    let Some(table) = table else { return Vec::new() };
+    let selected = match table.rows() {
+        Rows::Selected { by, rows, .. } if rows.contains_key(named.row.as_bytes()) => {
+            Some((policy.keys().name(*by), &*named.row))
+        }
+        Rows::Selected { .. } | Rows::Always(_) => None,
+    };
+    let asked = table
+        .when()
+        .examples(policy.keys())
+        .filter(|(key, _)| selected.is_none_or(|(selects, _)| selects != *key));
+    let needed = asked.chain(selected);
+    let is_new = |(key, _): &(&str, &str)| named.key.iter().all(|(own, _)| **own != **key);
+    needed.filter(is_new).map(|(key, value)| [key.to_owned(), value.to_owned()]).collect()
 }
 
 fn held(HeldLeases { listed, left_off }: &HeldLeases) -> List<Lease> {

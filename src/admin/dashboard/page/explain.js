@@ -68,11 +68,10 @@ form.addEventListener("submit", (event) => {
 export function explainKey(of) {
   domainField.value = of.domain;
   showKeys();
-  const picks = of.select && of.row !== "otherwise" && !of.key.some(([name]) => name === of.select) ? [[of.select, of.row]] : [];
   // A list tells the network in place of an address; a call has an address.
   const sent = of.key.map(([name, value]) => [name, name === "remote_address" ? value.split("/")[0] : value]);
-  setEntries([...sent, ...picks]);
-  if (of.key.length + picks.length === 0) addEntry();
+  setEntries([...sent, ...of.entries]);
+  if (of.key.length + of.entries.length === 0) addEntry();
   find("explain").scrollIntoView({ behavior: isCalm.matches ? "auto" : "smooth" });
   form.querySelector("button.main").focus({ preventScroll: true });
   ask();
