@@ -318,7 +318,11 @@ fn reads(schemas: &mut Schemas, error: &Value) -> Vec<(&'static str, Value)> {
             "in": "query",
             "style": "form",
             "explode": true,
-            "schema": { "type": "object", "additionalProperties": { "type": "string" } },
+            "schema": {
+                "type": "object",
+                "propertyNames": { "minLength": 1, "not": { "enum": ["domain", "all"] } },
+                "additionalProperties": { "type": "string" },
+            },
             "description": "The entries, each by its key. The query has at most 4096 bytes.",
         },
     ]);
