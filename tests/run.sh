@@ -11,12 +11,13 @@
 #   instructions  a call takes no more instructions than it did (benches/instructions.sh)
 #   grpcurl       a plain grpcurl against the server, through reflection (tests/grpcurl.sh)
 #   wire          an independent encoder against the server (tests/wire, pytest)
+#   openapi       every operation of the HTTP side against /openapi.json (tests/openapi, schemathesis)
 #   deploy        what reads Dockerfiles, manifests and units, on those of deploy/
 #   page          the page for a person, in a real browser (tests/page, pytest)
 #
 # Environment:
 #   TOLLGATE_TOOLS     where setup puts its tools; default target/tools
-#   TOLLGATE_BIN       a tollgate binary for grpcurl, wire and page to use; default: the one
+#   TOLLGATE_BIN       a tollgate binary for grpcurl, wire, openapi and page to use; default: the one
 #                      that `cargo test` built, so that the crate is compiled only once
 #   CARGO_TARGET_DIR   as Cargo takes it
 set -euo pipefail
@@ -134,14 +135,21 @@ wire_suite() {
   setup
   binary
   headline "the wire, from an independent encoder"
-  "$TOLLGATE_PYTHON" -B -m pytest -q -p no:cacheprovider tests/wire
+  "$TOLLGATE_PYTHON" -B -m pytest -q -p no:cacheprovider -p no:schemathesis tests/wire
+}
+
+openapi_suite() {
+  setup
+  binary
+  headline "the HTTP side, against its document"
+  "$TOLLGATE_PYTHON" -B -m pytest -q -p no:cacheprovider -p no:schemathesis tests/openapi
 }
 
 page_suite() {
   setup
   binary
   headline "the page, in a browser"
-  "$TOLLGATE_PYTHON" -B -m pytest -q -p no:cacheprovider tests/page
+  "$TOLLGATE_PYTHON" -B -m pytest -q -p no:cacheprovider -p no:schemathesis tests/page
 }
 
 deploy_files() {
@@ -167,12 +175,12 @@ deploy_files() {
   fi
 }
 
-[ $# -gt 0 ] || set -- setup lint test fuzz instructions grpcurl wire page deploy
+[ $# -gt 0 ] || set -- setup lint test fuzz instructions grpcurl wire openapi page deploy
 for stage in "$@"; do
   case $stage in
-    setup | lint | test | fuzz | instructions | grpcurl | wire | page | deploy) ;;
+    setup | lint | test | fuzz | instructions | grpcurl | wire | openapi | page | deploy) ;;
     *)
-      echo "no stage '$stage'; there are: setup lint test fuzz instructions grpcurl wire page deploy" >&2
+      echo "no stage '$stage'; there are: setup lint test fuzz instructions grpcurl wire openapi page deploy" >&2
       exit 2
       ;;
   esac
@@ -186,6 +194,7 @@ for stage in "$@"; do
     instructions) instructions ;;
     grpcurl) grpcurl_suite ;;
     wire) wire_suite ;;
+    openapi) openapi_suite ;;
     deploy) deploy_files ;;
     page) page_suite ;;
   esac
