@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
+use super::types::Time;
 use crate::admin::Shared;
 use crate::reload::Refused;
 
@@ -26,7 +27,7 @@ pub(super) async fn ready(State(shared): State<Shared>) -> Response {
     if let Some(refused) = shared.service.live().refused() {
         let Refused { at, problems } = &*refused;
         text += "the policy in force is an old one; what was read at ";
-        text += &format!("{} is refused:\n{problems}\n", at.rfc3339());
+        text += &format!("{} is refused:\n{problems}\n", Time(*at));
     }
     (StatusCode::OK, text).into_response()
 }
