@@ -1,51 +1,42 @@
-//! The HTTP side: health, metrics, the policy in force, the same decision as over gRPC, in JSON, and a page
-//! for a person.
+//! The HTTP side: the API for programs and `tollgate admin` ([`api`]), and the dashboard for people.
 
-mod bucket;
-mod buckets;
+pub(crate) mod api;
+mod auth;
 mod connection;
-mod desk;
-mod events;
-mod explain;
-mod guard;
+mod connection_table;
+mod dashboard;
 mod host;
-mod json;
-mod leases;
-mod paced;
-mod page;
-mod places;
-mod reload;
-mod reset;
-mod sample;
-mod view;
+mod timed_io;
+mod work_queue;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use serde::Serialize;
 use tokio::sync::watch::{Receiver, channel};
 use tokio::task::JoinSet;
 
+use self::api::Scrapes;
+use self::api::types::ErrorBody;
+pub use self::auth::{ClientCertVerified, Controls, Token, TokenError};
 use self::connection::SLOWEST;
-use self::desk::{Desk, Scrapes};
-use self::events::Watch;
-pub use self::guard::{Certified, Controls, Token, TokenError};
+use self::connection_table::{ConnectionTable, Peer};
+use self::dashboard::events::Broadcaster;
 use self::host::Hosts;
 pub use self::host::{HostName, HostNameError};
-use self::places::{Peer, Places};
+use self::work_queue::WorkQueue;
 use crate::listener::Listener;
-use crate::live::RejectedPolicies;
 use crate::service::{Core, Service};
 use crate::store::StoreError;
 use crate::tls::Identity;
 
 /// The largest body that is taken, in bytes.
-const LARGEST_BODY: usize = 1 << 20;
+const MAX_BODY_BYTES: usize = 1 << 20;
 
 /// Whether the server takes calls.
 #[derive(Debug, Clone, Default)]
@@ -66,23 +57,23 @@ impl Readiness {
 struct Shared {
     service: Arc<Service>,
     readiness: Readiness,
-    watch: Arc<Watch>,
+    broadcaster: Arc<Broadcaster>,
     controls: Controls,
     hosts: Arc<Hosts>,
-    desks: Desks,
+    queues: Queues,
 }
 
-/// Where that is done which takes long.
+/// Where requests that take long are worked on.
 #[derive(Debug, Clone, Default)]
-struct Desks {
-    /// What anybody may ask.
-    looks: Desk,
-    /// What those ask who may change something, so that nobody else keeps them waiting.
-    changes: Desk,
+struct Queues {
+    /// Requests that anybody may make.
+    reads: WorkQueue,
+    /// Requests of callers who may change something, so that no others keep them waiting.
+    changes: WorkQueue,
     scrapes: Arc<Scrapes>,
 }
 
-/// Serves HTTP, over TLS if there is any, until `stop` completes, then finishes the requests in flight.
+/// Serves HTTP, over TLS where `tls` is given, until `stop` completes; then finishes the requests in flight.
 pub async fn serve(
     listener: Listener,
     tls: Option<Identity>,
@@ -101,9 +92,9 @@ pub async fn serve(
             }
         }
     });
-    let watch = Watch::new(Arc::clone(&service), readiness.clone());
+    let broadcaster = Broadcaster::new(Arc::clone(&service), readiness.clone());
     let counters = service.telemetry().http_connections().clone();
-    let desks = Desks::default();
+    let queues = Queues::default();
     let hosts = Arc::new(Hosts {
         names: controls.hosts.clone(),
         tls: tls.clone(),
@@ -112,12 +103,12 @@ pub async fn serve(
     let routes = routes(Shared {
         service,
         readiness,
-        watch: Arc::clone(&watch),
+        broadcaster: Arc::clone(&broadcaster),
         controls,
         hosts,
-        desks: desks.clone(),
+        queues: queues.clone(),
     });
-    let mut places = Places::new(counters);
+    let mut connections = ConnectionTable::new(counters);
     let (stopping, stopped) = channel(());
     let mut stop = std::pin::pin!(stop);
     loop {
@@ -126,22 +117,22 @@ pub async fn serve(
             stream = listener.accept() => {
                 let (tls, routes, stopped) = (tls.clone(), routes.clone(), ended(stopped.clone()));
                 let peer = Peer::at(stream.peer());
-                places.take(peer, |activity| {
+                connections.take(peer, |activity| {
                     connection::run(stream, activity, tls, routes, stopped)
                 });
             }
-            () = places.ended(), if !places.is_empty() => {}
+            () = connections.ended(), if !connections.is_empty() => {}
         }
     }
     drop((listener, background));
-    // Nobody else would end them.
-    watch.end();
+    // Event streams have no end of their own.
+    broadcaster.end();
     drop(stopping);
-    while !places.is_empty() {
-        places.ended().await;
+    while !connections.is_empty() {
+        connections.ended().await;
     }
-    // Whoever has asked may be gone.
-    tokio::join!(desks.looks.close(), desks.changes.close());
+    // The callers of what is still worked on may be gone.
+    tokio::join!(queues.reads.close(), queues.changes.close());
 }
 
 /// Completes when the other end is dropped.
@@ -152,42 +143,18 @@ async fn ended(mut stopped: Receiver<()>) {
 fn routes(shared: Shared) -> axum::Router {
     let hosts = Arc::clone(&shared.hosts);
     axum::Router::new()
-        .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
-        .route("/config", get(config))
-        .route("/openapi.json", get(openapi))
-        .route("/explain", post(explain::explain).route_layer(from_fn(guard::json_only)))
-        .route("/events", get(events::events))
-        .route("/buckets", get(buckets::list))
-        .route("/leases", get(leases::list))
-        .merge(changing(shared.clone()))
-        .merge(page::routes())
-        .layer(DefaultBodyLimit::max(LARGEST_BODY))
-        .layer(from_fn(in_time))
+        .merge(api::routes(&shared))
+        .merge(dashboard::routes())
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(from_fn(request_timeout))
         .layer(from_fn_with_state(hosts, host::admit))
-        .layer(from_fn(guarded))
+        .layer(from_fn(add_security_headers))
         .with_state(shared)
 }
 
-/// What changes something, and asks whether it may.
-fn changing(shared: Shared) -> axum::Router<Shared> {
-    let json_only = || from_fn(guard::json_only);
-    let admitted = || from_fn_with_state(shared.clone(), guard::admit);
-    let admitted_to_decide = from_fn_with_state(shared.clone(), guard::admit_to_decide);
-    axum::Router::new()
-        .route("/json", post(json::json).route_layer(admitted_to_decide).route_layer(json_only()))
-        .route("/reset", post(reset::reset).route_layer(admitted()).route_layer(json_only()))
-        .route(
-            "/leases/release",
-            post(leases::release).route_layer(admitted()).route_layer(json_only()),
-        )
-        .route("/reload", post(reload::reload).route_layer(admitted()))
-}
-
-/// What every answer tells a browser: to take it for what it says it is, to keep nothing of it, to show it in
-/// nobody's frame, and to have a page load and ask nothing but what this server itself has.
-const GUARDS: [(HeaderName, HeaderValue); 4] = [
+/// The headers of every answer. A browser takes it for the type that it has, stores nothing of it, shows it in no frame,
+/// and lets the page load and ask nothing but this server.
+const SECURITY_HEADERS: [(HeaderName, HeaderValue); 4] = [
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
@@ -200,96 +167,82 @@ const GUARDS: [(HeaderName, HeaderValue); 4] = [
     ),
 ];
 
-async fn guarded(request: Request, next: Next) -> Response {
+async fn add_security_headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
-    response.headers_mut().extend(GUARDS);
+    response.headers_mut().extend(SECURITY_HEADERS);
     response
 }
 
-/// A body that does not come is not waited for.
-async fn in_time(request: Request, next: Next) -> Response {
+/// Answers 408 where the body, or the answer, takes too long.
+async fn request_timeout(request: Request, next: Next) -> Response {
     let response = tokio::time::timeout(SLOWEST, next.run(request)).await;
-    response.unwrap_or_else(|_| StatusCode::REQUEST_TIMEOUT.into_response())
+    response.unwrap_or_else(|_| {
+        let error = format!("the request, or its answer, took over {SLOWEST:?}");
+        ApiError::new(StatusCode::REQUEST_TIMEOUT, error).into()
+    })
 }
 
-async fn ready(State(shared): State<Shared>) -> Response {
-    if shared.readiness.get() {
-        // Degraded is not dead: calls are answered.
-        let shortfalls = shared.service.core().shortfalls();
-        let mut text = match &*shortfalls {
-            [] => "ready\n".to_owned(),
-            some => format!("ready, degraded: {}\n", some.join("; ")),
-        };
-        if let Some(refused) = shared.service.policies().rejected() {
-            let RejectedPolicies { at, problems } = &*refused;
-            text += "the policy in force is an old one; what was read at ";
-            text += &format!("{} is refused:\n{problems}\n", view::moment(*at));
-        }
-        (StatusCode::OK, text).into_response()
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "not ready: starting or stopping\n").into_response()
+/// An answer in JSON.
+fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    match serde_json::to_string(body) {
+        Ok(text) => json_text(status, text),
+        Err(error) => ApiError::internal(&error).into(),
     }
 }
 
-async fn metrics(State(shared): State<Shared>) -> Response {
-    let kind =
-        [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
-    match shared.desks.scrapes.text(&shared.service).await {
-        Ok(text) => (kind, text).into_response(),
-        Err(response) => response,
-    }
-}
-
-async fn config(State(Shared { service, desks, .. }): State<Shared>) -> Response {
-    desks
-        .looks
-        .work(async move {
-            let snapshot = service.policies().load_full();
-            let refused = service.policies().rejected();
-            axum_json(StatusCode::OK, view::of(&snapshot, refused.as_deref()).to_string())
-        })
-        .await
-}
-
-/// What this side offers, for programs.
-async fn openapi() -> Response {
-    let kind = [(header::CONTENT_TYPE, "application/json")];
-    (kind, include_str!("admin/openapi.json")).into_response()
-}
-
-fn axum_json(status: StatusCode, text: String) -> Response {
+/// An answer in JSON that is text already.
+fn json_text(status: StatusCode, text: String) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], text + "\n").into_response()
 }
 
-/// Why a request comes to nothing.
-struct Failed {
+/// What came of a request.
+fn respond(result: Result<impl Serialize, ApiError>) -> Response {
+    match result {
+        Ok(body) => json(StatusCode::OK, &body),
+        Err(error) => error.into(),
+    }
+}
+
+/// Why a request failed.
+#[derive(Debug)]
+struct ApiError {
     status: StatusCode,
     error: String,
 }
 
-impl Failed {
-    /// It says what cannot be meant.
-    fn bad(error: impl Into<String>) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, error: error.into() }
+impl ApiError {
+    fn new(status: StatusCode, error: impl Into<String>) -> Self {
+        Self { status, error: error.into() }
     }
 
-    /// What it is about is not there.
-    fn none(error: impl Into<String>) -> Self {
-        Self { status: StatusCode::NOT_FOUND, error: error.into() }
+    /// The request does not mean anything that can be done.
+    fn bad_request(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, error)
     }
 
+    /// What the request is about is not there.
+    fn not_found(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, error)
+    }
+
+    /// It may work later.
+    fn unavailable(error: impl Into<String>) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error)
+    }
+
+    /// The store did not do it.
     fn store(error: &StoreError) -> Self {
-        Self { status: StatusCode::SERVICE_UNAVAILABLE, error: error.to_string() }
+        Self::unavailable(error.to_string())
+    }
+
+    /// The server itself is at fault.
+    fn internal(error: &dyn std::fmt::Display) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
     }
 }
 
-fn answered(result: Result<serde_json::Value, Failed>) -> Response {
-    match result {
-        Ok(value) => axum_json(StatusCode::OK, value.to_string()),
-        Err(Failed { status, error }) => refused(status, &error),
+impl From<ApiError> for Response {
+    fn from(ApiError { status, error }: ApiError) -> Self {
+        json(status, &ErrorBody { error })
     }
-}
-
-fn refused(status: StatusCode, error: &str) -> Response {
-    axum_json(status, serde_json::json!({ "error": error }).to_string())
 }

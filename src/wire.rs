@@ -6,6 +6,7 @@ pub mod frame;
 pub mod json;
 mod request;
 mod response;
+pub mod schema;
 
 use prost_types::value::Kind;
 

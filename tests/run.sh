@@ -12,14 +12,15 @@
 #   instructions  a call takes no more instructions than it did (benches/instructions.sh)
 #   grpcurl       a plain grpcurl against the server, through reflection (tests/grpcurl.sh)
 #   wire          an independent encoder against the server (tests/wire, pytest)
+#   openapi       every operation of the HTTP side against /openapi.json (tests/openapi, schemathesis)
 #   deploy        linters for the Dockerfile, manifests and units of deploy/
 #   page          the live page, in a real browser (tests/page, pytest)
 #
-# grpcurl, wire and page run beside each other and beside deploy, and say at the end what came of them.
+# grpcurl, wire, openapi and page run beside each other and beside deploy, and say at the end what came of them.
 #
 # Environment:
 #   TOLLGATE_TOOLS     where setup puts its tools; default target/tools
-#   TOLLGATE_BIN       a tollgate binary for grpcurl, wire and page to use; default: the one
+#   TOLLGATE_BIN       a tollgate binary for grpcurl, wire, openapi and page to use; default: the one
 #                      that `cargo test` built, so that the crate is compiled only once
 #   CARGO_TARGET_DIR   as for Cargo
 set -euo pipefail
@@ -166,11 +167,15 @@ grpcurl_suite() {
 }
 
 wire_suite() {
-  "$TOLLGATE_PYTHON" -B -m pytest -q -p no:cacheprovider tests/wire
+  "$TOLLGATE_PYTHON" -B -m pytest -q -p no:cacheprovider -p no:schemathesis tests/wire
+}
+
+openapi_suite() {
+  "$TOLLGATE_PYTHON" -B -m pytest -q -p no:cacheprovider -p no:schemathesis tests/openapi
 }
 
 page_suite() {
-  "$TOLLGATE_PYTHON" -B -m pytest -q -p no:cacheprovider tests/page
+  "$TOLLGATE_PYTHON" -B -m pytest -q -p no:cacheprovider -p no:schemathesis tests/page
 }
 
 # begin_beside STAGE: each has servers of its own, and waits for them more than it works.
@@ -184,7 +189,7 @@ begin_beside() {
 # Shows what those said that were begun, one after another.
 end_beside() {
   local stage status
-  for stage in grpcurl wire page; do
+  for stage in grpcurl wire openapi page; do
     if [ -n "${beside[$stage]:-}" ]; then
       headline "$stage"
       status=0
@@ -219,12 +224,12 @@ deploy_files() {
   fi
 }
 
-[ $# -gt 0 ] || set -- setup lint test clock fuzz instructions grpcurl wire page deploy
+[ $# -gt 0 ] || set -- setup lint test clock fuzz instructions grpcurl wire openapi page deploy
 for stage in "$@"; do
   case $stage in
-    setup | lint | test | clock | fuzz | instructions | grpcurl | wire | page | deploy) ;;
+    setup | lint | test | clock | fuzz | instructions | grpcurl | wire | openapi | page | deploy) ;;
     *)
-      echo "no stage '$stage'; there are: setup lint test clock fuzz instructions grpcurl wire page deploy" >&2
+      echo "no stage '$stage'; there are: setup lint test clock fuzz instructions grpcurl wire openapi page deploy" >&2
       exit 2
       ;;
   esac
@@ -238,7 +243,7 @@ for stage in "$@"; do
     clock) clock ;;
     fuzz) fuzz ;;
     instructions) instructions ;;
-    grpcurl | wire | page) begin_beside "$stage" ;;
+    grpcurl | wire | openapi | page) begin_beside "$stage" ;;
     deploy) deploy_files ;;
   esac
 done

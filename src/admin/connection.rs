@@ -14,8 +14,8 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::rustls::ServerConfig;
 use tower_service::Service;
 
-use super::Certified;
-use super::paced::{Activity, Paced};
+use super::ClientCertVerified;
+use super::timed_io::{Activity, TimedIo};
 use crate::listener::Stream;
 use crate::tls::Identity;
 
@@ -86,9 +86,11 @@ async fn accepted(
     tls: Option<Identity>,
 ) -> std::io::Result<Opened> {
     match stream {
-        Stream::Tcp(stream) => open(Paced::new(TcpStream::from_std(stream)?, activity), tls).await,
+        Stream::Tcp(stream) => {
+            open(TimedIo::new(TcpStream::from_std(stream)?, activity), tls).await
+        }
         Stream::Unix(stream) => {
-            open(Paced::new(UnixStream::from_std(stream)?, activity), tls).await
+            open(TimedIo::new(UnixStream::from_std(stream)?, activity), tls).await
         }
     }
 }
@@ -114,7 +116,7 @@ async fn serve(
 ) -> hyper::Result<()> {
     let answer = service_fn(move |mut request: Request<Incoming>| {
         if known.as_ref().is_some_and(Known::is_still) {
-            request.extensions_mut().insert(Certified);
+            request.extensions_mut().insert(ClientCertVerified);
         }
         // What is still to come is the client's to do.
         let answering = request.body().is_end_stream().then(|| activity.answering());

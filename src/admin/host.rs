@@ -1,6 +1,6 @@
-//! Which server a request names, and whose page has a browser ask.
+//! Checks which server a request names, and which site's page has a browser send it.
 //!
-//! Who owns a name can have it lead to this machine, and then a page under that name asks here as if it were a
+//! The owner of a name can have it lead to this machine, and then a page under that name asks here as if it were a
 //! page of ours: DNS rebinding. What it cannot change is the `Host` that its browser sends. IP addresses need no
 //! name server, so that none of them can be made to lead elsewhere.
 
@@ -15,17 +15,17 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tokio_rustls::rustls::pki_types::DnsName;
 
-use super::refused;
+use super::ApiError;
 use crate::tls::Identity;
 
-/// What is told whichever host is named: what probes and scrapers ask, by whatever name they know. It tells of the
-/// process and of the policy, and nothing of clients.
-const OPEN: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+/// Paths that are answered whichever host is named, since probes and scrapers ask by any name. Their answers are about
+/// the process and the policy, and not about clients.
+pub(super) const OPEN: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
 /// A name that leads to this machine wherever names are looked up.
 const LOCALHOST: &str = "localhost";
 
-/// What browsers tell of whose page asks, and pages cannot change.
+/// The header in which browsers say which site's page asks. Pages cannot change it.
 pub(super) const FETCH_SITE: &str = "sec-fetch-site";
 
 const UNKNOWN: &str = "`Host` names another server; ask by an IP address, as localhost, or by a name that \
@@ -38,7 +38,7 @@ const FOREIGN: &str =
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostName(String);
 
-/// Why a text is no such name.
+/// The text is not such a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
     "write a DNS name without a port, as in tollgate.example.org; IP addresses and localhost need not be named"
@@ -57,14 +57,14 @@ impl FromStr for HostName {
     }
 }
 
-/// What this server is called.
+/// The names of this server.
 #[derive(Debug, Clone)]
 pub(super) struct Hosts {
-    /// Those it was given.
+    /// Names that it was given.
     pub(super) names: Vec<HostName>,
-    /// Whose certificate has names, too.
+    /// The identity whose certificate has names, too.
     pub(super) tls: Option<Identity>,
-    /// Whether it listens where no browser can ask, whatever its page says.
+    /// Whether it listens where no browser can ask.
     pub(super) is_out_of_reach: bool,
 }
 
@@ -120,7 +120,7 @@ fn is_address(host: &str) -> bool {
     host.parse::<Ipv4Addr>().is_ok() || host.parse::<Ipv6Addr>().is_ok()
 }
 
-/// Lets a request in that names this server, of no page of another site.
+/// Passes on requests that name this server, and do not come from a page of another site.
 pub(super) async fn admit(
     State(hosts): State<Arc<Hosts>>,
     request: Request,
@@ -129,10 +129,10 @@ pub(super) async fn admit(
     let is_open = OPEN.contains(&request.uri().path());
     if !is_open && !hosts.is_out_of_reach {
         if !hosts.are_named(request.uri(), request.headers()) {
-            return refused(StatusCode::MISDIRECTED_REQUEST, UNKNOWN);
+            return ApiError::new(StatusCode::MISDIRECTED_REQUEST, UNKNOWN).into();
         }
         if hosts.is_foreign(request.method(), request.headers()) {
-            return refused(StatusCode::FORBIDDEN, FOREIGN);
+            return ApiError::new(StatusCode::FORBIDDEN, FOREIGN).into();
         }
     }
     next.run(request).await

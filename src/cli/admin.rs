@@ -1,6 +1,5 @@
-//! `tollgate admin`: inspects and changes a running server over its HTTP side.
+//! `tollgate admin`: asks a running server's admin API, and prints the answer.
 
-use std::fmt::Write as _;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,19 +7,25 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::Failure;
 use super::http::{Answer, Server};
 use super::pairs::Pair;
 use super::patience::complain;
+use crate::admin::api::types::{
+    Bucket, BucketName, BucketState, Buckets, KeyEntry, Lease, Leases, List, ReleaseRequest,
+    Released, Reload, ReloadResult, Reset, ResetRequest, Time,
+};
 use crate::file;
 
 #[derive(Debug, Args)]
 pub(super) struct Admin {
     #[command(flatten)]
     server: Server,
-    /// The server's --admin-token, which commands that change something require.
+    /// The server's --admin-token; needed by commands that change something.
     #[arg(
         long,
         env = "TOLLGATE_ADMIN_TOKEN",
@@ -29,7 +34,7 @@ pub(super) struct Admin {
         global = true
     )]
     token: Option<String>,
-    /// File that contains the token.
+    /// A file that holds the token.
     #[arg(
         long,
         env = "TOLLGATE_ADMIN_TOKEN_FILE",
@@ -38,84 +43,93 @@ pub(super) struct Admin {
         global = true
     )]
     token_file: Option<PathBuf>,
-    /// Print the server's JSON response unchanged.
+    /// Print the server's answer as JSON.
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
-    what: What,
+    command: Command,
 }
 
 #[derive(Debug, Subcommand)]
-enum What {
-    /// List the buckets that are over their limit or near it, as far as this server has seen them.
+enum Command {
+    /// List the buckets near or over their limit that the server has seen.
     Buckets {
-        /// Only the buckets of this domain.
+        /// Only buckets of this domain.
         #[arg(long)]
         domain: Option<String>,
     },
-    /// List the buckets of a key, such as `tenant=acme`, and the state of each.
-    Tenant {
-        /// The domain; may be omitted if the server has only one.
+    /// Look up the buckets that entries name, as in `tenant=acme`, and show how each stands.
+    Lookup {
+        /// The domain; may be left out where there is only one.
         #[arg(long)]
         domain: Option<String>,
-        /// List full buckets too.
+        /// Include buckets that are full.
         #[arg(long)]
         all: bool,
-        /// Entries of the key.
+        /// The entries.
         #[arg(required = true, value_name = "KEY=VALUE")]
         entries: Vec<Pair>,
     },
-    /// Fill token buckets: all that a key has in a table, or one by its id.
+    /// Make token buckets full: those that a key names in a table, or one by its ID.
     Reset {
-        /// A bucket that was recently near its limit, by the id that `buckets` and `tenant` print when they
-        /// have the token.
+        /// The ID of a bucket that `buckets` or `lookup` lists; they show IDs only with the token.
         #[arg(long, conflicts_with_all = ["domain", "table", "row", "key"])]
         id: Option<String>,
-        /// The domain; may be omitted if the server has only one.
+        /// The domain; may be left out where there is only one.
         #[arg(long)]
         domain: Option<String>,
-        /// The table that the buckets belong to.
+        /// The table.
         #[arg(long, required_unless_present = "id")]
         table: Option<String>,
-        /// Only the buckets of this row.
+        /// Only buckets of this row.
         #[arg(long)]
         row: Option<String>,
-        /// Entries of the table's key; none if the table has one bucket for all calls.
+        /// The entries of the table's key; none for one bucket for all calls.
         #[arg(value_name = "KEY=VALUE")]
         key: Vec<Pair>,
     },
-    /// List the leases that this server granted and that are held, the oldest first. With the token, each is
-    /// printed in full, so that it can be released.
+    /// List the leases that the server gave out and that are held, the oldest first. Shows whole leases, which
+    /// `release` takes, only with the token.
     Leases,
-    /// Return the slots of a lease.
+    /// Release a lease, so that its slots are free.
     Release {
-        /// The lease, as `leases` prints it.
+        /// The lease, as `leases` shows it.
         lease: String,
     },
-    /// Make the server read its policy again.
+    /// Have the server read its policy files again.
     Reload,
+}
+
+/// What a request failed with: an error, and of policies all that is wrong with them.
+#[derive(Debug, Deserialize)]
+struct Refusal {
+    error: String,
+    #[serde(default)]
+    problems: Vec<String>,
+}
+
+impl Refusal {
+    fn text(&self) -> String {
+        let lines = std::iter::once(&self.error).chain(&self.problems);
+        lines.map(|line| escaped(line)).collect::<Vec<_>>().join("\n")
+    }
 }
 
 impl Admin {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
-        let Answer { status, body } = self.ask()?;
-        let told: Value = serde_json::from_str(&body).map_err(|_| {
-            format!(
-                "{status}, and no JSON with it; is --addr where `tollgate serve --http` listens?"
-            )
-        })?;
+        let answer = self.ask()?;
         if self.json {
-            writeln!(out, "{told}")?;
-        } else if status == StatusCode::OK {
-            out.write_all(self.what.tell(&told).as_bytes())?;
+            writeln!(out, "{}", read::<Value>(&answer)?)?;
+        } else if answer.status == StatusCode::OK {
+            out.write_all(self.command.render(&answer)?.as_bytes())?;
         }
-        match status {
+        match answer.status {
             StatusCode::OK => Ok(ExitCode::SUCCESS),
             StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY => {
-                complain(refusal(&told));
+                complain(read::<Refusal>(&answer)?.text());
                 Ok(ExitCode::from(1))
             }
-            _ => Err(refusal(&told).into()),
+            _ => Err(read::<Refusal>(&answer)?.text().into()),
         }
     }
 
@@ -127,20 +141,52 @@ impl Admin {
         let of_file = self.token_file.as_ref().map(read).transpose()?;
         let token = self.token.as_deref().or(of_file.as_deref()).map(str::trim_end);
         let get = |path: &str| self.server.ask(path, token, None);
-        let post = |path, body: Value| self.server.ask(path, token, Some(body.to_string()));
-        match &self.what {
-            What::Buckets { domain } => get(&path(domain.as_deref(), false, &[])),
-            What::Tenant { domain, all, entries } => get(&path(domain.as_deref(), *all, entries)),
-            What::Reset { id: Some(id), .. } => post("/reset", json!({ "id": id })),
-            What::Reset { id: None, domain, table, row, key } => {
-                let key: Vec<_> = key.iter().map(|pair| [&pair.key, &pair.value]).collect();
-                post("/reset", json!({ "domain": domain, "table": table, "row": row, "key": key }))
+        match &self.command {
+            Command::Buckets { domain } => get(&path(domain.as_deref(), false, &[])),
+            Command::Lookup { domain, all, entries } => {
+                get(&path(domain.as_deref(), *all, entries))
             }
-            What::Leases => get("/leases"),
-            What::Release { lease } => post("/leases/release", json!({ "lease": lease })),
-            What::Reload => post("/reload", json!({})),
+            Command::Reset { id, domain, table, row, key } => {
+                let entry = |Pair { key, value }: &Pair| [key.clone(), value.clone()];
+                let key: Vec<KeyEntry> = key.iter().map(entry).collect();
+                let request = ResetRequest {
+                    id: id.clone(),
+                    domain: domain.clone(),
+                    table: table.clone(),
+                    row: row.clone(),
+                    key: Some(key).filter(|key| !key.is_empty()),
+                    ..ResetRequest::default()
+                };
+                self.post("/reset", token, &request)
+            }
+            Command::Leases => get("/leases"),
+            Command::Release { lease } => {
+                let request = ReleaseRequest { lease: lease.clone() };
+                self.post("/leases/release", token, &request)
+            }
+            Command::Reload => self.server.ask("/reload", token, Some(String::new())),
         }
     }
+
+    fn post(
+        &self,
+        path: &str,
+        token: Option<&str>,
+        request: &impl Serialize,
+    ) -> Result<Answer, Failure> {
+        self.server.ask(path, token, Some(serde_json::to_string(request)?))
+    }
+}
+
+/// Reads an answer as what it must be.
+fn read<T: DeserializeOwned>(Answer { status, body }: &Answer) -> Result<T, Failure> {
+    serde_json::from_str(body).map_err(|error| {
+        format!(
+            "{status}, and not the JSON that is expected: {error}; is --addr where `tollgate serve --http` \
+             listens, of the same version?"
+        )
+        .into()
+    })
 }
 
 fn path(domain: Option<&str>, all: bool, entries: &[Pair]) -> String {
@@ -155,101 +201,97 @@ fn path(domain: Option<&str>, all: bool, entries: &[Pair]) -> String {
     query.finish()
 }
 
-/// What a server says that does not do it.
-fn refusal(told: &Value) -> String {
-    let problems = told["problems"].as_array().into_iter().flatten();
-    let mut refusal = text(&told["error"]);
-    problems.for_each(|problem| {
-        refusal += "\n";
-        refusal += &text(problem);
-    });
-    refusal
-}
-
-impl What {
+impl Command {
     /// The server's answer, for a person.
-    fn tell(&self, told: &Value) -> String {
-        match self {
-            Self::Buckets { .. } | Self::Tenant { .. } => {
-                let mut lines = list(&BUCKET, &told["listed"], bucket, &told["left_off"]);
-                for key in told["not_asked_about"].as_array().into_iter().flatten() {
-                    // Writing to a text does not fail.
-                    let _ = writeln!(lines, "note: the policy does not ask about `{}`", text(key));
+    fn render(&self, answer: &Answer) -> Result<String, Failure> {
+        Ok(match self {
+            Self::Buckets { .. } | Self::Lookup { .. } => {
+                let Buckets { list, unknown_keys } = read(answer)?;
+                let mut lines = table(&BUCKET_COLUMNS, &list, bucket);
+                for key in &unknown_keys {
+                    lines += &format!("note: the policy does not ask about `{}`\n", escaped(key));
                 }
                 lines
             }
             Self::Reset { .. } => {
-                let reset = list(&BUCKET, &told["reset"], bucket, &Value::Null);
-                format!("{reset}made full; {} were full already\n", told["were_full"])
+                let Reset { list, already_full } = read(answer)?;
+                let count = list.items.len() + list.omitted;
+                let buckets = if count == 1 { "bucket" } else { "buckets" };
+                let lines =
+                    if count == 0 { String::new() } else { table(&BUCKET_COLUMNS, &list, bucket) };
+                format!("{lines}reset {count} {buckets} ({already_full} were already full)\n")
             }
             Self::Leases => {
-                let lease = |of: &Value| lease(of, &told["at"]);
-                list(&LEASE, &told["listed"], lease, &told["left_off"])
+                let Leases { at, list } = read(answer)?;
+                table(&LEASE_COLUMNS, &list, |of| lease(of, at))
             }
-            Self::Release { .. } => format!("{} is released\n", text(&told["released"])),
-            Self::Reload => format!("{}: {}\n", text(&told["result"]), text(&told["version"])),
-        }
+            Self::Release { .. } => {
+                let Released { released } = read(answer)?;
+                format!("{} is released\n", escaped(&released))
+            }
+            Self::Reload => {
+                let Reload { result, version } = read(answer)?;
+                let result = match result {
+                    ReloadResult::Changed => "changed",
+                    ReloadResult::Unchanged => "unchanged",
+                };
+                format!("{result}: {}\n", escaped(&version))
+            }
+        })
     }
 }
 
-const BUCKET: [&str; 7] = ["STANDS", "LEFT", "FULL IN", "BUCKET", "TABLE/ROW", "KEY", "ID"];
+const BUCKET_COLUMNS: [&str; 7] = ["STATE", "LEFT", "FULL IN", "BUCKET", "TABLE/ROW", "KEY", "ID"];
 
-fn bucket(of: &Value) -> [String; 7] {
-    let shadow = if of["is_shadow"] == true { " (shadow)" } else { "" };
+fn bucket(of: &Bucket) -> [String; 7] {
+    let state = match of.state {
+        BucketState::Over => "over",
+        BucketState::Near => "near",
+        BucketState::Clear => "clear",
+    };
+    let shadow = if of.name.shadow { " (shadow)" } else { "" };
     [
-        text(&of["standing"]),
-        format!("{} of {}", of["remaining"], of["size"]),
-        span(&of["full_in_ms"]),
-        text(&of["bucket"]),
-        place(of) + shadow,
-        key(of),
-        text(&of["id"]),
+        state.to_owned(),
+        format!("{} of {}", of.remaining, of.limit.size),
+        of.full_in_ms.map_or_else(|| "never".to_owned(), |span| duration(span.into())),
+        escaped(&of.limit.bucket),
+        place(&of.name) + shadow,
+        key(&of.name),
+        escaped(of.id.as_deref().unwrap_or_default()),
     ]
 }
 
-const LEASE: [&str; 6] = ["LEASE", "HELD FOR", "LEFT", "SLOTS", "TABLE/ROW", "KEY"];
+const LEASE_COLUMNS: [&str; 6] = ["LEASE", "HELD FOR", "LEFT", "SLOTS", "TABLE/ROW", "KEY"];
 
-fn lease(of: &Value, at: &Value) -> [String; 6] {
-    let between = |from: &Value, to: &Value| {
-        let [from, to] = [from, to].map(|at| at.as_f64().unwrap_or_default());
-        span(&(to - from).into())
-    };
+fn lease(of: &Lease, at: Time) -> [String; 6] {
+    let between = |from: Time, to: Time| duration(to.0.since(from.0).into());
     [
-        text(&of["lease"]),
-        between(&of["since"], at),
-        between(at, &of["expires"]),
-        of["slots"].to_string(),
-        place(of),
-        key(of),
+        escaped(&of.lease),
+        between(of.taken_at, at),
+        between(at, of.expires_at),
+        of.slots.to_string(),
+        place(&of.bucket),
+        key(&of.bucket),
     ]
 }
 
-fn place(of: &Value) -> String {
-    format!("{}/{}", text(&of["table"]), text(&of["row"]))
+fn place(of: &BucketName) -> String {
+    format!("{}/{}", escaped(&of.table), escaped(&of.row))
 }
 
-fn key(of: &Value) -> String {
-    let pairs = of["key"].as_array().into_iter().flatten();
-    let pair = |pair: &Value| {
-        let words: Vec<_> = pair.as_array().into_iter().flatten().map(text).collect();
-        words.join("=")
-    };
-    let pairs: Vec<_> = pairs.map(pair).collect();
+fn key(of: &BucketName) -> String {
+    let pair = |[key, value]: &KeyEntry| format!("{}={}", escaped(key), escaped(value));
+    let pairs: Vec<_> = of.key.iter().map(pair).collect();
     if pairs.is_empty() { "for all calls".to_owned() } else { pairs.join(" ") }
 }
 
-/// What came over the network, without what a terminal would take for a command.
-fn text(of: &Value) -> String {
-    of.as_str().unwrap_or_default().escape_debug().to_string()
+/// Text that came over the network, without what a terminal would take for a command.
+fn escaped(text: &str) -> String {
+    text.escape_debug().to_string()
 }
 
 /// In whole seconds, or in milliseconds where it is less than one.
-fn span(ms: &Value) -> String {
-    if ms.is_null() {
-        return "never".to_owned();
-    }
-    let span = Duration::try_from_secs_f64(ms.as_f64().unwrap_or_default() / 1e3);
-    let span = span.unwrap_or_default();
+fn duration(span: Duration) -> String {
     let shown = match span.as_secs() {
         0 => Duration::from_millis(span.subsec_millis().into()),
         whole => Duration::from_secs(whole),
@@ -258,15 +300,13 @@ fn span(ms: &Value) -> String {
 }
 
 /// Columns under their names, and how many more there are. A last column without words has no name either.
-fn list<const N: usize>(
+fn table<T, const N: usize>(
     names: &[&str; N],
-    listed: &Value,
-    row: impl Fn(&Value) -> [String; N],
-    left_off: &Value,
+    list: &List<T>,
+    row: impl Fn(&T) -> [String; N],
 ) -> String {
-    let rows: Vec<_> = listed.as_array().into_iter().flatten().map(row).collect();
-    let left_off = left_off.as_u64().unwrap_or_default();
-    match (rows.len(), left_off) {
+    let rows: Vec<_> = list.items.iter().map(row).collect();
+    match (rows.len(), list.omitted) {
         (0, 0) => return "none\n".to_owned(),
         (0, more) => return format!("{more}, whose names are not known\n"),
         _ => {}
@@ -290,7 +330,7 @@ fn list<const N: usize>(
         lines += cells.collect::<Vec<_>>().join("  ").trim_end();
         lines += "\n";
     }
-    match left_off {
+    match list.omitted {
         0 => lines,
         more => format!("{lines}and {more} more\n"),
     }

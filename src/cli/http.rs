@@ -99,7 +99,7 @@ impl Server {
         let addr = &self.addr;
         answer.map_err(|error| {
             format!(
-                "no answer from {addr}: {error}; say --addr, where `tollgate serve --http` listens"
+                "cannot reach {addr}: {error}; set --addr to the address of `tollgate serve --http`"
             )
             .into()
         })

@@ -45,6 +45,19 @@ impl Test {
     }
 }
 
+impl Test {
+    /// A value for which it holds; none for an address, and for an entry that is not there.
+    fn example(&self) -> Option<&str> {
+        match self {
+            Self::Equal(text) | Self::Prefix(text) => Some(text),
+            Self::OneOf(texts) => texts.sorted().first().copied(),
+            Self::Present => Some("any"),
+            Self::Cidr(_) | Self::Absent => None,
+            Self::Any(tests) => tests.iter().find_map(Self::example),
+        }
+    }
+}
+
 fn contain(networks: &[IpNet], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&address))
 }
@@ -147,6 +160,13 @@ impl Conditions {
         self.fails(values).is_none()
     }
 
+    /// Entries that meet the conditions, one for each for which a value can be given. A text that must only be there, or
+    /// start with something, is that and no more.
+    pub fn examples<'a>(&'a self, keys: &'a Keys) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let example = |of: &'a Condition| Some((keys.name(of.slot), of.test.example()?));
+        self.0.iter().filter_map(example)
+    }
+
     /// The conditions in words, joined by "and".
     pub fn describe(&self, keys: &Keys) -> String {
         let told: Vec<_> = self.0.iter().map(|condition| condition.describe(keys)).collect();
@@ -172,6 +192,22 @@ mod tests {
         }
         assert!(Test::Absent.holds(None));
         assert!(!Test::Absent.holds(Some(b"")));
+    }
+
+    #[test]
+    fn an_example_meets_its_test() {
+        let texts = || ["b", "a"].into_iter().map(Box::from).collect();
+        let networks = || Test::Cidr(["10.0.0.0/8".parse().unwrap()].into());
+        for test in [
+            Test::Equal("acme".into()),
+            Test::OneOf(texts()),
+            Test::Prefix("/api/".into()),
+            Test::Present,
+            Test::Any([networks(), Test::Equal("acme".into())].into()),
+        ] {
+            assert!(test.holds(test.example().map(str::as_bytes)), "{test}");
+        }
+        assert_eq!((networks().example(), Test::Absent.example()), (None, None));
     }
 
     #[test]

@@ -9,6 +9,9 @@ use prost_reflect::{
     SerializeOptions,
 };
 
+use serde::de::Error as _;
+use serde_json::Value;
+
 use super::{DESCRIPTORS, RateLimitResponse};
 
 static POOL: LazyLock<Result<DescriptorPool, DescriptorError>> =
@@ -28,7 +31,7 @@ pub enum JsonError {
     Decode(#[from] prost::DecodeError),
 }
 
-fn descriptor(name: &str) -> Result<MessageDescriptor, JsonError> {
+pub(super) fn descriptor(name: &str) -> Result<MessageDescriptor, JsonError> {
     let pool = POOL.as_ref().map_err(|_| JsonError::Protos)?;
     let name = format!("envoy.service.ratelimit.v3.{name}");
     pool.get_message_by_name(&name).ok_or(JsonError::Protos)
@@ -48,7 +51,22 @@ pub fn request(json: &[u8]) -> Result<Vec<u8>, JsonError> {
         &options,
     )?;
     reader.end()?;
+    if has_too_large(&serde_json::from_slice(json)?) {
+        return Err(serde_json::Error::custom("a number is more than 64 bits hold").into());
+    }
     Ok(message.encode_to_vec())
+}
+
+/// Whether a number is 2^64 or more, which has been read as a fraction: prost-reflect takes 2^64 for the number before.
+fn has_too_large(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => {
+            number.is_f64() && number.as_f64().is_some_and(|number| number >= 2_f64.powi(64))
+        }
+        Value::Array(values) => values.iter().any(has_too_large),
+        Value::Object(fields) => fields.values().any(has_too_large),
+        Value::Null | Value::Bool(_) | Value::String(_) => false,
+    }
 }
 
 /// Writes a response, from its bytes. Fields at their default are left out, as protobuf's JSON does.
@@ -70,4 +88,23 @@ pub fn response(response: &[u8]) -> Result<String, JsonError> {
 /// Never in practice.
 pub fn of(response: &RateLimitResponse) -> Result<String, JsonError> {
     self::response(&response.encode_to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_of_64_bits_is_read_and_no_larger_one() {
+        let of = |hits: &str| {
+            let descriptor = format!(r#"{{"entries":[{{"key":"k"}}],"hitsAddend":{hits}}}"#);
+            request(format!(r#"{{"domain":"d","descriptors":[{descriptor}]}}"#).as_bytes())
+        };
+        for right in ["0", "18446744073709551615", "\"18446744073709551615\"", "2.0"] {
+            assert!(of(right).is_ok(), "{right}");
+        }
+        for wrong in ["18446744073709551616", "1e20", "-1", "1.5", "\"18446744073709551616\""] {
+            assert!(of(wrong).is_err(), "{wrong}");
+        }
+    }
 }

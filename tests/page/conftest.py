@@ -35,6 +35,10 @@ POLICY = """
         when: { job: { present: true } }
         key: [who]
         rows: { always: [{ concurrent: 2, hold: 1h }] }
+      - name: logins
+        when: { action: login, method: [PUT, POST] }
+        key: [remote_address]
+        rows: { always: [{ per_day: 3 }] }
       - name: addresses
         key: [remote_address]
         rows: { always: [{ per_day: 5 }] }

@@ -14,9 +14,9 @@ def test_a_refused_policy_is_told_with_the_reason_until_it_is_repaired(start, br
     write_policy(file.parent, wrong, file.name)
     server.hang_up()
     told = page.until("document.querySelector('#refused').innerText.includes('per_dya') && document.querySelector('#refused').innerText")
-    assert "was refused; the one before stays in force." in told
+    assert "was rejected; the one before stays in force." in told
     assert "policy.yaml:8:" in told, "where it is"
-    assert page.text("#policy-state") == "an old one: the last was refused"
+    assert page.text("#policy-state") == "running previous policy; latest was rejected"
     for name, width in [("desktop", 1280), ("phone", 360)]:
         page.size(width, 740)
         assert page.ask("document.documentElement.scrollWidth") <= width

@@ -93,6 +93,15 @@ def test_a_key_of_the_list_is_explained_by_its_button(page):
     assert page.text("#answer .verdict").startswith("Denied")
 
 
+def test_a_key_of_a_table_with_conditions_is_explained_with_what_they_ask_for(page, server):
+    for _ in range(4):
+        server.ask(one("d", remote_address="198.51.100.77", action="login", method="POST"))
+    page.until("document.querySelector('#near').innerText.includes('198.51.100.77')")
+    page.ask("[...document.querySelectorAll('#near li')].find((li) => li.innerText.includes('logins')).querySelector('button').click()")
+    page.until("!!document.querySelector('#answer .verdict')")
+    assert page.text("#answer .verdict").startswith("Denied, if it were asked now: logins / always")
+
+
 def test_what_is_blocked_is_explained_as_that(page):
     set_entries(page, who="new", kind="banned")
     page.press("Enter")
@@ -158,18 +167,21 @@ def test_it_is_legible_and_nothing_overflows(page, scheme, name, width, height):
 
 def test_it_stands_still_for_those_who_ask_for_that(page):
     page.prefer(reduced_motion="reduce")
-    assert page.ask("isCalm.matches")
-    drawn = page.ask("drawnAt")
+    assert page.ask("import('/page/dom.js').then(({ isCalm }) => isCalm.matches)")
+    drawn_at = "import('/page/bars.js').then(({ drawnAt }) => drawnAt)"
+    drawn = page.ask(drawn_at)
     page.ask("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-    assert page.ask("drawnAt") == drawn
+    assert page.ask(drawn_at) == drawn
 
 
 def test_a_lost_server_is_shown_and_found_again(page, server):
     # At once: a moment later the page has asked why, and says that too.
     lost, connection = page.ask("""
-        source.close();
-        source.dispatchEvent(new Event("error"));
-        ["#lost", "#connection"].map((of) => document.querySelector(of).innerText)
+        import('/page/connection.js').then(({ source }) => {
+          source.close();
+          source.dispatchEvent(new Event("error"));
+          return ["#lost", "#connection"].map((of) => document.querySelector(of).innerText);
+        })
     """)
     assert lost.startswith("Lost the server at ")
     assert connection == "Lost"

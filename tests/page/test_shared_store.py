@@ -46,7 +46,7 @@ def test_a_store_that_is_away_is_told_and_so_is_that_it_is_back(over, store, bro
     store.kill()
     # Whoever asks first notices.
     assert server.ask(one("d", who="late", kind="small")).overall_code == 1
-    page.until("document.querySelector('#store-state').innerText === 'shared, away: deciding without it'")
+    page.until("document.querySelector('#store-state').innerText === 'shared, unavailable: deciding locally'")
     assert page.ask("document.querySelector('#store-state').dataset.state") == "bad"
     page.until("document.querySelector('#alone').innerText === '1'")
     assert explained(page, who="late", kind="small").startswith("Admitted")

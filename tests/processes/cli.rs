@@ -163,7 +163,7 @@ fn a_wrong_command_line_ends_with_2_and_what_could_be_said() {
         (&["query", "--hits", "many", "tenant=acme"], "--hits"),
         (&["health", "--addr", "127.0.0.1:8080"], "write http://HOST:PORT"),
         (&["admin"], "Commands:"),
-        (&["admin", "tenant"], "<KEY=VALUE>"),
+        (&["admin", "lookup"], "<KEY=VALUE>"),
         (&["admin", "reset", "tenant=acme"], "--table"),
         (&["health", "--tls-cert", "a.pem"], "--tls-key"),
         (&["serv"], "serve"),

@@ -79,7 +79,7 @@ impl Admin {
 
     /// Table, row, bucket and what is left of each that is listed.
     fn listed(&self, query: &str) -> Vec<String> {
-        told(&self.get(&format!("/buckets{query}"))["listed"])
+        told(&self.get(&format!("/buckets{query}"))["items"])
     }
 }
 
@@ -88,7 +88,7 @@ fn told(listed: &Value) -> Vec<String> {
         let text = |name: &str| of[name].as_str().unwrap();
         let key: Vec<_> = of["key"].as_array().unwrap().iter().map(Value::to_string).collect();
         let (table, row, bucket) = (text("table"), text("row"), text("bucket"));
-        format!("{table}/{row} {} {bucket}: {} {}", key.concat(), of["remaining"], text("standing"))
+        format!("{table}/{row} {} {bucket}: {} {}", key.concat(), of["remaining"], text("state"))
     };
     listed.as_array().unwrap().iter().map(tell).collect()
 }
@@ -382,8 +382,8 @@ fn buckets_near_or_over_their_limit_are_listed_and_no_others() {
     // 72 minutes for each.
     admin.server.advance(Nanos::from_secs(72 * 60 + 1));
     assert_eq!(admin.listed(""), [done.replace("0 over", "1 near")], "the other has a tenth");
-    let one = &admin.get("/buckets")["listed"][0];
-    assert_eq!((&one["domain"], &one["is_shadow"]), (&json!("d"), &json!(false)));
+    let one = &admin.get("/buckets")["items"][0];
+    assert_eq!((&one["domain"], &one["shadow"]), (&json!("d"), &json!(false)));
     assert_eq!((&one["interval_ms"], &one["wait_ms"]), (&json!(4_320_000.0), &json!(0.0)));
 }
 
@@ -429,7 +429,7 @@ fn a_tenants_buckets_are_found_in_every_row_that_it_can_meet() {
     );
     assert!(!admin.listed("?tenant=acm").iter().any(|told| told.starts_with("address/")));
     let asked = admin.get("/buckets?tenant=acme&color=red");
-    assert_eq!(asked["not_asked_about"], json!(["color"]));
+    assert_eq!(asked["unknown_keys"], json!(["color"]));
     // To look has charged nothing.
     admin.spend(2, &[("tenant", "acme"), ("kind", "free")]);
 }
@@ -444,11 +444,11 @@ fn a_reset_makes_full_what_the_key_names_in_a_table_and_nothing_else() {
     assert!(!admin.client.ask(call(&free)).is_ok());
     let near = admin.get("/buckets");
     let is_ours = |of: &&Value| of["key"][0][1] == "acme" && of["bucket"] == "5 per hour";
-    let listed = near["listed"].as_array().unwrap().iter().find(is_ours).unwrap().clone();
+    let listed = near["items"].as_array().unwrap().iter().find(is_ours).unwrap().clone();
     // As it is listed.
     let (status, answer) = admin.post("/reset", &listed);
     assert_eq!(
-        (status, told(&answer["reset"]).len(), &answer["were_full"]),
+        (status, told(&answer["items"]).len(), &answer["already_full"]),
         (200, 1, &json!(0)),
         "{answer}"
     );
@@ -460,26 +460,26 @@ fn a_reset_makes_full_what_the_key_names_in_a_table_and_nothing_else() {
     let (status, answer) = admin.post("/reset", &body);
     // One of the other row, which the lease's call has met.
     assert_eq!(
-        (status, told(&answer["reset"]).len(), &answer["were_full"]),
+        (status, told(&answer["items"]).len(), &answer["already_full"]),
         (200, 2, &json!(1)),
         "{answer}"
     );
-    assert_eq!(told(&answer["reset"])[0], r#"tenant/free ["tenant","acme"] 10 per day: 5 clear"#);
+    assert_eq!(told(&answer["items"])[0], r#"tenant/free ["tenant","acme"] 10 per day: 5 clear"#);
     admin.spend(5, &free);
     assert_eq!(admin.listed("?tenant=other&kind=free").len(), 2, "another tenant's");
     let everybody = json!({ "table": "everybody" });
-    assert_eq!(told(&admin.post("/reset", &everybody).1["reset"]).len(), 1);
+    assert_eq!(told(&admin.post("/reset", &everybody).1["items"]).len(), 1);
     let (status, answer) =
         admin.post("/reset", &json!({ "table": "jobs", "key": [["tenant", "acme"]] }));
     assert_eq!(status, 400);
     assert!(answer["error"].as_str().unwrap().contains("/leases"));
-    assert_eq!(admin.get("/leases")["listed"][0]["lease"], lease.as_str());
+    assert_eq!(admin.get("/leases")["items"][0]["lease"], lease.as_str());
 }
 
 impl Admin {
     /// What is listed first, whose token buckets are then made full as it is listed.
     fn reset_first(&self, query: &str) -> (Value, u16, Value) {
-        let first = self.get(&format!("/buckets{query}"))["listed"][0].clone();
+        let first = self.get(&format!("/buckets{query}"))["items"][0].clone();
         let (status, answer) = self.post("/reset", &first);
         (first, status, answer)
     }
@@ -498,8 +498,8 @@ fn whatever_is_listed_can_be_reset_as_it_is_listed() {
         admin.spend(hits, entries);
         assert!(!admin.client.ask(call(entries)).is_ok());
         let (first, status, answer) = admin.reset_first("");
-        assert_eq!((status, &answer["were_full"]), (200, &json!(0)), "{first}: {answer}");
-        assert_eq!(answer["reset"][0]["remaining"], 0);
+        assert_eq!((status, &answer["already_full"]), (200, &json!(0)), "{first}: {answer}");
+        assert_eq!(answer["items"][0]["remaining"], 0);
         assert!(admin.client.ask(call(entries)).is_ok(), "{first}");
         assert_eq!(admin.listed(""), [""; 0]);
     }
@@ -509,14 +509,14 @@ fn whatever_is_listed_can_be_reset_as_it_is_listed() {
     let (first, status, answer) = admin.reset_first("");
     assert_eq!((&first["table"], &first["key"]), (&json!("limit override"), &json!([["k", "1"]])));
     assert_eq!(
-        (status, &answer["reset"][0]["remaining"], &answer["were_full"]),
+        (status, &answer["items"][0]["remaining"], &answer["already_full"]),
         (200, &json!(0), &json!(0))
     );
     assert!(admin.client.ask(brought).is_ok());
     // It is listed again; slots are not given back this way.
     (0..2).for_each(|_| drop(admin.take_lease("slots")));
     let jobs = admin.get("/buckets?tenant=slots");
-    let jobs = jobs["listed"].as_array().unwrap().iter().find(|of| of["table"] == "jobs").unwrap();
+    let jobs = jobs["items"].as_array().unwrap().iter().find(|of| of["table"] == "jobs").unwrap();
     assert_eq!(admin.post("/reset", &json!({ "id": jobs["id"] })).0, 400);
 }
 
@@ -527,28 +527,28 @@ fn a_bucket_is_named_by_its_id_only_to_who_may_reset_it() {
     for query in ["", "?tenant=acme"] {
         let path = format!("/buckets{query}");
         let (_, seen) = ask(&admin.server, "GET", &path, "", "");
-        assert_eq!(seen["listed"][0].get("id"), None);
-        let id = admin.get(&path)["listed"][0]["id"].as_str().unwrap().to_owned();
+        assert_eq!(seen["items"][0].get("id"), None);
+        let id = admin.get(&path)["items"][0]["id"].as_str().unwrap().to_owned();
         assert_eq!(id.len(), 32);
         assert_eq!(
             ask(&admin.server, "POST", "/reset", "", &json!({ "id": id }).to_string()).0,
             401
         );
     }
-    let id = admin.get("/buckets")["listed"][0]["id"].clone();
+    let id = admin.get("/buckets")["items"][0]["id"].clone();
     let (status, answer) = admin.post("/reset", &json!({ "id": id }));
-    assert_eq!((status, &answer["were_full"]), (200, &json!(0)), "{answer}");
+    assert_eq!((status, &answer["already_full"]), (200, &json!(0)), "{answer}");
     assert_eq!(admin.post("/reset", &json!({ "id": id })).0, 404, "it is not listed any more");
 }
 
 #[test]
-fn a_key_that_is_cut_resets_nothing() {
+fn a_truncated_key_resets_nothing() {
     let mut admin = Admin::start();
     let long = "x".repeat(200);
     admin.spend(20, &[("tenant", &long)]);
-    let mut first = admin.get("/buckets")["listed"][0].clone();
+    let mut first = admin.get("/buckets")["items"][0].clone();
     assert_eq!(
-        (&first["is_cut"], &first["key"][0][1]),
+        (&first["truncated"], &first["key"][0][1]),
         (&json!(true), &json!("x".repeat(128) + "…"))
     );
     first.as_object_mut().unwrap().remove("id");
@@ -556,7 +556,7 @@ fn a_key_that_is_cut_resets_nothing() {
     assert_eq!(status, 404);
     assert!(answer["error"].as_str().unwrap().ends_with("send the whole `key`"), "{answer}");
     let whole = json!({ "table": "tenant", "row": "otherwise", "key": [["tenant", long]] });
-    assert_eq!(admin.post("/reset", &whole).1["were_full"], 0);
+    assert_eq!(admin.post("/reset", &whole).1["already_full"], 0);
 }
 
 #[test]
@@ -593,7 +593,7 @@ fn a_reset_of_nothing_says_what_there_is() {
         (json!({ "table": "tenant", "row": "fre", "key": [["tenant", "acme"]] }), 404, "`row`"),
         (json!({ "table": "tenant", "domain": "e" }), 404, "there are: d"),
         (json!({ "id": "0".repeat(32) }), 404, "say its `table` and `key`"),
-        (json!({ "id": 7 }), 404, "say its `table` and `key`"),
+        (json!({ "id": 7 }), 400, "not a reset request: invalid type: integer `7`"),
         (address("10.0.0.0/31"), 404, "remote_address (/32 of IPv4, /64 of IPv6)"),
         (address("2001:db8::/63"), 404, "remote_address (/32 of IPv4, /64 of IPv6)"),
     ] {
@@ -610,7 +610,7 @@ fn leases_are_listed_by_age_and_released_once() {
     admin.server.advance(Nanos::from_secs(60));
     let second = admin.take_lease("acme");
     let answer = admin.get("/leases");
-    let leases: Vec<_> = answer["listed"]
+    let leases: Vec<_> = answer["items"]
         .as_array()
         .unwrap()
         .iter()
@@ -620,15 +620,13 @@ fn leases_are_listed_by_age_and_released_once() {
     // Who may not release them does not learn what it takes.
     for head in ["", "authorization: Bearer 0123456789abcdeF\r\n"] {
         let (_, seen) = ask(&admin.server, "GET", "/leases", head, "");
-        assert_eq!(seen["listed"][0]["lease"], format!("{}…", &first[..8]));
+        assert_eq!(seen["items"][0]["lease"], format!("{}…", &first[..8]));
         assert!(!seen.to_string().contains(&first) && !seen.to_string().contains(&second));
     }
-    let of = &answer["listed"][0];
-    let ms = |of: &Value| of.as_f64().unwrap();
-    assert_eq!(
-        (ms(&answer["at"]) - ms(&of["since"]), ms(&of["expires"]) - ms(&of["since"])),
-        (60e3, 3600e3)
-    );
+    let of = &answer["items"][0];
+    let at = |of: &Value| humantime::parse_rfc3339(of.as_str().unwrap()).unwrap();
+    let since_taken = |to: &Value| at(to).duration_since(at(&of["taken_at"])).unwrap().as_secs();
+    assert_eq!((since_taken(&answer["at"]), since_taken(&of["expires_at"])), (60, 3600));
     assert_eq!(
         (&of["table"], &of["row"], &of["slots"]),
         (&json!("jobs"), &json!("always"), &json!(1))
@@ -637,14 +635,14 @@ fn leases_are_listed_by_age_and_released_once() {
     assert_eq!(admin.post("/leases/release", &json!({ "lease": first })).0, 200);
     assert_eq!(admin.post("/leases/release", &json!({ "lease": first })).0, 404);
     assert_eq!(admin.post("/leases/release", &json!({ "lease": "first" })).0, 400);
-    assert_eq!(admin.get("/leases")["listed"].as_array().unwrap().len(), 1);
+    assert_eq!(admin.get("/leases")["items"].as_array().unwrap().len(), 1);
     assert_eq!(admin.server.parts.store.lease_count(), 1);
     // Released by its holder, and expired.
     admin.client.ask(request("d", &[support::give_back(1, &[("lease", &second)])]));
-    assert_eq!(admin.get("/leases")["listed"], json!([]));
+    assert_eq!(admin.get("/leases")["items"], json!([]));
     admin.take_lease("acme");
     admin.server.advance(Nanos::from_secs(3600));
-    assert_eq!(admin.get("/leases")["listed"], json!([]));
+    assert_eq!(admin.get("/leases")["items"], json!([]));
 }
 
 #[test]
@@ -656,5 +654,5 @@ fn a_call_that_takes_no_slot_is_no_lease() {
     }
     assert!(!admin.client.ask(call(&[("tenant", "acme"), ("job", "1")])).is_ok());
     admin.client.ask(request("d", &[hits(0, &[("tenant", "other"), ("job", "1")])]));
-    assert_eq!(admin.get("/leases")["listed"].as_array().unwrap().len(), 2);
+    assert_eq!(admin.get("/leases")["items"].as_array().unwrap().len(), 2);
 }

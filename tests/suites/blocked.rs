@@ -257,16 +257,16 @@ fn a_person_sees_what_is_blocked_and_resets_none_of_it() {
     assert_eq!(rows[0]["message"], "Requests like this are blocked");
     assert_eq!(rows[2]["overrides"][0]["buckets"], json!(["blocked"]));
 
-    let listed = ask(&server, "GET", "/buckets?k=1&kind=banned", "").1["listed"].clone();
+    let listed = ask(&server, "GET", "/buckets?k=1&kind=banned", "").1["items"].clone();
     let told = &listed[0];
     assert_eq!((&told["row"], &told["bucket"]), (&json!("banned"), &json!("blocked")), "{listed}");
     assert_eq!((&told["size"], &told["remaining"]), (&json!(0), &json!(0)));
-    assert_eq!((&told["standing"], &told["full_at"]), (&json!("over"), &json!(null)));
+    assert_eq!((&told["state"], &told["full_at"]), (&json!("over"), &json!(null)));
     assert_eq!((&told["full_in_ms"], &told["wait_ms"]), (&json!(null), &json!(null)));
     let late = ask(&server, "GET", "/buckets?k=late&kind=gold", "").1;
-    assert_eq!(late["listed"][0]["wait_ms"], 3_600_000.0, "{late}");
+    assert_eq!(late["items"][0]["wait_ms"], 3_600_000.0, "{late}");
     let near = ask(&server, "GET", "/buckets", "").1;
-    assert_eq!(near["listed"], json!([]), "it is near nothing");
+    assert_eq!(near["items"], json!([]), "it is near nothing");
 
     for (count, admits) in [(0, false), (1, false)] {
         let entries = BANNED.map(|(key, value)| json!({ "key": key, "value": value }));
@@ -277,7 +277,7 @@ fn a_person_sees_what_is_blocked_and_resets_none_of_it() {
         let of_it = &told["descriptors"][0];
         assert_eq!(of_it["outcome"], "a blocked row; the call is denied, and nothing is charged");
         let bucket = &of_it["tables"][0]["buckets"][0];
-        assert_eq!((&bucket["bucket"], &bucket["is_over"]), (&json!("blocked"), &json!(true)));
+        assert_eq!((&bucket["bucket"], &bucket["over_limit"]), (&json!("blocked"), &json!(true)));
         assert_eq!(of_it["tables"][0]["message"], "Requests like this are blocked");
     }
 

@@ -76,6 +76,7 @@ fn the_page_is_served_whole_and_allows_nothing_inline_and_nothing_from_elsewhere
     let wanted = [
         ("/", "text/html"),
         ("/page.js", "text/javascript"),
+        ("/page/dom.js", "text/javascript"),
         ("/page.css", "text/css"),
         ("/page.svg", "image/svg+xml"),
     ];
@@ -101,18 +102,21 @@ fn a_viewer_is_told_what_was_decided() {
     assert_eq!(viewer.event("begin")["points"], json!([]), "nobody has looked before");
     let sample = viewer.event("sample");
     assert_eq!((&sample["admitted"], &sample["denied"]), (&json!(10), &json!(1)), "{sample}");
-    let row = &sample["rows"]["listed"][0];
+    let row = &sample["rows"]["items"][0];
     assert_eq!((&row["table"], &row["row"]), (&json!("t"), &json!("always")));
-    assert_eq!((&row["admitted"], &row["over"]), (&json!(10), &json!(1)));
+    assert_eq!((&row["admitted"], &row["exceeded"]), (&json!(10), &json!(1)));
     assert_eq!(sample["store"]["keys"], 1);
-    let near = &sample["near"]["listed"][0];
+    let near = &sample["near"]["items"][0];
     assert_eq!((&near["remaining"], &near["size"]), (&json!(0), &json!(10)), "{near}");
     assert_eq!(near["key"][0][1], HOSTILE, "the page escapes it");
     assert_eq!(sample["policy"]["domains"][0]["domain"], "d");
-    assert_eq!(sample["is_ready"], true);
+    assert_eq!(sample["ready"], true);
     client.ask(call(&[("k", HOSTILE)]));
     let next = viewer.event("sample");
-    assert_eq!((&next["denied"], &next["rows"]["listed"][0]["lately"]), (&json!(2), &json!(1)));
+    assert_eq!(
+        (&next["denied"], &next["rows"]["items"][0]["exceeded_in_window"]),
+        (&json!(2), &json!(1))
+    );
     // Who comes later sees what was before.
     let points = Viewer::open(&server).event("begin")["points"].clone();
     assert!(points.as_array().unwrap().len() >= 2, "{points}");
@@ -128,22 +132,22 @@ fn a_denial_is_explained_by_the_bucket_that_denies_and_when_it_does_not_any_more
     assert_eq!(client.drain(&call(&[("k", "1")]), 20).0, 2);
     let denied = explain(&server, "d", &[("k", "1"), ("color", "red")]);
     assert_eq!(denied["admits"], false);
-    assert_eq!(denied["not_asked_about"], json!(["color"]));
+    assert_eq!(denied["unknown_keys"], json!(["color"]));
     let [table, shadow, other] = denied["descriptors"][0]["tables"].as_array().unwrap().as_slice()
     else {
         panic!("{denied}");
     };
-    assert_eq!((&table["table"], &table["one_for"]), (&json!("t"), &json!("one for each k")));
+    assert_eq!((&table["table"], &table["scope"]), (&json!("t"), &json!("one for each k")));
     let [fast, slow] = table["buckets"].as_array().unwrap().as_slice() else { panic!("{table}") };
     assert_eq!(fast["bucket"], "2 at 60 per minute");
-    assert_eq!((&fast["is_over"], &fast["remaining"]), (&json!(true), &json!(0)));
+    assert_eq!((&fast["over_limit"], &fast["remaining"]), (&json!(true), &json!(0)));
     assert_eq!((&fast["wait_ms"], &fast["interval_ms"]), (&json!(1000.0), &json!(1000.0)));
-    assert_eq!((&slow["is_over"], &slow["remaining"]), (&json!(false), &json!(8)));
+    assert_eq!((&slow["over_limit"], &slow["remaining"]), (&json!(false), &json!(8)));
     assert_eq!(
-        (&shadow["is_shadow"], &shadow["buckets"][0]["is_over"]),
+        (&shadow["shadow"], &shadow["buckets"][0]["over_limit"]),
         (&json!(true), &json!(true))
     );
-    assert_eq!(other["why"], "does not apply: no entry `absent` to name the bucket");
+    assert_eq!(other["miss_reason"], "does not apply: no entry `absent` to name the bucket");
     server.advance(Nanos::from_secs(1));
     assert_eq!(explain(&server, "d", &[("k", "1")])["admits"], true, "its shadow denies nobody");
     assert_eq!(explain(&server, "d", &[("k", "2")])["admits"], true);

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use tokio_rustls::TlsConnector;
 
 use self::certificates::{Authority, Pair, client};
-use super::super::paced::{Movements, PATIENCE};
+use super::super::timed_io::{ActivityClock, WRITE_TIMEOUT};
 use super::*;
 use crate::tls::{Callers, Files, Side};
 
@@ -37,7 +37,7 @@ fn identity(ours: &Authority, callers: Option<&Authority>) -> Identity {
 
 /// What a handler sees of the request of one who shows this.
 async fn seen(identity: &Identity, ours: &Authority, shown: Option<&Pair>) -> String {
-    let told = |certified: Option<Extension<Certified>>| async move {
+    let told = |certified: Option<Extension<ClientCertVerified>>| async move {
         if certified.is_some() { "certified" } else { "anybody" }
     };
     let routes = Router::new().route("/", get(told));
@@ -45,7 +45,7 @@ async fn seen(identity: &Identity, ours: &Authority, shown: Option<&Pair>) -> St
     let identity = identity.clone();
     tokio::spawn(async move {
         let opened = open(connection, Some(identity)).await.unwrap();
-        let activity = Movements::default().of_a_connection();
+        let activity = ActivityClock::default().new_connection();
         serve(opened, activity, routes, pending()).await.unwrap();
     });
     let connector = TlsConnector::from(Arc::new(client(ours, shown, b"http/1.1")));
@@ -110,8 +110,8 @@ fn who_does_not_speak_tls_in_time_is_not_waited_for() {
 /// A connection that is served, of which so many bytes are on the way at most.
 fn served(routes: Router, on_the_way: usize) -> (DuplexStream, JoinHandle<hyper::Result<()>>) {
     let (caller, connection) = duplex(on_the_way);
-    let activity = Movements::default().of_a_connection();
-    let io = Box::new(Paced::new(connection, activity.clone()));
+    let activity = ActivityClock::default().new_connection();
+    let io = Box::new(TimedIo::new(connection, activity.clone()));
     let serving = serve(Opened { io, known: None }, activity, routes, pending());
     (caller, tokio::spawn(serving))
 }
@@ -135,13 +135,13 @@ fn an_answer_that_is_not_taken_is_waited_for_in_vain_and_one_that_is_taken_slowl
         let began = Instant::now();
         caller.write_all(REQUEST).await.unwrap();
         for _ in 0..60 {
-            sleep(PATIENCE - Duration::from_secs(1)).await;
+            sleep(WRITE_TIMEOUT - Duration::from_secs(1)).await;
             caller.read_exact(&mut [0; 1 << 10]).await.unwrap();
         }
-        assert!(began.elapsed() > 50 * PATIENCE && !serving.is_finished());
+        assert!(began.elapsed() > 50 * WRITE_TIMEOUT && !serving.is_finished());
         let last = Instant::now();
         assert!(serving.await.unwrap().is_err());
-        assert_eq!(last.elapsed(), PATIENCE);
+        assert_eq!(last.elapsed(), WRITE_TIMEOUT);
     });
 }
 
@@ -155,7 +155,7 @@ fn of_requests_that_are_sent_together_no_more_are_answered_than_is_kept_for_who_
         let began = Instant::now();
         caller.write_all(&REQUEST.repeat(1000)).await.unwrap();
         assert!(serving.await.unwrap().is_err());
-        assert_eq!(began.elapsed(), PATIENCE);
+        assert_eq!(began.elapsed(), WRITE_TIMEOUT);
         let answered = *count.lock();
         let most = ((1 << 20) + BUFFER) / (16 << 10) + 2;
         assert!((64..=most).contains(&answered), "{answered} of 1000, {most} at most");
@@ -210,7 +210,7 @@ fn of_requests_that_are_sent_together_others_are_answered_in_between() {
 fn a_stream_that_is_read_goes_on_for_hours() {
     run(async {
         let controls = crate::admin::Controls::default();
-        let routes = crate::admin::routes(crate::admin::events::tests::shared(controls));
+        let routes = crate::admin::routes(crate::admin::dashboard::events::tests::shared(controls));
         let (mut caller, serving) = served(routes, 1 << 16);
         caller.write_all(b"GET /events HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
         let began = Instant::now();

@@ -66,7 +66,7 @@ fn what_is_blocked_is_told_and_not_reset() {
     assert_eq!(denied.code, Some(1), "{denied:?}");
     assert!(denied.out.starts_with("OVER_LIMIT\n  banned/always: blocked\n"), "{denied:?}");
     assert!(denied.out.contains("\n  metadata bucket: blocked\n"), "{denied:?}");
-    let listed = lab.admin(&["tenant", "tenant=outlaw"]);
+    let listed = lab.admin(&["lookup", "tenant=outlaw"]);
     let expected = ["over", "0 of 0", "never", "blocked", "banned/always", "tenant=outlaw"];
     assert_eq!(words(&listed)[1..], [expected.to_vec()]);
     let refused = lab.admin(&["reset", "--table", "banned", "tenant=outlaw"]);
@@ -81,11 +81,11 @@ fn a_bucket_is_found_and_made_full() {
     assert_eq!(lab.ask(&["--hits", "5", "tenant=acme"]), Some(0));
     assert_eq!(lab.ask(&["tenant=acme"]), Some(1));
     for args in
-        [&["buckets"][..], &["tenant", "tenant=acme"], &["buckets", "--domain", "management-api"]]
+        [&["buckets"][..], &["lookup", "tenant=acme"], &["buckets", "--domain", "management-api"]]
     {
         let ended = lab.admin(args);
         let lines = words(&ended);
-        assert_eq!(lines[0], ["STANDS", "LEFT", "FULL IN", "BUCKET", "TABLE/ROW", "KEY", "ID"]);
+        assert_eq!(lines[0], ["STATE", "LEFT", "FULL IN", "BUCKET", "TABLE/ROW", "KEY", "ID"]);
         assert_eq!(lines.len(), 2, "{ended:?}");
         assert_eq!(lines[1][..2], ["over", "0 of 5"]);
         assert!(lines[1][2].starts_with("23h 59m "), "{ended:?}");
@@ -96,16 +96,16 @@ fn a_bucket_is_found_and_made_full() {
     let ended = lab.admin_with("0123456789abcdeF", &["buckets"]);
     let lines = words(&ended);
     assert_eq!((lines[0].len(), lines[1].len()), (6, 6), "{ended:?}");
-    assert_eq!(lab.admin(&["tenant", "tenant=other"]).out, "none\n");
-    assert_eq!(words(&lab.admin(&["tenant", "--all", "tenant=other"])).len(), 3);
-    let ended = lab.admin(&["tenant", "tennant=acme"]);
+    assert_eq!(lab.admin(&["lookup", "tenant=other"]).out, "none\n");
+    assert_eq!(words(&lab.admin(&["lookup", "--all", "tenant=other"])).len(), 3);
+    let ended = lab.admin(&["lookup", "tennant=acme"]);
     assert!(ended.out.ends_with("note: the policy does not ask about `tennant`\n"), "{ended:?}");
     let ended = lab.admin(&["reset", "--table", "calls", "tenant=acme"]);
-    assert!(ended.out.ends_with("\nmade full; 0 were full already\n"), "{ended:?}");
+    assert!(ended.out.ends_with("\nreset 1 bucket (0 were already full)\n"), "{ended:?}");
     assert_eq!(lab.ask(&["--hits", "5", "tenant=acme"]), Some(0));
     let id = words(&lab.admin(&["buckets"]))[1][6].to_owned();
     let ended = lab.admin(&["reset", "--id", &id]);
-    assert!(ended.out.ends_with("\nmade full; 0 were full already\n"), "{ended:?}");
+    assert!(ended.out.ends_with("\nreset 1 bucket (0 were already full)\n"), "{ended:?}");
     assert_eq!(lab.ask(&["--hits", "5", "tenant=acme"]), Some(0));
     let ended = lab.admin(&["reset", "--id", &"0".repeat(32)]);
     assert!(
@@ -168,8 +168,8 @@ fn json_is_the_whole_answer() {
     assert_eq!(lab.ask(&["--hits", "5", "tenant=a\u{1b}[31m"]), Some(0));
     let ended = lab.admin(&["--json", "buckets"]);
     let told: Value = serde_json::from_str(&ended.out).unwrap();
-    assert_eq!((ended.code, &told["listed"][0]["remaining"]), (Some(0), &0.into()));
-    let plain = lab.admin(&["tenant", "tenant=a\u{1b}[31m"]);
+    assert_eq!((ended.code, &told["items"][0]["remaining"]), (Some(0), &0.into()));
+    let plain = lab.admin(&["lookup", "tenant=a\u{1b}[31m"]);
     assert!(
         plain.out.contains("tenant=a\\u{1b}[31m") && !plain.out.contains('\u{1b}'),
         "{plain:?}"
@@ -190,7 +190,7 @@ fn who_may_not_change_anything_is_told_what_to_do() {
     let ended = run(&["admin", "leases", "--addr", "http://127.0.0.1:1"]);
     assert_eq!(ended.code, Some(2));
     assert!(
-        ended.err.starts_with("no answer from http://127.0.0.1:1: Connection refused"),
+        ended.err.starts_with("cannot reach http://127.0.0.1:1: Connection refused"),
         "{ended:?}"
     );
 }

@@ -43,7 +43,7 @@ fn a_server_that_is_not_there_is_not_healthy_and_its_address_is_told() {
     for address in ["http://127.0.0.1:1", "unix:/nowhere/at all"] {
         let Ended { code, out, err } = health(address);
         assert_eq!((code, &*err), (Some(1), ""), "{out}");
-        assert!(out.starts_with(&format!("no answer from {address}: ")), "{out}");
+        assert!(out.starts_with(&format!("cannot reach {address}: ")), "{out}");
         assert_eq!(out.lines().count(), 1, "{out}");
     }
     assert!(health("http://127.0.0.1:1").out.contains("Connection refused"));

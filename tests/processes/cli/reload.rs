@@ -68,7 +68,7 @@ fn a_wrong_policy_is_told_of_until_a_right_one_comes() {
     let path = folder.path().join("policy.yaml");
     std::fs::write(&path, policy(2)).unwrap();
     let server = serve(&path, "off");
-    assert_eq!(config(&server)["refused"], Value::Null);
+    assert_eq!(config(&server)["rejected"], Value::Null);
     let errors = || {
         let metrics = get(&server, "/metrics");
         let name = "tollgate_config_reload_errors_total ";
@@ -78,7 +78,7 @@ fn a_wrong_policy_is_told_of_until_a_right_one_comes() {
     std::fs::write(&path, "domain: d\ntabels: []\n").unwrap();
     server.signal("HUP");
     eventually("it is refused", || errors() == 1);
-    let refused = config(&server)["refused"].clone();
+    let refused = config(&server)["rejected"].clone();
     let problem = refused["problems"][0].as_str().unwrap();
     assert!(problem.contains("policy.yaml:1:1: `tables` is missing"), "{problem}");
     let at = refused["at"].as_str().unwrap();
@@ -95,7 +95,7 @@ fn a_wrong_policy_is_told_of_until_a_right_one_comes() {
     std::fs::write(&path, policy(3)).unwrap();
     server.signal("HUP");
     eventually("the right one", || in_force(&server) == "3 per day");
-    assert_eq!(config(&server)["refused"], Value::Null);
+    assert_eq!(config(&server)["rejected"], Value::Null);
     assert_eq!(get(&server, "/readyz"), "ready\n");
     let (code, log) = server.stop();
     assert_eq!(code, Some(0));
@@ -115,11 +115,11 @@ fn the_version_is_the_hash_of_what_was_read_and_the_same_again_is_no_change() {
     assert_eq!(before["sources"], serde_json::json!([path.to_str().unwrap()]));
     std::fs::write(&path, "domain: d\n").unwrap();
     server.signal("HUP");
-    eventually("it is refused", || config(&server)["refused"] != Value::Null);
+    eventually("it is refused", || config(&server)["rejected"] != Value::Null);
     assert_eq!(config(&server)["version"], VERSION);
     std::fs::write(&path, text).unwrap();
     server.signal("HUP");
-    eventually("it is right again", || config(&server)["refused"] == Value::Null);
+    eventually("it is right again", || config(&server)["rejected"] == Value::Null);
     assert_eq!(
         config(&server),
         before,
@@ -241,8 +241,8 @@ fn a_mounted_folder_that_kubernetes_replaces_is_read_again() {
     eventually("one less", || domains() == 1);
     // A wrong one is told of until it is right.
     std::fs::write(&other, "domain: d\n").unwrap();
-    eventually("it is refused", || config(&server)["refused"] != Value::Null);
+    eventually("it is refused", || config(&server)["rejected"] != Value::Null);
     assert_eq!(in_force(&server), "3 per day");
     std::fs::remove_file(&other).unwrap();
-    eventually("it is right", || config(&server)["refused"] == Value::Null);
+    eventually("it is right", || config(&server)["rejected"] == Value::Null);
 }

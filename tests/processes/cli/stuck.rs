@@ -80,7 +80,7 @@ impl Stuck {
             metrics.lines().find_map(of).unwrap()
         };
         let metrics = [metric("last_reload_successful"), metric("reload_errors_total")];
-        (get(&self.server, "/readyz"), config["refused"].clone(), metrics)
+        (get(&self.server, "/readyz"), config["rejected"].clone(), metrics)
     }
 
     /// The policy before is in force, and it is told everywhere what is wrong, for so many times.

@@ -40,7 +40,7 @@ fn a_bucket_is_looked_at_and_made_full_in_the_shared_store() {
     assert!(listed.contains(r#""remaining":1"#), "{listed}");
     assert_eq!(client.drain(&calls, 5).0, 1);
     let reset = one.post("/reset", TOKEN, r#"{"table":"calls","key":[["k","1"]]}"#);
-    assert!(reset.contains(r#""remaining":0"#) && reset.contains(r#""were_full":0"#), "{reset}");
+    assert!(reset.contains(r#""remaining":0"#) && reset.contains(r#""already_full":0"#), "{reset}");
     assert_eq!(redis.command(&["DBSIZE"]), "int(0)");
     assert_eq!(client.drain(&calls, 5).0, 5);
     assert_eq!(others.drain(&calls, 5).0, 0);
@@ -103,15 +103,15 @@ fn leases_are_those_that_a_replica_has_taken_and_nobody_has_released() {
     assert!(leases.iter().all(|lease| listed.contains(&**lease)), "{listed}");
     assert!(
         listed.contains(
-            r#""table":"jobs","row":"always","key":[["k","1"]],"is_cut":false,"slots":1"#
+            r#""table":"jobs","row":"always","key":[["k","1"]],"truncated":false,"shadow":false,"slots":1"#
         ),
         "{listed}"
     );
-    assert!(other.get_with("/leases", TOKEN).contains(r#""listed":[]"#));
+    assert!(other.get_with("/leases", TOKEN).contains(r#""items":[]"#));
     // By its holder, at another replica.
     others.ask(request("d", &[give_back(1, &[("lease", &leases[0])])]));
     eventually("it is off the list", || !one.get_with("/leases", TOKEN).contains(&*leases[0]));
     let released = other.post("/leases/release", TOKEN, &format!(r#"{{"lease":"{}"}}"#, leases[1]));
     assert!(released.contains(r#""released":"#), "{released}");
-    assert!(one.get_with("/leases", TOKEN).contains(r#""listed":[]"#));
+    assert!(one.get_with("/leases", TOKEN).contains(r#""items":[]"#));
 }

@@ -1,9 +1,9 @@
-//! How many connections are served at a time, and whose go for others.
+//! The connections that are served at a time, and which of them are closed for new ones.
 //!
-//! A new connection always finds a place: probes come on new ones, and a probe that is not answered ends the
-//! process. Where there is none, one of the address that has the most is closed, and of those the one that has
-//! not moved for longest, unless it waits for the server. So whoever opens any number of them and says nothing,
-//! or reads nothing, has its own closed.
+//! A new connection is always served: probes come on new ones, and a probe that is not answered ends the process. Where
+//! the table is full, a connection of the address with the most is closed, and of those the one that has been idle for
+//! longest, unless it waits for the server. So a client that opens many and sends nothing, or reads nothing, loses its
+//! own.
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -11,21 +11,21 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use hashbrown::HashMap;
 use tokio::task::{AbortHandle, Id, JoinSet};
 
-use super::paced::{Activity, Movements};
+use super::timed_io::{Activity, ActivityClock};
 use crate::observe::telemetry::HttpConnections;
 
 /// How many connections are served at a time. Probes and scrapers need a few; Envoy needs none.
-pub(super) const MOST: usize = 256;
+pub(super) const MAX_CONNECTIONS: usize = 256;
 
 /// How many of these are one peer's.
-pub(super) const MOST_OF_A_PEER: usize = 128;
+pub(super) const MAX_PER_PEER: usize = 128;
 
-/// Who is at the other end, as far as it tells who opens many: all of a Unix domain socket are one.
+/// The other end of a connection, by which they are counted. All connections of a Unix domain socket are one peer's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Peer {
     Local,
     V4(Ipv4Addr),
-    /// Whoever has one address of such a network has all of it.
+    /// A network of 64 bits: whoever has one address of it has all.
     V6([u16; 4]),
 }
 
@@ -44,60 +44,60 @@ fn network(address: Ipv6Addr) -> [u16; 4] {
     [a, b, c, d]
 }
 
-struct Place {
+struct Entry {
     peer: Peer,
     activity: Activity,
     connection: AbortHandle,
 }
 
 /// The connections that are open.
-pub(super) struct Places {
+pub(super) struct ConnectionTable {
     open: JoinSet<()>,
-    taken: HashMap<Id, Place>,
-    movements: Movements,
+    entries: HashMap<Id, Entry>,
+    clock: ActivityClock,
     counters: HttpConnections,
 }
 
-impl Places {
+impl ConnectionTable {
     pub(super) fn new(counters: HttpConnections) -> Self {
-        let (open, taken, movements) = Default::default();
-        Self { open, taken, movements, counters }
+        let (open, entries, clock) = Default::default();
+        Self { open, entries, clock, counters }
     }
 
-    /// Serves one more connection, in another's place if need be. Nothing is waited for: connections that come
-    /// faster than others end would keep a probe waiting behind them.
+    /// Serves one more connection, and closes another for it where the table is full. It waits for nothing: else
+    /// connections that come faster than others end would keep a probe waiting behind them.
     pub(super) fn take<F>(&mut self, peer: Peer, serve: impl FnOnce(Activity) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
         if let Some(id) = self.to_be_closed_for(peer)
-            && let Some(place) = self.taken.remove(&id)
+            && let Some(entry) = self.entries.remove(&id)
         {
             // Ends when the runtime comes to it, which deals with all that it has to do in turn.
-            place.connection.abort();
+            entry.connection.abort();
             self.counters.displaced.inc();
         }
-        let activity = self.movements.of_a_connection();
+        let activity = self.clock.new_connection();
         let connection = self.open.spawn(serve(activity.clone()));
-        self.taken.insert(connection.id(), Place { peer, activity, connection });
+        self.entries.insert(connection.id(), Entry { peer, activity, connection });
         self.count();
     }
 
-    /// Whose place this peer gets where there is none left for it.
+    /// The connection to close for one of this peer; none while there is room.
     fn to_be_closed_for(&self, peer: Peer) -> Option<Id> {
         let mut counts = HashMap::<_, usize>::new();
-        self.taken.values().for_each(|place| *counts.entry(place.peer).or_default() += 1);
+        self.entries.values().for_each(|entry| *counts.entry(entry.peer).or_default() += 1);
         let own = counts.get(&peer).copied().unwrap_or_default();
-        if own < MOST_OF_A_PEER && self.taken.len() < MOST {
+        if own < MAX_PER_PEER && self.entries.len() < MAX_CONNECTIONS {
             return None;
         }
         let most = counts.values().max();
-        let is_closed = |place: &Place| match own {
-            MOST_OF_A_PEER.. => place.peer == peer,
-            _ => counts.get(&place.peer) == most,
+        let is_closed = |entry: &Entry| match own {
+            MAX_PER_PEER.. => entry.peer == peer,
+            _ => counts.get(&entry.peer) == most,
         };
-        let places = self.taken.iter().filter(|(_, place)| is_closed(place));
-        places.min_by_key(|(_, place)| place.activity.rank()).map(|(id, _)| *id)
+        let table = self.entries.iter().filter(|(_, entry)| is_closed(entry));
+        table.min_by_key(|(_, entry)| entry.activity.rank()).map(|(id, _)| *id)
     }
 
     /// Waits until a connection has ended, while there are any.
@@ -107,7 +107,7 @@ impl Places {
             Some(Err(error)) => error.id(),
             None => return,
         };
-        self.taken.remove(&id);
+        self.entries.remove(&id);
         self.count();
     }
 
@@ -116,7 +116,7 @@ impl Places {
     }
 
     fn count(&self) {
-        self.counters.open.set(i64::try_from(self.taken.len()).unwrap_or(i64::MAX));
+        self.counters.open.set(i64::try_from(self.entries.len()).unwrap_or(i64::MAX));
     }
 }
 
@@ -128,15 +128,15 @@ mod tests {
 
     /// Connections that never end by themselves, each with a number that is kept while it is open.
     struct Open {
-        places: Places,
+        table: ConnectionTable,
         activities: Vec<Activity>,
         kept: Vec<Arc<()>>,
     }
 
     impl Open {
         fn new() -> Self {
-            let places = Places::new(HttpConnections::default());
-            Self { places, activities: Vec::new(), kept: Vec::new() }
+            let table = ConnectionTable::new(HttpConnections::default());
+            Self { table, activities: Vec::new(), kept: Vec::new() }
         }
 
         async fn one_more(&mut self, peer: Peer) {
@@ -150,7 +150,7 @@ mod tests {
                     drop(kept);
                 }
             };
-            self.places.take(peer, serve);
+            self.table.take(peer, serve);
             // Those that were closed end.
             tokio::task::yield_now().await;
         }
@@ -188,44 +188,47 @@ mod tests {
     async fn a_peer_with_as_many_as_it_may_have_loses_the_one_that_stood_still_for_longest() {
         let mut open = Open::new();
         open.one_more(peer(2)).await;
-        open.more(MOST_OF_A_PEER, peer(1)).await;
-        assert_eq!(open.count(), MOST_OF_A_PEER + 1);
+        open.more(MAX_PER_PEER, peer(1)).await;
+        assert_eq!(open.count(), MAX_PER_PEER + 1);
         // One moves again, and one waits for the server.
         open.activities[1].moved();
         let _answering = open.activities[2].answering();
         open.more(2, peer(1)).await;
-        assert_eq!(open.count(), MOST_OF_A_PEER + 1);
+        assert_eq!(open.count(), MAX_PER_PEER + 1);
         let gone: Vec<_> = (0..open.kept.len()).filter(|at| !open.is_open(*at)).collect();
         assert_eq!(gone, [3, 4]);
-        assert_eq!(open.places.counters.displaced.get(), 2);
-        assert_eq!(open.places.counters.open.get(), i64::try_from(MOST_OF_A_PEER + 1).unwrap());
+        assert_eq!(open.table.counters.displaced.get(), 2);
+        assert_eq!(open.table.counters.open.get(), i64::try_from(MAX_PER_PEER + 1).unwrap());
     }
 
     #[tokio::test]
     async fn who_opens_many_makes_room_for_who_opens_few() {
         let mut open = Open::new();
         open.one_more(peer(9)).await;
-        open.more(MOST_OF_A_PEER, peer(1)).await;
-        open.more(MOST - MOST_OF_A_PEER - 1, peer(2)).await;
-        assert_eq!(open.count(), MOST);
+        open.more(MAX_PER_PEER, peer(1)).await;
+        open.more(MAX_CONNECTIONS - MAX_PER_PEER - 1, peer(2)).await;
+        assert_eq!(open.count(), MAX_CONNECTIONS);
         open.more(10, peer(3)).await;
-        assert_eq!(open.count(), MOST);
+        assert_eq!(open.count(), MAX_CONNECTIONS);
         assert!(open.is_open(0), "it has stood still for longest, and has one");
-        assert!((MOST..MOST + 10).all(|at| open.is_open(at)), "they have a few");
+        assert!(
+            (MAX_CONNECTIONS..MAX_CONNECTIONS + 10).all(|at| open.is_open(at)),
+            "they have a few"
+        );
         let gone = |from, to| (from..to).filter(|at| !open.is_open(*at)).count();
-        let of_two = (gone(1, MOST_OF_A_PEER + 1), gone(MOST_OF_A_PEER + 1, MOST));
+        let of_two = (gone(1, MAX_PER_PEER + 1), gone(MAX_PER_PEER + 1, MAX_CONNECTIONS));
         assert!([(5, 5), (6, 4)].contains(&of_two), "in turn, of whom has the most: {of_two:?}");
     }
 
     #[tokio::test]
     async fn a_place_is_free_again_when_its_connection_ends() {
-        let mut places = Places::new(HttpConnections::default());
-        for _ in 0..3 * MOST {
-            places.take(Peer::Local, |_| async {});
-            while !places.is_empty() {
-                places.ended().await;
+        let mut table = ConnectionTable::new(HttpConnections::default());
+        for _ in 0..3 * MAX_CONNECTIONS {
+            table.take(Peer::Local, |_| async {});
+            while !table.is_empty() {
+                table.ended().await;
             }
         }
-        assert_eq!(places.counters.displaced.get(), 0);
+        assert_eq!(table.counters.displaced.get(), 0);
     }
 }

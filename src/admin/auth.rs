@@ -1,5 +1,6 @@
-//! Who may change something over HTTP: whoever brings the token, or has shown a certificate. And what a body must
-//! say that it is, so that no page of another site can have a browser send one without asking first.
+//! Which requests may change something: those with the token, or over a connection with a client certificate that is
+//! allowed. And that a body is declared as JSON, so that no page of another site can have a browser send one without
+//! asking first.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,14 +13,14 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
 use super::host::{FETCH_SITE, HostName};
-use super::{Shared, refused};
+use super::{ApiError, Shared};
 use crate::policy_files::Reloader;
 
 /// The shortest token, in characters: what is shorter can be guessed.
-const SHORTEST: usize = 16;
+const MIN_LENGTH: usize = 16;
 
-/// The kind of a body that browsers do not send for another site's page unless the server says that they may,
-/// which this one never does.
+/// The content type that browsers do not send for a page of another site unless the server allows it, which this one
+/// never does.
 const JSON: &str = "application/json";
 
 const NOT_JSON: &str = "send JSON, and say so: `Content-Type: application/json`";
@@ -30,20 +31,20 @@ const OFF: &str = "off; start with --admin-token or --admin-token-file, or show 
 const UNDECIDED: &str = "off; ask over gRPC, or start with --http-json on, or with --admin-token or \
                          --admin-token-file, or show a client certificate with a name that is allowed";
 
-/// What the HTTP side may do beside telling how things stand.
+/// What the HTTP side may do beside showing how things stand.
 #[derive(Debug, Clone, Default)]
 pub struct Controls {
-    /// What a call that changes something has to bring; without one, such calls are off.
+    /// The token of requests that change something; without one they are refused.
     pub token: Option<Token>,
-    /// Reads the policies again; without one, they came from no file.
+    /// Reads the policies again; none where they came from no file.
     pub reloader: Option<Arc<Reloader>>,
-    /// Whether `/json` decides, and so charges, for whoever asks; else for who may change something.
+    /// Whether `/json` decides, and so charges, for every caller; else only for callers who may change something.
     pub decides_for_all: bool,
-    /// Under which names it may be asked, beside those that are its own.
+    /// The names under which it may be asked, beside addresses, localhost and the names of its certificate.
     pub hosts: Vec<HostName>,
 }
 
-/// A secret, as its hash: how long it takes to compare two of these says nothing about the secret.
+/// A secret, kept as its hash, so that the time to compare two of these tells nothing about the secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token([u8; 32]);
 
@@ -59,10 +60,10 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Why a text cannot be a token.
+/// The text cannot be a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a token has {SHORTEST} characters at least, all of them letters, digits or punctuation of ASCII"
+    "a token has {MIN_LENGTH} characters at least, all of them letters, digits or punctuation of ASCII"
 )]
 pub struct TokenError;
 
@@ -70,16 +71,16 @@ impl FromStr for Token {
     type Err = TokenError;
 
     fn from_str(text: &str) -> Result<Self, TokenError> {
-        let is_one = text.len() >= SHORTEST && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let is_one = text.len() >= MIN_LENGTH && text.bytes().all(|byte| byte.is_ascii_graphic());
         if is_one { Ok(Self::of(text)) } else { Err(TokenError) }
     }
 }
 
-/// A request that came over a connection whose client has shown a certificate that is allowed.
+/// Marks a request over a connection whose client certificate is allowed.
 #[derive(Debug, Clone, Copy)]
-pub struct Certified;
+pub struct ClientCertVerified;
 
-/// Lets a request in that may change something.
+/// Passes on requests that may change something; refuses others.
 pub(super) async fn admit(State(shared): State<Shared>, request: Request, next: Next) -> Response {
     if may_change(&shared.controls, request.headers(), request.extensions()) {
         return next.run(request).await;
@@ -87,7 +88,7 @@ pub(super) async fn admit(State(shared): State<Shared>, request: Request, next: 
     refusal(&shared.controls, OFF)
 }
 
-/// Lets a request in for which a call may be decided.
+/// Passes on requests whose call may be decided; refuses others.
 pub(super) async fn admit_to_decide(
     State(shared): State<Shared>,
     request: Request,
@@ -100,13 +101,13 @@ pub(super) async fn admit_to_decide(
     refusal(&shared.controls, UNDECIDED)
 }
 
-/// Lets a request in whose body says that it is JSON.
+/// Passes on requests whose body is declared as JSON; answers others 415.
 pub(super) async fn json_only(request: Request, next: Next) -> Response {
     let is_json = request.headers().get(header::CONTENT_TYPE).is_some_and(is_json);
     if is_json {
         return next.run(request).await;
     }
-    refused(StatusCode::UNSUPPORTED_MEDIA_TYPE, NOT_JSON)
+    ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, NOT_JSON).into()
 }
 
 /// With parameters or without, such as a charset.
@@ -116,37 +117,38 @@ fn is_json(kind: &HeaderValue) -> bool {
     kind.trim().eq_ignore_ascii_case(JSON)
 }
 
-/// What is told to who may not change anything where hits or leases are to be given back.
+/// The answer to a caller who may not give hits or leases back.
 pub(super) fn no_giving_back(controls: &Controls) -> Response {
     refusal(controls, OFF)
 }
 
-/// What is told to who may not do something, with how it could be.
+/// The answer to a caller who may not do something, and how it could be allowed.
 fn refusal(controls: &Controls, off: &'static str) -> Response {
     match &controls.token {
-        None => refused(StatusCode::FORBIDDEN, off),
+        None => ApiError::new(StatusCode::FORBIDDEN, off).into(),
         Some(_) => {
             let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
             let error = "the token is missing or wrong; send it as `Authorization: Bearer TOKEN`";
-            (challenge, refused(StatusCode::UNAUTHORIZED, error)).into_response()
+            let response = Response::from(ApiError::new(StatusCode::UNAUTHORIZED, error));
+            (challenge, response).into_response()
         }
     }
 }
 
-/// Whether who asks may change something. A browser sends no token that it was not given, but shows a
-/// certificate by itself, whichever page has it ask.
+/// Whether a request may change something. A browser sends no token by itself, but it does show a certificate, whichever
+/// page has it ask; so a certificate does not count for its requests.
 pub(super) fn may_change(controls: &Controls, headers: &HeaderMap, about: &Extensions) -> bool {
-    let has_token = || controls.token.is_some() && brought(headers) == controls.token;
-    (about.get::<Certified>().is_some() && !is_of_a_page(headers)) || has_token()
+    let has_token = || controls.token.is_some() && bearer_token(headers) == controls.token;
+    (about.get::<ClientCertVerified>().is_some() && !is_browser_request(headers)) || has_token()
 }
 
-/// Whether a page had a browser ask. Every browser says so, of every call that may change something.
-fn is_of_a_page(headers: &HeaderMap) -> bool {
+/// Whether a page had a browser send the request. Every browser declares that of requests that may change something.
+fn is_browser_request(headers: &HeaderMap) -> bool {
     headers.contains_key(header::ORIGIN) || headers.contains_key(FETCH_SITE)
 }
 
 /// The token of a request.
-fn brought(headers: &HeaderMap) -> Option<Token> {
+fn bearer_token(headers: &HeaderMap) -> Option<Token> {
     let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("Bearer").then(|| Token::of(token.trim()))
 }
@@ -179,7 +181,7 @@ mod tests {
         let brought = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::AUTHORIZATION, value.parse().unwrap());
-            brought(&headers)
+            bearer_token(&headers)
         };
         let token = Some(Token::of("0123456789abcdef"));
         assert_eq!(brought("Bearer 0123456789abcdef"), token);
@@ -194,8 +196,10 @@ mod tests {
     #[tokio::test]
     async fn who_has_shown_a_certificate_needs_no_token() {
         for token in [None, Some("0123456789abcdef".parse().unwrap())] {
-            let shared =
-                crate::admin::events::tests::shared(Controls { token, ..Controls::default() });
+            let shared = crate::admin::dashboard::events::tests::shared(Controls {
+                token,
+                ..Controls::default()
+            });
             let mut routes = crate::admin::routes(shared);
             let mut ask = async |is_certified| {
                 let mut request = Request::builder()
@@ -205,7 +209,7 @@ mod tests {
                     .body(Body::empty())
                     .unwrap();
                 if is_certified {
-                    request.extensions_mut().insert(Certified);
+                    request.extensions_mut().insert(ClientCertVerified);
                 }
                 routes.call(request).await.unwrap().status()
             };
@@ -239,7 +243,7 @@ mod tests {
         let token = "0123456789abcdef";
         let controls = Controls { token: Some(Token::of(token)), ..Controls::default() };
         let mut about = Extensions::new();
-        about.insert(Certified);
+        about.insert(ClientCertVerified);
         let pages = [("origin", "https://elsewhere.example"), ("origin", "null")];
         let sites = ["cross-site", "same-site", "same-origin", "none"].map(|of| (FETCH_SITE, of));
         for (name, value) in pages.into_iter().chain(sites) {

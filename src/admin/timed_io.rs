@@ -1,4 +1,4 @@
-//! A connection whose other end is not waited for without end, and that tells when it moved last.
+//! A stream that fails once the other end takes nothing for a while, and that records when it moved last.
 
 use std::io;
 use std::pin::Pin;
@@ -10,27 +10,27 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// How long what is written may wait for the other end to take any of it.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a write may wait for the other end to take any of it.
+pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What several connections count their movements by, all in one row.
+/// Orders the reads and writes of several connections: each advances it by one.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Movements(Arc<AtomicU64>);
+pub(super) struct ActivityClock(Arc<AtomicU64>);
 
-/// What is known of one connection.
+/// When a connection moved last, and whether the server is answering it.
 #[derive(Debug, Clone)]
 pub(super) struct Activity(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    all: Movements,
+    all: ActivityClock,
     last: AtomicU64,
     is_answering: AtomicBool,
 }
 
-impl Movements {
-    /// A connection that moves for the first time.
-    pub(super) fn of_a_connection(&self) -> Activity {
+impl ActivityClock {
+    /// The activity of a new connection.
+    pub(super) fn new_connection(&self) -> Activity {
         let last = self.next().into();
         Activity(Arc::new(Inner { all: self.clone(), last, is_answering: false.into() }))
     }
@@ -45,21 +45,21 @@ impl Activity {
         self.0.last.store(self.0.all.next(), Ordering::Relaxed);
     }
 
-    /// From now on, until what is returned is dropped, it is the server that has something to do.
+    /// Marks the connection as waiting for the server, until the guard is dropped.
     pub(super) fn answering(&self) -> Answering {
         self.0.is_answering.store(true, Ordering::Relaxed);
         Answering(self.clone())
     }
 
-    /// How soon it may be closed for others, the lowest first: who waits for the server comes last, and of the
-    /// others who has not moved for longest first.
+    /// The order in which connections are closed for others, lowest first: the longest idle first, and those that wait
+    /// for the server last.
     pub(super) fn rank(&self) -> (bool, u64) {
         let Inner { last, is_answering, .. } = &*self.0;
         (is_answering.load(Ordering::Relaxed), last.load(Ordering::Relaxed))
     }
 }
 
-/// While the server is to answer.
+/// Marks a connection as waiting for the server while it lives.
 #[derive(Debug)]
 pub(super) struct Answering(Activity);
 
@@ -69,16 +69,16 @@ impl Drop for Answering {
     }
 }
 
-/// A connection that ends with [`io::ErrorKind::TimedOut`] once nothing that is written was taken for [`PATIENCE`].
+/// A connection that ends with [`io::ErrorKind::TimedOut`] once nothing that is written was taken for [`WRITE_TIMEOUT`].
 #[derive(Debug)]
-pub(super) struct Paced<I> {
+pub(super) struct TimedIo<I> {
     io: I,
     activity: Activity,
     /// Until when something must be taken.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
-impl<I> Paced<I> {
+impl<I> TimedIo<I> {
     pub(super) const fn new(io: I, activity: Activity) -> Self {
         Self { io, activity, deadline: None }
     }
@@ -93,13 +93,13 @@ impl<I> Paced<I> {
             self.deadline = None;
             return attempt;
         }
-        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(WRITE_TIMEOUT)));
         ready!(deadline.as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
-impl<I: AsyncRead + Unpin> AsyncRead for Paced<I> {
+impl<I: AsyncRead + Unpin> AsyncRead for TimedIo<I> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -113,7 +113,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Paced<I> {
     }
 }
 
-impl<I: AsyncWrite + Unpin> AsyncWrite for Paced<I> {
+impl<I: AsyncWrite + Unpin> AsyncWrite for TimedIo<I> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -1,16 +1,15 @@
-//! `/buckets`: those near their limit or over it, or those that some entries name.
-
-use std::borrow::Cow;
+//! `/buckets`: the buckets near or over their limit, or those that some entries name.
 
 use axum::extract::{Request, State};
 use axum::response::Response;
 use hashbrown::HashSet;
-use serde_json::{Map, Value, json};
 
-use super::{Failed, Shared, answered, bucket, guard};
-use crate::clock::Timestamp;
+use super::bucket;
+use super::types::{Bucket, BucketName, Buckets, List};
+use crate::admin::{ApiError, Shared, auth, respond};
+use crate::clock::{Nanos, Timestamp};
 use crate::descriptor::{Entry, Hits, Query};
-use crate::limit::Bucket;
+use crate::limit;
 use crate::live::LoadedPolicies;
 use crate::observe::bucket_label::EntryFilter;
 use crate::observe::recent_buckets::{BucketSnapshot, Standing};
@@ -22,47 +21,49 @@ use crate::store::{Outcome, Wait};
 use crate::text;
 
 /// The most buckets that are listed.
-pub(super) const LISTED: usize = 1000;
+pub(super) const MAX_ITEMS: usize = 1000;
 
 /// The most buckets that are looked at for one list.
-pub(super) const LOOKED_AT: usize = 10_000;
+pub(super) const MAX_EXAMINED: usize = 10_000;
 
-/// The longest query, in bytes: every bucket of a list tells its values.
-const LONGEST_QUERY: usize = 4096;
+/// The longest query, in bytes: each bucket of a list repeats its values.
+const MAX_QUERY_BYTES: usize = 4096;
 
-/// Whether lists tell the names that buckets have in the store. These are for who may reset buckets: whoever
-/// sees many of them could choose values whose buckets crowd into one place of the store.
+/// Whether lists have the names of buckets in the store. These are for callers who may reset buckets: whoever sees
+/// many of them could choose values whose buckets crowd into one place of the store.
 #[derive(Clone, Copy)]
 pub(super) enum Ids<'s> {
-    /// Those by which this service finds a bucket.
-    Of(&'s Service),
-    Kept,
+    /// The names by which this service finds a bucket.
+    Visible(&'s Service),
+    Hidden,
 }
 
 impl Ids<'_> {
     fn of(self, name: Fingerprint) -> Option<String> {
-        let Self::Of(service) = self else { return None };
+        let Self::Visible(service) = self else { return None };
         service.recent_bucket(name).map(|seen| seen.fingerprint.to_string())
     }
 }
 
 /// `?domain=d&tenant=acme`: entries by their keys, beside two words of our own.
 pub(super) async fn list(State(shared): State<Shared>, request: Request) -> Response {
-    let Shared { service, controls, desks, .. } = shared;
-    let may_reset = guard::may_change(&controls, request.headers(), request.extensions());
+    let Shared { service, controls, queues, .. } = shared;
+    let may_reset = auth::may_change(&controls, request.headers(), request.extensions());
     let query = request.uri().query().unwrap_or_default().to_owned();
-    if query.len() > LONGEST_QUERY {
-        return answered(Err(Failed::bad(format!("ask in {LONGEST_QUERY} bytes at most"))));
+    if query.len() > MAX_QUERY_BYTES {
+        let error = format!("the query is too long; it may have {MAX_QUERY_BYTES} bytes");
+        return ApiError::bad_request(error).into();
     }
-    let desk = if may_reset { desks.changes } else { desks.looks };
-    desk.work(async move {
-        let ids = if may_reset { Ids::Of(&service) } else { Ids::Kept };
-        answered(asked(&service, &query, ids).await)
-    })
-    .await
+    let queue = if may_reset { queues.changes } else { queues.reads };
+    queue
+        .work(async move {
+            let ids = if may_reset { Ids::Visible(&service) } else { Ids::Hidden };
+            respond(answer(&service, &query, ids).await)
+        })
+        .await
 }
 
-async fn asked(service: &Service, query: &str, ids: Ids<'_>) -> Result<Value, Failed> {
+async fn answer(service: &Service, query: &str, ids: Ids<'_>) -> Result<Buckets, ApiError> {
     let pairs: Vec<_> = query.split('&').filter(|pair| !pair.is_empty()).map(pair).collect();
     let value_of = |name| {
         let (_, value) = pairs.iter().find(|(key, _)| key == name)?;
@@ -71,10 +72,14 @@ async fn asked(service: &Service, query: &str, ids: Ids<'_>) -> Result<Value, Fa
     let entries = pairs.iter().filter(|(key, _)| key != "domain" && key != "all");
     let entries: Vec<_> = entries.map(|(key, value)| Entry { key, value }).collect();
     let domain = value_of("domain");
+    let with_full = pairs.iter().any(|(key, _)| key == "all");
+    if with_full && value_of("all") != Some("1") {
+        return Err(ApiError::bad_request("`all` is written as all=1"));
+    }
     if entries.is_empty() {
         return Ok(near(service, domain, ids));
     }
-    named(service, domain, &entries, value_of("all") == Some("1"), ids).await
+    named(service, domain, &entries, with_full, ids).await
 }
 
 /// A key and a value of `?key=value`, which may hold any bytes, as in `%ff`: entries of calls do.
@@ -87,20 +92,15 @@ fn pair(pair: &str) -> (String, Vec<u8>) {
     (String::from_utf8_lossy(&decoded(key)).into_owned(), decoded(value))
 }
 
-/// Those near their limit or over it that this process has seen.
-fn near(service: &Service, domain: Option<&str>, ids: Ids<'_>) -> Value {
+/// The buckets near or over their limit that this process has seen.
+fn near(service: &Service, domain: Option<&str>, ids: Ids<'_>) -> Buckets {
     let mut near = service.recent_buckets();
     near.retain(|seen| {
         seen.standing() != Standing::Clear
             && domain.is_none_or(|domain| *seen.label.domain == *domain)
     });
-    let listed = near.iter().take(LISTED).map(|seen| of_seen(seen, service, ids));
-    listing(listed.collect(), near.len(), &[])
-}
-
-fn listing(listed: Vec<Value>, count: usize, not_asked_about: &[&str]) -> Value {
-    let left_off = count.saturating_sub(listed.len());
-    json!({ "listed": listed, "left_off": left_off, "not_asked_about": not_asked_about })
+    let items = near.iter().take(MAX_ITEMS).map(|seen| of_seen(seen, service, ids));
+    Buckets { list: List::new(items.collect(), near.len()), unknown_keys: Vec::new() }
 }
 
 /// Those that the entries name, and of those that they name in part, what was seen near its limit.
@@ -110,7 +110,7 @@ async fn named(
     entries: &[Entry<'_>],
     with_full: bool,
     ids: Ids<'_>,
-) -> Result<Value, Failed> {
+) -> Result<Buckets, ApiError> {
     let snapshot = service.policies().load_full();
     let policy = policy(&snapshot, domain)?;
     check(policy, entries)?;
@@ -118,10 +118,11 @@ async fn named(
     // A bucket for all calls is nobody's.
     named.retain(|of| !of.key.is_empty());
     let count = named.len();
-    named.truncate(LOOKED_AT);
+    named.truncate(MAX_EXAMINED);
     let stood = stood(service, &named).await?;
-    let is_listed =
-        |outcome: &Outcome, bucket: &Bucket| with_full || outcome.remaining < bucket.size().max(1);
+    let is_listed = |outcome: &Outcome, bucket: &limit::Bucket| {
+        with_full || outcome.remaining < bucket.size().max(1)
+    };
     let mut found: Vec<_> = named.iter().zip(&stood.0).collect();
     found.retain(|(of, outcome)| is_listed(outcome, of.bucket));
     let known: HashSet<_> = named.iter().map(|of| of.fingerprint).collect();
@@ -136,15 +137,14 @@ async fn named(
     let all = found.len() + others.len() + (count - named.len());
     let found = found.iter().map(|(of, outcome)| of_named(policy, of, outcome, stood.1, ids));
     let others = others.iter().map(|seen| of_seen(seen, service, ids));
-    let listed: Vec<_> = found.chain(others).take(LISTED).collect();
+    let items = found.chain(others).take(MAX_ITEMS).collect();
     let unknown = entries.iter().map(|entry| entry.key);
-    let unknown: Vec<_> =
-        unknown.filter(|key| !policy.keys().names().any(|name| name == *key)).collect();
-    Ok(listing(listed, all, &unknown))
+    let unknown = unknown.filter(|key| !policy.keys().names().any(|name| name == *key));
+    Ok(Buckets { list: List::new(items, all), unknown_keys: unknown.map(str::to_owned).collect() })
 }
 
 /// What entries of calls are held to.
-pub(super) fn check(policy: &Policy, entries: &[Entry<'_>]) -> Result<(), Failed> {
+pub(super) fn check(policy: &Policy, entries: &[Entry<'_>]) -> Result<(), ApiError> {
     if entries.is_empty() {
         return Ok(());
     }
@@ -153,14 +153,14 @@ pub(super) fn check(policy: &Policy, entries: &[Entry<'_>]) -> Result<(), Failed
     entries.iter().for_each(|entry| query.entry(entry.key, entry.value));
     begun
         .and_then(|()| query.close(Hits::LOOK, None))
-        .map_err(|error| Failed::bad(error.to_string()))
+        .map_err(|error| ApiError::bad_request(error.to_string()))
 }
 
 /// The policy of a domain, or the only one.
 pub(super) fn policy<'s>(
     snapshot: &'s LoadedPolicies,
     domain: Option<&str>,
-) -> Result<&'s Policy, Failed> {
+) -> Result<&'s Policy, ApiError> {
     let all = snapshot.policies();
     let found = match (domain, &*all) {
         (Some(domain), _) => snapshot.of(domain).map(|loaded| &loaded.policy),
@@ -169,17 +169,17 @@ pub(super) fn policy<'s>(
     };
     let known = || all.iter().map(|policy| policy.domain()).collect::<Vec<_>>().join(", ");
     found.ok_or_else(|| match domain {
-        Some(_) => Failed::none(format!("there is no such domain; there are: {}", known())),
-        None => Failed::bad(format!("say the `domain`, one of: {}", known())),
+        Some(_) => ApiError::not_found(format!("there is no such domain; there are: {}", known())),
+        None => ApiError::bad_request(format!("say the `domain`, one of: {}", known())),
     })
 }
 
 pub(super) async fn stood(
     service: &Service,
     named: &[NamedBucket<'_>],
-) -> Result<(Vec<Outcome>, Timestamp), Failed> {
+) -> Result<(Vec<Outcome>, Timestamp), ApiError> {
     let buckets: Vec<_> = named.iter().map(|of| (of.fingerprint, of.bucket)).collect();
-    service.peek_many(&buckets).await.map_err(|error| Failed::store(&error))
+    service.peek_many(&buckets).await.map_err(|error| ApiError::store(&error))
 }
 
 pub(super) fn of_named(
@@ -188,63 +188,52 @@ pub(super) fn of_named(
     outcome: &Outcome,
     at: Timestamp,
     ids: Ids<'_>,
-) -> Value {
-    let key = of.key.iter().map(|(name, value)| [Cow::Borrowed(*name), text::decode(value)]);
-    let place = json!({
-        "domain": policy.domain(),
-        "table": of.row.table(),
-        "row": of.row.name(),
-        "key": key.collect::<Vec<_>>(),
-        "is_cut": of.key.iter().any(|(_, value)| std::str::from_utf8(value).is_err()),
-        "is_shadow": of.row.is_shadow(),
-    });
-    told(place, of.bucket, outcome, at, of.fingerprint, ids)
+) -> Bucket {
+    let key =
+        of.key.iter().map(|(name, value)| [(*name).to_owned(), text::decode(value).into_owned()]);
+    let name = BucketName {
+        domain: policy.domain().to_owned(),
+        table: of.row.table().to_owned(),
+        row: of.row.name().to_owned(),
+        key: key.collect(),
+        truncated: of.key.iter().any(|(_, value)| std::str::from_utf8(value).is_err()),
+        shadow: of.row.is_shadow(),
+    };
+    standing(name, of.bucket, outcome, at, ids.of(of.fingerprint))
 }
 
-fn of_seen(seen: &BucketSnapshot, service: &Service, ids: Ids<'_>) -> Value {
-    // A shared store's bucket is told as it was seen; one in memory as it stands.
+fn of_seen(seen: &BucketSnapshot, service: &Service, ids: Ids<'_>) -> Bucket {
+    // A shared store's bucket is listed as it was seen; one in memory as it stands.
     let at = if service.is_shared() { seen.at } else { service.now() };
     of_seen_at(seen, at, ids)
 }
 
-/// One that was seen to stand as it says at that time.
-pub(super) fn of_seen_at(seen: &BucketSnapshot, at: Timestamp, ids: Ids<'_>) -> Value {
-    let named = &*seen.label;
-    let place = json!({
-        "domain": named.domain,
-        "table": named.table,
-        "row": named.row,
-        "key": named.key_text(),
-        "is_cut": named.is_truncated,
-        "is_shadow": named.is_shadow,
-    });
-    told(place, &seen.bucket, &seen.outcome, at, seen.fingerprint, ids)
+/// A bucket that was seen at a time, as it stood then.
+pub(super) fn of_seen_at(seen: &BucketSnapshot, at: Timestamp, ids: Ids<'_>) -> Bucket {
+    let name = BucketName::from(&*seen.label);
+    standing(name, &seen.bucket, &seen.outcome, at, ids.of(seen.fingerprint))
 }
 
-fn told(
-    place: Value,
-    bucket: &Bucket,
+fn standing(
+    name: BucketName,
+    bucket: &limit::Bucket,
     outcome: &Outcome,
     at: Timestamp,
-    name: Fingerprint,
-    ids: Ids<'_>,
-) -> Value {
-    let mut told = match place {
-        Value::Object(place) => place,
-        _ => Map::new(),
-    };
-    told.extend(bucket::standing(bucket, Some((outcome, at))));
-    told.insert("standing".into(), Standing::of(bucket, outcome).word().into());
-    let reset = bucket::full_in(bucket, outcome).map(bucket::as_milliseconds);
-    told.insert("full_in_ms".into(), reset.into());
+    id: Option<String>,
+) -> Bucket {
     let wait = match outcome.wait {
-        Wait::No => Some(0.0),
-        Wait::For(wait) => Some(bucket::as_milliseconds(wait)),
+        Wait::No => Some(Nanos::ZERO),
+        Wait::For(wait) => Some(wait),
         Wait::Forever => None,
     };
-    told.insert("wait_ms".into(), wait.into());
-    if let Some(id) = ids.of(name) {
-        told.insert("id".into(), id.into());
+    Bucket {
+        name,
+        limit: bucket::limit(bucket),
+        remaining: outcome.remaining,
+        full_at: bucket::full_at(bucket, outcome, at),
+        state: Standing::of(bucket, outcome).into(),
+        full_in_ms: bucket::full_in(bucket, outcome).map(Into::into),
+        wait_ms: wait.map(Into::into),
+        id,
     }
-    told.into()
 }

@@ -10,52 +10,60 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::header;
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response, Sse};
 use futures_core::Stream;
 use parking_lot::Mutex;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::sample::{self, Past};
-use super::{Readiness, Shared};
+use super::sample::{self, History, Point, Sample};
+use crate::admin::{ApiError, Readiness, Shared};
 use crate::service::{HeldLeases, Service};
 
 /// How often a sample is taken.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How many pages may be open at a time: far fewer than there may be connections, so that probes find a place.
-pub(super) const MOST_VIEWERS: usize = 16;
+/// How many pages may be open at a time: far fewer than connections, so that probes find room.
+pub(super) const MAX_VIEWERS: usize = 16;
 
-/// How many events wait for a viewer that does not read, and how many it may miss before its place is another's.
-const MOST_WAITING: usize = 4;
-const MOST_MISSED: u32 = 10;
+/// How many events wait for a viewer that does not read, and how many it may miss before it is dropped.
+const MAX_WAITING: usize = 4;
+const MAX_MISSED: u32 = 10;
 
 pub(super) async fn events(State(shared): State<Shared>) -> Response {
-    match shared.watch.join() {
-        // Proxies are not to hold events back.
+    match shared.broadcaster.join() {
+        // Has proxies not buffer events.
         Some(events) => ([("x-accel-buffering", "no")], Sse::new(events)).into_response(),
         None => {
-            let text = format!("{MOST_VIEWERS} pages are open, or the server stops\n");
-            let headers = [(header::RETRY_AFTER, "10")];
-            (StatusCode::SERVICE_UNAVAILABLE, headers, text).into_response()
+            let error = format!("{MAX_VIEWERS} pages are open, or the server stops");
+            let later = [(header::RETRY_AFTER, "10")];
+            (later, Response::from(ApiError::unavailable(error))).into_response()
         }
     }
 }
 
-/// Whoever watches, and the sampler for all of them.
-pub(super) struct Watch {
+/// The first event of a stream: what a viewer needs before the first sample.
+#[derive(JsonSchema, Serialize)]
+pub(in crate::admin) struct Begin {
+    version: &'static str,
+    points: Vec<Point>,
+}
+
+/// The viewers, and the sampler for all of them.
+pub(in crate::admin) struct Broadcaster {
     service: Arc<Service>,
     readiness: Readiness,
-    state: Mutex<Watched>,
+    state: Mutex<Inner>,
     taken: AtomicU64,
 }
 
 #[derive(Default)]
-struct Watched {
+struct Inner {
     viewers: Vec<Viewer>,
-    past: Past,
+    history: History,
     is_sampling: bool,
     is_over: bool,
 }
@@ -74,29 +82,29 @@ impl Viewer {
     }
 
     fn is_here(&self) -> bool {
-        !self.events.is_closed() && self.missed <= MOST_MISSED
+        !self.events.is_closed() && self.missed <= MAX_MISSED
     }
 }
 
-impl Watch {
-    pub(super) fn new(service: Arc<Service>, readiness: Readiness) -> Arc<Self> {
+impl Broadcaster {
+    pub(in crate::admin) fn new(service: Arc<Service>, readiness: Readiness) -> Arc<Self> {
         let (state, taken) = (Mutex::default(), AtomicU64::new(0));
         Arc::new(Self { service, readiness, state, taken })
     }
 
-    /// A stream that ends with the server; none where as many are open as may be.
+    /// A stream that ends with the server; none where [`MAX_VIEWERS`] are open.
     pub(super) fn join(self: &Arc<Self>) -> Option<Events> {
         let mut state = self.state.lock();
         state.viewers.retain(Viewer::is_here);
-        if state.is_over || state.viewers.len() >= MOST_VIEWERS {
+        if state.is_over || state.viewers.len() >= MAX_VIEWERS {
             return None;
         }
-        let (events, waiting) = mpsc::channel(MOST_WAITING);
+        let (events, waiting) = mpsc::channel(MAX_WAITING);
         let mut viewer = Viewer { events, missed: 0 };
-        let begin = json!({ "version": env!("CARGO_PKG_VERSION"), "points": state.past.points() });
+        let begin = Begin { version: env!("CARGO_PKG_VERSION"), points: state.history.points() };
         viewer.send(event("begin", &begin).retry(TICK * 2));
         if state.is_sampling {
-            viewer.send(event("sample", &self.sample(&mut state.past)));
+            viewer.send(event("sample", &self.sample(&mut state.history)));
         }
         state.viewers.push(viewer);
         if !std::mem::replace(&mut state.is_sampling, true) {
@@ -107,7 +115,7 @@ impl Watch {
     }
 
     /// Ends every stream, and lets none begin.
-    pub(super) fn end(&self) {
+    pub(in crate::admin) fn end(&self) {
         let mut state = self.state.lock();
         state.is_over = true;
         state.viewers.clear();
@@ -118,35 +126,37 @@ impl Watch {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let leases = self.service.leases(sample::LISTED).await;
+            let leases = self.service.leases(sample::MAX_ITEMS).await;
             if !self.tick(leases) {
                 return;
             }
         }
     }
 
-    /// Tells everybody how things stand. Returns whether there is anybody.
+    /// Sends a sample to every viewer. Returns whether there are any.
     fn tick(&self, leases: HeldLeases) -> bool {
         let mut state = self.state.lock();
-        state.past.leases = leases;
+        state.history.leases = leases;
         state.viewers.retain(Viewer::is_here);
         state.is_sampling = !state.viewers.is_empty();
         if state.is_sampling {
-            let event = event("sample", &self.sample(&mut state.past));
+            let event = event("sample", &self.sample(&mut state.history));
             state.viewers.iter_mut().for_each(|viewer| viewer.send(event.clone()));
         }
         state.is_sampling
     }
 
-    fn sample(&self, past: &mut Past) -> Value {
+    fn sample(&self, history: &mut History) -> Sample {
         self.taken.fetch_add(1, Ordering::Relaxed);
-        sample::take(&self.service, self.readiness.get(), past)
+        sample::take(&self.service, self.readiness.get(), history)
     }
 }
 
 /// JSON has no line breaks, which would end an event's line.
-fn event(kind: &str, data: &Value) -> Event {
-    Event::default().event(kind).data(data.to_string())
+fn event(kind: &str, data: &impl Serialize) -> Event {
+    // Data without text for keys or numbers beyond JSON cannot fail.
+    let data = serde_json::to_string(data).unwrap_or_default();
+    Event::default().event(kind).data(data)
 }
 
 /// The events for one viewer.
@@ -161,16 +171,16 @@ impl Stream for Events {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(in crate::admin) mod tests {
     use std::future::poll_fn;
 
     use axum::body::Body;
-    use axum::http::Request;
+    use axum::http::{Request, StatusCode};
     use http_body::Body as _;
     use tower_service::Service as _;
 
     use super::*;
-    use crate::admin::{Controls, Desks, Hosts, SLOWEST, routes};
+    use crate::admin::{Controls, Hosts, Queues, SLOWEST, routes};
     use crate::clock::{Clock, ManualClock, Timestamp};
     use crate::config::Source;
     use crate::live::ActivePolicies;
@@ -197,15 +207,15 @@ pub(super) mod tests {
         Shared {
             service: service(),
             readiness: Readiness::default(),
-            watch: watch(),
+            broadcaster: broadcaster(),
             controls,
             hosts: Arc::new(Hosts { names: Vec::new(), tls: None, is_out_of_reach: false }),
-            desks: Desks::default(),
+            queues: Queues::default(),
         }
     }
 
-    fn watch() -> Arc<Watch> {
-        Watch::new(service(), Readiness::default())
+    fn broadcaster() -> Arc<Broadcaster> {
+        Broadcaster::new(service(), Readiness::default())
     }
 
     /// Waits for the next event. Returns whether there was one.
@@ -221,81 +231,81 @@ pub(super) mod tests {
         tokio::task::yield_now().await;
     }
 
-    fn taken(watch: &Watch) -> u64 {
-        watch.taken.load(Ordering::Relaxed)
+    fn taken(broadcaster: &Broadcaster) -> u64 {
+        broadcaster.taken.load(Ordering::Relaxed)
     }
 
     #[tokio::test(start_paused = true)]
     async fn samples_are_taken_while_somebody_looks_and_only_then() {
-        let watch = watch();
+        let broadcaster = broadcaster();
         pass(60).await;
-        assert_eq!(taken(&watch), 0, "nobody has looked yet");
+        assert_eq!(taken(&broadcaster), 0, "nobody has looked yet");
         for _ in 0..2 {
-            let before = taken(&watch);
-            let mut viewer = watch.join().unwrap();
+            let before = taken(&broadcaster);
+            let mut viewer = broadcaster.join().unwrap();
             for _ in 0..5 {
                 assert!(next(&mut viewer).await);
             }
-            assert!(taken(&watch) >= before + 4, "the first event is no sample");
+            assert!(taken(&broadcaster) >= before + 4, "the first event is no sample");
             drop(viewer);
             pass(2).await;
-            assert!(!watch.state.lock().is_sampling);
-            let at_the_end = taken(&watch);
+            assert!(!broadcaster.state.lock().is_sampling);
+            let at_the_end = taken(&broadcaster);
             pass(60).await;
-            assert_eq!(taken(&watch), at_the_end, "nobody looks any more");
+            assert_eq!(taken(&broadcaster), at_the_end, "nobody looks any more");
         }
     }
 
     #[tokio::test(start_paused = true)]
     async fn one_sampler_serves_all() {
-        let watch = watch();
-        let mut viewers: Vec<_> = (0..MOST_VIEWERS).map(|_| watch.join().unwrap()).collect();
+        let broadcaster = broadcaster();
+        let mut viewers: Vec<_> = (0..MAX_VIEWERS).map(|_| broadcaster.join().unwrap()).collect();
         pass(1).await;
-        let before = taken(&watch);
+        let before = taken(&broadcaster);
         for _ in 0..20 {
             for viewer in &mut viewers {
                 assert!(next(viewer).await);
             }
             pass(1).await;
         }
-        let seconds = taken(&watch) - before;
+        let seconds = taken(&broadcaster) - before;
         assert!((19..=21).contains(&seconds), "{seconds} samples in 20 s");
     }
 
     #[tokio::test(start_paused = true)]
     async fn there_are_so_many_viewers_and_who_goes_makes_room() {
-        let watch = watch();
-        let mut viewers: Vec<_> = (0..MOST_VIEWERS).map(|_| watch.join().unwrap()).collect();
-        assert!(watch.join().is_none());
+        let broadcaster = broadcaster();
+        let mut viewers: Vec<_> = (0..MAX_VIEWERS).map(|_| broadcaster.join().unwrap()).collect();
+        assert!(broadcaster.join().is_none());
         viewers.pop();
-        viewers.push(watch.join().unwrap());
-        assert!(watch.join().is_none());
+        viewers.push(broadcaster.join().unwrap());
+        assert!(broadcaster.join().is_none());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_viewer_that_does_not_read_loses_its_place() {
-        let watch = watch();
-        let _silent: Vec<_> = (1..MOST_VIEWERS).map(|_| watch.join().unwrap()).collect();
-        let mut reads = watch.join().unwrap();
+        let broadcaster = broadcaster();
+        let _silent: Vec<_> = (1..MAX_VIEWERS).map(|_| broadcaster.join().unwrap()).collect();
+        let mut reads = broadcaster.join().unwrap();
         for _ in 0..30 {
             assert!(next(&mut reads).await);
             pass(1).await;
         }
-        assert_eq!(watch.state.lock().viewers.len(), 1);
+        assert_eq!(broadcaster.state.lock().viewers.len(), 1);
     }
 
     #[tokio::test(start_paused = true)]
     async fn the_end_ends_every_stream_and_lets_none_begin() {
-        let watch = watch();
-        let mut viewer = watch.join().unwrap();
+        let broadcaster = broadcaster();
+        let mut viewer = broadcaster.join().unwrap();
         pass(1).await;
-        watch.end();
+        broadcaster.end();
         let mut left = 0;
         while next(&mut viewer).await {
             left += 1;
         }
-        assert!(left <= MOST_WAITING);
-        assert!(watch.join().is_none());
+        assert!(left <= MAX_WAITING);
+        assert!(broadcaster.join().is_none());
     }
 
     async fn get_events(routes: &mut axum::Router) -> Response {
@@ -314,7 +324,7 @@ pub(super) mod tests {
             assert!(!frame.unwrap().unwrap().into_data().unwrap().is_empty());
         }
         let mut others = Vec::new();
-        for _ in 1..MOST_VIEWERS {
+        for _ in 1..MAX_VIEWERS {
             others.push(get_events(&mut routes).await);
         }
         assert!(others.iter().all(|other| other.status() == StatusCode::OK));

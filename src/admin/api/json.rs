@@ -1,5 +1,5 @@
-//! `/json`: a RateLimitRequest in protobuf's JSON, answered with a RateLimitResponse. It charges, and takes leases,
-//! as over gRPC: whom it decides for is [`guard`]'s affair.
+//! `/json`: a RateLimitRequest in protobuf's JSON, answered with a RateLimitResponse. It charges, and takes leases, as
+//! over gRPC; [`auth`] says which callers may.
 
 use std::sync::Arc;
 
@@ -9,22 +9,22 @@ use axum::http::{Extensions, HeaderMap, StatusCode};
 use axum::response::Response;
 use tonic::Code;
 
-use super::{Controls, Shared, axum_json, guard, refused};
+use crate::admin::{ApiError, Controls, Shared, auth, json_text};
 use crate::descriptor::{Hits, Query};
 use crate::service::Service;
 use crate::wire;
 
-/// Where it decides for everybody, all the same only who may change something gives hits back or releases leases:
-/// both undo what was decided.
+/// Even where every caller may ask, only those who may change something give hits back or release leases: both undo what
+/// was decided.
 pub(super) async fn json(
-    State(Shared { service, controls, desks, .. }): State<Shared>,
+    State(Shared { service, controls, queues, .. }): State<Shared>,
     headers: HeaderMap,
     about: Extensions,
     body: Bytes,
 ) -> Response {
-    let may_change = guard::may_change(&controls, &headers, &about);
-    let desk = if may_change { desks.changes } else { desks.looks };
-    desk.work(async move { decide(&service, &controls, may_change, &body).await }).await
+    let may_change = auth::may_change(&controls, &headers, &about);
+    let queue = if may_change { queues.changes } else { queues.reads };
+    queue.work(async move { decide(&service, &controls, may_change, &body).await }).await
 }
 
 async fn decide(
@@ -37,23 +37,23 @@ async fn decide(
         Ok(message) => message,
         Err(error) => {
             service.telemetry().count_bad_request();
-            return refused(StatusCode::BAD_REQUEST, &error.to_string());
+            return ApiError::bad_request(error.to_string()).into();
         }
     };
     if gives_back(&message) && !may_change {
-        return guard::no_giving_back(controls);
+        return auth::no_giving_back(controls);
     }
     answer(service, &message).await
 }
 
-/// Whether a message gives something back, if it is a question at all.
+/// Whether a message gives something back, if it is a request at all.
 fn gives_back(message: &[u8]) -> bool {
     let mut query = Query::default();
     wire::read(message, &mut query).is_ok()
         && query.descriptors().any(|descriptor| descriptor.hits() < Hits::LOOK)
 }
 
-/// 200, 429, or 400 for what is no question.
+/// Answers 200, 429, or 400 for what is not a request.
 async fn answer(service: &Arc<Service>, message: &[u8]) -> Response {
     match service.handle(message, None).finish().await {
         Ok(answer) => {
@@ -63,14 +63,14 @@ async fn answer(service: &Arc<Service>, message: &[u8]) -> Response {
                 Ok(text) => {
                     // HTTP/1 has no sign that an answer was not wanted any more.
                     answer.delivered();
-                    axum_json(status, text)
+                    json_text(status, text)
                 }
-                Err(error) => refused(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+                Err(error) => ApiError::internal(&error).into(),
             }
         }
         Err(status) if status.code() == Code::InvalidArgument => {
-            refused(StatusCode::BAD_REQUEST, status.message())
+            ApiError::bad_request(status.message()).into()
         }
-        Err(status) => refused(StatusCode::SERVICE_UNAVAILABLE, status.message()),
+        Err(status) => ApiError::unavailable(status.message()).into(),
     }
 }

@@ -1,0 +1,100 @@
+//! `/config`: the policies in force, as they were compiled and not as they were written.
+
+use axum::extract::State;
+use axum::response::Response;
+
+use super::types::{self, Config, Prefix, Rejected, Time};
+use crate::admin::{Shared, respond};
+use crate::limit::Bucket;
+use crate::live::{LoadedPolicies, RejectedPolicies};
+use crate::policy::Policy;
+use crate::policy::identity::KeySet;
+use crate::policy::table::{Override, Row, Rows, Rule, Table};
+
+pub(super) async fn config(State(Shared { service, queues, .. }): State<Shared>) -> Response {
+    queues
+        .reads
+        .work(async move {
+            let snapshot = service.policies().load_full();
+            let refused = service.policies().rejected();
+            respond(Ok(of(&snapshot, refused.as_deref())))
+        })
+        .await
+}
+
+fn of(snapshot: &LoadedPolicies, refused: Option<&RejectedPolicies>) -> Config {
+    Config {
+        rejected: refused.map(|refused| rejected(refused, usize::MAX)),
+        version: snapshot.version().id().to_owned(),
+        loaded_at: Time(snapshot.loaded_at()),
+        sources: snapshot.version().sources().map(str::to_owned).collect(),
+        policies: snapshot.policies().into_iter().map(policy).collect(),
+    }
+}
+
+/// The policies that were read last, with at most `max` lines of what is wrong with them.
+pub(in crate::admin) fn rejected(refused: &RejectedPolicies, max: usize) -> Rejected {
+    let problems = refused.problems.lines().take(max).map(str::to_owned);
+    Rejected { at: Time(refused.at), problems: problems.collect() }
+}
+
+fn policy(policy: &Policy) -> types::Policy {
+    let bypass = policy.bypass().iter().map(|conditions| conditions.describe(policy.keys()));
+    let endpoints = policy.endpoints().iter();
+    types::Policy {
+        domain: policy.domain().to_owned(),
+        headers: policy.headers().into(),
+        on_store_error: policy.on_store_error().into(),
+        partition: policy.partition().to_owned(),
+        endpoints: endpoints.map(|(endpoint, group)| (endpoint.into(), group.into())).collect(),
+        tables: policy.tables().iter().map(|of| table(policy, of)).collect(),
+        bypass: bypass.collect(),
+    }
+}
+
+fn table(policy: &Policy, table: &Table) -> types::Table {
+    let key_set = policy.key_set(table.key());
+    let prefixes = key_set.filter(|set| set.has_address()).map(KeySet::prefixes);
+    let key = key_set.map(|set| set.names(policy.keys())).unwrap_or_default();
+    let mut rows: Vec<_> = table.rows().iter().collect();
+    rows.sort_unstable_by_key(|row| row.id());
+    types::Table {
+        name: table.name().to_owned(),
+        when: table.when().describe(policy.keys()),
+        select: match table.rows() {
+            Rows::Always(_) => None,
+            Rows::Selected { by, .. } => Some(policy.keys().name(*by).to_owned()),
+        },
+        key: key.into_iter().map(str::to_owned).collect(),
+        prefix: prefixes.map(|bits| Prefix { ipv4: bits.ipv4(), ipv6: bits.ipv6() }),
+        rows: rows.into_iter().map(|of| row(policy, of)).collect(),
+    }
+}
+
+fn row(policy: &Policy, row: &Row) -> types::Row {
+    let overrides = row.overrides().iter().map(|of| policy_override(policy, of));
+    types::Row {
+        name: row.name().to_owned(),
+        buckets: buckets(row.rules()),
+        shadow: row.is_shadow(),
+        message: row.message_of(row.rules()),
+        overrides: overrides.collect(),
+    }
+}
+
+fn policy_override(policy: &Policy, of: &Override) -> types::Override {
+    types::Override {
+        when: of.when().describe(policy.keys()),
+        until: of.until().map(Time),
+        buckets: buckets(of.rules()),
+    }
+}
+
+fn buckets(rules: &[Rule]) -> Vec<String> {
+    let describe = |rule: &Rule| match rule.bucket() {
+        Bucket::Tokens(bucket) => bucket.to_string(),
+        Bucket::Concurrency(bucket) => format!("{bucket}, held for {} at most", bucket.hold()),
+        Bucket::Blocked(blocked) => blocked.to_string(),
+    };
+    rules.iter().map(describe).collect()
+}

@@ -1,0 +1,178 @@
+//! `/explain`: what a request of `/json` meets, table by table, and how every bucket stands. Nothing is charged.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::response::Response;
+use tokio::time::Instant;
+
+use super::bucket;
+use super::types::{ExplainedDescriptor, ExplainedTable, Explanation, MetRow, MissedTable, Time};
+use crate::admin::{ApiError, Shared, respond};
+use crate::clock::Timestamp;
+use crate::decision::{Decided, Verdict};
+use crate::descriptor::Query;
+use crate::live::LoadedPolicy;
+use crate::policy::table::{Row, Rule, Table};
+use crate::policy::{Explained, Policy};
+use crate::service::Service;
+use crate::wire;
+
+/// How many descriptors are explained at a time. One asks about one call, or the few of a route; each answer has
+/// every table.
+pub(super) const MAX_DESCRIPTORS: usize = 32;
+
+/// How long the explanation may take, once it is known how the buckets stand.
+const MAX_TIME: Duration = Duration::from_millis(500);
+
+pub(super) async fn explain(
+    State(Shared { service, queues, .. }): State<Shared>,
+    body: Bytes,
+) -> Response {
+    queues.reads.work(async move { respond(answer(&service, &body).await) }).await
+}
+
+async fn answer(service: &Service, body: &[u8]) -> Result<Explanation, ApiError> {
+    let bad = |error: &dyn std::fmt::Display| ApiError::bad_request(error.to_string());
+    let message = wire::json::request(body).map_err(|error| bad(&error))?;
+    let mut query = Query::default();
+    wire::read(&message, &mut query).map_err(|error| bad(&error))?;
+    let count = query.len();
+    if count > MAX_DESCRIPTORS {
+        let error =
+            format!("{count} descriptors; at most {MAX_DESCRIPTORS} are explained together");
+        return Err(ApiError::bad_request(error));
+    }
+    let snapshot = service.policies().load_full();
+    let Some(LoadedPolicy { policy, .. }) = snapshot.of(query.domain()) else {
+        let known: Vec<_> = snapshot.policies().into_iter().map(Policy::domain).collect();
+        let error = format!(
+            "there is no domain `{}`, so that the call passes; there are: {}",
+            query.domain().escape_debug(),
+            known.join(", ")
+        );
+        return Err(ApiError::not_found(error));
+    };
+    let plan = policy.meet(&query, service.now());
+    let looked = service.peek(policy, &plan).await;
+    let (verdict, now) = looked.map_err(|error| ApiError::store(&error))?;
+    let explanation = explanation(policy, &query, &verdict, now, Instant::now() + MAX_TIME);
+    explanation.ok_or_else(|| {
+        ApiError::unavailable(format!(
+            "it took over {MAX_TIME:?}; ask about fewer descriptors at a time"
+        ))
+    })
+}
+
+/// The explanation of a call; none if it takes longer than until then.
+fn explanation(
+    policy: &Policy,
+    query: &Query<'_>,
+    verdict: &Verdict<'_>,
+    now: Timestamp,
+    deadline: Instant,
+) -> Option<Explanation> {
+    let denies = |of: &&Decided<'_>| !of.met.row.is_shadow() && bucket::is_over(of);
+    let mut descriptors = Vec::new();
+    for (at, of) in query.descriptors().enumerate() {
+        if Instant::now() > deadline {
+            return None;
+        }
+        descriptors.push(descriptor(policy, at, &policy.explain(of, now), verdict, now));
+    }
+    let asked = query.descriptors().flat_map(|of| of.entries());
+    let unknown = asked.filter(|entry| !policy.keys().names().any(|name| name == entry.key));
+    Some(Explanation {
+        domain: policy.domain().to_owned(),
+        at: Time(now),
+        admits: verdict.is_bypassed || !verdict.decided.iter().any(|of| denies(&of)),
+        descriptors,
+        unknown_keys: unknown.map(|entry| entry.key.to_owned()).collect(),
+    })
+}
+
+fn descriptor(
+    policy: &Policy,
+    at: usize,
+    explained: &Explained<'_>,
+    verdict: &Verdict<'_>,
+    now: Timestamp,
+) -> ExplainedDescriptor {
+    // Once for all tables: each looks for its own among them.
+    let of_it = verdict.decided.iter().filter(|decided| decided.met.descriptor == at);
+    let of_it: Vec<_> = of_it.collect();
+    let of_it = || of_it.iter().copied();
+    let tables = explained.tables.iter().map(|(table, met)| match met {
+        Ok((row, rules)) => ExplainedTable::Met(met_row(policy, table, row, rules, of_it(), now)),
+        Err(miss) => ExplainedTable::Missed(MissedTable {
+            table: table.name().to_owned(),
+            miss_reason: policy.why(*miss),
+        }),
+    });
+    // A limit override of the call stands in no table.
+    let overrides = of_it().filter(|decided| decided.met.rule.is_none()).map(|decided| {
+        ExplainedTable::Met(MetRow {
+            table: decided.met.row.table().to_owned(),
+            row: decided.met.row.name().to_owned(),
+            is_override: false,
+            shadow: false,
+            scope: "a limit override that Envoy sent, in place of those that are not charged"
+                .into(),
+            message: None,
+            buckets: vec![bucket::explained(decided.met.bucket, Some(decided), now)],
+        })
+    });
+    ExplainedDescriptor {
+        endpoint_group: explained.group.as_ref().map(ToString::to_string),
+        bypass: policy.bypass_told(explained),
+        outcome: explained.outcome(),
+        tables: tables.chain(overrides).collect(),
+    }
+}
+
+fn met_row<'v>(
+    policy: &Policy,
+    table: &Table,
+    row: &Row,
+    rules: &[Rule],
+    decided: impl Iterator<Item = &'v Decided<'v>> + Clone,
+    now: Timestamp,
+) -> MetRow {
+    let buckets = rules.iter().map(|rule| {
+        let same = |of: &&Decided<'_>| std::ptr::eq(of.met.bucket, rule.bucket());
+        bucket::explained(rule.bucket(), decided.clone().find(same), now)
+    });
+    MetRow {
+        table: table.name().to_owned(),
+        row: row.name().to_owned(),
+        is_override: !std::ptr::eq(row.rules(), rules),
+        shadow: row.is_shadow(),
+        scope: policy.one_for(table),
+        message: Some(row.message_of(rules)),
+        buckets: buckets.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admin::dashboard::events::tests::service;
+
+    #[tokio::test]
+    async fn what_takes_too_long_is_given_up() {
+        let service = service();
+        let snapshot = service.policies().load_full();
+        let policy = &snapshot.of("d").unwrap().policy;
+        let message = br#"{"domain":"d","descriptors":[{"entries":[{"key":"k","value":"1"}]}]}"#;
+        let message = wire::json::request(message).unwrap();
+        let mut query = Query::default();
+        wire::read(&message, &mut query).unwrap();
+        let plan = policy.meet(&query, service.now());
+        let (verdict, now) = service.peek(policy, &plan).await.unwrap();
+        let begun = Instant::now();
+        assert!(explanation(policy, &query, &verdict, now, begun + MAX_TIME).is_some());
+        std::iter::repeat_with(Instant::now).find(|now| *now > begun);
+        assert!(explanation(policy, &query, &verdict, now, begun).is_none());
+    }
+}

@@ -1,0 +1,35 @@
+//! `/reload`: reads the policies again.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use super::types::{Reload, ReloadRejected, ReloadResult};
+use crate::admin::{ApiError, Shared, json, respond};
+use crate::policy_files::{Cause, Reloaded};
+
+pub(super) async fn reload(State(shared): State<Shared>) -> Response {
+    let Some(reloader) = shared.controls.reloader.clone() else {
+        return ApiError::not_found("the policies came from no file").into();
+    };
+    let reloaded = reloader.reload(Cause::Request).await;
+    let version = shared.service.policies().load().version().id().to_owned();
+    match reloaded {
+        Ok(reloaded) => {
+            let result = match reloaded {
+                Reloaded::Changed => ReloadResult::Changed,
+                Reloaded::Unchanged => ReloadResult::Unchanged,
+            };
+            respond(Ok(Reload { result, version }))
+        }
+        Err(problems) => {
+            let problems = problems.to_string();
+            let rejected = ReloadRejected {
+                error: "refused: the policy before stays in force".to_owned(),
+                problems: problems.lines().map(str::to_owned).collect(),
+                version,
+            };
+            json(StatusCode::UNPROCESSABLE_ENTITY, &rejected)
+        }
+    }
+}

@@ -1,0 +1,83 @@
+// Bars: how full a bucket is, from how it stood and how fast it fills.
+
+import { draw, isCalm, make, say } from "./dom.js";
+import { moment, span, whole } from "./text.js";
+import { serverNow } from "./clock.js";
+
+const bars = new Set();
+
+// An empty bar for an element of the page; it is drawn while the element is there.
+export function bar() {
+  const level = draw("rect", { class: "level", height: 10, width: 0 });
+  const one = draw("rect", { class: "one", height: 10, width: 0.6, x: -1 });
+  const picture = draw("svg", { class: "bar", viewBox: "0 0 100 10", preserveAspectRatio: "none", "aria-hidden": true }, level, one);
+  const number = make("b");
+  const more = make("small");
+  const left = make("span", { class: "left" }, number, more);
+  return { picture, left, level, one, number, more, bucket: null, fullAt: 0, owner: null };
+}
+
+// Has a bar show a bucket, within `owner`.
+export function fillBar(its, owner, bucket) {
+  Object.assign(its, { owner, bucket, fullAt: bucket.full_at ? moment(bucket.full_at) : 0 });
+  bars.add(its);
+}
+
+function levelOf({ bucket, fullAt }, now) {
+  if (bucket.interval_ms === undefined) return bucket.remaining;
+  const missing = Math.max(0, fullAt - now) / bucket.interval_ms;
+  return Math.min(bucket.size, Math.max(0, bucket.size - missing));
+}
+
+function drawBar(of, now) {
+  const { bucket } = of;
+  if (bucket.size === 0) {
+    of.level.setAttribute("width", 0);
+    of.owner.classList.toggle("is-over", bucket.over_limit === true);
+    say(of.number, "none");
+    say(of.more, "nothing passes");
+    return;
+  }
+  if (bucket.remaining === undefined) {
+    say(of.number, whole.format(bucket.size));
+    say(of.more, bucket.interval_ms === undefined ? "slots" : "when full");
+    return;
+  }
+  const level = levelOf(of, now);
+  // What was just gained is there, whatever the rounding says.
+  const left = Math.floor(level + 1e-6);
+  const isOver = left < 1;
+  of.level.setAttribute("width", ((100 * level) / bucket.size).toFixed(2));
+  // Where one call would be admitted, if that can be seen.
+  of.one.setAttribute("x", bucket.interval_ms !== undefined && bucket.size <= 50 ? (100 / bucket.size - 0.3).toFixed(2) : -1);
+  of.owner.classList.toggle("is-over", isOver);
+  say(of.number, `${whole.format(left)} of ${whole.format(bucket.size)}`);
+  if (bucket.interval_ms === undefined) {
+    say(of.more, isOver ? "no slot free" : "slots free");
+  } else if (isOver) {
+    say(of.more, `next in ${span((1 - level) * bucket.interval_ms)}`);
+  } else {
+    say(of.more, level < bucket.size ? `full in ${span(of.fullAt - now)}` : "full");
+  }
+}
+
+export function drawBars() {
+  const now = serverNow();
+  for (const one of bars) {
+    if (one.owner.isConnected) drawBar(one, now);
+    else bars.delete(one);
+  }
+}
+
+// Without reduced motion, some twenty times a second; with it, at each sample.
+export let drawnAt = 0;
+
+export function animate(isLive) {
+  requestAnimationFrame(function step(time) {
+    if (time - drawnAt > 45 && isLive() && !isCalm.matches) {
+      drawnAt = time;
+      drawBars();
+    }
+    requestAnimationFrame(step);
+  });
+}

@@ -1,0 +1,35 @@
+// Elements, and text in them. Whatever a client or a policy says becomes text by textContent, never markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+export const isCalm = matchMedia("(prefers-reduced-motion: reduce)");
+
+export const find = (id) => document.getElementById(id);
+
+export function make(tag, attributes, ...children) {
+  const made = document.createElement(tag);
+  return fill(made, attributes, children);
+}
+
+export function draw(tag, attributes, ...children) {
+  return fill(document.createElementNS(SVG, tag), attributes, children);
+}
+
+function fill(made, attributes, children) {
+  for (const [name, value] of Object.entries(attributes ?? {})) {
+    if (value !== null && value !== false) made.setAttribute(name, value === true ? "" : value);
+  }
+  made.append(...children.filter((child) => child !== null));
+  return made;
+}
+
+// Text is written only where it changes, so that a reader's selection stays.
+export function say(at, text) {
+  const element = typeof at === "string" ? find(at) : at;
+  if (element.textContent !== text) element.textContent = text;
+}
+
+export function sayState(id, state, text) {
+  say(id, text);
+  find(id).dataset.state = state;
+}

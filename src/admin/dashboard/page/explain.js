@@ -1,0 +1,148 @@
+// “Why was this denied?”
+
+import { bar, drawBars, fillBar } from "./bars.js";
+import { clockTime, count, moment } from "./text.js";
+import { find, isCalm, make } from "./dom.js";
+
+const form = find("form");
+const entries = find("entries");
+const domainField = find("domain");
+let domains = [];
+
+export function showDomains(told) {
+  if (JSON.stringify(told) === JSON.stringify(domains)) return;
+  const chosen = domainField.value;
+  domains = told;
+  domainField.replaceChildren(...told.map(({ domain }) => make("option", { value: domain }, domain)));
+  if (told.some(({ domain }) => domain === chosen)) domainField.value = chosen;
+  showKeys();
+}
+
+function showKeys() {
+  const keys = domains.find(({ domain }) => domain === domainField.value)?.entry_keys ?? [];
+  find("entry-keys").replaceChildren(...keys.map((key) => make("option", { value: key })));
+}
+
+function addEntry(key = "", value = "") {
+  const name = make("input", { type: "text", list: "entry-keys", "aria-label": "Key", placeholder: "key" });
+  const text = make("input", { type: "text", "aria-label": "Value", placeholder: "value" });
+  const remove = make("button", { type: "button", class: "icon", title: "Remove this entry", "aria-label": "Remove this entry" }, "✕");
+  [name.value, text.value] = [key, value];
+  const row = make("div", { class: "entry" }, name, make("span", { class: "equals", "aria-hidden": true }, "="), text, remove);
+  remove.addEventListener("click", () => {
+    const next = row.nextElementSibling ?? row.previousElementSibling;
+    row.remove();
+    if (!next) addEntry();
+    (next ?? entries.firstElementChild).querySelector("input").focus();
+  });
+  // `tenant=acme method=GET`, as it stands in a log or a command line.
+  name.addEventListener("paste", (event) => {
+    const pairs = [...event.clipboardData.getData("text").matchAll(/([^\s=]+)=("[^"]*"|\S*)/g)];
+    if (pairs.length === 0) return;
+    event.preventDefault();
+    const added = pairs.map(([, key, value]) => addEntry(key, value.replace(/^"(.*)"$/, "$1")));
+    row.replaceWith(...added);
+    added[added.length - 1].querySelectorAll("input")[1].focus();
+  });
+  entries.append(row);
+  return row;
+}
+
+function setEntries(pairs) {
+  entries.replaceChildren();
+  pairs.forEach(([key, value]) => addEntry(key, value));
+}
+
+find("add").addEventListener("click", () => addEntry().querySelector("input").focus());
+find("clear").addEventListener("click", () => {
+  setEntries([["", ""]]);
+  find("answer").replaceChildren();
+  entries.querySelector("input").focus();
+});
+domainField.addEventListener("change", showKeys);
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  ask();
+});
+
+export function explainKey(of) {
+  domainField.value = of.domain;
+  showKeys();
+  // A list tells the network in place of an address; a call has an address.
+  const sent = of.key.map(([name, value]) => [name, name === "remote_address" ? value.split("/")[0] : value]);
+  setEntries([...sent, ...of.entries]);
+  if (of.key.length + of.entries.length === 0) addEntry();
+  find("explain").scrollIntoView({ behavior: isCalm.matches ? "auto" : "smooth" });
+  form.querySelector("button.main").focus({ preventScroll: true });
+  ask();
+}
+
+async function ask() {
+  const pairs = [...entries.children].map((row) => [...row.querySelectorAll("input")].map((input) => input.value));
+  const sent = pairs.filter(([key]) => key !== "").map(([key, value]) => ({ key, value }));
+  if (sent.length === 0) {
+    showAnswer(refusal("Write an entry first, as it stands in the descriptor that Envoy sends."));
+    entries.querySelector("input").focus();
+    return;
+  }
+  const body = JSON.stringify({ domain: domainField.value, descriptors: [{ entries: sent }] });
+  try {
+    const answer = await fetch("/explain", { method: "POST", headers: { "content-type": "application/json" }, body });
+    const told = await answer.json();
+    showAnswer(answer.ok ? explanation(told) : refusal(told.error));
+  } catch {
+    showAnswer(refusal("The server did not answer."));
+  }
+}
+
+function showAnswer(parts) {
+  find("answer").replaceChildren(...parts);
+  drawBars();
+}
+
+const refusal = (text) => [make("p", { class: "verdict", role: "status", "data-state": "bad" }, text)];
+
+function explanation(told) {
+  const denies = told.descriptors.flatMap(({ tables }) => tables)
+    .filter((table) => table.buckets && !table.shadow)
+    .flatMap((table) => table.buckets.filter((bucket) => bucket.over_limit).map((bucket) => ({ table, bucket })));
+  const verdict = told.admits ? "Admitted, if it were asked now." : `Denied, if it were asked now: ${denies.map(({ table, bucket }) => `${table.table} / ${table.row}, ${bucket.bucket}`).join("; ")}.`;
+  const parts = [make("p", { class: "verdict", role: "status", "data-state": told.admits ? "good" : "bad" }, verdict)];
+  for (const { endpoint_group, bypass, outcome, tables } of told.descriptors) {
+    const group = endpoint_group === null ? "" : `Endpoint group ${endpoint_group}. `;
+    parts.push(make("p", { class: "says" }, `${group}${bypass === null ? "" : `Bypassed, since ${bypass}. `}Meets ${outcome}. Looked at ${clockTime.format(moment(told.at))}; what refills since is drawn, later calls are not.`));
+    if (told.unknown_keys.length > 0) {
+      parts.push(make("p", { class: "says" }, `The policy does not ask about ${told.unknown_keys.join(", ")}.`));
+    }
+    parts.push(...tables.filter((table) => table.buckets).map(metTable));
+    const missed = tables.filter((table) => table.miss_reason);
+    if (missed.length > 0) {
+      const lines = missed.map((table) => make("p", { class: "missed" }, make("b", {}, table.table), ` ${table.miss_reason}`));
+      parts.push(make("details", { open: missed.length === tables.length }, make("summary", {}, `${count(missed.length, "other table", "other tables")}, and why no bucket there is met`), ...lines));
+    }
+  }
+  return parts;
+}
+
+// Other places than these two are left as they are written in the policy.
+function filledIn(message, { bucket, wait_ms }) {
+  const after = wait_ms === null ? "{retry_after}" : `${Math.ceil(wait_ms / 1000)}`;
+  return message.replaceAll("{bucket}", () => bucket).replaceAll("{retry_after}", after);
+}
+
+function metTable(table) {
+  const title = make("p", {}, make("b", {}, `${table.table} / ${table.row}`), ` ${table.scope} `);
+  if (table.shadow) title.append(make("span", { class: "tag" }, "shadow, denies nobody"), " ");
+  if (table.override) title.append(make("span", { class: "tag" }, "by an override"));
+  const buckets = table.buckets.map((bucket) => {
+    const its = bar();
+    const item = make("div", { class: "bucket" }, make("span", {}, bucket.bucket), its.picture, its.left);
+    fillBar(its, item, bucket);
+    return item;
+  });
+  const over = table.shadow ? undefined : table.buckets.find((bucket) => bucket.over_limit);
+  const says = table.message && over ? make("p", { class: "says" }, `The client reads: ${filledIn(table.message, over)}`) : null;
+  return make("div", { class: "met" }, title, ...buckets, ...(says ? [says] : []));
+}
+
+setEntries([["", ""], ["", ""]]);

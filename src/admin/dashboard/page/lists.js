@@ -1,0 +1,123 @@
+// The lists: buckets near their limit, rows that deny most, and leases.
+
+import { bar, fillBar } from "./bars.js";
+import { draw, find, make, say } from "./dom.js";
+import { moment, plain, span, whole } from "./text.js";
+import { explainKey } from "./explain.js";
+import { serverNow } from "./clock.js";
+
+// Lists keep their elements by key, so that focus and selection stay. Their order stands still while somebody points at
+// them or has the focus in them.
+
+function keep(list, items, keyOf, create, update) {
+  const known = list.known ?? (list.known = new Map());
+  const gone = new Set(known.keys());
+  const isHeld = list.contains(document.activeElement) || list.matches(":hover");
+  let before = null;
+  for (const item of items) {
+    const key = keyOf(item);
+    let element = known.get(key);
+    gone.delete(key);
+    if (!element) {
+      element = create(item);
+      known.set(key, element);
+      list.append(element);
+    }
+    update(element, item);
+    const next = before ? before.nextElementSibling : list.firstElementChild;
+    if (!isHeld && element !== next) list.insertBefore(element, next);
+    before = element;
+  }
+  for (const key of gone) {
+    known.get(key).remove();
+    known.delete(key);
+  }
+}
+
+function keyLine(key) {
+  const line = make("span", { class: "key" });
+  if (key.length === 0) line.append(make("span", { class: "name" }, "all calls"));
+  key.forEach(([name, value], at) => {
+    line.append(make("span", { class: "name" }, `${at > 0 ? ", " : ""}${plain(name)} `), make("bdi", {}, plain(value)));
+  });
+  line.title = key.map((pair) => pair.map(plain).join("=")).join(", ");
+  return line;
+}
+
+function place(of, first) {
+  const domain = isAlone ? "" : `${of.domain}: `;
+  const text = `${first ? `${first}, ` : ""}${domain}${of.table} / ${of.row}`;
+  const line = make("span", { class: "place", title: text }, text);
+  if (of.shadow) line.append(" ", make("span", { class: "tag" }, "shadow"));
+  return line;
+}
+
+// Whether there is one domain only, which then need not be shown everywhere.
+let isAlone = true;
+
+export function showLists(sample) {
+  isAlone = sample.policy.domains.length < 2;
+  showNear(sample.near);
+  showRows(sample.rows);
+  showLeases(sample.leases);
+}
+
+function showNear(near) {
+  const keyOf = (of) => JSON.stringify([of.domain, of.table, of.row, of.key, of.bucket]);
+  keep(find("near"), near.items, keyOf, (of) => {
+    const its = bar();
+    const who = make("div", { class: "who" }, keyLine(of.key), place(of, of.bucket));
+    const ask = make("button", { type: "button", class: "small" }, "Explain");
+    ask.setAttribute("aria-label", `Explain ${of.key.map((pair) => pair.map(plain).join(" ")).join(", ") || of.row}`);
+    ask.addEventListener("click", () => explainKey(of));
+    const item = make("li", {}, who, its.picture, its.left, ask);
+    item.bar = its;
+    return item;
+  }, (item, of) => {
+    fillBar(item.bar, item, of);
+  });
+  find("near-none").hidden = near.items.length > 0;
+  say("near-note", near.omitted > 0 ? `${near.items.length} of ${whole.format(near.items.length + near.omitted)} seen lately` : "");
+}
+
+function showRows(rows) {
+  const most = Math.max(1, ...rows.items.map((row) => row.exceeded_in_window));
+  const keyOf = (row) => JSON.stringify([row.domain, row.table, row.row]);
+  keep(find("rows"), rows.items, keyOf, (row) => {
+    const share = draw("rect", { height: 2, width: 0 });
+    const picture = draw("svg", { class: "share", viewBox: "0 0 100 2", preserveAspectRatio: "none", "aria-hidden": true }, share);
+    const name = make("span", { class: "key" }, make("bdi", {}, row.row));
+    name.title = row.row;
+    const where = make("span", { class: "place" }, `${isAlone ? "" : `${row.domain}: `}${row.table}`);
+    if (row.shadow) where.append(" ", make("span", { class: "tag" }, "shadow, denies nobody"));
+    const [lately, all] = [make("td", { class: "number" }), make("td", { class: "number" })];
+    const line = make("tr", {}, make("td", {}, name, where, picture), lately, all);
+    line.parts = { lately, all, share };
+    return line;
+  }, (line, row) => {
+    say(line.parts.lately, whole.format(row.exceeded_in_window));
+    say(line.parts.all, whole.format(row.exceeded));
+    line.parts.share.setAttribute("width", ((100 * row.exceeded_in_window) / most).toFixed(1));
+  });
+  find("rows-table").hidden = rows.items.length === 0;
+  find("rows-none").hidden = rows.items.length > 0;
+  say("rows-note", rows.window_ms === null || rows.window_ms < 1000 ? "" : `lately: ${span(rows.window_ms)}`);
+}
+
+function showLeases(leases) {
+  const { items, omitted } = leases;
+  const number = items.length + omitted;
+  const keyOf = (of) => of.lease;
+  keep(find("leases"), items, keyOf, (of) => {
+    const age = make("span", { class: "left" }, make("b"), make("small"));
+    const item = make("li", {}, make("div", { class: "who" }, keyLine(of.key), place(of)), age);
+    item.age = age;
+    return item;
+  }, (item, of) => {
+    const now = serverNow();
+    say(item.age.firstChild, `held ${span(now - moment(of.taken_at))}`);
+    say(item.age.lastChild, `${of.slots > 1 ? `${whole.format(of.slots)} slots, ` : ""}${span(moment(of.expires_at) - now)} left`);
+  });
+  find("leases-none").hidden = number > 0;
+  say("leases-note", number === 0 ? "" : `${items.length > 0 && omitted > 0 ? `oldest ${items.length} of ` : ""}${whole.format(number)}`);
+}

@@ -1,0 +1,65 @@
+// The page draws what `/events` sends each second, and what `/explain` answers.
+
+import { addPoint, setPoints } from "./page/plot.js";
+import { animate, drawBars } from "./page/bars.js";
+import { dayTime, moment, whole } from "./page/text.js";
+import { find, make, say, sayState } from "./page/dom.js";
+import { isConnected, start } from "./page/connection.js";
+import { hear } from "./page/clock.js";
+import { showDomains } from "./page/explain.js";
+import { showLists } from "./page/lists.js";
+
+function show(sample) {
+  hear(moment(sample.at));
+  addPoint(sample);
+  showStates(sample);
+  say("admitted", whole.format(sample.admitted));
+  say("denied", whole.format(sample.denied));
+  say("bypassed", whole.format(sample.unlimited.bypassed));
+  say("unmatched", whole.format(sample.unlimited.unmatched));
+  say("keys", whole.format(sample.store.keys));
+  say("evicted", whole.format(sample.store.evicted));
+  say("connections", whole.format(sample.connections));
+  say("loaded", dayTime.format(moment(sample.policy.loaded_at)));
+  // Enough to tell two apart.
+  say("policy-version", sample.policy.version.slice(0, 12));
+  find("alone-row").hidden = !sample.store.shared;
+  say("alone", whole.format(sample.store.local_decisions));
+  showLists(sample);
+  showDomains(sample.policy.domains);
+  drawBars();
+}
+
+// What becomes of calls while the shared store does not answer, of each policy.
+const WITHOUT_STORE = { allow: "calls pass", deny: "calls are denied", local: "deciding locally" };
+
+const withoutStore = (domains) => [...new Set(domains.map((of) => WITHOUT_STORE[of.on_store_error]))].join(", or ");
+
+function showStates({ ready, store, policy }) {
+  sayState("server-state", ready ? "good" : "bad", ready ? "ready" : "stopping: takes no new calls");
+  if (store.evicted > 0) sayState("store-state", "bad", "full: live keys are evicted");
+  else if (!store.shared) sayState("store-state", "good", "in memory");
+  else if (store.degraded) sayState("store-state", "bad", `shared, unavailable: ${withoutStore(policy.domains)}`);
+  else sayState("store-state", "good", "shared, connected");
+  const { rejected } = policy;
+  sayState("policy-state", rejected ? "bad" : "good", rejected ? "running previous policy; latest was rejected" : "in force");
+  const banner = find("refused");
+  const told = rejected ? JSON.stringify(rejected) : "";
+  if (banner.told !== told) {
+    banner.told = told;
+    banner.hidden = !rejected;
+    banner.replaceChildren();
+    if (rejected) {
+      banner.append(`The policy read at ${dayTime.format(moment(rejected.at))} was rejected; the one before stays in force.`, make("pre", {}, rejected.problems.join("\n")));
+    }
+  }
+}
+
+start({
+  begin({ version, points }) {
+    say("version", version);
+    setPoints(points);
+  },
+  sample: show,
+});
+animate(isConnected);

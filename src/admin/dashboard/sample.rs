@@ -1,0 +1,338 @@
+//! What the page is sent each second: sums of counters, and lists that are short whatever the policy's size.
+
+use std::cmp::Reverse;
+use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::admin::api::types::{
+    BucketName, KeyEntry, Lease, Limit, List, Milliseconds, Rejected, StoreErrorAction, Time,
+};
+use crate::admin::api::{bucket, config, leases};
+use crate::clock::{Nanos, Timestamp};
+use crate::live::{ActivePolicies, LoadedPolicies, LoadedPolicy};
+use crate::observe::bucket_label::BucketLabel;
+use crate::observe::telemetry::RowCounts;
+use crate::policy::Policy;
+use crate::policy::table::Rows;
+use crate::service::{HeldLeases, Service};
+
+/// How far back the plot goes.
+const SHOWN: Nanos = Nanos::from_secs(300);
+
+/// Rows are compared with what they had counted this long ago, or longer.
+const WINDOW: Nanos = Nanos::from_secs(60);
+
+/// How often that is recorded.
+const STEP: Nanos = Nanos::from_secs(5);
+
+/// How many rows, buckets, leases and problems are listed.
+pub(super) const MAX_ITEMS: usize = 12;
+
+/// One sample: how things stand at a time. Counts are of all time since the server started.
+#[derive(Debug, JsonSchema, Serialize)]
+pub(in crate::admin) struct Sample {
+    at: Time,
+    /// Whether the server takes calls.
+    ready: bool,
+    /// Requests.
+    admitted: u64,
+    denied: u64,
+    unlimited: Unlimited,
+    rows: DenyingRows,
+    near: List<NearBucket>,
+    leases: List<Lease>,
+    policy: PolicyState,
+    store: StoreState,
+    /// gRPC connections that are open.
+    connections: i64,
+}
+
+/// Requests that passed without a limit.
+#[derive(Debug, JsonSchema, Serialize)]
+struct Unlimited {
+    bypassed: u64,
+    unmatched: u64,
+}
+
+/// The rows that deny most: within the window first, and then of all time.
+#[derive(Debug, JsonSchema, Serialize)]
+struct DenyingRows {
+    /// How long the window is by now, about a minute at most; null before there is one.
+    window_ms: Option<Milliseconds>,
+    #[serde(flatten)]
+    list: List<DenyingRow>,
+}
+
+#[derive(Debug, JsonSchema, Serialize)]
+struct DenyingRow {
+    domain: String,
+    table: String,
+    row: String,
+    shadow: bool,
+    /// Descriptors that the row admitted.
+    admitted: u64,
+    /// Descriptors that it denied, or would have, were it not in shadow.
+    exceeded: u64,
+    /// The same within the window.
+    exceeded_in_window: u64,
+}
+
+/// A bucket that was lately seen near or over its limit.
+#[derive(Debug, JsonSchema, Serialize)]
+struct NearBucket {
+    #[serde(flatten)]
+    name: BucketName,
+    #[serde(flatten)]
+    limit: Limit,
+    remaining: u32,
+    full_at: Option<Time>,
+    /// Entries that a call which meets the bucket has beside those of the key: what the table's conditions ask for,
+    /// and the value that selects the row.
+    entries: Vec<KeyEntry>,
+}
+
+/// The policies in force.
+#[derive(Debug, JsonSchema, Serialize)]
+struct PolicyState {
+    loaded_at: Time,
+    version: String,
+    sources: Vec<String>,
+    rejected: Option<Rejected>,
+    domains: Vec<Domain>,
+}
+
+#[derive(Debug, JsonSchema, Serialize)]
+struct Domain {
+    domain: String,
+    /// The keys of entries that its policy uses.
+    entry_keys: Vec<String>,
+    on_store_error: StoreErrorAction,
+}
+
+#[derive(Debug, JsonSchema, Serialize)]
+struct StoreState {
+    /// Whether replicas share it.
+    shared: bool,
+    /// Whether it does not answer, so that calls are decided without it.
+    degraded: bool,
+    /// Buckets and leases in memory.
+    keys: usize,
+    /// Live ones that were evicted.
+    evicted: u64,
+    /// Calls that were decided without the shared store.
+    local_decisions: u64,
+}
+
+/// How many requests had been admitted and denied at a time.
+#[derive(Debug, Clone, Copy, JsonSchema, Serialize)]
+pub(in crate::admin) struct Point {
+    at: Time,
+    admitted: u64,
+    denied: u64,
+}
+
+/// What is known of the last minutes.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    points: VecDeque<Point>,
+    /// What each row had counted as over its limit, of the policies of `counted_of`, oldest first.
+    counted: VecDeque<(Timestamp, Vec<u64>)>,
+    counted_of: Weak<LoadedPolicies>,
+    /// The oldest that are held.
+    pub(super) leases: HeldLeases,
+}
+
+impl History {
+    /// The points of the plot.
+    pub(super) fn points(&self) -> Vec<Point> {
+        self.points.iter().copied().collect()
+    }
+
+    fn add(&mut self, point: Point) {
+        let oldest = point.at.0.before(SHOWN);
+        // One that is older stays: what was counted from then on is drawn from the edge.
+        while self.points.get(1).is_some_and(|second| second.at.0 <= oldest) {
+            self.points.pop_front();
+        }
+        self.points.push_back(point);
+    }
+
+    /// What each row had counted, and when; nothing where other policies are in force since. Notes `now`.
+    fn compare(
+        &mut self,
+        snapshot: &Arc<LoadedPolicies>,
+        rows: &[RowOf<'_>],
+        now: Timestamp,
+    ) -> Option<&(Timestamp, Vec<u64>)> {
+        if !std::ptr::eq(self.counted_of.as_ptr(), Arc::as_ptr(snapshot)) {
+            self.counted.clear();
+            self.counted_of = Arc::downgrade(snapshot);
+        }
+        if self.counted.back().is_none_or(|(at, _)| now.since(*at) >= STEP) {
+            self.counted.push_back((now, rows.iter().map(|row| row.counts.over).collect()));
+        }
+        while self.counted.get(1).is_some_and(|(at, _)| now.since(*at) >= WINDOW) {
+            self.counted.pop_front();
+        }
+        self.counted.front()
+    }
+}
+
+/// A row with what was counted of it.
+struct RowOf<'a> {
+    domain: &'a str,
+    table: &'a str,
+    name: &'a str,
+    is_shadow: bool,
+    counts: RowCounts,
+}
+
+/// Takes a sample, and keeps in `history` what the next ones are compared with.
+pub(super) fn take(service: &Service, is_ready: bool, history: &mut History) -> Sample {
+    let now = service.now();
+    let snapshot = service.policies().load_full();
+    let policies = snapshot.policies();
+    let (point, unlimited) = requests(&snapshot, &policies, now);
+    history.add(point);
+    let rows = rows(&snapshot, &policies);
+    let before = history.compare(&snapshot, &rows, now);
+    let rows = most_denying(&rows, before, now);
+    let store = service.core().memory();
+    let counters = service.telemetry();
+    Sample {
+        at: Time(now),
+        ready: is_ready,
+        admitted: point.admitted,
+        denied: point.denied,
+        unlimited,
+        rows,
+        near: near(service, &snapshot),
+        leases: held(&history.leases),
+        policy: policy(service.policies(), &snapshot, &policies),
+        store: StoreState {
+            shared: service.is_shared(),
+            degraded: service.core().is_degraded(),
+            keys: store.len(),
+            evicted: store.evicted_live(),
+            local_decisions: counters.shared_store().local.get(),
+        },
+        connections: counters.connections().open.get(),
+    }
+}
+
+/// The requests that were admitted and denied; and those that passed without a limit.
+fn requests(snapshot: &LoadedPolicies, policies: &[&Policy], now: Timestamp) -> (Point, Unlimited) {
+    let (mut admitted, mut denied, mut bypassed, mut unmatched) = (0, 0, 0, 0);
+    for LoadedPolicy { counters, .. } in
+        policies.iter().filter_map(|policy| snapshot.of(policy.domain()))
+    {
+        let counts = counters.requests();
+        admitted += counts.ok + counts.bypassed + counts.unmatched;
+        denied += counts.over_limit;
+        bypassed += counts.bypassed;
+        unmatched += counts.unmatched;
+    }
+    (Point { at: Time(now), admitted, denied }, Unlimited { bypassed, unmatched })
+}
+
+fn rows<'a>(snapshot: &'a LoadedPolicies, policies: &[&'a Policy]) -> Vec<RowOf<'a>> {
+    let with_counters = policies.iter().filter_map(|policy| snapshot.of(policy.domain()));
+    let of_each = with_counters.flat_map(|LoadedPolicy { policy, counters, .. }| {
+        policy.rows().map(|row| RowOf {
+            domain: policy.domain(),
+            table: row.table(),
+            name: row.name(),
+            is_shadow: row.is_shadow(),
+            counts: counters.row(row.id()),
+        })
+    });
+    of_each.collect()
+}
+
+fn most_denying(
+    rows: &[RowOf<'_>],
+    before: Option<&(Timestamp, Vec<u64>)>,
+    now: Timestamp,
+) -> DenyingRows {
+    let counted = before.map(|(_, counted)| &**counted).unwrap_or_default();
+    let in_window = |at: usize, row: &RowOf<'_>| {
+        counted.get(at).map_or(0, |before| row.counts.over.saturating_sub(*before))
+    };
+    let denying = rows.iter().enumerate().filter(|(_, row)| row.counts.over > 0);
+    let mut denying: Vec<_> = denying.map(|(at, row)| (in_window(at, row), row)).collect();
+    denying.sort_by_key(|(in_window, row)| Reverse((*in_window, row.counts.over)));
+    let items = denying.iter().take(MAX_ITEMS).map(|(exceeded_in_window, row)| DenyingRow {
+        domain: row.domain.to_owned(),
+        table: row.table.to_owned(),
+        row: row.name.to_owned(),
+        shadow: row.is_shadow,
+        admitted: row.counts.admitted,
+        exceeded: row.counts.over,
+        exceeded_in_window: *exceeded_in_window,
+    });
+    DenyingRows {
+        window_ms: before.map(|(at, _)| now.since(*at).into()),
+        list: List::new(items.collect(), denying.len()),
+    }
+}
+
+/// The buckets that have least left, of those seen near their limit lately.
+fn near(service: &Service, snapshot: &LoadedPolicies) -> List<NearBucket> {
+    let mut near = service.recent_buckets();
+    near.retain(|seen| seen.outcome.remaining < seen.bucket.size());
+    let items = near.iter().take(MAX_ITEMS).map(|seen| {
+        // A shared store's bucket is sent as it was seen; one in memory as it stands.
+        let at = if service.is_shared() { seen.at } else { service.now() };
+        let named = &*seen.label;
+        NearBucket {
+            name: named.into(),
+            limit: bucket::limit(&seen.bucket),
+            remaining: seen.outcome.remaining,
+            full_at: bucket::full_at(&seen.bucket, &seen.outcome, at),
+            entries: entries(snapshot, named),
+        }
+    });
+    List::new(items.collect(), near.len())
+}
+
+/// The entries that a call needs to meet a bucket, without those of its key.
+fn entries(snapshot: &LoadedPolicies, named: &BucketLabel) -> Vec<KeyEntry> {
+    let Some(LoadedPolicy { policy, .. }) = snapshot.of(&named.domain) else { return Vec::new() };
+    let table = policy.tables().iter().find(|of| of.name() == &*named.table);
+    let Some(table) = table else { return Vec::new() };
+    let selected = match table.rows() {
+        Rows::Selected { by, rows, .. } if rows.contains_key(named.row.as_bytes()) => {
+            Some((policy.keys().name(*by), &*named.row))
+        }
+        Rows::Selected { .. } | Rows::Always(_) => None,
+    };
+    let asked = table
+        .when()
+        .examples(policy.keys())
+        .filter(|(key, _)| selected.is_none_or(|(selects, _)| selects != *key));
+    let needed = asked.chain(selected);
+    let is_new = |(key, _): &(&str, &str)| named.key.iter().all(|(own, _)| **own != **key);
+    needed.filter(is_new).map(|(key, value)| [key.to_owned(), value.to_owned()]).collect()
+}
+
+fn held(HeldLeases { items, omitted }: &HeldLeases) -> List<Lease> {
+    List { items: items.iter().map(leases::shortened).collect(), omitted: *omitted }
+}
+
+fn policy(active: &ActivePolicies, snapshot: &LoadedPolicies, policies: &[&Policy]) -> PolicyState {
+    let domains = policies.iter().map(|policy| Domain {
+        domain: policy.domain().to_owned(),
+        entry_keys: policy.keys().names().map(str::to_owned).collect(),
+        on_store_error: policy.on_store_error().into(),
+    });
+    PolicyState {
+        loaded_at: Time(snapshot.loaded_at()),
+        version: snapshot.version().id().to_owned(),
+        sources: snapshot.version().sources().map(str::to_owned).collect(),
+        rejected: active.rejected().map(|refused| config::rejected(&refused, MAX_ITEMS)),
+        domains: domains.collect(),
+    }
+}
