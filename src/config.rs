@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use hashbrown::HashMap;
 
-use self::bounds::{MOST_BYTES, MOST_BYTES_TOGETHER, MOST_FILES};
+use self::bounds::{MAX_BYTES, MAX_TOTAL_BYTES, MAX_FILES};
 use self::compile::Room;
 use self::place::{Place, shown};
 use self::problem::Problem;
@@ -49,9 +49,9 @@ pub fn read(path: &Path) -> Result<Vec<Source>, Problems> {
         Vec::new()
     });
     let mut sources = Vec::new();
-    let mut left = MOST_BYTES_TOGETHER;
+    let mut left = MAX_TOTAL_BYTES;
     for file in &files {
-        match file::read_text(file, MOST_BYTES) {
+        match file::read_text(file, MAX_BYTES) {
             Ok(text) => match left.checked_sub(text.len() as u64) {
                 Some(less) => {
                     left = less;
@@ -59,7 +59,7 @@ pub fn read(path: &Path) -> Result<Vec<Source>, Problems> {
                 }
                 None => {
                     let what = format!(
-                        "with this the files hold more than {MOST_BYTES_TOGETHER} bytes, the most \
+                        "with this the files hold more than {MAX_TOTAL_BYTES} bytes, the most \
                          that is read of a folder; serve some domains by another tollgate"
                     );
                     problems.push(wrong(file, &what));
@@ -101,9 +101,9 @@ fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
         if is_yaml && !is_hidden && !path.is_dir() {
             files.push(path);
         }
-        if files.len() > MOST_FILES {
+        if files.len() > MAX_FILES {
             let what =
-                format!("it holds more than {MOST_FILES} .yaml files; keep only policies in it");
+                format!("it holds more than {MAX_FILES} .yaml files; keep only policies in it");
             return Err(io::Error::other(what));
         }
     }

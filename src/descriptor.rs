@@ -13,14 +13,14 @@ use crate::limit::Bucket;
 pub const LEASE: &str = "lease";
 
 /// The most descriptors of one request. Envoy sends one for each `rate_limits` entry of a route.
-pub const MOST_DESCRIPTORS: usize = 256;
+pub const MAX_DESCRIPTORS: usize = 256;
 
 /// The most entries of one descriptor. Envoy makes at most one for each action of a `rate_limits` entry, and
 /// a person writes those.
-pub const MOST_ENTRIES: usize = 64;
+pub const MAX_ENTRIES: usize = 64;
 
 /// The longest key, in bytes. Keys are written in Envoy's configuration; no client has a say in them.
-pub const LONGEST_KEY: usize = 1 << 10;
+pub const MAX_KEY_LENGTH: usize = 1 << 10;
 
 /// A request that cannot be decided. The first two texts are the reference's.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +35,7 @@ pub enum BadRequest {
     #[error("rate limit descriptor list must not be empty")]
     NoDescriptors,
     /// More descriptors than are decided together.
-    #[error("{0} descriptors; at most {MOST_DESCRIPTORS} are decided together")]
+    #[error("{0} descriptors; at most {MAX_DESCRIPTORS} are decided together")]
     TooManyDescriptors(usize),
     /// A descriptor without entries.
     #[error("descriptor {0}: entries must not be empty")]
@@ -49,7 +49,7 @@ pub enum BadRequest {
         entry: usize,
     },
     /// More entries than a descriptor has.
-    #[error("descriptor {descriptor}: {count} entries; send at most {MOST_ENTRIES}")]
+    #[error("descriptor {descriptor}: {count} entries; send at most {MAX_ENTRIES}")]
     TooManyEntries {
         /// Position of the descriptor, from 0.
         descriptor: usize,
@@ -58,7 +58,7 @@ pub enum BadRequest {
     },
     /// A key that nobody writes.
     #[error(
-        "descriptor {descriptor}, entry {entry}: key has {bytes} bytes; send at most {LONGEST_KEY}"
+        "descriptor {descriptor}, entry {entry}: key has {bytes} bytes; send at most {MAX_KEY_LENGTH}"
     )]
     LongKey {
         /// Position of the descriptor, from 0.
@@ -185,7 +185,7 @@ impl Entry<'_> {
     fn check(&self, descriptor: usize, entry: usize) -> Result<(), BadRequest> {
         match self.key.len() {
             0 => Err(BadRequest::NoKey { descriptor, entry }),
-            1..=LONGEST_KEY => Ok(()),
+            1..=MAX_KEY_LENGTH => Ok(()),
             bytes => Err(BadRequest::LongKey { descriptor, entry, bytes }),
         }
     }
@@ -268,7 +268,7 @@ impl<'a> Query<'a> {
         match expected {
             _ if domain.is_empty() => return Err(BadRequest::NoDomain),
             0 => return Err(BadRequest::NoDescriptors),
-            1..=MOST_DESCRIPTORS => {}
+            1..=MAX_DESCRIPTORS => {}
             more => return Err(BadRequest::TooManyDescriptors(more)),
         }
         self.entries.clear();
@@ -293,7 +293,7 @@ impl<'a> Query<'a> {
         if entries.is_empty() {
             return Err(BadRequest::NoEntries(at));
         }
-        if entries.len() > MOST_ENTRIES {
+        if entries.len() > MAX_ENTRIES {
             return Err(BadRequest::TooManyEntries { descriptor: at, count: entries.len() });
         }
         for (position, entry) in entries.iter().enumerate() {
@@ -383,10 +383,10 @@ mod tests {
             entries.iter().for_each(|[key, value]| query.entry(key, value));
             query.close(Hits::ONE, None).map_err(|error| error.to_string())
         };
-        let text = "x".repeat(LONGEST_KEY + 1);
-        assert_eq!(add(&[[&text[1..], "v"]; MOST_ENTRIES]), Ok(()));
+        let text = "x".repeat(MAX_KEY_LENGTH + 1);
+        assert_eq!(add(&[[&text[1..], "v"]; MAX_ENTRIES]), Ok(()));
         assert_eq!(
-            add(&[["k", "v"]; MOST_ENTRIES + 1]).unwrap_err(),
+            add(&[["k", "v"]; MAX_ENTRIES + 1]).unwrap_err(),
             "descriptor 0: 65 entries; send at most 64"
         );
         assert_eq!(

@@ -10,10 +10,10 @@ use std::path::Path;
 use rustix::fs::OFlags;
 
 /// The longest token or password that is read, in bytes.
-pub const MOST_SECRET: u64 = 64 << 10;
+pub const MAX_SECRET: u64 = 64 << 10;
 
 /// The most certificates and keys that are read from one file, in bytes. A system's own are some 250 KB.
-pub const MOST_PEM: u64 = 4 << 20;
+pub const MAX_PEM: u64 = 4 << 20;
 
 /// Why a file is not read, though it is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

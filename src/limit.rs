@@ -13,14 +13,14 @@ use crate::clock::{Nanos, Timestamp};
 
 /// The longest time a bucket may take to fill, 2^62 ns (146 years): two of them and a timestamp still
 /// fit into 64 bits, so governor's arithmetic cannot overflow.
-const LONGEST_FILL: u64 = 1 << 62;
+const MAX_FILL_TIME: u64 = 1 << 62;
 
 /// The shortest time between two tokens of a bucket. Below it, whole nanoseconds no longer give the
 /// rate to within 0.1 %.
-const SHORTEST_INTERVAL: u64 = 1_000;
+const MIN_INTERVAL: u64 = 1_000;
 
 /// The most leases one concurrency bucket holds; its leases are kept in one sorted list.
-pub const MOST_SLOTS: u32 = 10_000;
+pub const MAX_SLOTS: u32 = 10_000;
 
 /// Why a bucket cannot be built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -176,7 +176,7 @@ impl Rate {
     pub fn new(tokens: u32, period: Period) -> Result<Self, LimitError> {
         let tokens = NonZeroU32::new(tokens).ok_or(LimitError::Zero)?;
         let rate = Self { tokens, period };
-        if rate.interval().get() < SHORTEST_INTERVAL { Err(LimitError::TooFast) } else { Ok(rate) }
+        if rate.interval().get() < MIN_INTERVAL { Err(LimitError::TooFast) } else { Ok(rate) }
     }
 
     /// Tokens gained each period.
@@ -232,7 +232,7 @@ impl TokenBucket {
     pub fn new(size: u32, rate: Rate) -> Result<Self, LimitError> {
         let size = NonZeroU32::new(size).ok_or(LimitError::Zero)?;
         let interval = rate.interval();
-        if interval.times(u64::from(size.get())).get() >= LONGEST_FILL {
+        if interval.times(u64::from(size.get())).get() >= MAX_FILL_TIME {
             return Err(LimitError::TooSlow);
         }
         let quota = Quota::with_period(interval.into()).ok_or(LimitError::TooFast)?;
@@ -273,7 +273,7 @@ impl TokenBucket {
         let size = NonZeroU32::new(self.size.get() / parts).unwrap_or(NonZeroU32::MIN);
         let interval = self.interval.times(u64::from(parts.get()));
         // What takes longer than 146 years to fill is not divided; nobody will see it full.
-        let fits = interval.times(u64::from(size.get())).get() < LONGEST_FILL;
+        let fits = interval.times(u64::from(size.get())).get() < MAX_FILL_TIME;
         match Quota::with_period(interval.into()).filter(|_| fits) {
             Some(quota) => Self { size, rate: self.rate, interval, quota: quota.allow_burst(size) },
             None => *self,
@@ -305,7 +305,7 @@ impl Concurrency {
     /// one second to 366 days, or where a fraction of a millisecond is left.
     pub fn new(slots: u32, hold: Nanos) -> Result<Self, LimitError> {
         let slots = NonZeroU32::new(slots).ok_or(LimitError::Zero)?;
-        if slots.get() > MOST_SLOTS {
+        if slots.get() > MAX_SLOTS {
             return Err(LimitError::TooManySlots);
         }
         let is_odd = !hold.get().is_multiple_of(1_000_000);

@@ -21,7 +21,7 @@ pub use self::denials::Denials;
 pub const LEASE_HEADER: &str = "x-tollgate-lease";
 
 /// The most shadow buckets that one reply's metadata names.
-const MOST_SHADOWS: usize = 16;
+const MAX_SHADOWS: usize = 16;
 
 /// What one descriptor met.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -305,5 +305,5 @@ fn body<'a>(denied: &Decided<'a>, denials: &'a Denials) -> Body<'a> {
 
 fn shadows<'a>(verdict: &Verdict<'a>, denials: &'a Denials) -> Vec<Place<'a>> {
     let over = verdict.decided.iter().filter(|decided| decided.is_over() && !decided.denies());
-    over.take(MOST_SHADOWS).map(|decided| denials.place(decided.met)).collect()
+    over.take(MAX_SHADOWS).map(|decided| denials.place(decided.met)).collect()
 }

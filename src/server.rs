@@ -66,7 +66,7 @@ pub struct Options {
     /// Threads that serve gRPC.
     pub workers: NonZeroUsize,
     /// The most gRPC connections that are open at a time; more are closed as soon as they are accepted.
-    pub most_connections: usize,
+    pub max_connections: usize,
     /// How old a gRPC connection may become, give or take a fifth, until it is to take no more calls and is
     /// closed when those it has are answered; none, as old as it likes.
     pub max_connection_age: Option<Duration>,
@@ -88,7 +88,7 @@ impl Default for Options {
             grpc_tls: None,
             http_tls: None,
             workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
-            most_connections: 10_000,
+            max_connections: 10_000,
             max_connection_age: Some(Duration::from_secs(300)),
             drain_delay: Duration::from_secs(5),
             drain: Duration::from_secs(10),
@@ -175,7 +175,7 @@ impl Server {
         let mut workers = self.start_workers(&core, &health, &phases)?;
         let streams = workers.iter().map(Worker::streams).collect();
         let connections = core.telemetry().connections().clone();
-        let seats = Seats::new(self.options.most_connections, connections);
+        let seats = Seats::new(self.options.max_connections, connections);
         let mut accepting = tokio::spawn(accept(self.grpc, streams, seats, phases.clone()));
         let (tls, controls) = (self.options.http_tls, self.options.controls);
         let (core_of_http, ready) = (Arc::clone(&core), readiness.clone());

@@ -49,7 +49,7 @@ use crate::store::{
 };
 
 /// How many releases wait for the store to come back; more are left to expire.
-const MOST_TO_RELEASE: usize = 10_000;
+const MAX_PENDING_RELEASES: usize = 10_000;
 
 /// How long it is remembered that a bucket was seen to be out of tokens: then the store is asked again.
 const REMEMBERED_FOR: Nanos = Nanos::from_secs(10);
@@ -121,20 +121,20 @@ pub struct Decision {
 }
 
 impl Store {
-    /// Nothing is connected yet. Of what it says, and of what is decided without it, `most_keys` keys are kept.
+    /// Nothing is connected yet. Of what it says, and of what is decided without it, `max_keys` keys are kept.
     ///
     /// # Errors
     /// [`SharedError`] where the settings cannot be meant.
     pub fn new(
         settings: Settings,
-        most_keys: usize,
+        max_keys: usize,
         local: Arc<MemoryStore>,
         clock: Arc<dyn Clock>,
         telemetry: Arc<Telemetry>,
     ) -> Result<Arc<Self>, SharedError> {
         let Settings { target, root, prefix, deadline, replicas } = settings;
         let read = |path: PathBuf| {
-            file::read(&path, file::MOST_PEM).map_err(|error| SharedError::Root { path, error })
+            file::read(&path, file::MAX_PEM).map_err(|error| SharedError::Root { path, error })
         };
         let root = root.map(read).transpose()?;
         let connector = target.client(root.as_deref())?.ok_or(SharedError::Memory)?;
@@ -146,8 +146,8 @@ impl Store {
             replicas,
             is_cluster: matches!(target, Target::Cluster(_)),
             health: Health::new(target.to_string(), Arc::clone(&telemetry)),
-            seen: MemoryStore::new(most_keys),
-            fresh: MemoryStore::new(most_keys),
+            seen: MemoryStore::new(max_keys),
+            fresh: MemoryStore::new(max_keys),
             local,
             clock,
             ahead: AtomicI64::new(0),
@@ -205,7 +205,7 @@ impl Store {
 
     fn release_later(&self, lease: LeaseId, partition: u16) {
         let mut waiting = self.to_release.lock();
-        if waiting.len() < MOST_TO_RELEASE {
+        if waiting.len() < MAX_PENDING_RELEASES {
             waiting.push_back((lease, partition));
         }
     }

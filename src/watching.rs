@@ -19,13 +19,13 @@ use tokio::time::{Instant, timeout};
 const QUIET: Duration = Duration::from_millis(100);
 
 /// How long to wait for that. Somebody may be writing all the time.
-const LONGEST: Duration = Duration::from_secs(2);
+const MAX_SETTLING: Duration = Duration::from_secs(2);
 
 /// How often it is tried to watch what changes meanwhile.
-const MOST_TRIES: usize = 16;
+const MAX_TRIES: usize = 16;
 
 /// How many links are followed, as by the system itself.
-const MOST_LINKS: usize = 40;
+const MAX_LINKS: usize = 40;
 
 /// Files and folders that are watched.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl Watching {
     pub async fn changed(&mut self) {
         self.happened.notified().await;
         let first = Instant::now();
-        while first.elapsed() < LONGEST && timeout(QUIET, self.happened.notified()).await.is_ok() {}
+        while first.elapsed() < MAX_SETTLING && timeout(QUIET, self.happened.notified()).await.is_ok() {}
         // Links may lead elsewhere by now, and folders be others of the same name.
         match watch(&self.paths, &self.happened).await {
             Ok(watcher) => self.watcher = watcher,
@@ -71,7 +71,7 @@ async fn watch(paths: &[PathBuf], happened: &Arc<Notify>) -> notify::Result<Reco
 
 fn watcher(paths: &[PathBuf], happened: &Arc<Notify>) -> notify::Result<RecommendedWatcher> {
     let mut watched = Watched::of(paths);
-    for _ in 0..MOST_TRIES {
+    for _ in 0..MAX_TRIES {
         let watcher = watch_all(watched.clone(), Arc::clone(happened))?;
         // A link that came to lead elsewhere before it was watched has told nobody.
         let again = Watched::of(paths);
@@ -156,7 +156,7 @@ impl Watched {
             }
             self.names.insert(here.clone());
             if let Ok(target) = std::fs::read_link(&here)
-                && links < MOST_LINKS
+                && links < MAX_LINKS
             {
                 links += 1;
                 here.pop();

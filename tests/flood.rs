@@ -18,7 +18,7 @@ use prost::Message;
 use support::{Parts, call, source};
 use tollgate::clock::{Clock, Nanos};
 
-const MOST_KEYS: usize = 100_000;
+const MAX_KEYS: usize = 100_000;
 const ROUNDS: u32 = 10;
 const ADDRESSES_OF_A_ROUND: u32 = 500_000;
 
@@ -55,7 +55,7 @@ fn resident() -> u64 {
 #[test]
 fn five_million_addresses_take_no_more_memory_than_the_first_and_free_nobody_who_is_out_of_tokens()
 {
-    let parts = Parts::new(&source(POLICY), MOST_KEYS);
+    let parts = Parts::new(&source(POLICY), MAX_KEYS);
     let admitted = |address: &str| {
         let message = call(&[("remote_address", address)]).encode_to_vec();
         !parts.answer(&message).unwrap().is_over_limit
@@ -82,8 +82,8 @@ fn five_million_addresses_take_no_more_memory_than_the_first_and_free_nobody_who
         assert_eq!(busy_admitted, u32::from(round > 0));
 
         let kept = parts.store.len();
-        assert!(kept <= MOST_KEYS, "{kept} keys");
-        assert!(kept > MOST_KEYS * 9 / 10, "the limit is met: {kept} keys");
+        assert!(kept <= MAX_KEYS, "{kept} keys");
+        assert!(kept > MAX_KEYS * 9 / 10, "the limit is met: {kept} keys");
         // Time stood still, so that whatever went by itself was live.
         assert_eq!(parts.store.evicted_live(), made - swept - u64::try_from(kept).unwrap());
 

@@ -153,9 +153,9 @@ fn compiled(sources: &[Source]) -> VersionedPolicies {
 }
 
 impl Parts {
-    pub fn new(sources: &[Source], most_keys: usize) -> Self {
+    pub fn new(sources: &[Source], max_keys: usize) -> Self {
         let clock = Arc::new(ManualClock::at(NOW));
-        let store = Arc::new(MemoryStore::new(most_keys));
+        let store = Arc::new(MemoryStore::new(max_keys));
         let telemetry = Arc::new(Telemetry::new(Arc::clone(&store)));
         let first = compiled(sources);
         let policies = Arc::new(ActivePolicies::new(first, Arc::clone(&telemetry), NOW));

@@ -125,8 +125,8 @@ fn decide(parts: &Parts, query: &Query<'_>) -> bool {
     tollgate::decision::decide(&plan, &parts.store, NOW).unwrap().is_admitted
 }
 
-fn filled(most_keys: usize) -> (Parts, &'static [Query<'static>]) {
-    let parts = Parts::new(&USUAL.sources(), most_keys);
+fn filled(max_keys: usize) -> (Parts, &'static [Query<'static>]) {
+    let parts = Parts::new(&USUAL.sources(), max_keys);
     let callers = parts.fill(KEYS);
     (parts, scattered(callers))
 }

@@ -76,7 +76,7 @@ impl<'a> Segment<'a> {
 }
 
 /// The most placeholders of a template that are tried.
-const MOST_PLACEHOLDERS: usize = 24;
+const MAX_PLACEHOLDERS: usize = 24;
 
 /// A template as the matcher has it: a segment, or none where any will do.
 type Template<'a> = Vec<Option<&'a str>>;
@@ -86,7 +86,7 @@ fuzz_target!(|input: Input<'_>| {
     templates.truncate(MOST);
     templates.iter_mut().for_each(|(_, segments)| segments.truncate(MOST));
     let written: Vec<_> = templates.iter().map(|(method, path)| (*method, joined(path))).collect();
-    if written.iter().any(|(_, path)| path.matches('{').count() > MOST_PLACEHOLDERS) {
+    if written.iter().any(|(_, path)| path.matches('{').count() > MAX_PLACEHOLDERS) {
         return;
     }
     let naive: Option<Vec<_>> =

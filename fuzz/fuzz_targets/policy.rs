@@ -14,7 +14,7 @@ use tollgate_fuzz::told;
 const FILE: &str = "policy.yaml";
 
 /// How many rows of a table are asked for by their name.
-const MOST_ROWS: usize = 4;
+const MAX_ROWS: usize = 4;
 
 /// A mark that editors put at the beginning, which says nothing.
 const MARK: &str = "\u{feff}";
@@ -77,7 +77,7 @@ fn descriptors(policy: &Policy) -> Vec<Vec<u8>> {
     for table in policy.tables() {
         let Rows::Selected { by, .. } = table.rows() else { continue };
         let selecting = policy.keys().name(*by).as_bytes();
-        for row in table.rows().iter().take(MOST_ROWS) {
+        for row in table.rows().iter().take(MAX_ROWS) {
             let named = |key: &[u8]| if key == selecting { row.name().into() } else { vec![b'a'] };
             descriptors.push(all(&named).0);
         }

@@ -12,19 +12,19 @@ use tollgate::policy::fingerprint::FingerprintKey;
 use tollgate::store::MemoryStore;
 use tollgate::store::memory::snapshot::{self, Restored};
 use tollgate_fuzz::bytes;
-use tollgate_fuzz::parts::{MOST_KEYS, NOW, Parts};
+use tollgate_fuzz::parts::{MAX_KEYS, NOW, Parts};
 
 static PARTS: LazyLock<Parts> = LazyLock::new(|| Parts::usual(FingerprintKey::fixed(0)));
 
 fuzz_target!(|data: &[u8]| {
-    if let Ok(restored) = snapshot::read(data, MOST_KEYS, NOW) {
+    if let Ok(restored) = snapshot::read(data, MAX_KEYS, NOW) {
         check(restored);
     }
     // When it was taken, before now or after.
     let Some((taken_at, body)) = data.split_first_chunk() else { return };
     let taken_at = u64::from_le_bytes(*taken_at);
     let leases = leases(body);
-    match snapshot::read(&*sealed(taken_at, body), MOST_KEYS, NOW) {
+    match snapshot::read(&*sealed(taken_at, body), MAX_KEYS, NOW) {
         Ok(restored) => {
             let leases = leases.expect("its parts are not whole, and yet it is restored");
             assert_eq!(restored.taken_at, Timestamp::from_unix_nanos(taken_at));
@@ -74,9 +74,9 @@ fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
 fn check(restored: Restored) -> MemoryStore {
     let Restored { store, key, .. } = restored;
     // Leases are all kept: each takes a key in every bucket that it holds slots in.
-    assert!(store.token_bucket_count() <= MOST_KEYS && store.lease_count() <= store.len());
+    assert!(store.token_bucket_count() <= MAX_KEYS && store.lease_count() <= store.len());
     let first = written(&store, key);
-    let again = snapshot::read(&*first, MOST_KEYS, NOW).expect("what we wrote").store;
+    let again = snapshot::read(&*first, MAX_KEYS, NOW).expect("what we wrote").store;
     assert_eq!((again.len(), again.lease_count()), (store.len(), store.lease_count()));
     assert_eq!(again.evicted_live(), 0);
     assert_eq!(written(&again, key).len(), first.len());

@@ -19,7 +19,7 @@ use tonic::Code;
 pub const NOW: Timestamp = Timestamp::from_unix_nanos(1_772_323_200_000_000_000);
 
 /// Few, so that inputs of a few kilobytes fill it.
-pub const MOST_KEYS: usize = 64;
+pub const MAX_KEYS: usize = 64;
 
 /// Every kind of bucket, row and condition, each with a header of another style.
 pub const POLICY: &str = include_str!("policy.yaml");
@@ -53,7 +53,7 @@ impl Parts {
 
     /// Over an empty store.
     pub fn begin(&self) -> Program {
-        self.over(MemoryStore::new(MOST_KEYS))
+        self.over(MemoryStore::new(MAX_KEYS))
     }
 
     /// Over a store.
@@ -104,7 +104,7 @@ impl Program {
         }
         answer.delivered();
         check_response(&response);
-        assert!(self.store.token_bucket_count() <= MOST_KEYS, "the store has a bound");
+        assert!(self.store.token_bucket_count() <= MAX_KEYS, "the store has a bound");
         Some(response)
     }
 

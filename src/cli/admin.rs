@@ -135,7 +135,7 @@ impl Admin {
 
     fn ask(&self) -> Result<Answer, Failure> {
         let read = |path: &PathBuf| {
-            let token = file::read_text(path, file::MOST_SECRET);
+            let token = file::read_text(path, file::MAX_SECRET);
             token.map_err(|error| format!("--token-file {}: {error}", path.display()))
         };
         let of_file = self.token_file.as_ref().map(read).transpose()?;

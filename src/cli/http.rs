@@ -25,7 +25,7 @@ use crate::file;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The longest answer that is read, in bytes.
-const LONGEST: usize = 16 << 20;
+const MAX_RESPONSE: usize = 16 << 20;
 
 /// Which server is asked, and how.
 #[derive(Debug, Args)]
@@ -147,7 +147,7 @@ impl Server {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, String> {
-    file::read(path, file::MOST_PEM).map_err(|error| format!("{}: {error}", path.display()))
+    file::read(path, file::MAX_PEM).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 async fn exchange(
@@ -159,7 +159,7 @@ async fn exchange(
     tokio::spawn(connection);
     let response = sender.send_request(request).await?;
     let status = response.status();
-    let body = to_bytes(Body::new(response.into_body()), LONGEST).await?;
+    let body = to_bytes(Body::new(response.into_body()), MAX_RESPONSE).await?;
     Ok(Answer { status, body: String::from_utf8_lossy(&body).into_owned() })
 }
 

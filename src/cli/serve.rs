@@ -216,7 +216,7 @@ impl Serve {
             (None, None) => return Ok(None),
             (None, Some(path)) => {
                 let flag = format!("--admin-token-file {}", path.display());
-                let text = file::read_text(path, file::MOST_SECRET)
+                let text = file::read_text(path, file::MAX_SECRET)
                     .map_err(|error| format!("{flag}: {error}"))?;
                 (text.trim_end().to_owned(), flag)
             }
@@ -240,7 +240,7 @@ impl Serve {
             return Ok(None);
         }
         let read = |path: &PathBuf| {
-            let password = file::read_text(path, file::MOST_SECRET);
+            let password = file::read_text(path, file::MAX_SECRET);
             password.map_err(|error| format!("--store-password-file {}: {error}", path.display()))
         };
         let password = self.store_password_file.as_ref().map(read).transpose()?;
@@ -254,8 +254,8 @@ impl Serve {
         };
         let (local, clock, telemetry) =
             (Arc::clone(local), Arc::clone(clock), Arc::clone(telemetry));
-        let most_keys = usize::try_from(self.max_keys)?;
-        Ok(Some(shared::Store::new(settings, most_keys, local, clock, telemetry)?))
+        let max_keys = usize::try_from(self.max_keys)?;
+        Ok(Some(shared::Store::new(settings, max_keys, local, clock, telemetry)?))
     }
 
     /// What makes the spans of calls, if they are asked for.
@@ -263,7 +263,7 @@ impl Serve {
         let _within = runtime.enter();
         let Some(endpoint) = self.otlp_endpoint.clone() else { return Ok(None) };
         let read = |path: &PathBuf| {
-            let root = file::read(path, file::MOST_PEM);
+            let root = file::read(path, file::MAX_PEM);
             root.map_err(|error| format!("--otlp-tls-ca {}: {error}", path.display()))
         };
         let root = self.otlp_tls_ca.as_ref().map(read).transpose()?;
@@ -279,16 +279,16 @@ impl Serve {
         file: Option<&SnapshotFile>,
         now: Timestamp,
     ) -> Result<(MemoryStore, FingerprintKey), Failure> {
-        let most_keys = usize::try_from(self.max_keys)?;
+        let max_keys = usize::try_from(self.max_keys)?;
         if !self.target()?.is_memory() {
             if file.is_some() {
                 return Err("a shared store keeps its buckets itself: leave --snapshot out".into());
             }
-            return Ok((MemoryStore::new(most_keys), FingerprintKey::shared()));
+            return Ok((MemoryStore::new(max_keys), FingerprintKey::shared()));
         }
-        match file.and_then(|file| file.restore(most_keys, now)) {
+        match file.and_then(|file| file.restore(max_keys, now)) {
             Some(restored) => Ok((restored.store, restored.key)),
-            None => Ok((MemoryStore::new(most_keys), FingerprintKey::random()?)),
+            None => Ok((MemoryStore::new(max_keys), FingerprintKey::random()?)),
         }
     }
 
@@ -354,7 +354,7 @@ impl Serve {
             grpc_tls: self.grpc_tls.identity()?,
             http_tls: self.http_tls.identity()?,
             workers: self.workers.unwrap_or(defaults.workers),
-            most_connections: files::room_for(self.max_connections.get()),
+            max_connections: files::room_for(self.max_connections.get()),
             max_connection_age: self.max_connection_age.0,
             drain_delay: self.drain_delay,
             drain: self.drain,

@@ -56,12 +56,12 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
 }
 
 /// How long a flag may say that something takes: beyond that a clock may not be able to tell when it is over.
-const LONGEST: Duration = Duration::from_secs(366 * 86_400);
+const MAX_DURATION: Duration = Duration::from_secs(366 * 86_400);
 
 /// A duration that any moment of this process can be followed by.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
-        Ok(duration) if duration <= LONGEST => Ok(duration),
+        Ok(duration) if duration <= MAX_DURATION => Ok(duration),
         Ok(_) => Err("at most 366d".to_owned()),
         Err(error) => Err(error.to_string()),
     }

@@ -158,8 +158,8 @@ impl<'a> Compiler<'a> {
 
     fn message(&self, text: Option<&At<String>>) -> Arc<Message> {
         let Some(At { value, place }) = text else { return Arc::clone(&self.message) };
-        if value.len() > LONGEST_MESSAGE {
-            let what = format!("a message has at most {LONGEST_MESSAGE} bytes; say less");
+        if value.len() > MAX_MESSAGE_LENGTH {
+            let what = format!("a message has at most {MAX_MESSAGE_LENGTH} bytes; say less");
             self.document.complain(place, what);
             return Arc::clone(&self.message);
         }
@@ -285,7 +285,7 @@ fn complain_of_placeholder(
 const ENDPOINT: usize = 1024;
 
 /// In bytes: a response carries it.
-const LONGEST_MESSAGE: usize = 1024;
+const MAX_MESSAGE_LENGTH: usize = 1024;
 
 const LABEL_RULE: &str = "a name goes into headers and metrics: 1 to 100 printable ASCII characters, \
                           without quotes and backslashes";

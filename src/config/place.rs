@@ -70,7 +70,7 @@ impl Place {
 }
 
 /// A key that is longer is told by its beginning.
-const LONGEST: usize = 100;
+const MAX_SHOWN_CHARS: usize = 100;
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -92,7 +92,7 @@ impl fmt::Display for Place {
 
 /// A text out of a file, as a problem tells it: escaped, and no longer than one can read.
 pub(super) fn shown(text: &str) -> String {
-    match text.char_indices().nth(LONGEST) {
+    match text.char_indices().nth(MAX_SHOWN_CHARS) {
         Some((end, _)) => format!("{}..", text.get(..end).unwrap_or_default().escape_debug()),
         None => text.escape_debug().to_string(),
     }

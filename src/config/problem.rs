@@ -5,7 +5,7 @@ use std::path::Path;
 
 use granit_parser::{ErrorKind, ScanError};
 
-use super::bounds::{MOST_LEVELS, MOST_TOLD};
+use super::bounds::{MAX_LEVELS, MAX_PROBLEMS};
 use super::place::{Place, Position, shown};
 use crate::text;
 
@@ -68,7 +68,7 @@ impl Problem {
 /// What is said of lists and mappings within each other, too many of them.
 pub(super) fn too_deep() -> String {
     format!(
-        "lists and mappings stand more than {MOST_LEVELS} deep within each other; a policy needs \
+        "lists and mappings stand more than {MAX_LEVELS} deep within each other; a policy needs \
          eight"
     )
 }
@@ -84,12 +84,12 @@ impl fmt::Display for Problem {
         }
         write!(f, ": ")?;
         // It may end up on a terminal.
-        self.what.chars().take(LONGEST_WORDS).try_for_each(|c| text::write_printable(f, c))
+        self.what.chars().take(MAX_PROBLEM_CHARS).try_for_each(|c| text::write_printable(f, c))
     }
 }
 
 /// In characters: what a file says stands in it, which may be long.
-const LONGEST_WORDS: usize = 1000;
+const MAX_PROBLEM_CHARS: usize = 1000;
 
 /// What to do about what the parser says.
 fn cure(kind: &ErrorKind) -> &'static str {
@@ -144,7 +144,7 @@ impl Problems {
 
     /// Whether there are as many as are told of one file.
     pub(super) fn is_full(&self) -> bool {
-        self.0.len() >= MOST_TOLD
+        self.0.len() >= MAX_PROBLEMS
     }
 
     /// Those of one file, in its order, and how many more there are.
@@ -190,20 +190,20 @@ impl fmt::Display for Problems {
 impl std::error::Error for Problems {}
 
 /// Names that are longer are no slip of another.
-const LONGEST_NAME: usize = 64;
+const MAX_NAME_LENGTH: usize = 64;
 
 /// Among more names the near one is not looked for.
-const MOST_NAMES: usize = 500;
+const MAX_NAMES: usize = 500;
 
 /// Of more names the first are told.
-const MOST_LISTED: usize = 20;
+const MAX_LISTED: usize = 20;
 
 /// `; did you mean X?` where one of the known names is near, else nothing.
 pub(super) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    let is_short = |name: &str| name.len() <= LONGEST_NAME;
+    let is_short = |name: &str| name.len() <= MAX_NAME_LENGTH;
     let near = known
         .into_iter()
-        .take(MOST_NAMES)
+        .take(MAX_NAMES)
         .filter(|known| is_short(name) && is_short(known))
         .map(|known| (strsim::damerau_levenshtein(name, known), known))
         .filter(|(distance, known)| *distance <= known.len().div_ceil(3))
@@ -216,7 +216,7 @@ pub(super) fn near_or_all(name: &str, known: &[&str]) -> String {
     let near = did_you_mean(name, known.iter().copied());
     let listed =
         |names: &[&str]| names.iter().map(|name| shown(name)).collect::<Vec<_>>().join(", ");
-    match (known, known.split_at_checked(MOST_LISTED)) {
+    match (known, known.split_at_checked(MAX_LISTED)) {
         _ if !near.is_empty() => near,
         ([], _) => String::new(),
         ([only], _) => format!("; there is only {}", shown(only)),

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, Tag, options};
 use hashbrown::{HashMap, HashSet};
 
-use super::bounds::{LONGEST_TEXT, MOST_LEVELS, MOST_TEXT, MOST_VALUES};
+use super::bounds::{MAX_TEXT_LENGTH, MAX_LEVELS, MAX_TEXT, MAX_VALUES};
 use super::place::{Place, Position};
 use super::problem::{self, Problem};
 use super::read::Document;
@@ -41,8 +41,8 @@ pub(super) fn tree<'t>(document: &Document<'t>) -> Option<Value<'t>> {
 
 fn options() -> Options {
     let mut options = options! {
-        flow_nesting_limit: MOST_LEVELS,
-        block_nesting_limit: MOST_LEVELS,
+        flow_nesting_limit: MAX_LEVELS,
+        block_nesting_limit: MAX_LEVELS,
     };
     options.set_emit_comments(false);
     options
@@ -64,18 +64,18 @@ impl Extent {
 
     /// Which bound is passed, if one is.
     fn beyond(self) -> Option<String> {
-        if self.levels > MOST_LEVELS {
+        if self.levels > MAX_LEVELS {
             return Some(problem::too_deep());
         }
-        if self.values > MOST_VALUES {
+        if self.values > MAX_VALUES {
             return Some(format!(
-                "with this the file says more than {MOST_VALUES} things, aliases and merges written \
+                "with this the file says more than {MAX_VALUES} things, aliases and merges written \
                  out; repeat less, or split it"
             ));
         }
-        (self.text > MOST_TEXT).then(|| {
+        (self.text > MAX_TEXT).then(|| {
             format!(
-                "with this the file holds more than {MOST_TEXT} bytes of text, aliases written out; \
+                "with this the file holds more than {MAX_TEXT} bytes of text, aliases written out; \
                  repeat less, or split it"
             )
         })
@@ -200,8 +200,8 @@ impl<'d, 't> Growing<'d, 't> {
 
     /// Counts what the document comes to.
     fn count(&mut self, more: Extent, position: Position) -> Result<(), Problem> {
-        if more.values == 1 && more.text > LONGEST_TEXT {
-            let what = format!("no more than {LONGEST_TEXT} bytes of text at a time; shorten it");
+        if more.values == 1 && more.text > MAX_TEXT_LENGTH {
+            let what = format!("no more than {MAX_TEXT_LENGTH} bytes of text at a time; shorten it");
             return Err(self.wrong(position, what));
         }
         self.total.values += more.values;

@@ -5,7 +5,7 @@
 
 use std::num::NonZeroU32;
 
-use super::{Blocked, Bucket, LONGEST_FILL, Period, Rate, SHORTEST_INTERVAL, TokenBucket, Unit};
+use super::{Blocked, Bucket, MAX_FILL_TIME, Period, Rate, MIN_INTERVAL, TokenBucket, Unit};
 use crate::clock::Nanos;
 
 impl Bucket {
@@ -14,7 +14,7 @@ impl Bucket {
     /// they take over 146 years to come, it gains them in the longest time that can be kept.
     pub fn nearest(tokens: u32, count: u32, unit: Unit) -> Self {
         let period = Period::nearest(count, unit);
-        let most = period.length().divided_by(Nanos::new(SHORTEST_INTERVAL));
+        let most = period.length().divided_by(Nanos::new(MIN_INTERVAL));
         let gained = u32::try_from(most).map_or(tokens, |most| tokens.min(most));
         let bucket = Rate::new(gained, period).and_then(|rate| TokenBucket::new(tokens, rate));
         // Only no tokens make no bucket; if others did, the door would stay closed.
@@ -26,7 +26,7 @@ impl Period {
     /// So many units, one for none, and no longer than a bucket may take to fill.
     fn nearest(count: u32, unit: Unit) -> Self {
         let longest =
-            Nanos::new(LONGEST_FILL - 1).divided_by(Nanos::from_secs(unit.seconds().into()));
+            Nanos::new(MAX_FILL_TIME - 1).divided_by(Nanos::from_secs(unit.seconds().into()));
         let count = u32::try_from(longest).map_or(count, |longest| count.min(longest));
         Self { count: NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN), unit }
     }

@@ -4,10 +4,10 @@ use matchit::Router;
 
 /// The most placeholders of one template: `matchit` calls them by the letters of the alphabet, and panics at
 /// the last.
-const MOST_PLACEHOLDERS: usize = 25;
+const MAX_PLACEHOLDERS: usize = 25;
 
 /// The most different methods. HTTP has some forty, with all of WebDAV.
-const MOST_METHODS: usize = 64;
+const MAX_METHODS: usize = 64;
 
 /// Templates of endpoints, each with the name of its group. `{x}` stands for one segment, never for none.
 #[derive(Debug, Default)]
@@ -28,11 +28,11 @@ pub enum TemplateError {
     Brace,
     /// More placeholders than the router has names for.
     #[error(
-        "an endpoint has at most {MOST_PLACEHOLDERS} placeholders, and this has {0}; split it by names"
+        "an endpoint has at most {MAX_PLACEHOLDERS} placeholders, and this has {0}; split it by names"
     )]
     Placeholders(usize),
     /// More different methods than there are in HTTP.
-    #[error("endpoints have at most {MOST_METHODS} different methods; `{0}` is one more")]
+    #[error("endpoints have at most {MAX_METHODS} different methods; `{0}` is one more")]
     Methods(String),
     /// Another group, or the same one, has the very same template.
     #[error("this endpoint is in group `{0}` already")]
@@ -66,7 +66,7 @@ impl Endpoints {
     fn router(&mut self, method: &str) -> Result<&mut Router<Box<str>>, TemplateError> {
         let known = self.by_method.iter().position(|(known, _)| **known == *method);
         let at = known.unwrap_or(self.by_method.len());
-        if at == MOST_METHODS {
+        if at == MAX_METHODS {
             return Err(TemplateError::Methods(method.to_owned()));
         }
         if known.is_none() {
@@ -119,7 +119,7 @@ fn positional(path: &str) -> Result<String, TemplateError> {
             _ => return Err(TemplateError::Brace),
         }
     }
-    if placeholders > MOST_PLACEHOLDERS {
+    if placeholders > MAX_PLACEHOLDERS {
         return Err(TemplateError::Placeholders(placeholders));
     }
     Ok(template)
@@ -193,7 +193,7 @@ mod tests {
     fn a_template_has_as_many_placeholders_as_the_router_has_names() {
         let path = |count: usize| format!("GET {}", "/{x}".repeat(count));
         let mut endpoints = Endpoints::default();
-        for count in 1..=MOST_PLACEHOLDERS {
+        for count in 1..=MAX_PLACEHOLDERS {
             endpoints.add(&path(count), "g").unwrap();
             assert_eq!(
                 endpoints.group(b"GET", "/x".repeat(count).as_bytes()),
@@ -201,18 +201,18 @@ mod tests {
                 "{count}"
             );
         }
-        for count in [MOST_PLACEHOLDERS + 1, 1000] {
+        for count in [MAX_PLACEHOLDERS + 1, 1000] {
             let added = endpoints.add(&path(count), "g");
             assert_eq!(added, Err(TemplateError::Placeholders(count)));
         }
         // A literal segment takes no name.
-        endpoints.add(&format!("{}{}", path(MOST_PLACEHOLDERS), "/a".repeat(100)), "g").unwrap();
+        endpoints.add(&format!("{}{}", path(MAX_PLACEHOLDERS), "/a".repeat(100)), "g").unwrap();
     }
 
     #[test]
     fn methods_are_a_handful() {
         let mut endpoints = Endpoints::default();
-        for at in 0..MOST_METHODS {
+        for at in 0..MAX_METHODS {
             endpoints.add(&format!("{} /", "M".repeat(at + 1)), "g").unwrap();
         }
         endpoints.add("M /users", "g").unwrap();

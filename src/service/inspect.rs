@@ -20,10 +20,10 @@ use crate::store::{Admission, Charge, Force, Outcome, Outcomes, StoreError};
 const TOGETHER: usize = 64;
 
 /// How long a shared store may take to tell of all leases.
-const LONGEST_LIST: Duration = Duration::from_secs(1);
+const LIST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long it may take while nobody waits for it.
-const LONGEST_PRUNING: Duration = Duration::from_secs(10);
+const PRUNE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Leases that are held.
 #[derive(Debug, Clone, Default)]
@@ -142,7 +142,7 @@ impl Service {
     /// are.
     pub async fn leases(&self, most: usize) -> HeldLeases {
         let now = self.store_now();
-        let deadline = Instant::now() + LONGEST_LIST;
+        let deadline = Instant::now() + LIST_TIMEOUT;
         let mut all = self.core.leases.list(now).into_iter();
         let mut items = Vec::new();
         while items.len() < most
@@ -163,7 +163,7 @@ impl Service {
     /// release leases unseen.
     pub async fn prune_leases(&self) {
         self.core.leases.nearly_full().await;
-        let deadline = Instant::now() + LONGEST_PRUNING;
+        let deadline = Instant::now() + PRUNE_TIMEOUT;
         for slots in self.core.leases.list(self.store_now()) {
             self.is_held(&slots, deadline).await;
         }

@@ -23,13 +23,13 @@ const CONNECT: Duration = Duration::from_secs(1);
 /// How long to wait before trying again, at first and at most; a half more or less by chance, so that replicas do
 /// not all come at once.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a call waits at most whose deadline is later than a clock can tell.
-const LONGEST_WAIT: Duration = Duration::from_secs(86_400);
+const MAX_WAIT: Duration = Duration::from_secs(86_400);
 
 /// So many calls one after another that are not answered in time are taken for an outage.
-const MOST_LATE: u32 = 3;
+const MAX_TIMEOUTS: u32 = 3;
 
 /// How many calls may wait to be written. They are answered in order, and given up after their deadline.
 const WAITING: usize = 4096;
@@ -88,7 +88,7 @@ impl Link {
                     self.tried.send_replace(true);
                     let connected = Instant::now();
                     self.serve_until_broken().await;
-                    if connected.elapsed() > LONGEST_PAUSE {
+                    if connected.elapsed() > MAX_PAUSE {
                         pause = FIRST_PAUSE;
                     }
                     let reason = self.reason.lock().take();
@@ -100,7 +100,7 @@ impl Link {
             self.store.health.is_away(&reason, !std::mem::replace(&mut is_away, true));
             self.tried.send_replace(true);
             tokio::time::sleep(with_chance(pause)).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pause = (pause * 2).min(MAX_PAUSE);
         }
     }
 
@@ -145,7 +145,7 @@ impl Link {
     /// Until when a request that begins now waits for the store.
     pub fn deadline(&self) -> Instant {
         let now = Instant::now();
-        now.checked_add(self.store.deadline).unwrap_or_else(|| now + LONGEST_WAIT)
+        now.checked_add(self.store.deadline).unwrap_or_else(|| now + MAX_WAIT)
     }
 
     /// Asks, and waits for the answer until the deadline. Later than that it is not asked any more.
@@ -179,7 +179,7 @@ impl Link {
             Ok(Err(error)) => Err(self.failed(&asked, &error)),
             Err(_) => {
                 counters.late.inc();
-                if self.late.fetch_add(1, Ordering::Relaxed) + 1 >= MOST_LATE {
+                if self.late.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_TIMEOUTS {
                     self.give_up(&asked, None);
                 }
                 Err(StoreError::Away(format!("no answer within {:?}", self.store.deadline)))
@@ -235,7 +235,7 @@ impl Link {
                 () = self.broken.notified() => return,
                 () = self.doubtful.notified() => {
                     if !self.store.is_cluster
-                        && probed.is_none_or(|at| at.elapsed() >= LONGEST_PAUSE)
+                        && probed.is_none_or(|at| at.elapsed() >= MAX_PAUSE)
                     {
                         self.probe().await;
                         probed = Some(Instant::now());

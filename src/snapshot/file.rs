@@ -17,7 +17,7 @@ use crate::store::memory::snapshot::{self, Restored, SnapshotError};
 const OWNER_ONLY: u32 = 0o600;
 
 /// The most links that are followed to one file: as many as Linux follows.
-const MOST_LINKS: usize = 40;
+const MAX_LINKS: usize = 40;
 
 /// Bytes that are written to the disk at a time.
 const PIECE: usize = 1 << 20;
@@ -153,12 +153,12 @@ impl SnapshotFile {
         parent.unwrap_or(Path::new("."))
     }
 
-    /// What the file tells, in a store of at most `most_keys` keys; `None` where there is none yet, or none
+    /// What the file tells, in a store of at most `max_keys` keys; `None` where there is none yet, or none
     /// that can be read to its end and is whole. Such a one is set aside for a person to look at, in place
     /// of an earlier one, so that there is one at most. Either way the log says what was done.
-    pub fn restore(&self, most_keys: usize, now: Timestamp) -> Option<Restored> {
+    pub fn restore(&self, max_keys: usize, now: Timestamp) -> Option<Restored> {
         let path = self.path.display();
-        match self.read(most_keys, now) {
+        match self.read(max_keys, now) {
             Ok(restored) => {
                 tell(&restored, &self.path);
                 Some(restored)
@@ -178,8 +178,8 @@ impl SnapshotFile {
         }
     }
 
-    fn read(&self, most_keys: usize, now: Timestamp) -> Result<Restored, SnapshotError> {
-        snapshot::read(BufReader::new(file::open(&self.path)?), most_keys, now)
+    fn read(&self, max_keys: usize, now: Timestamp) -> Result<Restored, SnapshotError> {
+        snapshot::read(BufReader::new(file::open(&self.path)?), max_keys, now)
     }
 
     /// Tells what became of a file that is of no use.
@@ -198,7 +198,7 @@ impl SnapshotFile {
 /// Where symbolic links lead, be there a file or not.
 fn end_of_links(path: PathBuf) -> Result<PathBuf, NoFile> {
     let mut end = path.clone();
-    for _ in 0..=MOST_LINKS {
+    for _ in 0..=MAX_LINKS {
         let Ok(target) = fs::read_link(&end) else { return Ok(end) };
         // A relative one counts from where the link lies.
         end = end.parent().map_or_else(|| target.clone(), |folder| folder.join(&target));

@@ -24,16 +24,16 @@ use super::{
 };
 use crate::clock::{Nanos, Timestamp};
 use crate::descriptor::{Hits, LeaseId};
-use crate::limit::{Bucket, MOST_SLOTS};
+use crate::limit::{Bucket, MAX_SLOTS};
 use crate::policy::fingerprint::{Fingerprint, SHARDS};
 
 /// Keys are not spread evenly: with four to a tenant, the fullest of many shards of so many has a tenth more
 /// than the average, and begins to evict when the store is nine tenths full. With fewer it would be sooner.
-const FEWEST_KEYS_OF_A_SHARD: usize = 4096;
+const MIN_KEYS_PER_SHARD: usize = 4096;
 
 /// How many leases there may be at least, whatever is said: as many as one bucket may hold. So each bucket that a
 /// policy may have can be used up to its limit.
-const FEWEST_PLACES: usize = MOST_SLOTS as usize;
+const MIN_PLACES: usize = MAX_SLOTS as usize;
 
 /// What a call waits for that finds no place for its lease. When one comes free nobody knows.
 const NO_PLACE: Wait = Wait::For(Nanos::from_secs(1));
@@ -68,7 +68,7 @@ struct Padded(Mutex<Shard>);
 pub struct MemoryStore {
     shards: Box<[Padded]>,
     leases: Leases,
-    most_of_a_shard: usize,
+    max_per_shard: usize,
     evicted: Tally,
     refused: Tally,
     swept: AtomicUsize,
@@ -86,15 +86,15 @@ pub struct Shortage {
 }
 
 impl MemoryStore {
-    /// An empty store that never keeps more than `most_keys` token buckets that are not full (at least 1), at about
+    /// An empty store that never keeps more than `max_keys` token buckets that are not full (at least 1), at about
     /// 40 bytes each, and as many leases in concurrency buckets (at least 10,000), at about 180.
-    pub fn new(most_keys: usize) -> Self {
-        let wanted = (most_keys / FEWEST_KEYS_OF_A_SHARD).clamp(1, SHARDS);
+    pub fn new(max_keys: usize) -> Self {
+        let wanted = (max_keys / MIN_KEYS_PER_SHARD).clamp(1, SHARDS);
         let shards = if wanted.is_power_of_two() { wanted } else { wanted.next_power_of_two() / 2 };
         Self {
             shards: (0..shards).map(|_| Padded::default()).collect(),
-            leases: Leases::new(most_keys.max(FEWEST_PLACES)),
-            most_of_a_shard: (most_keys / shards).max(1),
+            leases: Leases::new(max_keys.max(MIN_PLACES)),
+            max_per_shard: (max_keys / shards).max(1),
             evicted: Tally::default(),
             refused: Tally::default(),
             swept: AtomicUsize::new(0),
@@ -159,7 +159,7 @@ impl MemoryStore {
             let shard = shards.of(charge);
             match (change, lease) {
                 (Change::State(state, at), _) => {
-                    let most = self.most_of_a_shard;
+                    let most = self.max_per_shard;
                     let is_live = shard.set(charge.fingerprint, *at, *state, now, most);
                     evicted += u64::from(is_live);
                 }
@@ -213,7 +213,7 @@ impl MemoryStore {
         if let Some(shard) = self.shards.get(self.index(fingerprint.shard())) {
             let mut shard = shard.0.lock();
             let (_, at) = shard.state(fingerprint);
-            let is_live = shard.set(fingerprint, at, state, now, self.most_of_a_shard);
+            let is_live = shard.set(fingerprint, at, state, now, self.max_per_shard);
             drop(shard);
             self.evicted.note(u64::from(is_live), now);
         }
@@ -258,7 +258,7 @@ impl MemoryStore {
         self.shards.iter().map(|shard| shard.0.lock().len()).sum()
     }
 
-    /// How many of them are token buckets, which `most_keys` bounds by itself.
+    /// How many of them are token buckets, which `max_keys` bounds by itself.
     pub fn token_bucket_count(&self) -> usize {
         let buckets = |shard: &Padded| {
             let (buckets, _) = shard.0.lock().counts();
@@ -338,7 +338,7 @@ impl MemoryStore {
     /// Puts back a counter that was copied from another store, unless it has lapsed.
     fn restore_cell(&self, cell: Cell, now: Timestamp) {
         let shard = self.shards.get(self.index(cell.name().shard()));
-        let most = self.most_of_a_shard;
+        let most = self.max_per_shard;
         let is_live = shard.is_some_and(|shard| shard.0.lock().insert(cell, now, most));
         self.evicted.note(u64::from(is_live), now);
     }

@@ -8,7 +8,7 @@ use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::{Files, TlsError};
-use crate::file::MOST_PEM;
+use crate::file::MAX_PEM;
 
 /// What tells contents from others.
 pub(super) type Hash = [u8; 32];
@@ -64,7 +64,7 @@ impl Contents {
 }
 
 fn read(what: &'static str, path: &Path) -> Result<Vec<u8>, TlsError> {
-    crate::file::read(path, MOST_PEM).map_err(pem::Error::Io).map_err(file(what, path))
+    crate::file::read(path, MAX_PEM).map_err(pem::Error::Io).map_err(file(what, path))
 }
 
 fn file(what: &'static str, path: &Path) -> impl FnOnce(pem::Error) -> TlsError {

@@ -6,18 +6,18 @@ use tonic::Status;
 pub const PREFIX: usize = 5;
 
 /// The largest request, in bytes. Envoy's are a few hundred.
-pub const LARGEST_REQUEST: usize = 1 << 20;
+pub const MAX_MESSAGE: usize = 1 << 20;
 
 /// The one message in a request's body.
 ///
 /// # Errors
-/// `UNIMPLEMENTED` for a compressed one, `RESOURCE_EXHAUSTED` for one of over [`LARGEST_REQUEST`] bytes,
+/// `UNIMPLEMENTED` for a compressed one, `RESOURCE_EXHAUSTED` for one of over [`MAX_MESSAGE`] bytes,
 /// `INVALID_ARGUMENT` where the body is not one whole message.
 pub fn message(body: &[u8]) -> Result<&[u8], Status> {
     let (prefix, rest) = body.split_first_chunk::<PREFIX>().ok_or_else(|| not_one(body.len()))?;
     let ([flag, ..], length) = (*prefix, length(*prefix));
     match flag {
-        0 if length > LARGEST_REQUEST => Err(too_large(length)),
+        0 if length > MAX_MESSAGE => Err(too_large(length)),
         0 if length == rest.len() => Ok(rest),
         1 => Err(Status::unimplemented("compressed requests are not read; send them as they are")),
         _ => Err(not_one(body.len())),
@@ -27,11 +27,11 @@ pub fn message(body: &[u8]) -> Result<&[u8], Status> {
 /// Looks at the part of a body that has come: nobody waits for more of a message that is not read.
 ///
 /// # Errors
-/// `RESOURCE_EXHAUSTED` where the message is larger than [`LARGEST_REQUEST`], or there is more than one.
+/// `RESOURCE_EXHAUSTED` where the message is larger than [`MAX_MESSAGE`], or there is more than one.
 pub fn check(part: &[u8]) -> Result<(), Status> {
     let announced = part.split_first_chunk::<PREFIX>().map_or(0, |(prefix, _)| length(*prefix));
     let length = announced.max(part.len().saturating_sub(PREFIX));
-    if length > LARGEST_REQUEST { Err(too_large(length)) } else { Ok(()) }
+    if length > MAX_MESSAGE { Err(too_large(length)) } else { Ok(()) }
 }
 
 fn length([_, length @ ..]: [u8; PREFIX]) -> usize {
@@ -40,7 +40,7 @@ fn length([_, length @ ..]: [u8; PREFIX]) -> usize {
 
 fn too_large(length: usize) -> Status {
     Status::resource_exhausted(format!(
-        "a request of {length} bytes; send at most {LARGEST_REQUEST}"
+        "a request of {length} bytes; send at most {MAX_MESSAGE}"
     ))
 }
 
@@ -88,7 +88,7 @@ mod tests {
         assert!(check(&[]).is_ok() && check(&[0, 0, 0x10, 0]).is_ok());
         assert!(check(&[0, 0, 0x10, 0, 0, 7]).is_ok());
         assert_eq!(check(&[0, 0, 0x10, 0, 1]).unwrap_err().code(), Code::ResourceExhausted);
-        let two = vec![0; PREFIX + LARGEST_REQUEST + 1];
+        let two = vec![0; PREFIX + MAX_MESSAGE + 1];
         assert_eq!(check(&two).unwrap_err().code(), Code::ResourceExhausted);
     }
 

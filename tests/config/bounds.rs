@@ -30,18 +30,18 @@ fn padded(domain: &str, length: usize) -> String {
     format!("{policy}{comment}\n")
 }
 
-const MOST: usize = 4 << 20;
+const MAX_BYTES: usize = 4 << 20;
 
 fn too_large_a_file() -> String {
     let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("policy.yaml"), padded("d", MOST + 1)).unwrap();
+    std::fs::write(folder.path().join("policy.yaml"), padded("d", MAX_BYTES + 1)).unwrap();
     told_of(folder.path(), "policy.yaml")
 }
 
 fn too_large_a_folder() -> String {
     let folder = tempfile::tempdir().unwrap();
     for at in 0..4 {
-        let text = padded(&format!("d{at}"), MOST);
+        let text = padded(&format!("d{at}"), MAX_BYTES);
         std::fs::write(folder.path().join(format!("{at}.yaml")), text).unwrap();
     }
     assert_eq!(load(folder.path()).unwrap().iter().count(), 4);

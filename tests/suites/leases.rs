@@ -214,10 +214,10 @@ fn a_release_is_carried_out_even_if_its_call_is_reset() {
 fn a_bucket_of_many_slots_reaches_its_limit_however_few_keys_there_may_be() {
     let policy = "domain: d
 tables: [{ name: jobs, key: [tenant], rows: { always: [{ concurrent: 6000, hold: 1h }] } }]";
-    for most_keys in [64, 10_000_000] {
-        let parts = Parts::new(&source(policy), most_keys);
+    for max_keys in [64, 10_000_000] {
+        let parts = Parts::new(&source(policy), max_keys);
         let admitted = (0..9_000).filter(|_| parts.ask(&acquire("acme")).is_ok()).count();
-        assert_eq!((admitted, parts.store.lease_count()), (6_000, 6_000), "of {most_keys}");
+        assert_eq!((admitted, parts.store.lease_count()), (6_000, 6_000), "of {max_keys}");
     }
 }
 

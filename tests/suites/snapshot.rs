@@ -60,10 +60,10 @@ fn spent() -> Vec<RateLimitRequest> {
 
 #[test]
 fn a_snapshot_of_any_version_is_read_and_every_bucket_is_found_in_it() {
-    for (version, most_keys) in
+    for (version, max_keys) in
         [(VERSION_1, 64), (VERSION_1, 10_000_000), (VERSION_2, 64), (VERSION_2, 10_000_000)]
     {
-        let restored = snapshot::read(version, most_keys, START).unwrap();
+        let restored = snapshot::read(version, max_keys, START).unwrap();
         assert_eq!(restored.taken_at, START);
         let parts = Parts::over(restored.store, restored.key, &source(POLICY));
         assert_eq!((parts.store.len(), parts.store.lease_count()), (9, 1));

@@ -27,7 +27,7 @@ const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 
 /// What a server takes that says nothing else.
-const LARGEST_FRAME: usize = 16 << 10;
+const MAX_FRAME: usize = 16 << 10;
 
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
@@ -88,7 +88,7 @@ pub fn unended_call(stream: u32, message: &RateLimitRequest) -> Vec<u8> {
 /// A call whose body is still to come, and that body.
 pub fn halves(stream: u32, message: &RateLimitRequest) -> [Vec<u8>; 2] {
     let body = body(message);
-    let parts: Vec<_> = body.chunks(LARGEST_FRAME).collect();
+    let parts: Vec<_> = body.chunks(MAX_FRAME).collect();
     let frames = parts.iter().enumerate().map(|(at, part)| {
         frame(DATA, if at + 1 == parts.len() { END_STREAM } else { 0 }, stream, part)
     });
@@ -142,7 +142,7 @@ pub fn long_head(stream: u32, bytes: usize) -> Vec<u8> {
 
 /// A block of headers in as many frames as it takes, of which the first has these flags too.
 fn continued(stream: u32, flags: u8, block: &[u8]) -> Vec<u8> {
-    let parts: Vec<_> = block.chunks(LARGEST_FRAME).collect();
+    let parts: Vec<_> = block.chunks(MAX_FRAME).collect();
     let frames = parts.iter().enumerate().map(|(at, part)| {
         let (kind, first) = if at == 0 { (HEADERS, flags) } else { (CONTINUATION, 0) };
         let last = if at + 1 == parts.len() { END_HEADERS } else { 0 };
@@ -230,7 +230,7 @@ pub fn begun_message(stream: u32, length: u32) -> Vec<u8> {
 
 /// More of that message, and not its end.
 pub fn more_of_a_message(stream: u32) -> Vec<u8> {
-    frame(DATA, 0, stream, &[0; LARGEST_FRAME])
+    frame(DATA, 0, stream, &[0; MAX_FRAME])
 }
 
 /// What a client says first.

@@ -65,8 +65,8 @@ pub fn compiled(sources: &[Source], key: FingerprintKey) -> VersionedPolicies {
 }
 
 impl Parts {
-    pub fn new(sources: &[Source], most_keys: usize) -> Self {
-        Self::over(MemoryStore::new(most_keys), FingerprintKey::random().unwrap(), sources)
+    pub fn new(sources: &[Source], max_keys: usize) -> Self {
+        Self::over(MemoryStore::new(max_keys), FingerprintKey::random().unwrap(), sources)
     }
 
     /// Over a store whose buckets are named under that key.
@@ -302,7 +302,7 @@ pub fn server(rest: &str) -> (TestServer, Client) {
 /// The same, with fewer places than it has otherwise.
 pub fn server_with_connections(rest: &str, most: usize) -> TestServer {
     TestServer::with(&source(&format!("domain: d\n{rest}")), |options| {
-        options.most_connections = most;
+        options.max_connections = most;
     })
 }
 

@@ -16,7 +16,7 @@ use super::types::{
 use crate::admin::dashboard::{Begin, MODULES, Sample};
 use crate::admin::host::OPEN;
 use crate::admin::{ApiError, json_text};
-use crate::descriptor::{LONGEST_KEY, MOST_DESCRIPTORS, MOST_ENTRIES};
+use crate::descriptor::{MAX_KEY_LENGTH, MAX_DESCRIPTORS, MAX_ENTRIES};
 use crate::wire::{self, json::JsonError};
 
 /// The document, written out once.
@@ -121,16 +121,16 @@ fn bound(messages: &mut Map<String, Value>) {
         ("RateLimitRequest", "/properties/domain", json!({ "type": "string", "minLength": 1 })),
         ("RateLimitRequest", "/properties/descriptors/type", json!("array")),
         ("RateLimitRequest", "/properties/descriptors/minItems", json!(1)),
-        ("RateLimitRequest", "/properties/descriptors/maxItems", json!(MOST_DESCRIPTORS)),
+        ("RateLimitRequest", "/properties/descriptors/maxItems", json!(MAX_DESCRIPTORS)),
         ("RateLimitDescriptor", "/required", json!(["entries"])),
         ("RateLimitDescriptor", "/properties/entries/type", json!("array")),
         ("RateLimitDescriptor", "/properties/entries/minItems", json!(1)),
-        ("RateLimitDescriptor", "/properties/entries/maxItems", json!(MOST_ENTRIES)),
+        ("RateLimitDescriptor", "/properties/entries/maxItems", json!(MAX_ENTRIES)),
         ("Entry", "/required", json!(["key"])),
         (
             "Entry",
             "/properties/key",
-            json!({ "type": "string", "minLength": 1, "maxLength": LONGEST_KEY }),
+            json!({ "type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH }),
         ),
         ("RateLimitOverride", "/required", json!(["unit"])),
         ("RateLimitOverride", "/properties/unit/type", json!(["string", "integer"])),

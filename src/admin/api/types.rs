@@ -14,7 +14,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::clock::{Nanos, Timestamp};
-use crate::descriptor::{LONGEST_KEY, MOST_ENTRIES};
+use crate::descriptor::{MAX_KEY_LENGTH, MAX_ENTRIES};
 use crate::observe::bucket_label::BucketLabel;
 use crate::observe::recent_buckets::Standing;
 use crate::policy::{HeaderStyle, OnStoreError};
@@ -85,11 +85,11 @@ pub(crate) type KeyEntry = [String; 2];
 fn key_entries(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
-        "maxItems": MOST_ENTRIES,
+        "maxItems": MAX_ENTRIES,
         "items": {
             "type": "array",
             "prefixItems": [
-                { "type": "string", "minLength": 1, "maxLength": LONGEST_KEY },
+                { "type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH },
                 { "type": "string" },
             ],
             "minItems": 2,

@@ -16,8 +16,8 @@ use crate::clock::{Clock, Timestamp};
 use crate::observe::telemetry::LogLines;
 
 /// The most lines that wait to be written, and the most bytes, unless it is a single line.
-const MOST_LINES: usize = 4096;
-const MOST_BYTES: usize = 4 << 20;
+const MAX_LINES: usize = 4096;
+const MAX_BYTES: usize = 4 << 20;
 
 /// How often it is told that lines were dropped, at most.
 const TOLD_EVERY: Duration = Duration::from_secs(1);
@@ -44,7 +44,7 @@ impl Lines {
         clock: Arc<dyn Clock>,
         tell: impl Fn(u64, u64) + Send + 'static,
     ) -> io::Result<Self> {
-        let (queue, lines) = sync_channel(MOST_LINES);
+        let (queue, lines) = sync_channel(MAX_LINES);
         let (waiting, counters) = (Arc::default(), LogLines::default());
         let handed_over = Self { queue, waiting, counters };
         let writing = Writing {
@@ -69,7 +69,7 @@ impl Lines {
     fn put(&self, line: &[u8]) {
         let with_it = |waiting: usize| {
             let all = waiting.saturating_add(line.len());
-            (waiting == 0 || all <= MOST_BYTES).then_some(all)
+            (waiting == 0 || all <= MAX_BYTES).then_some(all)
         };
         let has_room = self.waiting.fetch_update(Ordering::Relaxed, Ordering::Relaxed, with_it);
         if has_room.is_err() {

@@ -18,9 +18,9 @@ impl Compiler<'_> {
     /// The entries that name a bucket, as many as a call can bring.
     fn key_entries<'s>(&self, table: &'s schema::Table) -> &'s [At<String>] {
         let key = table.key.as_deref().unwrap_or_default();
-        let (key, beyond) = key.split_at_checked(descriptor::MOST_ENTRIES).unwrap_or((key, &[]));
+        let (key, beyond) = key.split_at_checked(descriptor::MAX_ENTRIES).unwrap_or((key, &[]));
         if let Some(At { place, .. }) = beyond.first() {
-            let most = descriptor::MOST_ENTRIES;
+            let most = descriptor::MAX_ENTRIES;
             let what = format!("a call has {most} entries at most, so no call has all of these");
             self.document.complain(place, what);
         }

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use super::super::bounds::MOST_COMPILED;
+use super::super::bounds::MAX_COMPILED_BYTES;
 use super::super::place::Place;
 use super::super::read::Document;
 
@@ -15,7 +15,7 @@ pub(in crate::config) struct Room {
 
 impl Default for Room {
     fn default() -> Self {
-        Self { left: Cell::new(MOST_COMPILED), is_spent: Cell::new(false) }
+        Self { left: Cell::new(MAX_COMPILED_BYTES), is_spent: Cell::new(false) }
     }
 }
 
@@ -31,7 +31,7 @@ impl Room {
             _ => {
                 if !self.is_spent.replace(true) {
                     let what = format!(
-                        "with this the policies take more than {MOST_COMPILED} bytes of memory; \
+                        "with this the policies take more than {MAX_COMPILED_BYTES} bytes of memory; \
                          an override of many rows counts for each, so name a `row`, and a message \
                          counts for each bucket, so shorten it"
                     );

@@ -19,7 +19,7 @@ const EVICTION_SAMPLE: usize = 16;
 const PLACES_SEARCHED: usize = 256;
 
 /// A table is shrunk when it is less than a quarter full and larger than this.
-pub(super) const SMALLEST_TO_SHRINK: usize = 64;
+pub(super) const MIN_TO_SHRINK: usize = 64;
 
 /// A counter's state under its short name. 20 bytes: a shard's table has at least 7 cells for every 16
 /// places, of one byte more each, so that a key takes 48 bytes at most and 34 on average.
@@ -362,7 +362,7 @@ fn sample(
 
 fn shrink<T>(table: &mut HashTable<T>, hash: impl Fn(&T) -> u64) {
     let (kept, capacity) = (table.len(), table.capacity());
-    if capacity > SMALLEST_TO_SHRINK && kept * 4 < capacity {
+    if capacity > MIN_TO_SHRINK && kept * 4 < capacity {
         table.shrink_to(kept * 2, hash);
     }
 }

@@ -150,7 +150,7 @@ fn encode(keys: &Keys, part: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads a store of at most `most_keys` keys. What has become full or has expired by `now` is left out.
+/// Reads a store of at most `max_keys` keys. What has become full or has expired by `now` is left out.
 ///
 /// Times are absolute, so that the time that has passed counts by itself. Where the clock was set back and
 /// the snapshot was taken after `now`, every time is brought forward by the difference: no bucket then takes
@@ -160,7 +160,7 @@ fn encode(keys: &Keys, part: &mut Vec<u8>) -> io::Result<()> {
 ///
 /// # Errors
 /// [`SnapshotError`] for anything that [`write()`] did not write, to the last bit.
-pub fn read(from: impl Read, most_keys: usize, now: Timestamp) -> Result<Restored, SnapshotError> {
+pub fn read(from: impl Read, max_keys: usize, now: Timestamp) -> Result<Restored, SnapshotError> {
     let mut from = Summed::new(from);
     if from.take()? != MAGIC {
         return Err(SnapshotError::Foreign);
@@ -172,7 +172,7 @@ pub fn read(from: impl Read, most_keys: usize, now: Timestamp) -> Result<Restore
     let taken_at = from.time()?;
     let key = FingerprintKey::from_bytes(from.take()?);
     let ahead = taken_at.since(now);
-    let store = MemoryStore::new(most_keys);
+    let store = MemoryStore::new(max_keys);
     loop {
         let (cells, held) = (from.u32()?, from.u32()?);
         if (cells, held) == (0, 0) {

@@ -228,13 +228,13 @@ fn full_buckets_go_before_live_ones() {
 
 #[test]
 fn a_concurrency_bucket_reaches_its_limit_and_never_passes_it_however_few_keys_there_may_be() {
-    for most_keys in [1, 64, 1_000_000, 10_000_000] {
-        let store = MemoryStore::new(most_keys);
+    for max_keys in [1, 64, 1_000_000, 10_000_000] {
+        let store = MemoryStore::new(max_keys);
         let bucket = slots(10_000, 3600);
         let call = [charge("jobs", &bucket, Hits::ONE)];
         let admitted = (0..12_000).filter(|_| is_admitted(&store, NOW, &call)).count();
-        assert_eq!((admitted, store.lease_count()), (10_000, 10_000), "of {most_keys}");
-        assert_eq!((store.evicted_live(), store.refused_leases()), (0, 0), "of {most_keys}");
+        assert_eq!((admitted, store.lease_count()), (10_000, 10_000), "of {max_keys}");
+        assert_eq!((store.evicted_live(), store.refused_leases()), (0, 0), "of {max_keys}");
     }
 }
 
@@ -326,10 +326,10 @@ fn a_call_denied_for_want_of_a_place_takes_none_and_a_shadow_row_passes() {
 
 #[test]
 fn any_number_of_keys_makes_a_store() {
-    for most_keys in [0, 1, 63, 64, 65, 1000, 16_384, 10_000_000] {
-        let store = MemoryStore::new(most_keys);
+    for max_keys in [0, 1, 63, 64, 65, 1000, 16_384, 10_000_000] {
+        let store = MemoryStore::new(max_keys);
         assert!(store.shard_count().is_power_of_two() && store.shard_count() <= SHARDS);
-        assert!(store.shard_count() * store.most_of_a_shard <= most_keys.max(1));
+        assert!(store.shard_count() * store.max_per_shard <= max_keys.max(1));
     }
 }
 

@@ -40,10 +40,10 @@ const UNNOTICED: Duration = Duration::from_millis(5);
 const ATTEMPTS: usize = 3;
 
 /// What the server keeps for who does not read: the answers of a turn or two, and what a connection takes.
-const MOST_FOR_A_SLOW_READER: u64 = 1 << 20;
+const MAX_FOR_A_SLOW_READER: u64 = 1 << 20;
 
 /// And for who says nothing.
-const MOST_FOR_A_SILENT_CALLER: u64 = 64 << 10;
+const MAX_FOR_A_SILENT_CALLER: u64 = 64 << 10;
 
 /// Tests that measure do it one after another.
 static MEASURING: Mutex<()> = Mutex::new(());
@@ -148,7 +148,7 @@ fn who_does_not_read_his_answers_has_them_kept_within_bounds() {
     assert!(taken < slow.calls.len(), "all is taken: that is no bound");
     let each = server.resident().saturating_sub(before) / u64::try_from(COUNT).unwrap();
     eprintln!("{each} bytes for each of {COUNT} slow readers, after {taken} bytes of calls");
-    assert!(each < MOST_FOR_A_SLOW_READER, "{each} bytes for each slow reader");
+    assert!(each < MAX_FOR_A_SLOW_READER, "{each} bytes for each slow reader");
 }
 
 mod wall_clock {
@@ -199,7 +199,7 @@ mod wall_clock {
             told += &format!(
                 "{count} silent connections of {each} bytes: p99 {with:?}, {usual:?} without; "
             );
-            if with <= UNNOTICED.max(2 * usual) && each < MOST_FOR_A_SILENT_CALLER {
+            if with <= UNNOTICED.max(2 * usual) && each < MAX_FOR_A_SILENT_CALLER {
                 eprintln!("{told}");
                 return;
             }

@@ -19,12 +19,12 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    pub(crate) fn start(most_connections: usize) -> Self {
-        Self::start_with(most_connections, &[])
+    pub(crate) fn start(max_connections: usize) -> Self {
+        Self::start_with(max_connections, &[])
     }
 
-    pub(crate) fn start_with(most_connections: usize, more: &[&str]) -> Self {
-        let most_connections = most_connections.to_string();
+    pub(crate) fn start_with(max_connections: usize, more: &[&str]) -> Self {
+        let max_connections = max_connections.to_string();
         let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("TOLLGATE_") {
@@ -32,7 +32,7 @@ impl Process {
             }
         }
         command.args(["serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--log", "json"]);
-        command.args(["--workers", "1", "--max-connections", &most_connections]);
+        command.args(["--workers", "1", "--max-connections", &max_connections]);
         command.args(more);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();

@@ -59,8 +59,8 @@ fn a_day_bucket_and_leases_survive_deploys_that_change_the_number_of_keys() {
     assert_eq!(query(&server, &[&["--hits", "5"], &ROTATE]).code, Some(0));
     let leases = [take_lease(&server), take_lease(&server)];
     assert_eq!(server.stop().0, Some(0));
-    for most_keys in ["10000000", "100000"] {
-        let server = serve(&path, &["--max-keys", most_keys]);
+    for max_keys in ["10000000", "100000"] {
+        let server = serve(&path, &["--max-keys", max_keys]);
         assert!(server.log.iter().any(|line| line.contains("the snapshot is restored")));
         assert_eq!(query(&server, &[&ROTATE]).code, Some(1), "the day's budget is spent");
         assert_eq!(query(&server, &[&IMPORT]).code, Some(1), "both slots are held");

@@ -17,7 +17,7 @@ tables: [{ name: t, key: [k], rows: { always: [{ concurrent: 1, hold: 1h }] } }]
 ";
 
 /// What a call takes at most: the deadline, and what a machine that others use takes to answer.
-const LONGEST: Duration = Duration::from_millis(50 + 450);
+const MAX_LATENCY: Duration = Duration::from_millis(50 + 450);
 const DEADLINE: Duration = Duration::from_millis(50);
 
 fn replica(redis: &Redis, policy: &str, more: &[&str]) -> Tollgate {
@@ -142,7 +142,7 @@ struct Told {
 }
 
 const CALLERS: usize = 4;
-const MOST_CALLS: usize = 200_000;
+const MAX_CALLS: usize = 200_000;
 
 impl Hammer {
     /// Has `test` tell what goes on meanwhile; then all callers have ended.
@@ -169,7 +169,7 @@ impl Hammer {
     fn call(&self, replica: &Tollgate, caller: usize) {
         let mut client = replica.client();
         while !self.is_over.load(Ordering::Relaxed) {
-            if self.calls.fetch_add(1, Ordering::Relaxed) >= MOST_CALLS {
+            if self.calls.fetch_add(1, Ordering::Relaxed) >= MAX_CALLS {
                 return;
             }
             let key = *self.key.lock();
@@ -212,7 +212,7 @@ impl Hammer {
             at(990),
             at(1000),
         );
-        assert!(at(1000) < LONGEST, "{what}, {key}: a call took {:?}", at(1000));
+        assert!(at(1000) < MAX_LATENCY, "{what}, {key}: a call took {:?}", at(1000));
         // Three late ones end it, and for each caller one that was under way; each probe is one more.
         // A machine that others use makes some wait that did not have to.
         assert!(waited <= 10 * CALLERS, "{what}, {key}: {waited} calls waited for the deadline");

@@ -119,7 +119,7 @@ fn lines_are_written_in_order_and_none_is_lost_before_the_end() {
 fn whoever_logs_goes_on_while_nobody_reads_and_what_has_no_room_is_counted_and_told_once() {
     let log = Fixture::new();
     log.stall();
-    let room = MOST_LINES;
+    let room = MAX_LINES;
     (0..room + 7).for_each(|number| log.log(&number.to_string()));
     assert_eq!(log.dropped(), 7);
     assert!(log.told.lock().is_empty(), "nobody reads that");
@@ -136,7 +136,7 @@ fn it_is_told_once_a_second_at_most() {
     let log = Fixture::new();
     let drop_some = |count| {
         log.stall();
-        (0..MOST_LINES + count).for_each(|_| log.log("x"));
+        (0..MAX_LINES + count).for_each(|_| log.log("x"));
         log.resume();
         log.lines.settle(BOUND);
     };
@@ -156,14 +156,14 @@ fn it_is_told_once_a_second_at_most() {
 #[test]
 fn bytes_that_wait_are_bounded_as_well_and_a_single_line_may_be_longer() {
     let log = Fixture::new();
-    let long = "x".repeat(MOST_BYTES / 4);
+    let long = "x".repeat(MAX_BYTES / 4);
     log.stall();
     // The newlines, and the line that is being written, take a little of the room.
     (0..6).for_each(|_| log.log(&long));
     assert_eq!(log.dropped(), 3);
     log.resume();
     log.lines.settle(BOUND);
-    log.log(&"x".repeat(2 * MOST_BYTES));
+    log.log(&"x".repeat(2 * MAX_BYTES));
     log.lines.settle(BOUND);
     assert_eq!((log.dropped(), log.reader.lines().len()), (3, 5));
 }

@@ -19,13 +19,13 @@ fn written(store: &MemoryStore, now: Timestamp) -> Vec<u8> {
     bytes
 }
 
-fn restored(bytes: &[u8], most_keys: usize, now: Timestamp) -> MemoryStore {
-    read(bytes, most_keys, now).unwrap().store
+fn restored(bytes: &[u8], max_keys: usize, now: Timestamp) -> MemoryStore {
+    read(bytes, max_keys, now).unwrap().store
 }
 
 /// Into a store of that size and back out of a snapshot.
-fn again(store: &MemoryStore, most_keys: usize, now: Timestamp) -> MemoryStore {
-    restored(&written(store, now), most_keys, now)
+fn again(store: &MemoryStore, max_keys: usize, now: Timestamp) -> MemoryStore {
+    restored(&written(store, now), max_keys, now)
 }
 
 fn look(store: &MemoryStore, now: Timestamp, of: &str, bucket: &Bucket) -> Outcomes {
