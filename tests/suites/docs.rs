@@ -98,7 +98,8 @@ fn every_path_of_http_is_in_the_docs_with_its_methods_and_no_other_is() {
 fn pages() -> Vec<PathBuf> {
     let in_docs = std::fs::read_dir("docs").unwrap().map(|entry| entry.unwrap().path());
     let is_page = |path: &PathBuf| path.extension().is_some_and(|end| end == "md");
-    let others = ["README.md", "CHANGELOG.md", "envoy/README.md"].map(PathBuf::from);
+    let others = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "envoy/README.md"]
+        .map(PathBuf::from);
     in_docs.filter(is_page).chain(others).collect()
 }
 
