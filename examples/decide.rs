@@ -45,7 +45,7 @@ pub(crate) fn run(out: &mut impl Write) -> Result<(), Box<dyn Error>> {
         clock.advance(Nanos::from_secs(seconds));
         let now = clock.now();
         // Which buckets the query meets; then all of them are charged, or none.
-        let plan = policy.meet(&query, now);
+        let plan = policy.resolve(&query, now);
         let verdict = decision::decide(&plan, &store, now)?;
         tell(out, seconds, &verdict)?;
     }
@@ -61,7 +61,7 @@ fn tell(out: &mut impl Write, after: u64, verdict: &Verdict<'_>) -> std::io::Res
             Wait::For(time) => format!(", admits after {time}"),
             _ => String::new(),
         };
-        writeln!(out, "  {}: {} left{wait}", decided.met.bucket, outcome.remaining)?;
+        writeln!(out, "  {}: {} left{wait}", decided.matched.bucket, outcome.remaining)?;
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use hashbrown::HashMap;
 
-use self::bounds::{MAX_BYTES, MAX_TOTAL_BYTES, MAX_FILES};
+use self::bounds::{MAX_BYTES, MAX_FILES, MAX_TOTAL_BYTES};
 use self::compile::Room;
 use self::place::{Place, shown};
 use self::problem::Problem;

@@ -10,14 +10,14 @@ use smallvec::SmallVec;
 use crate::clock::Timestamp;
 use crate::descriptor::{Hits, LeaseId};
 use crate::policy::fingerprint::Fingerprint;
-use crate::policy::{Met, Plan};
-use crate::store::{Admission, Charge, Force, MemoryStore, Outcome, Outcomes, StoreError, Wait};
+use crate::policy::{MatchedBucket, Plan};
+use crate::store::{Admission, Charge, MemoryStore, Mode, Outcome, Outcomes, StoreError, Wait};
 
 /// A bucket that was met, and how it stands.
 #[derive(Debug, Clone, Copy)]
 pub struct Decided<'a> {
     /// Which bucket, met by which descriptor.
-    pub met: &'a Met<'a>,
+    pub matched: &'a MatchedBucket<'a>,
     /// How it stands.
     pub outcome: Outcome,
 }
@@ -25,12 +25,12 @@ pub struct Decided<'a> {
 impl Decided<'_> {
     /// Whether the bucket could not admit the call. In a shadow row that denies nobody.
     pub fn is_over(&self) -> bool {
-        self.outcome.wait != Wait::No
+        self.outcome.wait != Wait::None
     }
 
     /// Whether the bucket denied the call.
     pub fn denies(&self) -> bool {
-        self.is_over() && !self.met.row.is_shadow()
+        self.is_over() && !self.matched.row.is_shadow()
     }
 
     /// What makes one bucket tighter than another: enforced before shadow; denying before admitting; of
@@ -38,7 +38,7 @@ impl Decided<'_> {
     /// left, and then the one that is full last.
     fn tightness(&self) -> impl Ord + use<> {
         let Outcome { wait, remaining, reset } = self.outcome;
-        (self.met.row.is_shadow(), Reverse(wait), remaining, Reverse(reset))
+        (self.matched.row.is_shadow(), Reverse(wait), remaining, Reverse(reset))
     }
 }
 
@@ -79,7 +79,7 @@ impl<'a> Verdict<'a> {
     ) -> impl Iterator<Item = Option<&Decided<'a>>> {
         let mut rest = &*self.decided;
         (0..descriptors).map(move |at| {
-            let count = rest.iter().take_while(|decided| decided.met.descriptor == at).count();
+            let count = rest.iter().take_while(|decided| decided.matched.descriptor == at).count();
             let (of_it, after) = rest.split_at(count);
             rest = after;
             of_it.iter().min_by_key(|decided| decided.tightness())
@@ -90,7 +90,7 @@ impl<'a> Verdict<'a> {
 /// The tightest enforced bucket of all, given the tightest of each descriptor, which is enforced if any of
 /// the descriptor's buckets is. On a denial, the one that denied for longest.
 pub fn tightest<'v, 'a>(of_each: &[Option<&'v Decided<'a>>]) -> Option<&'v Decided<'a>> {
-    let enforced = of_each.iter().flatten().filter(|decided| !decided.met.row.is_shadow());
+    let enforced = of_each.iter().flatten().filter(|decided| !decided.matched.row.is_shadow());
     enforced.copied().min_by_key(|decided| decided.tightness())
 }
 
@@ -117,7 +117,7 @@ pub fn tightest<'v, 'a>(of_each: &[Option<&'v Decided<'a>>]) -> Option<&'v Decid
 /// let mut admitted = Vec::new();
 /// for seconds in [0, 0, 1] {
 ///     clock.advance(Nanos::from_secs(seconds));
-///     let plan = policy.meet(&query, clock.now());
+///     let plan = policy.resolve(&query, clock.now());
 ///     admitted.push(decision::decide(&plan, &store, clock.now())?.is_admitted);
 /// }
 /// assert_eq!(admitted, [true, false, true]);
@@ -154,20 +154,20 @@ impl<'a> Charges<'a> {
     pub fn of(plan: &'a Plan<'_>) -> Self {
         let mut all = Self::default();
         let mut numbers: HashMap<Fingerprint, usize> = HashMap::new();
-        let are_few = plan.met.len() <= FEW;
-        for (at, met) in plan.met.iter().enumerate() {
+        let are_few = plan.matched.len() <= FEW;
+        for (at, matched) in plan.matched.iter().enumerate() {
             let known = if are_few {
-                all.charges.iter().position(|charge| charge.fingerprint == met.fingerprint)
+                all.charges.iter().position(|charge| charge.fingerprint == matched.fingerprint)
             } else {
-                numbers.get(&met.fingerprint).copied()
+                numbers.get(&matched.fingerprint).copied()
             };
             let number = known.unwrap_or(all.charges.len());
             if let Some(charge) = all.charges.get_mut(number) {
-                charge.hits = charge.hits.max(met.hits);
+                charge.hits = charge.hits.max(matched.hits);
             } else {
-                all.charges.push(charge(plan, at, met));
+                all.charges.push(charge(plan, at, matched));
                 if !are_few {
-                    numbers.insert(met.fingerprint, number);
+                    numbers.insert(matched.fingerprint, number);
                 }
             }
             all.charge_of.push(number);
@@ -177,8 +177,8 @@ impl<'a> Charges<'a> {
 
     /// The same charges, of which each only looks.
     #[must_use]
-    pub fn looking(mut self) -> Self {
-        self.charges.iter_mut().for_each(|charge| charge.hits = Hits::LOOK);
+    pub fn peeking(mut self) -> Self {
+        self.charges.iter_mut().for_each(|charge| charge.hits = Hits::PEEK);
         self
     }
 
@@ -195,9 +195,10 @@ impl<'a> Charges<'a> {
         admission: Admission,
         released: usize,
     ) -> Verdict<'a> {
-        let met = plan.met.iter().zip(&self.charge_of);
-        let decided =
-            met.filter_map(|(met, charge)| Some(Decided { met, outcome: *outcomes.get(*charge)? }));
+        let matched = plan.matched.iter().zip(&self.charge_of);
+        let decided = matched.filter_map(|(matched, charge)| {
+            Some(Decided { matched, outcome: *outcomes.get(*charge)? })
+        });
         Verdict {
             is_admitted: admission != Admission::Denied,
             is_bypassed: plan.is_bypassed,
@@ -212,15 +213,16 @@ impl<'a> Charges<'a> {
     }
 }
 
-fn charge<'a>(plan: &'a Plan<'_>, at: usize, met: &'a Met<'_>) -> Charge<'a> {
-    let same_row =
-        |other: &Met<'_>| other.descriptor == met.descriptor && other.row.id() == met.row.id();
-    let force = if met.row.is_shadow() {
-        // The row's buckets stand side by side.
-        let before = plan.met.iter().take(at).rev().take_while(|other| same_row(other)).count();
-        Force::Shadow(at - before)
-    } else {
-        Force::Enforced
+fn charge<'a>(plan: &'a Plan<'_>, at: usize, matched: &'a MatchedBucket<'_>) -> Charge<'a> {
+    let same_row = |other: &MatchedBucket<'_>| {
+        other.descriptor == matched.descriptor && other.row.id() == matched.row.id()
     };
-    Charge { fingerprint: met.fingerprint, bucket: met.bucket, hits: met.hits, force }
+    let mode = if matched.row.is_shadow() {
+        // The row's buckets stand side by side.
+        let before = plan.matched.iter().take(at).rev().take_while(|other| same_row(other)).count();
+        Mode::Shadow(at - before)
+    } else {
+        Mode::Enforced
+    };
+    Charge { fingerprint: matched.fingerprint, bucket: matched.bucket, hits: matched.hits, mode }
 }

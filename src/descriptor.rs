@@ -86,7 +86,7 @@ pub struct Hits(i64);
 
 impl Hits {
     /// Charges nothing.
-    pub const LOOK: Self = Self(0);
+    pub const PEEK: Self = Self(0);
     /// Charges one.
     pub const ONE: Self = Self(1);
 
@@ -300,7 +300,7 @@ impl<'a> Query<'a> {
             entry.check(at, position)?;
         }
         // Of equal keys the first counts.
-        let lease = if hits < Hits::LOOK { entries.iter().find(|e| e.key == LEASE) } else { None };
+        let lease = if hits < Hits::PEEK { entries.iter().find(|e| e.key == LEASE) } else { None };
         let releases =
             lease.map(|lease| LeaseId::parse(lease.value).unwrap_or(LeaseId::NEVER_GIVEN));
         self.descriptors.push(Asked { end: self.entries.len(), hits, limit, releases });
@@ -399,12 +399,12 @@ mod tests {
     fn every_descriptor_has_its_own_entries() {
         let mut query = begun(2);
         add(&mut query, &[["a", "1"], ["b", "2"]], Hits::ONE).unwrap();
-        add(&mut query, &[["c", "3"]], Hits::LOOK).unwrap();
+        add(&mut query, &[["c", "3"]], Hits::PEEK).unwrap();
         let keys = query.descriptors().map(|d| d.entries().iter().map(|e| e.key).collect());
         assert_eq!(keys.collect::<Vec<Vec<_>>>(), [vec!["a", "b"], vec!["c"]]);
         assert_eq!(
             query.descriptors().map(Descriptor::hits).collect::<Vec<_>>(),
-            [Hits::ONE, Hits::LOOK]
+            [Hits::ONE, Hits::PEEK]
         );
     }
 
@@ -412,9 +412,9 @@ mod tests {
     fn hits_never_overflow() {
         assert_eq!(Hits::charge(u64::MAX).charged(), i64::MAX.unsigned_abs());
         assert_eq!(Hits::give_back(u64::MAX).given_back(), i64::MAX.unsigned_abs());
-        assert_eq!(Hits::charge(0), Hits::LOOK);
-        assert!(Hits::charge(2) > Hits::ONE && Hits::ONE > Hits::LOOK);
-        assert!(Hits::LOOK > Hits::give_back(1));
+        assert_eq!(Hits::charge(0), Hits::PEEK);
+        assert!(Hits::charge(2) > Hits::ONE && Hits::ONE > Hits::PEEK);
+        assert!(Hits::PEEK > Hits::give_back(1));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //!
 //! # The life of a request
 //!
-//! wire bytes → [`Query`](descriptor::Query) → [`Policy::meet`](policy::Policy::meet): which tables, rows,
+//! wire bytes → [`Query`](descriptor::Query) → [`Policy::resolve`](policy::Policy::resolve): which tables, rows,
 //! buckets → [`MemoryStore::decide`](store::MemoryStore::decide), or the store that replicas share: all or none →
 //! [`Verdict`](decision::Verdict) → [`Reply`](reply::Reply): statuses, headers, body, metadata → wire bytes
 //!
@@ -46,6 +46,17 @@
 //!
 //! From `reply` down, only `config` knows YAML, and nothing knows protobuf or tokio: deciding is a function of
 //! (policy, state, query, now).
+//!
+//! # Where additions go
+//!
+//! | addition | begins in |
+//! |---|---|
+//! | a kind of bucket | `limit`, then `store/counter.rs`, which lists what else a kind has |
+//! | a source of policies | a module beside `policy_files`, which hands compiled policies to `live` |
+//! | another language for policies | a module beside `config`, which compiles to `policy/builder.rs` |
+//! | an admin endpoint | `admin/api`, a file each, with its types in `admin/api/types.rs` |
+//! | a metric | `observe/telemetry.rs` and the files in its folder |
+//! | a flag of `serve` | `cli/serve.rs` |
 
 pub mod admin;
 pub mod cli;

@@ -48,7 +48,7 @@ pub enum LimitError {
     TooManySlots,
     /// A lease that would end at once, in over a year, or between two milliseconds.
     #[error("a lease is held for one second at least and 366 days at most, in whole milliseconds")]
-    OddHold,
+    InvalidTtl,
 }
 
 /// The unit of a period. Its order and names are those of Envoy's messages.
@@ -294,25 +294,25 @@ impl fmt::Display for TokenBucket {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Concurrency {
     slots: NonZeroU32,
-    hold: Nanos,
+    ttl: Nanos,
 }
 
 impl Concurrency {
     /// `slots` at a time, each held for `hold` at most.
     ///
     /// # Errors
-    /// [`LimitError::Zero`], [`LimitError::TooManySlots`] over 10,000, [`LimitError::OddHold`] outside
+    /// [`LimitError::Zero`], [`LimitError::TooManySlots`] over 10,000, [`LimitError::InvalidTtl`] outside
     /// one second to 366 days, or where a fraction of a millisecond is left.
-    pub fn new(slots: u32, hold: Nanos) -> Result<Self, LimitError> {
+    pub fn new(slots: u32, ttl: Nanos) -> Result<Self, LimitError> {
         let slots = NonZeroU32::new(slots).ok_or(LimitError::Zero)?;
         if slots.get() > MAX_SLOTS {
             return Err(LimitError::TooManySlots);
         }
-        let is_odd = !hold.get().is_multiple_of(1_000_000);
-        if is_odd || hold < Nanos::from_secs(1) || hold > Nanos::from_secs(366 * 86_400) {
-            return Err(LimitError::OddHold);
+        let is_odd = !ttl.get().is_multiple_of(1_000_000);
+        if is_odd || ttl < Nanos::from_secs(1) || ttl > Nanos::from_secs(366 * 86_400) {
+            return Err(LimitError::InvalidTtl);
         }
-        Ok(Self { slots, hold })
+        Ok(Self { slots, ttl })
     }
 
     /// How many may be held at a time.
@@ -321,8 +321,8 @@ impl Concurrency {
     }
 
     /// The time-to-live of a lease.
-    pub const fn hold(&self) -> Nanos {
-        self.hold
+    pub const fn ttl(&self) -> Nanos {
+        self.ttl
     }
 }
 
@@ -373,9 +373,9 @@ impl Bucket {
     pub fn divided(&self, parts: NonZeroU32) -> Self {
         match self {
             Self::Tokens(bucket) => Self::Tokens(bucket.divided(parts)),
-            Self::Concurrency(Concurrency { slots, hold }) => {
+            Self::Concurrency(Concurrency { slots, ttl }) => {
                 let slots = NonZeroU32::new(slots.get() / parts).unwrap_or(NonZeroU32::MIN);
-                Self::Concurrency(Concurrency { slots, hold: *hold })
+                Self::Concurrency(Concurrency { slots, ttl: *ttl })
             }
             Self::Blocked(_) => *self,
         }
@@ -460,7 +460,7 @@ mod tests {
     #[test]
     fn a_hold_is_a_whole_number_of_milliseconds() {
         assert!(Concurrency::new(1, Nanos::new(1_001_000_000)).is_ok());
-        assert_eq!(Concurrency::new(1, Nanos::new(1_000_001_000)), Err(LimitError::OddHold));
+        assert_eq!(Concurrency::new(1, Nanos::new(1_000_001_000)), Err(LimitError::InvalidTtl));
     }
 
     #[test]

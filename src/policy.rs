@@ -7,14 +7,14 @@ pub mod address;
 pub(crate) mod builder;
 pub mod condition;
 pub mod denial;
+mod describe;
 pub mod endpoints;
 pub mod fingerprint;
 pub mod identity;
+pub mod lookup;
 pub mod message;
-pub mod named;
 pub(crate) mod overrides;
 pub mod table;
-mod told;
 pub mod values;
 
 use std::borrow::Cow;
@@ -28,7 +28,7 @@ use self::endpoints::Endpoints;
 use self::fingerprint::{Fingerprint, FingerprintKey};
 use self::identity::{Base, KeySet, Salt};
 use self::table::{KeySetId, Miss, Row, Rule, Table};
-use self::values::{Keys, Slot, Values};
+use self::values::{KeyIndex, Keys, Values};
 use crate::clock::Timestamp;
 use crate::descriptor::{Descriptor, Entry, Hits, LeaseId, Query};
 use crate::limit::Bucket;
@@ -109,8 +109,8 @@ impl Policies {
 /// query.begin("shop", 1)?;
 /// query.entry("user", "ann");
 /// query.close(Hits::ONE, None)?;
-/// let plan = policy.meet(&query, Timestamp::default());
-/// let met: Vec<_> = plan.met.iter().map(|met| met.bucket.to_string()).collect();
+/// let plan = policy.resolve(&query, Timestamp::default());
+/// let met: Vec<_> = plan.matched.iter().map(|met| met.bucket.to_string()).collect();
 /// assert_eq!(met, ["2 per second"]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -127,13 +127,13 @@ pub struct Policy {
     key_sets: Box<[KeySet]>,
     tables: Box<[Table]>,
     /// Stands for the limits that Envoy brings along, which no table has.
-    brought: Row,
+    limit_override: Row,
     key: FingerprintKey,
 }
 
 /// One bucket that one descriptor meets.
 #[derive(Debug, Clone, Copy)]
-pub struct Met<'a> {
+pub struct MatchedBucket<'a> {
     /// The descriptor's position in the query.
     pub descriptor: usize,
     /// The row it stands in.
@@ -152,7 +152,7 @@ pub struct Met<'a> {
 #[derive(Debug, Default)]
 pub struct Plan<'a> {
     /// The buckets, grouped by descriptor, in the order of the tables.
-    pub met: SmallVec<[Met<'a>; 8]>,
+    pub matched: SmallVec<[MatchedBucket<'a>; 8]>,
     /// The leases to release.
     pub releases: SmallVec<[LeaseId; 1]>,
     /// Whether a bypass lets the query through whatever else it would meet.
@@ -209,7 +209,7 @@ impl Policy {
 
     /// Every row, and the one for limits that Envoy brings along.
     pub fn rows(&self) -> impl Iterator<Item = &Row> {
-        self.tables.iter().flat_map(|table| table.rows.iter()).chain([&self.brought])
+        self.tables.iter().flat_map(|table| table.rows.iter()).chain([&self.limit_override])
     }
 
     /// The entries that name a table's buckets, and how many bits of an address count.
@@ -218,7 +218,7 @@ impl Policy {
     }
 
     /// Every bucket that a query meets now.
-    pub fn meet<'a>(&'a self, query: &'a Query<'_>, now: Timestamp) -> Plan<'a> {
+    pub fn resolve<'a>(&'a self, query: &'a Query<'_>, now: Timestamp) -> Plan<'a> {
         let mut plan = Plan::default();
         for (at, descriptor) in query.descriptors().enumerate() {
             if let Some(lease) = descriptor.releases() {
@@ -228,9 +228,9 @@ impl Policy {
             let values = self.read(descriptor.entries());
             if self.bypass.iter().any(|bypass| bypass.hold(&values)) {
                 plan.is_bypassed = true;
-                plan.met.clear();
+                plan.matched.clear();
             } else if !plan.is_bypassed {
-                self.meet_one(at, descriptor, &values, now, &mut plan);
+                self.resolve_descriptor(at, descriptor, &values, now, &mut plan);
             }
         }
         plan
@@ -238,27 +238,28 @@ impl Policy {
 
     /// Entries laid out over the policy's keys, their endpoint classified.
     pub(crate) fn read<'a>(&'a self, entries: &[Entry<'a>]) -> Values<'a> {
-        let mut values = self.keys.lay_out(entries);
-        if values.get(Slot::ENDPOINT_GROUP).is_none()
-            && let (Some(method), Some(path)) = (values.get(Slot::METHOD), values.get(Slot::PATH))
+        let mut values = self.keys.project(entries);
+        if values.get(KeyIndex::ENDPOINT_GROUP).is_none()
+            && let (Some(method), Some(path)) =
+                (values.get(KeyIndex::METHOD), values.get(KeyIndex::PATH))
             && let Some(group) = self.endpoints.group(method, path)
         {
-            values.set(Slot::ENDPOINT_GROUP, group.as_bytes());
+            values.set(KeyIndex::ENDPOINT_GROUP, group.as_bytes());
         }
         values
     }
 
     /// The keys and values of the entries that name the buckets a descriptor meets in a row, for a person to
     /// read. A limit that Envoy brings along may be named by any of them.
-    pub fn named_by<'a>(
+    pub fn bucket_key<'a>(
         &'a self,
         descriptor: Descriptor<'a>,
         row: &Row,
     ) -> Vec<(&'a str, Vec<u8>)> {
         let table = self.tables.iter().find(|table| table.name() == row.table());
         match table.and_then(|table| self.key_set(table.key())) {
-            Some(set) if row.id() != self.brought.id() => {
-                set.tell(&self.keys, &self.read(descriptor.entries()))
+            Some(set) if row.id() != self.limit_override.id() => {
+                set.describe(&self.keys, &self.read(descriptor.entries()))
             }
             _ => {
                 let entries = descriptor.entries().iter();
@@ -267,7 +268,7 @@ impl Policy {
         }
     }
 
-    fn meet_one<'a>(
+    fn resolve_descriptor<'a>(
         &'a self,
         at: usize,
         descriptor: Descriptor<'a>,
@@ -275,21 +276,21 @@ impl Policy {
         now: Timestamp,
         plan: &mut Plan<'a>,
     ) {
-        let met = &mut plan.met;
-        let first = met.len();
+        let matched = &mut plan.matched;
+        let first = matched.len();
         let hits = descriptor.hits();
-        let mut names = Names::new(self);
+        let mut bases = Bases::new(self);
         for table in &self.tables {
-            let (row, rules) = match table.meet(values, now) {
-                Ok(met) => met,
+            let (row, rules) = match table.resolve(values, now) {
+                Ok(matched) => matched,
                 Err(miss) => {
                     plan.is_matched |= matches!(miss, Miss::Unlimited(_));
                     continue;
                 }
             };
-            let Ok(base) = names.base(table.key, values) else { continue };
+            let Ok(base) = bases.base(table.key, values) else { continue };
             plan.is_matched = true;
-            met.extend(rules.iter().map(|rule| Met {
+            matched.extend(rules.iter().map(|rule| MatchedBucket {
                 descriptor: at,
                 row,
                 bucket: &rule.bucket,
@@ -299,9 +300,9 @@ impl Policy {
             }));
         }
         if let Some(limit) = descriptor.limit() {
-            let fingerprint = self.replace_tokens(met, first, descriptor, limit);
-            let (row, bucket, rule) = (&self.brought, limit, None);
-            met.push(Met { descriptor: at, row, bucket, rule, fingerprint, hits });
+            let fingerprint = self.replace_tokens(matched, first, descriptor, limit);
+            let (row, bucket, rule) = (&self.limit_override, limit, None);
+            matched.push(MatchedBucket { descriptor: at, row, bucket, rule, fingerprint, hits });
         }
     }
 
@@ -309,20 +310,21 @@ impl Policy {
     /// by what it is and what it replaces, or by the whole descriptor where that meets none.
     fn replace_tokens(
         &self,
-        met: &mut SmallVec<[Met<'_>; 8]>,
+        matched: &mut SmallVec<[MatchedBucket<'_>; 8]>,
         first: usize,
         descriptor: Descriptor<'_>,
         limit: &Bucket,
     ) -> Fingerprint {
         let salt = Salt::of(self.key, [&*self.domain, "limit"], [&*limit.to_string()]);
-        let is_replaced =
-            |met: &Met<'_>| matches!(met.bucket, Bucket::Tokens(_)) && !met.row.is_shadow();
-        let replaced = met.iter().skip(first).filter(|met| is_replaced(met));
-        let name = Fingerprint::in_place_of(replaced.map(|met| met.fingerprint), salt);
+        let is_replaced = |matched: &MatchedBucket<'_>| {
+            matches!(matched.bucket, Bucket::Tokens(_)) && !matched.row.is_shadow()
+        };
+        let replaced = matched.iter().skip(first).filter(|matched| is_replaced(matched));
+        let name = Fingerprint::in_place_of(replaced.map(|matched| matched.fingerprint), salt);
         let mut at = 0;
-        met.retain(|met| {
+        matched.retain(|matched| {
             at += 1;
-            at <= first || !is_replaced(met)
+            at <= first || !is_replaced(matched)
         });
         name.unwrap_or_else(|| {
             Base::of_entries(self.key, descriptor.entries().iter().copied()).salted(salt)
@@ -332,16 +334,16 @@ impl Policy {
     /// For each table, the row and buckets a descriptor meets, or why it meets none.
     pub fn explain<'a>(&'a self, descriptor: Descriptor<'a>, now: Timestamp) -> Explained<'a> {
         let values = self.read(descriptor.entries());
-        let mut names = Names::new(self);
+        let mut bases = Bases::new(self);
         let tables = self.tables.iter().map(|table| {
-            let met = table
-                .meet(&values, now)
-                .and_then(|met| names.base(table.key, &values).map(|_| met).map_err(Miss::NoKey));
-            (table, met)
+            let matched = table.resolve(&values, now).and_then(|matched| {
+                bases.base(table.key, &values).map(|_| matched).map_err(Miss::NoKey)
+            });
+            (table, matched)
         });
         let tables = tables.collect();
         let bypass = self.bypass.iter().find(|bypass| bypass.hold(&values));
-        let group = values.get(Slot::ENDPOINT_GROUP).map(text::decode);
+        let group = values.get(KeyIndex::ENDPOINT_GROUP).map(text::decode);
         Explained { group, bypass, tables }
     }
 }
@@ -354,26 +356,26 @@ pub struct Explained<'a> {
     /// The bypass it meets.
     pub bypass: Option<&'a Conditions>,
     /// Each table with what is met in it, or why nothing is.
-    pub tables: Vec<(&'a Table, Meeting<'a>)>,
+    pub tables: Vec<(&'a Table, TableMatch<'a>)>,
 }
 
 /// The row and the buckets that a descriptor meets in a table, or why it meets none.
-pub type Meeting<'a> = Result<(&'a Row, &'a [Rule]), Miss<'a>>;
+pub type TableMatch<'a> = Result<(&'a Row, &'a [Rule]), Miss<'a>>;
 
 /// The bases of one descriptor, each computed when the first table asks for it.
-struct Names<'p> {
+struct Bases<'p> {
     policy: &'p Policy,
-    bases: SmallVec<[Option<Result<Base, Slot>>; 8]>,
+    bases: SmallVec<[Option<Result<Base, KeyIndex>>; 8]>,
 }
 
-impl<'p> Names<'p> {
+impl<'p> Bases<'p> {
     fn new(policy: &'p Policy) -> Self {
         Self { policy, bases: SmallVec::from_elem(None, policy.key_sets.len()) }
     }
 
-    fn base(&mut self, KeySetId(at): KeySetId, values: &Values<'_>) -> Result<Base, Slot> {
+    fn base(&mut self, KeySetId(at): KeySetId, values: &Values<'_>) -> Result<Base, KeyIndex> {
         let (Some(base), Some(set)) = (self.bases.get_mut(at), self.policy.key_sets.get(at)) else {
-            return Err(Slot::ENDPOINT_GROUP);
+            return Err(KeyIndex::ENDPOINT_GROUP);
         };
         *base.get_or_insert_with(|| set.base(self.policy.key, values))
     }

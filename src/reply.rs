@@ -207,24 +207,24 @@ pub fn compose<'a>(
         metadata: Metadata {
             lease,
             released: verdict.released,
-            denied_by: denied_by.map(|denied| denials.place(denied.met)),
+            denied_by: denied_by.map(|denied| denials.place(denied.matched)),
             shadow: shadows(verdict, denials),
         },
     }
 }
 
 fn status<'a>(tightest: Option<&Decided<'a>>) -> Status<'a> {
-    let limit = tightest.map(|Decided { met, outcome }| {
-        let (requests, period) = match met.bucket {
+    let limit = tightest.map(|Decided { matched, outcome }| {
+        let (requests, period) = match matched.bucket {
             Bucket::Tokens(bucket) => (bucket.rate().tokens().get(), Some(bucket.rate().period())),
-            Bucket::Concurrency(_) | Bucket::Blocked(_) => (met.bucket.size(), None),
+            Bucket::Concurrency(_) | Bucket::Blocked(_) => (matched.bucket.size(), None),
         };
         StatusLimit {
-            name: met.row.label(),
+            name: matched.row.label(),
             requests,
             period,
             remaining: outcome.remaining,
-            reset: reset(met.bucket, outcome),
+            reset: reset(matched.bucket, outcome),
         }
     });
     Status { is_over_limit: tightest.is_some_and(Decided::denies), limit }
@@ -240,12 +240,12 @@ const fn reset(bucket: &Bucket, outcome: &Outcome) -> Option<Nanos> {
 
 /// Seconds until the same call would pass, rounded up, at least 1. A call that asks for more than the bucket
 /// holds is told when that is full; one that is blocked for good, nothing.
-fn retry_after(Decided { met, outcome }: &Decided<'_>) -> Option<u64> {
-    let reset = reset(met.bucket, outcome)?;
+fn retry_after(Decided { matched, outcome }: &Decided<'_>) -> Option<u64> {
+    let reset = reset(matched.bucket, outcome)?;
     let wait = match outcome.wait {
-        Wait::No => Nanos::ZERO,
+        Wait::None => Nanos::ZERO,
         Wait::For(wait) => wait,
-        Wait::Forever => reset,
+        Wait::Never => reset,
     };
     Some(wait.as_secs_ceil().max(1))
 }
@@ -256,7 +256,7 @@ fn limit_headers(
     now: Timestamp,
     headers: &mut Headers<'_>,
 ) {
-    let Decided { met, outcome } = tightest;
+    let Decided { matched, outcome } = tightest;
     let told = |reset: Nanos| match style {
         HeaderStyle::Epoch => now.after(reset).as_unix_secs_ceil(),
         _ => reset.as_secs_ceil(),
@@ -266,9 +266,9 @@ fn limit_headers(
         HeaderStyle::Ietf => return ietf_headers(tightest, headers),
         HeaderStyle::Epoch | HeaderStyle::Delta => {}
     }
-    headers.push(Header::number("x-ratelimit-limit", met.bucket.size().into()));
+    headers.push(Header::number("x-ratelimit-limit", matched.bucket.size().into()));
     headers.push(Header::number("x-ratelimit-remaining", outcome.remaining.into()));
-    if let Some(reset) = reset(met.bucket, outcome) {
+    if let Some(reset) = reset(matched.bucket, outcome) {
         headers.push(Header::number("x-ratelimit-reset", told(reset)));
     }
 }
@@ -278,17 +278,17 @@ fn limit_headers(
 /// where an end is known. The names are a policy's own, which
 /// may hold no quote and no backslash.
 fn ietf_headers(tightest: &Decided<'_>, headers: &mut Headers<'_>) {
-    let Decided { met, outcome } = tightest;
-    let name = met.row.label();
-    let size = met.bucket.size();
-    let policy = match met.bucket {
+    let Decided { matched, outcome } = tightest;
+    let name = matched.row.label();
+    let size = matched.bucket.size();
+    let policy = match matched.bucket {
         Bucket::Tokens(bucket) => {
             format!("\"{name}\";q={size};w={}", bucket.fill_time().as_secs_ceil())
         }
         Bucket::Concurrency(_) => format!("\"{name}\";q={size};qu=\"concurrent-requests\""),
         Bucket::Blocked(_) => format!("\"{name}\";q={size}"),
     };
-    let reset = reset(met.bucket, outcome).map(|reset| format!(";t={}", reset.as_secs_ceil()));
+    let reset = reset(matched.bucket, outcome).map(|reset| format!(";t={}", reset.as_secs_ceil()));
     let standing =
         format!("\"{name}\";r={}{}", outcome.remaining, reset.as_deref().unwrap_or_default());
     headers.push(Header::text("ratelimit-policy", policy));
@@ -298,12 +298,12 @@ fn ietf_headers(tightest: &Decided<'_>, headers: &mut Headers<'_>) {
 fn body<'a>(denied: &Decided<'a>, denials: &'a Denials) -> Body<'a> {
     Body {
         content_type: denials.content_type(),
-        parts: denials.body(denied.met),
+        parts: denials.body(denied.matched),
         retry_after: retry_after(denied),
     }
 }
 
 fn shadows<'a>(verdict: &Verdict<'a>, denials: &'a Denials) -> Vec<Place<'a>> {
     let over = verdict.decided.iter().filter(|decided| decided.is_over() && !decided.denies());
-    over.take(MAX_SHADOWS).map(|decided| denials.place(decided.met)).collect()
+    over.take(MAX_SHADOWS).map(|decided| denials.place(decided.matched)).collect()
 }

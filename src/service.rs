@@ -26,7 +26,7 @@ use crate::observe::telemetry::Telemetry;
 use crate::observe::traces::Span;
 use crate::policy::Plan;
 use crate::reply::{self, Reply};
-use crate::shared::Link;
+use crate::shared::StoreClient;
 use crate::store::{MemoryStore, StoreError};
 use crate::wire;
 
@@ -105,12 +105,12 @@ impl Service {
                 let answer = self.decide_in_memory(store, message, span.as_deref_mut());
                 Response::Ready((answer, span))
             }
-            Backend::Shared(link) => {
-                let (service, link) = (Arc::clone(self), Arc::clone(link));
+            Backend::Shared(client) => {
+                let (service, client) = (Arc::clone(self), Arc::clone(client));
                 let message = message.to_vec();
                 Response::Pending(Box::pin(async move {
                     let decided =
-                        service.decide_in_shared_store(&link, &message, span.as_deref_mut());
+                        service.decide_in_shared_store(&client, &message, span.as_deref_mut());
                     (decided.await, span)
                 }))
             }
@@ -141,7 +141,7 @@ impl Service {
 
     async fn decide_in_shared_store(
         self: &Arc<Self>,
-        link: &Link,
+        client: &StoreClient,
         message: &[u8],
         mut span: Option<&mut Span>,
     ) -> Result<Answer, Status> {
@@ -153,7 +153,7 @@ impl Service {
         };
         let on_store_error = request.loaded.policy.on_store_error();
         let (verdict, now) =
-            backend::decide_shared(link, on_store_error, &request.plan, request.now)
+            backend::decide_shared(client, on_store_error, &request.plan, request.now)
                 .await
                 .map_err(|error| self.store_failure(&error))?;
         Ok(self.finish(&request, &verdict, now, span))
@@ -181,7 +181,7 @@ impl Service {
     ) -> Option<Request<'a, 'm>> {
         let now = self.core.clock.now();
         let loaded = policies.of(query.domain())?;
-        let plan = loaded.policy.meet(query, now);
+        let plan = loaded.policy.resolve(query, now);
         // Leases that are released need not be listed.
         plan.releases.iter().for_each(|lease| self.core.leases.forget(*lease));
         Some(Request { query, now, loaded, plan })

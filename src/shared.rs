@@ -7,16 +7,16 @@
 //!   been told otherwise. States that were seen are kept in a store in memory, as debts: a bucket never refills sooner
 //!   than the state says, so that what denies there would be denied. Since the state is kept and not the denial, a
 //!   limit that is raised counts at once, and so does what is given back.
-//! - While the store is away, [`Link::decide_locally`] decides in another store in memory, of buckets divided
+//! - While the store is away, [`StoreClient::decide_locally`] decides in another store in memory, of buckets divided
 //!   by the number of replicas, each as indebted as it was seen last.
 //!
 //! All times that are told are the server's. It is asked for them with every answer; in between they go on with our
 //! clock. What is remembered goes by our clock alone, which never jumps: a debt is a span of time, whatever the
 //! server's clock said when it told of it.
 
+mod client;
 mod connection;
 mod health;
-mod link;
 mod refusal;
 pub mod target;
 
@@ -31,9 +31,9 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
+pub use self::client::StoreClient;
 use self::connection::{Function, Library, fields};
 use self::health::Health;
-pub use self::link::Link;
 use self::target::{Connector, Target};
 use crate::clock::{Clock, Nanos, Timestamp};
 use crate::descriptor::{Hits, LeaseId};
@@ -42,9 +42,9 @@ use crate::limit::Bucket;
 use crate::observe::telemetry::Telemetry;
 use crate::policy::fingerprint::Fingerprint;
 use crate::store::counter::Counter;
-use crate::store::script::{self, Names, NewLease, Released, Reply, State, Stood};
+use crate::store::script::{self, KeyNames, NewLease, ObservedState, Released, ScriptReply, State};
 use crate::store::{
-    Admission, BucketState, Charge, Force, MemoryStore, Outcome, Outcomes, StoreError, Wait,
+    Admission, BucketState, Charge, MemoryStore, Mode, Outcome, Outcomes, StoreError, Wait,
     lease_bits,
 };
 
@@ -92,7 +92,7 @@ pub enum SharedError {
 pub struct Store {
     connector: tokio::sync::Mutex<Connector>,
     library: Library,
-    names: Names,
+    names: KeyNames,
     deadline: Duration,
     replicas: NonZeroU32,
     is_cluster: bool,
@@ -141,7 +141,7 @@ impl Store {
         Ok(Arc::new(Self {
             connector: tokio::sync::Mutex::new(connector),
             library: Library::new(),
-            names: Names { prefix },
+            names: KeyNames { prefix },
             deadline,
             replicas,
             is_cluster: matches!(target, Target::Cluster(_)),
@@ -157,8 +157,8 @@ impl Store {
     }
 
     /// A connection for the calling thread's runtime.
-    pub fn link(self: &Arc<Self>) -> Arc<Link> {
-        Link::start(Arc::clone(self))
+    pub fn connect(self: &Arc<Self>) -> Arc<StoreClient> {
+        StoreClient::start(Arc::clone(self))
     }
 
     /// Whether some thread has no connection to it, and decides without.
@@ -186,7 +186,7 @@ impl Store {
     /// Sweeps the next part of what is kept in memory of it.
     pub fn sweep(&self) -> usize {
         let now = self.clock.now();
-        self.health.look_again(now);
+        self.health.mark_accepting(now);
         self.seen.sweep(now) + self.fresh.sweep(now)
     }
 
@@ -219,7 +219,7 @@ impl Store {
     }
 }
 
-impl Link {
+impl StoreClient {
     /// The shared store.
     pub const fn store(&self) -> &Arc<Store> {
         &self.store
@@ -228,19 +228,19 @@ impl Link {
     /// Denies what the store would deny by what it said last, without asking it; and what is blocked, also while
     /// the store is away. `outcomes` then tells how the buckets stand as far as is known. Slots may come back at
     /// any time, so that whoever wants some is to ask.
-    pub fn foresee(&self, charges: &[Charge<'_>], outcomes: &mut Outcomes) -> bool {
+    pub fn would_deny(&self, charges: &[Charge<'_>], outcomes: &mut Outcomes) -> bool {
         let is_of_slots = |charge: &Charge<'_>| matches!(charge.bucket, Bucket::Concurrency(_));
         let is_blocked = charges.iter().any(Charge::is_denied);
         let store = &self.store;
         let now = store.clock.now();
         let is_fresh = |(charge, outcome): (&Charge<'_>, &Outcome)| {
-            charge.force == Force::Enforced
-                && outcome.wait != Wait::No
+            charge.mode == Mode::Enforced
+                && outcome.wait != Wait::None
                 && store.fresh.state(charge.fingerprint, now).is_some()
         };
         let is_denied = (is_blocked || self.is_up())
             && !charges.iter().any(is_of_slots)
-            && store.seen.foresee(charges, now, outcomes)
+            && store.seen.would_deny(charges, now, outcomes)
             && (is_blocked || charges.iter().zip(&*outcomes).any(is_fresh));
         if is_denied && !is_blocked {
             store.telemetry.shared_store().remembered.inc();
@@ -249,10 +249,10 @@ impl Link {
     }
 
     /// Denies what is blocked, and nothing else: what is left to do while the store is away and calls are to
-    /// pass. `outcomes` is as in [`Self::foresee`].
+    /// pass. `outcomes` is as in [`Self::would_deny`].
     pub fn deny_blocked(&self, charges: &[Charge<'_>], outcomes: &mut Outcomes) -> Admission {
         if charges.iter().any(Charge::is_denied) {
-            self.store.seen.foresee(charges, self.store.clock.now(), outcomes);
+            self.store.seen.would_deny(charges, self.store.clock.now(), outcomes);
             Admission::Denied
         } else {
             Admission::Admitted { lease: None }
@@ -265,7 +265,7 @@ impl Link {
     /// where one denies, what the others took is given back.
     ///
     /// # Errors
-    /// [`StoreError::Away`] where it did not answer, [`StoreError::Refused`] where it answers others,
+    /// [`StoreError::Unavailable`] where it did not answer, [`StoreError::Refused`] where it answers others,
     /// [`StoreError::Reply`] where it answered something else. It may have charged some of it all the same.
     pub async fn decide(
         &self,
@@ -278,9 +278,10 @@ impl Link {
         let bits = if takes_slots { Some(lease_bits()?) } else { None };
         let parts = self.parts(charges);
         let (lease, reply) = if !charges.iter().any(script::has_key) {
-            (None, Reply::without_keys(charges, self.store.now()))
+            (None, ScriptReply::without_keys(charges, self.store.now()))
         } else if let [_] | [] = &*parts {
-            let lease = bits.map(|bits| LeaseId::in_partition(bits, script::home(charges)));
+            let lease =
+                bits.map(|bits| LeaseId::in_partition(bits, script::lease_partition(charges)));
             (lease, self.ask(charges, lease, &[], deadline).await?)
         } else {
             // Rare and large: no part of the future of every other request.
@@ -291,7 +292,7 @@ impl Link {
             let Some(counter) = Counter::of(charge.bucket) else { continue };
             // It was decided later than it was sent, so that the debt ends here no later than there.
             self.store.seen.set_state(charge.fingerprint, counter.observed(outcome, sent), sent);
-            if outcome.remaining == 0 || outcome.wait != Wait::No {
+            if outcome.remaining == 0 || outcome.wait != Wait::None {
                 let remembered = BucketState::until(sent.after(REMEMBERED_FOR));
                 self.store.fresh.set_state(charge.fingerprint, remembered, sent);
             }
@@ -316,14 +317,14 @@ impl Link {
         &self,
         charges: &[Charge<'_>],
         lease: Option<LeaseId>,
-        elsewhere: &[u16],
+        other_partitions: &[u16],
         deadline: Instant,
-    ) -> Result<Reply, StoreError> {
+    ) -> Result<ScriptReply, StoreError> {
         let sent = self.store.clock.now();
-        let lease = lease.map(|lease| NewLease { lease, elsewhere });
+        let lease = lease.map(|lease| NewLease { lease, other_partitions });
         let call = script::decide(&self.store.names, charges, lease, None);
         let answer = self.call(Function::Decide, &call, deadline).await?;
-        let reply = Reply::read(&fields(&answer)?, charges)?;
+        let reply = ScriptReply::read(&fields(&answer)?, charges)?;
         self.store.note_time(sent, reply.now);
         let took = self.store.clock.now().since(sent);
         self.store.telemetry.shared_store().observe(took);
@@ -336,7 +337,7 @@ impl Link {
         parts: &[u16],
         bits: Option<[u8; 16]>,
         deadline: Instant,
-    ) -> Result<(Option<LeaseId>, Reply), StoreError> {
+    ) -> Result<(Option<LeaseId>, ScriptReply), StoreError> {
         let of = |part: u16| {
             let is_mine = move |charge: &&Charge<'_>| {
                 script::has_key(charge) && charge.fingerprint.partition() == part
@@ -348,17 +349,17 @@ impl Link {
         let homes: SmallVec<[u16; 4]> = parts.iter().copied().filter(holds_slots).collect();
         let lease = bits.zip(homes.first());
         let lease = lease.map(|(bits, home)| LeaseId::in_partition(bits, *home));
-        let mut replies: Vec<(u16, Reply)> = Vec::with_capacity(parts.len());
+        let mut replies: Vec<(u16, ScriptReply)> = Vec::with_capacity(parts.len());
         let mut denied = charges.iter().any(Charge::is_denied);
         for part in parts {
             let mut mine = of(*part);
             if denied {
                 // How they stand is told all the same.
-                mine.iter_mut().for_each(|charge| charge.hits = Hits::LOOK);
+                mine.iter_mut().for_each(|charge| charge.hits = Hits::PEEK);
             }
-            let elsewhere = homes.get(1..).unwrap_or_default();
-            let elsewhere = if Some(part) == homes.first() { elsewhere } else { &[] };
-            let reply = self.ask(&mine, lease, elsewhere, deadline).await;
+            let other_partitions = homes.get(1..).unwrap_or_default();
+            let other_partitions = if Some(part) == homes.first() { other_partitions } else { &[] };
+            let reply = self.ask(&mine, lease, other_partitions, deadline).await;
             // The first that does not admit ends it: nothing is charged behind it.
             if !denied && !reply.as_ref().is_ok_and(|reply| !reply.is_denied) {
                 self.take_back(&replies, lease, of).await;
@@ -371,7 +372,7 @@ impl Link {
         let now = replies.iter().map(|(_, reply)| reply.now).max().unwrap_or_default();
         let state = |charge: &Charge<'_>| {
             if !script::has_key(charge) {
-                return Ok(Stood { at: now, state: State::Blocked });
+                return Ok(ObservedState { at: now, state: State::Blocked });
             }
             let part = charge.fingerprint.partition();
             let of_part = states.iter_mut().find(|(other, _)| *other == part);
@@ -380,21 +381,21 @@ impl Link {
                 .ok_or(StoreError::Reply("a part of it is missing"))
         };
         let states = charges.iter().map(state).collect::<Result<_, _>>()?;
-        Ok((lease, Reply { now, is_denied: denied, states }))
+        Ok((lease, ScriptReply { now, is_denied: denied, states }))
     }
 
     /// Gives back what these parts have charged. That has a deadline of its own: the request's may be over, since
     /// some other part was not answered.
     async fn take_back<'c>(
         &self,
-        charged: &[(u16, Reply)],
+        charged: &[(u16, ScriptReply)],
         lease: Option<LeaseId>,
         of: impl Fn(u16) -> SmallVec<[Charge<'c>; 8]>,
     ) {
         let deadline = self.deadline();
         for (part, reply) in charged {
             let charges = of(*part);
-            if let Some(call) = script::undo(&self.store.names, &charges, reply, None) {
+            if let Some(call) = script::refund(&self.store.names, &charges, reply, None) {
                 // Where even that fails, it comes back by itself in time.
                 let _ = self.call(Function::Decide, &call, deadline).await;
             }
@@ -455,7 +456,7 @@ impl Link {
             match self.release_in(lease, part, deadline).await {
                 Ok(released) => {
                     was_held |= released.was_held;
-                    parts.extend(released.elsewhere);
+                    parts.extend(released.other_partitions);
                 }
                 Err(error @ StoreError::Refused(_)) => {
                     // Nor will it be released later. Its slots come back when it expires.

@@ -31,21 +31,21 @@ pub struct Charge<'a> {
     /// How much to charge or to give back.
     pub hits: Hits,
     /// Whether the bucket may deny.
-    pub force: Force,
+    pub mode: Mode,
 }
 
 impl Charge<'_> {
     /// Whether the bucket denies the request, however all others stand.
     pub fn is_denied(&self) -> bool {
         matches!(self.bucket, Bucket::Blocked(_))
-            && self.force == Force::Enforced
+            && self.mode == Mode::Enforced
             && self.hits.given_back() == 0
     }
 }
 
 /// What a bucket that cannot admit does to the rest of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Force {
+pub enum Mode {
     /// It denies the request.
     Enforced,
     /// It denies nobody. The buckets of one shadow row, those with the same number, are charged all or
@@ -57,11 +57,11 @@ pub enum Force {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Wait {
     /// At once.
-    No,
+    None,
     /// After this time, if nobody else comes first.
     For(Nanos),
     /// Never: the call asks for more than the bucket holds, or nothing ever passes.
-    Forever,
+    Never,
 }
 
 /// How one bucket stands.
@@ -92,40 +92,40 @@ pub enum Admission {
 }
 
 /// Decides what is charged, once every bucket has answered: nothing if one that is enforced cannot admit,
-/// and nothing of a shadow row of which one cannot. `spare` is told which bucket is not charged though it could
+/// and nothing of a shadow row of which one cannot. `unspent` is told which bucket is not charged though it could
 /// be, and returns how it stands without the charge. Returns whether the request is denied.
 fn settle(
     charges: &[Charge<'_>],
     outcomes: &mut Outcomes,
-    mut spare: impl FnMut(usize, &Charge<'_>) -> Outcome,
+    mut unspent: impl FnMut(usize, &Charge<'_>) -> Outcome,
 ) -> bool {
     let mut is_over = false;
     let mut is_denied = false;
     for (charge, outcome) in charges.iter().zip(&*outcomes) {
-        let is_this_over = outcome.wait != Wait::No;
+        let is_this_over = outcome.wait != Wait::None;
         is_over |= is_this_over;
-        is_denied |= is_this_over && charge.force == Force::Enforced;
+        is_denied |= is_this_over && charge.mode == Mode::Enforced;
     }
     if !is_over {
         return false;
     }
     let over = if is_denied { Over::new() } else { shadows_over(charges, outcomes) };
     for (at, (charge, outcome)) in charges.iter().zip(outcomes).enumerate() {
-        if outcome.wait == Wait::No && (is_denied || over.contains(&charge.force)) {
-            *outcome = Outcome { wait: Wait::No, ..spare(at, charge) };
+        if outcome.wait == Wait::None && (is_denied || over.contains(&charge.mode)) {
+            *outcome = Outcome { wait: Wait::None, ..unspent(at, charge) };
         }
     }
     is_denied
 }
 
-type Over = SmallVec<[Force; 4]>;
+type Over = SmallVec<[Mode; 4]>;
 
 /// The shadow rows that cannot admit, where every bucket that is enforced can.
 fn shadows_over(charges: &[Charge<'_>], outcomes: &Outcomes) -> Over {
     let answers = charges.iter().zip(outcomes);
     answers
-        .filter(|(_, outcome)| outcome.wait != Wait::No)
-        .map(|(charge, _)| charge.force)
+        .filter(|(_, outcome)| outcome.wait != Wait::None)
+        .map(|(charge, _)| charge.mode)
         .collect()
 }
 
@@ -150,5 +150,5 @@ pub enum StoreError {
     Refused(String),
     /// A shared store did not answer.
     #[error("the shared store does not answer: {0}")]
-    Away(String),
+    Unavailable(String),
 }

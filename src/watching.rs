@@ -53,7 +53,9 @@ impl Watching {
     pub async fn changed(&mut self) {
         self.happened.notified().await;
         let first = Instant::now();
-        while first.elapsed() < MAX_SETTLING && timeout(QUIET, self.happened.notified()).await.is_ok() {}
+        while first.elapsed() < MAX_SETTLING
+            && timeout(QUIET, self.happened.notified()).await.is_ok()
+        {}
         // Links may lead elsewhere by now, and folders be others of the same name.
         match watch(&self.paths, &self.happened).await {
             Ok(watcher) => self.watcher = watcher,

@@ -48,8 +48,8 @@ fn a_call_allocates_nothing_before_its_verdict_and_little_after() {
         let mut query = Query::default();
         wire::read(&message, &mut query).unwrap();
         let policy = &snapshot.of(query.domain()).unwrap().policy;
-        let plan = policy.meet(&query, parts.clock.now());
-        assert_eq!(plan.met.len(), 4);
+        let plan = policy.resolve(&query, parts.clock.now());
+        assert_eq!(plan.matched.len(), 4);
         decision::decide(&plan, &parts.store, parts.clock.now()).unwrap().is_admitted
     };
     // The first call makes the buckets.
@@ -87,10 +87,10 @@ fn a_bucket_near_its_limit_allocates_when_it_is_listed_and_not_again() {
         let message = request("d", &[hits(count, &[("k", key)])]).encode_to_vec();
         let query = wire::query(&message).unwrap();
         let now = parts.clock.now();
-        let plan = policy.meet(&query, now);
+        let plan = policy.resolve(&query, now);
         let verdict = decision::decide(&plan, &parts.store, now).unwrap();
         let (count, ()) = allocations(|| near.record(policy, &query, &verdict, now));
-        (count, near.get(plan.met[0].fingerprint).map(|seen| seen.at))
+        (count, near.get(plan.matched[0].fingerprint).map(|seen| seen.at))
     };
     let first = parts.clock.now();
     assert_eq!(note("one", 1), (0, None), "far from its limit");

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Read the medians, of one run, beside each other; the machine's other work is in the slowest. In the
-//! tables, `decision` is [`Policy::meet`](tollgate::policy::Policy::meet) and
+//! tables, `decision` is [`Policy::resolve`](tollgate::policy::Policy::resolve) and
 //! [`decision::decide`](tollgate::decision::decide): what lies between the wire and the wire.
 
 #![allow(

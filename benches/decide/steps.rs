@@ -57,18 +57,18 @@ fn decode(bencher: Bencher<'_, '_>) {
 }
 
 #[divan::bench(args = BUCKETS)]
-fn meet(bencher: Bencher<'_, '_>, buckets: usize) {
+fn resolve(bencher: Bencher<'_, '_>, buckets: usize) {
     let case = Case { buckets, is_denied: false };
     let (parts, message) = (case.parts(), case.message());
     let query = wire::query(&message).unwrap();
-    bencher.bench_local(|| parts.policy().meet(black_box(&query), NOW).met.len());
+    bencher.bench_local(|| parts.policy().resolve(black_box(&query), NOW).matched.len());
 }
 
 #[divan::bench(args = cases())]
 fn decide(bencher: Bencher<'_, '_>, case: Case) {
     let (parts, message) = (case.parts(), case.message());
     let query = wire::query(&message).unwrap();
-    let plan = parts.policy().meet(&query, NOW);
+    let plan = parts.policy().resolve(&query, NOW);
     parts.decide(&query);
     bencher
         .bench_local(|| decision::decide(black_box(&plan), &parts.store, NOW).unwrap().is_admitted);
@@ -78,7 +78,7 @@ fn decide(bencher: Bencher<'_, '_>, case: Case) {
 fn encode(bencher: Bencher<'_, '_>, case: Case) {
     let (parts, message) = (case.parts(), case.message());
     let query = wire::query(&message).unwrap();
-    let plan = parts.policy().meet(&query, NOW);
+    let plan = parts.policy().resolve(&query, NOW);
     parts.decide(&query);
     let verdict = decision::decide(&plan, &parts.store, NOW).unwrap();
     bencher.bench_local(|| {
@@ -117,7 +117,7 @@ mod shipped {
         let mut now = NOW;
         bencher.bench_local(|| {
             now = now.after(MINUTE);
-            let plan = parts.policy().meet(black_box(&query), now);
+            let plan = parts.policy().resolve(black_box(&query), now);
             let verdict = decision::decide(&plan, &parts.store, now).unwrap();
             let denials = &parts.loaded().denials;
             wire::framed(&reply::compose(&verdict, 1, HeaderStyle::Epoch, denials, now))

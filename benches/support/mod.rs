@@ -203,7 +203,7 @@ impl Parts {
 
     /// Meets and decides: what lies between the wire and the wire.
     pub fn decide(&self, query: &Query<'_>) -> bool {
-        let plan = self.policy().meet(query, NOW);
+        let plan = self.policy().resolve(query, NOW);
         decision::decide(&plan, &self.store, NOW).unwrap().is_admitted
     }
 
@@ -211,7 +211,7 @@ impl Parts {
     /// again by [`tenant`] of its number, and type `type_0`.
     pub fn fill(&self, keys: usize) -> usize {
         let first = message("type_0", &tenant(0), None);
-        let each = self.policy().meet(&wire::query(&first).unwrap(), NOW).met.len();
+        let each = self.policy().resolve(&wire::query(&first).unwrap(), NOW).matched.len();
         let callers = keys / each;
         for number in 0..callers {
             let message = message("type_0", &tenant(number), None);

@@ -121,7 +121,7 @@ fn disturb(
 fn decide(parts: &Parts, query: &Query<'_>) -> bool {
     let snapshot = parts.policies.load();
     let policy = &snapshot.of(query.domain()).unwrap().policy;
-    let plan = policy.meet(query, NOW);
+    let plan = policy.resolve(query, NOW);
     tollgate::decision::decide(&plan, &parts.store, NOW).unwrap().is_admitted
 }
 

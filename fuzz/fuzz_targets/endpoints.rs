@@ -114,8 +114,8 @@ fuzz_target!(|input: Input<'_>| {
         let query = wire::query(&message).expect("a question");
         let descriptor = query.descriptors().next().expect("one");
         let explained = policy.explain(descriptor, NOW);
-        let met = explained.tables.first().and_then(|(_, met)| met.as_ref().ok());
-        let found = met.map(|(row, _)| row.name().to_owned());
+        let matched = explained.tables.first().and_then(|(_, matched)| matched.as_ref().ok());
+        let found = matched.map(|(row, _)| row.name().to_owned());
         let expected = group(&naive, method, &sent).map(|at| format!("g{at}"));
         assert_eq!(found, expected, "{} {sent} among {written:?}", method.text());
     }

@@ -91,18 +91,18 @@ fn explain(policy: &Policy, message: &[u8]) {
     for descriptor in query.descriptors() {
         let explained = policy.explain(descriptor, NOW);
         assert!(!explained.outcome().is_empty());
-        policy.bypass_told(&explained);
-        for (table, met) in &explained.tables {
-            assert!(!policy.one_for(table).is_empty());
-            match met {
+        policy.describe_bypass(&explained);
+        for (table, matched) in &explained.tables {
+            assert!(!policy.scope_description(table).is_empty());
+            match matched {
                 Ok((row, rules)) => {
                     assert!(
                         !row.label().is_empty()
                             && rules.iter().all(|rule| !rule.bucket().to_string().is_empty())
                     );
-                    policy.named_by(descriptor, row);
+                    policy.bucket_key(descriptor, row);
                 }
-                Err(miss) => assert!(!policy.why(*miss).is_empty()),
+                Err(miss) => assert!(!policy.miss_reason(*miss).is_empty()),
             }
         }
     }

@@ -64,14 +64,14 @@ fn write(out: &mut dyn Write, policy: &Policy, explained: &Explained<'_>) -> std
         Some(group) => writeln!(out, "endpoint group {}", group.escape_debug())?,
         None => writeln!(out, "endpoint group none")?,
     }
-    if let Some(bypass) = policy.bypass_told(explained) {
+    if let Some(bypass) = policy.describe_bypass(explained) {
         writeln!(out, "bypassed, since {bypass}; without that:")?;
     }
     writeln!(out)?;
-    for (table, met) in &explained.tables {
-        match met {
+    for (table, matched) in &explained.tables {
+        match matched {
             Ok((row, rules)) => write_met(out, policy, table, row, rules)?,
-            Err(miss) => writeln!(out, "- {}: {}", table.name(), policy.why(*miss))?,
+            Err(miss) => writeln!(out, "- {}: {}", table.name(), policy.miss_reason(*miss))?,
         }
     }
     writeln!(out, "\n{}", explained.outcome())
@@ -84,11 +84,11 @@ fn write_met(
     row: &Row,
     rules: &[Rule],
 ) -> std::io::Result<()> {
-    let one_for = policy.one_for(table);
+    let scope_description = policy.scope_description(table);
     let shadow = if row.is_shadow() { ", in shadow: never denies" } else { "" };
     let is_own = std::ptr::eq(row.rules(), rules);
     let from = if is_own { "" } else { ", by an override" };
-    writeln!(out, "+ {}, row {}{from}{shadow}; {one_for}:", table.name(), row.name())?;
+    writeln!(out, "+ {}, row {}{from}{shadow}; {scope_description}:", table.name(), row.name())?;
     for rule in rules {
         match rule.bucket() {
             Bucket::Tokens(bucket) => writeln!(
@@ -98,7 +98,7 @@ fn write_met(
                 bucket.interval()
             )?,
             Bucket::Concurrency(bucket) => {
-                writeln!(out, "    {bucket}: each held until released, {} at most", bucket.hold())?;
+                writeln!(out, "    {bucket}: each held until released, {} at most", bucket.ttl())?;
             }
             Bucket::Blocked(Blocked { until: None }) => {
                 writeln!(out, "    blocked: nothing passes")?

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, Tag, options};
 use hashbrown::{HashMap, HashSet};
 
-use super::bounds::{MAX_TEXT_LENGTH, MAX_LEVELS, MAX_TEXT, MAX_VALUES};
+use super::bounds::{MAX_LEVELS, MAX_TEXT, MAX_TEXT_LENGTH, MAX_VALUES};
 use super::place::{Place, Position};
 use super::problem::{self, Problem};
 use super::read::Document;
@@ -201,7 +201,8 @@ impl<'d, 't> Growing<'d, 't> {
     /// Counts what the document comes to.
     fn count(&mut self, more: Extent, position: Position) -> Result<(), Problem> {
         if more.values == 1 && more.text > MAX_TEXT_LENGTH {
-            let what = format!("no more than {MAX_TEXT_LENGTH} bytes of text at a time; shorten it");
+            let what =
+                format!("no more than {MAX_TEXT_LENGTH} bytes of text at a time; shorten it");
             return Err(self.wrong(position, what));
         }
         self.total.values += more.values;

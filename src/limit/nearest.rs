@@ -5,7 +5,7 @@
 
 use std::num::NonZeroU32;
 
-use super::{Blocked, Bucket, MAX_FILL_TIME, Period, Rate, MIN_INTERVAL, TokenBucket, Unit};
+use super::{Blocked, Bucket, MAX_FILL_TIME, MIN_INTERVAL, Period, Rate, TokenBucket, Unit};
 use crate::clock::Nanos;
 
 impl Bucket {

@@ -178,15 +178,15 @@ fn slots(
     now: Timestamp,
 ) -> SmallVec<[HeldSlots; 1]> {
     let of = |decided: &Decided<'_>| {
-        let Bucket::Concurrency(bucket) = decided.met.bucket else { return None };
-        let count = decided.met.hits.charged();
-        (count > 0 && decided.outcome.wait == Wait::No).then(|| HeldSlots {
+        let Bucket::Concurrency(bucket) = decided.matched.bucket else { return None };
+        let count = decided.matched.hits.charged();
+        (count > 0 && decided.outcome.wait == Wait::None).then(|| HeldSlots {
             lease,
-            fingerprint: decided.met.fingerprint,
+            fingerprint: decided.matched.fingerprint,
             label: Arc::new(BucketLabel::of(policy, query, decided)),
             count,
             since: now,
-            expires: now.after(bucket.hold()),
+            expires: now.after(bucket.ttl()),
         })
     };
     let mut all: SmallVec<[HeldSlots; 1]> = SmallVec::new();

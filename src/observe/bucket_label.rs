@@ -37,9 +37,10 @@ pub struct BucketLabel {
 impl BucketLabel {
     /// The name of a bucket that a query has met.
     pub fn of(policy: &Policy, query: &Query<'_>, decided: &Decided<'_>) -> Self {
-        let row = decided.met.row;
-        let descriptor = query.descriptors().nth(decided.met.descriptor);
-        let key = descriptor.map(|descriptor| policy.named_by(descriptor, row)).unwrap_or_default();
+        let row = decided.matched.row;
+        let descriptor = query.descriptors().nth(decided.matched.descriptor);
+        let key =
+            descriptor.map(|descriptor| policy.bucket_key(descriptor, row)).unwrap_or_default();
         let is_less =
             |(name, value): &(&str, Vec<u8>)| text::is_long(name) || !text::is_short_text(value);
         Self {

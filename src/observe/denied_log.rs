@@ -58,9 +58,9 @@ impl DeniedLog {
             .map(|(name, value)| format!("{}={}", sanitize(&**name), sanitize(value)));
         let values = values.collect::<Vec<_>>().join(" ");
         let wait = match decided.outcome.wait {
-            Wait::No => Nanos::ZERO.to_string(),
+            Wait::None => Nanos::ZERO.to_string(),
             Wait::For(wait) => wait.to_string(),
-            Wait::Forever => "forever".to_owned(),
+            Wait::Never => "forever".to_owned(),
         };
         tracing::info!(domain, table, row, values, wait, left_out, "denied");
     }

@@ -47,7 +47,7 @@ pub enum Standing {
 impl Standing {
     /// How a bucket stands that would say this to a call of one hit.
     pub fn of(bucket: &Bucket, outcome: &Outcome) -> Self {
-        if outcome.wait != Wait::No || outcome.remaining == 0 {
+        if outcome.wait != Wait::None || outcome.remaining == 0 {
             Self::Over
         } else if u64::from(outcome.remaining) * 10 < u64::from(bucket.size()) {
             Self::Near
@@ -125,12 +125,12 @@ impl RecentBuckets {
         now: Timestamp,
     ) {
         for decided in &verdict.decided {
-            let (met, outcome) = (decided.met, decided.outcome);
-            let is_near = Standing::of(met.bucket, &outcome) != Standing::Clear
-                && !matches!(met.bucket, Bucket::Blocked(_));
-            if is_near && !self.is_noted(met.fingerprint, now) {
+            let (matched, outcome) = (decided.matched, decided.outcome);
+            let is_near = Standing::of(matched.bucket, &outcome) != Standing::Clear
+                && !matches!(matched.bucket, Bucket::Blocked(_));
+            if is_near && !self.is_noted(matched.fingerprint, now) {
                 let label = || BucketLabel::of(policy, query, decided);
-                self.record_one(met.fingerprint, *met.bucket, outcome, now, label);
+                self.record_one(matched.fingerprint, *matched.bucket, outcome, now, label);
             }
         }
     }
@@ -219,7 +219,7 @@ mod tests {
         let rate = Rate::new(20, Period::one(Unit::Day)).unwrap();
         let bucket = Bucket::Tokens(TokenBucket::new(20, rate).unwrap());
         let fingerprint = name_for_tests(&key.to_string());
-        let outcome = Outcome { wait: Wait::No, remaining: 0, reset: Nanos::ZERO };
+        let outcome = Outcome { wait: Wait::None, remaining: 0, reset: Nanos::ZERO };
         recent.record_one(fingerprint, bucket, outcome, at, || BucketLabel {
             domain: "d".into(),
             table: "t".into(),

@@ -12,11 +12,11 @@ use super::condition::Conditions;
 use super::denial::DenialBody;
 use super::endpoints::Endpoints;
 use super::fingerprint::FingerprintKey;
-use super::identity::{KeySet, Place};
+use super::identity::{KeySet, RowIdentity};
 use super::message::Message;
 use super::overrides::Overrides;
 use super::table::{KeySetId, Override, Row, RowId, Rule, RuleId, Table};
-use super::values::{Keys, Slot};
+use super::values::{KeyIndex, Keys};
 use super::{HeaderStyle, OnStoreError, Policy};
 use crate::clock::Timestamp;
 use crate::limit::Bucket;
@@ -107,8 +107,8 @@ impl Builder {
 
     /// The key set of these entries, in this order. Tables with the same share it.
     pub(crate) fn key_set(&mut self, entries: &[&str], prefixes: Prefixes) -> KeySetId {
-        let slots: Box<[Slot]> = entries.iter().map(|name| self.keys.slot(name)).collect();
-        let is_partition = |slot: &Slot| *self.keys.name(*slot) == *self.settings.partition;
+        let slots: Box<[KeyIndex]> = entries.iter().map(|name| self.keys.slot(name)).collect();
+        let is_partition = |slot: &KeyIndex| *self.keys.name(*slot) == *self.settings.partition;
         let partition = slots.iter().copied().find(is_partition);
         let set = KeySet { slots, prefixes, partition };
         *self.known_sets.entry(set).or_insert_with_key(|set| {
@@ -173,13 +173,18 @@ impl Builder {
         size_of::<Rule>() + self.settings.denial_body.size(message, [table, row], bucket)
     }
 
-    fn place(&self, [table, row]: [&str; 2], key: KeySetId, conditions: Option<&str>) -> Place {
+    fn place(
+        &self,
+        [table, row]: [&str; 2],
+        key: KeySetId,
+        conditions: Option<&str>,
+    ) -> RowIdentity {
         let set = self.key_sets.get(key.0);
         let entries = set.map(|set| set.identity(&self.keys)).unwrap_or_default();
-        Place::of_row(self.key, [&self.domain, table, row], entries, conditions)
+        RowIdentity::of_row(self.key, [&self.domain, table, row], entries, conditions)
     }
 
-    fn rules(&mut self, place: Place, buckets: Vec<Bucket>) -> Box<[Rule]> {
+    fn rules(&mut self, place: RowIdentity, buckets: Vec<Bucket>) -> Box<[Rule]> {
         let salts = place.salts(&buckets);
         let first = self.rules;
         self.rules += buckets.len();
@@ -210,7 +215,7 @@ impl Builder {
             endpoints,
             bypass,
             tables,
-            brought: limit_override,
+            limit_override,
             keys: self.keys,
             key_sets: self.key_sets.into(),
             key: self.key,

@@ -7,15 +7,15 @@ use hashbrown::HashSet;
 use ipnet::IpNet;
 
 use super::address;
-use super::values::{Keys, Slot, Values};
+use super::values::{KeyIndex, Keys, Values};
 
 /// A question about the value of one entry.
 #[derive(Debug, Clone)]
-pub enum Test {
+pub enum Matcher {
     /// The whole value, case-sensitive.
     Equal(Box<str>),
     /// The whole value is one of these.
-    OneOf(Texts),
+    OneOf(StringSet),
     /// The value starts with this; written `text*`.
     Prefix(Box<str>),
     /// The value is an address within one of these networks.
@@ -28,7 +28,7 @@ pub enum Test {
     Any(Box<[Self]>),
 }
 
-impl Test {
+impl Matcher {
     fn holds(&self, value: Option<&[u8]>) -> bool {
         match (self, value) {
             (Self::Absent, value) => value.is_none(),
@@ -45,7 +45,7 @@ impl Test {
     }
 }
 
-impl Test {
+impl Matcher {
     /// A value for which it holds; none for an address, and for an entry that is not there.
     fn example(&self) -> Option<&str> {
         match self {
@@ -62,7 +62,7 @@ fn contain(networks: &[IpNet], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&address))
 }
 
-impl fmt::Display for Test {
+impl fmt::Display for Matcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Equal(text) => write!(f, "is {text:?}"),
@@ -86,7 +86,7 @@ impl fmt::Display for Test {
 
 /// Different texts. A few are compared one by one: that is sooner done than hashing the one in question.
 #[derive(Debug, Clone)]
-pub enum Texts {
+pub enum StringSet {
     /// At most eight.
     Few(Box<[Box<str>]>),
     /// More.
@@ -95,7 +95,7 @@ pub enum Texts {
 
 const FEW: usize = 8;
 
-impl Texts {
+impl StringSet {
     /// Whether a value is one of them.
     pub fn contains(&self, value: &[u8]) -> bool {
         match self {
@@ -115,7 +115,7 @@ impl Texts {
     }
 }
 
-impl FromIterator<Box<str>> for Texts {
+impl FromIterator<Box<str>> for StringSet {
     fn from_iter<T: IntoIterator<Item = Box<str>>>(texts: T) -> Self {
         let texts: HashSet<Box<str>> = texts.into_iter().collect();
         if texts.len() > FEW { Self::Many(texts) } else { Self::Few(texts.into_iter().collect()) }
@@ -125,8 +125,8 @@ impl FromIterator<Box<str>> for Texts {
 /// One entry's test.
 #[derive(Debug, Clone)]
 pub struct Condition {
-    pub(crate) slot: Slot,
-    pub(crate) test: Test,
+    pub(crate) slot: KeyIndex,
+    pub(crate) test: Matcher,
 }
 
 impl Condition {
@@ -151,7 +151,7 @@ impl Conditions {
     }
 
     /// Whether all hold for some values of the entries that are missing.
-    pub(super) fn could_hold(&self, values: &Values<'_>) -> bool {
+    pub(super) fn could_match(&self, values: &Values<'_>) -> bool {
         let is_missing = |condition: &Condition| values.get(condition.slot).is_none();
         self.0.iter().all(|condition| is_missing(condition) || condition.holds(values))
     }
@@ -181,38 +181,38 @@ mod tests {
     #[test]
     fn a_missing_entry_meets_only_absent() {
         let tests = [
-            Test::Equal("".into()),
-            Test::OneOf(["".into()].into_iter().collect()),
-            Test::Prefix("".into()),
-            Test::Cidr(["0.0.0.0/0".parse().unwrap()].into()),
-            Test::Present,
+            Matcher::Equal("".into()),
+            Matcher::OneOf(["".into()].into_iter().collect()),
+            Matcher::Prefix("".into()),
+            Matcher::Cidr(["0.0.0.0/0".parse().unwrap()].into()),
+            Matcher::Present,
         ];
         for test in tests {
             assert!(!test.holds(None), "{test}");
         }
-        assert!(Test::Absent.holds(None));
-        assert!(!Test::Absent.holds(Some(b"")));
+        assert!(Matcher::Absent.holds(None));
+        assert!(!Matcher::Absent.holds(Some(b"")));
     }
 
     #[test]
     fn an_example_meets_its_test() {
         let texts = || ["b", "a"].into_iter().map(Box::from).collect();
-        let networks = || Test::Cidr(["10.0.0.0/8".parse().unwrap()].into());
+        let networks = || Matcher::Cidr(["10.0.0.0/8".parse().unwrap()].into());
         for test in [
-            Test::Equal("acme".into()),
-            Test::OneOf(texts()),
-            Test::Prefix("/api/".into()),
-            Test::Present,
-            Test::Any([networks(), Test::Equal("acme".into())].into()),
+            Matcher::Equal("acme".into()),
+            Matcher::OneOf(texts()),
+            Matcher::Prefix("/api/".into()),
+            Matcher::Present,
+            Matcher::Any([networks(), Matcher::Equal("acme".into())].into()),
         ] {
             assert!(test.holds(test.example().map(str::as_bytes)), "{test}");
         }
-        assert_eq!((networks().example(), Test::Absent.example()), (None, None));
+        assert_eq!((networks().example(), Matcher::Absent.example()), (None, None));
     }
 
     #[test]
     fn equal_is_the_whole_value() {
-        let test = Test::Equal("acme".into());
+        let test = Matcher::Equal("acme".into());
         assert!(test.holds(Some(b"acme")));
         for other in ["acme2", "acm", "Acme", "acme ", ""] {
             assert!(!test.holds(Some(other.as_bytes())), "{other}");
@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn one_of_many_is_one_of_them_as_one_of_a_few_is() {
         for count in [1, FEW, FEW + 1, 100] {
-            let test = Test::OneOf((0..count).map(|number| number.to_string().into()).collect());
+            let test = Matcher::OneOf((0..count).map(|number| number.to_string().into()).collect());
             assert!((0..count).all(|number| test.holds(Some(number.to_string().as_bytes()))));
             assert!(["", "-1", "01"].iter().all(|other| !test.holds(Some(other.as_bytes()))));
             assert!(!test.holds(Some(count.to_string().as_bytes())));
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_prefix_matches_what_starts_with_it_and_nothing_else() {
-        let test = Test::Prefix("/api/".into());
+        let test = Matcher::Prefix("/api/".into());
         assert!(test.holds(Some(b"/api/")) && test.holds(Some(b"/api/v2\xff")));
         assert!(!test.holds(Some(b"/ap")) && !test.holds(Some(b"x/api/")));
     }
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn a_network_holds_its_addresses_in_every_spelling() {
         let test =
-            Test::Cidr(["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()].into());
+            Matcher::Cidr(["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()].into());
         for within in ["10.1.2.3", "::ffff:10.1.2.3", "2001:db8::1", "2001:0DB8:0::1"] {
             assert!(test.holds(Some(within.as_bytes())), "{within}");
         }

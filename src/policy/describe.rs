@@ -8,7 +8,7 @@ use super::{Explained, Policy};
 
 impl Policy {
     /// Whom a table's buckets are for: `one for each tenant and remote_address (/32 of IPv4, /64 of IPv6)`.
-    pub fn one_for(&self, table: &Table) -> String {
+    pub fn scope_description(&self, table: &Table) -> String {
         let keys = self.key_set(table.key()).map(|set| self.key_names(set)).unwrap_or_default();
         if keys.is_empty() {
             "one for all calls".to_owned()
@@ -30,7 +30,7 @@ impl Policy {
     }
 
     /// Why a descriptor meets no bucket of a table.
-    pub fn why(&self, miss: Miss<'_>) -> String {
+    pub fn miss_reason(&self, miss: Miss<'_>) -> String {
         let keys = self.keys();
         match miss {
             Miss::Condition(condition) => {
@@ -50,7 +50,7 @@ impl Policy {
     }
 
     /// The bypass that a descriptor meets, in words.
-    pub fn bypass_told(&self, explained: &Explained<'_>) -> Option<String> {
+    pub fn describe_bypass(&self, explained: &Explained<'_>) -> Option<String> {
         explained.bypass.map(|bypass: &Conditions| bypass.describe(self.keys()))
     }
 }
@@ -58,12 +58,12 @@ impl Policy {
 impl Explained<'_> {
     /// What all buckets together mean for the call.
     pub fn outcome(&self) -> String {
-        let met = || self.tables.iter().filter_map(|(_, met)| met.as_ref().ok());
+        let matched = || self.tables.iter().filter_map(|(_, matched)| matched.as_ref().ok());
         let buckets = |is_shadow| -> usize {
-            let rows = met().filter(|(row, _)| row.is_shadow() == is_shadow);
+            let rows = matched().filter(|(row, _)| row.is_shadow() == is_shadow);
             rows.map(|(_, rules): &(_, &[Rule])| rules.len()).sum()
         };
-        let mut enforced = met().filter(|(row, _)| !row.is_shadow());
+        let mut enforced = matched().filter(|(row, _)| !row.is_shadow());
         let is_blocked = enforced.any(|(_, rules)| rules.iter().any(Rule::is_blocked));
         let outcome = match buckets(false) {
             _ if self.bypass.is_some() => "bypassed: no bucket is charged".to_owned(),

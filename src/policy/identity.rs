@@ -16,18 +16,18 @@ use super::address::{self, Prefixes};
 use super::fingerprint::{
     Fingerprint, FingerprintKey, Kind, NameHasher, PARTITION_BITS, PLACE_BITS, SHARD_BITS,
 };
-use super::values::{Keys, Slot, Values};
+use super::values::{KeyIndex, Keys, Values};
 use crate::descriptor::Entry;
 use crate::limit::Bucket;
 
 /// The place of a row, or of an override of it, as the names of its buckets have it.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct RowIdentity {
     key: FingerprintKey,
     names: Vec<String>,
 }
 
-impl Place {
+impl RowIdentity {
     /// The place of a row in a table whose buckets these entries name. An override has its conditions as a
     /// text of its own.
     pub(super) fn of_row(
@@ -138,10 +138,10 @@ impl Salt {
 /// The entries whose values name a table's buckets.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct KeySet {
-    pub(super) slots: Box<[Slot]>,
+    pub(super) slots: Box<[KeyIndex]>,
     pub(super) prefixes: Prefixes,
     /// The one among them that says which partition the buckets are in, if it is among them; else all do.
-    pub(super) partition: Option<Slot>,
+    pub(super) partition: Option<KeyIndex>,
 }
 
 impl KeySet {
@@ -162,7 +162,7 @@ impl KeySet {
 
     /// Whether an address is among them.
     pub fn has_address(&self) -> bool {
-        self.slots.contains(&Slot::REMOTE_ADDRESS)
+        self.slots.contains(&KeyIndex::REMOTE_ADDRESS)
     }
 
     /// How many bits of an address count.
@@ -171,8 +171,12 @@ impl KeySet {
     }
 
     /// The keys and values of the entries, in order, for a person to read; of an address, what counts of it.
-    pub(super) fn tell<'k>(&self, keys: &'k Keys, values: &Values<'_>) -> Vec<(&'k str, Vec<u8>)> {
-        let told = |slot: &Slot| {
+    pub(super) fn describe<'k>(
+        &self,
+        keys: &'k Keys,
+        values: &Values<'_>,
+    ) -> Vec<(&'k str, Vec<u8>)> {
+        let told = |slot: &KeyIndex| {
             let value = values.get(*slot)?;
             let network = address_of(*slot, value).map(|address| self.prefixes.network(address));
             Some((keys.name(*slot), network.map_or_else(|| value.to_vec(), String::into_bytes)))
@@ -181,7 +185,7 @@ impl KeySet {
     }
 
     /// The base of a descriptor's key values, or the slot of the first one that is missing.
-    pub(super) fn base(&self, key: FingerprintKey, values: &Values<'_>) -> Result<Base, Slot> {
+    pub(super) fn base(&self, key: FingerprintKey, values: &Values<'_>) -> Result<Base, KeyIndex> {
         match key.0 {
             Kind::Secret(first, second) => {
                 self.hash(&self.slots, values, SipHasher13::new_with_keys(first, second))
@@ -196,10 +200,10 @@ impl KeySet {
 
     fn hash(
         &self,
-        slots: &[Slot],
+        slots: &[KeyIndex],
         values: &Values<'_>,
         mut hasher: impl NameHasher,
-    ) -> Result<Base, Slot> {
+    ) -> Result<Base, KeyIndex> {
         for slot in slots {
             let value = values.get(*slot).ok_or(*slot)?;
             match address_of(*slot, value).map(|address| self.prefixes.mask(address)) {
@@ -212,8 +216,8 @@ impl KeySet {
     }
 }
 
-fn address_of(slot: Slot, value: &[u8]) -> Option<IpAddr> {
-    if slot == Slot::REMOTE_ADDRESS { address::parse(value) } else { None }
+fn address_of(slot: KeyIndex, value: &[u8]) -> Option<IpAddr> {
+    if slot == KeyIndex::REMOTE_ADDRESS { address::parse(value) } else { None }
 }
 
 /// A bucket's name for tests of what uses names.

@@ -7,7 +7,7 @@ use super::address;
 use super::fingerprint::Fingerprint;
 use super::identity::Base;
 use super::table::{Row, Rows, Rule, Table};
-use super::values::{Slot, Values};
+use super::values::{KeyIndex, Values};
 use crate::clock::Timestamp;
 use crate::descriptor::Entry;
 use crate::limit::Bucket;
@@ -30,13 +30,17 @@ impl Policy {
     /// Every bucket that calls with these entries can meet now and that the entries name, in the order of tables
     /// and rows. An entry that is not given may have any value, but an override that asks for it does not count.
     /// An address may be given with the length of its network: it names the buckets that all of it shares.
-    pub fn named<'a>(&'a self, entries: &[Entry<'a>], now: Timestamp) -> Vec<NamedBucket<'a>> {
+    pub fn buckets_for<'a>(
+        &'a self,
+        entries: &[Entry<'a>],
+        now: Timestamp,
+    ) -> Vec<NamedBucket<'a>> {
         let mut values = self.read(entries);
-        let address = values.get(Slot::REMOTE_ADDRESS);
+        let address = values.get(KeyIndex::REMOTE_ADDRESS);
         let network = address.and_then(|address| Some((address, address::network(address)?)));
         if let Some((address, _)) = network {
             let end = memchr::memchr(b'/', address).and_then(|end| address.get(..end));
-            values.set(Slot::REMOTE_ADDRESS, end.unwrap_or(address));
+            values.set(KeyIndex::REMOTE_ADDRESS, end.unwrap_or(address));
         }
         let mut found = Vec::new();
         for table in &self.tables {
@@ -46,7 +50,7 @@ impl Policy {
                 continue;
             }
             let Ok(base) = set.base(self.key, &values) else { continue };
-            let key = set.tell(&self.keys, &values).into();
+            let key = set.describe(&self.keys, &values).into();
             for (row, rules) in reachable(table, &values, now) {
                 found.extend(rules.iter().map(|rule| named(row, rule, base, &key)));
             }
@@ -73,7 +77,7 @@ fn reachable<'a>(
 ) -> Vec<(&'a Row, &'a [Rule])> {
     let mut found: Vec<(&Row, &[Rule])> = Vec::new();
     let mut add = |values: &Values<'a>| {
-        if table.when.could_hold(values)
+        if table.when.could_match(values)
             && let Some(row) = table.rows.pick(values)
         {
             found.push((row, row.rules_for(values, now)));

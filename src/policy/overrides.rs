@@ -7,16 +7,16 @@
 use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
 
-use super::condition::{Condition, Test};
+use super::condition::{Condition, Matcher};
 use super::table::Override;
-use super::values::{Slot, Values};
+use super::values::{KeyIndex, Values};
 use crate::clock::Timestamp;
 
 /// Overrides in the order of the file.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Overrides {
     listed: Vec<Override>,
-    by: Option<Slot>,
+    by: Option<KeyIndex>,
     /// For each value, which overrides ask for it.
     of_value: HashMap<Box<[u8]>, SmallVec<[usize; 2]>>,
     /// Which ask for no value of that entry.
@@ -72,8 +72,8 @@ impl Overrides {
 }
 
 /// The entry of which the overrides ask for the most different values.
-fn busiest(listed: &[Override]) -> Option<Slot> {
-    let mut asked: HashMap<Slot, HashSet<&str>> = HashMap::new();
+fn busiest(listed: &[Override]) -> Option<KeyIndex> {
+    let mut asked: HashMap<KeyIndex, HashSet<&str>> = HashMap::new();
     for condition in listed.iter().flat_map(|listed| &listed.when.0) {
         if let Some(texts) = texts(condition) {
             asked.entry(condition.slot).or_default().extend(texts);
@@ -85,8 +85,8 @@ fn busiest(listed: &[Override]) -> Option<Slot> {
 /// The values of which a condition asks for one, where it asks for whole values.
 fn texts(condition: &Condition) -> Option<Vec<&str>> {
     match &condition.test {
-        Test::Equal(text) => Some(vec![text]),
-        Test::OneOf(texts) => Some(texts.sorted()),
+        Matcher::Equal(text) => Some(vec![text]),
+        Matcher::OneOf(texts) => Some(texts.sorted()),
         _ => None,
     }
 }
@@ -111,8 +111,8 @@ mod tests {
             Self { keys: Keys::default(), overrides: Overrides::default() }
         }
 
-        fn with(mut self, when: &[(&str, Test)], until: Option<Timestamp>) -> Self {
-            let condition = |(key, test): &(&str, Test)| Condition {
+        fn with(mut self, when: &[(&str, Matcher)], until: Option<Timestamp>) -> Self {
+            let condition = |(key, test): &(&str, Matcher)| Condition {
                 slot: self.keys.slot(key),
                 test: test.clone(),
             };
@@ -128,7 +128,7 @@ mod tests {
             query.begin("d", 1).unwrap();
             entries.iter().for_each(|(key, value)| query.entry(key, value));
             query.close(Hits::ONE, None).unwrap();
-            let values = self.keys.lay_out(query.descriptors().next().unwrap().entries());
+            let values = self.keys.project(query.descriptors().next().unwrap().entries());
             let found = self.overrides.find(&values, NOW);
             let listed = self.overrides.listed();
             let in_turn = listed.iter().position(|listed| listed.applies(&values, NOW));
@@ -139,20 +139,20 @@ mod tests {
         }
     }
 
-    fn equal(text: &str) -> Test {
-        Test::Equal(text.into())
+    fn equal(text: &str) -> Matcher {
+        Matcher::Equal(text.into())
     }
 
     #[test]
     fn the_first_that_applies_counts_however_it_is_found() {
         let row = Row::new()
             .with(&[("tenant", equal("a")), ("scope", equal("x"))], None)
-            .with(&[("tenant", Test::Prefix("b".into()))], None)
+            .with(&[("tenant", Matcher::Prefix("b".into()))], None)
             .with(
-                &[("tenant", Test::OneOf(["a", "b", "c"].map(Box::from).into_iter().collect()))],
+                &[("tenant", Matcher::OneOf(["a", "b", "c"].map(Box::from).into_iter().collect()))],
                 None,
             )
-            .with(&[("scope", Test::Absent)], None)
+            .with(&[("scope", Matcher::Absent)], None)
             .with(&[("tenant", equal("c"))], None)
             .with(&[], None);
         assert_eq!(row.found(&[("tenant", "a"), ("scope", "x")]), Some(0));

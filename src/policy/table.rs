@@ -8,7 +8,7 @@ use super::condition::{Condition, Conditions};
 use super::identity::Salt;
 use super::message::Message;
 use super::overrides::Overrides;
-use super::values::{Slot, Values};
+use super::values::{KeyIndex, Values};
 use crate::clock::Timestamp;
 use crate::limit::Bucket;
 
@@ -166,7 +166,7 @@ pub enum Rows {
     /// By the value of an entry.
     Selected {
         /// The entry.
-        by: Slot,
+        by: KeyIndex,
         /// The rows by their value, looked up as the bytes that a value is.
         rows: HashMap<Box<[u8]>, Row>,
         /// The row of every other value, and of none.
@@ -196,7 +196,7 @@ impl Rows {
     }
 
     /// The row of that name, with which it is picked or which stands for others.
-    pub(crate) fn named_mut(&mut self, name: &str) -> Option<&mut Row> {
+    pub(crate) fn row_mut(&mut self, name: &str) -> Option<&mut Row> {
         match self {
             Self::Always(row) => Some(&mut **row).filter(|row| row.name() == name),
             Self::Selected { rows, otherwise, .. } => match rows.get_mut(name.as_bytes()) {
@@ -235,9 +235,9 @@ pub enum Miss<'a> {
     /// A condition of the table does not hold.
     Condition(&'a Condition),
     /// The descriptor lacks an entry that names the bucket.
-    NoKey(Slot),
+    NoKey(KeyIndex),
     /// No row has the value of the selecting entry, and there is no `otherwise`.
-    NoRow(Slot),
+    NoRow(KeyIndex),
     /// The row, or an override, says `unlimited`.
     Unlimited(&'a Row),
 }
@@ -264,7 +264,7 @@ impl Table {
     }
 
     /// The row and the buckets that a descriptor meets.
-    pub(crate) fn meet<'a>(
+    pub(crate) fn resolve<'a>(
         &'a self,
         values: &Values<'_>,
         now: Timestamp,
@@ -277,9 +277,9 @@ impl Table {
         if rules.is_empty() { Err(Miss::Unlimited(row)) } else { Ok((row, rules)) }
     }
 
-    fn selecting_slot(&self) -> Slot {
+    fn selecting_slot(&self) -> KeyIndex {
         match self.rows {
-            Rows::Always(_) => Slot::ENDPOINT_GROUP,
+            Rows::Always(_) => KeyIndex::ENDPOINT_GROUP,
             Rows::Selected { by, .. } => by,
         }
     }

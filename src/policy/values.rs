@@ -1,6 +1,6 @@
 //! The entries of a descriptor, found by number instead of by name.
 //!
-//! A policy asks about a handful of keys. Each gets a [`Slot`] when the policy is compiled; a descriptor
+//! A policy asks about a handful of keys. Each gets a [`KeyIndex`] when the policy is compiled; a descriptor
 //! is laid out over the slots once, and conditions, rows and bucket keys then read by index.
 
 use hashbrown::HashMap;
@@ -11,9 +11,9 @@ use crate::descriptor::Entry;
 
 /// The number of an entry key within one policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Slot(u32);
+pub struct KeyIndex(u32);
 
-impl Slot {
+impl KeyIndex {
     /// `endpoint_group`: sent by Envoy, or resolved from method and path.
     pub const ENDPOINT_GROUP: Self = Self(0);
     /// `method`.
@@ -28,14 +28,14 @@ impl Slot {
     }
 }
 
-/// Keys with a meaning of their own, in the order of the constants of [`Slot`].
+/// Keys with a meaning of their own, in the order of the constants of [`KeyIndex`].
 const KNOWN: [&str; 4] = ["endpoint_group", "method", "path", address::KEY];
 
 /// The entry keys that a policy asks about.
 #[derive(Debug)]
 pub struct Keys {
     names: Vec<Box<str>>,
-    slots: HashMap<Box<str>, Slot>,
+    slots: HashMap<Box<str>, KeyIndex>,
 }
 
 impl Default for Keys {
@@ -50,18 +50,18 @@ impl Default for Keys {
 
 impl Keys {
     /// The slot of a key, which it gets if it has none.
-    pub(crate) fn slot(&mut self, name: &str) -> Slot {
+    pub(crate) fn slot(&mut self, name: &str) -> KeyIndex {
         if let Some(slot) = self.slots.get(name) {
             return *slot;
         }
-        let slot = Slot(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
+        let slot = KeyIndex(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
         self.names.push(name.into());
         self.slots.insert(name.into(), slot);
         slot
     }
 
     /// The key of a slot.
-    pub fn name(&self, slot: Slot) -> &str {
+    pub fn name(&self, slot: KeyIndex) -> &str {
         self.names.get(slot.index()).map_or("", |name| name)
     }
 
@@ -71,7 +71,7 @@ impl Keys {
     }
 
     /// Lays entries out over the slots; of equal keys the first counts.
-    pub(crate) fn lay_out<'q>(&self, entries: &[Entry<'q>]) -> Values<'q> {
+    pub(crate) fn project<'q>(&self, entries: &[Entry<'q>]) -> Values<'q> {
         let mut values: SmallVec<[Option<&'q [u8]>; 16]> =
             SmallVec::from_elem(None, self.names.len());
         for entry in entries {
@@ -91,11 +91,11 @@ pub struct Values<'a>(SmallVec<[Option<&'a [u8]>; 16]>);
 
 impl<'a> Values<'a> {
     /// The value of an entry, if the descriptor has it.
-    pub fn get(&self, slot: Slot) -> Option<&'a [u8]> {
+    pub fn get(&self, slot: KeyIndex) -> Option<&'a [u8]> {
         self.0.get(slot.index()).copied().flatten()
     }
 
-    pub(crate) fn set(&mut self, slot: Slot, value: &'a [u8]) {
+    pub(crate) fn set(&mut self, slot: KeyIndex, value: &'a [u8]) {
         if let Some(place) = self.0.get_mut(slot.index()) {
             *place = Some(value);
         }

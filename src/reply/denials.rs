@@ -9,7 +9,7 @@ use super::Place;
 use crate::policy::denial::DenialBody;
 use crate::policy::message::Message;
 use crate::policy::table::{Row, Rule};
-use crate::policy::{Met, Policy};
+use crate::policy::{MatchedBucket, Policy};
 
 /// The denials of one policy, by the number of their rule.
 #[derive(Debug, Default)]
@@ -47,30 +47,30 @@ impl Denials {
     }
 
     /// The body where this bucket denies, cut where the seconds to wait belong.
-    pub fn body<'a>(&'a self, met: &Met<'_>) -> Cow<'a, [Box<str>]> {
-        match self.written(met) {
+    pub fn body<'a>(&'a self, matched: &MatchedBucket<'_>) -> Cow<'a, [Box<str>]> {
+        match self.written(matched) {
             Some(denial) => Cow::Borrowed(&denial.body),
             None => {
                 let (message, names): (&Message, _) =
-                    (met.row.message(), [met.row.table(), met.row.name()]);
-                Cow::Owned(self.body.parts(message, names, met.bucket).into_vec())
+                    (matched.row.message(), [matched.row.table(), matched.row.name()]);
+                Cow::Owned(self.body.parts(message, names, matched.bucket).into_vec())
             }
         }
     }
 
     /// Where this bucket stands.
-    pub(super) fn place<'a>(&'a self, met: &Met<'a>) -> Place<'a> {
-        match self.written(met) {
+    pub(super) fn place<'a>(&'a self, matched: &MatchedBucket<'a>) -> Place<'a> {
+        match self.written(matched) {
             Some(denial) => Place::Written(&denial.place),
             None => {
-                let (table, row) = (met.row.table(), met.row.name());
-                Place::Named { table, row, bucket: met.bucket.to_string() }
+                let (table, row) = (matched.row.table(), matched.row.name());
+                Place::Named { table, row, bucket: matched.bucket.to_string() }
             }
         }
     }
 
-    fn written(&self, met: &Met<'_>) -> Option<&Denial> {
-        self.written.get(met.rule?.id().get())
+    fn written(&self, matched: &MatchedBucket<'_>) -> Option<&Denial> {
+        self.written.get(matched.rule?.id().get())
     }
 }
 

@@ -10,14 +10,14 @@ use crate::decision::{Charges, Verdict};
 use crate::descriptor::LeaseId;
 use crate::policy::fingerprint::Fingerprint;
 use crate::policy::{OnStoreError, Plan};
-use crate::shared::{Decision, Link};
+use crate::shared::{Decision, StoreClient};
 use crate::store::{Admission, Charge, MemoryStore, Outcomes, StoreError};
 
 pub(super) enum Backend {
     /// Decided at once.
     Memory(Arc<MemoryStore>),
     /// Decided over a connection that belongs to the runtime of the service.
-    Shared(Arc<Link>),
+    Shared(Arc<StoreClient>),
 }
 
 impl Backend {
@@ -29,7 +29,7 @@ impl Backend {
     pub(super) fn time(&self, ours: Timestamp) -> Timestamp {
         match self {
             Self::Memory(_) => ours,
-            Self::Shared(link) => link.store().in_its_time(ours),
+            Self::Shared(client) => client.store().in_its_time(ours),
         }
     }
 
@@ -43,7 +43,9 @@ impl Backend {
     ) -> Result<Timestamp, StoreError> {
         match self {
             Self::Memory(store) => store.decide(charges, now, outcomes).map(|_| now),
-            Self::Shared(link) => Ok(link.decide(charges, link.deadline(), outcomes).await?.now),
+            Self::Shared(client) => {
+                Ok(client.decide(charges, client.deadline(), outcomes).await?.now)
+            }
         }
     }
 
@@ -58,13 +60,14 @@ impl Backend {
     ) -> Result<Timestamp, StoreError> {
         match self {
             Self::Memory(store) => {
-                store.foresee(charges, now, outcomes);
+                store.would_deny(charges, now, outcomes);
                 Ok(now)
             }
-            Self::Shared(link) => match link.decide(charges, link.deadline(), outcomes).await {
+            Self::Shared(client) => match client.decide(charges, client.deadline(), outcomes).await
+            {
                 Err(_) if on_store_error == OnStoreError::Local => {
                     outcomes.clear();
-                    Ok(link.decide_locally(charges, outcomes)?.now)
+                    Ok(client.decide_locally(charges, outcomes)?.now)
                 }
                 decided => Ok(decided?.now),
             },
@@ -80,7 +83,7 @@ impl Backend {
     ) -> bool {
         match self {
             Self::Memory(store) => store.holds(lease, fingerprint),
-            Self::Shared(link) => link.holds(lease, fingerprint, deadline).await,
+            Self::Shared(client) => client.holds(lease, fingerprint, deadline).await,
         }
     }
 
@@ -88,7 +91,7 @@ impl Backend {
     pub(super) async fn release(&self, lease: LeaseId, now: Timestamp) -> bool {
         match self {
             Self::Memory(store) => store.release(lease, now),
-            Self::Shared(link) => link.release(lease, link.deadline()).await,
+            Self::Shared(client) => client.release(lease, client.deadline()).await,
         }
     }
 
@@ -98,14 +101,14 @@ impl Backend {
             Self::Memory(store) => {
                 store.release(lease, now);
             }
-            Self::Shared(link) => match tokio::runtime::Handle::try_current() {
+            Self::Shared(client) => match tokio::runtime::Handle::try_current() {
                 Ok(runtime) => {
-                    let link = Arc::clone(link);
-                    runtime.spawn(async move { link.release(lease, link.deadline()).await });
+                    let client = Arc::clone(client);
+                    runtime.spawn(async move { client.release(lease, client.deadline()).await });
                 }
                 // The connection is gone with its runtime: a lease of the store's expires.
                 Err(_) => {
-                    link.store().local().release(lease, now);
+                    client.store().local().release(lease, now);
                 }
             },
         }
@@ -114,7 +117,7 @@ impl Backend {
 
 /// Has the shared store decide, unless it is known what it would say. Returns its time as well.
 pub(super) async fn decide_shared<'p>(
-    link: &Link,
+    client: &StoreClient,
     on_store_error: OnStoreError,
     plan: &'p Plan<'_>,
     now: Timestamp,
@@ -123,8 +126,8 @@ pub(super) async fn decide_shared<'p>(
     let mut deadline = None;
     let mut released = 0;
     for lease in &plan.releases {
-        let deadline = *deadline.get_or_insert_with(|| link.deadline());
-        released += usize::from(link.release(*lease, deadline).await);
+        let deadline = *deadline.get_or_insert_with(|| client.deadline());
+        released += usize::from(client.release(*lease, deadline).await);
     }
     let charges = Charges::of(plan);
     let mut outcomes = Outcomes::new();
@@ -132,21 +135,21 @@ pub(super) async fn decide_shared<'p>(
         let admission = Admission::Admitted { lease: None };
         return Ok((charges.verdict(plan, &outcomes, admission, released), now));
     }
-    if link.foresee(charges.all(), &mut outcomes) {
+    if client.would_deny(charges.all(), &mut outcomes) {
         let verdict = charges.verdict(plan, &outcomes, Admission::Denied, released);
-        return Ok((verdict, link.store().now()));
+        return Ok((verdict, client.store().now()));
     }
-    let deadline = deadline.unwrap_or_else(|| link.deadline());
-    let decision = match link.decide(charges.all(), deadline, &mut outcomes).await {
+    let deadline = deadline.unwrap_or_else(|| client.deadline());
+    let decision = match client.decide(charges.all(), deadline, &mut outcomes).await {
         Ok(decision) => decision,
         Err(error) => {
             tracing::debug!(%error, "deciding without the shared store");
             outcomes.clear();
-            let now = link.store().now();
+            let now = client.store().now();
             match on_store_error {
-                OnStoreError::Local => link.decide_locally(charges.all(), &mut outcomes)?,
+                OnStoreError::Local => client.decide_locally(charges.all(), &mut outcomes)?,
                 OnStoreError::Allow => {
-                    let admission = link.deny_blocked(charges.all(), &mut outcomes);
+                    let admission = client.deny_blocked(charges.all(), &mut outcomes);
                     Decision { admission, now }
                 }
                 OnStoreError::Deny => Decision { admission: Admission::Denied, now },

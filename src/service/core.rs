@@ -65,9 +65,9 @@ impl Core {
         let backend = match &self.stores {
             Stores::Memory(store) => Backend::Memory(Arc::clone(store)),
             Stores::Shared(shared) => {
-                let link = shared.link();
-                link.tried().await;
-                Backend::Shared(link)
+                let client = shared.connect();
+                client.ready().await;
+                Backend::Shared(client)
             }
         };
         Arc::new(Service { core: self, backend })

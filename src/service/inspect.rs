@@ -14,7 +14,7 @@ use crate::observe::active_leases::HeldSlots;
 use crate::observe::recent_buckets::BucketSnapshot;
 use crate::policy::fingerprint::Fingerprint;
 use crate::policy::{Plan, Policy};
-use crate::store::{Admission, Charge, Force, Outcome, Outcomes, StoreError};
+use crate::store::{Admission, Charge, Mode, Outcome, Outcomes, StoreError};
 
 /// How many buckets are asked for together.
 const TOGETHER: usize = 64;
@@ -45,7 +45,7 @@ impl Service {
         policy: &Policy,
         plan: &'p Plan<'_>,
     ) -> Result<(Verdict<'p>, Timestamp), StoreError> {
-        let charges = Charges::of(plan).looking();
+        let charges = Charges::of(plan).peeking();
         let mut outcomes = Outcomes::new();
         let mut now = self.now();
         if !charges.all().is_empty() {
@@ -65,7 +65,7 @@ impl Service {
         match &self.backend {
             Backend::Memory(store) => {
                 for seen in &mut all {
-                    seen.outcome = store.look(seen.fingerprint, &seen.bucket, now);
+                    seen.outcome = store.peek(seen.fingerprint, &seen.bucket, now);
                 }
             }
             Backend::Shared(_) => {
@@ -91,7 +91,7 @@ impl Service {
         &self,
         buckets: &[(Fingerprint, &Bucket)],
     ) -> Result<(Vec<Outcome>, Timestamp), StoreError> {
-        self.decide_each(buckets, Hits::LOOK).await
+        self.decide_each(buckets, Hits::PEEK).await
     }
 
     /// Makes token buckets full. HeldSlots stay with the leases that hold them. Of a shared store, other replicas go
@@ -186,5 +186,5 @@ impl Service {
 }
 
 const fn charge((fingerprint, bucket): (Fingerprint, &Bucket), hits: Hits) -> Charge<'_> {
-    Charge { fingerprint, bucket, hits, force: Force::Enforced }
+    Charge { fingerprint, bucket, hits, mode: Mode::Enforced }
 }

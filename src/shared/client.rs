@@ -15,14 +15,14 @@ use super::connection::{Connection, Function, Ready, load};
 use super::refusal::{Concern, Reason};
 use super::target::Connector;
 use crate::store::StoreError;
-use crate::store::script::{self, Call};
+use crate::store::script::{self, ScriptCall};
 
 /// How long it may take to connect, to log in and to find the script there.
 const CONNECT: Duration = Duration::from_secs(1);
 
 /// How long to wait before trying again, at first and at most; a half more or less by chance, so that replicas do
 /// not all come at once.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const MIN_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a call waits at most whose deadline is later than a clock can tell.
@@ -32,13 +32,13 @@ const MAX_WAIT: Duration = Duration::from_secs(86_400);
 const MAX_TIMEOUTS: u32 = 3;
 
 /// How many calls may wait to be written. They are answered in order, and given up after their deadline.
-const WAITING: usize = 4096;
+const MAX_QUEUED_CALLS: usize = 4096;
 
 /// One thread's connection.
-pub struct Link {
+pub struct StoreClient {
     pub(super) store: Arc<Store>,
     ready: ArcSwapOption<Ready>,
-    late: AtomicU32,
+    timed_out: AtomicU32,
     broken: Notify,
     /// Why it is broken.
     reason: Mutex<Option<Reason>>,
@@ -46,50 +46,50 @@ pub struct Link {
     doubtful: Notify,
     /// A release could not be sent over it.
     releases_wait: Notify,
-    tried: watch::Sender<bool>,
+    attempted: watch::Sender<bool>,
 }
 
-impl Link {
+impl StoreClient {
     /// Connects, and goes on doing so on the runtime of whoever calls until that ends.
     pub(super) fn start(store: Arc<Store>) -> Arc<Self> {
-        let link = Arc::new(Self {
+        let client = Arc::new(Self {
             store,
             ready: ArcSwapOption::empty(),
-            late: AtomicU32::new(0),
+            timed_out: AtomicU32::new(0),
             broken: Notify::new(),
             reason: Mutex::default(),
             doubtful: Notify::new(),
             releases_wait: Notify::new(),
-            tried: watch::Sender::new(false),
+            attempted: watch::Sender::new(false),
         });
-        tokio::spawn(Arc::clone(&link).keep());
-        link
+        tokio::spawn(Arc::clone(&client).reconnect_loop());
+        client
     }
 
     /// Completes once it has connected, or could not.
-    pub async fn tried(&self) {
+    pub async fn ready(&self) {
         // The sender is here, so that this does not fail.
-        let _ = self.tried.subscribe().wait_for(|tried| *tried).await;
+        let _ = self.attempted.subscribe().wait_for(|attempted| *attempted).await;
     }
 
-    async fn keep(self: Arc<Self>) {
-        let mut pause = FIRST_PAUSE;
-        let mut is_away = false;
+    async fn reconnect_loop(self: Arc<Self>) {
+        let mut pause = MIN_PAUSE;
+        let mut is_down = false;
         loop {
             let reason = match timeout(CONNECT, self.connect()).await {
                 Ok(Ok(ready)) => {
-                    self.late.store(0, Ordering::Relaxed);
+                    self.timed_out.store(0, Ordering::Relaxed);
                     self.ready.store(Some(Arc::new(ready)));
-                    if std::mem::take(&mut is_away) {
-                        self.store.health.is_back();
+                    if std::mem::take(&mut is_down) {
+                        self.store.health.mark_recovered();
                     } else {
-                        self.store.health.is_here();
+                        self.store.health.mark_up();
                     }
-                    self.tried.send_replace(true);
+                    self.attempted.send_replace(true);
                     let connected = Instant::now();
                     self.serve_until_broken().await;
                     if connected.elapsed() > MAX_PAUSE {
-                        pause = FIRST_PAUSE;
+                        pause = MIN_PAUSE;
                     }
                     let reason = self.reason.lock().take();
                     reason.unwrap_or_else(|| "calls are not answered".into())
@@ -97,9 +97,9 @@ impl Link {
                 Ok(Err(error)) => Reason::from(&error),
                 Err(_) => Reason::from(&*format!("it did not answer within {CONNECT:?}")),
             };
-            self.store.health.is_away(&reason, !std::mem::replace(&mut is_away, true));
-            self.tried.send_replace(true);
-            tokio::time::sleep(with_chance(pause)).await;
+            self.store.health.mark_down(&reason, !std::mem::replace(&mut is_down, true));
+            self.attempted.send_replace(true);
+            tokio::time::sleep(with_jitter(pause)).await;
             pause = (pause * 2).min(MAX_PAUSE);
         }
     }
@@ -110,7 +110,7 @@ impl Link {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT))
             .set_response_timeout(None)
-            .set_pipeline_buffer_size(WAITING);
+            .set_pipeline_buffer_size(MAX_QUEUED_CALLS);
         let mut connection = match &mut *self.store.connector.lock().await {
             Connector::Server(client) => Connection::Server(
                 client.get_multiplexed_async_connection_with_config(&config).await?,
@@ -131,9 +131,9 @@ impl Link {
         Ok(ready)
     }
 
-    async fn try_out(&self, ready: &mut Ready, probe: &Call) -> RedisResult<()> {
+    async fn try_out(&self, ready: &mut Ready, probe: &ScriptCall) -> RedisResult<()> {
         let decided = ready.call(&self.store.library, Function::Decide, probe);
-        timeout(self.store.deadline, decided).await.map_err(|_| late())??;
+        timeout(self.store.deadline, decided).await.map_err(|_| timed_out())??;
         Ok(())
     }
 
@@ -151,20 +151,20 @@ impl Link {
     /// Asks, and waits for the answer until the deadline. Later than that it is not asked any more.
     ///
     /// # Errors
-    /// [`StoreError::Away`] where there is no connection, or no answer in time: it may have been charged all the same.
+    /// [`StoreError::Unavailable`] where there is no connection, or no answer in time: it may have been charged all the same.
     /// [`StoreError::Refused`] where others are answered.
     pub(super) async fn call(
         &self,
         function: Function,
-        call: &Call,
+        call: &ScriptCall,
         deadline: Instant,
     ) -> Result<Value, StoreError> {
         let Some(asked) = self.ready.load_full() else {
-            return Err(StoreError::Away("there is no connection to it".into()));
+            return Err(StoreError::Unavailable("there is no connection to it".into()));
         };
         if deadline <= Instant::now() {
             // That it was late has been counted already.
-            return Err(StoreError::Away("there is no time left to ask it".into()));
+            return Err(StoreError::Unavailable("there is no time left to ask it".into()));
         }
         let mut ready = Ready::clone(&asked);
         let library = &self.store.library;
@@ -172,38 +172,38 @@ impl Link {
         let counters = self.store.telemetry.shared_store();
         match answer {
             Ok(Ok(value)) => {
-                self.late.store(0, Ordering::Relaxed);
+                self.timed_out.store(0, Ordering::Relaxed);
                 counters.answered.inc();
                 Ok(value)
             }
             Ok(Err(error)) => Err(self.failed(&asked, &error)),
             Err(_) => {
                 counters.late.inc();
-                if self.late.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_TIMEOUTS {
+                if self.timed_out.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_TIMEOUTS {
                     self.give_up(&asked, None);
                 }
-                Err(StoreError::Away(format!("no answer within {:?}", self.store.deadline)))
+                Err(StoreError::Unavailable(format!("no answer within {:?}", self.store.deadline)))
             }
         }
     }
 
     /// What comes of an error depends on whom it concerns.
     fn failed(&self, asked: &Arc<Ready>, error: &RedisError) -> StoreError {
-        self.late.store(0, Ordering::Relaxed);
+        self.timed_out.store(0, Ordering::Relaxed);
         match Concern::of(error) {
             Concern::Keys => {
-                self.store.health.refuses(error, self.store.clock.now());
+                self.store.health.mark_refusing(error, self.store.clock.now());
                 self.doubtful.notify_one();
                 StoreError::Refused(error.to_string())
             }
             Concern::Server if self.store.is_cluster => {
-                self.store.health.refuses(error, self.store.clock.now());
-                StoreError::Away(error.to_string())
+                self.store.health.mark_refusing(error, self.store.clock.now());
+                StoreError::Unavailable(error.to_string())
             }
             Concern::Server | Concern::All => {
                 self.store.telemetry.shared_store().failed.inc();
                 self.give_up(asked, Some(error));
-                StoreError::Away(error.to_string())
+                StoreError::Unavailable(error.to_string())
             }
         }
     }
@@ -229,7 +229,7 @@ impl Link {
             self.release_what_waits().await;
             let some_wait = async {
                 self.releases_wait.notified().await;
-                tokio::time::sleep(with_chance(FIRST_PAUSE)).await;
+                tokio::time::sleep(with_jitter(MIN_PAUSE)).await;
             };
             tokio::select! {
                 () = self.broken.notified() => return,
@@ -267,11 +267,11 @@ impl Link {
     }
 }
 
-fn late() -> RedisError {
+fn timed_out() -> RedisError {
     RedisError::from((redis::ErrorKind::Io, "it connects and does not decide in time"))
 }
 
-fn with_chance(pause: Duration) -> Duration {
+fn with_jitter(pause: Duration) -> Duration {
     // Without random bits all wait the same.
     let chance = getrandom::u32().map_or(0.5, |bits| f64::from(bits) / f64::from(u32::MAX));
     pause.mul_f64(0.5 + chance)

@@ -5,7 +5,7 @@ use redis::cluster_async::ClusterConnection;
 use redis::{Cmd, RedisError, RedisResult, Value};
 
 use crate::store::StoreError;
-use crate::store::script::{self, Call, Field};
+use crate::store::script::{self, Field, ScriptCall};
 
 /// The script's functions, as a server knows them.
 #[derive(Debug, Clone, Copy)]
@@ -87,7 +87,7 @@ impl Ready {
         &mut self,
         library: &Library,
         function: Function,
-        call: &Call,
+        call: &ScriptCall,
     ) -> RedisResult<Value> {
         let answer = self.connection.send(&self.command(library, function, call)).await;
         match answer {
@@ -99,7 +99,7 @@ impl Ready {
         }
     }
 
-    fn command(&self, library: &Library, function: Function, call: &Call) -> Cmd {
+    fn command(&self, library: &Library, function: Function, call: &ScriptCall) -> Cmd {
         let parts = call.parts();
         let (verb, [decide, release]) = match &self.caller {
             Caller::Functions => ("FCALL", &library.names),

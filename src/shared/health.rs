@@ -11,16 +11,16 @@ use crate::clock::{Nanos, Timestamp};
 use crate::observe::telemetry::Telemetry;
 
 /// For how long it is told that calls were refused.
-const LATELY: Nanos = Nanos::from_secs(60);
+const REFUSAL_MEMORY: Nanos = Nanos::from_secs(60);
 
 /// How the store is, as all threads see it.
 pub(super) struct Health {
     /// What the store is called.
     target: String,
     /// How many threads have no connection to it.
-    away: AtomicUsize,
+    down: AtomicUsize,
     /// The server's word for that, if it said one.
-    away_for: Mutex<Option<String>>,
+    down_code: Mutex<Option<String>>,
     /// Whether it refuses calls of some keys, and when it did last, in nanoseconds since the Unix epoch.
     is_refusing: AtomicBool,
     refused_at: AtomicU64,
@@ -31,8 +31,8 @@ impl Health {
     pub(super) fn new(target: String, telemetry: Arc<Telemetry>) -> Self {
         Self {
             target,
-            away: AtomicUsize::new(0),
-            away_for: Mutex::default(),
+            down: AtomicUsize::new(0),
+            down_code: Mutex::default(),
             is_refusing: AtomicBool::new(false),
             refused_at: AtomicU64::new(0),
             telemetry,
@@ -41,14 +41,14 @@ impl Health {
 
     /// Whether some thread has no connection to it.
     pub(super) fn is_degraded(&self) -> bool {
-        self.away.load(Ordering::Relaxed) > 0
+        self.down.load(Ordering::Relaxed) > 0
     }
 
     /// Why requests are decided without it; nothing where none are.
     pub(super) fn shortfalls(&self, now: Timestamp) -> Vec<String> {
         let mut all = Vec::new();
         if self.is_degraded() {
-            let code = self.away_for.lock().clone();
+            let code = self.down_code.lock().clone();
             let code = code.map(|code| format!(" ({code})")).unwrap_or_default();
             all.push(format!("the shared store is away{code}"));
         }
@@ -59,10 +59,10 @@ impl Health {
     }
 
     /// A thread has no connection to it, which is new or not.
-    pub(super) fn is_away(&self, reason: &Reason, is_new: bool) {
+    pub(super) fn mark_down(&self, reason: &Reason, is_new: bool) {
         let Reason { text, code } = reason;
-        (*self.away_for.lock()).clone_from(code);
-        if is_new && self.away.fetch_add(1, Ordering::Relaxed) == 0 {
+        (*self.down_code.lock()).clone_from(code);
+        if is_new && self.down.fetch_add(1, Ordering::Relaxed) == 0 {
             self.telemetry.shared_store().up.set(0);
             tracing::warn!(
                 store = %self.target, reason = text,
@@ -72,22 +72,22 @@ impl Health {
     }
 
     /// A thread has its first connection.
-    pub(super) fn is_here(&self) {
+    pub(super) fn mark_up(&self) {
         if !self.is_degraded() {
             self.telemetry.shared_store().up.set(1);
         }
     }
 
     /// A thread has a connection again.
-    pub(super) fn is_back(&self) {
-        if self.away.fetch_sub(1, Ordering::Relaxed) == 1 {
+    pub(super) fn mark_recovered(&self) {
+        if self.down.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.telemetry.shared_store().up.set(1);
             tracing::info!(store = %self.target, "the shared store is back");
         }
     }
 
     /// It did not do what a call asked, and does what others ask.
-    pub(super) fn refuses(&self, error: &RedisError, now: Timestamp) {
+    pub(super) fn mark_refusing(&self, error: &RedisError, now: Timestamp) {
         self.telemetry.shared_store().refused.inc();
         self.refused_at.store(now.as_unix_nanos(), Ordering::Relaxed);
         if !self.is_refusing.swap(true, Ordering::Relaxed) {
@@ -99,7 +99,7 @@ impl Health {
     }
 
     /// Tells when that is over.
-    pub(super) fn look_again(&self, now: Timestamp) {
+    pub(super) fn mark_accepting(&self, now: Timestamp) {
         if !self.has_refused_lately(now) && self.is_refusing.swap(false, Ordering::Relaxed) {
             tracing::info!(store = %self.target, "the shared store has refused no call for a minute");
         }
@@ -107,6 +107,6 @@ impl Health {
 
     fn has_refused_lately(&self, now: Timestamp) -> bool {
         let at = Timestamp::from_unix_nanos(self.refused_at.load(Ordering::Relaxed));
-        self.is_refusing.load(Ordering::Relaxed) && now.since(at) < LATELY
+        self.is_refusing.load(Ordering::Relaxed) && now.since(at) < REFUSAL_MEMORY
     }
 }

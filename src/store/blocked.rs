@@ -8,14 +8,14 @@ use crate::limit::Blocked;
 /// Denies a charge, and a look, since nothing is left. Hits given back have nowhere to go and deny nobody.
 pub fn decide(blocked: &Blocked, now: Timestamp, hits: Hits) -> Outcome {
     if hits.given_back() > 0 {
-        return look(blocked, now);
+        return peek(blocked, now);
     }
-    let wait = blocked.until.map_or(Wait::Forever, |until| Wait::For(until.since(now)));
-    Outcome { wait, ..look(blocked, now) }
+    let wait = blocked.until.map_or(Wait::Never, |until| Wait::For(until.since(now)));
+    Outcome { wait, ..peek(blocked, now) }
 }
 
 /// As it stands, for a call that takes nothing.
-pub fn look(blocked: &Blocked, now: Timestamp) -> Outcome {
+pub fn peek(blocked: &Blocked, now: Timestamp) -> Outcome {
     let reset = blocked.until.map_or(Nanos::ZERO, |until| until.since(now));
-    Outcome { wait: Wait::No, remaining: 0, reset }
+    Outcome { wait: Wait::None, remaining: 0, reset }
 }

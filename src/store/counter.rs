@@ -65,9 +65,9 @@ impl<'a> Counter<'a> {
 
     /// The bucket as it stands, for a call of one hit that charges nothing.
     #[inline]
-    pub(super) fn look(self, state: BucketState, now: Timestamp) -> Outcome {
+    pub(super) fn peek(self, state: BucketState, now: Timestamp) -> Outcome {
         match self {
-            Self::Tokens(bucket) => gcra::look(bucket, state.moment(), now),
+            Self::Tokens(bucket) => gcra::peek(bucket, state.moment(), now),
         }
     }
 

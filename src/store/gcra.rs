@@ -33,15 +33,15 @@ pub fn decide(
     } else if charged > 0 {
         take(bucket, full_at, now, charged)
     } else {
-        (look(bucket, full_at, now), None)
+        (peek(bucket, full_at, now), None)
     }
 }
 
 /// The bucket as it stands, for a call of one token that charges nothing.
-pub fn look(bucket: &TokenBucket, full_at: Timestamp, now: Timestamp) -> Outcome {
+pub fn peek(bucket: &TokenBucket, full_at: Timestamp, now: Timestamp) -> Outcome {
     let reset = full_at.since(now);
     let wait = match reset.plus(bucket.interval()).minus(bucket.fill_time()) {
-        Nanos::ZERO => Wait::No,
+        Nanos::ZERO => Wait::None,
         wait => Wait::For(wait),
     };
     Outcome { wait, remaining: remaining(bucket, reset), reset }
@@ -57,10 +57,10 @@ pub fn take(
     hits: u64,
 ) -> (Outcome, Option<Timestamp>) {
     // Only a denial tells how the bucket stands without the call.
-    let denied = |wait| (Outcome { wait, ..look(bucket, full_at, now) }, None);
+    let denied = |wait| (Outcome { wait, ..peek(bucket, full_at, now) }, None);
     let fitting = u32::try_from(hits).ok().and_then(NonZeroU32::new);
     let Some(hits) = fitting.filter(|hits| *hits <= bucket.size()) else {
-        return denied(Wait::Forever);
+        return denied(Wait::Never);
     };
     let cell = StackCell { full_at, next: Cell::new(full_at) };
     let limiter = RateLimiter::<_, _, _, NoOpMiddleware<GovernorNanos>>::new(
@@ -72,14 +72,14 @@ pub fn take(
         Ok(Ok(())) => {
             let next = cell.next.get();
             let reset = next.since(now);
-            let outcome = Outcome { wait: Wait::No, remaining: remaining(bucket, reset), reset };
+            let outcome = Outcome { wait: Wait::None, remaining: remaining(bucket, reset), reset };
             (outcome, Some(next))
         }
         Ok(Err(not_until)) => {
             let wait = not_until.wait_time_from(GovernorNanos::new(now.as_unix_nanos()));
             denied(Wait::For(wait.into()))
         }
-        Err(_) => denied(Wait::Forever),
+        Err(_) => denied(Wait::Never),
     }
 }
 
@@ -92,7 +92,7 @@ pub fn give_back(
 ) -> (Outcome, Timestamp) {
     let reset = full_at.since(now).minus(bucket.interval().times(hits));
     let next = now.after(reset);
-    (Outcome { wait: Wait::No, ..look(bucket, next, now) }, next)
+    (Outcome { wait: Wait::None, ..peek(bucket, next, now) }, next)
 }
 
 /// The tokens in a bucket that is full after `reset`. That may be longer than it takes to fill, where the
@@ -159,9 +159,9 @@ mod tests {
     #[test]
     fn a_bucket_starts_full_and_counts_down() {
         let bucket = bucket(10, 10, Unit::Second);
-        assert_eq!(look(&bucket, FULL, NOW).remaining, 10);
+        assert_eq!(peek(&bucket, FULL, NOW).remaining, 10);
         let (outcome, next) = take(&bucket, FULL, NOW, 7);
-        assert_eq!((outcome.wait, outcome.remaining), (Wait::No, 3));
+        assert_eq!((outcome.wait, outcome.remaining), (Wait::None, 3));
         assert_eq!(outcome.reset, Nanos::new(700_000_000));
         assert_eq!(next, Some(NOW.after(Nanos::new(700_000_000))));
     }
@@ -183,7 +183,7 @@ mod tests {
         let five_a_day = bucket(5, 5, Unit::Day);
         for hits in [6, 1_067_521, u64::from(u32::MAX), u64::MAX] {
             let (outcome, next) = take(&five_a_day, FULL, NOW, hits);
-            assert_eq!((outcome.wait, outcome.remaining, next), (Wait::Forever, 5, None), "{hits}");
+            assert_eq!((outcome.wait, outcome.remaining, next), (Wait::Never, 5, None), "{hits}");
         }
     }
 
@@ -199,8 +199,8 @@ mod tests {
     fn a_look_asks_for_one_token_and_is_not_free() {
         let bucket = bucket(2, 2, Unit::Second);
         let full_at = take(&bucket, FULL, NOW, 2).1.unwrap();
-        assert_eq!(look(&bucket, full_at, NOW).wait, Wait::For(Nanos::new(500_000_000)));
-        assert_eq!(look(&bucket, full_at, NOW.after(Nanos::new(500_000_000))).wait, Wait::No);
+        assert_eq!(peek(&bucket, full_at, NOW).wait, Wait::For(Nanos::new(500_000_000)));
+        assert_eq!(peek(&bucket, full_at, NOW.after(Nanos::new(500_000_000))).wait, Wait::None);
     }
 
     #[test]

@@ -17,17 +17,17 @@ use smallvec::SmallVec;
 
 use self::holders::Holder;
 use self::leases::{Leases, Places};
-use self::shard::{Cell, Change, Keys, Shard};
+use self::shard::{Cell, Change, LiveEntries, Shard};
 use self::tally::Tally;
 use super::{
-    Admission, BucketState, Charge, Force, Outcome, Outcomes, StoreError, Wait, lease_bits, settle,
+    Admission, BucketState, Charge, Mode, Outcome, Outcomes, StoreError, Wait, lease_bits, settle,
 };
 use crate::clock::{Nanos, Timestamp};
 use crate::descriptor::{Hits, LeaseId};
 use crate::limit::{Bucket, MAX_SLOTS};
 use crate::policy::fingerprint::{Fingerprint, SHARDS};
 
-/// Keys are not spread evenly: with four to a tenant, the fullest of many shards of so many has a tenth more
+/// LiveEntries are not spread evenly: with four to a tenant, the fullest of many shards of so many has a tenth more
 /// than the average, and begins to evict when the store is nine tenths full. With fewer it would be sooner.
 const MIN_KEYS_PER_SHARD: usize = 4096;
 
@@ -132,11 +132,11 @@ impl MemoryStore {
             changes.push(change);
         }
         self.refused.note(refused, now);
-        let spare = |at, charge: &Charge<'_>| {
+        let unspent = |at, charge: &Charge<'_>| {
             let change = changes.get_mut(at).map_or(Change::Nothing, std::mem::take);
-            shards.of(charge).look(charge, &change, now)
+            shards.of(charge).peek(charge, &change, now)
         };
-        if settle(charges, outcomes, spare) {
+        if settle(charges, outcomes, unspent) {
             return Ok(Admission::Denied);
         }
         let lease = self.commit(charges, &changes, now, &mut shards, &mut places)?;
@@ -165,7 +165,7 @@ impl MemoryStore {
                 }
                 (Change::Slots(slots, expires), Some(lease)) => {
                     let holder = Holder { lease, slots: *slots, expires: *expires };
-                    shard.hold(charge.fingerprint, holder, now, &self.leases);
+                    shard.add_holder(charge.fingerprint, holder, now, &self.leases);
                     places.use_one();
                 }
                 _ => {}
@@ -176,7 +176,12 @@ impl MemoryStore {
     }
 
     /// What [`Self::decide`] would say, and nothing is charged. Returns whether it would deny.
-    pub fn foresee(&self, charges: &[Charge<'_>], now: Timestamp, outcomes: &mut Outcomes) -> bool {
+    pub fn would_deny(
+        &self,
+        charges: &[Charge<'_>],
+        now: Timestamp,
+        outcomes: &mut Outcomes,
+    ) -> bool {
         outcomes.clear();
         let Some(mut shards) = self.lock(charges) else { return false };
         let mut places = Places::none(&self.leases);
@@ -189,16 +194,16 @@ impl MemoryStore {
                 (outcome, _) => outcome,
             }
         }));
-        let look = |_, charge: &Charge<'_>| shards.of(charge).look(charge, &Change::Nothing, now);
+        let look = |_, charge: &Charge<'_>| shards.of(charge).peek(charge, &Change::Nothing, now);
         settle(charges, outcomes, look)
     }
 
     /// How one bucket stands, for a call of one hit; nothing is charged.
-    pub fn look(&self, fingerprint: Fingerprint, bucket: &Bucket, now: Timestamp) -> Outcome {
-        let charge = Charge { fingerprint, bucket, hits: Hits::LOOK, force: Force::Enforced };
+    pub fn peek(&self, fingerprint: Fingerprint, bucket: &Bucket, now: Timestamp) -> Outcome {
+        let charge = Charge { fingerprint, bucket, hits: Hits::PEEK, mode: Mode::Enforced };
         let mut outcomes = Outcomes::new();
-        self.foresee(&[charge], now, &mut outcomes);
-        let full = Outcome { wait: Wait::No, remaining: bucket.size(), reset: Nanos::ZERO };
+        self.would_deny(&[charge], now, &mut outcomes);
+        let full = Outcome { wait: Wait::None, remaining: bucket.size(), reset: Nanos::ZERO };
         outcomes.first().copied().unwrap_or(full)
     }
 
@@ -329,7 +334,7 @@ impl MemoryStore {
     }
 
     /// Copies the live keys of one shard in place of those in `into`; it is locked for no longer than that.
-    fn copy_live(&self, shard: &Padded, now: Timestamp, into: &mut Keys) {
+    fn copy_live(&self, shard: &Padded, now: Timestamp, into: &mut LiveEntries) {
         let (cells, held) = shard.0.lock().counts();
         into.make_room(cells, held);
         shard.0.lock().copy_live(now, into);
@@ -351,7 +356,7 @@ impl MemoryStore {
         }
         if let Some(shard) = self.shards.get(self.index(fingerprint.shard())) {
             self.leases.take_place_beyond();
-            shard.0.lock().hold(fingerprint, holder, now, &self.leases);
+            shard.0.lock().add_holder(fingerprint, holder, now, &self.leases);
         }
     }
 
@@ -388,7 +393,7 @@ impl MemoryStore {
 /// What a bucket says that could admit a call, had the store a place for its lease.
 #[cold]
 fn without_a_place(shard: &Shard, charge: &Charge<'_>, now: Timestamp) -> Outcome {
-    Outcome { wait: NO_PLACE, remaining: 0, ..shard.look(charge, &Change::Nothing, now) }
+    Outcome { wait: NO_PLACE, remaining: 0, ..shard.peek(charge, &Change::Nothing, now) }
 }
 
 type Changes = SmallVec<[Change; 8]>;

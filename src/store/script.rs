@@ -12,7 +12,7 @@ use std::io::Write;
 use super::counter::{Counter, Kept};
 use super::slots::{self, Occupancy};
 use super::{
-    Admission, BucketState, Charge, Force, Outcome, Outcomes, StoreError, Wait, blocked, settle,
+    Admission, BucketState, Charge, Mode, Outcome, Outcomes, StoreError, Wait, blocked, settle,
 };
 use crate::clock::{Nanos, Timestamp};
 use crate::descriptor::LeaseId;
@@ -29,18 +29,18 @@ const LEAD: usize = 3;
 
 /// What keys are called.
 #[derive(Debug, Clone)]
-pub struct Names {
+pub struct KeyNames {
     /// What all keys begin with.
     pub prefix: String,
 }
 
-impl Names {
-    fn bucket(&self, fingerprint: Fingerprint, to: &mut Call) {
+impl KeyNames {
+    fn bucket(&self, fingerprint: Fingerprint, to: &mut ScriptCall) {
         let Self { prefix } = self;
         to.push(format_args!("{prefix}:{{{}}}:{fingerprint}", fingerprint.partition()));
     }
 
-    fn lease(&self, lease: LeaseId, partition: u16, to: &mut Call) {
+    fn lease(&self, lease: LeaseId, partition: u16, to: &mut ScriptCall) {
         let Self { prefix } = self;
         to.push(format_args!("{prefix}:{{{partition}}}:lease:{lease}"));
     }
@@ -48,13 +48,13 @@ impl Names {
 
 /// Keys and arguments of a call of the script, in that order.
 #[derive(Debug, Default)]
-pub struct Call {
+pub struct ScriptCall {
     bytes: Vec<u8>,
     ends: Vec<usize>,
     keys: usize,
 }
 
-impl Call {
+impl ScriptCall {
     /// Room for what so many buckets need as a rule, so that it is made once.
     fn of(buckets: usize) -> Self {
         let parts = buckets + 1;
@@ -131,7 +131,7 @@ pub struct NewLease<'a> {
     /// Its name.
     pub lease: LeaseId,
     /// In which other partitions it will hold slots.
-    pub elsewhere: &'a [u16],
+    pub other_partitions: &'a [u16],
 }
 
 /// Asks to decide all of these charges, on the server's clock unless a time is given. Whole microseconds
@@ -139,19 +139,19 @@ pub struct NewLease<'a> {
 ///
 /// The buckets must be of one partition where the server is a cluster.
 pub fn decide(
-    names: &Names,
+    names: &KeyNames,
     charges: &[Charge<'_>],
     lease: Option<NewLease<'_>>,
     time: Option<Timestamp>,
-) -> Call {
-    let mut call = Call::of(charges.len());
+) -> ScriptCall {
+    let mut call = ScriptCall::of(charges.len());
     for charge in in_order(charges) {
         names.bucket(charge.fingerprint, &mut call);
     }
     let is_denied = charges.iter().any(Charge::is_denied);
     let lease = lease.filter(|_| !is_denied && charges.iter().any(takes_slots));
     if let Some(NewLease { lease, .. }) = lease {
-        names.lease(lease, home(charges), &mut call);
+        names.lease(lease, lease_partition(charges), &mut call);
     }
     call.keys_end();
     call.time(time);
@@ -160,10 +160,10 @@ pub fn decide(
     let slots = charges.iter().filter(|charge| is_of_slots(charge)).count();
     call.number(u64::try_from(slots).unwrap_or(u64::MAX));
     match lease {
-        Some(NewLease { lease, elsewhere }) => {
-            let elsewhere: Vec<_> = elsewhere.iter().map(u16::to_string).collect();
+        Some(NewLease { lease, other_partitions }) => {
+            let other_partitions: Vec<_> = other_partitions.iter().map(u16::to_string).collect();
             call.push(format_args!("{lease}"));
-            call.text(&elsewhere.join(" "));
+            call.text(&other_partitions.join(" "));
         }
         None => {
             call.text("");
@@ -177,30 +177,31 @@ pub fn decide(
 }
 
 /// The partition in which the lease of such charges is kept: that of the last concurrency bucket.
-pub fn home(charges: &[Charge<'_>]) -> u16 {
+pub fn lease_partition(charges: &[Charge<'_>]) -> u16 {
     in_order(charges).last().map_or(0, |charge| charge.fingerprint.partition())
 }
 
 /// Asks to take back what was charged to the counters among these when they stood as `reply` tells. Refill since then is
 /// not refunded again. A call that saw a stale full bucket in between is not corrected.
-pub fn undo(
-    names: &Names,
+pub fn refund(
+    names: &KeyNames,
     charges: &[Charge<'_>],
-    reply: &Reply,
+    reply: &ScriptReply,
     time: Option<Timestamp>,
-) -> Option<Call> {
-    let undone = |(charge, stood): (&Charge<'_>, &Stood)| match (Counter::of(charge.bucket)?, stood)
-    {
-        (counter, Stood { at, state: State::Counter(state) }) => {
-            Some((charge.fingerprint, counter.undo(*state, *at, charge.hits)?))
-        }
-        _ => None,
-    };
+) -> Option<ScriptCall> {
+    let undone =
+        |(charge, stood): (&Charge<'_>, &ObservedState)| match (Counter::of(charge.bucket)?, stood)
+        {
+            (counter, ObservedState { at, state: State::Counter(state) }) => {
+                Some((charge.fingerprint, counter.undo(*state, *at, charge.hits)?))
+            }
+            _ => None,
+        };
     let charged: Vec<_> = charges.iter().zip(&reply.states).filter_map(undone).collect();
     if charged.is_empty() {
         return None;
     }
-    let mut call = Call::default();
+    let mut call = ScriptCall::default();
     for (fingerprint, _) in &charged {
         names.bucket(*fingerprint, &mut call);
     }
@@ -219,8 +220,8 @@ pub fn undo(
 }
 
 /// Asks to charge a bucket that no policy has, to see whether that can be done, and to give it back. No key is left.
-pub fn probe(names: &Names) -> Call {
-    let mut call = Call::default();
+pub fn probe(names: &KeyNames) -> ScriptCall {
+    let mut call = ScriptCall::default();
     let nobodys = Fingerprint::from_bytes([0; 16]);
     let steps = [("c", NANOS_PER_SECOND), ("g", u64::MAX)];
     for _ in steps {
@@ -242,16 +243,21 @@ pub fn probe(names: &Names) -> Call {
 }
 
 /// The key of a lease, which is there as long as it may hold slots.
-pub fn lease(names: &Names, lease: LeaseId) -> Call {
-    let mut call = Call::default();
+pub fn lease(names: &KeyNames, lease: LeaseId) -> ScriptCall {
+    let mut call = ScriptCall::default();
     names.lease(lease, lease.partition(), &mut call);
     call.keys_end();
     call
 }
 
 /// Asks to release a lease in a partition.
-pub fn release(names: &Names, lease: LeaseId, partition: u16, time: Option<Timestamp>) -> Call {
-    let mut call = Call::default();
+pub fn release(
+    names: &KeyNames,
+    lease: LeaseId,
+    partition: u16,
+    time: Option<Timestamp>,
+) -> ScriptCall {
+    let mut call = ScriptCall::default();
     names.lease(lease, partition, &mut call);
     call.keys_end();
     call.time(time);
@@ -283,11 +289,11 @@ fn in_order<'c, 'a>(charges: &'c [Charge<'a>]) -> impl Iterator<Item = &'c Charg
     charges.iter().filter(|charge| is_counter(charge)).chain(slots)
 }
 
-fn ask(charge: &Charge<'_>, is_denied: bool, call: &mut Call) {
+fn ask(charge: &Charge<'_>, is_denied: bool, call: &mut ScriptCall) {
     let (charged, given) = (charge.hits.charged(), charge.hits.given_back());
-    let group = match charge.force {
-        Force::Enforced => 0,
-        Force::Shadow(row) => u64::try_from(row).unwrap_or(u64::MAX).saturating_add(1),
+    let group = match charge.mode {
+        Mode::Enforced => 0,
+        Mode::Shadow(row) => u64::try_from(row).unwrap_or(u64::MAX).saturating_add(1),
     };
     let mut begin = |op| {
         call.text(op);
@@ -309,7 +315,7 @@ fn ask(charge: &Charge<'_>, is_denied: bool, call: &mut Call) {
             // More than any bucket holds is as good as that.
             call.number(charged.clamp(1, u64::from(u32::MAX)));
             call.number(u64::from(bucket.slots().get()));
-            call.span(bucket.hold().get());
+            call.span(bucket.ttl().get());
         }
         Kept::Nothing(_) => {}
     }
@@ -338,7 +344,7 @@ impl Field<'_> {
 
 /// How a bucket stood before the call, and when that was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Stood {
+pub struct ObservedState {
     /// The server's time.
     pub at: Timestamp,
     /// How it stood then.
@@ -358,16 +364,16 @@ pub enum State {
 
 /// What the script answered.
 #[derive(Debug, Clone)]
-pub struct Reply {
+pub struct ScriptReply {
     /// The server's time, at which it decided.
     pub now: Timestamp,
     /// Whether it denied, and charged nothing.
     pub is_denied: bool,
     /// How each bucket stood, in the order of the charges.
-    pub states: Vec<Stood>,
+    pub states: Vec<ObservedState>,
 }
 
-impl Reply {
+impl ScriptReply {
     /// Reads the fields of the answer to [`decide`].
     ///
     /// # Errors
@@ -398,7 +404,7 @@ impl Reply {
                 }
                 Kept::Nothing(_) => State::Blocked,
             };
-            Ok(Stood { at: now, state })
+            Ok(ObservedState { at: now, state })
         });
         Ok(Self { now, is_denied, states: states.collect::<Result<_, StoreError>>()? })
     }
@@ -406,7 +412,8 @@ impl Reply {
     /// What would be answered at that time to charges of which none [has a key](has_key).
     pub fn without_keys(charges: &[Charge<'_>], now: Timestamp) -> Self {
         let is_denied = charges.iter().any(Charge::is_denied);
-        let states = charges.iter().map(|_| Stood { at: now, state: State::Blocked }).collect();
+        let states =
+            charges.iter().map(|_| ObservedState { at: now, state: State::Blocked }).collect();
         Self { now, is_denied, states }
     }
 
@@ -423,7 +430,7 @@ impl Reply {
         outcomes.clear();
         let mut takes: Vec<_> = Vec::new();
         for (charge, stood) in charges.iter().zip(&self.states) {
-            let (outcome, taken) = one(charge, stood)?;
+            let (outcome, taken) = outcome_of(charge, stood)?;
             outcomes.push(outcome);
             takes.push(taken);
         }
@@ -431,7 +438,7 @@ impl Reply {
             if let Some(takes) = takes.get_mut(at) {
                 *takes = false;
             }
-            self.look(charge, at)
+            self.peek(charge, at)
         });
         if is_denied != self.is_denied {
             return Err(StoreError::Reply("it decided otherwise than it should have"));
@@ -444,25 +451,25 @@ impl Reply {
     }
 
     /// The bucket of a charge as it stood.
-    fn look(&self, charge: &Charge<'_>, at: usize) -> Outcome {
+    fn peek(&self, charge: &Charge<'_>, at: usize) -> Outcome {
         match (charge.bucket.into(), self.states.get(at)) {
-            (Kept::Counter(counter), Some(Stood { at, state: State::Counter(state) })) => {
-                counter.look(*state, *at)
+            (Kept::Counter(counter), Some(ObservedState { at, state: State::Counter(state) })) => {
+                counter.peek(*state, *at)
             }
-            (Kept::Leases(bucket), Some(Stood { at, state: State::Slots(held, _) })) => {
-                slots::look(bucket, *held, *at)
+            (Kept::Leases(bucket), Some(ObservedState { at, state: State::Slots(held, _) })) => {
+                slots::peek(bucket, *held, *at)
             }
-            (Kept::Nothing(of), _) => blocked::look(of, self.now),
+            (Kept::Nothing(of), _) => blocked::peek(of, self.now),
             _ => {
                 let remaining = charge.bucket.size();
-                Outcome { wait: Wait::No, remaining, reset: Nanos::ZERO }
+                Outcome { wait: Wait::None, remaining, reset: Nanos::ZERO }
             }
         }
     }
 }
 
 /// What one bucket says, and whether it takes slots.
-fn one(charge: &Charge<'_>, stood: &Stood) -> Result<(Outcome, bool), StoreError> {
+fn outcome_of(charge: &Charge<'_>, stood: &ObservedState) -> Result<(Outcome, bool), StoreError> {
     let now = stood.at;
     match (charge.bucket.into(), stood.state) {
         (Kept::Counter(counter), State::Counter(state)) => {
@@ -484,7 +491,7 @@ pub struct Released {
     /// Whether the lease still held slots.
     pub was_held: bool,
     /// In which other partitions it may hold some.
-    pub elsewhere: Vec<u16>,
+    pub other_partitions: Vec<u16>,
 }
 
 impl Released {
@@ -493,11 +500,12 @@ impl Released {
     /// # Errors
     /// [`StoreError::Reply`] where these are not what the script returns.
     pub fn read(fields: &[Field<'_>]) -> Result<Self, StoreError> {
-        let [was_held, Field::Text(elsewhere)] = fields else {
+        let [was_held, Field::Text(other_partitions)] = fields else {
             return Err(StoreError::Reply("two fields tell what a release has come to"));
         };
-        let elsewhere = std::str::from_utf8(elsewhere).unwrap_or_default();
-        let elsewhere = elsewhere.split(' ').filter_map(|partition| partition.parse().ok());
-        Ok(Self { was_held: was_held.number()? != 0, elsewhere: elsewhere.collect() })
+        let other_partitions = std::str::from_utf8(other_partitions).unwrap_or_default();
+        let other_partitions =
+            other_partitions.split(' ').filter_map(|partition| partition.parse().ok());
+        Ok(Self { was_held: was_held.number()? != 0, other_partitions: other_partitions.collect() })
     }
 }

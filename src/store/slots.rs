@@ -30,12 +30,12 @@ pub fn decide(
     let outcome = outcome(bucket, held, now, charged, freed);
     if hits.given_back() > 0 {
         // Slots come back by lease only; hits without one give nothing back and deny nobody.
-        return (Outcome { wait: Wait::No, ..outcome }, None);
+        return (Outcome { wait: Wait::None, ..outcome }, None);
     }
     match u32::try_from(charged) {
-        Ok(slots @ 1..) if outcome.wait == Wait::No => {
+        Ok(slots @ 1..) if outcome.wait == Wait::None => {
             let remaining = outcome.remaining.saturating_sub(slots);
-            let expires = now.after(bucket.hold());
+            let expires = now.after(bucket.ttl());
             let reset = expires.max(held.last_expiry).since(now);
             (Outcome { remaining, reset, ..outcome }, Some((slots, expires)))
         }
@@ -44,8 +44,8 @@ pub fn decide(
 }
 
 /// The bucket as it stands, for a call that takes no slot.
-pub fn look(bucket: &Concurrency, held: Occupancy, now: Timestamp) -> Outcome {
-    Outcome { wait: Wait::No, ..outcome(bucket, held, now, 0, |_| Nanos::ZERO) }
+pub fn peek(bucket: &Concurrency, held: Occupancy, now: Timestamp) -> Outcome {
+    Outcome { wait: Wait::None, ..outcome(bucket, held, now, 0, |_| Nanos::ZERO) }
 }
 
 /// What so many hits would meet; 0 asks as if for one.
@@ -59,9 +59,9 @@ fn outcome(
     let size = u64::from(bucket.slots().get());
     let needed = hits.max(1);
     let wait = if needed > size {
-        Wait::Forever
+        Wait::Never
     } else if held.slots + needed <= size {
-        Wait::No
+        Wait::None
     } else {
         Wait::For(freed(held.slots + needed - size))
     };

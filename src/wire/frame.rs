@@ -39,9 +39,7 @@ fn length([_, length @ ..]: [u8; PREFIX]) -> usize {
 }
 
 fn too_large(length: usize) -> Status {
-    Status::resource_exhausted(format!(
-        "a request of {length} bytes; send at most {MAX_MESSAGE}"
-    ))
+    Status::resource_exhausted(format!("a request of {length} bytes; send at most {MAX_MESSAGE}"))
 }
 
 fn not_one(length: usize) -> Status {

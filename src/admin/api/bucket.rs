@@ -10,7 +10,7 @@ use crate::store::Outcome;
 pub(in crate::admin) fn limit(bucket: &Bucket) -> Limit {
     let (interval, ttl) = match bucket {
         Bucket::Tokens(tokens) => (Some(tokens.interval()), None),
-        Bucket::Concurrency(slots) => (None, Some(slots.hold())),
+        Bucket::Concurrency(slots) => (None, Some(slots.ttl())),
         Bucket::Blocked(_) => (None, None),
     };
     Limit {
@@ -48,13 +48,13 @@ pub(in crate::admin) fn full_at(bucket: &Bucket, outcome: &Outcome, at: Timestam
 
 /// Whether the bucket, as it stands, cannot admit what the call asks. Nothing was charged.
 pub(super) fn is_over(decided: &Decided<'_>) -> bool {
-    let hits = decided.met.hits;
+    let hits = decided.matched.hits;
     hits.given_back() == 0 && u64::from(decided.outcome.remaining) < needed(decided)
 }
 
 /// A call of no hits asks whether anything is left.
 fn needed(decided: &Decided<'_>) -> u64 {
-    decided.met.hits.charged().max(1)
+    decided.matched.hits.charged().max(1)
 }
 
 /// How long until the bucket can admit the call, if that is known: slots come back when their holder releases
@@ -63,7 +63,7 @@ fn wait(decided: &Decided<'_>) -> Option<Nanos> {
     if !is_over(decided) {
         return Some(Nanos::ZERO);
     }
-    match decided.met.bucket {
+    match decided.matched.bucket {
         Bucket::Tokens(bucket) => {
             let spared = u64::from(bucket.size().get()).checked_sub(needed(decided))?;
             Some(decided.outcome.reset.minus(bucket.interval().times(spared)))

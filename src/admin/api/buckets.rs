@@ -15,7 +15,7 @@ use crate::observe::bucket_label::EntryFilter;
 use crate::observe::recent_buckets::{BucketSnapshot, Standing};
 use crate::policy::Policy;
 use crate::policy::fingerprint::Fingerprint;
-use crate::policy::named::NamedBucket;
+use crate::policy::lookup::NamedBucket;
 use crate::service::Service;
 use crate::store::{Outcome, Wait};
 use crate::text;
@@ -114,7 +114,7 @@ async fn named(
     let snapshot = service.policies().load_full();
     let policy = policy(&snapshot, domain)?;
     check(policy, entries)?;
-    let mut named = policy.named(entries, service.now());
+    let mut named = policy.buckets_for(entries, service.now());
     // A bucket for all calls is nobody's.
     named.retain(|of| !of.key.is_empty());
     let count = named.len();
@@ -152,7 +152,7 @@ pub(super) fn check(policy: &Policy, entries: &[Entry<'_>]) -> Result<(), ApiErr
     let begun = query.begin(policy.domain(), 1);
     entries.iter().for_each(|entry| query.entry(entry.key, entry.value));
     begun
-        .and_then(|()| query.close(Hits::LOOK, None))
+        .and_then(|()| query.close(Hits::PEEK, None))
         .map_err(|error| ApiError::bad_request(error.to_string()))
 }
 
@@ -222,9 +222,9 @@ fn standing(
     id: Option<String>,
 ) -> Bucket {
     let wait = match outcome.wait {
-        Wait::No => Some(Nanos::ZERO),
+        Wait::None => Some(Nanos::ZERO),
         Wait::For(wait) => Some(wait),
-        Wait::Forever => None,
+        Wait::Never => None,
     };
     Bucket {
         name,

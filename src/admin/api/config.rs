@@ -93,7 +93,7 @@ fn policy_override(policy: &Policy, of: &Override) -> types::Override {
 fn buckets(rules: &[Rule]) -> Vec<String> {
     let describe = |rule: &Rule| match rule.bucket() {
         Bucket::Tokens(bucket) => bucket.to_string(),
-        Bucket::Concurrency(bucket) => format!("{bucket}, held for {} at most", bucket.hold()),
+        Bucket::Concurrency(bucket) => format!("{bucket}, held for {} at most", bucket.ttl()),
         Bucket::Blocked(blocked) => blocked.to_string(),
     };
     rules.iter().map(describe).collect()

@@ -21,7 +21,7 @@ use crate::wire;
 
 /// How many descriptors are explained at a time. One asks about one call, or the few of a route; each answer has
 /// every table.
-pub(super) const MAX_DESCRIPTORS: usize = 32;
+pub(super) const MAX_EXPLAINED: usize = 32;
 
 /// How long the explanation may take, once it is known how the buckets stand.
 const MAX_TIME: Duration = Duration::from_millis(500);
@@ -39,9 +39,8 @@ async fn answer(service: &Service, body: &[u8]) -> Result<Explanation, ApiError>
     let mut query = Query::default();
     wire::read(&message, &mut query).map_err(|error| bad(&error))?;
     let count = query.len();
-    if count > MAX_DESCRIPTORS {
-        let error =
-            format!("{count} descriptors; at most {MAX_DESCRIPTORS} are explained together");
+    if count > MAX_EXPLAINED {
+        let error = format!("{count} descriptors; at most {MAX_EXPLAINED} are explained together");
         return Err(ApiError::bad_request(error));
     }
     let snapshot = service.policies().load_full();
@@ -54,7 +53,7 @@ async fn answer(service: &Service, body: &[u8]) -> Result<Explanation, ApiError>
         );
         return Err(ApiError::not_found(error));
     };
-    let plan = policy.meet(&query, service.now());
+    let plan = policy.resolve(&query, service.now());
     let looked = service.peek(policy, &plan).await;
     let (verdict, now) = looked.map_err(|error| ApiError::store(&error))?;
     let explanation = explanation(policy, &query, &verdict, now, Instant::now() + MAX_TIME);
@@ -73,7 +72,7 @@ fn explanation(
     now: Timestamp,
     deadline: Instant,
 ) -> Option<Explanation> {
-    let denies = |of: &&Decided<'_>| !of.met.row.is_shadow() && bucket::is_over(of);
+    let denies = |of: &&Decided<'_>| !of.matched.row.is_shadow() && bucket::is_over(of);
     let mut descriptors = Vec::new();
     for (at, of) in query.descriptors().enumerate() {
         if Instant::now() > deadline {
@@ -100,32 +99,34 @@ fn descriptor(
     now: Timestamp,
 ) -> ExplainedDescriptor {
     // Once for all tables: each looks for its own among them.
-    let of_it = verdict.decided.iter().filter(|decided| decided.met.descriptor == at);
+    let of_it = verdict.decided.iter().filter(|decided| decided.matched.descriptor == at);
     let of_it: Vec<_> = of_it.collect();
     let of_it = || of_it.iter().copied();
-    let tables = explained.tables.iter().map(|(table, met)| match met {
-        Ok((row, rules)) => ExplainedTable::Met(met_row(policy, table, row, rules, of_it(), now)),
+    let tables = explained.tables.iter().map(|(table, matched)| match matched {
+        Ok((row, rules)) => {
+            ExplainedTable::MatchedBucket(met_row(policy, table, row, rules, of_it(), now))
+        }
         Err(miss) => ExplainedTable::Missed(MissedTable {
             table: table.name().to_owned(),
-            miss_reason: policy.why(*miss),
+            miss_reason: policy.miss_reason(*miss),
         }),
     });
     // A limit override of the call stands in no table.
-    let overrides = of_it().filter(|decided| decided.met.rule.is_none()).map(|decided| {
-        ExplainedTable::Met(MetRow {
-            table: decided.met.row.table().to_owned(),
-            row: decided.met.row.name().to_owned(),
+    let overrides = of_it().filter(|decided| decided.matched.rule.is_none()).map(|decided| {
+        ExplainedTable::MatchedBucket(MetRow {
+            table: decided.matched.row.table().to_owned(),
+            row: decided.matched.row.name().to_owned(),
             is_override: false,
             shadow: false,
             scope: "a limit override that Envoy sent, in place of those that are not charged"
                 .into(),
             message: None,
-            buckets: vec![bucket::explained(decided.met.bucket, Some(decided), now)],
+            buckets: vec![bucket::explained(decided.matched.bucket, Some(decided), now)],
         })
     });
     ExplainedDescriptor {
         endpoint_group: explained.group.as_ref().map(ToString::to_string),
-        bypass: policy.bypass_told(explained),
+        bypass: policy.describe_bypass(explained),
         outcome: explained.outcome(),
         tables: tables.chain(overrides).collect(),
     }
@@ -140,7 +141,7 @@ fn met_row<'v>(
     now: Timestamp,
 ) -> MetRow {
     let buckets = rules.iter().map(|rule| {
-        let same = |of: &&Decided<'_>| std::ptr::eq(of.met.bucket, rule.bucket());
+        let same = |of: &&Decided<'_>| std::ptr::eq(of.matched.bucket, rule.bucket());
         bucket::explained(rule.bucket(), decided.clone().find(same), now)
     });
     MetRow {
@@ -148,7 +149,7 @@ fn met_row<'v>(
         row: row.name().to_owned(),
         is_override: !std::ptr::eq(row.rules(), rules),
         shadow: row.is_shadow(),
-        scope: policy.one_for(table),
+        scope: policy.scope_description(table),
         message: Some(row.message_of(rules)),
         buckets: buckets.collect(),
     }
@@ -168,7 +169,7 @@ mod tests {
         let message = wire::json::request(message).unwrap();
         let mut query = Query::default();
         wire::read(&message, &mut query).unwrap();
-        let plan = policy.meet(&query, service.now());
+        let plan = policy.resolve(&query, service.now());
         let (verdict, now) = service.peek(policy, &plan).await.unwrap();
         let begun = Instant::now();
         assert!(explanation(policy, &query, &verdict, now, begun + MAX_TIME).is_some());

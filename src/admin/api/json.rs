@@ -50,7 +50,7 @@ async fn decide(
 fn gives_back(message: &[u8]) -> bool {
     let mut query = Query::default();
     wire::read(message, &mut query).is_ok()
-        && query.descriptors().any(|descriptor| descriptor.hits() < Hits::LOOK)
+        && query.descriptors().any(|descriptor| descriptor.hits() < Hits::PEEK)
 }
 
 /// Answers 200, 429, or 400 for what is not a request.

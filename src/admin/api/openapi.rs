@@ -8,7 +8,7 @@ use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 
-use super::explain::MAX_DESCRIPTORS;
+use super::explain::MAX_EXPLAINED;
 use super::types::{
     Buckets, Config, ErrorBody, Explanation, Leases, ReleaseRequest, Released, Reload,
     ReloadRejected, Reset, ResetRequest,
@@ -16,7 +16,7 @@ use super::types::{
 use crate::admin::dashboard::{Begin, MODULES, Sample};
 use crate::admin::host::OPEN;
 use crate::admin::{ApiError, json_text};
-use crate::descriptor::{MAX_KEY_LENGTH, MAX_DESCRIPTORS, MAX_ENTRIES};
+use crate::descriptor::{MAX_DESCRIPTORS, MAX_ENTRIES, MAX_KEY_LENGTH};
 use crate::wire::{self, json::JsonError};
 
 /// The document, written out once.
@@ -357,7 +357,7 @@ fn reads(schemas: &mut Schemas, error: &Value) -> Vec<(&'static str, Value)> {
             body: Some(json!({
                 "allOf": [
                     { "$ref": "#/components/schemas/RateLimitRequest" },
-                    { "properties": { "descriptors": { "maxItems": MAX_DESCRIPTORS } } },
+                    { "properties": { "descriptors": { "maxItems": MAX_EXPLAINED } } },
                 ],
             })),
             answers: vec![

@@ -78,7 +78,7 @@ async fn of_table(
     let snapshot = service.policies().load_full();
     let policy = buckets::policy(&snapshot, domain.as_deref())?;
     buckets::check(policy, &key)?;
-    let mut named = policy.named(&key, service.now());
+    let mut named = policy.buckets_for(&key, service.now());
     named.retain(|of| {
         of.row.table() == table
             && row.as_ref().is_none_or(|row| of.row.name() == row)
@@ -129,7 +129,7 @@ fn no_bucket(policy: &Policy, table: &str) -> String {
     format!(
         "table {} has no such bucket; its buckets are {}, its `key` is [{}], and its `row` one that such calls can meet",
         table.name(),
-        policy.one_for(table),
+        policy.scope_description(table),
         keys.join(", ")
     )
 }

@@ -14,7 +14,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::clock::{Nanos, Timestamp};
-use crate::descriptor::{MAX_KEY_LENGTH, MAX_ENTRIES};
+use crate::descriptor::{MAX_ENTRIES, MAX_KEY_LENGTH};
 use crate::observe::bucket_label::BucketLabel;
 use crate::observe::recent_buckets::Standing;
 use crate::policy::{HeaderStyle, OnStoreError};
@@ -519,7 +519,7 @@ pub(crate) struct ExplainedDescriptor {
 #[serde(untagged)]
 pub(crate) enum ExplainedTable {
     /// A row with buckets.
-    Met(MetRow),
+    MatchedBucket(MetRow),
     /// No bucket.
     Missed(MissedTable),
 }

@@ -82,7 +82,7 @@ fn concurrency(
     };
     let held = duration(hold)?;
     Concurrency::new(slots.value, held.into()).map_err(|error| {
-        let place = if error == LimitError::OddHold { &hold.place } else { &slots.place };
+        let place = if error == LimitError::InvalidTtl { &hold.place } else { &slots.place };
         (place.clone(), error.to_string())
     })
 }

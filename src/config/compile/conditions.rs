@@ -6,8 +6,8 @@ use ipnet::{IpNet, Ipv4Net};
 use super::super::place::shown;
 use super::super::read::{At, Document};
 use super::super::schema;
-use crate::policy::condition::{Condition, Conditions, Test};
-use crate::policy::values::{Keys, Slot};
+use crate::policy::condition::{Condition, Conditions, Matcher};
+use crate::policy::values::{KeyIndex, Keys};
 
 /// Reads conditions, gives the entries they ask about a slot, and collects the endpoint groups they name.
 pub(super) struct Reader<'a> {
@@ -20,10 +20,10 @@ impl Reader<'_> {
     pub(super) fn read(&mut self, when: &schema::When) -> Conditions {
         let conditions = when.tests.iter().map(|(key, test)| {
             let slot = self.keys.slot(&key.value);
-            if slot == Slot::ENDPOINT_GROUP {
+            if slot == KeyIndex::ENDPOINT_GROUP {
                 self.collect_groups(test);
             }
-            if slot == Slot::REMOTE_ADDRESS {
+            if slot == KeyIndex::REMOTE_ADDRESS {
                 self.check_addresses(test);
             }
             Condition { slot, test: self.test(test) }
@@ -52,31 +52,31 @@ impl Reader<'_> {
         }
     }
 
-    fn test(&self, test: &schema::Test) -> Test {
+    fn test(&self, test: &schema::Test) -> Matcher {
         match test {
-            schema::Test::Equal(text) => Test::Equal((*text.value).into()),
-            schema::Test::Prefix(text) => Test::Prefix((**text).into()),
-            schema::Test::Present => Test::Present,
-            schema::Test::Absent => Test::Absent,
+            schema::Test::Equal(text) => Matcher::Equal((*text.value).into()),
+            schema::Test::Prefix(text) => Matcher::Prefix((**text).into()),
+            schema::Test::Present => Matcher::Present,
+            schema::Test::Absent => Matcher::Absent,
             schema::Test::Cidr(networks) => {
-                Test::Cidr(networks.iter().filter_map(|text| self.network(text)).collect())
+                Matcher::Cidr(networks.iter().filter_map(|text| self.network(text)).collect())
             }
             schema::Test::Any(tests) => self.any(tests),
         }
     }
 
     /// Whole values go into one set, whatever their number; only prefixes are tried one by one.
-    fn any(&self, tests: &[schema::Test]) -> Test {
+    fn any(&self, tests: &[schema::Test]) -> Matcher {
         let whole: HashSet<Box<str>> = tests.iter().filter_map(whole_value).collect();
         let rest = tests.iter().filter(|test| whole_value(test).is_none());
-        let mut rest: Vec<Test> = rest.map(|test| self.test(test)).collect();
+        let mut rest: Vec<Matcher> = rest.map(|test| self.test(test)).collect();
         if rest.is_empty() {
-            return Test::OneOf(whole.into_iter().collect());
+            return Matcher::OneOf(whole.into_iter().collect());
         }
         if !whole.is_empty() {
-            rest.push(Test::OneOf(whole.into_iter().collect()));
+            rest.push(Matcher::OneOf(whole.into_iter().collect()));
         }
-        Test::Any(rest.into())
+        Matcher::Any(rest.into())
     }
 
     fn network(&self, text: &At<String>) -> Option<IpNet> {

@@ -73,7 +73,7 @@ impl Compiler<'_> {
         let key = table.key();
         let blocks = matches!(buckets, schema::Buckets::Blocked);
         let rows: Box<dyn Iterator<Item = &mut Row>> = match &written.row {
-            Some(name) => Box::new(table.rows.named_mut(&name.value).into_iter()),
+            Some(name) => Box::new(table.rows.row_mut(&name.value).into_iter()),
             None => Box::new(table.rows.iter_mut().filter(move |row| blocks || row.is_limited())),
         };
         let listed = Listed { buckets, until: scope.until(), at: &named.place };

@@ -226,13 +226,13 @@ impl PolicyCounters {
         code.inc();
         // A row of two buckets is one decision.
         let same_row = |a: &Decided<'_>, b: &Decided<'_>| {
-            a.met.descriptor == b.met.descriptor && a.met.row.id() == b.met.row.id()
+            a.matched.descriptor == b.matched.descriptor && a.matched.row.id() == b.matched.row.id()
         };
         for decided in verdict.decided.chunk_by(same_row) {
             let Some(first) = decided.first() else { continue };
-            let Some(counters) = self.rows.get(first.met.row.id().get()) else { continue };
+            let Some(counters) = self.rows.get(first.matched.row.id().get()) else { continue };
             // One descriptor brings the same to all of a row's buckets.
-            let hits = first.met.hits.charged();
+            let hits = first.matched.hits.charged();
             if decided.iter().any(Decided::is_over) {
                 counters.over.count(hits);
             } else if verdict.is_admitted {

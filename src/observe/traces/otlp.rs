@@ -119,7 +119,7 @@ impl Span {
         self.0.set_attribute(KeyValue::new("tollgate.code", code));
         let of_each: Vec<_> = verdict.tightest_of_each(descriptors).collect();
         if let Some(decided) = decision::tightest(&of_each) {
-            let row = decided.met.row;
+            let row = decided.matched.row;
             self.set("tollgate.table", sanitize(row.table()));
             self.set("tollgate.row", sanitize(row.name()));
         }

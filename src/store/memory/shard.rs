@@ -57,12 +57,12 @@ impl Cell {
 
 /// The live keys of a shard: its buckets that are not full, and its leases that have not expired.
 #[derive(Debug, Default)]
-pub(super) struct Keys {
+pub(super) struct LiveEntries {
     pub(super) cells: Vec<Cell>,
     pub(super) held: Vec<(Fingerprint, Holder)>,
 }
 
-impl Keys {
+impl LiveEntries {
     /// Forgets what is there, and has memory for so many cells and leases and a few more. It is touched
     /// here, so that the system need not find it while the shard is locked.
     pub(super) fn make_room(&mut self, cells: usize, held: usize) {
@@ -116,7 +116,7 @@ impl Shard {
     }
 
     /// Adds the live keys to those in `into`.
-    pub(super) fn copy_live(&self, now: Timestamp, into: &mut Keys) {
+    pub(super) fn copy_live(&self, now: Timestamp, into: &mut LiveEntries) {
         into.cells.extend(self.cells.iter().filter(|cell| cell.lapses_at() > now));
         for (fingerprint, holders) in &self.holders {
             into.held.extend(holders.live(now).map(|holder| (*fingerprint, *holder)));
@@ -148,24 +148,24 @@ impl Shard {
 
     /// The bucket as it stands, whatever was asked of it; nothing has happened since it answered with this
     /// change, which knows where a counter is kept.
-    pub(super) fn look(&self, charge: &Charge<'_>, change: &Change, now: Timestamp) -> Outcome {
+    pub(super) fn peek(&self, charge: &Charge<'_>, change: &Change, now: Timestamp) -> Outcome {
         match charge.bucket.into() {
             Kept::Counter(counter) => {
                 let state = match change {
                     Change::State(_, at) => self.state_at(*at),
                     Change::Nothing | Change::Slots(..) => self.state(charge.fingerprint).0,
                 };
-                counter.look(state, now)
+                counter.peek(state, now)
             }
             Kept::Leases(bucket) => {
                 let holders = self.holders(charge.fingerprint);
-                slots::look(
+                slots::peek(
                     bucket,
                     holders.map_or(Occupancy::default(), |held| held.held(now)),
                     now,
                 )
             }
-            Kept::Nothing(of) => blocked::look(of, now),
+            Kept::Nothing(of) => blocked::peek(of, now),
         }
     }
 
@@ -227,7 +227,7 @@ impl Shard {
     }
 
     /// Adds a holder to a concurrency bucket. Its place has been taken.
-    pub(super) fn hold(
+    pub(super) fn add_holder(
         &mut self,
         fingerprint: Fingerprint,
         holder: Holder,

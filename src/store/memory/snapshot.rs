@@ -44,7 +44,7 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::MemoryStore;
 use super::holders::Holder;
-use super::shard::{Cell, Keys};
+use super::shard::{Cell, LiveEntries};
 use crate::clock::{Nanos, Timestamp};
 use crate::descriptor::LeaseId;
 use crate::policy::fingerprint::{Fingerprint, FingerprintKey, ShortName};
@@ -115,7 +115,7 @@ pub fn write(
     to.put(&VERSION.to_le_bytes())?;
     to.put(&now.as_unix_nanos().to_le_bytes())?;
     to.put(&key.to_bytes())?;
-    let (mut keys, mut part, mut written) = (Keys::default(), Vec::new(), 0);
+    let (mut keys, mut part, mut written) = (LiveEntries::default(), Vec::new(), 0);
     for shard in &store.shards {
         store.copy_live(shard, now, &mut keys);
         if keys.len() > 0 {
@@ -131,7 +131,7 @@ pub fn write(
     Ok(written)
 }
 
-fn encode(keys: &Keys, part: &mut Vec<u8>) -> io::Result<()> {
+fn encode(keys: &LiveEntries, part: &mut Vec<u8>) -> io::Result<()> {
     part.clear();
     for count in [keys.cells.len(), keys.held.len()] {
         let count = u32::try_from(count).map_err(|error| io::Error::other(error.to_string()))?;

@@ -3,7 +3,7 @@ use crate::clock::Nanos;
 use crate::descriptor::Hits;
 use crate::limit::{Bucket, Concurrency, Period, Rate, TokenBucket, Unit};
 use crate::policy::identity::name_for_tests as name;
-use crate::store::{Force, Outcome, Wait};
+use crate::store::{Mode, Outcome, Wait};
 
 pub(crate) const NOW: Timestamp = Timestamp::from_unix_nanos(1_800_000_000_000_000_000);
 
@@ -16,7 +16,7 @@ pub(crate) fn slots(slots: u32, hold: u64) -> Bucket {
 }
 
 pub(crate) fn charge<'a>(of: &str, bucket: &'a Bucket, hits: Hits) -> Charge<'a> {
-    Charge { fingerprint: name(of), bucket, hits, force: Force::Enforced }
+    Charge { fingerprint: name(of), bucket, hits, mode: Mode::Enforced }
 }
 
 pub(crate) fn ask(
@@ -51,7 +51,7 @@ fn charges_everywhere_or_nowhere() {
     let (admission, outcomes) = ask(&store, NOW, &both);
     assert_eq!(admission, Admission::Denied);
     assert_eq!((outcomes[0].remaining, outcomes[1].remaining), (0, 1));
-    assert_eq!(outcomes[1].wait, Wait::No);
+    assert_eq!(outcomes[1].wait, Wait::None);
     assert!(is_admitted(&store, NOW, &both[1..]));
     assert!(!is_admitted(&store, NOW, &both[1..]));
 }
@@ -63,7 +63,7 @@ fn a_denial_reports_every_bucket_as_it_stands() {
     let both = [charge("a", &one, Hits::ONE), charge("b", &ten, Hits::charge(3))];
     assert!(is_admitted(&store, NOW, &both));
     let (_, outcomes) = ask(&store, NOW, &both);
-    let stands = Outcome { wait: Wait::No, remaining: 7, reset: Nanos::new(300_000_000) };
+    let stands = Outcome { wait: Wait::None, remaining: 7, reset: Nanos::new(300_000_000) };
     assert_eq!(outcomes[1], stands);
     assert_eq!(outcomes[0].wait, Wait::For(Nanos::from_secs(1)));
 }
@@ -73,7 +73,7 @@ fn a_denial_and_a_look_keep_no_key() {
     let store = MemoryStore::new(1000);
     let bucket = tokens(2, Unit::Second);
     assert!(!is_admitted(&store, NOW, &[charge("a", &bucket, Hits::charge(3))]));
-    assert!(is_admitted(&store, NOW, &[charge("b", &bucket, Hits::LOOK)]));
+    assert!(is_admitted(&store, NOW, &[charge("b", &bucket, Hits::PEEK)]));
     assert!(is_admitted(&store, NOW, &[charge("c", &bucket, Hits::give_back(5))]));
     assert!(store.is_empty());
 }
@@ -82,9 +82,9 @@ fn a_denial_and_a_look_keep_no_key() {
 fn a_shadow_bucket_is_charged_while_it_can_and_never_denies() {
     let store = MemoryStore::new(1000);
     let (one, ten) = (tokens(1, Unit::Day), tokens(10, Unit::Day));
-    let shadow = Charge { force: Force::Shadow(0), ..charge("a", &one, Hits::ONE) };
+    let shadow = Charge { mode: Mode::Shadow(0), ..charge("a", &one, Hits::ONE) };
     let both = [shadow, charge("b", &ten, Hits::ONE)];
-    assert_eq!(ask(&store, NOW, &both).1[0].wait, Wait::No);
+    assert_eq!(ask(&store, NOW, &both).1[0].wait, Wait::None);
     let (admission, outcomes) = ask(&store, NOW, &both);
     assert_ne!(admission, Admission::Denied);
     assert!(matches!(outcomes[0].wait, Wait::For(_)));
@@ -137,7 +137,7 @@ fn a_lease_may_hold_several_slots_in_several_buckets() {
     assert!(store.release(lease(admission), NOW));
     assert!(is_admitted(&store, NOW, &call));
     let too_many = [charge("a", &three, Hits::charge(4))];
-    assert_eq!(ask(&store, NOW, &too_many).1[0].wait, Wait::Forever);
+    assert_eq!(ask(&store, NOW, &too_many).1[0].wait, Wait::Never);
 }
 
 #[test]
@@ -311,13 +311,13 @@ fn a_call_denied_for_want_of_a_place_takes_none_and_a_shadow_row_passes() {
     ];
     let (admission, outcomes) = ask(&store, NOW, &both);
     assert_eq!((admission, outcomes[1].wait), (Admission::Denied, NO_PLACE));
-    assert_eq!((outcomes[0].wait, outcomes[0].remaining), (Wait::No, 2));
-    assert_eq!((outcomes[2].wait, outcomes[2].remaining), (Wait::No, 5));
-    let shadow = both.map(|charge| Charge { force: Force::Shadow(0), ..charge });
+    assert_eq!((outcomes[0].wait, outcomes[0].remaining), (Wait::None, 2));
+    assert_eq!((outcomes[2].wait, outcomes[2].remaining), (Wait::None, 5));
+    let shadow = both.map(|charge| Charge { mode: Mode::Shadow(0), ..charge });
     assert_eq!(ask(&store, NOW, &shadow).0, Admission::Admitted { lease: None });
     assert_eq!(store.lease_count(), 9_999);
     let mut foreseen = Outcomes::new();
-    assert!(store.foresee(&both, NOW, &mut foreseen));
+    assert!(store.would_deny(&both, NOW, &mut foreseen));
     assert_eq!(foreseen, outcomes);
     assert_eq!(store.refused_leases(), 2, "what is only foreseen is not counted");
     assert!(is_admitted(&store, NOW, &both[..1]), "the place went back");
@@ -338,7 +338,7 @@ fn the_buckets_of_a_shadow_row_are_charged_together_or_not() {
     let store = MemoryStore::new(1000);
     let (one, ten, other) = (tokens(1, Unit::Hour), tokens(10, Unit::Day), tokens(10, Unit::Day));
     let shadow =
-        |name, bucket, row| Charge { force: Force::Shadow(row), ..charge(name, bucket, Hits::ONE) };
+        |name, bucket, row| Charge { mode: Mode::Shadow(row), ..charge(name, bucket, Hits::ONE) };
     let call = [shadow("a", &one, 0), shadow("b", &ten, 0), shadow("c", &other, 2)];
     assert_eq!(
         ask(&store, NOW, &call).1.iter().map(|o| o.remaining).collect::<Vec<_>>(),

@@ -8,7 +8,7 @@ use tollgate::decision::Charges;
 use tollgate::descriptor::{LeaseId, Query};
 use tollgate::policy::fingerprint::FingerprintKey;
 use tollgate::policy::{Plan, Policies};
-use tollgate::store::script::{self, Field, Names, NewLease, Released, Reply};
+use tollgate::store::script::{self, Field, KeyNames, NewLease, Released, ScriptReply};
 use tollgate::store::{Admission, MemoryStore, Outcome, Outcomes, Wait};
 use tollgate::wire::{self, RateLimitRequest};
 
@@ -54,7 +54,7 @@ impl Store for MemoryStore {
 /// The script on a server whose clock is ours.
 struct Scripted {
     connection: redis::Connection,
-    names: Names,
+    names: KeyNames,
     leases: u128,
 }
 
@@ -62,10 +62,10 @@ impl Scripted {
     fn new(redis: &Redis) -> Self {
         let mut connection = redis.connect();
         redis::cmd("FLUSHALL").exec(&mut connection).unwrap();
-        Self { connection, names: Names { prefix: "test".into() }, leases: 0 }
+        Self { connection, names: KeyNames { prefix: "test".into() }, leases: 0 }
     }
 
-    fn call(&mut self, function: &str, call: &script::Call) -> Vec<redis::Value> {
+    fn call(&mut self, function: &str, call: &script::ScriptCall) -> Vec<redis::Value> {
         let text = format!("{}\nreturn {function}(KEYS, ARGV)", script::DECIDE);
         let mut command = redis::cmd("EVAL");
         command.arg(text).arg(call.keys());
@@ -91,11 +91,12 @@ impl Store for Scripted {
         let charges = Charges::of(plan);
         let charges = charges.all();
         self.leases += 1;
-        let lease = LeaseId::in_partition(self.leases.to_be_bytes(), script::home(charges));
-        let new = NewLease { lease, elsewhere: &[] };
+        let lease =
+            LeaseId::in_partition(self.leases.to_be_bytes(), script::lease_partition(charges));
+        let new = NewLease { lease, other_partitions: &[] };
         let call = script::decide(&self.names, charges, Some(new), Some(now));
         let values = self.call("decide", &call);
-        let reply = Reply::read(&fields(&values), charges).unwrap();
+        let reply = ScriptReply::read(&fields(&values), charges).unwrap();
         assert_eq!(reply.now, now);
         let mut outcomes = Outcomes::new();
         let admission = reply.settle(charges, Some(lease), &mut outcomes).unwrap();
@@ -122,7 +123,7 @@ fn decide(
     let message = asked.encode_to_vec();
     let mut query = Query::default();
     wire::read(&message, &mut query).unwrap();
-    let plan = policies.get("d").unwrap().meet(&query, now);
+    let plan = policies.get("d").unwrap().resolve(&query, now);
     let (admission, outcomes) = store.decide(&plan, now);
     (admission, outcomes.to_vec())
 }
@@ -161,7 +162,7 @@ tables:
         assert_eq!((outcomes[0].remaining, outcomes[1].remaining), (0, 1));
         assert_eq!(outcomes[0].wait, Wait::For(Nanos::from_secs(43_200)));
         assert_eq!(outcomes[0].reset, Nanos::from_secs(86_400));
-        assert_eq!(outcomes[1].wait, Wait::No);
+        assert_eq!(outcomes[1].wait, Wait::None);
         assert_eq!(ask("z", "y").1[1].remaining, 0);
     });
 }
@@ -179,7 +180,7 @@ fn hits_are_looked_at_given_back_and_refused_where_they_are_too_many() {
         assert_eq!(ask(hits(0, k)).1[0].remaining, 1);
         for too_many in [6, 1_067_521, u64::from(u32::MAX), u64::MAX] {
             let (admission, outcomes) = ask(hits(too_many, k));
-            assert_eq!((admission, outcomes[0].wait), (Admission::Denied, Wait::Forever));
+            assert_eq!((admission, outcomes[0].wait), (Admission::Denied, Wait::Never));
         }
         assert_eq!(ask(give_back(2, k)).1[0].remaining, 3);
         assert_eq!(ask(give_back(u64::MAX, k)).1[0].remaining, 5);
@@ -232,12 +233,12 @@ tables:
         lease(ask(hits(1, &[("k", "1")])).0);
         for count in [1, 0, 4, u64::MAX] {
             let (admission, outcomes) = ask(hits(count, banned));
-            assert_eq!((admission, outcomes[0].wait), (Admission::Denied, Wait::Forever));
+            assert_eq!((admission, outcomes[0].wait), (Admission::Denied, Wait::Never));
             let left: Vec<_> = outcomes.iter().map(|outcome| outcome.remaining).collect();
             assert_eq!(left, [0, 8, 1], "{count}");
         }
         let (admission, outcomes) = ask(give_back(1, banned));
-        assert_eq!((admission, outcomes[0].wait, outcomes[1].remaining), (ADMITTED, Wait::No, 9));
+        assert_eq!((admission, outcomes[0].wait, outcomes[1].remaining), (ADMITTED, Wait::None, 9));
     });
 }
 
@@ -254,7 +255,7 @@ tables: [{ name: t, shadow: true, key: [k], rows: { always: [{ per_day: 1 }, { p
         let (admission, outcomes) = ask();
         assert_eq!(admission, ADMITTED);
         assert_eq!((outcomes[0].remaining, outcomes[1].remaining), (0, 4));
-        assert!(outcomes[0].wait != Wait::No && outcomes[1].wait == Wait::No);
+        assert!(outcomes[0].wait != Wait::None && outcomes[1].wait == Wait::None);
     });
 }
 

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use tollgate::wire::RateLimitRequest;
 
-use super::model::{Met, Sizes, met};
+use super::model::{MatchedBucket, Sizes, met};
 use crate::support::{descriptor, request};
 
 #[derive(Debug, Clone)]
@@ -30,17 +30,12 @@ impl Call {
         if asked.negative { -count } else { count }
     }
 
-    pub(crate) fn met(&self, sizes: Sizes) -> Vec<Met> {
+    pub(crate) fn met(&self, sizes: Sizes) -> Vec<MatchedBucket> {
         let asked =
             self.descriptors.iter().enumerate().filter(|(_, asked)| asked.release.is_none());
         let met = asked.flat_map(|(descriptor, asked)| {
-            met(sizes, &asked.entries).into_iter().map(move |(label, name, kind, shadow)| Met {
-                descriptor,
-                label,
-                name,
-                kind,
-                shadow,
-                hits: self.hits_of(asked),
+            met(sizes, &asked.entries).into_iter().map(move |(label, name, kind, shadow)| {
+                MatchedBucket { descriptor, label, name, kind, shadow, hits: self.hits_of(asked) }
             })
         });
         met.collect()

@@ -65,7 +65,7 @@ pub(crate) type Name = (String, Vec<String>, usize);
 
 /// A bucket that a descriptor meets.
 #[derive(Debug, Clone)]
-pub(crate) struct Met {
+pub(crate) struct MatchedBucket {
     pub(crate) descriptor: usize,
     pub(crate) label: String,
     pub(crate) name: Name,
@@ -146,7 +146,7 @@ impl Model {
     }
 
     /// What a bucket says to so many hits (0: as if to one), as it stands.
-    pub(crate) fn stand(&self, met: &Met, hits: u128) -> Stand {
+    pub(crate) fn stand(&self, met: &MatchedBucket, hits: u128) -> Stand {
         let needed = hits.max(1);
         match met.kind {
             Kind::Tokens(size, interval) => {
@@ -178,7 +178,7 @@ impl Model {
         }
     }
 
-    pub(crate) fn take(&mut self, met: &Met, lease: Option<&str>) {
+    pub(crate) fn take(&mut self, met: &MatchedBucket, lease: Option<&str>) {
         match met.kind {
             Kind::Tokens(_, interval) => {
                 let owed = self.owed.entry(met.name.clone()).or_default();
@@ -213,7 +213,7 @@ impl Model {
         assert_eq!(answer.released(), released.filter(|_| any_release));
 
         let all = call.met(sizes);
-        let mut buckets: Vec<Met> = Vec::new();
+        let mut buckets: Vec<MatchedBucket> = Vec::new();
         for met in &all {
             match buckets.iter_mut().find(|other| other.name == met.name) {
                 Some(other) => other.hits = other.hits.max(met.hits),
@@ -222,18 +222,19 @@ impl Model {
         }
         let before: Vec<Stand> =
             buckets.iter().map(|met| self.stand(met, met.hits.max(0).unsigned_abs())).collect();
-        let gives_back = |met: &Met| met.hits < 0;
-        let is_over = |met: &Met, stand: &Stand| !gives_back(met) && stand.wait != Some(0);
+        let gives_back = |met: &MatchedBucket| met.hits < 0;
+        let is_over =
+            |met: &MatchedBucket, stand: &Stand| !gives_back(met) && stand.wait != Some(0);
         let is_denied =
             buckets.iter().zip(&before).any(|(met, stand)| !met.shadow && is_over(met, stand));
         assert_eq!(answer.is_ok(), !is_denied, "{call:?}\n{before:?}");
-        let takes_slots = |met: &Met| matches!(met.kind, Kind::Slots(..)) && met.hits > 0;
+        let takes_slots = |met: &MatchedBucket| matches!(met.kind, Kind::Slots(..)) && met.hits > 0;
         let lease = answer.metadata("lease");
         assert_eq!(lease.is_some(), !is_denied && buckets.iter().any(takes_slots));
         if !is_denied {
             for (met, stand) in buckets.iter().zip(&before) {
                 // The buckets of a shadow row are charged all or none.
-                let is_of_row = |other: &Met| {
+                let is_of_row = |other: &MatchedBucket| {
                     other.shadow && (&other.name.0, &other.name.1) == (&met.name.0, &met.name.1)
                 };
                 let mut of_row = buckets.iter().zip(&before).filter(|(other, _)| is_of_row(other));

@@ -28,8 +28,8 @@ fn again(store: &MemoryStore, max_keys: usize, now: Timestamp) -> MemoryStore {
     restored(&written(store, now), max_keys, now)
 }
 
-fn look(store: &MemoryStore, now: Timestamp, of: &str, bucket: &Bucket) -> Outcomes {
-    ask(store, now, &[charge(of, bucket, Hits::LOOK)]).1
+fn peek(store: &MemoryStore, now: Timestamp, of: &str, bucket: &Bucket) -> Outcomes {
+    ask(store, now, &[charge(of, bucket, Hits::PEEK)]).1
 }
 
 /// A store of a few keys of every kind.
@@ -53,8 +53,8 @@ fn every_bucket_is_as_it_was_in_a_store_of_any_size() {
         let restored = again(&store, after, NOW);
         assert_eq!((restored.len(), restored.evicted_live()), (900, 0), "{before} to {after}");
         for (number, name) in &names {
-            let outcome = look(&restored, NOW, name, &day);
-            assert_eq!(outcome, look(&store, NOW, name, &day), "{before} to {after}: {number}");
+            let outcome = peek(&restored, NOW, name, &day);
+            assert_eq!(outcome, peek(&store, NOW, name, &day), "{before} to {after}: {number}");
         }
     }
 }
@@ -76,7 +76,7 @@ fn a_lease_holds_its_slots_in_every_bucket_and_is_released_once_by_its_id() {
         let restored = again(&store, after, NOW);
         assert_eq!((restored.len(), restored.lease_count()), (2, 1));
         assert!(!is_admitted(&restored, NOW, &both[..1]));
-        assert_eq!(look(&restored, NOW, "others", &others)[0].remaining, 3);
+        assert_eq!(peek(&restored, NOW, "others", &others)[0].remaining, 3);
         assert!(restored.release(held, NOW));
         assert!(!restored.release(held, NOW));
         assert!(restored.is_empty());
@@ -116,10 +116,10 @@ fn the_time_that_passed_is_deducted() {
     let bytes = written(&store, NOW);
     let later = NOW.after(Nanos::from_secs(59));
     let restored_soon = restored(&bytes, 1_000, later);
-    let outcome = look(&restored_soon, later, "job", &jobs)[0];
+    let outcome = peek(&restored_soon, later, "job", &jobs)[0];
     assert_eq!((outcome.wait, outcome.remaining), (Wait::For(Nanos::from_secs(1)), 0));
     let later = NOW.after(Nanos::from_secs(7 * 3_600));
-    assert_eq!(look(&restored(&bytes, 1_000, later), later, "day", &day)[0].remaining, 7);
+    assert_eq!(peek(&restored(&bytes, 1_000, later), later, "day", &day)[0].remaining, 7);
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn after_the_clock_was_set_back_nobody_waits_longer_than_when_it_was_taken() {
     let read = read(&*written(&store, taken), 1_000, then).unwrap();
     assert_eq!((read.taken_at, read.ahead), (taken, set_back));
     for (name, bucket) in [("day", &day), ("job", &jobs)] {
-        assert_eq!(look(&read.store, then, name, bucket), look(&store, taken, name, bucket));
+        assert_eq!(peek(&read.store, then, name, bucket), peek(&store, taken, name, bucket));
     }
     assert!(read.store.release(held, then));
 }
@@ -242,8 +242,8 @@ proptest! {
         let later = NOW.after(Nanos::from_secs(passed));
         let restored = restored(&written(&store, NOW), SIZES[after], later);
         for (name, _, is_job) in &named {
-            let outcome = look(&restored, later, name, bucket(*is_job));
-            let mut expected = look(&store, later, name, bucket(*is_job));
+            let outcome = peek(&restored, later, name, bucket(*is_job));
+            let mut expected = peek(&store, later, name, bucket(*is_job));
             if *is_job && expected[0].remaining == 9 {
                 // A lease that has expired is told until it is swept.
                 expected[0].reset = outcome[0].reset;
@@ -311,7 +311,7 @@ fn a_snapshot_taken_while_threads_decide_admits_what_was_left_and_no_more() {
     for (least, bytes, most) in snapshots {
         let restored = restored(&bytes, 100_000, NOW);
         for (at, name) in names.iter().enumerate() {
-            let left = look(&restored, NOW, name, &day)[0].remaining;
+            let left = peek(&restored, NOW, name, &day)[0].remaining;
             assert!((least[at]..=most[at]).contains(&(SIZE - left)), "{name}: {left} are left");
             let rest = charge(name, &day, Hits::charge(left.into()));
             assert!(left == 0 || is_admitted(&restored, NOW, &[rest]));
