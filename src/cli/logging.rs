@@ -131,6 +131,8 @@ mod tests {
     #[test]
     fn a_panic_is_a_line_of_the_log() {
         let own = std::thread::current().id();
+        // Other tests catch panics with a hook of theirs, which is put in place once: before, and for good.
+        crate::reading::caught(|| ()).unwrap();
         let usual = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             if std::thread::current().id() == own {
@@ -145,7 +147,6 @@ mod tests {
         tracing::subscriber::with_default(log.finish(), || {
             std::panic::catch_unwind(|| panic!("of {}", "a caller\n\u{1b}[31m")).unwrap_err();
         });
-        drop(std::panic::take_hook());
         let text = String::from_utf8(written.0.lock().clone()).unwrap();
         let first = text.lines().next().unwrap();
         for told in ["ERROR", "panicked", "why=of a caller\\n\\u{1b}[31m", "logging.rs:"] {

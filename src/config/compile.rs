@@ -23,17 +23,12 @@ use crate::policy::condition::Conditions;
 use crate::policy::endpoints::Endpoints;
 use crate::policy::fingerprint::FingerprintKey;
 use crate::policy::message::{Message, Placeholder};
-use crate::policy::table::{KeySetId, Row, Rows, Table};
+use crate::policy::table::{ALL, DEFAULT, KeySetId, Row, Rows, Table};
 
 pub(super) use self::room::Room;
 
 /// What partitions the buckets where the file does not say.
 const PARTITION: &str = "tenant";
-
-/// The row of every value without a row of its own.
-const OTHERWISE: &str = "otherwise";
-/// The row of a table that does not select.
-const ALWAYS: &str = "always";
 
 /// Compiles a file. What is wrong is told to the document; the policy then only served to find it.
 pub(super) fn policy(
@@ -101,7 +96,7 @@ impl<'a> Compiler<'a> {
 
     /// A group's name is the name of its row, too.
     fn check_group_name(&self, At { value, place }: &At<String>) {
-        if [ALWAYS, OTHERWISE].contains(&&**value) {
+        if ALL.contains(&&**value) || DEFAULT.contains(&&**value) {
             let what = format!("`{value}` is the name of a row for other calls; choose another");
             self.document.complain(place, what);
         }
@@ -174,22 +169,26 @@ impl<'a> Compiler<'a> {
         for schema::Row { name: At { value, place }, .. } in &table.rows {
             match &table.select {
                 _ if !is_label(value) => self.document.complain(place, LABEL_RULE),
-                Some(_) if value == ALWAYS => {
-                    let what = "`always` is the row of a table without `select`; any other value's \
-                                row is `otherwise`";
+                Some(_) if ALL.contains(&&**value) => {
+                    let what = format!(
+                        "`{value}` is the row of a table without `select`; the row of any other value \
+                         is `default`"
+                    );
                     self.document.complain(place, what);
                 }
-                Some(select) if select.value == "endpoint_group" && value != OTHERWISE => {
+                Some(select)
+                    if select.value == "endpoint_group" && !DEFAULT.contains(&&**value) =>
+                {
                     self.check_group(value, place);
                 }
                 _ => {}
             }
         }
-        let is_own = |row: &&schema::Row| row.name.value != ALWAYS;
+        let is_own = |row: &&schema::Row| !ALL.contains(&&*row.name.value);
         if table.select.is_none()
             && let Some(row) = table.rows.iter().find(is_own)
         {
-            let what = "a table without `select` has one row, `always`; for more, name the entry to \
+            let what = "a table without `select` has one row, `all`; for more, name the entry to \
                         select by, as in `select: tenant_type`";
             self.document.complain(&row.name.place, what);
         }
@@ -216,13 +215,32 @@ impl<'a> Compiler<'a> {
         mut rows: HashMap<Box<[u8]>, Row>,
     ) -> Option<Rows> {
         match &table.select {
-            None => rows.remove(ALWAYS.as_bytes()).map(|row| Rows::Always(Box::new(row))),
+            None => self.take_row(table, &mut rows, ALL).map(|row| Rows::Always(Box::new(row))),
             Some(select) => {
-                let otherwise = rows.remove(OTHERWISE.as_bytes()).map(Box::new);
+                let otherwise = self.take_row(table, &mut rows, DEFAULT).map(Box::new);
                 let by = self.builder.keys().slot(&select.value);
                 Some(Rows::Selected { by, rows, otherwise })
             }
         }
+    }
+
+    /// The row that has one of two words for its name.
+    fn take_row(
+        &self,
+        table: &schema::Table,
+        rows: &mut HashMap<Box<[u8]>, Row>,
+        words: [&str; 2],
+    ) -> Option<Row> {
+        let [row, old] = words.map(|word| rows.remove(word.as_bytes()));
+        let [word, old_word] = words;
+        if row.is_some()
+            && old.is_some()
+            && let Some(second) = table.rows.iter().rfind(|row| words.contains(&&*row.name.value))
+        {
+            let what = format!("`{word}` and `{old_word}` are two words for one row; keep one");
+            self.document.complain(&second.name.place, what);
+        }
+        row.or(old)
     }
 
     fn table_row(

@@ -77,7 +77,7 @@ pub(super) struct Bucket {
     pub(super) rate: Option<At<u32>>,
     pub(super) every: Option<At<String>>,
     pub(super) concurrent: Option<At<u32>>,
-    pub(super) hold: Option<At<String>>,
+    pub(super) ttl: Option<At<String>>,
 }
 
 /// Conditions on entries; all must hold.
@@ -136,7 +136,7 @@ pub(super) fn file(node: &Node<'_>) -> Option<File> {
     }
     if tables.as_ref().and_then(|node| node.value.as_sequence()).is_some_and(<[_]>::is_empty) {
         node.complain(
-            "no table at all; where nothing is to be limited, write a table with `rows: { always: \
+            "no table at all; where nothing is to be limited, write a table with `rows: { all: \
              unlimited }`",
         );
     }
@@ -201,7 +201,7 @@ fn table(node: &Node<'_>) -> Option<Table> {
     for (field, what) in [
         (&name, "`name` is missing; metrics and overrides need one"),
         (&key, "`key` is missing; it lists the entries that name a bucket (`[]`: one for all)"),
-        (&rows, "`rows` is missing; write `rows: { always: [..] }` for one row"),
+        (&rows, "`rows` is missing; write `rows: { all: [..] }` for one row"),
     ] {
         if field.is_none() {
             node.complain(what);
@@ -292,10 +292,14 @@ fn bucket(node: &Node<'_>) -> Option<Bucket> {
     let per = PER.iter().filter_map(|(name, unit)| Some((*unit, count(name)?))).collect();
     let rate = count("rate");
     let concurrent = count("concurrent");
-    let mut span = |name| fields.take(name).and_then(|node| node.text_of(DURATION, ""));
-    let (every, hold) = (span("every"), span("hold"));
+    let span = |name| fields.take(name).and_then(|node| node.text_of(DURATION, ""));
+    let [every, ttl, hold] = ["every", "ttl", "hold"].map(span);
     fields.finish();
-    let bucket = Bucket { place: node.place.clone(), size, per, rate, every, concurrent, hold };
+    if let (Some(_), Some(At { place, .. })) = (&ttl, &hold) {
+        node.document.complain(place, "`hold` is the old word for `ttl`; keep one of them");
+    }
+    let ttl = ttl.or(hold);
+    let bucket = Bucket { place: node.place.clone(), size, per, rate, every, concurrent, ttl };
     (node.document.complaints() == before).then_some(bucket)
 }
 

@@ -40,7 +40,7 @@ impl Policy {
                 format!("does not apply: no entry `{}` to name the bucket", keys.name(slot))
             }
             Miss::NoRow(slot) => {
-                format!("no row for this `{}`, and no `otherwise`", keys.name(slot))
+                format!("no row for this `{}`, and no `default`", keys.name(slot))
             }
             Miss::Unlimited(row) if row.rules().is_empty() => {
                 format!("row {} is unlimited", row.name())

@@ -16,6 +16,7 @@ use super::address::{self, Prefixes};
 use super::fingerprint::{
     Fingerprint, FingerprintKey, Kind, NameHasher, PARTITION_BITS, PLACE_BITS, SHARD_BITS,
 };
+use super::table::identity_name;
 use super::values::{KeyIndex, Keys, Values};
 use crate::descriptor::Entry;
 use crate::limit::Bucket;
@@ -36,7 +37,7 @@ impl RowIdentity {
         entries: Vec<String>,
         conditions: Option<&str>,
     ) -> Self {
-        let mut names = [domain, table, row].map(str::to_owned).to_vec();
+        let mut names = [domain, table, identity_name(row)].map(str::to_owned).to_vec();
         names.push(entries.len().to_string());
         names.extend(entries);
         names.extend(conditions.map(str::to_owned));

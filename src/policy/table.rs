@@ -77,6 +77,24 @@ impl Override {
     }
 }
 
+/// The words for the row of every value without a row of its own, the first of which is the one to write.
+pub(crate) const DEFAULT: [&str; 2] = ["default", "otherwise"];
+
+/// The words for the row of a table that does not select.
+pub(crate) const ALL: [&str; 2] = ["all", "always"];
+
+/// The name of a row in the names of its buckets. It is the old word for either, so that a policy that changes from
+/// one word to the other keeps the state of its buckets.
+pub(super) fn identity_name(row: &str) -> &str {
+    let [_, otherwise] = DEFAULT;
+    let [_, always] = ALL;
+    match row {
+        _ if DEFAULT.contains(&row) => otherwise,
+        _ if ALL.contains(&row) => always,
+        _ => row,
+    }
+}
+
 /// The number of a row within its policy, counted through all tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RowId(pub(super) usize);
@@ -112,7 +130,7 @@ impl Row {
         &self.table
     }
 
-    /// The row's own name: the value that picks it, `otherwise` or `always`.
+    /// The row's own name, as it is written: the value that picks it, `default` or `all`, or the old words for these.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -198,10 +216,10 @@ impl Rows {
     /// The row of that name, with which it is picked or which stands for others.
     pub(crate) fn row_mut(&mut self, name: &str) -> Option<&mut Row> {
         match self {
-            Self::Always(row) => Some(&mut **row).filter(|row| row.name() == name),
+            Self::Always(row) => Some(&mut **row).filter(|row| is_named(row, name)),
             Self::Selected { rows, otherwise, .. } => match rows.get_mut(name.as_bytes()) {
                 Some(row) => Some(row),
-                None => otherwise.as_deref_mut().filter(|row| row.name() == name),
+                None => otherwise.as_deref_mut().filter(|row| is_named(row, name)),
             },
         }
     }
@@ -214,6 +232,11 @@ impl Rows {
             }
         }
     }
+}
+
+/// Whether a row has this name, in either word for it.
+fn is_named(row: &Row, name: &str) -> bool {
+    identity_name(row.name()) == identity_name(name)
 }
 
 /// The number of a [`KeySet`](super::identity::KeySet) within its policy.
@@ -236,7 +259,7 @@ pub enum Miss<'a> {
     Condition(&'a Condition),
     /// The descriptor lacks an entry that names the bucket.
     NoKey(KeyIndex),
-    /// No row has the value of the selecting entry, and there is no `otherwise`.
+    /// No row has the value of the selecting entry, and there is no `default`.
     NoRow(KeyIndex),
     /// The row, or an override, says `unlimited`.
     Unlimited(&'a Row),

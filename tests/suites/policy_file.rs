@@ -318,3 +318,25 @@ fn another_size_is_honoured_at_once_with_what_is_owed() {
     server.advance(Nanos::from_secs(32 * 3600));
     assert_eq!(client.drain(&call(&[("k", "1")]), 9).0, 1);
 }
+
+#[test]
+fn a_policy_that_takes_the_new_words_for_old_ones_keeps_the_state_of_its_buckets() {
+    let policy = |[default, all, ttl]: [&str; 3]| {
+        format!(
+            "domain: d\ntables:
+  - {{ name: a, select: kind, key: [k], rows: {{ {default}: [{{ per_day: 1 }}] }} }}
+  - {{ name: b, key: [j], rows: {{ {all}: [{{ concurrent: 1, {ttl}: 1h }}] }} }}"
+        )
+    };
+    let server = TestServer::with_policy(&policy(["otherwise", "always", "hold"]));
+    let mut client = server.client();
+    let entries = [("k", "1"), ("j", "1")];
+    assert!(client.ask(call(&entries)).is_ok());
+    server.parts.replace(&source(&policy(["default", "all", "ttl"])));
+    for (entry, name) in entries.into_iter().zip(["a/default", "b/all"]) {
+        let denied = client.ask(call(&[entry]));
+        assert!(!denied.is_ok(), "{name} has forgotten the first call");
+        let limit = denied.0.statuses[0].current_limit.as_ref().unwrap();
+        assert_eq!(limit.name, name, "a row is called as it is written");
+    }
+}

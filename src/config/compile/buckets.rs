@@ -54,11 +54,11 @@ fn listed(buckets: &schema::Buckets) -> &[schema::Bucket] {
 type Wrong = (Place, String);
 
 fn bucket(written: &schema::Bucket) -> Result<Bucket, Wrong> {
-    match (&written.concurrent, &written.hold) {
-        (Some(slots), hold) => concurrency(written, slots, hold.as_ref()).map(Bucket::Concurrency),
-        (None, Some(hold)) => {
-            let what = "`hold` goes with `concurrent`, the number of slots";
-            Err((hold.place.clone(), what.to_owned()))
+    match (&written.concurrent, &written.ttl) {
+        (Some(slots), ttl) => concurrency(written, slots, ttl.as_ref()).map(Bucket::Concurrency),
+        (None, Some(ttl)) => {
+            let what = "`ttl` goes with `concurrent`, the number of slots";
+            Err((ttl.place.clone(), what.to_owned()))
         }
         (None, None) => tokens(written).map(Bucket::Tokens),
     }
@@ -67,7 +67,7 @@ fn bucket(written: &schema::Bucket) -> Result<Bucket, Wrong> {
 fn concurrency(
     written: &schema::Bucket,
     slots: &At<u32>,
-    hold: Option<&At<String>>,
+    ttl: Option<&At<String>>,
 ) -> Result<Concurrency, Wrong> {
     let has_rate = !written.per.is_empty() || written.rate.is_some() || written.every.is_some();
     if has_rate || written.size.is_some() {
@@ -75,14 +75,14 @@ fn concurrency(
             "a bucket limits either how often or how many at a time; list two buckets for both";
         return Err((written.place.clone(), what.to_owned()));
     }
-    let Some(hold) = hold else {
+    let Some(ttl) = ttl else {
         let what =
-            "`hold` is missing: how long a slot is held when nobody releases it, as in `hold: 1h`";
+            "`ttl` is missing: how long a lease lasts if it is not released, as in `ttl: 1h`";
         return Err((written.place.clone(), what.to_owned()));
     };
-    let held = duration(hold)?;
-    Concurrency::new(slots.value, held.into()).map_err(|error| {
-        let place = if error == LimitError::InvalidTtl { &hold.place } else { &slots.place };
+    let length = duration(ttl)?;
+    Concurrency::new(slots.value, length.into()).map_err(|error| {
+        let place = if error == LimitError::InvalidTtl { &ttl.place } else { &slots.place };
         (place.clone(), error.to_string())
     })
 }

@@ -8,7 +8,7 @@ use super::super::schema;
 use super::Compiler;
 use super::buckets::{self, Listed};
 use crate::policy::builder::Scope;
-use crate::policy::table::{Row, Table};
+use crate::policy::table::{ALL, DEFAULT, Row, Table};
 
 /// What an override can be about: looked up, since there may be thousands of either.
 pub(super) struct Targets<'a> {
@@ -112,7 +112,10 @@ impl Compiler<'_> {
     }
 
     fn check_target_row(&self, At { value, place }: &At<String>, target: &Target<'_>) {
-        if !target.rows.contains(&**value) {
+        let is_same = |words: [&str; 2]| {
+            words.contains(&&**value) && words.iter().any(|word| target.rows.contains(word))
+        };
+        if !target.rows.contains(&**value) && !is_same(DEFAULT) && !is_same(ALL) {
             let mut names: Vec<&str> = target.rows.iter().copied().collect();
             names.sort_unstable();
             let cure = self.document.near_or_all(value, &names);
