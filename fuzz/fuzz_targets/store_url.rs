@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
 use tollgate::clock::{Clock, ManualClock};
+use tollgate::observe::telemetry::Telemetry;
 use tollgate::shared::target::{Target, TargetError};
 use tollgate::shared::{Settings, SharedError, Store};
 use tollgate::store::MemoryStore;
-use tollgate::observe::telemetry::Telemetry;
 
 static LOCAL: LazyLock<Arc<MemoryStore>> = LazyLock::new(|| Arc::new(MemoryStore::new(1)));
 

@@ -6,12 +6,12 @@ use http::{HeaderName, HeaderValue};
 use prost::Message;
 use tollgate::clock::{Clock, ManualClock, Timestamp};
 use tollgate::config::{Problems, Source};
-use tollgate::policy::fingerprint::FingerprintKey;
 use tollgate::live::ActivePolicies;
+use tollgate::observe::telemetry::Telemetry;
+use tollgate::policy::fingerprint::FingerprintKey;
 use tollgate::policy_files;
 use tollgate::service::{Response, Service};
 use tollgate::store::MemoryStore;
-use tollgate::observe::telemetry::Telemetry;
 use tollgate::wire::{self, RateLimitResponse};
 use tonic::Code;
 
@@ -60,8 +60,12 @@ impl Parts {
     pub fn over(&self, store: MemoryStore) -> Program {
         let (store, clock) = (Arc::new(store), Arc::new(ManualClock::at(NOW)));
         let (policies, telemetry) = (Arc::clone(&self.policies), Arc::clone(&self.telemetry));
-        let service =
-            Service::in_memory(Arc::clone(&clock) as Arc<dyn Clock>, policies, Arc::clone(&store), telemetry);
+        let service = Service::in_memory(
+            Arc::clone(&clock) as Arc<dyn Clock>,
+            policies,
+            Arc::clone(&store),
+            telemetry,
+        );
         Program { clock, store, service }
     }
 }
