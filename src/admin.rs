@@ -1,4 +1,4 @@
-//! The HTTP side: the API for programs and `tollgate admin` ([`api`]), and the dashboard for people.
+//! The HTTP side: the API for programs and `tollgate admin` (`api`), and the dashboard for people.
 
 pub(crate) mod api;
 mod auth;

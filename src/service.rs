@@ -1,6 +1,6 @@
 //! The path of a request, spelled out once: read, prepare, decide, finish.
 //!
-//! A [`Service`] belongs to one runtime. It is made of the process-wide [`Core`] and of the [`Backend`] in which it
+//! A [`Service`] belongs to one runtime. It is made of the process-wide [`Core`] and of the `Backend` in which it
 //! decides; [`Core::connect`] makes it, so that there is none that shares a store and has no connection to it.
 
 mod answer;

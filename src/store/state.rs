@@ -2,7 +2,7 @@
 
 use crate::clock::{Nanos, Timestamp};
 
-/// 64 bits that the bucket's kind alone can read: see [`Counter`](super::counter::Counter). Stores, snapshots and
+/// 64 bits that the bucket's kind alone can read: see `store::counter`. Stores, snapshots and
 /// replicas carry them about. They need to know one thing without the bucket: when the state lapses, so that it
 /// says no more than no state at all. A kind whose state is not a moment gives its bits a mark, and has
 /// [`Self::lapses_at`] and [`Self::brought_forward`] tell it apart: the highest bit is free, since a moment reaches
