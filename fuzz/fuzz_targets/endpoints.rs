@@ -138,10 +138,11 @@ fn policy(written: &[(Method, String)]) -> String {
     text
 }
 
-/// The template of a path as it is written, if it is one.
+/// The template of a path as it is written, if it is one. U+FFFD stands for bytes that are no UTF-8 in a path, and so for
+/// nothing in a template.
 fn template(path: &str) -> Option<Template<'_>> {
     let is_path = path.starts_with('/')
-        && !path.contains(|c: char| c.is_whitespace() || c == '?' || c == '#');
+        && !path.contains(|c: char| c.is_whitespace() || "?#\u{fffd}".contains(c));
     let segment = |segment: &'_ str| {
         let name = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
         let is_special = |text: &str| text.contains(['{', '}', '*']);
