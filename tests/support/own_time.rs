@@ -24,14 +24,21 @@ pub fn own_time(answering: &Path, call: impl FnOnce()) -> Duration {
     took.saturating_sub(delays().saturating_sub(before))
 }
 
-/// Where the kernel tells of the thread of this name, of a process by its id or of `self`.
+/// Where the kernel tells of the thread of this name, of a process by its id or of `self`. A thread has its name once
+/// it has run for the first time.
 pub fn thread(process: &str, name: &str) -> PathBuf {
-    let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
-    let mut threads = threads.map(|thread| thread.unwrap().path());
     let is_named = |thread: &PathBuf| {
         std::fs::read_to_string(thread.join("comm")).is_ok_and(|comm| comm.trim_end() == name)
     };
-    threads.find(is_named).unwrap().join("schedstat")
+    for _ in 0..1_000 {
+        let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+        let mut threads = threads.filter_map(|thread| Some(thread.ok()?.path()));
+        if let Some(thread) = threads.find(is_named) {
+            return thread.join("schedstat");
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    panic!("no thread is called {name}");
 }
 
 /// How long this thread has stood ready without a core; nothing where the kernel does not tell.

@@ -22,7 +22,7 @@ endpoint group read_users
 + self-service endpoints, row read_users; one for each tenant:
     40 per second: holds 40, gains one every 25ms
     500 per minute: holds 500, gains one every 120ms
-- every subscription: no row for this `endpoint_group`, and no `otherwise`
+- every subscription: no row for this `endpoint_group`, and no `default`
 - dynamic registration: does not apply: only if endpoint_group is "register_dynamic_client"
 - import users jobs: does not apply: only if endpoint_group is "create_import_users_job"
 - user tokens: does not apply: only if scope is "current_user"
@@ -50,7 +50,7 @@ endpoint group register_dynamic_client
     120 per minute: holds 120, gains one every 500ms
 - enterprise endpoints: does not apply: only if tenant_type is one of ["enterprise_non_production", "enterprise_production", "startup"]
 - self-service endpoints: does not apply: only if tenant_type is one of ["free", "self_service", "trial"]
-- every subscription: no row for this `endpoint_group`, and no `otherwise`
+- every subscription: no row for this `endpoint_group`, and no `default`
 + dynamic registration, row always; one for each tenant and remote_address (/32 of IPv4, /64 of IPv6):
     5 per second: holds 5, gains one every 200ms
 - import users jobs: does not apply: only if endpoint_group is "create_import_users_job"
@@ -93,7 +93,7 @@ endpoint group none
 - tenant: does not apply: no entry `tenant` to name the bucket
 - enterprise endpoints: does not apply: only if tenant_type is one of ["enterprise_non_production", "enterprise_production", "startup"]
 - self-service endpoints: does not apply: no entry `tenant` to name the bucket
-- every subscription: no row for this `endpoint_group`, and no `otherwise`
+- every subscription: no row for this `endpoint_group`, and no `default`
 - dynamic registration: does not apply: only if endpoint_group is "register_dynamic_client"
 - import users jobs: does not apply: only if endpoint_group is "create_import_users_job"
 - user tokens: does not apply: only if scope is "current_user"
@@ -184,7 +184,7 @@ fn a_domain_that_is_not_there_is_told_with_those_that_are() {
     assert_eq!((ended.code, &*ended.out, &*ended.err), (Some(2), "", err));
     let ended = run(&["explain", "--config", "tests/config/good", "tenant=acme"]);
     let err = "there are several domains; say --domain, one of: everything, explained, marked, merged, \
-               windows\n";
+               old_words, windows\n";
     assert_eq!((ended.code, &*ended.out, &*ended.err), (Some(2), "", err));
     let of_folder =
         run(&["explain", "--config", "tests/config/good", "--domain", "marked", "tenant=acme"]);
