@@ -6,6 +6,7 @@
 #![allow(
     dead_code,
     unreachable_pub,
+    clippy::panic,
     clippy::unwrap_used,
     clippy::disallowed_types,
     reason = "test code: a failure is a panic, and the times are real"
