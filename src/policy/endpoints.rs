@@ -146,6 +146,16 @@ mod tests {
     }
 
     #[test]
+    fn a_placeholder_never_stands_for_an_empty_segment() {
+        let endpoints =
+            endpoints(&[("GET /{a}/{b}/{c}/{d}", "four"), ("GET /users/{id}/logs", "logs")]);
+        assert_eq!(endpoints.group(b"GET", b"/a/b/c/d"), Some("four"));
+        for other in ["//b/c/d", "/a//c/d", "/a/b//d", "/a/b/c//", "/users//logs"] {
+            assert_eq!(endpoints.group(b"GET", other.as_bytes()), None, "{other}");
+        }
+    }
+
+    #[test]
     fn a_placeholder_stands_for_bytes_that_are_no_text_too() {
         let endpoints = endpoints(&[("GET /users/{id}", "one"), ("GET /users/x", "x")]);
         for path in [&b"/users/\xff"[..], b"/users/x\xff", b"/users/\xff\xfe/?\xff"] {
