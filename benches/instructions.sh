@@ -70,9 +70,10 @@ awk '
   { count[$1] = $2 }
   END {
     printf "a denied call over an admitted one: %.3f\n", count["spent"] / count["open"]
-    exit count["spent"] > count["open"]
+    # The denials of a policy are found by number, which takes a few instructions more than a pointer to each.
+    exit count["spent"] > 1.01 * count["open"]
   }
-' "$out/instructions.txt" || fail "a denial takes more instructions than an admission"
+' "$out/instructions.txt" || fail "a denial takes over 1 % more instructions than an admission"
 
 if [ "${1:-}" = --renew ]; then
   cp "$out/instructions.txt" "$kept"

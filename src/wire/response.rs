@@ -7,6 +7,7 @@ use super::pb::envoy::service::ratelimit::v3::rate_limit_response::Code;
 use super::pb::envoy::service::ratelimit::v3::rate_limit_response::rate_limit::Unit as WireUnit;
 use crate::clock::Nanos;
 use crate::limit::{Period, Unit};
+use crate::policy::denial;
 use crate::reply::{Body, Header, HeaderValue, Metadata, Place, Reply, Status};
 
 /// How a header begins: its name, and the key of its value.
@@ -14,6 +15,9 @@ const RETRY_AFTER: &[u8] = b"\x0a\x0bretry-after\x12";
 
 /// The header that tells what a body is.
 const CONTENT_TYPE: &str = "content-type";
+
+/// That header where the body is JSON, whole, as field 3: nearly every denial has it.
+const CONTENT_TYPE_JSON: &[u8] = b"\x1a\x20\x0a\x0ccontent-type\x12\x10application/json";
 
 /// Most replies are shorter; longer ones grow.
 const USUAL_LENGTH: usize = 512;
@@ -111,7 +115,11 @@ fn headers_of_denial(out: &mut Writer, retry_after: Option<&str>, content_type: 
         out.varint(retry_after.len().try_into().unwrap_or(u64::MAX));
         out.0.extend_from_slice(retry_after.as_bytes());
     }
-    text_header(out, 3, CONTENT_TYPE, content_type);
+    if content_type == denial::JSON {
+        out.0.extend_from_slice(CONTENT_TYPE_JSON);
+    } else {
+        text_header(out, 3, CONTENT_TYPE, content_type);
+    }
 }
 
 fn body(out: &mut Writer, parts: &[Box<str>], retry_after: &str) {
