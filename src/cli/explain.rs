@@ -9,7 +9,8 @@ use super::pairs::{self, Pair};
 use super::{Failure, PolicyPath, load};
 use crate::clock::{BootClock, Clock};
 use crate::limit::{Blocked, Bucket};
-use crate::policy::table::{Row, Rule, Table};
+use crate::policy::rule::Rule;
+use crate::policy::table::{Row, Table};
 use crate::policy::{Explained, Policies, Policy};
 
 #[derive(Debug, Args)]

@@ -215,11 +215,11 @@ impl<'a> Compiler<'a> {
         mut rows: HashMap<Box<[u8]>, Row>,
     ) -> Option<Rows> {
         match &table.select {
-            None => self.take_row(table, &mut rows, ALL).map(|row| Rows::Always(Box::new(row))),
+            None => self.take_row(table, &mut rows, ALL).map(|row| Rows::All(Box::new(row))),
             Some(select) => {
-                let otherwise = self.take_row(table, &mut rows, DEFAULT).map(Box::new);
+                let default = self.take_row(table, &mut rows, DEFAULT).map(Box::new);
                 let by = self.builder.keys().slot(&select.value);
-                Some(Rows::Selected { by, rows, otherwise })
+                Some(Rows::Selected { by, rows, default })
             }
         }
     }

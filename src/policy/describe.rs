@@ -3,7 +3,8 @@
 use super::address;
 use super::condition::Conditions;
 use super::identity::KeySet;
-use super::table::{Miss, Rule, Table};
+use super::rule::Rule;
+use super::table::{Miss, Table};
 use super::{Explained, Policy};
 
 impl Policy {

@@ -7,10 +7,39 @@
 use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
 
-use super::condition::{Condition, Matcher};
-use super::table::Override;
+use super::condition::{Condition, Conditions, Matcher};
+use super::rule::Rule;
 use super::values::{KeyIndex, Values};
 use crate::clock::Timestamp;
+
+/// Other buckets for some of the calls that meet a row.
+#[derive(Debug, Clone)]
+pub struct Override {
+    pub(super) when: Conditions,
+    pub(super) until: Option<Timestamp>,
+    pub(super) rules: Box<[Rule]>,
+}
+
+impl Override {
+    pub(super) fn applies(&self, values: &Values<'_>, now: Timestamp) -> bool {
+        self.until.is_none_or(|until| now < until) && self.when.hold(values)
+    }
+
+    /// Whose calls it is for.
+    pub const fn when(&self) -> &Conditions {
+        &self.when
+    }
+
+    /// The moment from which it no longer counts.
+    pub const fn until(&self) -> Option<Timestamp> {
+        self.until
+    }
+
+    /// The buckets that take the place of the row's; none where such calls are unlimited.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+}
 
 /// Overrides in the order of the file.
 #[derive(Debug, Clone, Default)]
@@ -95,7 +124,6 @@ fn texts(condition: &Condition) -> Option<Vec<&str>> {
 mod tests {
     use super::*;
     use crate::descriptor::{Hits, Query};
-    use crate::policy::condition::Conditions;
     use crate::policy::values::Keys;
 
     const NOW: Timestamp = Timestamp::from_unix_nanos(1_800_000_000_000_000_000);

@@ -5,77 +5,11 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::condition::{Condition, Conditions};
-use super::identity::Salt;
 use super::message::Message;
-use super::overrides::Overrides;
+use super::overrides::{Override, Overrides};
+use super::rule::Rule;
 use super::values::{KeyIndex, Values};
 use crate::clock::Timestamp;
-use crate::limit::Bucket;
-
-/// The number of a rule within its policy, counted through all rows and overrides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RuleId(pub(super) usize);
-
-impl RuleId {
-    /// The number.
-    pub const fn get(self) -> usize {
-        self.0
-    }
-}
-
-/// A bucket at its place in the policy.
-#[derive(Debug, Clone)]
-pub struct Rule {
-    pub(super) id: RuleId,
-    pub(super) bucket: Bucket,
-    pub(super) salt: Salt,
-}
-
-impl Rule {
-    /// The rule's number.
-    pub const fn id(&self) -> RuleId {
-        self.id
-    }
-
-    /// What the bucket is.
-    pub const fn bucket(&self) -> &Bucket {
-        &self.bucket
-    }
-
-    /// Whether it lets nothing pass.
-    pub const fn is_blocked(&self) -> bool {
-        matches!(self.bucket, Bucket::Blocked(_))
-    }
-}
-
-/// Other buckets for some of the calls that meet a row.
-#[derive(Debug, Clone)]
-pub struct Override {
-    pub(super) when: Conditions,
-    pub(super) until: Option<Timestamp>,
-    pub(super) rules: Box<[Rule]>,
-}
-
-impl Override {
-    pub(super) fn applies(&self, values: &Values<'_>, now: Timestamp) -> bool {
-        self.until.is_none_or(|until| now < until) && self.when.hold(values)
-    }
-
-    /// Whose calls it is for.
-    pub const fn when(&self) -> &Conditions {
-        &self.when
-    }
-
-    /// The moment from which it no longer counts.
-    pub const fn until(&self) -> Option<Timestamp> {
-        self.until
-    }
-
-    /// The buckets that take the place of the row's; none where such calls are unlimited.
-    pub fn rules(&self) -> &[Rule] {
-        &self.rules
-    }
-}
 
 /// The words for the row of every value without a row of its own, the first of which is the one to write.
 pub(crate) const DEFAULT: [&str; 2] = ["default", "otherwise"];
@@ -180,7 +114,7 @@ impl Row {
 #[derive(Debug, Clone)]
 pub enum Rows {
     /// One row for every call.
-    Always(Box<Row>),
+    All(Box<Row>),
     /// By the value of an entry.
     Selected {
         /// The entry.
@@ -188,17 +122,17 @@ pub enum Rows {
         /// The rows by their value, looked up as the bytes that a value is.
         rows: HashMap<Box<[u8]>, Row>,
         /// The row of every other value, and of none.
-        otherwise: Option<Box<Row>>,
+        default: Option<Box<Row>>,
     },
 }
 
 impl Rows {
     pub(super) fn pick(&self, values: &Values<'_>) -> Option<&Row> {
         match self {
-            Self::Always(row) => Some(row),
-            Self::Selected { by, rows, otherwise } => {
+            Self::All(row) => Some(row),
+            Self::Selected { by, rows, default } => {
                 let named = values.get(*by).and_then(|value| rows.get(value));
-                named.or(otherwise.as_deref())
+                named.or(default.as_deref())
             }
         }
     }
@@ -206,9 +140,9 @@ impl Rows {
     /// Every row, in no order.
     pub fn iter(&self) -> Box<dyn Iterator<Item = &Row> + '_> {
         match self {
-            Self::Always(row) => Box::new(std::iter::once(&**row)),
-            Self::Selected { rows, otherwise, .. } => {
-                Box::new(rows.values().chain(otherwise.as_deref()))
+            Self::All(row) => Box::new(std::iter::once(&**row)),
+            Self::Selected { rows, default, .. } => {
+                Box::new(rows.values().chain(default.as_deref()))
             }
         }
     }
@@ -216,19 +150,19 @@ impl Rows {
     /// The row of that name, with which it is picked or which stands for others.
     pub(crate) fn row_mut(&mut self, name: &str) -> Option<&mut Row> {
         match self {
-            Self::Always(row) => Some(&mut **row).filter(|row| is_named(row, name)),
-            Self::Selected { rows, otherwise, .. } => match rows.get_mut(name.as_bytes()) {
+            Self::All(row) => Some(&mut **row).filter(|row| is_named(row, name)),
+            Self::Selected { rows, default, .. } => match rows.get_mut(name.as_bytes()) {
                 Some(row) => Some(row),
-                None => otherwise.as_deref_mut().filter(|row| is_named(row, name)),
+                None => default.as_deref_mut().filter(|row| is_named(row, name)),
             },
         }
     }
 
     pub(crate) fn iter_mut(&mut self) -> Box<dyn Iterator<Item = &mut Row> + '_> {
         match self {
-            Self::Always(row) => Box::new(std::iter::once(&mut **row)),
-            Self::Selected { rows, otherwise, .. } => {
-                Box::new(rows.values_mut().chain(otherwise.as_deref_mut()))
+            Self::All(row) => Box::new(std::iter::once(&mut **row)),
+            Self::Selected { rows, default, .. } => {
+                Box::new(rows.values_mut().chain(default.as_deref_mut()))
             }
         }
     }
@@ -302,7 +236,7 @@ impl Table {
 
     fn selecting_slot(&self) -> KeyIndex {
         match self.rows {
-            Rows::Always(_) => KeyIndex::ENDPOINT_GROUP,
+            Rows::All(_) => KeyIndex::ENDPOINT_GROUP,
             Rows::Selected { by, .. } => by,
         }
     }

@@ -8,7 +8,8 @@ use std::borrow::Cow;
 use super::Place;
 use crate::policy::denial::DenialBody;
 use crate::policy::message::Message;
-use crate::policy::table::{Row, Rule};
+use crate::policy::rule::Rule;
+use crate::policy::table::Row;
 use crate::policy::{MatchedBucket, Policy};
 
 /// The denials of one policy, by the number of their rule.

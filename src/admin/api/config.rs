@@ -9,7 +9,9 @@ use crate::limit::Bucket;
 use crate::live::{LoadedPolicies, RejectedPolicies};
 use crate::policy::Policy;
 use crate::policy::identity::KeySet;
-use crate::policy::table::{Override, Row, Rows, Rule, Table};
+use crate::policy::overrides::Override;
+use crate::policy::rule::Rule;
+use crate::policy::table::{Row, Rows, Table};
 
 pub(super) async fn config(State(Shared { service, queues, .. }): State<Shared>) -> Response {
     queues
@@ -62,7 +64,7 @@ fn table(policy: &Policy, table: &Table) -> types::Table {
         name: table.name().to_owned(),
         when: table.when().describe(policy.keys()),
         select: match table.rows() {
-            Rows::Always(_) => None,
+            Rows::All(_) => None,
             Rows::Selected { by, .. } => Some(policy.keys().name(*by).to_owned()),
         },
         key: key.into_iter().map(str::to_owned).collect(),

@@ -307,7 +307,7 @@ fn entries(snapshot: &LoadedPolicies, named: &BucketLabel) -> Vec<KeyEntry> {
         Rows::Selected { by, rows, .. } if rows.contains_key(named.row.as_bytes()) => {
             Some((policy.keys().name(*by), &*named.row))
         }
-        Rows::Selected { .. } | Rows::Always(_) => None,
+        Rows::Selected { .. } | Rows::All(_) => None,
     };
     let asked = table
         .when()
