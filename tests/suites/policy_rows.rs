@@ -38,7 +38,7 @@ fn every_tenant_type_has_its_budget_whatever_the_endpoint() {
         let mut model = tenant(kind);
         if ["free", "trial", "self_service"].contains(&kind) {
             // No endpoint at all is "other" to these.
-            model.extend(pair("self-service endpoints", "otherwise", 10, 150));
+            model.extend(pair("self-service endpoints", "default", 10, 150));
         }
         assert_eq!((model[0].size, model[1].size), (per_second, per_minute));
         run(&server, &mut client, &call, model, 25);
@@ -117,11 +117,11 @@ fn all_other_endpoints_combined_share_one_bucket() {
     }
     for other in others {
         let answer = client.ask(by_path("self_service", "acme", other));
-        assert_eq!(answer.denied_by(), ("self-service endpoints", "otherwise", "10 per second"));
+        assert_eq!(answer.denied_by(), ("self-service endpoints", "default", "10 per second"));
     }
     assert!(client.ask(by_path("self_service", "acme", "GET /api/v2/users")).is_ok());
     let mut model = tenant("self_service");
-    model.extend(pair("self-service endpoints", "otherwise", 10, 150));
+    model.extend(pair("self-service endpoints", "default", 10, 150));
     run(&server, &mut client, &by_path("self_service", "another", others[0]), model, 20);
 }
 

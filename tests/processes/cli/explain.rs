@@ -45,7 +45,7 @@ fn an_address_is_explained_with_how_much_of_it_counts() {
     let expected = r#"domain management-api
 endpoint group register_dynamic_client
 
-+ tenant, row otherwise; one for each tenant:
++ tenant, row default; one for each tenant:
     10 per second: holds 10, gains one every 100ms
     120 per minute: holds 120, gains one every 500ms
 - enterprise endpoints: does not apply: only if tenant_type is one of ["enterprise_non_production", "enterprise_production", "startup"]
@@ -81,7 +81,7 @@ fn a_job_is_explained_with_its_slots_and_an_unlimited_row_as_such() {
 fn a_value_that_no_row_is_named_after_gets_otherwise() {
     for tenant_type in ["tenant_type=gold", "tenant_type=", "tenant_type=FREE"] {
         let told = explain(SHIPPED, &[tenant_type, "tenant=acme"]);
-        assert!(told.contains("\n+ tenant, row otherwise; one for each tenant:\n"), "{told}");
+        assert!(told.contains("\n+ tenant, row default; one for each tenant:\n"), "{told}");
     }
 }
 

@@ -92,7 +92,7 @@ fn assert_each_counts_in_its_row(lab: &Lab, call: impl Fn(&'static str, &str) ->
 
 /// All others combined, for those that have such a row.
 const OTHER: [&str; 2] =
-    ["self-service endpoints/otherwise admitted", "tenant/self_service admitted"];
+    ["self-service endpoints/default admitted", "tenant/self_service admitted"];
 
 const OTHERS: [&str; 5] = [
     "GET /api/v2/roles",

@@ -104,7 +104,7 @@ fn the_type_in_the_token_picks_the_row() {
         ("trial", "tenant/trial admitted", 10),
         ("startup", "tenant/startup admitted", 50),
         ("enterprise_non_production", "tenant/enterprise_non_production admitted", 2),
-        ("unheard-of", "tenant/otherwise admitted", 10),
+        ("unheard-of", "tenant/default admitted", 10),
     ] {
         let token = bearer(&["--tenant", kind, "--type", kind]);
         let call = || lab.client().call("GET /api/v2/roles", &[("authorization", &token)]);

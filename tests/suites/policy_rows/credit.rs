@@ -52,7 +52,7 @@ pub(crate) fn pair(
 pub(crate) fn tenant(kind: &str) -> Vec<Credit> {
     let (row, per_second, per_minute) = TENANTS.into_iter().find(|(row, ..)| *row == kind).unwrap();
     let known = TENANTS[..6].iter().any(|(known, ..)| *known == row);
-    pair("tenant", if known { row } else { "otherwise" }, per_second, per_minute)
+    pair("tenant", if known { row } else { "default" }, per_second, per_minute)
 }
 
 /// Drains the server and the model at each second for a while: the same number of calls every time, and
