@@ -109,6 +109,8 @@ rust_tests() {
   fi
   cargo test --locked --lib --bins --tests -- --include-ignored --skip wall_clock::
   cargo test --locked --doc
+  headline "cargo test, without OpenTelemetry"
+  cargo test --locked --no-default-features --test processes a_collector_that_the_build_has_no_spans_for
 }
 
 # The build that `instructions` counts. Most of it keeps one core busy, and the tests often wait for processes.
