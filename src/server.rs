@@ -10,13 +10,13 @@ mod arriving;
 mod bounded;
 mod call;
 mod connection;
+mod connection_limit;
 pub mod files;
 mod http_thread;
 mod in_flight;
 mod kind;
 mod limits;
 mod routed;
-mod seats;
 mod shortage;
 mod timing;
 mod turn;
@@ -33,8 +33,8 @@ use tokio::sync::watch;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tonic_health::server::HealthReporter;
 
+use self::connection_limit::ConnectionLimit;
 use self::http_thread::HttpThread;
-use self::seats::Seats;
 use self::worker::{Streams, Terms, Worker};
 use crate::admin::{Controls, Readiness};
 use crate::listener::{Address, Listener};
@@ -175,8 +175,8 @@ impl Server {
         let mut workers = self.start_workers(&core, &health, &phases)?;
         let streams = workers.iter().map(Worker::streams).collect();
         let connections = core.telemetry().connections().clone();
-        let seats = Seats::new(self.options.max_connections, connections);
-        let mut accepting = tokio::spawn(accept(self.grpc, streams, seats, phases.clone()));
+        let limit = ConnectionLimit::new(self.options.max_connections, connections);
+        let mut accepting = tokio::spawn(accept(self.grpc, streams, limit, phases.clone()));
         let (tls, controls) = (self.options.http_tls, self.options.controls);
         let (core_of_http, ready) = (Arc::clone(&core), readiness.clone());
         let http = HttpThread { tls, core: core_of_http, readiness: ready, controls };
@@ -288,11 +288,11 @@ async fn delay(span: Duration, hurry: Pin<&mut impl Future<Output = ()>>) -> boo
     }
 }
 
-/// Deals connections to the workers in turn, as long as there are seats. Ends only where no worker is left.
+/// Deals connections to the workers in turn, up to the limit. Ends only where no worker is left.
 async fn accept(
     listener: Listener,
     workers: Vec<Streams>,
-    mut seats: Seats,
+    mut limit: ConnectionLimit,
     phases: watch::Receiver<Phase>,
 ) {
     let mut draining = pin!(reached(phases, Phase::Draining));
@@ -303,9 +303,9 @@ async fn accept(
             () = &mut draining => break,
             stream = listener.accept() => stream,
         };
-        let Some(seat) = seats.take() else { continue };
+        let Some(permit) = limit.try_acquire() else { continue };
         let Some(worker) = turn.next() else { return };
-        if worker.send((stream, seat)).is_err() {
+        if worker.send((stream, permit)).is_err() {
             return;
         }
     }
@@ -352,8 +352,8 @@ mod tests {
         (listener, address)
     }
 
-    fn seats(most: usize) -> Seats {
-        Seats::new(most, Connections::default())
+    fn limit(max: usize) -> ConnectionLimit {
+        ConnectionLimit::new(max, Connections::default())
     }
 
     #[test]
@@ -363,7 +363,7 @@ mod tests {
             let (streams, gone) = tokio::sync::mpsc::unbounded_channel();
             drop(gone);
             let (_phase, phases) = watch::channel(Phase::Serving);
-            let accepting = tokio::spawn(accept(listener, vec![streams], seats(1), phases));
+            let accepting = tokio::spawn(accept(listener, vec![streams], limit(1), phases));
             let _connection = tokio::net::TcpStream::connect(address).await.unwrap();
             tokio::time::timeout(BOUND, accepting).await.unwrap().unwrap();
         });
@@ -376,12 +376,12 @@ mod tests {
             let (first, mut firsts) = tokio::sync::mpsc::unbounded_channel();
             let (second, mut seconds) = tokio::sync::mpsc::unbounded_channel();
             let (_phase, phases) = watch::channel(Phase::Serving);
-            tokio::spawn(accept(listener, vec![first, second], seats(4), phases));
+            tokio::spawn(accept(listener, vec![first, second], limit(4), phases));
             for turn in 0..4 {
                 let mine = tokio::net::TcpStream::connect(address).await.unwrap();
                 let dealt = if turn % 2 == 0 { &mut firsts } else { &mut seconds };
                 let dealt = tokio::time::timeout(BOUND, dealt.recv()).await.unwrap();
-                let (Stream::Tcp(dealt), _seat) = dealt.unwrap() else { panic!("not over TCP") };
+                let (Stream::Tcp(dealt), _permit) = dealt.unwrap() else { panic!("not over TCP") };
                 assert_eq!(dealt.peer_addr().unwrap(), mine.local_addr().unwrap());
             }
         });
@@ -410,7 +410,7 @@ mod tests {
             let (listener, address) = listen().await;
             let (streams, _kept) = tokio::sync::mpsc::unbounded_channel();
             let (phase, phases) = watch::channel(Phase::Serving);
-            let accepting = tokio::spawn(accept(listener, vec![streams], seats(1), phases));
+            let accepting = tokio::spawn(accept(listener, vec![streams], limit(1), phases));
             phase.send_replace(Phase::Draining);
             tokio::task::yield_now().await;
             let refused =

@@ -17,8 +17,8 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use super::age;
 use super::arriving::Arriving;
 use super::connection::{self, ConnectionError, Services};
+use super::connection_limit::ConnectionPermit;
 use super::in_flight::InFlight;
-use super::seats::Seat;
 use super::timing::Timing;
 use super::{Phase, ServerError, reached};
 use crate::listener::Stream;
@@ -33,8 +33,8 @@ const HEALTH: &str = "grpc.health.v1.Health";
 const REFLECTION: &str = "grpc.reflection.v1.ServerReflection";
 const REFLECTION_ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
 
-/// Where connections for a worker go, each with the seat that it takes.
-pub(super) type Streams = mpsc::UnboundedSender<(Stream, Seat)>;
+/// Where connections for a worker go, each with its permit.
+pub(super) type Streams = mpsc::UnboundedSender<(Stream, ConnectionPermit)>;
 
 /// How long a connection may be silent before the other end is asked whether it still lives, how long it may
 /// take to answer, and how often it is asked.
@@ -128,14 +128,14 @@ fn others(health: HealthServer<impl Health>) -> Result<Routes, tonic_reflection:
 
 /// Serves connections until told to drain, and then those that are open until they are done.
 async fn serve(
-    mut incoming: mpsc::UnboundedReceiver<(Stream, Seat)>,
+    mut incoming: mpsc::UnboundedReceiver<(Stream, ConnectionPermit)>,
     Terms { tls, age }: Terms,
     services: Services,
     phases: watch::Receiver<Phase>,
 ) {
     // Every open connection holds the sender; when the last is gone, the receiver is told.
     let (open, mut all_closed) = mpsc::channel::<Infallible>(1);
-    let start = |(stream, seat)| {
+    let start = |(stream, permit)| {
         let phases = phases.clone();
         let draining = async move {
             tokio::select! {
@@ -144,7 +144,7 @@ async fn serve(
                 () = age::reached(age) => {}
             }
         };
-        let (tls, services, held) = (tls.clone(), services.clone(), (open.clone(), seat));
+        let (tls, services, held) = (tls.clone(), services.clone(), (open.clone(), permit));
         // A task of its own for each kind, so that no read asks which it is.
         let started = match stream {
             Stream::Tcp(stream) => opened(stream).map(|stream| {
@@ -177,7 +177,7 @@ async fn serve(
     let _ = all_closed.recv().await;
 }
 
-/// Serves a connection, which holds its seat and whatever else until it ends.
+/// Serves a connection, which holds its permit until it ends.
 fn spawn(
     connection: impl Future<Output = Result<(), ConnectionError>> + Send + 'static,
     held: impl Send + 'static,
