@@ -19,7 +19,7 @@ use std::time::Duration;
 use rustix::net::sockopt::set_socket_linger;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use tokio::sync::oneshot;
-use tollgate::server::files::room_for;
+use tollgate::server::open_files::raise_limit;
 use tollgate::server::{Options, Server};
 use tollgate::wire::RateLimitRequest;
 
@@ -110,7 +110,7 @@ pub fn check(report: &mut Report, word: &str) {
 
 /// Both ends of a connection are this process's, and files of it.
 fn silent(report: &mut Report, server: SocketAddr, honest: &mut Honest) {
-    let count = room_for(20_000) / 2;
+    let count = raise_limit(20_000) / 2;
     let usual = median((0..ROUNDS).map(|_| honest.p99()).collect());
     let open = |_| {
         let mut connection = Connection::open(server);

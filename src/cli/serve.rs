@@ -31,7 +31,7 @@ use crate::policy::fingerprint::FingerprintKey;
 use crate::policy::table::Rows;
 use crate::policy_files::{self, PolicyFiles, Reloader};
 use crate::reading::{self, caught};
-use crate::server::{Options, Server, files};
+use crate::server::{Options, Server, open_files};
 use crate::service::{Core, Stores};
 use crate::shared::target::{Target, TargetError};
 use crate::shared::{self, Settings};
@@ -354,7 +354,7 @@ impl Serve {
             grpc_tls: self.grpc_tls.identity()?,
             http_tls: self.http_tls.identity()?,
             workers: self.workers.unwrap_or(defaults.workers),
-            max_connections: files::room_for(self.max_connections.get()),
+            max_connections: open_files::raise_limit(self.max_connections.get()),
             max_connection_age: self.max_connection_age.0,
             drain_delay: self.drain_delay,
             drain: self.drain,

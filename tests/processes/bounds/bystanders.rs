@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use prost::Message;
-use tollgate::server::files::room_for;
+use tollgate::server::open_files::raise_limit;
 use tollgate::wire::RateLimitResponse;
 
 use super::frames::{self, Connection};
@@ -183,7 +183,7 @@ mod wall_clock {
     #[ignore = "measures time; bash tests/run.sh clock"]
     fn of_ten_thousand_connections_that_are_silent() {
         let _measuring = MEASURING.lock();
-        let room = room_for(10_000);
+        let room = raise_limit(10_000);
         let mut told = String::new();
         for _ in 0..ATTEMPTS {
             let server = Process::start(room);

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
-use tollgate::server::files::room_for;
+use tollgate::server::open_files::raise_limit;
 
 use super::frames::{self, Connection};
 use super::own_time::own_time;
@@ -243,7 +243,7 @@ mod wall_clock {
     #[test]
     #[ignore = "measures time; bash tests/run.sh clock"]
     fn probes_are_answered_beside_any_number_of_connections_that_come_to_nothing() {
-        room_for(10_000);
+        raise_limit(10_000);
         let head = "HTTP/1.1\r\nhost: localhost\r\n";
         let asks = |path: &str| format!("GET {path} {head}\r\n").repeat(400);
         let harm = [
