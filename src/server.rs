@@ -5,11 +5,11 @@
 //! long-lived ones, which `SO_REUSEPORT` would spread by chance. HTTP has a thread and a runtime of its own, so
 //! that neither that acceptor nor the workers wait for what it does.
 
-mod age;
 mod arriving;
 mod bounded;
 mod call;
 mod connection;
+mod connection_age;
 mod connection_limit;
 mod http_thread;
 mod in_flight;
@@ -224,8 +224,10 @@ impl Server {
         phases: &watch::Receiver<Phase>,
     ) -> Result<Vec<Worker>, ServerError> {
         let start = |at| {
-            let terms =
-                Terms { tls: self.options.grpc_tls.clone(), age: self.options.max_connection_age };
+            let terms = Terms {
+                tls: self.options.grpc_tls.clone(),
+                max_age: self.options.max_connection_age,
+            };
             Worker::start(at, Arc::clone(core), health.clone(), terms, phases)
         };
         (0..self.options.workers.get()).map(start).collect()

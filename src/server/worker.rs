@@ -14,9 +14,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tonic::service::Routes;
 use tonic_health::pb::health_server::{Health, HealthServer};
 
-use super::age;
 use super::arriving::Arriving;
 use super::connection::{self, ConnectionError, Services};
+use super::connection_age;
 use super::connection_limit::ConnectionPermit;
 use super::in_flight::InFlight;
 use super::timing::Timing;
@@ -54,8 +54,8 @@ const QUIET: Duration = Duration::from_secs(1);
 pub(super) struct Terms {
     /// Over TLS, if there is any.
     pub(super) tls: Option<Identity>,
-    /// How old each may become.
-    pub(super) age: Option<Duration>,
+    /// Maximum age of a connection, plus or minus a fifth; unlimited if `None`.
+    pub(super) max_age: Option<Duration>,
 }
 
 /// A running thread.
@@ -129,7 +129,7 @@ fn others(health: HealthServer<impl Health>) -> Result<Routes, tonic_reflection:
 /// Serves connections until told to drain, and then those that are open until they are done.
 async fn serve(
     mut incoming: mpsc::UnboundedReceiver<(Stream, ConnectionPermit)>,
-    Terms { tls, age }: Terms,
+    Terms { tls, max_age }: Terms,
     services: Services,
     phases: watch::Receiver<Phase>,
 ) {
@@ -141,7 +141,7 @@ async fn serve(
             tokio::select! {
                 biased;
                 () = reached(phases, Phase::Draining) => {}
-                () = age::reached(age) => {}
+                () = connection_age::reached(max_age) => {}
             }
         };
         let (tls, services, held) = (tls.clone(), services.clone(), (open.clone(), permit));

@@ -3,7 +3,7 @@ mod meter;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
-use super::super::age;
+use super::super::connection_age;
 use super::*;
 use crate::clock::{BootClock, Clock};
 use crate::config::Source;
@@ -108,7 +108,7 @@ fn a_connection_of_age_takes_no_more_calls_and_finishes_those_it_has() {
     runtime.enable_all().start_paused(true).build().unwrap().block_on(async {
         let (caller, connection) = duplex(1 << 20);
         let services = services(Arc::new(MemoryStore::new(100_000)));
-        let age = age::reached(Some(Duration::from_secs(5)));
+        let age = connection_age::reached(Some(Duration::from_secs(5)));
         let served = tokio::spawn(serve_http2(connection, services, age));
         let (client, driven) = h2::client::handshake(caller).await.unwrap();
         let driven = tokio::spawn(driven);
