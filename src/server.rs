@@ -17,8 +17,8 @@ mod kind;
 mod limits;
 pub mod open_files;
 mod routed;
+mod sampling;
 mod shortage;
-mod timing;
 mod turn;
 mod worker;
 

@@ -26,7 +26,7 @@ use tonic::Status;
 use super::arriving::{Arriving, Part};
 use super::bounded::Reading;
 use super::in_flight::InFlight;
-use super::timing::Timing;
+use super::sampling::Sampler;
 use crate::clock::Timestamp;
 use crate::observe::traces::Span;
 use crate::service::{Answer, CallResult, LeaseGuard, Response, Service};
@@ -49,7 +49,7 @@ pub(super) struct Calls {
     pub(super) arriving: Arriving,
     pub(super) reading: Reading,
     pub(super) in_flight: InFlight,
-    pub(super) timing: Timing,
+    pub(super) timing: Sampler,
 }
 
 impl Calls {
@@ -73,7 +73,7 @@ impl Calls {
 
     /// The time, for a call that is timed.
     fn arrived(&self) -> Option<Timestamp> {
-        self.timing.is_due().then(|| self.service.now())
+        self.timing.sample().then(|| self.service.now())
     }
 }
 

@@ -21,7 +21,7 @@ use tonic::service::Routes;
 use super::arriving::Arriving;
 use super::bounded::{Bounded, Reading};
 use super::in_flight::InFlight;
-use super::timing::Timing;
+use super::sampling::Sampler;
 use super::{call, kind, limits, routed};
 use crate::service::Service;
 use crate::tls::Identity;
@@ -50,7 +50,7 @@ pub(super) struct Services {
     pub(super) others: Routes,
     pub(super) in_flight: InFlight,
     pub(super) arriving: Arriving,
-    pub(super) timing: Timing,
+    pub(super) timing: Sampler,
 }
 
 /// Where the calls of one connection go.

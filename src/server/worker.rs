@@ -19,7 +19,7 @@ use super::connection::{self, ConnectionError, Services};
 use super::connection_age;
 use super::connection_limit::ConnectionPermit;
 use super::in_flight::InFlight;
-use super::timing::Timing;
+use super::sampling::Sampler;
 use super::{Phase, ServerError, reached};
 use crate::listener::Stream;
 use crate::service::Core;
@@ -92,7 +92,7 @@ impl Worker {
                         others,
                         in_flight: counting,
                         arriving: Arriving::default(),
-                        timing: Timing::default(),
+                        timing: Sampler::default(),
                     };
                     serve(incoming, terms, services, phases.clone()).await;
                 };

@@ -43,7 +43,7 @@ tables: [{ name: jobs, key: [k], rows: { always: [{ concurrent: 10000, hold: 1h 
         others: Routes::default(),
         in_flight: InFlight::default(),
         arriving: Arriving::default(),
-        timing: Timing::default(),
+        timing: Sampler::default(),
     }
 }
 
