@@ -22,7 +22,7 @@ use super::arriving::Arriving;
 use super::bounded::{Bounded, Reading};
 use super::in_flight::InFlight;
 use super::sampling::Sampler;
-use super::{call, kind, limits, routed};
+use super::{call, http2_settings, kind, routed};
 use crate::service::Service;
 use crate::tls::Identity;
 
@@ -119,7 +119,7 @@ async fn serve_http2(
     draining: impl Future<Output = ()>,
 ) -> Result<(), ConnectionError> {
     let reading = Reading::default();
-    let handshake = limits::http2().handshake(Bounded::new(io, reading.clone()));
+    let handshake = http2_settings::http2().handshake(Bounded::new(io, reading.clone()));
     let mut connection = in_time(handshake).await??;
     reading.keep_end_back();
     // A turn that used its budget up is told of the drain all the same.
