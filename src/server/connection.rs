@@ -22,7 +22,7 @@ use super::arriving::Arriving;
 use super::bounded::{Bounded, Reading};
 use super::in_flight::InFlight;
 use super::sampling::Sampler;
-use super::{call, http2_settings, kind, routed};
+use super::{call, http2_settings, request_check, routed};
 use crate::service::Service;
 use crate::tls::Identity;
 
@@ -71,7 +71,7 @@ impl Dispatch {
 
     fn start(&self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
         self.in_flight.note();
-        if let Err(refusal) = kind::check(request.method(), request.headers()) {
+        if let Err(refusal) = request_check::check(request.method(), request.headers()) {
             if request.uri().path() == call::PATH {
                 self.rate_limit.service.telemetry().count_bad_request();
             }
