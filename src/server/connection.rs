@@ -70,7 +70,7 @@ impl Dispatch {
     }
 
     fn start(&self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
-        self.in_flight.note();
+        self.in_flight.record_arrival();
         if let Err(refusal) = request_check::check(request.method(), request.headers()) {
             if request.uri().path() == call::PATH {
                 self.rate_limit.service.telemetry().count_bad_request();

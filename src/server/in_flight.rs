@@ -1,49 +1,49 @@
-//! Whether a worker is at work: how many calls wait for their body or for room for their answer, and whether
-//! any came at all.
+//! The calls in flight of one worker: how many wait for their body or for room for their response, and whether any
+//! arrived lately.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// The calls of one worker.
+/// The calls in flight of one worker.
 #[derive(Debug, Clone, Default)]
 pub(super) struct InFlight(Arc<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
     waiting: AtomicUsize,
-    has_come: AtomicBool,
+    has_arrived: AtomicBool,
 }
 
 impl InFlight {
-    /// Whether no call waits, and none has come since this was last asked.
-    pub(super) fn is_quiet(&self) -> bool {
-        let has_come = self.0.has_come.swap(false, Ordering::AcqRel);
-        !has_come && self.0.waiting.load(Ordering::Acquire) == 0
+    /// Returns whether a call waits, or has arrived since the last time that this was asked.
+    pub(super) fn take_activity(&self) -> bool {
+        let has_arrived = self.0.has_arrived.swap(false, Ordering::AcqRel);
+        has_arrived || self.0.waiting.load(Ordering::Acquire) > 0
     }
 
-    /// A call has come. Most are answered at once.
-    pub(super) fn note(&self) {
-        self.0.has_come.store(true, Ordering::Release);
+    /// Records that a call has arrived. Most calls are answered at once and never wait.
+    pub(super) fn record_arrival(&self) {
+        self.0.has_arrived.store(true, Ordering::Release);
     }
 
-    /// How many calls wait.
+    /// The number of calls that wait.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         self.0.waiting.load(Ordering::Acquire)
     }
 
-    /// A call waits.
-    pub(super) fn begin(&self) -> Counted {
+    /// Counts a call as waiting until the guard is dropped.
+    pub(super) fn begin(&self) -> InFlightGuard {
         self.0.waiting.fetch_add(1, Ordering::AcqRel);
-        Counted(self.clone())
+        InFlightGuard(self.clone())
     }
 }
 
-/// One that waits, until this is dropped.
+/// A call that waits until this is dropped.
 #[derive(Debug)]
-pub(super) struct Counted(InFlight);
+pub(super) struct InFlightGuard(InFlight);
 
-impl Drop for Counted {
+impl Drop for InFlightGuard {
     fn drop(&mut self) {
         let Self(InFlight(calls)) = self;
         calls.waiting.fetch_sub(1, Ordering::AcqRel);
@@ -55,15 +55,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quiet_is_when_nothing_waits_and_nothing_has_come_for_a_while() {
+    fn a_worker_is_active_while_a_call_waits_and_once_after_one_arrived() {
         let calls = InFlight::default();
-        assert!(calls.is_quiet());
-        calls.note();
-        assert!(!calls.is_quiet());
-        assert!(calls.is_quiet());
+        assert!(!calls.take_activity());
+        calls.record_arrival();
+        assert!(calls.take_activity());
+        assert!(!calls.take_activity());
         let waiting = calls.begin();
-        assert!(!calls.is_quiet());
+        assert!(calls.take_activity());
         drop(waiting);
-        assert!(calls.is_quiet());
+        assert!(!calls.take_activity());
     }
 }

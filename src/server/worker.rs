@@ -46,8 +46,9 @@ const PROBES: u32 = 2;
 #[cfg(target_os = "linux")]
 const UNACKNOWLEDGED_MS: u32 = 80_000;
 
-/// With no call waiting and none coming for so long, whoever has not closed its connection is not going to.
-const QUIET: Duration = Duration::from_secs(1);
+/// A drain ends early when no call waits and none has arrived for this long: a peer that has not closed its
+/// connection by then is not going to.
+const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How connections are served.
 #[derive(Debug, Clone)]
@@ -231,7 +232,7 @@ pub(super) async fn drain(
     let in_flight: Vec<_> = workers.iter().map(|worker| worker.in_flight.clone()).collect();
     tokio::select! {
         () = all_ended(workers) => {}
-        () = quiet(&in_flight) => tracing::info!("some connections stayed open, without a call"),
+        () = idle(&in_flight) => tracing::info!("some connections stayed open, without a call"),
         () = hurry => tracing::warn!("told twice to stop: calls in flight are given up"),
         () = tokio::time::sleep(deadline) => {
             tracing::warn!(?deadline, "calls were still in flight when the time to drain was over");
@@ -248,15 +249,15 @@ pub(super) async fn all_ended(workers: &mut [Worker]) {
     }
 }
 
-async fn quiet(in_flight: &[InFlight]) {
-    // Each is asked, whatever the others say: it tells of the time since it was asked last.
-    let busy = || in_flight.iter().filter(|worker| !worker.is_quiet()).count();
-    let mut ticks = tokio::time::interval(QUIET);
+async fn idle(in_flight: &[InFlight]) {
+    // Asks every worker, without stopping at the first active one: the answer covers the time since the last one.
+    let active = || in_flight.iter().filter(|worker| worker.take_activity()).count();
+    let mut ticks = tokio::time::interval(IDLE_INTERVAL);
     ticks.tick().await;
-    busy();
+    active();
     loop {
         ticks.tick().await;
-        if busy() == 0 {
+        if active() == 0 {
             return;
         }
     }
