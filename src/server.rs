@@ -329,7 +329,7 @@ async fn sweep(core: Arc<Core>) {
             core.sweep();
         });
         let now = core.memory().shortage(core.now());
-        shortage::tell(std::mem::replace(&mut before, now), now);
+        shortage::log_changes(std::mem::replace(&mut before, now), now);
     }
 }
 
