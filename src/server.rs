@@ -35,7 +35,7 @@ use tonic_health::server::HealthReporter;
 
 use self::connection_limit::ConnectionLimit;
 use self::http_thread::HttpThread;
-use self::worker::{Streams, Terms, Worker};
+use self::worker::{ConnectionConfig, ConnectionSender, Worker};
 use crate::admin::{Controls, Readiness};
 use crate::listener::{Address, Listener};
 use crate::service::Core;
@@ -50,7 +50,7 @@ const SWEEP_TICKS: usize = 256;
 
 /// How long threads that serve gRPC, and then HTTP requests in flight, may take once gRPC is over. Nobody's
 /// request waits for them.
-const END: Duration = Duration::from_secs(1);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 
 /// Where to listen, and with how many threads.
 #[derive(Debug, Clone)]
@@ -121,7 +121,7 @@ pub enum ServerError {
     Reflection(#[from] tonic_reflection::server::Error),
     /// A part of the server stopped although nobody asked it to.
     #[error("{0} stopped unexpectedly; a server that cannot answer must not look alive")]
-    Died(&'static str),
+    Stopped(&'static str),
 }
 
 /// A server whose addresses are bound; it answers once it runs.
@@ -154,64 +154,64 @@ impl Server {
     }
 
     /// Serves until `stop` completes. Then it is not ready, but serves as before until the drain delay is
-    /// over; then it takes no more connections, finishes the calls in flight and returns. If `hurry`
+    /// over; then it takes no more connections, finishes the calls in flight and returns. If `force`
     /// completes it returns at once, in the delay as well. Returns early with an error if any part of the server stops
     /// by itself. HTTP answers to the end, so that `/readyz` can say that there is no more to come. When it
     /// returns, nobody decides any more, and leases whose answers never left are given back.
     ///
     /// # Errors
     /// [`ServerError::Thread`] or [`ServerError::Reflection`] where it cannot start, else
-    /// [`ServerError::Died`].
+    /// [`ServerError::Stopped`].
     pub async fn run(
         self,
         core: Arc<Core>,
         stop: impl Future<Output = ()>,
-        hurry: impl Future<Output = ()>,
+        force: impl Future<Output = ()>,
     ) -> Result<(), ServerError> {
         let (mut reporter, health) = tonic_health::server::health_reporter();
         reporter.set_service_status(wire::SERVICE, tonic_health::ServingStatus::Serving).await;
         let (phase, phases) = watch::channel(Phase::Serving);
         let readiness = Readiness::default();
         let mut workers = self.start_workers(&core, &health, &phases)?;
-        let streams = workers.iter().map(Worker::streams).collect();
+        let senders = workers.iter().map(Worker::connections).collect();
         let connections = core.telemetry().connections().clone();
         let limit = ConnectionLimit::new(self.options.max_connections, connections);
-        let mut accepting = tokio::spawn(accept(self.grpc, streams, limit, phases.clone()));
+        let mut accepting = tokio::spawn(accept(self.grpc, senders, limit, phases.clone()));
         let (tls, controls) = (self.options.http_tls, self.options.controls);
         let (core_of_http, ready) = (Arc::clone(&core), readiness.clone());
         let http = HttpThread { tls, core: core_of_http, readiness: ready, controls };
         let mut http = http.start(self.http.park()?, phases)?;
         let mut sweeping = tokio::spawn(sweep(core));
         readiness.set(true);
-        let mut hurry = pin!(hurry);
-        let mut is_hurried = false;
+        let mut force = pin!(force);
+        let mut is_forced = false;
         let stopping = async {
             stop.await;
             readiness.set(false);
             report(&mut reporter).await;
-            is_hurried = delay(self.options.drain_delay, hurry.as_mut()).await;
+            is_forced = delay(self.options.drain_delay, force.as_mut()).await;
         };
         let result = tokio::select! {
             () = stopping => Ok(()),
-            died = worker::first_to_die(&mut workers) => Err(died),
-            _ = &mut accepting => Err(ServerError::Died("the gRPC listener")),
-            _ = &mut http => Err(ServerError::Died("the HTTP listener")),
-            _ = &mut sweeping => Err(ServerError::Died("the sweep of the store")),
+            error = worker::first_exit(&mut workers) => Err(error),
+            _ = &mut accepting => Err(ServerError::Stopped("the gRPC listener")),
+            _ = &mut http => Err(ServerError::Stopped("the HTTP listener")),
+            _ = &mut sweeping => Err(ServerError::Stopped("the sweep of the store")),
         };
         readiness.set(false);
-        shut(&mut reporter).await;
+        close_health(&mut reporter).await;
         phase.send_replace(Phase::Draining);
-        let hurry = async {
-            if !is_hurried {
-                hurry.await;
+        let force = async {
+            if !is_forced {
+                force.await;
             }
         };
-        worker::drain(&mut workers, self.options.drain, hurry).await;
-        phase.send_replace(Phase::Over);
-        if tokio::time::timeout(END, worker::all_ended(&mut workers)).await.is_err() {
+        worker::drain(&mut workers, self.options.drain, force).await;
+        phase.send_replace(Phase::Stopped);
+        if tokio::time::timeout(SHUTDOWN_GRACE, worker::all_exited(&mut workers)).await.is_err() {
             tracing::warn!("a thread that serves gRPC was still running at the end");
         }
-        if !http.is_terminated() && tokio::time::timeout(END, http).await.is_err() {
+        if !http.is_terminated() && tokio::time::timeout(SHUTDOWN_GRACE, http).await.is_err() {
             tracing::warn!("an HTTP request was still in flight at the end");
         }
         result
@@ -224,11 +224,11 @@ impl Server {
         phases: &watch::Receiver<Phase>,
     ) -> Result<Vec<Worker>, ServerError> {
         let start = |at| {
-            let terms = Terms {
+            let config = ConnectionConfig {
                 tls: self.options.grpc_tls.clone(),
                 max_age: self.options.max_connection_age,
             };
-            Worker::start(at, Arc::clone(core), health.clone(), terms, phases)
+            Worker::start(at, Arc::clone(core), health.clone(), config, phases)
         };
         (0..self.options.workers.get()).map(start).collect()
     }
@@ -241,8 +241,8 @@ enum Phase {
     Serving,
     /// Takes none, and finishes the calls in flight.
     Draining,
-    /// Finishes nothing any more.
-    Over,
+    /// Abandons calls that are still in flight.
+    Stopped,
 }
 
 /// Completes when the server has come so far.
@@ -267,7 +267,7 @@ async fn report(reporter: &mut HealthReporter) {
 }
 
 /// Ends the watches of the service's health: they would never end by themselves.
-async fn shut(reporter: &mut HealthReporter) {
+async fn close_health(reporter: &mut HealthReporter) {
     report(reporter).await;
     for service in HEALTH_OF {
         reporter.clear_service_status(service).await;
@@ -275,7 +275,7 @@ async fn shut(reporter: &mut HealthReporter) {
 }
 
 /// Lets time pass in which the server is not ready and serves all the same. Returns whether it was cut short.
-async fn delay(span: Duration, hurry: Pin<&mut impl Future<Output = ()>>) -> bool {
+async fn delay(span: Duration, force: Pin<&mut impl Future<Output = ()>>) -> bool {
     if span.is_zero() {
         return false;
     }
@@ -285,7 +285,7 @@ async fn delay(span: Duration, hurry: Pin<&mut impl Future<Output = ()>>) -> boo
     );
     tokio::select! {
         biased;
-        () = hurry => true,
+        () = force => true,
         () = tokio::time::sleep(span) => false,
     }
 }
@@ -293,7 +293,7 @@ async fn delay(span: Duration, hurry: Pin<&mut impl Future<Output = ()>>) -> boo
 /// Deals connections to the workers in turn, up to the limit. Ends only where no worker is left.
 async fn accept(
     listener: Listener,
-    workers: Vec<Streams>,
+    workers: Vec<ConnectionSender>,
     mut limit: ConnectionLimit,
     phases: watch::Receiver<Phase>,
 ) {
@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn the_delay_lasts_as_long_as_was_said_or_until_there_is_a_hurry() {
+    fn the_drain_delay_lasts_for_its_duration_or_until_it_is_forced() {
         let paused = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .start_paused(true)
@@ -400,8 +400,8 @@ mod tests {
             let began = tokio::time::Instant::now();
             assert!(!delay(Duration::from_secs(5), pin!(std::future::pending())).await);
             assert_eq!(began.elapsed(), Duration::from_secs(5));
-            let hurry = tokio::time::sleep(Duration::from_secs(2));
-            assert!(delay(Duration::from_secs(5), pin!(hurry)).await);
+            let force = tokio::time::sleep(Duration::from_secs(2));
+            assert!(delay(Duration::from_secs(5), pin!(force)).await);
             assert_eq!(began.elapsed(), Duration::from_secs(7));
         });
     }
@@ -418,7 +418,7 @@ mod tests {
             let refused =
                 tokio::time::timeout(BOUND, tokio::net::TcpStream::connect(address)).await;
             assert!(refused.unwrap().is_err());
-            assert!(!accepting.is_finished(), "a drain is no death");
+            assert!(!accepting.is_finished(), "a drain does not end the task");
         });
     }
 }

@@ -30,7 +30,7 @@ impl HttpThread {
         listener: ParkedListener,
         phases: watch::Receiver<Phase>,
     ) -> std::io::Result<oneshot::Receiver<()>> {
-        let (ending, ended) = oneshot::channel::<()>();
+        let (exiting, exited) = oneshot::channel::<()>();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let listener = {
             let _within = runtime.enter();
@@ -39,12 +39,12 @@ impl HttpThread {
         let Self { tls, core, readiness, controls } = self;
         std::thread::Builder::new().name("http".to_owned()).spawn(move || {
             // Dropped when the thread ends.
-            let _ending: oneshot::Sender<()> = ending;
-            let over = reached(phases, Phase::Over);
-            runtime.block_on(admin::serve(listener, tls, core, readiness, controls, over));
+            let _exiting: oneshot::Sender<()> = exiting;
+            let stopped = reached(phases, Phase::Stopped);
+            runtime.block_on(admin::serve(listener, tls, core, readiness, controls, stopped));
             // A read that hangs is not waited for.
             runtime.shutdown_background();
         })?;
-        Ok(ended)
+        Ok(exited)
     }
 }

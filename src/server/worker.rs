@@ -33,18 +33,18 @@ const HEALTH: &str = "grpc.health.v1.Health";
 const REFLECTION: &str = "grpc.reflection.v1.ServerReflection";
 const REFLECTION_ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
 
-/// Where connections for a worker go, each with its permit.
-pub(super) type Streams = mpsc::UnboundedSender<(Stream, ConnectionPermit)>;
+/// Passes connections to a worker, each with its permit.
+pub(super) type ConnectionSender = mpsc::UnboundedSender<(Stream, ConnectionPermit)>;
 
-/// How long a connection may be silent before the other end is asked whether it still lives, how long it may
-/// take to answer, and how often it is asked.
-const SILENCE: Duration = Duration::from_secs(60);
-const PROBE: Duration = Duration::from_secs(10);
-const PROBES: u32 = 2;
+/// TCP keepalive: how long a connection is idle before the first probe, the interval of probes, and how many
+/// unanswered probes close it.
+const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const KEEPALIVE_COUNT: u32 = 2;
 
-/// How long what is sent may go unacknowledged, in milliseconds: as long as all of that takes.
+/// How long sent bytes may stay unacknowledged, in milliseconds: as long as keepalive takes to close a connection.
 #[cfg(target_os = "linux")]
-const UNACKNOWLEDGED_MS: u32 = 80_000;
+const USER_TIMEOUT_MS: u32 = 80_000;
 
 /// A drain ends early when no call waits and none has arrived for this long: a peer that has not closed its
 /// connection by then is not going to.
@@ -52,8 +52,8 @@ const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How connections are served.
 #[derive(Debug, Clone)]
-pub(super) struct Terms {
-    /// Over TLS, if there is any.
+pub(super) struct ConnectionConfig {
+    /// The server's certificate; plain text if `None`.
     pub(super) tls: Option<Identity>,
     /// Maximum age of a connection, plus or minus a fifth; unlimited if `None`.
     pub(super) max_age: Option<Duration>,
@@ -62,8 +62,8 @@ pub(super) struct Terms {
 /// A running thread.
 #[derive(Debug)]
 pub(super) struct Worker {
-    streams: Streams,
-    ended: oneshot::Receiver<()>,
+    connections: ConnectionSender,
+    exited: oneshot::Receiver<()>,
     in_flight: InFlight,
 }
 
@@ -72,11 +72,11 @@ impl Worker {
         at: usize,
         core: Arc<Core>,
         health: HealthServer<impl Health>,
-        terms: Terms,
+        config: ConnectionConfig,
         phases: &watch::Receiver<Phase>,
     ) -> Result<Self, ServerError> {
-        let (streams, incoming) = mpsc::unbounded_channel();
-        let (ending, ended) = oneshot::channel();
+        let (connections, incoming) = mpsc::unbounded_channel();
+        let (exiting, exited) = oneshot::channel();
         let in_flight = InFlight::default();
         let (others, counting) = (others(health)?, in_flight.clone());
         let phases = phases.clone();
@@ -84,7 +84,7 @@ impl Worker {
         std::thread::Builder::new().name(format!("grpc-{at}")).spawn(move || {
             // Dropped when the thread ends, by a panic too; the runtime before that, and with it what was in
             // flight, whose leases are given back.
-            let _ending: oneshot::Sender<()> = ending;
+            let _exiting: oneshot::Sender<()> = exiting;
             let runtime: Runtime = runtime;
             runtime.block_on(async {
                 let serving = async {
@@ -95,19 +95,19 @@ impl Worker {
                         arriving: Arriving::default(),
                         timing: Sampler::default(),
                     };
-                    serve(incoming, terms, services, phases.clone()).await;
+                    serve(incoming, config, services, phases.clone()).await;
                 };
                 tokio::select! {
                     () = serving => {}
-                    () = reached(phases.clone(), Phase::Over) => {}
+                    () = reached(phases.clone(), Phase::Stopped) => {}
                 }
             });
         })?;
-        Ok(Self { streams, ended, in_flight })
+        Ok(Self { connections, exited, in_flight })
     }
 
-    pub(super) fn streams(&self) -> Streams {
-        self.streams.clone()
+    pub(super) fn connections(&self) -> ConnectionSender {
+        self.connections.clone()
     }
 }
 
@@ -130,7 +130,7 @@ fn others(health: HealthServer<impl Health>) -> Result<Routes, tonic_reflection:
 /// Serves connections until told to drain, and then those that are open until they are done.
 async fn serve(
     mut incoming: mpsc::UnboundedReceiver<(Stream, ConnectionPermit)>,
-    Terms { tls, max_age }: Terms,
+    ConnectionConfig { tls, max_age }: ConnectionConfig,
     services: Services,
     phases: watch::Receiver<Phase>,
 ) {
@@ -201,25 +201,25 @@ fn opened(stream: TcpStream) -> std::io::Result<tokio::net::TcpStream> {
 /// cost every call two readings of the clock.
 fn keep_alive(stream: &TcpStream) -> std::io::Result<()> {
     sockopt::set_socket_keepalive(stream, true)?;
-    sockopt::set_tcp_keepidle(stream, SILENCE)?;
-    sockopt::set_tcp_keepintvl(stream, PROBE)?;
-    sockopt::set_tcp_keepcnt(stream, PROBES)?;
+    sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE)?;
+    sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL)?;
+    sockopt::set_tcp_keepcnt(stream, KEEPALIVE_COUNT)?;
     // While an answer is under way the system does not probe, and by itself sends it again for a quarter of
     // an hour.
     #[cfg(target_os = "linux")]
-    sockopt::set_tcp_user_timeout(stream, UNACKNOWLEDGED_MS)?;
+    sockopt::set_tcp_user_timeout(stream, USER_TIMEOUT_MS)?;
     Ok(())
 }
 
 /// Completes with the first worker that ends.
-pub(super) async fn first_to_die(workers: &mut [Worker]) -> ServerError {
-    let ended = std::future::poll_fn(|context| {
-        let is_any =
-            workers.iter_mut().any(|worker| Pin::new(&mut worker.ended).poll(context).is_ready());
-        if is_any { Poll::Ready(()) } else { Poll::Pending }
+pub(super) async fn first_exit(workers: &mut [Worker]) -> ServerError {
+    let exited = std::future::poll_fn(|context| {
+        let has_exited =
+            workers.iter_mut().any(|worker| Pin::new(&mut worker.exited).poll(context).is_ready());
+        if has_exited { Poll::Ready(()) } else { Poll::Pending }
     });
-    ended.await;
-    ServerError::Died("a thread that serves gRPC")
+    exited.await;
+    ServerError::Stopped("a thread that serves gRPC")
 }
 
 /// Waits until all connections are closed, or until no call is in flight and those that have not closed
@@ -227,13 +227,13 @@ pub(super) async fn first_to_die(workers: &mut [Worker]) -> ServerError {
 pub(super) async fn drain(
     workers: &mut [Worker],
     deadline: Duration,
-    hurry: impl Future<Output = ()>,
+    force: impl Future<Output = ()>,
 ) {
     let in_flight: Vec<_> = workers.iter().map(|worker| worker.in_flight.clone()).collect();
     tokio::select! {
-        () = all_ended(workers) => {}
+        () = all_exited(workers) => {}
         () = idle(&in_flight) => tracing::info!("some connections stayed open, without a call"),
-        () = hurry => tracing::warn!("told twice to stop: calls in flight are given up"),
+        () = force => tracing::warn!("told twice to stop: calls in flight are given up"),
         () = tokio::time::sleep(deadline) => {
             tracing::warn!(?deadline, "calls were still in flight when the time to drain was over");
         }
@@ -241,10 +241,10 @@ pub(super) async fn drain(
 }
 
 /// Waits until every worker's thread is done.
-pub(super) async fn all_ended(workers: &mut [Worker]) {
+pub(super) async fn all_exited(workers: &mut [Worker]) {
     for worker in workers {
-        if !worker.ended.is_terminated() {
-            let _ = (&mut worker.ended).await;
+        if !worker.exited.is_terminated() {
+            let _ = (&mut worker.exited).await;
         }
     }
 }
@@ -273,28 +273,28 @@ mod tests {
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         keep_alive(&stream).unwrap();
         assert!(sockopt::socket_keepalive(&stream).unwrap());
-        assert_eq!(sockopt::tcp_keepidle(&stream).unwrap(), SILENCE);
-        assert_eq!(sockopt::tcp_keepintvl(&stream).unwrap(), PROBE);
-        assert_eq!(sockopt::tcp_keepcnt(&stream).unwrap(), PROBES);
+        assert_eq!(sockopt::tcp_keepidle(&stream).unwrap(), KEEPALIVE_IDLE);
+        assert_eq!(sockopt::tcp_keepintvl(&stream).unwrap(), KEEPALIVE_INTERVAL);
+        assert_eq!(sockopt::tcp_keepcnt(&stream).unwrap(), KEEPALIVE_COUNT);
         #[cfg(target_os = "linux")]
-        assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), UNACKNOWLEDGED_MS);
+        assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), USER_TIMEOUT_MS);
     }
 
     #[test]
-    fn a_worker_that_ends_is_noticed() {
+    fn a_worker_that_exits_is_noticed() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let worker = || {
-            let (streams, _) = mpsc::unbounded_channel();
-            let (ending, ended) = oneshot::channel();
-            (ending, Worker { streams, ended, in_flight: InFlight::default() })
+            let (connections, _) = mpsc::unbounded_channel();
+            let (exiting, exited) = oneshot::channel();
+            (exiting, Worker { connections, exited, in_flight: InFlight::default() })
         };
-        let ((alive, first), (dies, second)) = (worker(), worker());
-        drop(dies);
+        let ((running, first), (exiting, second)) = (worker(), worker());
+        drop(exiting);
         let mut workers = [first, second];
-        let death = runtime.block_on(first_to_die(&mut workers));
-        assert!(matches!(death, ServerError::Died(_)), "{death}");
-        drop(alive);
-        // What has ended once is not waited for again.
+        let error = runtime.block_on(first_exit(&mut workers));
+        assert!(matches!(error, ServerError::Stopped(_)), "{error}");
+        drop(running);
+        // A worker that has exited is not waited for again.
         runtime.block_on(drain(&mut workers, Duration::ZERO, std::future::pending()));
     }
 }
