@@ -19,8 +19,9 @@
 //! | module | what it is |
 //! |---|---|
 //! | `cli` | the commands: serve, check, explain, query, health, admin, completions, man |
-//! | `server` | listeners, runtimes, drain; whether an answer went out |
+//! | `server` | the supervisor: threads, accepting connections, drain, the sweep of the store |
 //! | `admin` | the HTTP side |
+//! | `grpc` | the gRPC transport: connections, fairness between them, calls; whether an answer was delivered |
 //! | `listener` | accepting connections |
 //! | `watching` | whether files may have changed |
 //! | `tls` | our certificate, and which callers' certificates let in |
@@ -65,6 +66,7 @@ pub mod config;
 pub mod decision;
 pub mod descriptor;
 pub mod file;
+pub mod grpc;
 pub mod limit;
 pub mod listener;
 pub mod live;

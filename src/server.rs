@@ -5,21 +5,10 @@
 //! long-lived ones, which `SO_REUSEPORT` would spread by chance. HTTP has a thread and a runtime of its own, so
 //! that neither that acceptor nor the workers wait for what it does.
 
-mod arriving;
-mod bounded;
-mod call;
-mod connection;
-mod connection_age;
 mod connection_limit;
-mod http2_settings;
 mod http_thread;
-mod in_flight;
 pub mod open_files;
-mod request_check;
-mod routed;
-mod sampling;
 mod shortage;
-mod turn;
 mod worker;
 
 use std::future::Future;
@@ -35,8 +24,9 @@ use tonic_health::server::HealthReporter;
 
 use self::connection_limit::ConnectionLimit;
 use self::http_thread::HttpThread;
-use self::worker::{ConnectionConfig, ConnectionSender, Worker};
+use self::worker::{ConnectionSender, Worker};
 use crate::admin::{Controls, Readiness};
+use crate::grpc::ConnectionConfig;
 use crate::listener::{Address, Listener};
 use crate::service::Core;
 use crate::store::memory::Shortage;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// The calls in flight of one worker.
 #[derive(Debug, Clone, Default)]
-pub(super) struct InFlight(Arc<Counts>);
+pub(crate) struct InFlight(Arc<Counts>);
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -16,7 +16,7 @@ struct Counts {
 
 impl InFlight {
     /// Returns whether a call waits, or has arrived since the last time that this was asked.
-    pub(super) fn take_activity(&self) -> bool {
+    pub(crate) fn take_activity(&self) -> bool {
         let has_arrived = self.0.has_arrived.swap(false, Ordering::AcqRel);
         has_arrived || self.0.waiting.load(Ordering::Acquire) > 0
     }

@@ -1,0 +1,34 @@
+//! The services besides rate limiting, which tonic serves: health and reflection.
+
+use tonic::service::Routes;
+use tonic_health::pb::health_server::{Health, HealthServer};
+
+use crate::wire;
+
+/// Full name of the health service.
+const HEALTH: &str = "grpc.health.v1.Health";
+
+/// Full names of the reflection service: the current one, and that of older clients.
+const REFLECTION: &str = "grpc.reflection.v1.ServerReflection";
+const REFLECTION_ALPHA: &str = "grpc.reflection.v1alpha.ServerReflection";
+
+/// The health service and both versions of reflection.
+///
+/// # Errors
+/// If the descriptors in the binary are invalid.
+pub(crate) fn routes(
+    health: HealthServer<impl Health>,
+) -> Result<Routes, tonic_reflection::server::Error> {
+    let reflection = |name| {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(wire::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // Lists the services that are served, and no other of the descriptors.
+            .with_service_name(wire::SERVICE)
+            .with_service_name(HEALTH)
+            .with_service_name(name)
+    };
+    Ok(Routes::new(health)
+        .add_service(reflection(REFLECTION).build_v1()?)
+        .add_service(reflection(REFLECTION_ALPHA).build_v1alpha()?))
+}
