@@ -1,18 +1,18 @@
 //! The thread that serves HTTP.
 //!
-//! What takes long it leaves to others, which this runtime starts when there is something to do.
+//! It passes slow requests to further threads, which its runtime starts when there are any.
 
 use std::sync::Arc;
 
 use tokio::sync::{oneshot, watch};
 
-use super::{Phase, reached};
+use super::shutdown::{Phase, reached};
 use crate::admin::{self, Controls, Readiness};
 use crate::listener::ParkedListener;
 use crate::service::Core;
 use crate::tls::Identity;
 
-/// What HTTP is served with.
+/// What the thread serves HTTP with.
 pub(super) struct HttpThread {
     pub(super) tls: Option<Identity>,
     pub(super) core: Arc<Core>,
@@ -21,10 +21,11 @@ pub(super) struct HttpThread {
 }
 
 impl HttpThread {
-    /// Serves until everything else is over. What is returned is told when it has ended, by a panic too.
+    /// Starts the thread, which serves until [`Phase::Stopped`]. The returned receiver completes when the thread exits,
+    /// also by a panic.
     ///
     /// # Errors
-    /// Where the system gives no thread or no runtime.
+    /// If the system refuses a thread or a runtime.
     pub(super) fn start(
         self,
         listener: ParkedListener,
@@ -38,11 +39,11 @@ impl HttpThread {
         };
         let Self { tls, core, readiness, controls } = self;
         std::thread::Builder::new().name("http".to_owned()).spawn(move || {
-            // Dropped when the thread ends.
+            // Dropped when the thread exits or panics.
             let _exiting: oneshot::Sender<()> = exiting;
             let stopped = reached(phases, Phase::Stopped);
             runtime.block_on(admin::serve(listener, tls, core, readiness, controls, stopped));
-            // A read that hangs is not waited for.
+            // Without waiting for reads of files that hang.
             runtime.shutdown_background();
         })?;
         Ok(exited)

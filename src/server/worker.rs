@@ -12,7 +12,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tonic_health::pb::health_server::{Health, HealthServer};
 
 use super::connection_limit::ConnectionPermit;
-use super::{Phase, ServerError, reached};
+use super::options::ServerError;
+use super::shutdown::{Phase, reached};
 use crate::grpc::{ConnectionConfig, ConnectionServer, InFlight, builtin_services};
 use crate::listener::Stream;
 use crate::service::Core;

@@ -1,0 +1,81 @@
+//! What a server is started with, and how it fails.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use crate::admin::Controls;
+use crate::listener::Address;
+use crate::tls::Identity;
+
+/// Addresses, certificates, bounds and timeouts of a server.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Listen address of gRPC.
+    pub grpc: Address,
+    /// Listen address of HTTP.
+    pub http: Address,
+    /// Certificate of gRPC; plain text if `None`.
+    pub grpc_tls: Option<Identity>,
+    /// Certificate of HTTP; plain text if `None`.
+    pub http_tls: Option<Identity>,
+    /// Number of threads that serve gRPC.
+    pub workers: NonZeroUsize,
+    /// Maximum number of open gRPC connections; those beyond it are closed as soon as they are accepted.
+    pub max_connections: usize,
+    /// Age, plus or minus a fifth, at which a gRPC connection takes no more calls and is closed once those in flight
+    /// are answered; unlimited if `None`.
+    pub max_connection_age: Option<Duration>,
+    /// How long the server reports not ready before it drains, and still accepts calls and connections: as long as
+    /// load balancers take to notice.
+    pub drain_delay: Duration,
+    /// How long calls in flight may take to finish after the drain delay.
+    pub drain: Duration,
+    /// What may be changed over HTTP, and by whom.
+    pub controls: Controls,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let local = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port).into();
+        Self {
+            grpc: local(8081),
+            http: local(8080),
+            grpc_tls: None,
+            http_tls: None,
+            workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            max_connections: 10_000,
+            max_connection_age: Some(Duration::from_secs(300)),
+            drain_delay: Duration::from_secs(5),
+            drain: Duration::from_secs(10),
+            controls: Controls::default(),
+        }
+    }
+}
+
+/// Why a server cannot start, or stopped without being asked to.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// An address cannot be bound.
+    #[error(
+        "cannot listen on {address} for {what}: {error}; choose another with --{what} {}",
+        address.form()
+    )]
+    Bind {
+        /// `grpc` or `http`.
+        what: &'static str,
+        /// The address.
+        address: Address,
+        /// The system's error.
+        error: std::io::Error,
+    },
+    /// The system refuses a thread or a runtime.
+    #[error("cannot start a thread to serve gRPC or HTTP: {0}")]
+    Thread(#[from] std::io::Error),
+    /// The descriptors in the binary are invalid.
+    #[error("cannot offer reflection: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// A part of the server stopped by itself.
+    #[error("{0} stopped unexpectedly; exiting, since a server without it would look healthy")]
+    Stopped(&'static str),
+}
