@@ -148,7 +148,7 @@ done
 for server in memory shared; do
   printf '%-18s %s calls decided, %s keys evicted, %s series, %s log lines dropped\n' "$server" \
     "$(awk '/^tollgate_requests_total/ { sum += $2 } END { printf "%d", sum }' "$out/$server.metrics")" \
-    "$(awk '/^tollgate_live_evictions_total/ { print $2 }' "$out/$server.metrics")" \
+    "$(awk '/^tollgate_evictions_total/ { print $2 }' "$out/$server.metrics")" \
     "$(grep -vc '^#' "$out/$server.metrics")" \
     "$(awk '/^tollgate_log_lines_dropped_total/ { print $2 }' "$out/$server.metrics")"
 done

@@ -226,7 +226,7 @@ impl Service {
 
     /// Counts a request that cannot be decided, and passes its status on.
     fn reject(&self, status: Status) -> Status {
-        self.core.telemetry.count_bad_request();
+        self.core.telemetry.count_invalid_request();
         status
     }
 

@@ -243,7 +243,7 @@ impl StoreClient {
             && store.seen.would_deny(charges, now, outcomes)
             && (is_blocked || charges.iter().zip(&*outcomes).any(is_fresh));
         if is_denied && !is_blocked {
-            store.telemetry.shared_store().remembered.inc();
+            store.telemetry.shared_store().cached_denials.inc();
         }
         is_denied
     }

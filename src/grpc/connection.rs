@@ -73,7 +73,7 @@ impl Dispatch {
         self.in_flight.record_arrival();
         if let Err(refusal) = request_check::check(request.method(), request.headers()) {
             if request.uri().path() == call::PATH {
-                self.rate_limit.service.telemetry().count_bad_request();
+                self.rate_limit.service.telemetry().count_invalid_request();
             }
             return refusal.send(respond);
         }

@@ -48,8 +48,8 @@ struct BuildLabels {
 pub struct Connections {
     /// How many are open.
     pub open: Gauge,
-    /// How many were closed at once, because as many were open as may be.
-    pub refused: Counter,
+    /// Connections closed at once because the limit was reached.
+    pub rejected: Counter,
 }
 
 /// The connections of HTTP.
@@ -135,7 +135,7 @@ pub struct Telemetry {
     started_at: Gauge<f64, AtomicU64>,
     rows: Rows,
     unknown_domain: Counter,
-    bad_requests: Counter,
+    invalid_requests: Counter,
     failures: Counter,
     abandoned: Counter,
     reloads: Reloads,
@@ -172,15 +172,15 @@ impl Telemetry {
             "unknown_domain_requests",
             "Requests for a domain without a policy; answered OK",
         );
-        let bad_requests = counter("bad_requests", "Requests that were refused as malformed");
+        let invalid_requests = counter("invalid_requests", "Requests rejected for their content or size");
         let failures = counter("store_failures", "Requests that the store could not decide");
         let abandoned = counter(
             "leases_abandoned",
             "Leases undone because the call ended before its answer went out",
         );
-        let refused = counter(
-            "refused_connections",
-            "gRPC connections closed at once, because as many were open as may be",
+        let rejected = counter(
+            "rejected_connections",
+            "gRPC connections closed at once because the limit was reached",
         );
         let displaced = counter(
             "http_displaced_connections",
@@ -200,7 +200,7 @@ impl Telemetry {
         let help = "Whether the certificates that were read last are in force";
         certificates.note(0);
         registry.register("tls_last_reload_successful", help, certificates.are_taken.clone());
-        let connections = Connections { open: Gauge::default(), refused };
+        let connections = Connections { open: Gauge::default(), rejected };
         registry.register("connections", "Open gRPC connections", connections.open.clone());
         let http_connections = HttpConnections { open: Gauge::default(), displaced };
         registry.register(
@@ -257,7 +257,7 @@ impl Telemetry {
             started_at,
             rows,
             unknown_domain,
-            bad_requests,
+            invalid_requests,
             failures,
             abandoned,
             reloads,
@@ -283,8 +283,8 @@ impl Telemetry {
     }
 
     /// Counts a request that is none.
-    pub fn count_bad_request(&self) {
-        self.bad_requests.inc();
+    pub fn count_invalid_request(&self) {
+        self.invalid_requests.inc();
     }
 
     /// Counts a request that the store could not decide.
@@ -387,7 +387,7 @@ impl prometheus_client::collector::Collector for StoreReader {
             counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)
         };
         let help = "Buckets that were not full, forgotten because the key limit was reached.";
-        counter("live_evictions", help, self.0.evicted_live())?;
+        counter("evictions", help, self.0.evicted_live())?;
         let help = "Leases that were not given out, because as many are held as are kept.";
         counter("refused_leases", help, self.0.refused_leases())
     }

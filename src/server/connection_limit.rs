@@ -30,7 +30,7 @@ impl ConnectionLimit {
     pub(super) fn try_acquire(&mut self) -> Option<ConnectionPermit> {
         let open = self.connections.open.get();
         if open >= self.max {
-            self.connections.refused.inc();
+            self.connections.rejected.inc();
             if self.rejected.is_none() {
                 let hint = "find the client that opens them, or raise --max-connections";
                 tracing::warn!(open, "rejecting gRPC connections: {hint}");
@@ -69,12 +69,12 @@ mod tests {
         let (first, second) = (limit.try_acquire(), limit.try_acquire());
         assert!(first.is_some() && second.is_some());
         assert!(limit.try_acquire().is_none() && limit.try_acquire().is_none());
-        assert_eq!((connections.open.get(), connections.refused.get()), (2, 2));
+        assert_eq!((connections.open.get(), connections.rejected.get()), (2, 2));
         drop(first);
         assert_eq!(connections.open.get(), 1);
         let again = limit.try_acquire();
         assert!(again.is_some() && limit.try_acquire().is_none());
         drop((second, again));
-        assert_eq!((connections.open.get(), connections.refused.get()), (0, 3));
+        assert_eq!((connections.open.get(), connections.rejected.get()), (0, 3));
     }
 }

@@ -178,7 +178,7 @@ impl StoreClient {
             }
             Ok(Err(error)) => Err(self.failed(&asked, &error)),
             Err(_) => {
-                counters.late.inc();
+                counters.timed_out.inc();
                 if self.timed_out.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_TIMEOUTS {
                     self.give_up(&asked, None);
                 }

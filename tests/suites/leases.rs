@@ -250,7 +250,7 @@ tables:
     let metrics = server.parts.telemetry.encode().unwrap();
     for line in [
         "tollgate_refused_leases_total 1",
-        "tollgate_live_evictions_total 136",
+        "tollgate_evictions_total 136",
         "tollgate_leases 10000",
     ] {
         assert!(metrics.lines().any(|other| other == line), "{line}: {metrics}");

@@ -36,7 +36,7 @@ async fn decide(
     let message = match wire::json::request(body) {
         Ok(message) => message,
         Err(error) => {
-            service.telemetry().count_bad_request();
+            service.telemetry().count_invalid_request();
             return ApiError::bad_request(error.to_string()).into();
         }
     };

@@ -81,8 +81,8 @@ mod tests {
             assert!(one.await.unwrap());
         }
         assert_eq!(scrapes.begun.load(Ordering::Relaxed), 1);
-        service.telemetry().count_bad_request();
+        service.telemetry().count_invalid_request();
         let text = scrapes.text(&service).await.unwrap();
-        assert!(std::str::from_utf8(&text).unwrap().contains("tollgate_bad_requests_total 1\n"));
+        assert!(std::str::from_utf8(&text).unwrap().contains("tollgate_invalid_requests_total 1\n"));
     }
 }

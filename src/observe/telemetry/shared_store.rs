@@ -21,10 +21,10 @@ pub struct SharedStore {
     pub failed: Counter,
     /// Calls that it refused, while it did what others asked.
     pub refused: Counter,
-    /// Calls that it did not answer in time.
-    pub late: Counter,
-    /// Requests that were denied by what it had said before.
-    pub remembered: Counter,
+    /// Calls that it did not answer within the timeout.
+    pub timed_out: Counter,
+    /// Requests denied by an earlier answer of the store.
+    pub cached_denials: Counter,
     /// Requests that were decided in memory without it.
     pub local: Counter,
     duration: Histogram,
@@ -40,12 +40,12 @@ impl SharedStore {
         );
         let calls = Family::<CallLabels, Counter>::default();
         registry.register("shared_store_calls", "Calls of the shared store", calls.clone());
-        let outcomes = [Call::answered, Call::failed, Call::refused, Call::late];
-        let [answered, failed, refused, late] =
+        let outcomes = [Call::answered, Call::failed, Call::refused, Call::timeout];
+        let [answered, failed, refused, timed_out] =
             outcomes.map(|outcome| calls.get_or_create_owned(&CallLabels { outcome }));
-        let remembered = Counter::default();
-        let help = "Requests denied by what the shared store had said before";
-        registry.register("shared_store_remembered_denials", help, remembered.clone());
+        let cached_denials = Counter::default();
+        let help = "Requests denied by an earlier answer of the shared store";
+        registry.register("shared_store_cached_denials", help, cached_denials.clone());
         let local = Counter::default();
         let help = "Requests decided in memory because the shared store did not decide them";
         registry.register("shared_store_local_decisions", help, local.clone());
@@ -53,7 +53,7 @@ impl SharedStore {
         let duration = Histogram::new(exponential_buckets(50e-6, 2.0, 13));
         let help = "Time from a question to the shared store to its answer";
         registry.register_with_unit("shared_store_duration", help, Unit::Seconds, duration.clone());
-        Self { up, answered, failed, refused, late, remembered, local, duration }
+        Self { up, answered, failed, refused, timed_out, cached_denials, local, duration }
     }
 
     /// Notes how long it took to answer.
@@ -69,7 +69,7 @@ enum Call {
     answered,
     failed,
     refused,
-    late,
+    timeout,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]

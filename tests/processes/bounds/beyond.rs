@@ -42,7 +42,7 @@ fn more_than_that_is_an_invalid_argument_that_says_what_is_too_much() {
         assert_eq!((status.code(), status.message()), (Code::InvalidArgument, told));
     }
     assert!(client.ask(call(&[("k", "1")])).is_ok());
-    assert!(server.get("/metrics").contains("tollgate_bad_requests_total 3\n"));
+    assert!(server.get("/metrics").contains("tollgate_invalid_requests_total 3\n"));
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn a_message_of_4_mib_is_denied_as_often_as_it_comes() {
         assert!(!denied.is_ok() && denied.0.statuses.is_empty(), "{:?}", denied.0);
     }
     assert!(client.ask(call(&[("k", "1")])).is_ok());
-    assert!(server.get("/metrics").contains("tollgate_bad_requests_total 100\n"));
+    assert!(server.get("/metrics").contains("tollgate_invalid_requests_total 100\n"));
 }
 
 /// More often than a connection may make errors, since this is none.
@@ -145,11 +145,11 @@ fn a_connection_too_many_is_closed_at_once_and_the_others_go_on() {
     let server = server_with_connections(POLICY, 3);
     let metric = |line: &str| server.get("/metrics").contains(&format!("\ntollgate_{line}\n"));
     let mut open: Vec<_> = (0..3).map(|_| Connection::open(server.grpc)).collect();
-    assert!(metric("connections 3") && metric("refused_connections_total 0"));
+    assert!(metric("connections 3") && metric("rejected_connections_total 0"));
     for _ in 0..10 {
         assert!(is_closed(TcpStream::connect(server.grpc).unwrap()));
     }
-    assert!(metric("connections 3") && metric("refused_connections_total 10"));
+    assert!(metric("connections 3") && metric("rejected_connections_total 10"));
     for connection in &mut open {
         connection.send(&frames::call(1, &call(&[("k", "1")])));
         connection.wait_for_answer(1);
@@ -157,7 +157,7 @@ fn a_connection_too_many_is_closed_at_once_and_the_others_go_on() {
     drop(open.pop());
     eventually("its place is free", || metric("connections 2"));
     assert!(server.client().ask(call(&[("k", "1")])).is_ok());
-    assert!(metric("refused_connections_total 10"));
+    assert!(metric("rejected_connections_total 10"));
 }
 
 fn is_closed(mut stream: TcpStream) -> bool {

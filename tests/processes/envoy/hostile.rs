@@ -187,7 +187,7 @@ fn nothing_that_a_client_can_send_gets_it_more_calls_than_its_limit() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_all_decided(&lab);
-    assert_eq!(lab.metric("tollgate_bad_requests_total"), 0);
+    assert_eq!(lab.metric("tollgate_invalid_requests_total"), 0);
 }
 
 /// What becomes of a shape that a tenant of its own sends, in the words of the table.
@@ -236,7 +236,7 @@ fn a_request_of_which_envoy_makes_more_than_a_message_is_denied() {
     let lab = Lab::start(with_paths(20));
     let path = long("/api/v2/users?", 60 << 10);
     assert_eq!(becomes_of(&lab, "acme", &get(path)), "denied");
-    assert_eq!(lab.metric("tollgate_bad_requests_total"), 6);
+    assert_eq!(lab.metric("tollgate_invalid_requests_total"), 6);
     assert_eq!(becomes_of(&lab, "acme", &get("/api/v2/users")), "limited");
     assert_all_decided(&lab);
 }

@@ -76,7 +76,7 @@ fn whoever_is_not_who_the_other_expects_is_an_error_that_envoy_counts() {
             assert_eq!(answer.header("x-ratelimit-limit"), None, "{answer:?}");
         }
         assert_eq!(lab.stat(ERRORS), 10, "{tollgate:?} {envoy}");
-        assert_eq!(lab.metric("tollgate_bad_requests_total"), 0);
+        assert_eq!(lab.metric("tollgate_invalid_requests_total"), 0);
     }
 }
 

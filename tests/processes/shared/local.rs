@@ -70,7 +70,7 @@ impl Replica {
     /// How many were denied, and how many decided, without asking the store.
     pub fn remembered_and_local(&self) -> (u64, u64) {
         let counters = self.service.telemetry().shared_store();
-        (counters.remembered.get(), counters.local.get())
+        (counters.cached_denials.get(), counters.local.get())
     }
 
     /// Lets the connection be made.

@@ -66,7 +66,7 @@ fn a_request_is_one_round_trip_and_a_denied_client_that_hammers_costs_none() {
         assert_eq!(answer.denied_by(), ("t", "always", "20 per day"));
     }
     assert_eq!(redis.calls_of("fcall") - denied, 0);
-    assert_eq!(replica.metric("tollgate_shared_store_remembered_denials_total"), 50);
+    assert_eq!(replica.metric("tollgate_shared_store_cached_denials_total"), 50);
 }
 
 /// Also while the store is away, and whatever becomes of other calls then.
@@ -97,7 +97,7 @@ tables:
         let before = redis.calls_of("fcall");
         (0..20).for_each(|_| denies(&[("k", "bad")]));
         assert_eq!(redis.calls_of("fcall") - before, 0, "{mode}");
-        assert_eq!(replica.metric("tollgate_shared_store_remembered_denials_total"), 0);
+        assert_eq!(replica.metric("tollgate_shared_store_cached_denials_total"), 0);
         redis.stop();
         denies(&[("k", "bad")]);
         if mode != "deny" {

@@ -52,7 +52,7 @@ fn scripts_and_functions_answer_the_same_and_both_in_one_round_trip() {
         assert_eq!(replica.get("/readyz"), "ready\n");
         let before = redis.calls_of(command);
         let answers = told(&mut client);
-        let remembered = replica.metric("tollgate_shared_store_remembered_denials_total");
+        let remembered = replica.metric("tollgate_shared_store_cached_denials_total");
         let asked = u64::try_from(answers.len()).unwrap() + 1 - remembered;
         assert_eq!(redis.calls_of(command) - before, asked, "{command}");
         assert_eq!(replica.metric("tollgate_shared_store_local_decisions_total"), 0);
