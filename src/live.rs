@@ -137,7 +137,7 @@ impl ActivePolicies {
     /// Puts the first policies in force.
     pub fn new(first: VersionedPolicies, telemetry: Arc<Telemetry>, now: Timestamp) -> Self {
         let loaded = ArcSwap::from_pointee(LoadedPolicies::new(first, &telemetry, now));
-        telemetry.reloads().taken(now);
+        telemetry.reloads().record_loaded(now);
         Self { loaded, rejected: ArcSwapOption::empty(), replaced: Mutex::default(), telemetry }
     }
 
@@ -167,7 +167,7 @@ impl ActivePolicies {
         let replaced = self.loaded.swap(Arc::new(next));
         *self.replaced.lock() = Some(replaced);
         self.rejected.store(None);
-        self.telemetry.reloads().taken(now);
+        self.telemetry.reloads().record_loaded(now);
     }
 
     /// Prepares policies and puts them in force.
@@ -178,14 +178,14 @@ impl ActivePolicies {
     /// Notes that those in force were offered again.
     pub fn keep(&self) {
         self.rejected.store(None);
-        self.telemetry.reloads().unchanged();
+        self.telemetry.reloads().record_unchanged();
     }
 
     /// Notes what is wrong with policies that were offered; those in force stay. It is told by
     /// [`Self::rejected`] until what is offered is right.
     pub fn reject(&self, problems: String, now: Timestamp) {
         self.rejected.store(Some(Arc::new(RejectedPolicies { at: now, problems })));
-        self.telemetry.reloads().refused();
+        self.telemetry.reloads().record_rejected();
     }
 }
 

@@ -133,7 +133,7 @@ impl Service {
         let verdict = decision::decide(&request.plan, store, now)
             .map_err(|error| self.store_failure(&error))?;
         let answer = self.finish(&request, &verdict, now, span);
-        if Telemetry::is_timed(now) {
+        if Telemetry::should_sample(now) {
             self.core.telemetry.observe(now, self.core.clock.now());
         }
         Ok(answer)

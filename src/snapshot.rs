@@ -63,7 +63,7 @@ impl Writer {
         let (path, counters) = (self.file.path().display(), &self.counters);
         match self.file.write(&self.store, self.key, now) {
             Ok(keys) => {
-                counters.succeeded(now, keys);
+                counters.record_success(now, keys);
                 if was_failing {
                     tracing::info!(%path, keys, "the snapshot is written again");
                 }

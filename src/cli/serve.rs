@@ -304,7 +304,7 @@ impl Serve {
         let (store, key) = self.state(file.as_ref(), clock.now())?;
         let store = Arc::new(store);
         let telemetry = Arc::new(Telemetry::with_log(Arc::clone(&store), log.lines()));
-        telemetry.note_start(clock.now());
+        telemetry.record_start(clock.now());
         let policies = caught(|| {
             let first = policy_files::compile(&sources, key)?;
             Ok::<_, config::Problems>(ActivePolicies::new(

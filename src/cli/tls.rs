@@ -157,7 +157,7 @@ impl Renewal {
                     identities.len()
                 }
             };
-            counters.note(refused);
+            counters.record(refused);
         };
         self.reader.read(read, settle).await;
     }

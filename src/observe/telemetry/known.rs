@@ -1,12 +1,12 @@
-//! Whose series there are, and how long those stay that no policy names any more.
+//! Which domains and rows have series, and how long series stay after the policies no longer name them.
 
 use hashbrown::HashMap;
 
-/// Of how many domains and rows series are kept that are neither of the policies in force nor of those before: the
-/// latest, so that a row that comes back goes on counting from where it was.
-const KEPT: usize = 1_000;
+/// The maximum number of domains and rows that keep their series though neither the policies in force nor the
+/// previous ones name them. The latest are kept, so that a row that comes back continues its counters.
+const MAX_RETIRED: usize = 1_000;
 
-/// Who has series: a domain, or a row of it.
+/// The owner of series: a domain, or one of its rows.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Owner {
     pub(super) domain: String,
@@ -14,34 +14,34 @@ pub(super) struct Owner {
     pub(super) row: Option<(String, String)>,
 }
 
-/// Everybody who has series.
+/// All owners of series.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    /// How often policies came.
+    /// How many times policies were loaded.
     round: u64,
-    /// The last round in which each was there.
+    /// The last round in which policies named each owner.
     last: HashMap<Owner, u64>,
 }
 
 impl Known {
-    /// Begins a round: policies come that replace those before.
+    /// Begins a round: new policies replace the previous ones.
     pub(super) const fn begin(&mut self) {
         self.round += 1;
     }
 
-    /// Notes who is there in this round.
-    pub(super) fn note(&mut self, owner: Owner) {
+    /// Records an owner that the policies of this round name.
+    pub(super) fn record(&mut self, owner: Owner) {
         self.last.insert(owner, self.round);
     }
 
-    /// Forgets those whose series go, the oldest first, and returns them. Nobody goes who was there in the round
-    /// before: calls may still be counted there, and be asked for.
-    pub(super) fn forget(&mut self) -> Vec<Owner> {
+    /// Removes the owners beyond [`MAX_RETIRED`], the oldest first, and returns them. Owners of this round and of the
+    /// previous one stay: calls that began under the previous policies still count.
+    pub(super) fn retire(&mut self) -> Vec<Owner> {
         let before = self.round.saturating_sub(1);
         let gone = self.last.iter().filter(|(_, last)| **last < before);
         let mut gone: Vec<_> = gone.map(|(owner, last)| (*last, owner.clone())).collect();
         gone.sort_unstable_by_key(|(last, _)| *last);
-        gone.truncate(gone.len().saturating_sub(KEPT));
+        gone.truncate(gone.len().saturating_sub(MAX_RETIRED));
         let gone: Vec<_> = gone.into_iter().map(|(_, owner)| owner).collect();
         for owner in &gone {
             self.last.remove(owner);
@@ -60,21 +60,21 @@ mod tests {
 
     fn round(known: &mut Known, names: &[&str]) -> Vec<Owner> {
         known.begin();
-        names.iter().for_each(|name| known.note(owner(name)));
-        known.forget()
+        names.iter().for_each(|name| known.record(owner(name)));
+        known.retire()
     }
 
     #[test]
-    fn the_oldest_go_first_and_none_that_is_there_or_was_just_now() {
+    fn the_oldest_owners_are_removed_first_and_none_of_the_last_two_rounds() {
         let mut known = Known::default();
         assert!(round(&mut known, &["stays", "first"]).is_empty());
         assert!(round(&mut known, &["stays", "second"]).is_empty());
-        let many: Vec<_> = (0..KEPT + 5).map(|number| number.to_string()).collect();
+        let many: Vec<_> = (0..MAX_RETIRED + 5).map(|number| number.to_string()).collect();
         let many: Vec<_> = many.iter().map(|name| &**name).chain(["stays"]).collect();
         assert!(round(&mut known, &many).is_empty());
-        assert!(round(&mut known, &["stays"]).is_empty(), "the many were there just now");
+        assert!(round(&mut known, &["stays"]).is_empty(), "the last round named all of them");
         let gone = round(&mut known, &["stays"]);
-        assert_eq!(gone.len(), KEPT + 7 - KEPT);
+        assert_eq!(gone.len(), MAX_RETIRED + 7 - MAX_RETIRED);
         assert_eq!(gone[..2], [owner("first"), owner("second")]);
         assert!(!gone.contains(&owner("stays")));
         assert!(round(&mut known, &["stays"]).is_empty());

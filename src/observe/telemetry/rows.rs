@@ -1,4 +1,4 @@
-//! What is counted of each policy's requests and rows.
+//! Metrics of the requests and rows of each policy.
 
 use parking_lot::Mutex;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
@@ -11,9 +11,9 @@ use crate::decision::{Decided, Verdict};
 use crate::policy::Policy;
 use crate::policy::table::{Row, RowId};
 
-/// What became of a request.
+/// The answer to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-#[expect(non_camel_case_types, reason = "written to the exposition as they stand")]
+#[expect(non_camel_case_types, reason = "the names are label values")]
 enum Code {
     ok,
     over_limit,
@@ -22,9 +22,9 @@ enum Code {
     unmatched,
 }
 
-/// What a row said.
+/// The decision of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
-#[expect(non_camel_case_types, reason = "written to the exposition as they stand")]
+#[expect(non_camel_case_types, reason = "the names are label values")]
 enum Outcome {
     admitted,
     over_limit,
@@ -48,7 +48,7 @@ struct DecisionLabels {
 const CODES: [Code; 4] = [Code::ok, Code::over_limit, Code::bypassed, Code::unmatched];
 const OUTCOMES: [Outcome; 3] = [Outcome::admitted, Outcome::over_limit, Outcome::shadow_over_limit];
 
-/// The series of the policies in force, and of some that were.
+/// The series of the policies in force, and of some earlier ones.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
     known: Mutex<Known>,
@@ -61,20 +61,20 @@ impl Rows {
     pub(super) fn new(registry: &mut Registry) -> Self {
         let rows = Self::default();
         registry.register("requests", "Requests by domain and answer", rows.requests.clone());
-        let help = "What each row of the policy said to the descriptors that met it";
+        let help = "Decisions of each row about the descriptors that match it";
         registry.register("decisions", help, rows.decisions.clone());
-        let help = "Hits that those descriptors were to be charged, by what the row said";
+        let help = "Hits that those descriptors asked for, by decision of the row";
         registry.register("hits", help, rows.hits.clone());
         rows
     }
 
-    /// The handles for the domains and rows of policies that are to replace those before. Whoever holds a handle
-    /// of a series that goes may go on counting; nobody is told of it any more.
+    /// The handles of policies that replace the previous ones. The handle of a series that is removed still counts,
+    /// but is no longer encoded.
     pub(super) fn of(&self, policies: &[Policy]) -> Vec<PolicyCounters> {
         let mut known = self.known.lock();
         known.begin();
         let counters = policies.iter().map(|policy| self.of_one(policy, &mut known)).collect();
-        known.forget().into_iter().for_each(|owner| self.remove(owner));
+        known.retire().into_iter().for_each(|owner| self.remove(owner));
         counters
     }
 
@@ -99,19 +99,19 @@ impl Rows {
             let labels = RequestLabels { domain: domain.to_owned(), code };
             self.requests.get_or_create_owned(&labels)
         };
-        known.note(Owner { domain: domain.to_owned(), row: None });
+        known.record(Owner { domain: domain.to_owned(), row: None });
         let mut rows: Vec<_> = policy.rows().collect();
         rows.sort_unstable_by_key(|row| row.id());
         for row in &rows {
             let names = (row.table().to_owned(), row.name().to_owned());
-            known.note(Owner { domain: domain.to_owned(), row: Some(names) });
+            known.record(Owner { domain: domain.to_owned(), row: Some(names) });
         }
         let rows = rows.into_iter().map(|row| {
             let is_shadow = row.is_shadow();
             let over = if is_shadow { Outcome::shadow_over_limit } else { Outcome::over_limit };
             RowCounters {
-                admitted: self.said(domain, row, Outcome::admitted),
-                over: self.said(domain, row, over),
+                admitted: self.outcome(domain, row, Outcome::admitted),
+                over: self.outcome(domain, row, over),
             }
         });
         PolicyCounters {
@@ -123,28 +123,28 @@ impl Rows {
         }
     }
 
-    fn said(&self, domain: &str, row: &Row, outcome: Outcome) -> Said {
+    fn outcome(&self, domain: &str, row: &Row, outcome: Outcome) -> OutcomeCounters {
         let labels = DecisionLabels {
             domain: domain.to_owned(),
             table: row.table().to_owned(),
             row: row.name().to_owned(),
             outcome,
         };
-        Said {
+        OutcomeCounters {
             decisions: self.decisions.get_or_create_owned(&labels),
             hits: self.hits.get_or_create_owned(&labels),
         }
     }
 }
 
-/// One outcome of one row.
+/// The counters of one outcome of one row.
 #[derive(Debug)]
-struct Said {
+struct OutcomeCounters {
     decisions: Counter,
     hits: Counter,
 }
 
-impl Said {
+impl OutcomeCounters {
     fn count(&self, hits: u64) {
         self.decisions.inc();
         self.hits.inc_by(hits);
@@ -153,8 +153,8 @@ impl Said {
 
 #[derive(Debug)]
 struct RowCounters {
-    admitted: Said,
-    over: Said,
+    admitted: OutcomeCounters,
+    over: OutcomeCounters,
 }
 
 /// The handles of one policy.
@@ -167,30 +167,30 @@ pub struct PolicyCounters {
     unmatched: Counter,
 }
 
-/// What was counted of a policy's requests.
+/// The request counters of a policy.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RequestCounts {
-    /// Requests that met buckets, and passed; and those that only released a lease.
+    /// Requests that matched a row and were admitted, and requests that only released a lease.
     pub ok: u64,
     /// Requests that were denied.
     pub over_limit: u64,
-    /// Requests that a bypass let pass.
+    /// Requests admitted by a bypass.
     pub bypassed: u64,
     /// Requests for which no table had a row.
     pub unmatched: u64,
 }
 
-/// What was counted of a row.
+/// The decision counters of a row.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RowCounts {
     /// Descriptors that the row admitted.
     pub admitted: u64,
-    /// Descriptors that the row denied, or would have, were it not in shadow.
+    /// Descriptors that the row denied, or would have denied if it were not in shadow.
     pub over: u64,
 }
 
 impl PolicyCounters {
-    /// What was counted of the requests.
+    /// The request counters.
     pub fn requests(&self) -> RequestCounts {
         RequestCounts {
             ok: self.ok.get(),
@@ -200,7 +200,7 @@ impl PolicyCounters {
         }
     }
 
-    /// What was counted of a row of the policy.
+    /// The decision counters of a row; zero if the policy has no such row.
     pub fn row(&self, row: RowId) -> RowCounts {
         let counters = self.rows.get(row.get());
         counters.map_or_else(RowCounts::default, |RowCounters { admitted, over }| RowCounts {
@@ -209,7 +209,7 @@ impl PolicyCounters {
         })
     }
 
-    /// Counts a verdict: the request once, and each row that a descriptor met once. On a denial only the
+    /// Counts a verdict: the request once, and each row once for each descriptor that matched it. On a denial only the
     /// rows that denied count, since nothing was charged in the others.
     pub fn count(&self, verdict: &Verdict<'_>) {
         let code = match verdict {
@@ -224,14 +224,14 @@ impl PolicyCounters {
             _ => &self.ok,
         };
         code.inc();
-        // A row of two buckets is one decision.
+        // A row with two buckets makes one decision.
         let same_row = |a: &Decided<'_>, b: &Decided<'_>| {
             a.matched.descriptor == b.matched.descriptor && a.matched.row.id() == b.matched.row.id()
         };
         for decided in verdict.decided.chunk_by(same_row) {
             let Some(first) = decided.first() else { continue };
             let Some(counters) = self.rows.get(first.matched.row.id().get()) else { continue };
-            // One descriptor brings the same to all of a row's buckets.
+            // A descriptor charges the same hits to all buckets of a row.
             let hits = first.matched.hits.charged();
             if decided.iter().any(Decided::is_over) {
                 counters.over.count(hits);
