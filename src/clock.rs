@@ -1,9 +1,8 @@
-//! Time as the deciding code sees it: one reading a request, handed down as a value.
+//! The clock: a request reads it once and passes the time on as a value.
 //!
-//! A [`Timestamp`] counts from the Unix epoch, so that the same number serves as a bucket's state and
-//! as the time of reset in a header. It does not follow the wall clock's corrections: [`BootClock`]
-//! maps `CLOCK_BOOTTIME` to the wall clock once, at start, so time never runs backwards and goes on
-//! through a suspended machine.
+//! A [`Timestamp`] counts from the Unix epoch, so that the same number serves as the state of a bucket and as the reset
+//! time in a header. It does not follow corrections of the wall clock: [`BootClock`] maps `CLOCK_BOOTTIME` to the wall
+//! clock once, at the start, so time never goes backwards, and continues while the machine is suspended.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +15,7 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 pub struct Nanos(u64);
 
 impl Nanos {
-    /// No time at all.
+    /// Zero.
     pub const ZERO: Self = Self(0);
 
     /// `nanos` nanoseconds.
@@ -34,27 +33,27 @@ impl Nanos {
         self.0
     }
 
-    /// Whole seconds, rounded up: who waits this long has waited long enough.
+    /// Whole seconds, rounded up, so that a client that waits for them waits long enough.
     pub const fn as_secs_ceil(self) -> u64 {
         self.0.div_ceil(NANOS_PER_SECOND)
     }
 
-    /// This span `count` times.
+    /// This span times `count`.
     pub const fn times(self, count: u64) -> Self {
         Self(self.0.saturating_mul(count))
     }
 
-    /// What is left of this span after `other`; never below zero.
+    /// This span minus `other`, at least zero.
     pub const fn minus(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
     }
 
-    /// Both spans, one after the other.
+    /// The sum of both spans.
     pub const fn plus(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
 
-    /// How many times `part` fits into this span; 0 for an empty `part`.
+    /// How many times `part` fits into this span; 0 if `part` is zero.
     pub const fn divided_by(self, part: Self) -> u64 {
         match self.0.checked_div(part.0) {
             Some(count) => count,
@@ -96,16 +95,16 @@ impl Timestamp {
         self.0
     }
 
-    /// Seconds since the Unix epoch, rounded up: at that second the moment has come.
+    /// Seconds since the Unix epoch, rounded up, so that the moment is never after them.
     pub const fn as_unix_secs_ceil(self) -> u64 {
         self.0.div_ceil(NANOS_PER_SECOND)
     }
 
-    /// As RFC 3339 has it, in UTC and whole seconds.
+    /// RFC 3339 text, in UTC and whole seconds; empty for a time that the system cannot represent.
     pub fn rfc3339(self) -> String {
         let moment = std::time::UNIX_EPOCH.checked_add(Duration::from_nanos(self.0));
-        let told = moment.map(|moment| humantime::format_rfc3339_seconds(moment).to_string());
-        told.unwrap_or_default()
+        let text = moment.map(|moment| humantime::format_rfc3339_seconds(moment).to_string());
+        text.unwrap_or_default()
     }
 
     /// The point `span` later.
@@ -118,27 +117,27 @@ impl Timestamp {
         Self(self.0.saturating_sub(span.0))
     }
 
-    /// The time from `earlier` to here; none if `earlier` is not earlier.
+    /// The span from `earlier` to this point; zero if `earlier` is not earlier.
     pub const fn since(self, earlier: Self) -> Nanos {
         Nanos(self.0.saturating_sub(earlier.0))
     }
 }
 
-/// Where the time comes from: [`BootClock`] in a server, [`ManualClock`] where time is simulated.
+/// A source of time: [`BootClock`] in a server, [`ManualClock`] in tests and simulations.
 pub trait Clock: Send + Sync {
-    /// The time now. Never earlier than an earlier answer, except where a simulation says so.
+    /// The current time. It never goes backwards, except in a [`ManualClock`] that is set back.
     fn now(&self) -> Timestamp;
 }
 
 /// The machine's clock.
 #[derive(Debug)]
 pub struct BootClock {
-    /// What to add to the time since boot to get the time since the Unix epoch.
+    /// The Unix time of the boot, in nanoseconds.
     boot_to_unix: u64,
 }
 
 impl BootClock {
-    /// Maps the time since boot to the wall clock as it stands now.
+    /// Reads the wall clock and maps the time since boot to it.
     pub fn start() -> Self {
         #[expect(clippy::disallowed_types, reason = "the one place that asks the system")]
         let wall = std::time::SystemTime::now()
@@ -162,7 +161,7 @@ fn since_boot() -> Nanos {
     Nanos::from_secs(seconds).plus(Nanos::new(nanos))
 }
 
-/// Elsewhere the monotonic clock has to do; it may stand still while the machine sleeps.
+/// Other systems have no such clock; their monotonic clock may stop while the machine is suspended.
 #[cfg(not(target_os = "linux"))]
 fn since_boot() -> Nanos {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
@@ -171,7 +170,7 @@ fn since_boot() -> Nanos {
     Nanos::from_secs(seconds).plus(Nanos::new(nanos))
 }
 
-/// A clock that stands still until it is moved.
+/// A clock that moves only by calls of its methods.
 ///
 /// ```
 /// use tollgate::clock::{Clock, ManualClock, Nanos, Timestamp};

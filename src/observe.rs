@@ -1,5 +1,5 @@
-//! What people see of calls: counted in `telemetry`, listed in `recent_buckets` and `active_leases`, logged in
-//! `denied_log`, traced in `traces`. A bucket has one name in all of them, its `bucket_label`.
+//! Observability of calls: metrics in `telemetry`, lists in `recent_buckets` and `active_leases`, log lines in
+//! `denied_log`, spans in `traces`. A bucket has the same name in all of them, its `bucket_label`.
 
 pub mod active_leases;
 pub mod bucket_label;

@@ -1,11 +1,11 @@
-//! A value behind sixteen locks, so that threads seldom wait for each other.
+//! A value split over sixteen locks, so that threads seldom wait for each other.
 
 use parking_lot::Mutex;
 
 /// The number of stripes.
 pub const STRIPES: usize = 16;
 
-/// Sixteen values of one sort, each behind a lock of its own and chosen by a hash.
+/// Sixteen values of one type, each with its own lock, selected by a hash.
 #[derive(Debug, Default)]
 pub struct Striped<T> {
     others: [Mutex<T>; STRIPES - 1],
@@ -19,12 +19,12 @@ impl<T> Striped<T> {
         self.at(usize::from(lowest))
     }
 
-    /// The stripe of this number, counted round.
+    /// The stripe with this number, modulo [`STRIPES`].
     pub fn at(&self, number: usize) -> &Mutex<T> {
         self.others.get(number % STRIPES).unwrap_or(&self.last)
     }
 
-    /// Every stripe.
+    /// All stripes.
     pub fn iter(&self) -> impl Iterator<Item = &Mutex<T>> {
         self.others.iter().chain([&self.last])
     }

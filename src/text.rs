@@ -1,13 +1,13 @@
-//! Text that came from clients or files, made safe to print and cut to a length.
+//! Untrusted text, made safe to print and cut to a maximum length.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 
-/// The longest text kept or printed of what a client sent, in characters.
+/// The maximum length of a client's text that is kept or printed, in characters.
 pub const MAX_CHARS: usize = 128;
 
-/// Text that can be printed anywhere, of any bytes: escaped as in a Rust literal, bytes that are no UTF-8 as `\xff`, and
-/// cut with an ellipsis after [`MAX_CHARS`] characters.
+/// Any bytes as text that can be printed anywhere: escaped as in a Rust literal, with `\xff` for bytes that are not
+/// UTF-8, and cut with an ellipsis after [`MAX_CHARS`] characters.
 pub fn sanitize(value: impl AsRef<[u8]>) -> Box<str> {
     let mut text = String::new();
     for chunk in value.as_ref().utf8_chunks() {
@@ -22,7 +22,7 @@ pub fn sanitize(value: impl AsRef<[u8]>) -> Box<str> {
     text.into()
 }
 
-/// The text that some bytes are; bytes that are no UTF-8 as `\xff`. It is not escaped otherwise.
+/// Bytes as text, with `\xff` for bytes that are not UTF-8 and no other escapes.
 pub fn decode(value: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(value) {
         return text.into();
@@ -37,12 +37,12 @@ pub fn decode(value: &[u8]) -> Cow<'_, str> {
 
 fn escape_bytes(bytes: &[u8], text: &mut String) {
     for byte in bytes {
-        // A String takes whatever is written to it.
+        // Writing to a String does not fail.
         let _ = write!(text, "\\x{byte:02x}");
     }
 }
 
-/// Writes a character for a terminal: control characters are escaped.
+/// Writes a character to a terminal, escaped if it is a control character.
 ///
 /// # Errors
 /// Those of `to`.
@@ -50,10 +50,10 @@ pub fn write_printable(to: &mut impl fmt::Write, c: char) -> fmt::Result {
     if c.is_control() { write!(to, "{}", c.escape_debug()) } else { to.write_char(c) }
 }
 
-/// A text for a terminal: control characters are escaped.
+/// A text for a terminal, with its control characters escaped.
 pub fn printable(text: &str) -> String {
     let mut printable = String::with_capacity(text.len());
-    // A String takes whatever is written to it.
+    // Writing to a String does not fail.
     let _ = text.chars().try_for_each(|c| write_printable(&mut printable, c));
     printable
 }
@@ -74,7 +74,7 @@ pub fn truncate(text: &str) -> Box<str> {
     }
 }
 
-/// A value, cut like a text; one that is no text, which has an unknown number of characters, after as many bytes.
+/// A value, cut with an ellipsis after [`MAX_CHARS`] characters, or after as many bytes if it is not UTF-8.
 pub fn truncate_value(value: &[u8]) -> Box<[u8]> {
     match (std::str::from_utf8(value), value.get(..MAX_CHARS)) {
         (Ok(text), _) => truncate(text).into_boxed_bytes(),
@@ -83,7 +83,7 @@ pub fn truncate_value(value: &[u8]) -> Box<[u8]> {
     }
 }
 
-/// Whether a value is text that [`truncate_value`] leaves as it is.
+/// Whether a value is UTF-8 that [`truncate_value`] leaves as it is.
 pub fn is_short_text(value: &[u8]) -> bool {
     std::str::from_utf8(value).is_ok_and(|text| !is_long(text))
 }
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_that_is_acted_on_is_printed() {
+    fn sanitized_text_has_no_control_characters() {
         assert_eq!(
             &*sanitize("Zoë \"a\"\r\n\u{1b}[31m\u{202e}\u{2028}\0"),
             "Zoë \\\"a\\\"\\r\\n\\u{1b}[31m\\u{202e}\\u{2028}\\0"
@@ -105,13 +105,13 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_escaped_one_by_one() {
+    fn bytes_that_are_not_utf8_are_escaped_one_by_one() {
         assert_eq!(decode("Zoë".as_bytes()), "Zoë");
         assert_eq!(decode(b"a\xff\xc3b\x80"), "a\\xff\\xc3b\\x80");
     }
 
     #[test]
-    fn a_value_that_is_no_text_is_cut_like_one_and_not_told_whole() {
+    fn a_value_that_is_not_utf8_is_cut_like_text() {
         assert_eq!(*truncate_value(b"\xff\xfe"), *b"\xff\xfe");
         let cut = [&[0xff; MAX_CHARS], "…".as_bytes()].concat();
         assert_eq!(*truncate_value(&[0xff; MAX_CHARS + 1]), *cut);

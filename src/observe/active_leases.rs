@@ -1,12 +1,12 @@
-//! Leases that this process has taken and that may still be held, with the words that name their buckets.
+//! The leases that this process has granted and that may still be held, with the labels of their buckets.
 //!
-//! The store knows leases by number only. Whoever looks for one that was never released needs its age and whose
-//! it is, so that is noted when it is taken, and taken off when it is released; no other call pays for it. The
-//! list is bounded, and what is full takes no more: a lease that nobody releases is to stay on it. Of those that
-//! found no place it is known how many there may be.
+//! The store knows leases by their ids only. To find a lease that was never released, an operator needs its age and
+//! its bucket, so the list records them when the lease is granted and drops them when it is released. Calls without a
+//! lease do not touch the list. It is bounded, and a full list takes no more: the oldest leases are those that an
+//! operator looks for. Leases beyond the bound are counted.
 //!
-//! What another replica releases stays on the list of the one that gave it out. So a list that is filling up says
-//! so, for somebody to ask the store which of its leases are held.
+//! A lease that another replica releases stays on the list of the replica that granted it. So a list that is nearly
+//! full notifies a task, which asks the store which of the leases are still held.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,61 +26,61 @@ use crate::policy::fingerprint::Fingerprint;
 use crate::store::Wait;
 use crate::striped::{STRIPES, Striped};
 
-/// The most leases that are listed.
+/// The maximum number of leases in the list.
 pub const MAX_LISTED: usize = STRIPES * MAX_PER_STRIPE;
 
 const MAX_PER_STRIPE: usize = 256;
 
-/// From when on a part is looked through for what is not held any more.
+/// The length from which on a stripe is pruned.
 const NEARLY_FULL: usize = MAX_PER_STRIPE / 4 * 3;
 
-/// How often a part is looked through for what has expired: not at every lease.
+/// The minimum interval between two prunings of a stripe for expired leases.
 const PRUNE_INTERVAL: Nanos = Nanos::from_secs(1);
 
-/// How often the store is to be asked, a call for each lease.
+/// The minimum interval between two notifications: each costs the store one call per lease.
 const QUERY_INTERVAL: Nanos = Nanos::from_secs(10);
 
-/// What a lease holds in one bucket.
+/// The slots of a lease in one bucket.
 #[derive(Debug, Clone)]
 pub struct HeldSlots {
     /// The lease.
     pub lease: LeaseId,
-    /// The bucket's name in the store.
+    /// Name of the bucket in the store.
     pub fingerprint: Fingerprint,
-    /// The bucket's name for people.
+    /// Name of the bucket for people.
     pub label: Arc<BucketLabel>,
-    /// How many slots.
+    /// Number of slots.
     pub count: u64,
     /// When they were taken.
     pub since: Timestamp,
-    /// When they come back by themselves.
+    /// When they become free without a release.
     pub expires: Timestamp,
 }
 
 #[derive(Debug, Default)]
 struct Stripe {
     leases: HashMap<LeaseId, SmallVec<[HeldSlots; 1]>>,
-    /// When a part that is nearly full may be looked through for what has expired.
+    /// When a stripe that is nearly full may be pruned next.
     next_prune: Timestamp,
-    /// How many leases found no place, since the last time that none of them was held for certain.
+    /// Leases omitted since the stripe was full; reset once all of them have expired.
     omitted: usize,
-    /// When none of them will be.
+    /// When all omitted leases will have expired.
     omitted_until: Timestamp,
 }
 
 impl Stripe {
-    /// Whatever has not expired.
+    /// The slots that have not expired.
     fn held(&self, now: Timestamp) -> impl Iterator<Item = &HeldSlots> {
         self.leases.values().flatten().filter(move |slots| slots.expires > now)
     }
 }
 
-/// The list.
+/// The list of active leases.
 #[derive(Debug)]
 pub struct ActiveLeases {
     stripes: Striped<Stripe>,
     nearly_full: Notify,
-    /// When that is said again, in nanoseconds since the Unix epoch.
+    /// When `nearly_full` may be notified next, in nanoseconds since the Unix epoch.
     next_query: AtomicU64,
 }
 
@@ -106,12 +106,12 @@ impl ActiveLeases {
         }
     }
 
-    /// Takes a lease off the list, since it was released.
+    /// Removes a lease that was released.
     pub fn forget(&self, lease: LeaseId) {
         self.stripe(lease).lock().leases.remove(&lease);
     }
 
-    /// Whatever is listed and has not expired, the oldest first.
+    /// The listed slots that have not expired, the oldest first.
     pub fn list(&self, now: Timestamp) -> Vec<HeldSlots> {
         let mut all: Vec<HeldSlots> = Vec::new();
         for stripe in self.stripes.iter() {
@@ -121,7 +121,7 @@ impl ActiveLeases {
         all
     }
 
-    /// How many leases found no place and may still be held: some of them may have been released.
+    /// How many leases may be held but are not in the list; some of them may have been released.
     pub fn omitted(&self, now: Timestamp) -> usize {
         let of_stripe = |stripe: &Mutex<Stripe>| {
             let stripe = stripe.lock();
@@ -130,7 +130,7 @@ impl ActiveLeases {
         self.stripes.iter().map(of_stripe).sum()
     }
 
-    /// Waits until the list has got so full that the store is to be asked which leases are held.
+    /// Waits until the list is nearly full, so that the store should be asked which leases are held.
     pub async fn nearly_full(&self) {
         self.nearly_full.notified().await;
     }
@@ -165,7 +165,7 @@ impl ActiveLeases {
     }
 
     fn stripe(&self, lease: LeaseId) -> &Mutex<Stripe> {
-        // The bits that its place in the store's index leaves.
+        // The store's index uses other bits of the hash.
         self.stripes.of(lease.hash64() >> 56)
     }
 }
@@ -191,7 +191,7 @@ fn slots(
     };
     let mut all: SmallVec<[HeldSlots; 1]> = SmallVec::new();
     for slots in verdict.decided.iter().filter_map(of) {
-        // Several descriptors that reach one bucket take its slots once, by the largest hits.
+        // Several descriptors with the same bucket take its slots once, for the largest hits.
         match all.iter_mut().find(|other| other.fingerprint == slots.fingerprint) {
             Some(other) => other.count = other.count.max(slots.count),
             None => all.push(slots),
@@ -249,33 +249,33 @@ mod tests {
         assert_eq!((listed[0].lease, listed[MAX_LISTED - 1].lease), (lease(0), lease(most - 1)));
         held.forget(lease(0));
         assert_eq!(held.list(NOW)[0].lease, lease(1));
-        assert_eq!(held.omitted(NOW), MAX_LISTED, "one that was on it does not count");
+        assert_eq!(held.omitted(NOW), MAX_LISTED, "a lease that was listed is not omitted");
         let later = NOW.after(hold).after(Nanos::new(most * 2));
         assert_eq!((held.list(later).len(), held.omitted(later)), (0, 0));
         for number in 0..most {
             add(&held, most * 2 + number, later, hold);
         }
-        assert_eq!(held.list(later).len(), MAX_LISTED, "what has expired makes room");
+        assert_eq!(held.list(later).len(), MAX_LISTED, "expired leases make room");
         add(&held, most * 3, later, hold);
-        assert_eq!(held.omitted(later), 1, "those before have expired");
+        assert_eq!(held.omitted(later), 1, "the earlier omitted leases have expired");
     }
 
     #[test]
-    fn a_list_that_is_filling_up_says_so_and_not_at_every_lease() {
+    fn a_nearly_full_list_notifies_once_per_interval() {
         let held = ActiveLeases::default();
-        let says_so = || {
+        let is_notified = || {
             let mut context = Context::from_waker(Waker::noop());
             pin!(held.nearly_full()).poll(&mut context).is_ready()
         };
         let hold = Nanos::from_secs(3600);
         let nearly_full = u64::try_from(STRIPES * NEARLY_FULL).unwrap();
         (0..nearly_full).for_each(|number| add(&held, number, NOW, hold));
-        assert!(!says_so());
+        assert!(!is_notified());
         (nearly_full..nearly_full + 100).for_each(|number| add(&held, number, NOW, hold));
-        assert!(says_so() && !says_so());
+        assert!(is_notified() && !is_notified());
         add(&held, nearly_full + 100, NOW.after(QUERY_INTERVAL).before(Nanos::new(1)), hold);
-        assert!(!says_so());
+        assert!(!is_notified());
         add(&held, nearly_full + 101, NOW.after(QUERY_INTERVAL).after(PRUNE_INTERVAL), hold);
-        assert!(says_so());
+        assert!(is_notified());
     }
 }

@@ -1,4 +1,4 @@
-//! What a bucket is called, for people: the names of its table and row, and the entries that name it.
+//! The name of a bucket for people: its domain, table and row, and the entries of its key.
 
 use std::borrow::Cow;
 
@@ -9,33 +9,32 @@ use crate::descriptor::{Entry, Query};
 use crate::policy::{Policy, address};
 use crate::text;
 
-/// The most entries kept of those that name a bucket.
+/// The maximum number of entries that are kept of a key.
 const MAX_ENTRIES: usize = 8;
 
-/// The key of an entry and its value, which may be any bytes.
+/// An entry: its key, and its value, which may be any bytes.
 pub type LabelEntry = (Box<str>, Box<[u8]>);
 
-/// What a bucket is called. Values are what clients sent: who prints one escapes it.
+/// The name of a bucket. Its values come from clients: escape them before printing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BucketLabel {
     /// The policy's domain.
     pub domain: Box<str>,
-    /// The table, or `limit override` for a limit that Envoy brings along.
+    /// The table, or `limit override` for a limit that Envoy sends.
     pub table: Box<str>,
     /// The row.
     pub row: Box<str>,
-    /// The keys and values of the entries that name the bucket, in order. Of an address, the network that
-    /// counts.
+    /// The entries that name the bucket, in order. An address is replaced by the network that shares the bucket.
     pub key: Box<[LabelEntry]>,
-    /// Whether [`Self::key_text`] is less than what names the bucket: a text is cut after [`text::MAX_CHARS`] characters,
-    /// with an ellipsis, and the list after eight entries; and bytes that are no UTF-8 are told as text.
+    /// Whether [`Self::key_text`] differs from the bucket's key: texts are cut after [`text::MAX_CHARS`] characters, with
+    /// an ellipsis, the list after eight entries, and bytes that are not UTF-8 are escaped.
     pub is_truncated: bool,
-    /// Whether the row is in shadow, so that the bucket denies nobody.
+    /// Whether the row is in shadow, so that the bucket denies nothing.
     pub is_shadow: bool,
 }
 
 impl BucketLabel {
-    /// The name of a bucket that a query has met.
+    /// The name of a bucket that a query matched.
     pub fn of(policy: &Policy, query: &Query<'_>, decided: &Decided<'_>) -> Self {
         let row = decided.matched.row;
         let descriptor = query.descriptors().nth(decided.matched.descriptor);
@@ -57,12 +56,12 @@ impl BucketLabel {
         }
     }
 
-    /// The key as text, for JSON. It is what clients sent, unescaped but for bytes that are no UTF-8.
+    /// The key as text, for JSON. Only bytes that are not UTF-8 are escaped.
     pub fn key_text(&self) -> Vec<[Cow<'_, str>; 2]> {
         self.key.iter().map(|(name, value)| [Cow::Borrowed(&**name), text::decode(value)]).collect()
     }
 
-    /// Whether the bucket's key has one of the entries that are asked for, and no other value for any of them.
+    /// Whether the bucket's key has at least one entry of the filter, and no other value for any of them.
     pub fn matches(&self, filter: &EntryFilter) -> bool {
         let given = self.key.iter().filter_map(|(name, value)| {
             let asked = filter.0.iter().find(|asked| asked.key == *name)?;
@@ -74,7 +73,7 @@ impl BucketLabel {
     }
 }
 
-/// Entries that are asked for, cut as names of buckets are.
+/// Entries to search buckets by, truncated as labels are.
 #[derive(Debug)]
 pub struct EntryFilter(Vec<FilterEntry>);
 
@@ -82,12 +81,12 @@ pub struct EntryFilter(Vec<FilterEntry>);
 struct FilterEntry {
     key: Box<str>,
     value: Box<[u8]>,
-    /// What the value is, where it is an address.
+    /// The network of the value, if the entry is an address.
     network: Option<IpNet>,
 }
 
 impl EntryFilter {
-    /// Cuts entries once, however many buckets there are to compare them with.
+    /// A filter of these entries, which are truncated once, not for each bucket.
     pub fn new(entries: &[Entry<'_>]) -> Self {
         let of = |Entry { key, value }: &Entry<'_>| {
             let is_address = *key == address::KEY;

@@ -1,4 +1,4 @@
-//! Denied calls in the log: a bounded number of lines a second, however many calls are denied.
+//! The log of denied calls: a bounded number of lines per second.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,14 +17,14 @@ use crate::text::sanitize;
 #[derive(Debug)]
 pub(crate) struct DeniedLog {
     max_per_second: u32,
-    /// A second, in the upper half, and how many lines were written in it.
+    /// The current second in the upper half, and the lines written in it in the lower half.
     written: AtomicU64,
-    /// How many were not written since the last that was.
+    /// Denied calls that were not logged since the last line.
     left_out: AtomicU64,
 }
 
 impl DeniedLog {
-    /// Writes at most this many lines a second.
+    /// A log of at most this many lines per second.
     pub(crate) const fn new(max_per_second: NonZeroU32) -> Self {
         Self {
             max_per_second: max_per_second.get(),
@@ -33,7 +33,7 @@ impl DeniedLog {
         }
     }
 
-    /// Logs a call that was denied, unless too many were within the second.
+    /// Logs a denied call, unless the second has its maximum of lines.
     pub(crate) fn record(
         &self,
         policy: &Policy,
@@ -45,7 +45,7 @@ impl DeniedLog {
         let of_each: SmallVec<[_; 8]> = verdict.tightest_of_each(query.len()).collect();
         let Some(decided) = decision::tightest(&of_each) else {
             let domain = &*sanitize(policy.domain());
-            tracing::info!(domain, left_out, "denied, since the shared store is away");
+            tracing::info!(domain, left_out, "denied, since the shared store is unavailable");
             return;
         };
         let label = BucketLabel::of(policy, query, decided);
@@ -65,11 +65,12 @@ impl DeniedLog {
         tracing::info!(domain, table, row, values, wait, left_out, "denied");
     }
 
-    /// Takes the place of a line. Returns how many were left out since the last.
+    /// Takes one line of the second's budget. Returns how many calls were left out since the last line, or `None` if
+    /// the budget is spent.
     fn take(&self, now: Timestamp) -> Option<u64> {
         let second = std::time::Duration::from_nanos(now.as_unix_nanos()).as_secs();
         let next = |written: u64| {
-            // A call that is later by its clock may have come first.
+            // Threads read the clock before they get here, so an earlier second may follow a later one.
             let is_new = second > written >> 32;
             let written = if is_new { second << 32 } else { written };
             (written & u64::from(u32::MAX) < u64::from(self.max_per_second)).then_some(written + 1)
@@ -87,13 +88,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_more_lines_are_written_within_a_second() {
+    fn a_second_has_a_maximum_of_lines() {
         let log = DeniedLog::new(NonZeroU32::new(3).unwrap());
         let at = |seconds, more| Timestamp::default().after(Nanos::from_secs(seconds).plus(more));
         let half = Nanos::new(500_000_000);
         let take = |now| log.take(now);
         assert_eq!([(); 5].map(|()| take(at(7, half))), [Some(0), Some(0), Some(0), None, None]);
-        // A second that is over does not come again.
+        // An earlier second has no budget of its own.
         assert_eq!(take(at(6, half)), None);
         assert_eq!([(); 4].map(|()| take(at(8, Nanos::ZERO))), [Some(3), Some(0), Some(0), None]);
         assert_eq!(take(at(100, half)), Some(1));

@@ -1,9 +1,9 @@
-//! Buckets that were lately seen near their limit, or over it, with the words that name them.
+//! The buckets that were recently near or over their limit, with their labels.
 //!
-//! The store knows buckets by their fingerprints only. Whoever wants to know which tenants are at their limit
-//! needs names, so these are recorded when a request meets such a bucket. That costs the request next to nothing: a
-//! bucket is recorded once in [`NOTE_INTERVAL`], no request waits for a lock, and memory is allocated only for a bucket
-//! that is not listed yet. The list is bounded; the bucket seen longest ago goes first.
+//! The store knows buckets by their fingerprints only. To see which tenants are at their limit, an operator needs
+//! names, so the list records them when a request matches such a bucket. That costs a request little: a bucket is
+//! recorded once per [`NOTE_INTERVAL`], no request waits for a lock, and only a bucket that is not in the list
+//! allocates. The list is bounded; a new bucket replaces the one recorded longest ago.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,22 +21,22 @@ use crate::policy::fingerprint::Fingerprint;
 use crate::store::{Outcome, Wait};
 use crate::striped::{STRIPES, Striped};
 
-/// The most buckets that are listed.
+/// The maximum number of buckets in the list.
 pub const MAX_LISTED: usize = STRIPES * MAX_PER_STRIPE;
 
-/// Few enough to look through all of them for the one that goes.
+/// Few enough to search all of them for the oldest.
 const MAX_PER_STRIPE: usize = 256;
 
-/// How many bits of a time in nanoseconds are dropped to get the span within which a bucket is noted once.
+/// The lowest bits of a time in nanoseconds, which are dropped to get its interval.
 const INTERVAL_BITS: u32 = 27;
 
-/// How long a bucket that was noted is left alone: 134 ms.
+/// A bucket is recorded once in each interval of this length: 134 ms.
 pub const NOTE_INTERVAL: Nanos = Nanos::new(1 << INTERVAL_BITS);
 
 /// How near a bucket is to its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
-    /// It cannot admit a call of one hit.
+    /// It cannot admit one hit.
     Over,
     /// Less than a tenth is left.
     Near,
@@ -45,7 +45,7 @@ pub enum Standing {
 }
 
 impl Standing {
-    /// How a bucket stands that would say this to a call of one hit.
+    /// The standing of a bucket with this outcome for one hit.
     pub fn of(bucket: &Bucket, outcome: &Outcome) -> Self {
         if outcome.wait != Wait::None || outcome.remaining == 0 {
             Self::Over
@@ -66,18 +66,18 @@ impl Standing {
     }
 }
 
-/// A bucket of the list.
+/// A bucket in the list.
 #[derive(Debug, Clone)]
 pub struct BucketSnapshot {
-    /// The bucket's name in the store.
+    /// Name of the bucket in the store.
     pub fingerprint: Fingerprint,
-    /// The bucket's name for people.
+    /// Name of the bucket for people.
     pub label: Arc<BucketLabel>,
-    /// What it is.
+    /// Its kind and parameters.
     pub bucket: Bucket,
-    /// How it stood.
+    /// Its outcome when it was recorded.
     pub outcome: Outcome,
-    /// When that was.
+    /// When it was recorded.
     pub at: Timestamp,
 }
 
@@ -87,7 +87,7 @@ impl BucketSnapshot {
         Standing::of(&self.bucket, &self.outcome)
     }
 
-    /// What is left of it, of 2^32 when it is full.
+    /// What remains of it, as a fraction of 2^32, which is full.
     pub fn fill(&self) -> u64 {
         let left = u64::from(self.outcome.remaining) << 32;
         left.checked_div(self.bucket.size().into()).unwrap_or(0)
@@ -96,11 +96,11 @@ impl BucketSnapshot {
 
 type Stripe = HashMap<Fingerprint, BucketSnapshot>;
 
-/// The list.
+/// The list of recent buckets.
 #[derive(Debug)]
 pub struct RecentBuckets {
     stripes: Striped<Stripe>,
-    /// For each hash, the bucket recorded last and its interval; repeats within an interval are skipped.
+    /// Per hash slot, a mark of the bucket recorded last and of its interval; repeats in an interval are skipped.
     noted: Box<[AtomicU64]>,
 }
 
@@ -114,8 +114,8 @@ impl Default for RecentBuckets {
 }
 
 impl RecentBuckets {
-    /// Records those buckets of a verdict that are over their limit, or have less than a tenth left. What is blocked
-    /// is near nothing: it would be listed for good, in place of what will pass again.
+    /// Records the buckets of a verdict that are over their limit, or have less than a tenth left. Blocked rows are
+    /// skipped: they never recover, and would take the place of buckets that do.
     #[inline]
     pub fn record(
         &self,
@@ -135,7 +135,7 @@ impl RecentBuckets {
         }
     }
 
-    /// Every bucket that is listed, in no order.
+    /// All buckets in the list, in no particular order.
     pub fn list(&self) -> Vec<BucketSnapshot> {
         let mut all = Vec::new();
         for stripe in self.stripes.iter() {
@@ -144,16 +144,16 @@ impl RecentBuckets {
         all
     }
 
-    /// Takes a bucket off the list until it is seen again.
+    /// Removes a bucket, until it is recorded again.
     pub fn forget(&self, fingerprint: Fingerprint) {
         self.stripe(fingerprint).lock().remove(&fingerprint);
-        // By the very next call.
+        // Lets the next call record it, also within the interval.
         if let Some(noted) = self.mark_of(fingerprint) {
             noted.store(0, Ordering::Relaxed);
         }
     }
 
-    /// The bucket of that name, if it is listed.
+    /// The bucket with this fingerprint, if it is in the list.
     pub fn get(&self, fingerprint: Fingerprint) -> Option<BucketSnapshot> {
         self.stripe(fingerprint).lock().get(&fingerprint).cloned()
     }
@@ -173,7 +173,7 @@ impl RecentBuckets {
         at: Timestamp,
         label: impl FnOnce() -> BucketLabel,
     ) {
-        // A bucket that is not noted now will be by the next call.
+        // If the lock is taken, the next call records the bucket.
         let Some(mut stripe) = self.stripe(fingerprint).try_lock() else { return };
         if let Some(noted) = self.mark_of(fingerprint) {
             noted.store(mark(fingerprint, at), Ordering::Relaxed);
@@ -190,7 +190,7 @@ impl RecentBuckets {
         stripe.insert(fingerprint, BucketSnapshot { fingerprint, label, bucket, outcome, at });
     }
 
-    // The upper half of the hash: the lower one is the same for all buckets of a row.
+    // Both use the upper half of the hash: the lower half is the same for all buckets of a row.
 
     fn mark_of(&self, fingerprint: Fingerprint) -> Option<&AtomicU64> {
         let upper = usize::try_from(fingerprint.hash64() >> 32).unwrap_or(0);
@@ -202,7 +202,7 @@ impl RecentBuckets {
     }
 }
 
-/// Which bucket, in which span of time.
+/// A mark of the bucket and the interval.
 fn mark(fingerprint: Fingerprint, now: Timestamp) -> u64 {
     fingerprint.hash64().wrapping_add(now.as_unix_nanos() >> INTERVAL_BITS)
 }
@@ -235,28 +235,28 @@ mod tests {
     }
 
     #[test]
-    fn the_list_is_bounded_and_what_was_seen_longest_ago_goes() {
+    fn the_list_is_bounded_and_drops_the_bucket_recorded_longest_ago() {
         let recent = RecentBuckets::default();
         let mut at = NOW;
         for key in 0..MAX_LISTED * 3 {
             at = at.after(Nanos::new(1));
             note(&recent, key, at);
-            // BucketSnapshot again and again, however old.
+            // Recorded again and again, so that it stays the latest.
             note(&recent, 7, at);
         }
         let keys = keys(&recent);
         assert!(keys.len() > MAX_LISTED * 9 / 10 && keys.len() <= MAX_LISTED, "{}", keys.len());
         assert!(keys.contains(&7) && keys.contains(&(MAX_LISTED * 3 - 1)));
         let oldest = keys.iter().filter(|key| **key != 7).min().unwrap();
-        assert!(*oldest > MAX_LISTED, "{oldest}: a part is about as full as others");
+        assert!(*oldest > MAX_LISTED, "{oldest}: the stripes are about equally full");
     }
 
     #[test]
-    fn whoever_finds_the_list_busy_goes_on_without_it() {
+    fn a_call_that_finds_the_lock_taken_does_not_wait() {
         let recent = RecentBuckets::default();
         let held: Vec<_> = recent.stripes.iter().map(Mutex::lock).collect();
         note(&recent, 1, NOW);
-        assert!(!recent.is_noted(name_for_tests("1"), NOW), "the next call is to note it");
+        assert!(!recent.is_noted(name_for_tests("1"), NOW), "the next call records it");
         drop(held);
         assert_eq!(recent.list().len(), 0);
         note(&recent, 1, NOW);
@@ -268,7 +268,7 @@ mod tests {
         assert_eq!(keys(&recent).len(), 0);
         assert!(
             !recent.is_noted(name_for_tests("1"), NOW),
-            "it may be near its limit again at once"
+            "it may be recorded again at once"
         );
     }
 }

@@ -1,7 +1,7 @@
-//! Spans of calls, for a collector that speaks OTLP over gRPC.
+//! Spans of calls, sent to a collector by OTLP over gRPC.
 //!
-//! Compiled with the Cargo feature `otlp`, which is on by default. Without it the same types exist, so that no
-//! caller needs to know, but no [`Tracer`] can be started: [`Tracer::start`] says why.
+//! Compiled with the Cargo feature `otlp`, which is on by default. Without it the same types exist, so that callers
+//! are the same, but [`Tracer::start`] fails.
 
 #[cfg(not(feature = "otlp"))]
 mod absent;
@@ -13,11 +13,11 @@ pub use absent::{Span, Tracer, TracerError};
 #[cfg(feature = "otlp")]
 pub use otlp::{Span, Tracer, TracerError};
 
-/// Where spans are sent.
+/// The collector that spans are sent to.
 #[derive(Debug)]
 pub struct Collector {
-    /// Its URL: `http://` for plain text, `https://` for TLS.
+    /// URL: `http://` for plain text, `https://` for TLS.
     pub endpoint: String,
-    /// The certificates that vouch for it, in PEM; those of the system, if not said.
+    /// CA certificates that verify it over TLS, in PEM; the system's if `None`.
     pub root: Option<Vec<u8>>,
 }

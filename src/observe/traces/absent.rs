@@ -1,31 +1,31 @@
-//! What there is in place of spans in a build without the feature `otlp`: types without a value.
+//! Spans in a build without the feature `otlp`: types without a value.
 
 use http::HeaderMap;
 
 use super::Collector;
 use crate::decision::Verdict;
 
-/// Makes the spans of calls; in this build there is none.
+/// Creates the spans of calls; has no value in this build.
 #[derive(Debug)]
 pub enum Tracer {}
 
-/// The span of a call; in this build there is none.
+/// The span of a call; has no value in this build.
 #[derive(Debug)]
 pub enum Span {}
 
-/// Why no spans can be sent.
+/// Why spans cannot be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum TracerError {
     /// The feature is off.
-    #[error("this tollgate cannot send spans: build it with the Cargo feature `otlp`")]
+    #[error("this build cannot send spans; build tollgate with the Cargo feature `otlp`")]
     Absent,
 }
 
 impl Tracer {
-    /// Fails.
+    /// Fails in this build.
     ///
     /// # Errors
-    /// Always, since the build is without the feature `otlp`.
+    /// [`TracerError::Absent`], always.
     pub fn start(_: Collector, _: f64) -> Result<Self, TracerError> {
         Err(TracerError::Absent)
     }
@@ -35,24 +35,24 @@ impl Tracer {
         match *self {}
     }
 
-    /// Sends what has not been sent.
+    /// Sends the remaining spans.
     pub const fn stop(&self) {
         match *self {}
     }
 }
 
 impl Span {
-    /// Notes the domain that is asked about.
+    /// Records the domain of the request.
     pub const fn record_domain(&mut self, _: &str) {
         match *self {}
     }
 
-    /// Notes a verdict.
+    /// Records a verdict.
     pub const fn record(&mut self, _: &Verdict<'_>, _: usize) {
         match *self {}
     }
 
-    /// Notes how the call ends.
+    /// Records how the call ends.
     pub const fn record_end(&mut self, _: Option<&tonic::Status>) {
         match *self {}
     }

@@ -1,4 +1,4 @@
-//! Spans that are sent, by the OpenTelemetry SDK.
+//! Spans, sent by the OpenTelemetry SDK.
 
 use std::time::Duration;
 
@@ -18,16 +18,16 @@ use crate::decision::{self, Verdict};
 use crate::text::sanitize;
 use crate::wire;
 
-/// How long the last spans may take to be sent once the server has stopped.
-const LAST: Duration = Duration::from_secs(2);
+/// How long sending the remaining spans may take after the server has stopped.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The only method that is traced.
 const METHOD: &str = "ShouldRateLimit";
 
-/// The service's name and the method's.
+/// Name of the spans: the service's and the method's.
 const NAME: &str = "envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
 
-/// Makes the spans of calls, and sends them from a thread of its own.
+/// Creates the spans of calls, and sends them from a thread of its own.
 #[derive(Debug)]
 pub struct Tracer {
     provider: SdkTracerProvider,
@@ -35,19 +35,19 @@ pub struct Tracer {
     propagator: TraceContextPropagator,
 }
 
-/// Why no spans can be sent.
+/// Why spans cannot be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum TracerError {
-    /// Neither plain text nor TLS.
+    /// The URL has another scheme than `http` and `https`.
     #[error("write http://HOST:PORT, or https://HOST:PORT for TLS")]
     Scheme,
-    /// The exporter takes none of it.
+    /// The exporter cannot be built.
     #[error(transparent)]
     Exporter(#[from] ExporterBuildError),
 }
 
 impl Collector {
-    /// What sends to it, over TLS unless its URL says otherwise.
+    /// An exporter to this collector, over TLS if its URL is `https`.
     fn exporter(self) -> Result<SpanExporter, TracerError> {
         let exporter = SpanExporter::builder().with_tonic().with_endpoint(&self.endpoint);
         let exporter = match self.endpoint.split_once("://") {
@@ -63,11 +63,11 @@ impl Collector {
 }
 
 impl Tracer {
-    /// Sends to a collector, within the runtime of the caller: as many calls as their caller traces, and of the
-    /// others the share `ratio`, from 0 to 1.
+    /// Starts to send spans to a collector, in the runtime of the caller. Calls with a `traceparent` follow its
+    /// sampling flag; `ratio`, from 0 to 1, is the share of other calls that is sampled.
     ///
     /// # Errors
-    /// Where the address of the collector is none, or nothing vouches for it.
+    /// If the URL is invalid, or the CA certificates are invalid or missing.
     pub fn start(collector: Collector, ratio: f64) -> Result<Self, TracerError> {
         let provider = SdkTracerProvider::builder()
             .with_batch_exporter(collector.exporter()?)
@@ -78,8 +78,8 @@ impl Tracer {
         Ok(Self { provider, tracer, propagator: TraceContextPropagator::new() })
     }
 
-    /// The span of a call with these headers, which may name the trace that it belongs to; none if it is not
-    /// sampled. Named as OpenTelemetry's conventions for RPC have it.
+    /// The span of a call with these headers, whose `traceparent` it joins; `None` if it is not sampled. The names are
+    /// those of OpenTelemetry's semantic conventions for RPC.
     pub fn begin(&self, headers: &HeaderMap) -> Option<Box<Span>> {
         let parent = self.propagator.extract_with_context(&Context::new(), &Headers(headers));
         let span = self.tracer.span_builder(NAME).with_kind(SpanKind::Server);
@@ -93,27 +93,27 @@ impl Tracer {
         span.is_recording().then(|| Box::new(Span(span)))
     }
 
-    /// Sends what has not been sent. Blocks a moment at most; the runtime has to go on meanwhile.
+    /// Sends the remaining spans. Blocks for at most two seconds; the runtime must not be blocked, as it sends them.
     pub fn stop(&self) {
-        if let Err(error) = self.provider.shutdown_with_timeout(LAST) {
-            tracing::warn!(%error, "the last spans were not sent");
+        if let Err(error) = self.provider.shutdown_with_timeout(SHUTDOWN_TIMEOUT) {
+            tracing::warn!(%error, "cannot send the remaining spans");
         }
     }
 }
 
-/// The span of a call, which ends when it is dropped.
+/// The span of a call. Dropping it ends the span.
 #[derive(Debug)]
 pub struct Span(opentelemetry_sdk::trace::Span);
 
 impl Span {
-    /// Notes the domain that is asked about, if there is one. A client may have made it up.
+    /// Records the domain of the request, unless it is empty. It is sanitized, as any client may send any domain.
     pub fn record_domain(&mut self, domain: &str) {
         if !domain.is_empty() {
             self.set("tollgate.domain", sanitize(domain));
         }
     }
 
-    /// Notes a verdict on so many descriptors.
+    /// Records the verdict on a request with this many descriptors.
     pub fn record(&mut self, verdict: &Verdict<'_>, descriptors: usize) {
         let code = if verdict.is_admitted { "OK" } else { "OVER_LIMIT" };
         self.0.set_attribute(KeyValue::new("tollgate.code", code));
@@ -125,15 +125,15 @@ impl Span {
         }
     }
 
-    /// Notes how the call ends: with an answer, or with an error, whose words may be a client's. What a caller is
-    /// to blame for is no error of the server's, by OpenTelemetry's conventions.
+    /// Records how the call ends: with an answer, or with an error, whose message is sanitized, as it may quote the
+    /// client. By OpenTelemetry's conventions, a client error is not an error of a server span.
     pub fn record_end(&mut self, error: Option<&tonic::Status>) {
         let code = error.map_or(Code::Ok, tonic::Status::code);
         let number = i64::from(i32::from(code));
         self.0.set_attribute(KeyValue::new("rpc.grpc.status_code", number));
         let Some(error) = error else { return };
         let reason = sanitize(error.message());
-        if is_of_server(code) {
+        if is_server_error(code) {
             self.0.set_status(Status::error(reason.to_string()));
         }
         self.set("tollgate.error", reason);
@@ -144,8 +144,8 @@ impl Span {
     }
 }
 
-/// Whether a call that ends so has failed by the server's fault.
-const fn is_of_server(code: Code) -> bool {
+/// Whether a status is an error of the server.
+const fn is_server_error(code: Code) -> bool {
     matches!(
         code,
         Code::Unknown
@@ -173,15 +173,14 @@ impl Extractor for Headers<'_> {
 mod tests {
     use super::*;
 
-    /// The status of a span that ends so, and its attributes.
+    /// The status and the attributes of a span that ends this way.
     fn ended(error: Option<&tonic::Status>) -> (Status, Vec<(String, String)>) {
         let tracer = SdkTracerProvider::builder().build().tracer("test");
         let mut span = Span(tracer.start_with_context("call", &Context::new()));
         span.record_end(error);
         let data = span.0.exported_data().unwrap();
-        let told = data.attributes.iter();
-        let told = told.map(|told| (told.key.to_string(), told.value.to_string()));
-        (data.status, told.collect())
+        let attributes = data.attributes.iter().map(|pair| (pair.key.to_string(), pair.value.to_string()));
+        (data.status, attributes.collect())
     }
 
     #[test]
@@ -190,15 +189,15 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_fails_says_how_and_only_the_servers_fault_is_an_error() {
+    fn a_failed_call_has_a_reason_and_only_a_server_error_sets_the_status() {
         let code = |code: &str| ("rpc.grpc.status_code".to_owned(), code.to_owned());
         assert_eq!(ended(None), (Status::Unset, vec![code("0")]));
         let reason = |reason: &str| ("tollgate.error".to_owned(), reason.to_owned());
-        let refused = tonic::Status::invalid_argument("no\nquestion");
-        let told = vec![code("3"), reason("no\\nquestion")];
-        assert_eq!(ended(Some(&refused)), (Status::Unset, told));
+        let rejected = tonic::Status::invalid_argument("no\nquestion");
+        let attributes = vec![code("3"), reason("no\\nquestion")];
+        assert_eq!(ended(Some(&rejected)), (Status::Unset, attributes));
         let failed = tonic::Status::unavailable("no bits");
-        let told = vec![code("14"), reason("no bits")];
-        assert_eq!(ended(Some(&failed)), (Status::error("no bits"), told));
+        let attributes = vec![code("14"), reason("no bits")];
+        assert_eq!(ended(Some(&failed)), (Status::error("no bits"), attributes));
     }
 }
