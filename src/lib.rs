@@ -31,7 +31,7 @@
 //! | `live` | the policies in force, replaced as a whole, from whatever source |
 //! | `snapshot` | the store's state in a file, restored at the next start |
 //! | `reading` | reading what may hang: a thread of its own, a deadline, panics caught |
-//! | `observe` | what is counted (`telemetry`), listed (`recent_buckets`, `active_leases`), logged (`denied_log`) and traced (`traces`) of calls |
+//! | `observe` | metrics (`telemetry`), lists (`recent_buckets`, `active_leases`), log lines (`denied_log`) and spans (`traces`) of calls |
 //! | `wire` | the only module that knows protobuf |
 //! | `reply` | from a verdict to headers, body and metadata; `denials` are written when a policy is loaded |
 //! | `decision` | the verdict; shadow |
@@ -43,7 +43,7 @@
 //! | `clock` | time, injected |
 //! | `file` | reading files: regular ones of a bounded size |
 //! | `striped` | a value behind sixteen locks |
-//! | `text` | text of others, made safe to print and cut to a length |
+//! | `text` | untrusted text, made safe to print and cut to a maximum length |
 //!
 //! From `reply` down, only `config` knows YAML, and nothing knows protobuf or tokio: deciding is a function of
 //! (policy, state, query, now).
