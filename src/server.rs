@@ -89,8 +89,7 @@ impl Server {
         let senders = workers.iter().map(Worker::connections).collect();
         let connections = core.telemetry().connections().clone();
         let limit = ConnectionLimit::new(self.options.max_connections, connections);
-        let mut accepting =
-            tokio::spawn(accept::accept(self.grpc, senders, limit, phases.clone()));
+        let mut accepting = tokio::spawn(accept::accept(self.grpc, senders, limit, phases.clone()));
         let (tls, controls) = (self.options.http_tls, self.options.controls);
         let (core_of_http, ready) = (Arc::clone(&core), readiness.clone());
         let http = HttpThread { tls, core: core_of_http, readiness: ready, controls };

@@ -63,9 +63,7 @@ mod tests {
 
     fn checked(method: Method, content_type: Option<&'static str>) -> Result<(), Rejection> {
         let mut headers = HeaderMap::new();
-        headers.extend(
-            content_type.map(|text| (CONTENT_TYPE, HeaderValue::from_static(text))),
-        );
+        headers.extend(content_type.map(|text| (CONTENT_TYPE, HeaderValue::from_static(text))));
         check(&method, &headers)
     }
 

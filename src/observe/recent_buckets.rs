@@ -266,9 +266,6 @@ mod tests {
         assert!(!recent.is_noted(name_for_tests("2"), NOW));
         recent.forget(name_for_tests("1"));
         assert_eq!(keys(&recent).len(), 0);
-        assert!(
-            !recent.is_noted(name_for_tests("1"), NOW),
-            "it may be recorded again at once"
-        );
+        assert!(!recent.is_noted(name_for_tests("1"), NOW), "it may be recorded again at once");
     }
 }

@@ -89,7 +89,9 @@ mod tests {
                 let client = tokio::net::TcpStream::connect(address).await.unwrap();
                 let worker = if number % 2 == 0 { &mut firsts } else { &mut seconds };
                 let passed = tokio::time::timeout(BOUND, worker.recv()).await.unwrap();
-                let (Stream::Tcp(stream), _permit) = passed.unwrap() else { panic!("not over TCP") };
+                let (Stream::Tcp(stream), _permit) = passed.unwrap() else {
+                    panic!("not over TCP")
+                };
                 assert_eq!(stream.peer_addr().unwrap(), client.local_addr().unwrap());
             }
         });

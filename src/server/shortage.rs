@@ -31,7 +31,8 @@ mod tests {
         let none = Shortage::default();
         let of_leases = Shortage { of_leases: true, ..none };
         let both = Shortage { of_buckets: true, of_leases: true };
-        let begins = |before, now| changes(before, now).map(|(begins, _)| begins).collect::<Vec<_>>();
+        let begins =
+            |before, now| changes(before, now).map(|(begins, _)| begins).collect::<Vec<_>>();
         assert_eq!(begins(none, both), [true, true]);
         assert_eq!(begins(both, both), [false; 0]);
         assert_eq!(begins(both, of_leases), [false]);

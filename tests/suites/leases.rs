@@ -248,11 +248,9 @@ tables:
     let buckets = "buckets that are not full are forgotten, since --max-keys is reached";
     assert_eq!(ready(), format!("ready, degraded: {buckets}; {leases}\n"));
     let metrics = server.parts.telemetry.encode().unwrap();
-    for line in [
-        "tollgate_refused_leases_total 1",
-        "tollgate_evictions_total 136",
-        "tollgate_leases 10000",
-    ] {
+    for line in
+        ["tollgate_refused_leases_total 1", "tollgate_evictions_total 136", "tollgate_leases 10000"]
+    {
         assert!(metrics.lines().any(|other| other == line), "{line}: {metrics}");
     }
     server.advance(Nanos::from_secs(60));

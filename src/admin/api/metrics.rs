@@ -83,6 +83,8 @@ mod tests {
         assert_eq!(scrapes.begun.load(Ordering::Relaxed), 1);
         service.telemetry().count_invalid_request();
         let text = scrapes.text(&service).await.unwrap();
-        assert!(std::str::from_utf8(&text).unwrap().contains("tollgate_invalid_requests_total 1\n"));
+        assert!(
+            std::str::from_utf8(&text).unwrap().contains("tollgate_invalid_requests_total 1\n")
+        );
     }
 }

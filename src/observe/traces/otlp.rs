@@ -179,7 +179,8 @@ mod tests {
         let mut span = Span(tracer.start_with_context("call", &Context::new()));
         span.record_end(error);
         let data = span.0.exported_data().unwrap();
-        let attributes = data.attributes.iter().map(|pair| (pair.key.to_string(), pair.value.to_string()));
+        let attributes =
+            data.attributes.iter().map(|pair| (pair.key.to_string(), pair.value.to_string()));
         (data.status, attributes.collect())
     }
 
