@@ -158,8 +158,8 @@ impl ActiveLeases {
 
     fn notify_nearly_full(&self, now: Timestamp) {
         let next = now.after(QUERY_INTERVAL).as_unix_nanos();
-        let is_time = |at| (at <= now.as_unix_nanos()).then_some(next);
-        if self.next_query.fetch_update(Ordering::Relaxed, Ordering::Relaxed, is_time).is_ok() {
+        let next_if_due = |at| (at <= now.as_unix_nanos()).then_some(next);
+        if self.next_query.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next_if_due).is_ok() {
             self.nearly_full.notify_one();
         }
     }

@@ -4,7 +4,7 @@
 //! Every handle is looked up when a policy is loaded; a request only increments atomics.
 
 mod connections;
-mod known;
+mod owners;
 mod register;
 mod reloads;
 mod rows;
@@ -150,7 +150,7 @@ impl Telemetry {
     }
 
     /// The handles of policies that replace the previous ones, one for each policy. A row that was there before
-    /// continues its counters. Series that none of the latest policies has are removed, see `known`.
+    /// continues its counters. Series that none of the latest policies has are removed, see `owners`.
     pub fn for_policies(&self, policies: &[Policy]) -> Vec<PolicyCounters> {
         self.rows.of(policies)
     }

@@ -6,7 +6,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
 
-use super::known::{Known, Owner};
+use super::owners::{Owner, Owners};
 use crate::decision::{Decided, Verdict};
 use crate::policy::Policy;
 use crate::policy::table::{Row, RowId};
@@ -51,7 +51,7 @@ const OUTCOMES: [Outcome; 3] = [Outcome::admitted, Outcome::over_limit, Outcome:
 /// The series of the policies in force, and of some earlier ones.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
-    known: Mutex<Known>,
+    owners: Mutex<Owners>,
     requests: Family<RequestLabels, Counter>,
     decisions: Family<DecisionLabels, Counter>,
     hits: Family<DecisionLabels, Counter>,
@@ -63,7 +63,7 @@ impl Rows {
         registry.register("requests", "Requests by domain and answer", rows.requests.clone());
         let help = "Decisions of each row about the descriptors that match it";
         registry.register("decisions", help, rows.decisions.clone());
-        let help = "Hits that those descriptors asked for, by decision of the row";
+        let help = "Hits of the descriptors that match each row, by its decision";
         registry.register("hits", help, rows.hits.clone());
         rows
     }
@@ -71,10 +71,10 @@ impl Rows {
     /// The handles of policies that replace the previous ones. The handle of a series that is removed still counts,
     /// but is no longer encoded.
     pub(super) fn of(&self, policies: &[Policy]) -> Vec<PolicyCounters> {
-        let mut known = self.known.lock();
-        known.begin();
-        let counters = policies.iter().map(|policy| self.of_one(policy, &mut known)).collect();
-        known.retire().into_iter().for_each(|owner| self.remove(owner));
+        let mut owners = self.owners.lock();
+        owners.begin();
+        let counters = policies.iter().map(|policy| self.of_one(policy, &mut owners)).collect();
+        owners.retire().into_iter().for_each(|owner| self.remove(owner));
         counters
     }
 
@@ -93,18 +93,18 @@ impl Rows {
         }
     }
 
-    fn of_one(&self, policy: &Policy, known: &mut Known) -> PolicyCounters {
+    fn of_one(&self, policy: &Policy, owners: &mut Owners) -> PolicyCounters {
         let domain = policy.domain();
         let request = |code| {
             let labels = RequestLabels { domain: domain.to_owned(), code };
             self.requests.get_or_create_owned(&labels)
         };
-        known.record(Owner { domain: domain.to_owned(), row: None });
+        owners.record(Owner { domain: domain.to_owned(), row: None });
         let mut rows: Vec<_> = policy.rows().collect();
         rows.sort_unstable_by_key(|row| row.id());
         for row in &rows {
             let names = (row.table().to_owned(), row.name().to_owned());
-            known.record(Owner { domain: domain.to_owned(), row: Some(names) });
+            owners.record(Owner { domain: domain.to_owned(), row: Some(names) });
         }
         let rows = rows.into_iter().map(|row| {
             let is_shadow = row.is_shadow();

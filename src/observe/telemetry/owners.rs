@@ -16,14 +16,14 @@ pub(super) struct Owner {
 
 /// All owners of series.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(super) struct Owners {
     /// How many times policies were loaded.
     round: u64,
     /// The last round in which policies named each owner.
     last: HashMap<Owner, u64>,
 }
 
-impl Known {
+impl Owners {
     /// Begins a round: new policies replace the previous ones.
     pub(super) const fn begin(&mut self) {
         self.round += 1;
@@ -58,25 +58,25 @@ mod tests {
         Owner { domain: "d".to_owned(), row: Some(("t".to_owned(), name.to_owned())) }
     }
 
-    fn round(known: &mut Known, names: &[&str]) -> Vec<Owner> {
-        known.begin();
-        names.iter().for_each(|name| known.record(owner(name)));
-        known.retire()
+    fn round(owners: &mut Owners, names: &[&str]) -> Vec<Owner> {
+        owners.begin();
+        names.iter().for_each(|name| owners.record(owner(name)));
+        owners.retire()
     }
 
     #[test]
     fn the_oldest_owners_are_removed_first_and_none_of_the_last_two_rounds() {
-        let mut known = Known::default();
-        assert!(round(&mut known, &["stays", "first"]).is_empty());
-        assert!(round(&mut known, &["stays", "second"]).is_empty());
+        let mut owners = Owners::default();
+        assert!(round(&mut owners, &["stays", "first"]).is_empty());
+        assert!(round(&mut owners, &["stays", "second"]).is_empty());
         let many: Vec<_> = (0..MAX_RETIRED + 5).map(|number| number.to_string()).collect();
         let many: Vec<_> = many.iter().map(|name| &**name).chain(["stays"]).collect();
-        assert!(round(&mut known, &many).is_empty());
-        assert!(round(&mut known, &["stays"]).is_empty(), "the last round named all of them");
-        let gone = round(&mut known, &["stays"]);
+        assert!(round(&mut owners, &many).is_empty());
+        assert!(round(&mut owners, &["stays"]).is_empty(), "the last round named all of them");
+        let gone = round(&mut owners, &["stays"]);
         assert_eq!(gone.len(), MAX_RETIRED + 7 - MAX_RETIRED);
         assert_eq!(gone[..2], [owner("first"), owner("second")]);
         assert!(!gone.contains(&owner("stays")));
-        assert!(round(&mut known, &["stays"]).is_empty());
+        assert!(round(&mut owners, &["stays"]).is_empty());
     }
 }
