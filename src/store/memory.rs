@@ -7,6 +7,7 @@
 mod holders;
 mod leases;
 mod shard;
+mod shrink;
 pub mod snapshot;
 mod tally;
 

@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
-use super::shard::MIN_TO_SHRINK;
+use super::shrink::is_sparse;
 use crate::descriptor::LeaseId;
 use crate::policy::fingerprint::Fingerprint;
 use crate::striped::Striped;
@@ -85,9 +85,9 @@ impl Leases {
     /// Gives back the memory of leases that are gone, in the stripe of this number.
     pub(super) fn shrink(&self, number: usize) {
         let mut stripe = self.stripes.at(number).lock();
-        if stripe.capacity() > MIN_TO_SHRINK && stripe.len() * 4 < stripe.capacity() {
-            let kept = stripe.len() * 2;
-            stripe.shrink_to(kept);
+        let len = stripe.len();
+        if is_sparse(len, stripe.capacity()) {
+            stripe.shrink_to(len * 2);
         }
     }
 

@@ -5,6 +5,7 @@ use hashbrown::HashTable;
 
 use super::holders::{Holder, Holders};
 use super::leases::Leases;
+use super::shrink::shrink;
 use crate::clock::Timestamp;
 use crate::descriptor::LeaseId;
 use crate::policy::fingerprint::{Fingerprint, ShortName};
@@ -17,9 +18,6 @@ const EVICTION_SAMPLE: usize = 16;
 
 /// In how many places of a table those are looked for: one that was large once may be nearly empty.
 const PLACES_SEARCHED: usize = 256;
-
-/// A table is shrunk when it is less than a quarter full and larger than this.
-pub(super) const MIN_TO_SHRINK: usize = 64;
 
 /// A counter's state under its short name. 20 bytes: a shard's table has at least 7 cells for every 16
 /// places, of one byte more each, so that a key takes 48 bytes at most and 34 on average.
@@ -358,11 +356,4 @@ fn sample(
         }
     }
     soonest
-}
-
-fn shrink<T>(table: &mut HashTable<T>, hash: impl Fn(&T) -> u64) {
-    let (kept, capacity) = (table.len(), table.capacity());
-    if capacity > MIN_TO_SHRINK && kept * 4 < capacity {
-        table.shrink_to(kept * 2, hash);
-    }
 }
