@@ -5,7 +5,9 @@
 
 use std::num::NonZeroU32;
 
-use super::{Blocked, Bucket, MAX_FILL_TIME, MIN_INTERVAL, Period, Rate, TokenBucket, Unit};
+use super::rate::MIN_INTERVAL;
+use super::token_bucket::MAX_FILL_TIME;
+use super::{Blocked, Bucket, Period, Rate, TokenBucket, Unit};
 use crate::clock::Nanos;
 
 impl Bucket {

@@ -1,0 +1,70 @@
+//! Concurrency buckets.
+
+use std::fmt;
+use std::num::NonZeroU32;
+
+use super::LimitError;
+use crate::clock::Nanos;
+
+/// The most leases one concurrency bucket holds; its leases are kept in one sorted list.
+pub const MAX_SLOTS: u32 = 10_000;
+
+/// A bucket of slots: a call takes one and holds it until it is released, or the hold time is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Concurrency {
+    slots: NonZeroU32,
+    ttl: Nanos,
+}
+
+impl Concurrency {
+    /// `slots` at a time, each held for `hold` at most.
+    ///
+    /// # Errors
+    /// [`LimitError::Zero`], [`LimitError::TooManySlots`] over 10,000, [`LimitError::InvalidTtl`] outside
+    /// one second to 366 days, or where a fraction of a millisecond is left.
+    pub fn new(slots: u32, ttl: Nanos) -> Result<Self, LimitError> {
+        let slots = NonZeroU32::new(slots).ok_or(LimitError::Zero)?;
+        if slots.get() > MAX_SLOTS {
+            return Err(LimitError::TooManySlots);
+        }
+        let is_odd = !ttl.get().is_multiple_of(1_000_000);
+        if is_odd || ttl < Nanos::from_secs(1) || ttl > Nanos::from_secs(366 * 86_400) {
+            return Err(LimitError::InvalidTtl);
+        }
+        Ok(Self { slots, ttl })
+    }
+
+    /// How many may be held at a time.
+    pub const fn slots(&self) -> NonZeroU32 {
+        self.slots
+    }
+
+    /// The time-to-live of a lease.
+    pub const fn ttl(&self) -> Nanos {
+        self.ttl
+    }
+
+    /// One of `parts` buckets that together have no more slots than this one, or one slot each.
+    #[must_use]
+    pub fn divided(&self, parts: NonZeroU32) -> Self {
+        let slots = NonZeroU32::new(self.slots.get() / parts).unwrap_or(NonZeroU32::MIN);
+        Self { slots, ttl: self.ttl }
+    }
+}
+
+impl fmt::Display for Concurrency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} concurrent", self.slots)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hold_is_a_whole_number_of_milliseconds() {
+        assert!(Concurrency::new(1, Nanos::new(1_001_000_000)).is_ok());
+        assert_eq!(Concurrency::new(1, Nanos::new(1_000_001_000)), Err(LimitError::InvalidTtl));
+    }
+}

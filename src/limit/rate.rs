@@ -1,0 +1,186 @@
+//! How fast a bucket gains tokens: so many each period.
+
+use std::fmt;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::LimitError;
+use crate::clock::Nanos;
+
+/// The shortest time between two tokens of a bucket. Below it, whole nanoseconds no longer give the
+/// rate to within 0.1 %.
+pub(super) const MIN_INTERVAL: u64 = 1_000;
+
+/// The unit of a period. Its order and names are those of Envoy's messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Unit {
+    /// One second.
+    Second,
+    /// 60 seconds.
+    Minute,
+    /// 60 minutes.
+    Hour,
+    /// 24 hours.
+    Day,
+    /// 7 days.
+    Week,
+    /// 30 days, as the reference counts it.
+    Month,
+    /// 365 days, as the reference counts it.
+    Year,
+}
+
+impl Unit {
+    /// The unit's length in seconds.
+    pub const fn seconds(self) -> u32 {
+        match self {
+            Self::Second => 1,
+            Self::Minute => 60,
+            Self::Hour => 3_600,
+            Self::Day => 86_400,
+            Self::Week => 7 * 86_400,
+            Self::Month => 30 * 86_400,
+            Self::Year => 365 * 86_400,
+        }
+    }
+
+    /// The unit's name as it follows "per".
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Second => "second",
+            Self::Minute => "minute",
+            Self::Hour => "hour",
+            Self::Day => "day",
+            Self::Week => "week",
+            Self::Month => "month",
+            Self::Year => "year",
+        }
+    }
+}
+
+/// A whole number of units: "minute", "5 minutes".
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Period {
+    pub(super) count: NonZeroU32,
+    pub(super) unit: Unit,
+}
+
+impl Period {
+    /// One `unit`.
+    pub const fn one(unit: Unit) -> Self {
+        Self { count: NonZeroU32::MIN, unit }
+    }
+
+    /// `count` times `unit`.
+    ///
+    /// # Errors
+    /// [`LimitError::NoPeriod`] for a count of 0.
+    pub fn new(count: u32, unit: Unit) -> Result<Self, LimitError> {
+        let count = NonZeroU32::new(count).ok_or(LimitError::NoPeriod)?;
+        Ok(Self { count, unit })
+    }
+
+    /// A duration, in the largest of day, hour, minute and second that divides it.
+    ///
+    /// # Errors
+    /// [`LimitError::NoPeriod`] for none, [`LimitError::OddPeriod`] for a fraction of a second or too long.
+    pub fn from_duration(duration: Duration) -> Result<Self, LimitError> {
+        if duration.subsec_nanos() != 0 {
+            return Err(LimitError::OddPeriod);
+        }
+        let seconds = u32::try_from(duration.as_secs()).map_err(|_| LimitError::OddPeriod)?;
+        let unit = [Unit::Day, Unit::Hour, Unit::Minute]
+            .into_iter()
+            .find(|unit| seconds.is_multiple_of(unit.seconds()))
+            .unwrap_or(Unit::Second);
+        Self::new(seconds / unit.seconds(), unit)
+    }
+
+    /// The unit.
+    pub const fn unit(self) -> Unit {
+        self.unit
+    }
+
+    /// How many units.
+    pub const fn count(self) -> NonZeroU32 {
+        self.count
+    }
+
+    /// The period's length.
+    pub fn length(self) -> Nanos {
+        Nanos::from_secs(u64::from(self.count.get()) * u64::from(self.unit.seconds()))
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.count.get() {
+            1 => f.write_str(self.unit.name()),
+            count => write!(f, "{count} {}s", self.unit.name()),
+        }
+    }
+}
+
+/// How fast a bucket gains tokens: so many each period, one at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Rate {
+    tokens: NonZeroU32,
+    period: Period,
+}
+
+impl Rate {
+    /// `tokens` each `period`.
+    ///
+    /// # Errors
+    /// [`LimitError::Zero`] for no tokens, [`LimitError::TooFast`] for over a million a second.
+    pub fn new(tokens: u32, period: Period) -> Result<Self, LimitError> {
+        let tokens = NonZeroU32::new(tokens).ok_or(LimitError::Zero)?;
+        let rate = Self { tokens, period };
+        if rate.interval().get() < MIN_INTERVAL { Err(LimitError::TooFast) } else { Ok(rate) }
+    }
+
+    /// Tokens gained each period.
+    pub const fn tokens(self) -> NonZeroU32 {
+        self.tokens
+    }
+
+    /// The period.
+    pub const fn period(self) -> Period {
+        self.period
+    }
+
+    /// The time between two tokens: period / tokens, rounded down to whole nanoseconds, so that a
+    /// whole period always gains all its tokens.
+    pub fn interval(self) -> Nanos {
+        Nanos::new(self.period.length().get() / u64::from(self.tokens.get()))
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} per {}", self.tokens, self.period)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_that_cannot_be_kept_exactly_cannot_be_built() {
+        assert!(Rate::new(1_000_000, Period::one(Unit::Second)).is_ok());
+        assert_eq!(Rate::new(1_000_001, Period::one(Unit::Second)), Err(LimitError::TooFast));
+        assert_eq!(Period::from_duration(Duration::from_millis(500)), Err(LimitError::OddPeriod));
+    }
+
+    #[test]
+    fn a_period_is_told_in_its_largest_unit() {
+        let told =
+            |seconds| Period::from_duration(Duration::from_secs(seconds)).unwrap().to_string();
+        assert_eq!(told(1), "second");
+        assert_eq!(told(90), "90 seconds");
+        assert_eq!(told(300), "5 minutes");
+        assert_eq!(told(5_400), "90 minutes");
+        assert_eq!(told(86_400), "day");
+    }
+}

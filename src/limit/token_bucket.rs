@@ -1,0 +1,123 @@
+//! Token buckets.
+
+use std::fmt;
+use std::num::NonZeroU32;
+
+use governor::Quota;
+
+use super::{LimitError, Rate};
+use crate::clock::Nanos;
+
+/// The longest time a bucket may take to fill, 2^62 ns (146 years): two of them and a timestamp still
+/// fit into 64 bits, so governor's arithmetic cannot overflow.
+pub(super) const MAX_FILL_TIME: u64 = 1 << 62;
+
+/// A bucket of tokens: starts full, gains tokens at a rate, never holds more than its size.
+///
+/// ```
+/// use tollgate::clock::Nanos;
+/// use tollgate::limit::{LimitError, Period, Rate, TokenBucket, Unit};
+///
+/// let rate = Rate::new(10, Period::one(Unit::Second))?;
+/// let bucket = TokenBucket::new(50, rate)?;
+/// assert_eq!(bucket.to_string(), "50 at 10 per second");
+/// assert_eq!(rate.interval(), Nanos::new(100_000_000));
+/// assert_eq!(bucket.fill_time(), Nanos::from_secs(5));
+/// assert_eq!(TokenBucket::new(0, rate), Err(LimitError::Zero));
+/// # Ok::<(), LimitError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TokenBucket {
+    size: NonZeroU32,
+    rate: Rate,
+    interval: Nanos,
+    quota: Quota,
+}
+
+impl TokenBucket {
+    /// A bucket that holds at most `size` tokens.
+    ///
+    /// # Errors
+    /// [`LimitError::Zero`] for a size of 0, [`LimitError::TooSlow`] where size / rate is over 2^62 ns.
+    pub fn new(size: u32, rate: Rate) -> Result<Self, LimitError> {
+        let size = NonZeroU32::new(size).ok_or(LimitError::Zero)?;
+        let interval = rate.interval();
+        if interval.times(u64::from(size.get())).get() >= MAX_FILL_TIME {
+            return Err(LimitError::TooSlow);
+        }
+        let quota = Quota::with_period(interval.into()).ok_or(LimitError::TooFast)?;
+        Ok(Self { size, rate, interval, quota: quota.allow_burst(size) })
+    }
+
+    /// The most tokens it holds.
+    pub const fn size(&self) -> NonZeroU32 {
+        self.size
+    }
+
+    /// How fast it gains tokens.
+    pub const fn rate(&self) -> Rate {
+        self.rate
+    }
+
+    /// The time in which it gains one token.
+    pub const fn interval(&self) -> Nanos {
+        self.interval
+    }
+
+    /// The time it takes to fill from empty.
+    pub fn fill_time(&self) -> Nanos {
+        self.interval.times(u64::from(self.size.get()))
+    }
+
+    /// The same bucket in governor's terms.
+    pub const fn quota(&self) -> Quota {
+        self.quota
+    }
+
+    /// One of `parts` buckets that together hold and gain no more than this one, or one token each, where
+    /// there are more of them than tokens.
+    #[must_use]
+    pub fn divided(&self, parts: NonZeroU32) -> Self {
+        let size = NonZeroU32::new(self.size.get() / parts).unwrap_or(NonZeroU32::MIN);
+        let interval = self.interval.times(u64::from(parts.get()));
+        // What takes longer than 146 years to fill is not divided; nobody will see it full.
+        let fits = interval.times(u64::from(size.get())).get() < MAX_FILL_TIME;
+        match Quota::with_period(interval.into()).filter(|_| fits) {
+            Some(quota) => Self { size, rate: self.rate, interval, quota: quota.allow_burst(size) },
+            None => *self,
+        }
+    }
+}
+
+impl fmt::Display for TokenBucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.size != self.rate.tokens() {
+            write!(f, "{} at ", self.size)?;
+        }
+        self.rate.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limit::{Period, Unit};
+
+    fn rate(tokens: u32, unit: Unit) -> Rate {
+        Rate::new(tokens, Period::one(unit)).unwrap()
+    }
+
+    #[test]
+    fn a_bucket_that_could_overflow_cannot_be_built() {
+        let slow = rate(1, Unit::Year);
+        assert!(TokenBucket::new(146, slow).is_ok());
+        assert_eq!(TokenBucket::new(147, slow), Err(LimitError::TooSlow));
+        assert_eq!(TokenBucket::new(u32::MAX, slow), Err(LimitError::TooSlow));
+    }
+
+    #[test]
+    fn a_whole_period_gains_all_its_tokens() {
+        let bucket = TokenBucket::new(7, rate(7, Unit::Minute)).unwrap();
+        assert!(bucket.fill_time() <= Nanos::from_secs(60));
+    }
+}
