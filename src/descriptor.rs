@@ -3,11 +3,17 @@
 //! Everything here borrows from the decoded message, so that building a [`Query`] allocates nothing
 //! for an ordinary request.
 
-use std::fmt;
+mod error;
+mod hits;
+mod lease;
 
 use smallvec::SmallVec;
 
 use crate::limit::Bucket;
+
+pub use self::error::BadRequest;
+pub use self::hits::Hits;
+pub use self::lease::LeaseId;
 
 /// The entry that carries a lease to be released.
 pub const LEASE: &str = "lease";
@@ -21,154 +27,6 @@ pub const MAX_ENTRIES: usize = 64;
 
 /// The longest key, in bytes. Keys are written in Envoy's configuration; no client has a say in them.
 pub const MAX_KEY_LENGTH: usize = 1 << 10;
-
-/// A request that cannot be decided. The first two texts are the reference's.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadRequest {
-    /// Bytes that are no RateLimitRequest.
-    #[error("not a RateLimitRequest: {0}")]
-    Malformed(String),
-    /// No domain.
-    #[error("rate limit domain must not be empty")]
-    NoDomain,
-    /// No descriptors.
-    #[error("rate limit descriptor list must not be empty")]
-    NoDescriptors,
-    /// More descriptors than are decided together.
-    #[error("{0} descriptors; at most {MAX_DESCRIPTORS} are decided together")]
-    TooManyDescriptors(usize),
-    /// A descriptor without entries.
-    #[error("descriptor {0}: entries must not be empty")]
-    NoEntries(usize),
-    /// An entry without a key.
-    #[error("descriptor {descriptor}, entry {entry}: key must not be empty")]
-    NoKey {
-        /// Position of the descriptor, from 0.
-        descriptor: usize,
-        /// Position of the entry, from 0.
-        entry: usize,
-    },
-    /// More entries than a descriptor has.
-    #[error("descriptor {descriptor}: {count} entries; send at most {MAX_ENTRIES}")]
-    TooManyEntries {
-        /// Position of the descriptor, from 0.
-        descriptor: usize,
-        /// How many there are.
-        count: usize,
-    },
-    /// A key that nobody writes.
-    #[error(
-        "descriptor {descriptor}, entry {entry}: key has {bytes} bytes; send at most {MAX_KEY_LENGTH}"
-    )]
-    LongKey {
-        /// Position of the descriptor, from 0.
-        descriptor: usize,
-        /// Position of the entry, from 0.
-        entry: usize,
-        /// How long it is.
-        bytes: usize,
-    },
-    /// A `limit` that is no limit.
-    #[error("descriptor {descriptor}: limit: {reason}")]
-    Limit {
-        /// Position of the descriptor, from 0.
-        descriptor: usize,
-        /// What is wrong and what to send.
-        reason: String,
-    },
-}
-
-/// How many tokens a descriptor charges (above 0), gives back (below 0), or only looks at (0).
-///
-/// Ordered by what it costs: to charge more is more than to charge less, to look or to give back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Hits(i64);
-
-impl Hits {
-    /// Charges nothing.
-    pub const PEEK: Self = Self(0);
-    /// Charges one.
-    pub const ONE: Self = Self(1);
-
-    /// Charges `count`; 0 is a look. Counts over 2^63 - 1 are that: no bucket is so large.
-    pub fn charge(count: u64) -> Self {
-        Self(i64::try_from(count).unwrap_or(i64::MAX))
-    }
-
-    /// Gives `count` back; 0 is a look.
-    pub fn give_back(count: u64) -> Self {
-        Self(-Self::charge(count).0)
-    }
-
-    /// The tokens to charge: 0 for a look and for hits given back.
-    pub fn charged(self) -> u64 {
-        u64::try_from(self.0).unwrap_or(0)
-    }
-
-    /// The tokens to give back: 0 for a look and for a charge.
-    pub fn given_back(self) -> u64 {
-        if self.0 < 0 { self.0.unsigned_abs() } else { 0 }
-    }
-}
-
-/// The name of what a call holds in concurrency buckets: 128 random bits, 32 hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct LeaseId([u8; 16]);
-
-impl LeaseId {
-    /// A lease that is never given out: of 128 random bits at least one is set. To release it releases nothing.
-    pub const NEVER_GIVEN: Self = Self([0; 16]);
-
-    /// A lease of these bits, which nobody may be able to guess.
-    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-
-    /// A lease that is kept in a partition, a number below 2^14, and tells it; 114 of its bits are random.
-    pub const fn in_partition(bytes: [u8; 16], partition: u16) -> Self {
-        let [first, second] = partition.to_be_bytes();
-        let [a, _, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = bytes;
-        Self([a & 0xc0 | first & 0x3f, second, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
-    }
-
-    /// The partition that it is kept in, if it is kept in one.
-    pub const fn partition(self) -> u16 {
-        let [first, second, ..] = self.0;
-        u16::from_be_bytes([first & 0x3f, second])
-    }
-
-    /// The bits.
-    pub(crate) const fn to_bytes(self) -> [u8; 16] {
-        self.0
-    }
-
-    /// The first 64 bits: as good as a hash, since they are random.
-    pub fn hash64(self) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        u64::from_le_bytes([a, b, c, d, e, f, g, h])
-    }
-
-    /// Reads what [`fmt::Display`] wrote; `None` for anything else.
-    pub fn parse(text: &[u8]) -> Option<Self> {
-        let is_ours = text.len() == 32 && text.iter().all(u8::is_ascii_hexdigit);
-        let text = std::str::from_utf8(text).ok().filter(|_| is_ours)?;
-        let bits = u128::from_str_radix(text, 16).ok()?;
-        Some(Self(bits.to_be_bytes()))
-    }
-}
-
-impl fmt::Display for LeaseId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:032x}", u128::from_be_bytes(self.0))
-    }
-}
-
-/// Who knows a lease can release it, so it is not written to logs whole.
-impl fmt::Debug for LeaseId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LeaseId({:02x}..)", u128::from_be_bytes(self.0) >> 120)
-    }
-}
 
 /// One fact about the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -406,28 +264,6 @@ mod tests {
             query.descriptors().map(Descriptor::hits).collect::<Vec<_>>(),
             [Hits::ONE, Hits::PEEK]
         );
-    }
-
-    #[test]
-    fn hits_never_overflow() {
-        assert_eq!(Hits::charge(u64::MAX).charged(), i64::MAX.unsigned_abs());
-        assert_eq!(Hits::give_back(u64::MAX).given_back(), i64::MAX.unsigned_abs());
-        assert_eq!(Hits::charge(0), Hits::PEEK);
-        assert!(Hits::charge(2) > Hits::ONE && Hits::ONE > Hits::PEEK);
-        assert!(Hits::PEEK > Hits::give_back(1));
-    }
-
-    #[test]
-    fn a_lease_survives_being_written_and_read() {
-        let lease = LeaseId::from_bytes([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
-        assert_eq!(lease.to_string(), "000102030405060708090a0b0c0d0e0f");
-        assert_eq!(LeaseId::parse(lease.to_string().as_bytes()), Some(lease));
-        for not_ours in
-            ["", "00", "+00102030405060708090a0b0c0d0e0f", "zz0102030405060708090a0b0c0d0e0f"]
-        {
-            assert_eq!(LeaseId::parse(not_ours.as_bytes()), None, "{not_ours}");
-        }
-        assert_eq!(LeaseId::parse(&[0xff; 32]), None);
     }
 
     #[test]
