@@ -1,0 +1,286 @@
+//! What is asked of the script: keys and arguments.
+
+use std::io::Write;
+
+use super::{NANOS_PER_SECOND, ObservedState, ScriptReply, State, is_counter, is_of_slots, takes_slots};
+use crate::clock::Timestamp;
+use crate::descriptor::LeaseId;
+use crate::policy::fingerprint::Fingerprint;
+use crate::store::counter::{Counter, Kept};
+use crate::store::{Charge, Mode};
+
+/// What keys are called.
+#[derive(Debug, Clone)]
+pub struct KeyNames {
+    /// What all keys begin with.
+    pub prefix: String,
+}
+
+impl KeyNames {
+    fn bucket(&self, fingerprint: Fingerprint, to: &mut ScriptCall) {
+        let Self { prefix } = self;
+        to.push(format_args!("{prefix}:{{{}}}:{fingerprint}", fingerprint.partition()));
+    }
+
+    fn lease(&self, lease: LeaseId, partition: u16, to: &mut ScriptCall) {
+        let Self { prefix } = self;
+        to.push(format_args!("{prefix}:{{{partition}}}:lease:{lease}"));
+    }
+}
+
+/// Keys and arguments of a call of the script, in that order.
+#[derive(Debug, Default)]
+pub struct ScriptCall {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+    keys: usize,
+}
+
+impl ScriptCall {
+    /// Room for what so many buckets need as a rule, so that it is made once.
+    fn of(buckets: usize) -> Self {
+        let parts = buckets + 1;
+        Self {
+            bytes: Vec::with_capacity(parts * 128),
+            ends: Vec::with_capacity(parts * 9),
+            keys: 0,
+        }
+    }
+
+    /// How many bytes all parts have.
+    pub const fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether there is nothing in any part.
+    pub const fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// How many of its parts are keys.
+    pub const fn keys(&self) -> usize {
+        self.keys
+    }
+
+    /// Its parts: the keys, and then the arguments.
+    pub fn parts(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        let mut begin = 0;
+        self.ends.iter().map(move |end| {
+            let part = self.bytes.get(begin..*end).unwrap_or_default();
+            begin = *end;
+            part
+        })
+    }
+
+    fn push(&mut self, text: std::fmt::Arguments<'_>) {
+        // Writing to a vector does not fail.
+        let _ = self.bytes.write_fmt(text);
+        self.ends.push(self.bytes.len());
+    }
+
+    fn text(&mut self, text: &str) {
+        self.bytes.extend_from_slice(text.as_bytes());
+        self.ends.push(self.bytes.len());
+    }
+
+    fn number(&mut self, number: u64) {
+        self.text(itoa::Buffer::new().format(number));
+    }
+
+    fn span(&mut self, nanos: u64) {
+        self.number(nanos / NANOS_PER_SECOND);
+        self.number(nanos % NANOS_PER_SECOND);
+    }
+
+    fn time(&mut self, time: Option<Timestamp>) {
+        match time {
+            Some(time) => self.span(time.as_unix_nanos()),
+            None => {
+                self.text("");
+                self.text("");
+            }
+        }
+    }
+
+    fn keys_end(&mut self) {
+        self.keys = self.ends.len();
+    }
+}
+
+/// A lease that a call takes where it takes slots.
+#[derive(Debug, Clone, Copy)]
+pub struct NewLease<'a> {
+    /// Its name.
+    pub lease: LeaseId,
+    /// In which other partitions it will hold slots.
+    pub other_partitions: &'a [u16],
+}
+
+/// Asks to decide all of these charges, on the server's clock unless a time is given. Whole microseconds
+/// of it count. What is blocked is not asked about; where it denies, all others are only looked at.
+///
+/// The buckets must be of one partition where the server is a cluster.
+pub fn decide(
+    names: &KeyNames,
+    charges: &[Charge<'_>],
+    lease: Option<NewLease<'_>>,
+    time: Option<Timestamp>,
+) -> ScriptCall {
+    let mut call = ScriptCall::of(charges.len());
+    for charge in in_order(charges) {
+        names.bucket(charge.fingerprint, &mut call);
+    }
+    let is_denied = charges.iter().any(Charge::is_denied);
+    let lease = lease.filter(|_| !is_denied && charges.iter().any(takes_slots));
+    if let Some(NewLease { lease, .. }) = lease {
+        names.lease(lease, lease_partition(charges), &mut call);
+    }
+    call.keys_end();
+    call.time(time);
+    let counters = charges.iter().filter(|charge| is_counter(charge)).count();
+    call.number(u64::try_from(counters).unwrap_or(u64::MAX));
+    let slots = charges.iter().filter(|charge| is_of_slots(charge)).count();
+    call.number(u64::try_from(slots).unwrap_or(u64::MAX));
+    match lease {
+        Some(NewLease { lease, other_partitions }) => {
+            let other_partitions: Vec<_> = other_partitions.iter().map(u16::to_string).collect();
+            call.push(format_args!("{lease}"));
+            call.text(&other_partitions.join(" "));
+        }
+        None => {
+            call.text("");
+            call.text("");
+        }
+    }
+    for charge in in_order(charges) {
+        ask(charge, is_denied, &mut call);
+    }
+    call
+}
+
+/// The partition in which the lease of such charges is kept: that of the last concurrency bucket.
+pub fn lease_partition(charges: &[Charge<'_>]) -> u16 {
+    in_order(charges).last().map_or(0, |charge| charge.fingerprint.partition())
+}
+
+/// Asks to take back what was charged to the counters among these when they stood as `reply` tells. Refill since then is
+/// not refunded again. A call that saw a stale full bucket in between is not corrected.
+pub fn refund(
+    names: &KeyNames,
+    charges: &[Charge<'_>],
+    reply: &ScriptReply,
+    time: Option<Timestamp>,
+) -> Option<ScriptCall> {
+    let undone =
+        |(charge, stood): (&Charge<'_>, &ObservedState)| match (Counter::of(charge.bucket)?, stood)
+        {
+            (counter, ObservedState { at, state: State::Counter(state) }) => {
+                Some((charge.fingerprint, counter.undo(*state, *at, charge.hits)?))
+            }
+            _ => None,
+        };
+    let charged: Vec<_> = charges.iter().zip(&reply.states).filter_map(undone).collect();
+    if charged.is_empty() {
+        return None;
+    }
+    let mut call = ScriptCall::default();
+    for (fingerprint, _) in &charged {
+        names.bucket(*fingerprint, &mut call);
+    }
+    call.keys_end();
+    call.time(time);
+    call.number(u64::try_from(charged.len()).unwrap_or(u64::MAX));
+    call.number(0);
+    call.text("");
+    call.text("");
+    for (_, (op, spans)) in &charged {
+        call.text(op);
+        call.text("0");
+        spans.iter().for_each(|span| call.span(*span));
+    }
+    Some(call)
+}
+
+/// Asks to charge a bucket that no policy has, to see whether that can be done, and to give it back. No key is left.
+pub fn probe(names: &KeyNames) -> ScriptCall {
+    let mut call = ScriptCall::default();
+    let nobodys = Fingerprint::from_bytes([0; 16]);
+    let steps = [("c", NANOS_PER_SECOND), ("g", u64::MAX)];
+    for _ in steps {
+        names.bucket(nobodys, &mut call);
+    }
+    call.keys_end();
+    call.time(None);
+    call.number(2);
+    call.number(0);
+    call.text("");
+    call.text("");
+    for (op, cost) in steps {
+        call.text(op);
+        call.text("0");
+        call.span(cost);
+        call.span(NANOS_PER_SECOND);
+    }
+    call
+}
+
+/// The key of a lease, which is there as long as it may hold slots.
+pub fn lease(names: &KeyNames, lease: LeaseId) -> ScriptCall {
+    let mut call = ScriptCall::default();
+    names.lease(lease, lease.partition(), &mut call);
+    call.keys_end();
+    call
+}
+
+/// Asks to release a lease in a partition.
+pub fn release(
+    names: &KeyNames,
+    lease: LeaseId,
+    partition: u16,
+    time: Option<Timestamp>,
+) -> ScriptCall {
+    let mut call = ScriptCall::default();
+    names.lease(lease, partition, &mut call);
+    call.keys_end();
+    call.time(time);
+    call.push(format_args!("{lease}"));
+    call
+}
+
+/// Counters first: they are read together.
+fn in_order<'c, 'a>(charges: &'c [Charge<'a>]) -> impl Iterator<Item = &'c Charge<'a>> {
+    let slots = charges.iter().filter(|charge| is_of_slots(charge));
+    charges.iter().filter(|charge| is_counter(charge)).chain(slots)
+}
+
+fn ask(charge: &Charge<'_>, is_denied: bool, call: &mut ScriptCall) {
+    let (charged, given) = (charge.hits.charged(), charge.hits.given_back());
+    let group = match charge.mode {
+        Mode::Enforced => 0,
+        Mode::Shadow(row) => u64::try_from(row).unwrap_or(u64::MAX).saturating_add(1),
+    };
+    let mut begin = |op| {
+        call.text(op);
+        call.number(group);
+    };
+    match charge.bucket.into() {
+        Kept::Counter(counter) => {
+            let (op, spans) = counter.ask(charge.hits, is_denied);
+            begin(op);
+            spans.iter().for_each(|span| call.span(*span));
+        }
+        Kept::Leases(bucket) => {
+            begin(match (charged, given) {
+                (_, 1..) => "q",
+                (0, 0) => "l",
+                _ if is_denied => "l",
+                _ => "c",
+            });
+            // More than any bucket holds is as good as that.
+            call.number(charged.clamp(1, u64::from(u32::MAX)));
+            call.number(u64::from(bucket.slots().get()));
+            call.span(bucket.ttl().get());
+        }
+        Kept::Nothing(_) => {}
+    }
+}
