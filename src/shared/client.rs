@@ -137,6 +137,11 @@ impl StoreClient {
         Ok(())
     }
 
+    /// The shared store.
+    pub const fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
     /// Whether calls are sent at all.
     pub(super) fn is_up(&self) -> bool {
         self.ready.load().is_some()
@@ -257,11 +262,11 @@ impl StoreClient {
 
     async fn release_what_waits(&self) {
         // Whatever fails is put back behind the others, and has its next turn after a pause.
-        for _ in 0..self.store.releases_waiting() {
+        for _ in 0..self.store.pending_releases.len() {
             if !self.is_up() {
                 return;
             }
-            let Some((lease, partition)) = self.store.next_to_release() else { return };
+            let Some((lease, partition)) = self.store.pending_releases.pop() else { return };
             self.release_from(lease, partition, self.deadline()).await;
         }
     }
