@@ -6,6 +6,7 @@
 
 mod holders;
 mod leases;
+mod locked_shards;
 mod shard;
 mod shrink;
 pub mod snapshot;
@@ -13,12 +14,13 @@ mod tally;
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use self::holders::Holder;
 use self::leases::{Leases, Places};
-use self::shard::{Cell, Change, LiveEntries, Shard};
+use self::locked_shards::LockedShards;
+use self::shard::{Change, Shard};
 use self::tally::Tally;
 use super::{
     Admission, BucketState, Charge, Mode, Outcome, Outcomes, StoreError, Wait, lease_bits, settle,
@@ -150,7 +152,7 @@ impl MemoryStore {
         charges: &[Charge<'_>],
         changes: &Changes,
         now: Timestamp,
-        shards: &mut Locked<'_>,
+        shards: &mut LockedShards<'_>,
         places: &mut Places<'_>,
     ) -> Result<Option<LeaseId>, StoreError> {
         let takes_slots = changes.iter().any(|change| matches!(change, Change::Slots(..)));
@@ -334,60 +336,10 @@ impl MemoryStore {
         places.take()
     }
 
-    /// Copies the live keys of one shard in place of those in `into`; it is locked for no longer than that.
-    fn copy_live(&self, shard: &Padded, now: Timestamp, into: &mut LiveEntries) {
-        let (cells, held) = shard.0.lock().counts();
-        into.make_room(cells, held);
-        shard.0.lock().copy_live(now, into);
-    }
-
-    /// Puts back a counter that was copied from another store, unless it has lapsed.
-    fn restore_cell(&self, cell: Cell, now: Timestamp) {
-        let shard = self.shards.get(self.index(cell.name().shard()));
-        let most = self.max_per_shard;
-        let is_live = shard.is_some_and(|shard| shard.0.lock().insert(cell, now, most));
-        self.evicted.note(u64::from(is_live), now);
-    }
-
-    /// Puts back a lease that was copied from another store, in one of its buckets, unless it has expired. It is
-    /// kept even where that store had more places: to forget it would admit one more than the limit.
-    fn restore_holder(&self, fingerprint: Fingerprint, holder: Holder, now: Timestamp) {
-        if holder.expires <= now {
-            return;
-        }
-        if let Some(shard) = self.shards.get(self.index(fingerprint.shard())) {
-            self.leases.take_place_beyond();
-            shard.0.lock().add_holder(fingerprint, holder, now, &self.leases);
-        }
-    }
-
     /// Which of the shards here a bucket lives in, of the [`SHARDS`] that there may be.
     const fn index(&self, shard: usize) -> usize {
         // A power of two, never 0.
         shard & (self.shards.len() - 1)
-    }
-
-    /// Locks the shards of all charges; there is at least one.
-    fn lock(&self, charges: &[Charge<'_>]) -> Option<Locked<'_>> {
-        let mut indexes = charges.iter().map(|charge| self.index(charge.fingerprint.shard()));
-        let first = indexes.next()?;
-        if indexes.all(|index| index == first) {
-            return Some(Locked {
-                store: self,
-                first: self.lock_one(first)?,
-                others: SmallVec::new(),
-            });
-        }
-        let mut indexes: SmallVec<[usize; 8]> =
-            charges.iter().map(|charge| self.index(charge.fingerprint.shard())).collect();
-        indexes.sort_unstable();
-        indexes.dedup();
-        let mut guards = indexes.into_iter().filter_map(|index| self.lock_one(index));
-        Some(Locked { store: self, first: guards.next()?, others: guards.collect() })
-    }
-
-    fn lock_one(&self, index: usize) -> Option<(usize, MutexGuard<'_, Shard>)> {
-        Some((index, self.shards.get(index)?.0.lock()))
     }
 }
 
@@ -398,25 +350,6 @@ fn without_a_place(shard: &Shard, charge: &Charge<'_>, now: Timestamp) -> Outcom
 }
 
 type Changes = SmallVec<[Change; 8]>;
-
-/// The locked shards of one request, in ascending order. Nearly always one: buckets named by the same
-/// values share it.
-struct Locked<'a> {
-    store: &'a MemoryStore,
-    first: (usize, MutexGuard<'a, Shard>),
-    others: SmallVec<[(usize, MutexGuard<'a, Shard>); 1]>,
-}
-
-impl Locked<'_> {
-    /// The shard of a charge's bucket. It is locked: `lock` was given the same charges.
-    fn of(&mut self, charge: &Charge<'_>) -> &mut Shard {
-        let index = self.store.index(charge.fingerprint.shard());
-        let other = self.others.binary_search_by_key(&index, |(other, _)| *other);
-        let other = other.ok().and_then(|at| self.others.get_mut(at));
-        let (_, shard) = other.unwrap_or(&mut self.first);
-        shard
-    }
-}
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -42,9 +42,9 @@ use std::ops::RangeInclusive;
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
-use super::MemoryStore;
 use super::holders::Holder;
 use super::shard::{Cell, LiveEntries};
+use super::{MemoryStore, Padded};
 use crate::clock::{Nanos, Timestamp};
 use crate::descriptor::LeaseId;
 use crate::policy::fingerprint::{Fingerprint, FingerprintKey, ShortName};
@@ -198,6 +198,35 @@ pub fn read(from: impl Read, max_keys: usize, now: Timestamp) -> Result<Restored
         Err(SnapshotError::Truncated) => Ok(Restored { key, store, taken_at, ahead }),
         Err(error) => Err(error),
         Ok(_) => Err(SnapshotError::TooLong),
+    }
+}
+
+impl MemoryStore {
+    /// Copies the live keys of one shard in place of those in `into`; it is locked for no longer than that.
+    fn copy_live(&self, shard: &Padded, now: Timestamp, into: &mut LiveEntries) {
+        let (cells, held) = shard.0.lock().counts();
+        into.make_room(cells, held);
+        shard.0.lock().copy_live(now, into);
+    }
+
+    /// Puts back a counter that was copied from another store, unless it has lapsed.
+    fn restore_cell(&self, cell: Cell, now: Timestamp) {
+        let shard = self.shards.get(self.index(cell.name().shard()));
+        let most = self.max_per_shard;
+        let is_live = shard.is_some_and(|shard| shard.0.lock().insert(cell, now, most));
+        self.evicted.note(u64::from(is_live), now);
+    }
+
+    /// Puts back a lease that was copied from another store, in one of its buckets, unless it has expired. It is
+    /// kept even where that store had more places: to forget it would admit one more than the limit.
+    fn restore_holder(&self, fingerprint: Fingerprint, holder: Holder, now: Timestamp) {
+        if holder.expires <= now {
+            return;
+        }
+        if let Some(shard) = self.shards.get(self.index(fingerprint.shard())) {
+            self.leases.take_place_beyond();
+            shard.0.lock().add_holder(fingerprint, holder, now, &self.leases);
+        }
     }
 }
 
