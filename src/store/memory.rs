@@ -4,8 +4,10 @@
 //! buckets in ascending order (so two requests never wait for each other in a circle), lets every bucket
 //! answer, and then writes all or nothing. What it reports is therefore exact, however many threads ask.
 
+mod counter_entry;
 mod holders;
 mod leases;
+mod live_entries;
 mod locked_shards;
 mod shard;
 mod shrink;
@@ -30,7 +32,7 @@ use crate::descriptor::{Hits, LeaseId};
 use crate::limit::{Bucket, MAX_SLOTS};
 use crate::policy::fingerprint::{Fingerprint, SHARDS};
 
-/// LiveEntries are not spread evenly: with four to a tenant, the fullest of many shards of so many has a tenth more
+/// Keys are not spread evenly: with four to a tenant, the fullest of many shards of so many has a tenth more
 /// than the average, and begins to evict when the store is nine tenths full. With fewer it would be sooner.
 const MIN_KEYS_PER_SHARD: usize = 4096;
 

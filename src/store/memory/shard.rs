@@ -3,12 +3,14 @@
 
 use hashbrown::HashTable;
 
+use super::counter_entry::CounterEntry;
 use super::holders::{Holder, Holders};
 use super::leases::Leases;
+use super::live_entries::LiveEntries;
 use super::shrink::shrink;
 use crate::clock::Timestamp;
 use crate::descriptor::LeaseId;
-use crate::policy::fingerprint::{Fingerprint, ShortName};
+use crate::policy::fingerprint::Fingerprint;
 use crate::store::counter::Kept;
 use crate::store::slots::{self, Occupancy};
 use crate::store::{BucketState, Charge, Outcome, blocked};
@@ -18,69 +20,6 @@ const EVICTION_SAMPLE: usize = 16;
 
 /// In how many places of a table those are looked for: one that was large once may be nearly empty.
 const PLACES_SEARCHED: usize = 256;
-
-/// A counter's state under its short name. 20 bytes: a shard's table has at least 7 cells for every 16
-/// places, of one byte more each, so that a key takes 48 bytes at most and 34 on average.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Cell {
-    name: ShortName,
-    /// The state's bytes, aligned like the name.
-    state: [u32; 2],
-}
-
-impl Cell {
-    pub(super) fn new(name: ShortName, state: BucketState) -> Self {
-        let [a, b, c, d, e, f, g, h] = state.to_bytes();
-        Self { name, state: [[a, b, c, d], [e, f, g, h]].map(u32::from_le_bytes) }
-    }
-
-    pub(super) fn name(&self) -> ShortName {
-        self.name
-    }
-
-    pub(super) fn state(&self) -> BucketState {
-        let [[a, b, c, d], [e, f, g, h]] = self.state.map(u32::to_le_bytes);
-        BucketState::from_bytes([a, b, c, d, e, f, g, h])
-    }
-
-    /// From when on it says no more than if it were not there.
-    fn lapses_at(&self) -> Timestamp {
-        self.state().lapses_at()
-    }
-
-    fn hash64(&self) -> u64 {
-        self.name.hash64()
-    }
-}
-
-/// The live keys of a shard: its buckets that are not full, and its leases that have not expired.
-#[derive(Debug, Default)]
-pub(super) struct LiveEntries {
-    pub(super) cells: Vec<Cell>,
-    pub(super) held: Vec<(Fingerprint, Holder)>,
-}
-
-impl LiveEntries {
-    /// Forgets what is there, and has memory for so many cells and leases and a few more. It is touched
-    /// here, so that the system need not find it while the shard is locked.
-    pub(super) fn make_room(&mut self, cells: usize, held: usize) {
-        refill(&mut self.cells, cells, Cell::default());
-        let nobody =
-            Holder { lease: LeaseId::from_bytes([0; 16]), slots: 0, expires: Timestamp::default() };
-        refill(&mut self.held, held, (Fingerprint::from_bytes([0; 16]), nobody));
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.cells.len() + self.held.len()
-    }
-}
-
-fn refill<T: Clone>(list: &mut Vec<T>, room: usize, filling: T) {
-    if list.capacity() < room {
-        list.resize(room + room / 8, filling);
-    }
-    list.clear();
-}
 
 /// What a charge would change.
 #[derive(Debug, Clone, Copy, Default)]
@@ -96,28 +35,28 @@ pub(super) enum Change {
 
 #[derive(Debug, Default)]
 pub(super) struct Shard {
-    cells: HashTable<Cell>,
+    counters: HashTable<CounterEntry>,
     holders: HashTable<(Fingerprint, Holders)>,
-    /// Entries of all holders together.
-    held: usize,
+    /// The leases in all concurrency buckets together.
+    lease_count: usize,
 }
 
 impl Shard {
     /// How many keys there are: buckets with fewer tokens than they hold, and leases.
     pub(super) fn len(&self) -> usize {
-        self.cells.len() + self.held
+        self.counters.len() + self.lease_count
     }
 
     /// How many buckets are kept, and how many leases in them.
     pub(super) fn counts(&self) -> (usize, usize) {
-        (self.cells.len(), self.held)
+        (self.counters.len(), self.lease_count)
     }
 
     /// Adds the live keys to those in `into`.
     pub(super) fn copy_live(&self, now: Timestamp, into: &mut LiveEntries) {
-        into.cells.extend(self.cells.iter().filter(|cell| cell.lapses_at() > now));
+        into.counters.extend(self.counters.iter().filter(|entry| entry.lapses_at() > now));
         for (fingerprint, holders) in &self.holders {
-            into.held.extend(holders.live(now).map(|holder| (*fingerprint, *holder)));
+            into.leases.extend(holders.live(now).map(|holder| (*fingerprint, *holder)));
         }
     }
 
@@ -169,19 +108,19 @@ impl Shard {
 
     /// The state of a counter, and where it is kept if it is.
     pub(super) fn state(&self, fingerprint: Fingerprint) -> (BucketState, Option<usize>) {
-        let at = self.place(fingerprint);
+        let at = self.index_of(fingerprint);
         (self.state_at(at), at)
     }
 
     /// The state of the counter kept there; none of one that is not kept.
     fn state_at(&self, at: Option<usize>) -> BucketState {
-        let cell = at.and_then(|at| self.cells.get_bucket(at));
-        cell.map_or(BucketState::NONE, Cell::state)
+        let entry = at.and_then(|at| self.counters.get_bucket(at));
+        entry.map_or(BucketState::NONE, CounterEntry::state)
     }
 
-    fn place(&self, fingerprint: Fingerprint) -> Option<usize> {
+    fn index_of(&self, fingerprint: Fingerprint) -> Option<usize> {
         let name = fingerprint.short();
-        self.cells.find_bucket_index(fingerprint.hash64(), |cell| cell.name == name)
+        self.counters.find_bucket_index(fingerprint.hash64(), |entry| entry.name() == name)
     }
 
     fn holders(&self, fingerprint: Fingerprint) -> Option<&Holders> {
@@ -201,26 +140,26 @@ impl Shard {
         now: Timestamp,
         most: usize,
     ) -> bool {
-        let cell = Cell::new(fingerprint.short(), state);
+        let entry = CounterEntry::new(fingerprint.short(), state);
         let at = at.and_then(|at| {
-            let is_there = self.cells.get_bucket(at).is_some_and(|old| old.name == cell.name);
-            if is_there { Some(at) } else { self.place(fingerprint) }
+            let is_there = self.counters.get_bucket(at).is_some_and(|old| old.name() == entry.name());
+            if is_there { Some(at) } else { self.index_of(fingerprint) }
         });
-        if let Some(old) = at.and_then(|at| self.cells.get_bucket_mut(at)) {
-            *old = cell;
+        if let Some(old) = at.and_then(|at| self.counters.get_bucket_mut(at)) {
+            *old = entry;
             return false;
         }
-        self.insert(cell, now, most)
+        self.insert(entry, now, most)
     }
 
     /// Adds a counter that is not there yet, unless its state has lapsed. Where there are `most` already, one goes; returns
     /// whether that was live.
-    pub(super) fn insert(&mut self, cell: Cell, now: Timestamp, most: usize) -> bool {
-        if cell.lapses_at() <= now {
+    pub(super) fn insert(&mut self, entry: CounterEntry, now: Timestamp, most: usize) -> bool {
+        if entry.lapses_at() <= now {
             return false;
         }
-        let evicted_live = self.make_room(cell.hash64(), now, most);
-        self.cells.insert_unique(cell.hash64(), cell, Cell::hash64);
+        let evicted_live = self.make_room(entry.hash64(), now, most);
+        self.counters.insert_unique(entry.hash64(), entry, CounterEntry::hash64);
         evicted_live
     }
 
@@ -240,7 +179,7 @@ impl Shard {
             .into_mut()
             .1
             .add(holder);
-        self.held += 1;
+        self.lease_count += 1;
         leases.add(holder.lease, fingerprint);
     }
 
@@ -253,7 +192,7 @@ impl Shard {
     ) {
         let found = self.holders.find_mut(fingerprint.hash64(), |(name, _)| *name == fingerprint);
         let Some((_, holders)) = found else { return };
-        self.held -= expire(fingerprint, holders, now, leases);
+        self.lease_count -= expire(fingerprint, holders, now, leases);
     }
 
     /// Forgets all leases that have expired. Returns how many.
@@ -263,7 +202,7 @@ impl Shard {
             expired += expire(*fingerprint, holders, now, leases);
             !holders.is_empty()
         });
-        self.held -= expired;
+        self.lease_count -= expired;
         expired
     }
 
@@ -282,7 +221,7 @@ impl Shard {
             entry.remove();
         }
         if holder.is_some() {
-            self.held -= 1;
+            self.lease_count -= 1;
             leases.free(1);
         }
         holder.is_some_and(|holder| holder.expires > now)
@@ -291,10 +230,10 @@ impl Shard {
     /// Makes room for one more counter. A lapsed one says the same as none, so it goes first; when there is none
     /// in the sample, whatever is nearest to that goes. Returns whether what went was live.
     fn make_room(&mut self, near: u64, now: Timestamp, most: usize) -> bool {
-        if self.cells.len() < most {
+        if self.counters.len() < most {
             return false;
         }
-        let soonest = |places| sample(&self.cells, near, now, places);
+        let soonest = |places| sample(&self.counters, near, now, places);
         match soonest(PLACES_SEARCHED).or_else(|| soonest(usize::MAX)) {
             Some((at, lapses_at)) => self.evict(at, lapses_at, now),
             None => false,
@@ -303,16 +242,16 @@ impl Shard {
 
     #[cold]
     fn evict(&mut self, at: usize, lapses_at: Timestamp, now: Timestamp) -> bool {
-        let entry = self.cells.get_bucket_entry(at);
+        let entry = self.counters.get_bucket_entry(at);
         entry.map(|entry| entry.remove()).is_ok() && lapses_at > now
     }
 
     /// Forgets lapsed counters and expired leases, and gives memory back. Returns how many keys went.
     pub(super) fn sweep(&mut self, now: Timestamp, leases: &Leases) -> usize {
         let before = self.len();
-        self.cells.retain(|cell| cell.lapses_at() > now);
+        self.counters.retain(|entry| entry.lapses_at() > now);
         self.drop_all_expired(now, leases);
-        shrink(&mut self.cells, Cell::hash64);
+        shrink(&mut self.counters, CounterEntry::hash64);
         shrink(&mut self.holders, |(name, _)| name.hash64());
         before - self.len()
     }
@@ -336,7 +275,7 @@ fn expire(
 /// Of some counters from a place on, the one that lapses soonest: where it is, and when that is. Ends early with one that
 /// has lapsed.
 fn sample(
-    table: &HashTable<Cell>,
+    table: &HashTable<CounterEntry>,
     near: u64,
     now: Timestamp,
     places: usize,
@@ -346,7 +285,7 @@ fn sample(
     let mut soonest: Option<(usize, Timestamp)> = None;
     let mut sampled = 0;
     for at in (start..buckets).chain(0..start).take(places) {
-        let Some(until) = table.get_bucket(at).map(Cell::lapses_at) else { continue };
+        let Some(until) = table.get_bucket(at).map(CounterEntry::lapses_at) else { continue };
         if soonest.is_none_or(|(_, best)| until < best) {
             soonest = Some((at, until));
         }

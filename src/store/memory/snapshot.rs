@@ -42,8 +42,9 @@ use std::ops::RangeInclusive;
 
 use siphasher::sip128::{Hasher128, SipHasher13};
 
+use super::counter_entry::CounterEntry;
 use super::holders::Holder;
-use super::shard::{Cell, LiveEntries};
+use super::live_entries::LiveEntries;
 use super::{MemoryStore, Padded};
 use crate::clock::{Nanos, Timestamp};
 use crate::descriptor::LeaseId;
@@ -115,13 +116,13 @@ pub fn write(
     to.put(&VERSION.to_le_bytes())?;
     to.put(&now.as_unix_nanos().to_le_bytes())?;
     to.put(&key.to_bytes())?;
-    let (mut keys, mut part, mut written) = (LiveEntries::default(), Vec::new(), 0);
+    let (mut entries, mut part, mut written) = (LiveEntries::default(), Vec::new(), 0);
     for shard in &store.shards {
-        store.copy_live(shard, now, &mut keys);
-        if keys.len() > 0 {
-            encode(&keys, &mut part)?;
+        store.copy_live(shard, now, &mut entries);
+        if entries.len() > 0 {
+            encode(&entries, &mut part)?;
             to.put(&part)?;
-            written += keys.len();
+            written += entries.len();
         }
     }
     to.put(&END)?;
@@ -131,17 +132,17 @@ pub fn write(
     Ok(written)
 }
 
-fn encode(keys: &LiveEntries, part: &mut Vec<u8>) -> io::Result<()> {
+fn encode(entries: &LiveEntries, part: &mut Vec<u8>) -> io::Result<()> {
     part.clear();
-    for count in [keys.cells.len(), keys.held.len()] {
+    for count in [entries.counters.len(), entries.leases.len()] {
         let count = u32::try_from(count).map_err(|error| io::Error::other(error.to_string()))?;
         part.extend(count.to_le_bytes());
     }
-    for cell in &keys.cells {
-        part.extend(cell.name().to_bytes());
-        part.extend(cell.state().to_bytes());
+    for entry in &entries.counters {
+        part.extend(entry.name().to_bytes());
+        part.extend(entry.state().to_bytes());
     }
-    for (fingerprint, holder) in &keys.held {
+    for (fingerprint, holder) in &entries.leases {
         part.extend(fingerprint.to_bytes());
         part.extend(holder.lease.to_bytes());
         part.extend(holder.slots.to_le_bytes());
@@ -174,16 +175,16 @@ pub fn read(from: impl Read, max_keys: usize, now: Timestamp) -> Result<Restored
     let ahead = taken_at.since(now);
     let store = MemoryStore::new(max_keys);
     loop {
-        let (cells, held) = (from.u32()?, from.u32()?);
-        if (cells, held) == (0, 0) {
+        let (counters, leases) = (from.u32()?, from.u32()?);
+        if (counters, leases) == (0, 0) {
             break;
         }
-        for _ in 0..cells {
+        for _ in 0..counters {
             let name = ShortName::from_bytes(from.take()?);
             let state = BucketState::from_bytes(from.take()?).brought_forward(ahead);
-            store.restore_cell(Cell::new(name, state), now);
+            store.restore_counter(CounterEntry::new(name, state), now);
         }
-        for _ in 0..held {
+        for _ in 0..leases {
             let fingerprint = Fingerprint::from_bytes(from.take()?);
             let lease = LeaseId::from_bytes(from.take()?);
             let (slots, expires) = (from.u32()?, from.time()?.before(ahead));
@@ -204,16 +205,16 @@ pub fn read(from: impl Read, max_keys: usize, now: Timestamp) -> Result<Restored
 impl MemoryStore {
     /// Copies the live keys of one shard in place of those in `into`; it is locked for no longer than that.
     fn copy_live(&self, shard: &Padded, now: Timestamp, into: &mut LiveEntries) {
-        let (cells, held) = shard.0.lock().counts();
-        into.make_room(cells, held);
+        let (counters, leases) = shard.0.lock().counts();
+        into.make_room(counters, leases);
         shard.0.lock().copy_live(now, into);
     }
 
     /// Puts back a counter that was copied from another store, unless it has lapsed.
-    fn restore_cell(&self, cell: Cell, now: Timestamp) {
-        let shard = self.shards.get(self.index(cell.name().shard()));
+    fn restore_counter(&self, entry: CounterEntry, now: Timestamp) {
+        let shard = self.shards.get(self.index(entry.name().shard()));
         let most = self.max_per_shard;
-        let is_live = shard.is_some_and(|shard| shard.0.lock().insert(cell, now, most));
+        let is_live = shard.is_some_and(|shard| shard.0.lock().insert(entry, now, most));
         self.evicted.note(u64::from(is_live), now);
     }
 
