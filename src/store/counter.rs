@@ -12,21 +12,21 @@ use crate::limit::{Blocked, Bucket, Concurrency, TokenBucket};
 
 /// A bucket by how its state is kept.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Kept<'a> {
+pub(super) enum StateKind<'a> {
     /// As a [`BucketState`].
     Counter(Counter<'a>),
     /// As the leases that hold its slots.
     Leases(&'a Concurrency),
-    /// Not at all: it says the same to everybody.
-    Nothing(&'a Blocked),
+    /// Not at all: its answer depends on the time alone.
+    Stateless(&'a Blocked),
 }
 
-impl<'a> From<&'a Bucket> for Kept<'a> {
+impl<'a> From<&'a Bucket> for StateKind<'a> {
     fn from(bucket: &'a Bucket) -> Self {
         match bucket {
             Bucket::Tokens(bucket) => Self::Counter(Counter::Tokens(bucket)),
             Bucket::Concurrency(bucket) => Self::Leases(bucket),
-            Bucket::Blocked(blocked) => Self::Nothing(blocked),
+            Bucket::Blocked(blocked) => Self::Stateless(blocked),
         }
     }
 }

@@ -11,7 +11,7 @@ use super::shrink::shrink;
 use crate::clock::Timestamp;
 use crate::descriptor::LeaseId;
 use crate::policy::fingerprint::Fingerprint;
-use crate::store::counter::Kept;
+use crate::store::counter::StateKind;
 use crate::store::slots::{self, Occupancy};
 use crate::store::{BucketState, Charge, Outcome, blocked};
 
@@ -63,12 +63,12 @@ impl Shard {
     /// What one bucket says to a charge, and what it would become.
     pub(super) fn decide(&self, charge: &Charge<'_>, now: Timestamp) -> (Outcome, Change) {
         match charge.bucket.into() {
-            Kept::Counter(counter) => {
+            StateKind::Counter(counter) => {
                 let (state, at) = self.state(charge.fingerprint);
                 let (outcome, next) = counter.decide(state, now, charge.hits);
                 (outcome, next.map_or(Change::Nothing, |next| Change::State(next, at)))
             }
-            Kept::Leases(bucket) => {
+            StateKind::Leases(bucket) => {
                 let none = Holders::default();
                 let holders = self.holders(charge.fingerprint).unwrap_or(&none);
                 let freed = |slots| holders.time_until_freed(now, slots);
@@ -79,7 +79,7 @@ impl Shard {
                     taken.map_or(Change::Nothing, |(slots, until)| Change::Slots(slots, until)),
                 )
             }
-            Kept::Nothing(of) => (blocked::decide(of, now, charge.hits), Change::Nothing),
+            StateKind::Stateless(of) => (blocked::decide(of, now, charge.hits), Change::Nothing),
         }
     }
 
@@ -87,14 +87,14 @@ impl Shard {
     /// change, which knows where a counter is kept.
     pub(super) fn peek(&self, charge: &Charge<'_>, change: &Change, now: Timestamp) -> Outcome {
         match charge.bucket.into() {
-            Kept::Counter(counter) => {
+            StateKind::Counter(counter) => {
                 let state = match change {
                     Change::State(_, at) => self.state_at(*at),
                     Change::Nothing | Change::Slots(..) => self.state(charge.fingerprint).0,
                 };
                 counter.peek(state, now)
             }
-            Kept::Leases(bucket) => {
+            StateKind::Leases(bucket) => {
                 let holders = self.holders(charge.fingerprint);
                 slots::peek(
                     bucket,
@@ -102,7 +102,7 @@ impl Shard {
                     now,
                 )
             }
-            Kept::Nothing(of) => blocked::peek(of, now),
+            StateKind::Stateless(of) => blocked::peek(of, now),
         }
     }
 

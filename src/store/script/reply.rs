@@ -3,7 +3,7 @@
 use super::{NANOS_PER_SECOND, is_counter};
 use crate::clock::{Nanos, Timestamp};
 use crate::descriptor::LeaseId;
-use crate::store::counter::Kept;
+use crate::store::counter::StateKind;
 use crate::store::slots::{self, Occupancy};
 use crate::store::{
     Admission, BucketState, Charge, Outcome, Outcomes, StoreError, Wait, blocked, settle,
@@ -82,18 +82,18 @@ impl ScriptReply {
         let mut slots_at = LEAD + counters;
         let states = charges.iter().map(|charge| {
             let state = match charge.bucket.into() {
-                Kept::Counter(counter) => {
+                StateKind::Counter(counter) => {
                     counter_at += 1;
                     State::Counter(counter.read(field(counter_at - 1)?))
                 }
-                Kept::Leases(_) => {
+                StateKind::Leases(_) => {
                     let [slots, last, freed] = [0, 1, 2].map(|at| field(slots_at + at));
                     slots_at += 3;
                     let last_expiry = moment(last?.number()?);
                     let held = Occupancy { slots: slots?.number()?, last_expiry };
                     State::Slots(held, moment(freed?.number()?))
                 }
-                Kept::Nothing(_) => State::Blocked,
+                StateKind::Stateless(_) => State::Blocked,
             };
             Ok(ObservedState { at: now, state })
         });
@@ -144,13 +144,13 @@ impl ScriptReply {
     /// The bucket of a charge as it stood.
     fn peek(&self, charge: &Charge<'_>, at: usize) -> Outcome {
         match (charge.bucket.into(), self.states.get(at)) {
-            (Kept::Counter(counter), Some(ObservedState { at, state: State::Counter(state) })) => {
+            (StateKind::Counter(counter), Some(ObservedState { at, state: State::Counter(state) })) => {
                 counter.peek(*state, *at)
             }
-            (Kept::Leases(bucket), Some(ObservedState { at, state: State::Slots(held, _) })) => {
+            (StateKind::Leases(bucket), Some(ObservedState { at, state: State::Slots(held, _) })) => {
                 slots::peek(bucket, *held, *at)
             }
-            (Kept::Nothing(of), _) => blocked::peek(of, self.now),
+            (StateKind::Stateless(of), _) => blocked::peek(of, self.now),
             _ => {
                 let remaining = charge.bucket.size();
                 Outcome { wait: Wait::None, remaining, reset: Nanos::ZERO }
@@ -163,15 +163,15 @@ impl ScriptReply {
 fn outcome_of(charge: &Charge<'_>, stood: &ObservedState) -> Result<(Outcome, bool), StoreError> {
     let now = stood.at;
     match (charge.bucket.into(), stood.state) {
-        (Kept::Counter(counter), State::Counter(state)) => {
+        (StateKind::Counter(counter), State::Counter(state)) => {
             Ok((counter.decide(state, now, charge.hits).0, false))
         }
-        (Kept::Leases(bucket), State::Slots(held, freed)) => {
+        (StateKind::Leases(bucket), State::Slots(held, freed)) => {
             let freed = |_| freed.since(now);
             let (outcome, taken) = slots::decide(bucket, held, now, charge.hits, freed);
             Ok((outcome, taken.is_some()))
         }
-        (Kept::Nothing(of), State::Blocked) => Ok((blocked::decide(of, now, charge.hits), false)),
+        (StateKind::Stateless(of), State::Blocked) => Ok((blocked::decide(of, now, charge.hits), false)),
         _ => Err(StoreError::Reply("it is about buckets of another kind")),
     }
 }

@@ -6,7 +6,7 @@ use super::{NANOS_PER_SECOND, ObservedState, ScriptReply, State, is_counter, is_
 use crate::clock::Timestamp;
 use crate::descriptor::LeaseId;
 use crate::policy::fingerprint::Fingerprint;
-use crate::store::counter::{Counter, Kept};
+use crate::store::counter::{Counter, StateKind};
 use crate::store::{Charge, Mode};
 
 /// What keys are called.
@@ -264,12 +264,12 @@ fn ask(charge: &Charge<'_>, is_denied: bool, call: &mut ScriptCall) {
         call.number(group);
     };
     match charge.bucket.into() {
-        Kept::Counter(counter) => {
+        StateKind::Counter(counter) => {
             let (op, spans) = counter.ask(charge.hits, is_denied);
             begin(op);
             spans.iter().for_each(|span| call.span(*span));
         }
-        Kept::Leases(bucket) => {
+        StateKind::Leases(bucket) => {
             begin(match (charged, given) {
                 (_, 1..) => "q",
                 (0, 0) => "l",
@@ -281,6 +281,6 @@ fn ask(charge: &Charge<'_>, is_denied: bool, call: &mut ScriptCall) {
             call.number(u64::from(bucket.slots().get()));
             call.span(bucket.ttl().get());
         }
-        Kept::Nothing(_) => {}
+        StateKind::Stateless(_) => {}
     }
 }
