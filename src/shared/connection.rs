@@ -119,7 +119,7 @@ impl Ready {
         // The verb, the name and the count of keys come first.
         let mut command =
             Cmd::with_capacity(parts.len() + 3, verb.len() + name.len() + 20 + call.len());
-        command.arg(verb).arg(name).arg(call.keys());
+        command.arg(verb).arg(name).arg(call.key_count());
         for part in parts {
             command.arg(part);
         }
@@ -162,10 +162,10 @@ pub(super) fn fields(value: &Value) -> Result<Vec<Field<'_>>, StoreError> {
         return Err(StoreError::Reply("it is no list"));
     };
     let field = |value| match value {
-        &Value::Nil => Ok(Field::Nothing),
+        &Value::Nil => Ok(Field::Nil),
         &Value::Int(number) => Ok(Field::Number(number)),
         // A nil of Lua is nothing in one version of the protocol and false in the other.
-        Value::Boolean(false) => Ok(Field::Nothing),
+        Value::Boolean(false) => Ok(Field::Nil),
         Value::BulkString(text) => Ok(Field::Text(text)),
         Value::SimpleString(text) => Ok(Field::Text(text.as_bytes())),
         _ => Err(StoreError::Reply("a field of it is neither number nor text")),

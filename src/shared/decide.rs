@@ -31,7 +31,7 @@ impl StoreClient {
     /// the store is away. `outcomes` then tells how the buckets stand as far as is known. Slots may come back at
     /// any time, so that whoever wants some is to ask.
     pub fn would_deny(&self, charges: &[Charge<'_>], outcomes: &mut Outcomes) -> bool {
-        let is_of_slots = |charge: &Charge<'_>| matches!(charge.bucket, Bucket::Concurrency(_));
+        let is_concurrency = |charge: &Charge<'_>| matches!(charge.bucket, Bucket::Concurrency(_));
         let is_blocked = charges.iter().any(Charge::is_denied);
         let store = &self.store;
         let now = store.clock.now();
@@ -41,7 +41,7 @@ impl StoreClient {
                 && store.fresh.state(charge.fingerprint, now).is_some()
         };
         let is_denied = (is_blocked || self.is_up())
-            && !charges.iter().any(is_of_slots)
+            && !charges.iter().any(is_concurrency)
             && store.seen.would_deny(charges, now, outcomes)
             && (is_blocked || charges.iter().zip(&*outcomes).any(is_fresh));
         if is_denied && !is_blocked {

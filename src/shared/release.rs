@@ -46,7 +46,7 @@ impl StoreClient {
 
     /// Whether a lease is held, here or there. While nobody can tell, it is.
     pub async fn holds(&self, lease: LeaseId, fingerprint: Fingerprint, deadline: Instant) -> bool {
-        let call = script::lease(&self.store.names, lease);
+        let call = script::lease_key(&self.store.names, lease);
         self.store.local.holds(lease, fingerprint)
             || !matches!(self.call(Function::Get, &call, deadline).await, Ok(redis::Value::Nil))
     }

@@ -4,7 +4,7 @@
 //! kind in the script. The stores, the snapshot and what is remembered of a shared store carry its state unread.
 
 use super::script::Field;
-use super::script::tokens::{self, Asked};
+use super::script::tokens::{self, Operation};
 use super::{BucketState, Outcome, gcra};
 use crate::clock::Timestamp;
 use crate::descriptor::Hits;
@@ -72,16 +72,16 @@ impl<'a> Counter<'a> {
     }
 
     /// What hits ask of it in the script.
-    pub(super) fn ask(self, hits: Hits, is_denied: bool) -> Asked {
+    pub(super) fn operation(self, hits: Hits, is_denied: bool) -> Operation {
         match self {
-            Self::Tokens(bucket) => tokens::ask(bucket, hits, is_denied),
+            Self::Tokens(bucket) => tokens::operation(bucket, hits, is_denied),
         }
     }
 
     /// What takes a charge back in the script that was made when it stood so at a time; nothing where none was.
-    pub(super) fn undo(self, state: BucketState, at: Timestamp, hits: Hits) -> Option<Asked> {
+    pub(super) fn refund(self, state: BucketState, at: Timestamp, hits: Hits) -> Option<Operation> {
         match self {
-            Self::Tokens(bucket) => tokens::undo(bucket, state, at, hits),
+            Self::Tokens(bucket) => tokens::refund(bucket, state, at, hits),
         }
     }
 

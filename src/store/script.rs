@@ -15,7 +15,7 @@ use crate::limit::Bucket;
 
 pub use self::reply::{Field, ObservedState, Released, ScriptReply, State};
 pub use self::request::{
-    KeyNames, NewLease, ScriptCall, decide, lease, lease_partition, probe, refund, release,
+    KeyNames, NewLease, ScriptCall, decide, lease_key, lease_partition, probe, refund, release,
 };
 
 /// The script, in Lua. It defines two functions of keys and arguments, `decide` and `release`.
@@ -25,7 +25,7 @@ const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// Whether a charge takes slots where it is admitted.
 pub fn takes_slots(charge: &Charge<'_>) -> bool {
-    is_of_slots(charge) && charge.hits.charged() > 0
+    is_concurrency(charge) && charge.hits.charged() > 0
 }
 
 /// Whether a bucket has a key. One that is blocked has none: how it stands is known without the server.
@@ -37,6 +37,6 @@ const fn is_counter(charge: &Charge<'_>) -> bool {
     Counter::of(charge.bucket).is_some()
 }
 
-const fn is_of_slots(charge: &Charge<'_>) -> bool {
+const fn is_concurrency(charge: &Charge<'_>) -> bool {
     matches!(charge.bucket, Bucket::Concurrency(_))
 }

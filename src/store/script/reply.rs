@@ -10,13 +10,13 @@ use crate::store::{
 };
 
 /// How many arguments come before those of the buckets.
-const LEAD: usize = 3;
+const HEADER_FIELDS: usize = 3;
 
 /// A part of an answer.
 #[derive(Debug, Clone, Copy)]
 pub enum Field<'a> {
     /// Nothing is there.
-    Nothing,
+    Nil,
     /// A number.
     Number(i64),
     /// A text.
@@ -77,9 +77,9 @@ impl ScriptReply {
         let now = field(0)?.number()?.saturating_mul(NANOS_PER_SECOND);
         let now = Timestamp::from_unix_nanos(now.saturating_add(field(1)?.number()?));
         let is_denied = field(2)?.number()? != 0 || charges.iter().any(Charge::is_denied);
-        let mut counter_at = LEAD;
+        let mut counter_at = HEADER_FIELDS;
         let counters = charges.iter().filter(|charge| is_counter(charge)).count();
-        let mut slots_at = LEAD + counters;
+        let mut slots_at = HEADER_FIELDS + counters;
         let states = charges.iter().map(|charge| {
             let state = match charge.bucket.into() {
                 StateKind::Counter(counter) => {

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::{NANOS_PER_SECOND, ObservedState, ScriptReply, State, is_counter, is_of_slots, takes_slots};
+use super::{NANOS_PER_SECOND, ObservedState, ScriptReply, State, is_counter, is_concurrency, takes_slots};
 use crate::clock::Timestamp;
 use crate::descriptor::LeaseId;
 use crate::policy::fingerprint::Fingerprint;
@@ -19,12 +19,12 @@ pub struct KeyNames {
 impl KeyNames {
     fn bucket(&self, fingerprint: Fingerprint, to: &mut ScriptCall) {
         let Self { prefix } = self;
-        to.push(format_args!("{prefix}:{{{}}}:{fingerprint}", fingerprint.partition()));
+        to.push_format(format_args!("{prefix}:{{{}}}:{fingerprint}", fingerprint.partition()));
     }
 
     fn lease(&self, lease: LeaseId, partition: u16, to: &mut ScriptCall) {
         let Self { prefix } = self;
-        to.push(format_args!("{prefix}:{{{partition}}}:lease:{lease}"));
+        to.push_format(format_args!("{prefix}:{{{partition}}}:lease:{lease}"));
     }
 }
 
@@ -33,17 +33,17 @@ impl KeyNames {
 pub struct ScriptCall {
     bytes: Vec<u8>,
     ends: Vec<usize>,
-    keys: usize,
+    key_count: usize,
 }
 
 impl ScriptCall {
     /// Room for what so many buckets need as a rule, so that it is made once.
-    fn of(buckets: usize) -> Self {
+    fn for_buckets(buckets: usize) -> Self {
         let parts = buckets + 1;
         Self {
             bytes: Vec::with_capacity(parts * 128),
             ends: Vec::with_capacity(parts * 9),
-            keys: 0,
+            key_count: 0,
         }
     }
 
@@ -58,8 +58,8 @@ impl ScriptCall {
     }
 
     /// How many of its parts are keys.
-    pub const fn keys(&self) -> usize {
-        self.keys
+    pub const fn key_count(&self) -> usize {
+        self.key_count
     }
 
     /// Its parts: the keys, and then the arguments.
@@ -72,38 +72,38 @@ impl ScriptCall {
         })
     }
 
-    fn push(&mut self, text: std::fmt::Arguments<'_>) {
+    fn push_format(&mut self, text: std::fmt::Arguments<'_>) {
         // Writing to a vector does not fail.
         let _ = self.bytes.write_fmt(text);
         self.ends.push(self.bytes.len());
     }
 
-    fn text(&mut self, text: &str) {
+    fn push_text(&mut self, text: &str) {
         self.bytes.extend_from_slice(text.as_bytes());
         self.ends.push(self.bytes.len());
     }
 
-    fn number(&mut self, number: u64) {
-        self.text(itoa::Buffer::new().format(number));
+    fn push_number(&mut self, number: u64) {
+        self.push_text(itoa::Buffer::new().format(number));
     }
 
-    fn span(&mut self, nanos: u64) {
-        self.number(nanos / NANOS_PER_SECOND);
-        self.number(nanos % NANOS_PER_SECOND);
+    fn push_span(&mut self, nanos: u64) {
+        self.push_number(nanos / NANOS_PER_SECOND);
+        self.push_number(nanos % NANOS_PER_SECOND);
     }
 
-    fn time(&mut self, time: Option<Timestamp>) {
+    fn push_time(&mut self, time: Option<Timestamp>) {
         match time {
-            Some(time) => self.span(time.as_unix_nanos()),
+            Some(time) => self.push_span(time.as_unix_nanos()),
             None => {
-                self.text("");
-                self.text("");
+                self.push_text("");
+                self.push_text("");
             }
         }
     }
 
-    fn keys_end(&mut self) {
-        self.keys = self.ends.len();
+    fn end_keys(&mut self) {
+        self.key_count = self.ends.len();
     }
 }
 
@@ -126,7 +126,7 @@ pub fn decide(
     lease: Option<NewLease<'_>>,
     time: Option<Timestamp>,
 ) -> ScriptCall {
-    let mut call = ScriptCall::of(charges.len());
+    let mut call = ScriptCall::for_buckets(charges.len());
     for charge in in_order(charges) {
         names.bucket(charge.fingerprint, &mut call);
     }
@@ -135,25 +135,25 @@ pub fn decide(
     if let Some(NewLease { lease, .. }) = lease {
         names.lease(lease, lease_partition(charges), &mut call);
     }
-    call.keys_end();
-    call.time(time);
+    call.end_keys();
+    call.push_time(time);
     let counters = charges.iter().filter(|charge| is_counter(charge)).count();
-    call.number(u64::try_from(counters).unwrap_or(u64::MAX));
-    let slots = charges.iter().filter(|charge| is_of_slots(charge)).count();
-    call.number(u64::try_from(slots).unwrap_or(u64::MAX));
+    call.push_number(u64::try_from(counters).unwrap_or(u64::MAX));
+    let slots = charges.iter().filter(|charge| is_concurrency(charge)).count();
+    call.push_number(u64::try_from(slots).unwrap_or(u64::MAX));
     match lease {
         Some(NewLease { lease, other_partitions }) => {
             let other_partitions: Vec<_> = other_partitions.iter().map(u16::to_string).collect();
-            call.push(format_args!("{lease}"));
-            call.text(&other_partitions.join(" "));
+            call.push_format(format_args!("{lease}"));
+            call.push_text(&other_partitions.join(" "));
         }
         None => {
-            call.text("");
-            call.text("");
+            call.push_text("");
+            call.push_text("");
         }
     }
     for charge in in_order(charges) {
-        ask(charge, is_denied, &mut call);
+        push_operation(charge, is_denied, &mut call);
     }
     call
 }
@@ -175,7 +175,7 @@ pub fn refund(
         |(charge, stood): (&Charge<'_>, &ObservedState)| match (Counter::of(charge.bucket)?, stood)
         {
             (counter, ObservedState { at, state: State::Counter(state) }) => {
-                Some((charge.fingerprint, counter.undo(*state, *at, charge.hits)?))
+                Some((charge.fingerprint, counter.refund(*state, *at, charge.hits)?))
             }
             _ => None,
         };
@@ -187,16 +187,16 @@ pub fn refund(
     for (fingerprint, _) in &charged {
         names.bucket(*fingerprint, &mut call);
     }
-    call.keys_end();
-    call.time(time);
-    call.number(u64::try_from(charged.len()).unwrap_or(u64::MAX));
-    call.number(0);
-    call.text("");
-    call.text("");
+    call.end_keys();
+    call.push_time(time);
+    call.push_number(u64::try_from(charged.len()).unwrap_or(u64::MAX));
+    call.push_number(0);
+    call.push_text("");
+    call.push_text("");
     for (_, (op, spans)) in &charged {
-        call.text(op);
-        call.text("0");
-        spans.iter().for_each(|span| call.span(*span));
+        call.push_text(op);
+        call.push_text("0");
+        spans.iter().for_each(|span| call.push_span(*span));
     }
     Some(call)
 }
@@ -209,26 +209,26 @@ pub fn probe(names: &KeyNames) -> ScriptCall {
     for _ in steps {
         names.bucket(nobodys, &mut call);
     }
-    call.keys_end();
-    call.time(None);
-    call.number(2);
-    call.number(0);
-    call.text("");
-    call.text("");
+    call.end_keys();
+    call.push_time(None);
+    call.push_number(2);
+    call.push_number(0);
+    call.push_text("");
+    call.push_text("");
     for (op, cost) in steps {
-        call.text(op);
-        call.text("0");
-        call.span(cost);
-        call.span(NANOS_PER_SECOND);
+        call.push_text(op);
+        call.push_text("0");
+        call.push_span(cost);
+        call.push_span(NANOS_PER_SECOND);
     }
     call
 }
 
 /// The key of a lease, which is there as long as it may hold slots.
-pub fn lease(names: &KeyNames, lease: LeaseId) -> ScriptCall {
+pub fn lease_key(names: &KeyNames, lease: LeaseId) -> ScriptCall {
     let mut call = ScriptCall::default();
     names.lease(lease, lease.partition(), &mut call);
-    call.keys_end();
+    call.end_keys();
     call
 }
 
@@ -241,33 +241,33 @@ pub fn release(
 ) -> ScriptCall {
     let mut call = ScriptCall::default();
     names.lease(lease, partition, &mut call);
-    call.keys_end();
-    call.time(time);
-    call.push(format_args!("{lease}"));
+    call.end_keys();
+    call.push_time(time);
+    call.push_format(format_args!("{lease}"));
     call
 }
 
 /// Counters first: they are read together.
 fn in_order<'c, 'a>(charges: &'c [Charge<'a>]) -> impl Iterator<Item = &'c Charge<'a>> {
-    let slots = charges.iter().filter(|charge| is_of_slots(charge));
+    let slots = charges.iter().filter(|charge| is_concurrency(charge));
     charges.iter().filter(|charge| is_counter(charge)).chain(slots)
 }
 
-fn ask(charge: &Charge<'_>, is_denied: bool, call: &mut ScriptCall) {
+fn push_operation(charge: &Charge<'_>, is_denied: bool, call: &mut ScriptCall) {
     let (charged, given) = (charge.hits.charged(), charge.hits.given_back());
     let group = match charge.mode {
         Mode::Enforced => 0,
         Mode::Shadow(row) => u64::try_from(row).unwrap_or(u64::MAX).saturating_add(1),
     };
     let mut begin = |op| {
-        call.text(op);
-        call.number(group);
+        call.push_text(op);
+        call.push_number(group);
     };
     match charge.bucket.into() {
         StateKind::Counter(counter) => {
-            let (op, spans) = counter.ask(charge.hits, is_denied);
+            let (op, spans) = counter.operation(charge.hits, is_denied);
             begin(op);
-            spans.iter().for_each(|span| call.span(*span));
+            spans.iter().for_each(|span| call.push_span(*span));
         }
         StateKind::Leases(bucket) => {
             begin(match (charged, given) {
@@ -277,9 +277,9 @@ fn ask(charge: &Charge<'_>, is_denied: bool, call: &mut ScriptCall) {
                 _ => "c",
             });
             // More than any bucket holds is as good as that.
-            call.number(charged.clamp(1, u64::from(u32::MAX)));
-            call.number(u64::from(bucket.slots().get()));
-            call.span(bucket.ttl().get());
+            call.push_number(charged.clamp(1, u64::from(u32::MAX)));
+            call.push_number(u64::from(bucket.slots().get()));
+            call.push_span(bucket.ttl().get());
         }
         StateKind::Stateless(_) => {}
     }

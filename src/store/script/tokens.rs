@@ -7,10 +7,10 @@ use crate::limit::TokenBucket;
 use crate::store::{BucketState, gcra};
 
 /// An operation of the script on a bucket whose state is one value, and its two spans or moments, in nanoseconds.
-pub(in crate::store) type Asked = (&'static str, [u64; 2]);
+pub(in crate::store) type Operation = (&'static str, [u64; 2]);
 
 /// What hits ask of a bucket; only a look, where the request is denied already.
-pub(in crate::store) fn ask(bucket: &TokenBucket, hits: Hits, is_denied: bool) -> Asked {
+pub(in crate::store) fn operation(bucket: &TokenBucket, hits: Hits, is_denied: bool) -> Operation {
     let (charged, given) = (hits.charged(), hits.given_back());
     let (op, hits) = match (charged, given) {
         (_, 1..) if is_denied => ("l", 0),
@@ -25,12 +25,12 @@ pub(in crate::store) fn ask(bucket: &TokenBucket, hits: Hits, is_denied: bool) -
 
 /// What takes back a charge of a bucket that stood so at a time; nothing where nothing was charged. What it has gained
 /// since by itself is not given twice.
-pub(in crate::store) fn undo(
+pub(in crate::store) fn refund(
     bucket: &TokenBucket,
     state: BucketState,
     at: Timestamp,
     hits: Hits,
-) -> Option<Asked> {
+) -> Option<Operation> {
     let full_at = state.moment();
     let (_, next) = gcra::decide(bucket, full_at, at, hits);
     let from = full_at.max(at);

@@ -68,7 +68,7 @@ impl Scripted {
     fn call(&mut self, function: &str, call: &script::ScriptCall) -> Vec<redis::Value> {
         let text = format!("{}\nreturn {function}(KEYS, ARGV)", script::DECIDE);
         let mut command = redis::cmd("EVAL");
-        command.arg(text).arg(call.keys());
+        command.arg(text).arg(call.key_count());
         call.parts().for_each(|part| {
             command.arg(part);
         });
@@ -78,7 +78,7 @@ impl Scripted {
 
 fn fields(values: &[redis::Value]) -> Vec<Field<'_>> {
     let field = |value| match value {
-        &redis::Value::Nil => Field::Nothing,
+        &redis::Value::Nil => Field::Nil,
         &redis::Value::Int(number) => Field::Number(number),
         redis::Value::BulkString(text) => Field::Text(text),
         other => panic!("{other:?}"),
