@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use self::holders::Holder;
-use self::leases::{Leases, Places};
+use self::leases::{Leases, Reservations};
 use self::locked_shards::LockedShards;
 use self::shard::{Change, Shard};
 use self::tally::Tally;
@@ -38,13 +38,13 @@ const MIN_KEYS_PER_SHARD: usize = 4096;
 
 /// How many leases there may be at least, whatever is said: as many as one bucket may hold. So each bucket that a
 /// policy may have can be used up to its limit.
-const MIN_PLACES: usize = MAX_SLOTS as usize;
+const MIN_LEASE_CAPACITY: usize = MAX_SLOTS as usize;
 
 /// What a call waits for that finds no place for its lease. When one comes free nobody knows.
-const NO_PLACE: Wait = Wait::For(Nanos::from_secs(1));
+const LEASE_RETRY: Wait = Wait::For(Nanos::from_secs(1));
 
 /// How often a call that finds no place looks beyond its own bucket for leases that have expired.
-const LOOK_FOR_PLACES: Nanos = Nanos::new(1_000_000);
+const EXPIRY_SCAN_INTERVAL: Nanos = Nanos::new(1_000_000);
 
 /// A shard on cache lines of its own, so that two cores do not fight over one that neither needs.
 #[derive(Debug, Default)]
@@ -78,7 +78,7 @@ pub struct MemoryStore {
     refused: Tally,
     swept: AtomicUsize,
     /// When leases that have expired may be looked for again, in nanoseconds since the Unix epoch.
-    look_again: AtomicU64,
+    next_expiry_scan: AtomicU64,
 }
 
 /// How a store is short of room, and has been in the last minute.
@@ -98,12 +98,12 @@ impl MemoryStore {
         let shards = if wanted.is_power_of_two() { wanted } else { wanted.next_power_of_two() / 2 };
         Self {
             shards: (0..shards).map(|_| Padded::default()).collect(),
-            leases: Leases::new(max_keys.max(MIN_PLACES)),
+            leases: Leases::new(max_keys.max(MIN_LEASE_CAPACITY)),
             max_per_shard: (max_keys / shards).max(1),
             evicted: Tally::default(),
             refused: Tally::default(),
             swept: AtomicUsize::new(0),
-            look_again: AtomicU64::new(0),
+            next_expiry_scan: AtomicU64::new(0),
         }
     }
 
@@ -122,15 +122,15 @@ impl MemoryStore {
             return Ok(Admission::Admitted { lease: None });
         };
         let mut changes = Changes::with_capacity(charges.len());
-        let mut places = Places::none(&self.leases);
+        let mut reservations = Reservations::new(&self.leases);
         let mut refused = 0;
         for charge in charges {
             let (mut outcome, mut change) = shards.of(charge).decide(charge, now);
             if matches!(change, Change::Slots(..))
-                && !self.take_place(&mut places, shards.of(charge), charge, now)
+                && !self.reserve_lease(&mut reservations, shards.of(charge), charge, now)
             {
                 (outcome, change) =
-                    (without_a_place(shards.of(charge), charge, now), Change::Nothing);
+                    (out_of_lease_capacity(shards.of(charge), charge, now), Change::Nothing);
                 refused += 1;
             }
             outcomes.push(outcome);
@@ -144,7 +144,7 @@ impl MemoryStore {
         if settle(charges, outcomes, unspent) {
             return Ok(Admission::Denied);
         }
-        let lease = self.commit(charges, &changes, now, &mut shards, &mut places)?;
+        let lease = self.commit(charges, &changes, now, &mut shards, &mut reservations)?;
         Ok(Admission::Admitted { lease })
     }
 
@@ -155,7 +155,7 @@ impl MemoryStore {
         changes: &Changes,
         now: Timestamp,
         shards: &mut LockedShards<'_>,
-        places: &mut Places<'_>,
+        reservations: &mut Reservations<'_>,
     ) -> Result<Option<LeaseId>, StoreError> {
         let takes_slots = changes.iter().any(|change| matches!(change, Change::Slots(..)));
         let lease = if takes_slots { Some(LeaseId::from_bytes(lease_bits()?)) } else { None };
@@ -171,7 +171,7 @@ impl MemoryStore {
                 (Change::Slots(slots, expires), Some(lease)) => {
                     let holder = Holder { lease, slots: *slots, expires: *expires };
                     shard.add_holder(charge.fingerprint, holder, now, &self.leases);
-                    places.use_one();
+                    reservations.commit_one();
                 }
                 _ => {}
             }
@@ -189,12 +189,12 @@ impl MemoryStore {
     ) -> bool {
         outcomes.clear();
         let Some(mut shards) = self.lock(charges) else { return false };
-        let mut places = Places::none(&self.leases);
+        let mut reservations = Reservations::new(&self.leases);
         outcomes.extend(charges.iter().map(|charge| {
             let shard = shards.of(charge);
             match shard.decide(charge, now) {
-                (_, Change::Slots(..)) if !self.take_place(&mut places, shard, charge, now) => {
-                    without_a_place(shard, charge, now)
+                (_, Change::Slots(..)) if !self.reserve_lease(&mut reservations, shard, charge, now) => {
+                    out_of_lease_capacity(shard, charge, now)
                 }
                 (outcome, _) => outcome,
             }
@@ -233,7 +233,7 @@ impl MemoryStore {
     /// and one that has expired holds nothing.
     pub fn release(&self, lease: LeaseId, now: Timestamp) -> bool {
         let mut was_held = false;
-        for fingerprint in self.leases.take(lease) {
+        for fingerprint in self.leases.remove(lease) {
             if let Some(shard) = self.shards.get(self.index(fingerprint.shard())) {
                 was_held |= shard.0.lock().release(fingerprint, lease, now, &self.leases);
             }
@@ -243,7 +243,7 @@ impl MemoryStore {
 
     /// Whether a lease holds slots in a bucket, or has until it expired since the last sweep.
     pub fn holds(&self, lease: LeaseId, fingerprint: Fingerprint) -> bool {
-        self.leases.has(lease, fingerprint)
+        self.leases.contains(lease, fingerprint)
     }
 
     /// Sweeps the next shard: forgets its full buckets and expired leases. Returns how many keys went.
@@ -304,30 +304,30 @@ impl MemoryStore {
     }
 
     /// Takes a place for a lease in a bucket of this shard, which is locked.
-    fn take_place(
+    fn reserve_lease(
         &self,
-        places: &mut Places<'_>,
+        reservations: &mut Reservations<'_>,
         shard: &mut Shard,
         charge: &Charge<'_>,
         now: Timestamp,
     ) -> bool {
-        places.take() || self.find_place(places, shard, charge, now)
+        reservations.reserve() || self.reserve_lease_after_expiry(reservations, shard, charge, now)
     }
 
     /// The same where there was none: leases may have expired that were not swept yet.
     #[cold]
-    fn find_place(
+    fn reserve_lease_after_expiry(
         &self,
-        places: &mut Places<'_>,
+        reservations: &mut Reservations<'_>,
         shard: &mut Shard,
         charge: &Charge<'_>,
         now: Timestamp,
     ) -> bool {
         shard.drop_expired(charge.fingerprint, now, &self.leases);
-        let next = now.after(LOOK_FOR_PLACES).as_unix_nanos();
+        let next = now.after(EXPIRY_SCAN_INTERVAL).as_unix_nanos();
         let is_time = |at| (at <= now.as_unix_nanos()).then_some(next);
-        let (relaxed, look_again) = (Ordering::Relaxed, &self.look_again);
-        if look_again.fetch_update(relaxed, relaxed, is_time).is_ok() {
+        let (relaxed, next_expiry_scan) = (Ordering::Relaxed, &self.next_expiry_scan);
+        if next_expiry_scan.fetch_update(relaxed, relaxed, is_time).is_ok() {
             shard.drop_all_expired(now, &self.leases);
             // Out of order, so that it must not wait for a lock.
             let other = self.of_turn(self.swept.fetch_add(1, Ordering::Relaxed));
@@ -335,7 +335,7 @@ impl MemoryStore {
                 other.drop_all_expired(now, &self.leases);
             }
         }
-        places.take()
+        reservations.reserve()
     }
 
     /// Which of the shards here a bucket lives in, of the [`SHARDS`] that there may be.
@@ -347,8 +347,8 @@ impl MemoryStore {
 
 /// What a bucket says that could admit a call, had the store a place for its lease.
 #[cold]
-fn without_a_place(shard: &Shard, charge: &Charge<'_>, now: Timestamp) -> Outcome {
-    Outcome { wait: NO_PLACE, remaining: 0, ..shard.peek(charge, &Change::Nothing, now) }
+fn out_of_lease_capacity(shard: &Shard, charge: &Charge<'_>, now: Timestamp) -> Outcome {
+    Outcome { wait: LEASE_RETRY, remaining: 0, ..shard.peek(charge, &Change::Nothing, now) }
 }
 
 type Changes = SmallVec<[Change; 8]>;

@@ -1,4 +1,4 @@
-//! Which buckets a lease holds slots in, so that its id alone is enough to release it.
+//! The index from a lease to its buckets, so that the id alone releases it.
 
 use std::hash::BuildHasherDefault;
 use std::hash::Hasher;
@@ -13,43 +13,43 @@ use crate::descriptor::LeaseId;
 use crate::policy::fingerprint::Fingerprint;
 use crate::striped::Striped;
 
-/// The names of the buckets that a lease holds slots in; nearly always one.
+/// The buckets in which a lease holds slots; nearly always one.
 pub(super) type Buckets = SmallVec<[Fingerprint; 1]>;
 
 type Stripe = HashMap<LeaseId, Buckets, BuildHasherDefault<RandomBits>>;
 
-/// Every lease with what it holds. A shard's lock may be held when a stripe's is taken, never the reverse.
+/// Every lease with its buckets. Lock order: a shard before a stripe, never the reverse.
 #[derive(Debug)]
 pub(super) struct Leases {
     stripes: Striped<Stripe>,
-    /// How many places there are. A lease takes one in each bucket that it holds slots in.
-    places: usize,
-    /// How many of them are taken: by leases, those included that expired since the last sweep, and by calls that
-    /// are about to take leases.
-    taken: AtomicUsize,
+    /// How many leases there may be. A lease counts once in each bucket in which it holds slots.
+    capacity: usize,
+    /// How much of the capacity is in use: by leases, including those that expired since the last sweep, and by
+    /// reservations of calls that are being decided.
+    reserved: AtomicUsize,
 }
 
 impl Leases {
-    /// With so many places for all shards together, since a bucket keeps all its leases in one.
-    pub(super) fn new(places: usize) -> Self {
-        Self { stripes: Striped::default(), places, taken: AtomicUsize::new(0) }
+    /// `capacity` is for all shards together, since one bucket keeps all its leases in one shard.
+    pub(super) fn new(capacity: usize) -> Self {
+        Self { stripes: Striped::default(), capacity, reserved: AtomicUsize::new(0) }
     }
 
-    /// Takes a place, where one is free.
-    fn take_place(&self) -> bool {
-        let next = |taken| (taken < self.places).then_some(taken + 1);
-        self.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+    /// Reserves capacity for one lease. Returns whether there was some.
+    fn reserve(&self) -> bool {
+        let next = |reserved| (reserved < self.capacity).then_some(reserved + 1);
+        self.reserved.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
     }
 
-    /// Takes a place, be one free or not: what is held is not forgotten for it, and nobody else finds a place until
-    /// there are fewer.
-    pub(super) fn take_place_beyond(&self) {
-        self.taken.fetch_add(1, Ordering::Relaxed);
+    /// Reserves capacity for a lease that must be kept. Above the capacity, [`Self::reserve`] fails until enough
+    /// leases are gone.
+    pub(super) fn reserve_over_capacity(&self) {
+        self.reserved.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Gives back places whose leases are gone from their buckets.
-    pub(super) fn free(&self, places: usize) {
-        self.taken.fetch_sub(places, Ordering::Relaxed);
+    /// Returns the capacity of `count` leases that are gone from their buckets.
+    pub(super) fn free(&self, count: usize) {
+        self.reserved.fetch_sub(count, Ordering::Relaxed);
     }
 
     fn stripe(&self, lease: LeaseId) -> &Mutex<Stripe> {
@@ -60,19 +60,19 @@ impl Leases {
         self.stripe(lease).lock().entry(lease).or_default().push(fingerprint);
     }
 
-    /// Takes a lease out with all it holds; the second time there is nothing.
-    pub(super) fn take(&self, lease: LeaseId) -> Buckets {
+    /// Removes a lease. Returns its buckets; none if it is not there.
+    pub(super) fn remove(&self, lease: LeaseId) -> Buckets {
         self.stripe(lease).lock().remove(&lease).unwrap_or_default()
     }
 
-    /// Whether a lease may hold slots in a bucket.
-    pub(super) fn has(&self, lease: LeaseId, fingerprint: Fingerprint) -> bool {
+    /// Whether a lease holds slots in a bucket, or held some until it expired after the last sweep.
+    pub(super) fn contains(&self, lease: LeaseId, fingerprint: Fingerprint) -> bool {
         let stripe = self.stripe(lease).lock();
         stripe.get(&lease).is_some_and(|held| held.contains(&fingerprint))
     }
 
-    /// Notes that a lease no longer holds slots in one bucket.
-    pub(super) fn forget(&self, lease: LeaseId, fingerprint: Fingerprint) {
+    /// Removes one bucket from a lease, and the lease with its last bucket.
+    pub(super) fn remove_bucket(&self, lease: LeaseId, fingerprint: Fingerprint) {
         let mut stripe = self.stripe(lease).lock();
         if let Some(held) = stripe.get_mut(&lease) {
             held.retain(|other| *other != fingerprint);
@@ -82,7 +82,7 @@ impl Leases {
         }
     }
 
-    /// Gives back the memory of leases that are gone, in the stripe of this number.
+    /// Returns the memory of leases that are gone, in one stripe; `number` may be any.
     pub(super) fn shrink(&self, number: usize) {
         let mut stripe = self.stripes.at(number).lock();
         let len = stripe.len();
@@ -96,31 +96,31 @@ impl Leases {
     }
 }
 
-/// The places that a call has taken for leases. Those that it does not use go back.
-pub(super) struct Places<'a> {
+/// The capacity that a call has reserved for leases. What it does not commit is returned on drop.
+pub(super) struct Reservations<'a> {
     leases: &'a Leases,
     unused: usize,
 }
 
-impl<'a> Places<'a> {
-    pub(super) const fn none(leases: &'a Leases) -> Self {
+impl<'a> Reservations<'a> {
+    pub(super) const fn new(leases: &'a Leases) -> Self {
         Self { leases, unused: 0 }
     }
 
-    /// Takes one more, where one is free.
-    pub(super) fn take(&mut self) -> bool {
-        let is_taken = self.leases.take_place();
-        self.unused += usize::from(is_taken);
-        is_taken
+    /// Reserves capacity for one more lease. Returns whether there was some.
+    pub(super) fn reserve(&mut self) -> bool {
+        let is_reserved = self.leases.reserve();
+        self.unused += usize::from(is_reserved);
+        is_reserved
     }
 
-    /// One belongs to a lease from now on.
-    pub(super) const fn use_one(&mut self) {
+    /// Leaves one reservation to a lease that now exists.
+    pub(super) const fn commit_one(&mut self) {
         self.unused = self.unused.saturating_sub(1);
     }
 }
 
-impl Drop for Places<'_> {
+impl Drop for Reservations<'_> {
     fn drop(&mut self) {
         if self.unused > 0 {
             self.leases.free(self.unused);
@@ -128,7 +128,7 @@ impl Drop for Places<'_> {
     }
 }
 
-/// A lease is 128 random bits: its first word is as good a hash as any.
+/// A hasher for leases: their bits are random, so that XOR of the words is a hash.
 #[derive(Default)]
 pub(super) struct RandomBits(u64);
 

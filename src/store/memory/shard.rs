@@ -266,7 +266,7 @@ fn expire(
 ) -> usize {
     let expired = holders.remove_expired(now);
     for holder in &expired {
-        leases.forget(holder.lease, fingerprint);
+        leases.remove_bucket(holder.lease, fingerprint);
     }
     leases.free(expired.len());
     expired.len()

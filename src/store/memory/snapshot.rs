@@ -225,7 +225,7 @@ impl MemoryStore {
             return;
         }
         if let Some(shard) = self.shards.get(self.index(fingerprint.shard())) {
-            self.leases.take_place_beyond();
+            self.leases.reserve_over_capacity();
             shard.0.lock().add_holder(fingerprint, holder, now, &self.leases);
         }
     }

@@ -250,7 +250,7 @@ fn a_flood_of_leases_is_bounded_and_costs_nobody_a_lease_that_is_held() {
         let (admission, outcomes) = ask(&store, NOW, &[job]);
         assert_eq!(admission == Admission::Denied, at >= 12_000 - 2, "{at}");
         if admission == Admission::Denied {
-            assert_eq!(outcomes[0], Outcome { wait: NO_PLACE, remaining: 0, reset: Nanos::ZERO });
+            assert_eq!(outcomes[0], Outcome { wait: LEASE_RETRY, remaining: 0, reset: Nanos::ZERO });
         }
     }
     assert_eq!((store.len(), store.lease_count()), (12_000, 12_000));
@@ -310,7 +310,7 @@ fn a_call_denied_for_want_of_a_place_takes_none_and_a_shadow_row_passes() {
         charge("day", &day, Hits::ONE),
     ];
     let (admission, outcomes) = ask(&store, NOW, &both);
-    assert_eq!((admission, outcomes[1].wait), (Admission::Denied, NO_PLACE));
+    assert_eq!((admission, outcomes[1].wait), (Admission::Denied, LEASE_RETRY));
     assert_eq!((outcomes[0].wait, outcomes[0].remaining), (Wait::None, 2));
     assert_eq!((outcomes[2].wait, outcomes[2].remaining), (Wait::None, 5));
     let shadow = both.map(|charge| Charge { mode: Mode::Shadow(0), ..charge });
