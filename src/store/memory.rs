@@ -1,8 +1,8 @@
-//! The store within the process.
+//! The store in the memory of the process.
 //!
-//! Buckets live in up to 2048 shards, one for 4096 keys, each behind a lock of its own. A request locks the shards of all its
-//! buckets in ascending order (so two requests never wait for each other in a circle), lets every bucket
-//! answer, and then writes all or nothing. What it reports is therefore exact, however many threads ask.
+//! Buckets are spread over one shard for every 4096 keys, at most 2048, each with a lock. A request locks the shards of
+//! all its buckets in ascending order (so that two requests cannot deadlock), asks every bucket, and then changes all
+//! or none. Its outcomes are therefore exact under any number of threads.
 
 mod counter_entry;
 mod holders;
@@ -32,30 +32,30 @@ use crate::descriptor::{Hits, LeaseId};
 use crate::limit::{Bucket, MAX_SLOTS};
 use crate::policy::fingerprint::{Fingerprint, SHARDS};
 
-/// Keys are not spread evenly: with four to a tenant, the fullest of many shards of so many has a tenth more
-/// than the average, and begins to evict when the store is nine tenths full. With fewer it would be sooner.
+/// Keys are not spread evenly. With four keys to a tenant, the fullest of many shards of this size holds a tenth more
+/// than the average, so that it evicts when the store is nine tenths full. Smaller shards would evict sooner.
 const MIN_KEYS_PER_SHARD: usize = 4096;
 
-/// How many leases there may be at least, whatever is said: as many as one bucket may hold. So each bucket that a
-/// policy may have can be used up to its limit.
+/// The least lease capacity, whatever `max_keys` is: as many as one bucket may hold, so that every bucket can be used up
+/// to its limit.
 const MIN_LEASE_CAPACITY: usize = MAX_SLOTS as usize;
 
-/// What a call waits for that finds no place for its lease. When one comes free nobody knows.
+/// The wait reported to a call that finds no lease capacity. It is a guess: a lease may be released at any time.
 const LEASE_RETRY: Wait = Wait::For(Nanos::from_secs(1));
 
-/// How often a call that finds no place looks beyond its own bucket for leases that have expired.
+/// The least time between two scans for expired leases, beyond its own bucket, by calls that find no lease capacity.
 const EXPIRY_SCAN_INTERVAL: Nanos = Nanos::new(1_000_000);
 
-/// A shard on cache lines of its own, so that two cores do not fight over one that neither needs.
+/// A shard on cache lines of its own, against false sharing.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Padded(Mutex<Shard>);
 
 /// Buckets in memory, bounded by a number of keys.
 ///
-/// Token buckets and leases have a bound each, and neither goes for the other. A token bucket too many has another
-/// one forgotten. A lease too many is not given out: a lease that is held is never forgotten, since the limit would
-/// be passed.
+/// Token buckets and leases have separate bounds and never displace each other. A token bucket above the bound evicts
+/// another one. A lease above the bound is not granted; a held lease is never evicted, since its bucket would then
+/// exceed its limit.
 ///
 /// ```
 /// use tollgate::clock::Timestamp;
@@ -63,7 +63,7 @@ struct Padded(Mutex<Shard>);
 ///
 /// let store = MemoryStore::new(10_000);
 /// let mut outcomes = Outcomes::new();
-/// // What meets no bucket is admitted and takes no room.
+/// // A request that matches no bucket is admitted, and nothing is stored.
 /// let admission = store.decide(&[], Timestamp::default(), &mut outcomes)?;
 /// assert_eq!(admission, Admission::Admitted { lease: None });
 /// assert!(store.is_empty());
@@ -76,23 +76,23 @@ pub struct MemoryStore {
     max_per_shard: usize,
     evicted: Tally,
     refused: Tally,
-    swept: AtomicUsize,
-    /// When leases that have expired may be looked for again, in nanoseconds since the Unix epoch.
+    next_sweep: AtomicUsize,
+    /// The earliest time of the next scan for expired leases, in nanoseconds since the Unix epoch.
     next_expiry_scan: AtomicU64,
 }
 
-/// How a store is short of room, and has been in the last minute.
+/// What a store has lacked in the last minute.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Shortage {
-    /// Buckets were forgotten that were not full, so that more was admitted than their limits.
+    /// Buckets that were not full were evicted, so that calls above their limits were admitted.
     pub of_buckets: bool,
-    /// Calls were denied, or shadow rows not charged, because there was no place for their leases.
+    /// Calls were denied, or shadow rows not charged, for want of lease capacity.
     pub of_leases: bool,
 }
 
 impl MemoryStore {
-    /// An empty store that never keeps more than `max_keys` token buckets that are not full (at least 1), at about
-    /// 40 bytes each, and as many leases in concurrency buckets (at least 10,000), at about 180.
+    /// An empty store for at most `max_keys` token buckets that are not full (at least 1; about 40 bytes each), and for
+    /// as many leases in concurrency buckets (at least 10,000; about 180 bytes each).
     pub fn new(max_keys: usize) -> Self {
         let wanted = (max_keys / MIN_KEYS_PER_SHARD).clamp(1, SHARDS);
         let shards = if wanted.is_power_of_two() { wanted } else { wanted.next_power_of_two() / 2 };
@@ -102,7 +102,7 @@ impl MemoryStore {
             max_per_shard: (max_keys / shards).max(1),
             evicted: Tally::default(),
             refused: Tally::default(),
-            swept: AtomicUsize::new(0),
+            next_sweep: AtomicUsize::new(0),
             next_expiry_scan: AtomicU64::new(0),
         }
     }
@@ -110,7 +110,7 @@ impl MemoryStore {
     /// Decides all charges at once: all are made, or none. `outcomes` gets one entry for each.
     ///
     /// # Errors
-    /// [`StoreError::Entropy`] where a lease is due and cannot be named; nothing is charged then.
+    /// [`StoreError::Entropy`] if a lease is to be granted and gets no id; nothing is charged then.
     pub fn decide(
         &self,
         charges: &[Charge<'_>],
@@ -136,7 +136,7 @@ impl MemoryStore {
             outcomes.push(outcome);
             changes.push(change);
         }
-        self.refused.note(refused, now);
+        self.refused.record(refused, now);
         let unspent = |at, charge: &Charge<'_>| {
             let change = changes.get_mut(at).map_or(Change::Nothing, std::mem::take);
             shards.of(charge).peek(charge, &change, now)
@@ -148,7 +148,7 @@ impl MemoryStore {
         Ok(Admission::Admitted { lease })
     }
 
-    /// Makes every change. Returns the lease under which slots are now held, if any were taken.
+    /// Makes every change. Returns the lease that now holds slots, if any were taken.
     fn commit(
         &self,
         charges: &[Charge<'_>],
@@ -164,8 +164,8 @@ impl MemoryStore {
             let shard = shards.of(charge);
             match (change, lease) {
                 (Change::State(state, at), _) => {
-                    let most = self.max_per_shard;
-                    let is_live = shard.set(charge.fingerprint, *at, *state, now, most);
+                    let max = self.max_per_shard;
+                    let is_live = shard.set(charge.fingerprint, *at, *state, now, max);
                     evicted += u64::from(is_live);
                 }
                 (Change::Slots(slots, expires), Some(lease)) => {
@@ -176,11 +176,11 @@ impl MemoryStore {
                 _ => {}
             }
         }
-        self.evicted.note(evicted, now);
+        self.evicted.record(evicted, now);
         Ok(lease)
     }
 
-    /// What [`Self::decide`] would say, and nothing is charged. Returns whether it would deny.
+    /// The outcomes that [`Self::decide`] would give; nothing is charged. Returns whether it would deny.
     pub fn would_deny(
         &self,
         charges: &[Charge<'_>],
@@ -199,11 +199,11 @@ impl MemoryStore {
                 (outcome, _) => outcome,
             }
         }));
-        let look = |_, charge: &Charge<'_>| shards.of(charge).peek(charge, &Change::Nothing, now);
-        settle(charges, outcomes, look)
+        let unspent = |_, charge: &Charge<'_>| shards.of(charge).peek(charge, &Change::Nothing, now);
+        settle(charges, outcomes, unspent)
     }
 
-    /// How one bucket stands, for a call of one hit; nothing is charged.
+    /// The outcome of one bucket for a call of one hit; nothing is charged.
     pub fn peek(&self, fingerprint: Fingerprint, bucket: &Bucket, now: Timestamp) -> Outcome {
         let charge = Charge { fingerprint, bucket, hits: Hits::PEEK, mode: Mode::Enforced };
         let mut outcomes = Outcomes::new();
@@ -212,25 +212,24 @@ impl MemoryStore {
         outcomes.first().copied().unwrap_or(full)
     }
 
-    /// The state of a counter, if it is kept and has not lapsed.
+    /// The state of a counter, if it is stored and has not lapsed.
     pub fn state(&self, fingerprint: Fingerprint, now: Timestamp) -> Option<BucketState> {
         let shard = self.shards.get(self.index(fingerprint.shard()))?.0.lock();
         Some(shard.state(fingerprint).0).filter(|state| state.lapses_at() > now)
     }
 
-    /// Gives a counter the state that it has elsewhere.
+    /// Replaces the state of a counter.
     pub fn set_state(&self, fingerprint: Fingerprint, state: BucketState, now: Timestamp) {
         if let Some(shard) = self.shards.get(self.index(fingerprint.shard())) {
             let mut shard = shard.0.lock();
             let (_, at) = shard.state(fingerprint);
             let is_live = shard.set(fingerprint, at, state, now, self.max_per_shard);
             drop(shard);
-            self.evicted.note(u64::from(is_live), now);
+            self.evicted.record(u64::from(is_live), now);
         }
     }
 
-    /// Frees the slots of a lease. Returns whether it still held any: a lease is released at most once,
-    /// and one that has expired holds nothing.
+    /// Frees the slots of a lease. Returns whether it held any: not if it was released before or has expired.
     pub fn release(&self, lease: LeaseId, now: Timestamp) -> bool {
         let mut was_held = false;
         for fingerprint in self.leases.remove(lease) {
@@ -241,21 +240,21 @@ impl MemoryStore {
         was_held
     }
 
-    /// Whether a lease holds slots in a bucket, or has until it expired since the last sweep.
+    /// Whether a lease holds slots in a bucket, or held some and expired since the last sweep.
     pub fn holds(&self, lease: LeaseId, fingerprint: Fingerprint) -> bool {
         self.leases.contains(lease, fingerprint)
     }
 
-    /// Sweeps the next shard: forgets its full buckets and expired leases. Returns how many keys went.
-    /// Called once a tick, so that no other thread waits longer than one shard takes.
+    /// Sweeps the next shard: removes its full buckets and expired leases. Returns how many keys it removed. It is one
+    /// shard a call, so that other threads wait for a lock no longer than one shard takes.
     pub fn sweep(&self, now: Timestamp) -> usize {
-        let turn = self.swept.fetch_add(1, Ordering::Relaxed);
-        self.leases.shrink(turn);
-        self.of_turn(turn).map_or(0, |shard| shard.0.lock().sweep(now, &self.leases))
+        let number = self.next_sweep.fetch_add(1, Ordering::Relaxed);
+        self.leases.shrink(number);
+        self.shard_at(number).map_or(0, |shard| shard.0.lock().sweep(now, &self.leases))
     }
 
-    fn of_turn(&self, turn: usize) -> Option<&Padded> {
-        self.shards.get(turn % self.shards.len().max(1))
+    fn shard_at(&self, number: usize) -> Option<&Padded> {
+        self.shards.get(number % self.shards.len().max(1))
     }
 
     /// How many calls of [`Self::sweep`] sweep the whole store.
@@ -263,12 +262,12 @@ impl MemoryStore {
         self.shards.len()
     }
 
-    /// How many keys there are: buckets that were not full when last touched or swept, and leases.
+    /// How many keys there are: buckets that were not full when last charged or swept, and leases.
     pub fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.0.lock().len()).sum()
     }
 
-    /// How many of them are token buckets, which `max_keys` bounds by itself.
+    /// How many of the keys are token buckets; at most `max_keys`.
     pub fn token_bucket_count(&self) -> usize {
         let buckets = |shard: &Padded| {
             let (buckets, _) = shard.0.lock().counts();
@@ -277,33 +276,33 @@ impl MemoryStore {
         self.shards.iter().map(buckets).sum()
     }
 
-    /// Whether there are none.
+    /// Whether there are no keys.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many leases there are, those included that expired since the last sweep.
+    /// How many leases there are, including those that expired since the last sweep.
     pub fn lease_count(&self) -> usize {
         self.leases.len()
     }
 
-    /// How many buckets that were not full were forgotten because the store was at its limit. Above 0, limits
-    /// were not kept: the store needs more keys.
+    /// How many buckets that were not full were evicted because the store had `max_keys`. Each may have admitted calls
+    /// above its limit: above 0, the store needs more keys.
     pub fn evicted_live(&self) -> u64 {
         self.evicted.count()
     }
 
-    /// How many leases were not given out because there was no place for them.
+    /// How many leases were not granted for want of capacity.
     pub fn refused_leases(&self) -> u64 {
         self.refused.count()
     }
 
-    /// What it has been short of in the last minute.
+    /// What the store has lacked in the last minute.
     pub fn shortage(&self, now: Timestamp) -> Shortage {
         Shortage { of_buckets: self.evicted.is_recent(now), of_leases: self.refused.is_recent(now) }
     }
 
-    /// Takes a place for a lease in a bucket of this shard, which is locked.
+    /// Reserves capacity for a lease in a bucket of this shard. Returns whether there was some.
     fn reserve_lease(
         &self,
         reservations: &mut Reservations<'_>,
@@ -314,7 +313,7 @@ impl MemoryStore {
         reservations.reserve() || self.reserve_lease_after_expiry(reservations, shard, charge, now)
     }
 
-    /// The same where there was none: leases may have expired that were not swept yet.
+    /// As [`Self::reserve_lease`], after removing leases that expired since the last sweep.
     #[cold]
     fn reserve_lease_after_expiry(
         &self,
@@ -329,8 +328,8 @@ impl MemoryStore {
         let (relaxed, next_expiry_scan) = (Ordering::Relaxed, &self.next_expiry_scan);
         if next_expiry_scan.fetch_update(relaxed, relaxed, is_time).is_ok() {
             shard.drop_all_expired(now, &self.leases);
-            // Out of order, so that it must not wait for a lock.
-            let other = self.of_turn(self.swept.fetch_add(1, Ordering::Relaxed));
+            // Outside the ascending order of locks, so this must not wait for one.
+            let other = self.shard_at(self.next_sweep.fetch_add(1, Ordering::Relaxed));
             if let Some(mut other) = other.and_then(|other| other.0.try_lock()) {
                 other.drop_all_expired(now, &self.leases);
             }
@@ -338,14 +337,14 @@ impl MemoryStore {
         reservations.reserve()
     }
 
-    /// Which of the shards here a bucket lives in, of the [`SHARDS`] that there may be.
+    /// The index of a shard of this store, from a number below [`SHARDS`].
     const fn index(&self, shard: usize) -> usize {
-        // A power of two, never 0.
+        // The length is a power of two, never 0.
         shard & (self.shards.len() - 1)
     }
 }
 
-/// What a bucket says that could admit a call, had the store a place for its lease.
+/// The outcome of a bucket that has a free slot, in a store without capacity for a lease.
 #[cold]
 fn out_of_lease_capacity(shard: &Shard, charge: &Charge<'_>, now: Timestamp) -> Outcome {
     Outcome { wait: LEASE_RETRY, remaining: 0, ..shard.peek(charge, &Change::Nothing, now) }

@@ -4,12 +4,12 @@ use crate::clock::Timestamp;
 use crate::policy::fingerprint::ShortName;
 use crate::store::BucketState;
 
-/// A counter's state under its short name. 20 bytes: a shard's table has at least 7 cells for every 16
-/// places, of one byte more each, so that a key takes 48 bytes at most and 34 on average.
+/// A counter's state and short name, 20 bytes. A grown table has at least 7 entries for every 16 slots, each with one
+/// byte of metadata, so that a key takes at most 48 bytes, and 34 on average.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct CounterEntry {
     name: ShortName,
-    /// The state's bytes, aligned like the name.
+    /// The bytes of the state, with the alignment of the name: a `u64` would pad the entry to 24 bytes.
     state: [u32; 2],
 }
 
@@ -28,7 +28,7 @@ impl CounterEntry {
         BucketState::from_bytes([a, b, c, d, e, f, g, h])
     }
 
-    /// From when on it says no more than if it were not there.
+    /// From this moment on, the entry means the same as none.
     pub(super) fn lapses_at(&self) -> Timestamp {
         self.state().lapses_at()
     }

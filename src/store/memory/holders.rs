@@ -1,4 +1,4 @@
-//! Who holds the slots of one concurrency bucket.
+//! The leases of one concurrency bucket.
 
 use smallvec::SmallVec;
 
@@ -6,7 +6,7 @@ use crate::clock::{Nanos, Timestamp};
 use crate::descriptor::LeaseId;
 use crate::store::slots::Occupancy;
 
-/// Slots held under one lease.
+/// The slots that one lease holds.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Holder {
     pub(super) lease: LeaseId,
@@ -14,24 +14,24 @@ pub(super) struct Holder {
     pub(super) expires: Timestamp,
 }
 
-/// The holders of one bucket, ordered by expiry. Expired ones may still be there and do not count.
+/// The holders of one bucket, ordered by expiry. Expired ones may still be in the list and do not count.
 #[derive(Debug, Default)]
 pub(super) struct Holders(SmallVec<[Holder; 2]>);
 
 impl Holders {
-    /// Those whose time is not over.
+    /// The holders that have not expired.
     pub(super) fn live(&self, now: Timestamp) -> impl Iterator<Item = &Holder> {
         self.0.iter().skip_while(move |holder| holder.expires <= now)
     }
 
-    pub(super) fn held(&self, now: Timestamp) -> Occupancy {
+    pub(super) fn occupancy(&self, now: Timestamp) -> Occupancy {
         Occupancy {
             slots: self.live(now).map(|holder| u64::from(holder.slots)).sum(),
             last_expiry: self.0.last().map_or(Timestamp::default(), |last| last.expires),
         }
     }
 
-    /// When so many leases will have expired that `slots` are free again, should nobody release.
+    /// The time until `slots` more slots are free by expiry alone; zero if fewer are held.
     pub(super) fn time_until_freed(&self, now: Timestamp, slots: u64) -> Nanos {
         let mut freed = 0;
         let last = self.live(now).find(|holder| {
@@ -46,13 +46,13 @@ impl Holders {
         self.0.insert(at, holder);
     }
 
-    /// Takes a lease out; `None` where it holds nothing here.
+    /// Removes a lease; `None` if it holds nothing here.
     pub(super) fn remove(&mut self, lease: LeaseId) -> Option<Holder> {
         let at = self.0.iter().position(|holder| holder.lease == lease)?;
         Some(self.0.remove(at))
     }
 
-    /// Takes out everyone whose time is over.
+    /// Removes all holders that have expired.
     pub(super) fn remove_expired(&mut self, now: Timestamp) -> SmallVec<[Holder; 2]> {
         let expired = self.0.partition_point(|holder| holder.expires <= now);
         self.0.drain(..expired).collect()

@@ -6,7 +6,7 @@ use crate::clock::Timestamp;
 use crate::descriptor::LeaseId;
 use crate::policy::fingerprint::Fingerprint;
 
-/// The live keys of a shard: its buckets that are not full, and its leases that have not expired.
+/// The live entries of a shard: counters that have not lapsed, and leases that have not expired.
 #[derive(Debug, Default)]
 pub(super) struct LiveEntries {
     pub(super) counters: Vec<CounterEntry>,
@@ -14,13 +14,13 @@ pub(super) struct LiveEntries {
 }
 
 impl LiveEntries {
-    /// Forgets what is there, and has memory for so many counters and leases and a few more. It is touched
-    /// here, so that the system need not find it while the shard is locked.
-    pub(super) fn make_room(&mut self, counters: usize, leases: usize) {
-        refill(&mut self.counters, counters, CounterEntry::default());
-        let nobody =
+    /// Removes all entries, and allocates memory for this many. The memory is written to here, so that no page fault
+    /// happens while the shard is locked.
+    pub(super) fn reset(&mut self, counters: usize, leases: usize) {
+        reset(&mut self.counters, counters, CounterEntry::default());
+        let holder =
             Holder { lease: LeaseId::from_bytes([0; 16]), slots: 0, expires: Timestamp::default() };
-        refill(&mut self.leases, leases, (Fingerprint::from_bytes([0; 16]), nobody));
+        reset(&mut self.leases, leases, (Fingerprint::from_bytes([0; 16]), holder));
     }
 
     pub(super) fn len(&self) -> usize {
@@ -28,9 +28,10 @@ impl LiveEntries {
     }
 }
 
-fn refill<T: Clone>(list: &mut Vec<T>, room: usize, filling: T) {
-    if list.capacity() < room {
-        list.resize(room + room / 8, filling);
+fn reset<T: Clone>(list: &mut Vec<T>, capacity: usize, filling: T) {
+    if list.capacity() < capacity {
+        // An eighth more, since the shard may grow until it is copied.
+        list.resize(capacity + capacity / 8, filling);
     }
     list.clear();
 }

@@ -8,7 +8,7 @@ use super::shard::Shard;
 use crate::store::Charge;
 
 impl MemoryStore {
-    /// Locks the shards of all charges; there is at least one.
+    /// Locks the shards of all charges, in ascending order; `None` for no charges.
     pub(super) fn lock(&self, charges: &[Charge<'_>]) -> Option<LockedShards<'_>> {
         let mut indexes = charges.iter().map(|charge| self.index(charge.fingerprint.shard()));
         let first = indexes.next()?;
@@ -32,8 +32,8 @@ impl MemoryStore {
     }
 }
 
-/// The locked shards of one request, in ascending order. Nearly always one: buckets named by the same
-/// values share it.
+/// The locked shards of one request, in ascending order. Nearly always one: buckets whose names have the same values
+/// share a shard.
 pub(super) struct LockedShards<'a> {
     store: &'a MemoryStore,
     first: (usize, MutexGuard<'a, Shard>),
@@ -41,7 +41,7 @@ pub(super) struct LockedShards<'a> {
 }
 
 impl LockedShards<'_> {
-    /// The shard of a charge's bucket. It is locked: `lock` was given the same charges.
+    /// The shard of a charge's bucket. It must be one of the charges given to [`MemoryStore::lock`].
     pub(super) fn of(&mut self, charge: &Charge<'_>) -> &mut Shard {
         let index = self.store.index(charge.fingerprint.shard());
         let other = self.others.binary_search_by_key(&index, |(other, _)| *other);

@@ -1,5 +1,5 @@
-//! One shard: the state of its buckets, and a hard limit on how many token buckets it keeps. Leases are bounded for all
-//! shards together, and none goes for anything else before it has expired.
+//! One shard: the state of its buckets, with a hard bound on its token buckets. Leases are bounded for all shards
+//! together, and are never evicted.
 
 use hashbrown::HashTable;
 
@@ -15,21 +15,21 @@ use crate::store::counter::StateKind;
 use crate::store::slots::{self, Occupancy};
 use crate::store::{BucketState, Charge, Outcome, blocked};
 
-/// How many entries are compared when one has to go.
+/// How many entries are compared to find one to evict.
 const EVICTION_SAMPLE: usize = 16;
 
-/// In how many places of a table those are looked for: one that was large once may be nearly empty.
-const PLACES_SEARCHED: usize = 256;
+/// How many buckets of the table are searched for those entries first: a table that was large once may be nearly empty.
+const MAX_BUCKETS_SEARCHED: usize = 256;
 
-/// What a charge would change.
+/// What a charge would change in the shard.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) enum Change {
-    /// Nothing: a look, or a bucket that cannot admit.
+    /// Nothing: the charge only peeks, or the bucket does not admit.
     #[default]
     Nothing,
-    /// The counter has this state; where it was found, if it was.
+    /// The counter gets this state; the index at which it was found, if it is stored.
     State(BucketState, Option<usize>),
-    /// So many slots are taken, until this time.
+    /// This many slots are taken, until this time.
     Slots(u32, Timestamp),
 }
 
@@ -42,17 +42,17 @@ pub(super) struct Shard {
 }
 
 impl Shard {
-    /// How many keys there are: buckets with fewer tokens than they hold, and leases.
+    /// How many keys there are: counters and leases.
     pub(super) fn len(&self) -> usize {
         self.counters.len() + self.lease_count
     }
 
-    /// How many buckets are kept, and how many leases in them.
+    /// How many counters there are, and how many leases.
     pub(super) fn counts(&self) -> (usize, usize) {
         (self.counters.len(), self.lease_count)
     }
 
-    /// Adds the live keys to those in `into`.
+    /// Adds the live entries to `into`.
     pub(super) fn copy_live(&self, now: Timestamp, into: &mut LiveEntries) {
         into.counters.extend(self.counters.iter().filter(|entry| entry.lapses_at() > now));
         for (fingerprint, holders) in &self.holders {
@@ -60,7 +60,7 @@ impl Shard {
         }
     }
 
-    /// What one bucket says to a charge, and what it would become.
+    /// The outcome of a charge in one bucket, and what the charge would change.
     pub(super) fn decide(&self, charge: &Charge<'_>, now: Timestamp) -> (Outcome, Change) {
         match charge.bucket.into() {
             StateKind::Counter(counter) => {
@@ -72,7 +72,7 @@ impl Shard {
                 let none = Holders::default();
                 let holders = self.holders(charge.fingerprint).unwrap_or(&none);
                 let freed = |slots| holders.time_until_freed(now, slots);
-                let held = holders.held(now);
+                let held = holders.occupancy(now);
                 let (outcome, taken) = slots::decide(bucket, held, now, charge.hits, freed);
                 (
                     outcome,
@@ -83,8 +83,8 @@ impl Shard {
         }
     }
 
-    /// The bucket as it stands, whatever was asked of it; nothing has happened since it answered with this
-    /// change, which knows where a counter is kept.
+    /// The outcome of the bucket without the charge. `change` is what [`Self::decide`] returned under the same lock: it
+    /// saves looking the counter up again.
     pub(super) fn peek(&self, charge: &Charge<'_>, change: &Change, now: Timestamp) -> Outcome {
         match charge.bucket.into() {
             StateKind::Counter(counter) => {
@@ -98,7 +98,7 @@ impl Shard {
                 let holders = self.holders(charge.fingerprint);
                 slots::peek(
                     bucket,
-                    holders.map_or(Occupancy::default(), |held| held.held(now)),
+                    holders.map_or(Occupancy::default(), |holders| holders.occupancy(now)),
                     now,
                 )
             }
@@ -106,13 +106,13 @@ impl Shard {
         }
     }
 
-    /// The state of a counter, and where it is kept if it is.
+    /// The state of a counter, and its index if it is stored.
     pub(super) fn state(&self, fingerprint: Fingerprint) -> (BucketState, Option<usize>) {
         let at = self.index_of(fingerprint);
         (self.state_at(at), at)
     }
 
-    /// The state of the counter kept there; none of one that is not kept.
+    /// The state of the counter at an index; without one, that of a counter that is not stored.
     fn state_at(&self, at: Option<usize>) -> BucketState {
         let entry = at.and_then(|at| self.counters.get_bucket(at));
         entry.map_or(BucketState::NONE, CounterEntry::state)
@@ -129,16 +129,15 @@ impl Shard {
             .map(|(_, holders)| holders)
     }
 
-    /// Gives a counter a state. It was kept `at` a place a moment ago, unless it has been
-    /// evicted for another bucket of the same request. Where there are `most` already, one goes; returns whether
-    /// that was live.
+    /// Sets the state of a counter. It is stored at the index `at`, unless another bucket of the same request has evicted
+    /// it since. A counter that is not stored is inserted, as by [`Self::insert`].
     pub(super) fn set(
         &mut self,
         fingerprint: Fingerprint,
         at: Option<usize>,
         state: BucketState,
         now: Timestamp,
-        most: usize,
+        max: usize,
     ) -> bool {
         let entry = CounterEntry::new(fingerprint.short(), state);
         let at = at.and_then(|at| {
@@ -149,21 +148,21 @@ impl Shard {
             *old = entry;
             return false;
         }
-        self.insert(entry, now, most)
+        self.insert(entry, now, max)
     }
 
-    /// Adds a counter that is not there yet, unless its state has lapsed. Where there are `most` already, one goes; returns
-    /// whether that was live.
-    pub(super) fn insert(&mut self, entry: CounterEntry, now: Timestamp, most: usize) -> bool {
+    /// Adds a counter that is not stored, unless its state has lapsed. If there are `max` already, one is evicted; returns
+    /// whether that one was live.
+    pub(super) fn insert(&mut self, entry: CounterEntry, now: Timestamp, max: usize) -> bool {
         if entry.lapses_at() <= now {
             return false;
         }
-        let evicted_live = self.make_room(entry.hash64(), now, most);
+        let evicted_live = self.make_room(entry.hash64(), now, max);
         self.counters.insert_unique(entry.hash64(), entry, CounterEntry::hash64);
         evicted_live
     }
 
-    /// Adds a holder to a concurrency bucket. Its place has been taken.
+    /// Adds a holder to a concurrency bucket. Capacity for it has been reserved.
     pub(super) fn add_holder(
         &mut self,
         fingerprint: Fingerprint,
@@ -183,7 +182,7 @@ impl Shard {
         leases.add(holder.lease, fingerprint);
     }
 
-    /// Forgets the leases of one bucket that have expired.
+    /// Removes the expired leases of one bucket.
     pub(super) fn drop_expired(
         &mut self,
         fingerprint: Fingerprint,
@@ -192,21 +191,21 @@ impl Shard {
     ) {
         let found = self.holders.find_mut(fingerprint.hash64(), |(name, _)| *name == fingerprint);
         let Some((_, holders)) = found else { return };
-        self.lease_count -= expire(fingerprint, holders, now, leases);
+        self.lease_count -= drop_expired(fingerprint, holders, now, leases);
     }
 
-    /// Forgets all leases that have expired. Returns how many.
+    /// Removes all expired leases. Returns how many.
     pub(super) fn drop_all_expired(&mut self, now: Timestamp, leases: &Leases) -> usize {
         let mut expired = 0;
         self.holders.retain(|(fingerprint, holders)| {
-            expired += expire(*fingerprint, holders, now, leases);
+            expired += drop_expired(*fingerprint, holders, now, leases);
             !holders.is_empty()
         });
         self.lease_count -= expired;
         expired
     }
 
-    /// Takes a lease out of one bucket. Returns whether its slots were still held.
+    /// Removes a lease from one bucket. Returns whether it still held slots there.
     pub(super) fn release(
         &mut self,
         fingerprint: Fingerprint,
@@ -227,14 +226,14 @@ impl Shard {
         holder.is_some_and(|holder| holder.expires > now)
     }
 
-    /// Makes room for one more counter. A lapsed one says the same as none, so it goes first; when there is none
-    /// in the sample, whatever is nearest to that goes. Returns whether what went was live.
-    fn make_room(&mut self, near: u64, now: Timestamp, most: usize) -> bool {
-        if self.counters.len() < most {
+    /// Makes room for one more counter, by evicting of a sample the one that lapses first. Returns whether that one was
+    /// live; a lapsed one means the same as none.
+    fn make_room(&mut self, near: u64, now: Timestamp, max: usize) -> bool {
+        if self.counters.len() < max {
             return false;
         }
-        let soonest = |places| sample(&self.counters, near, now, places);
-        match soonest(PLACES_SEARCHED).or_else(|| soonest(usize::MAX)) {
+        let soonest = |searched| sample(&self.counters, near, now, searched);
+        match soonest(MAX_BUCKETS_SEARCHED).or_else(|| soonest(usize::MAX)) {
             Some((at, lapses_at)) => self.evict(at, lapses_at, now),
             None => false,
         }
@@ -242,11 +241,11 @@ impl Shard {
 
     #[cold]
     fn evict(&mut self, at: usize, lapses_at: Timestamp, now: Timestamp) -> bool {
-        let entry = self.counters.get_bucket_entry(at);
-        entry.map(|entry| entry.remove()).is_ok() && lapses_at > now
+        let found = self.counters.get_bucket_entry(at);
+        found.map(|entry| entry.remove()).is_ok() && lapses_at > now
     }
 
-    /// Forgets lapsed counters and expired leases, and gives memory back. Returns how many keys went.
+    /// Removes lapsed counters and expired leases, and returns memory. Returns how many keys it removed.
     pub(super) fn sweep(&mut self, now: Timestamp, leases: &Leases) -> usize {
         let before = self.len();
         self.counters.retain(|entry| entry.lapses_at() > now);
@@ -257,8 +256,8 @@ impl Shard {
     }
 }
 
-/// Forgets the leases of a bucket that have expired. Returns how many.
-fn expire(
+/// Removes the expired leases of a bucket, also from the index. Returns how many.
+fn drop_expired(
     fingerprint: Fingerprint,
     holders: &mut Holders,
     now: Timestamp,
@@ -272,19 +271,19 @@ fn expire(
     expired.len()
 }
 
-/// Of some counters from a place on, the one that lapses soonest: where it is, and when that is. Ends early with one that
-/// has lapsed.
+/// The counter that lapses first among [`EVICTION_SAMPLE`] from `near` on: its index, and when it lapses. The first
+/// lapsed one ends the search, as do `searched` buckets.
 fn sample(
     table: &HashTable<CounterEntry>,
     near: u64,
     now: Timestamp,
-    places: usize,
+    searched: usize,
 ) -> Option<(usize, Timestamp)> {
     let buckets = table.num_buckets();
     let start = usize::try_from(near).unwrap_or(0) % buckets.max(1);
     let mut soonest: Option<(usize, Timestamp)> = None;
     let mut sampled = 0;
-    for at in (start..buckets).chain(0..start).take(places) {
+    for at in (start..buckets).chain(0..start).take(searched) {
         let Some(until) = table.get_bucket(at).map(CounterEntry::lapses_at) else { continue };
         if soonest.is_none_or(|(_, best)| until < best) {
             soonest = Some((at, until));

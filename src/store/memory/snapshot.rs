@@ -1,40 +1,40 @@
-//! A store's keys as bytes, so that they outlive the process.
+//! The keys of a store as bytes, so that they outlive the process.
 //!
 //! # Version 2
 //!
-//! Numbers are little-endian, times nanoseconds since the Unix epoch.
+//! Numbers are little-endian; times are nanoseconds since the Unix epoch.
 //!
 //! | bytes | what |
 //! |---|---|
 //! | 8 | `tollgate` |
 //! | 4 | the version |
 //! | 8 | when it was taken |
-//! | 16 | the key under which the names of buckets are hashed |
+//! | 16 | the key of the hash that names buckets |
 //! | any | parts, one for each shard that has keys |
-//! | 8 | zeros: a part of nothing, the last |
-//! | 16 | the checksum: SipHash-1-3 of 128 bits, under the key 0, of all bytes before |
+//! | 8 | zeros: an empty part, the last |
+//! | 16 | the checksum: SipHash-1-3 with 128 bits and the key 0, of all bytes before |
 //!
 //! | bytes of a part | what |
 //! |---|---|
 //! | 4, 4 | how many buckets follow, and how many leases |
 //! | 20 for each counter | its [`ShortName`], 12; its [`BucketState`], 8 |
-//! | 44 for each lease | its bucket's [`Fingerprint`], 16; its id, 16; its slots, 4; when it expires, 8 |
+//! | 44 for each lease | the [`Fingerprint`] of its bucket, 16; its id, 16; its slots, 4; its expiry, 8 |
 //!
-//! Version 1 had the same bytes, where each state was the moment at which a token bucket is full: that is the state of
-//! a token bucket still, so that it is read as version 2. A reader of version 1 would have taken the state of any other
-//! kind for such a moment, hence the number.
+//! Version 1 has the same layout. Each of its states is the moment at which a token bucket is full, which is still the
+//! state of a token bucket, so that it is read as version 2. The number changed because a reader of version 1 would take
+//! the state of any other kind for such a moment.
 //!
-//! A name tells the shard, so that a snapshot fits a store of any size.
+//! The shard of a bucket follows from its name, so that a snapshot fits a store of any size.
 //!
-//! The checksum finds damage, not forgery: whoever may write the file may write what they like.
+//! The checksum detects damage, not forgery: a process that may write the file can write a valid checksum.
 //!
-//! # What one moment is
+//! # Consistency
 //!
-//! Shards are copied one after another while others decide. Each bucket is as it stood at one moment, and so
-//! is each shard, but two shards may be of different moments: a call may be charged in one of its buckets
-//! and not in another, and a lease held in one and not in another. Each bucket by itself never admits more
-//! than its size and what it gains, counted from its moment on. A lease is found by its id in those buckets
-//! in which it was held. Where nobody decides meanwhile, all are of one moment.
+//! Shards are copied one after another while calls are decided. Each shard is a copy of one moment, but two shards may
+//! be of different moments: a call may be charged in one of its buckets and not in another, and a lease may hold slots
+//! in one and not in another. Each bucket by itself admits no more than its size and its refill from its moment on. A
+//! lease is found by its id in the buckets in which the copy has it. If no call is decided meanwhile, all shards are of
+//! one moment.
 
 use std::hash::Hasher;
 use std::io::{self, ErrorKind, Read, Write};
@@ -57,61 +57,60 @@ const MAGIC: [u8; 8] = *b"tollgate";
 const VERSION: u32 = 2;
 
 /// The versions that are read.
-const READ: RangeInclusive<u32> = 1..=VERSION;
+const READABLE_VERSIONS: RangeInclusive<u32> = 1..=VERSION;
 
-/// A part of nothing ends the list of parts.
+/// The empty part that ends the list of parts.
 const END: [u8; 8] = [0; 8];
 
 /// Why a snapshot is not restored.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
-    /// The system does not let it be read.
+    /// Reading fails.
     #[error("it cannot be read: {0}")]
     Unreadable(#[from] io::Error),
-    /// It does not begin as a snapshot does.
+    /// The file does not begin as a snapshot does.
     #[error("it is not a snapshot of tollgate")]
     Foreign,
-    /// Another version of tollgate wrote it.
-    #[error("it is of format {0}, and this tollgate reads formats 1 to {VERSION}")]
+    /// The format is not one that this version reads.
+    #[error("it has format {0}; this version of tollgate reads formats 1 to {VERSION}")]
     OtherVersion(u32),
     /// The end is missing.
     #[error("it is damaged: it ends too early")]
     Truncated,
     /// Something follows the end.
-    #[error("it is damaged: it goes on after its end")]
+    #[error("it is damaged: bytes follow its end")]
     TooLong,
-    /// Some of it is not as it was written.
-    #[error("it is damaged: its bytes do not have the checksum at its end")]
+    /// The content was changed after it was written.
+    #[error("it is damaged: its checksum does not match its content")]
     Checksum,
 }
 
-/// A store as a snapshot tells it.
+/// A store restored from a snapshot.
 #[derive(Debug)]
 pub struct Restored {
-    /// The key under which its buckets are named.
+    /// The key of the hash that names its buckets.
     pub key: FingerprintKey,
-    /// The counters and leases that are still live. Where there were more counters than it may keep, those that
-    /// would have lapsed first were forgotten, and count as evicted. Leases are all there: where they are
-    /// more than it has places for, it gives out none until there are fewer.
+    /// The counters and leases that are still live. Counters above the bound are evicted, those that lapse first, and
+    /// counted as evicted. All leases are kept; above the capacity, the store grants none until enough are gone.
     pub store: MemoryStore,
     /// When the snapshot was taken.
     pub taken_at: Timestamp,
-    /// For how long the snapshot was taken in the future, as the clock says now.
+    /// How far `taken_at` is in the future by the clock now; zero if it is not.
     pub ahead: Nanos,
 }
 
-/// Writes the live keys of a store, at `now`, with the key of their names. Locks one shard at a time, and
-/// none while it writes. Returns how many keys it wrote.
+/// Writes the keys of a store that are live at `now`, and the key of the hash that names them. Locks one shard at a time,
+/// and none while it writes. Returns how many keys it wrote.
 ///
 /// # Errors
-/// Those of `to`.
+/// Errors of `to`.
 pub fn write(
     store: &MemoryStore,
     key: FingerprintKey,
     now: Timestamp,
     to: impl Write,
 ) -> io::Result<usize> {
-    let mut to = Summed::new(to);
+    let mut to = Checksummed::new(to);
     to.put(&MAGIC)?;
     to.put(&VERSION.to_le_bytes())?;
     to.put(&now.as_unix_nanos().to_le_bytes())?;
@@ -126,8 +125,8 @@ pub fn write(
         }
     }
     to.put(&END)?;
-    let sum = to.sum();
-    to.put(&sum)?;
+    let checksum = to.checksum();
+    to.put(&checksum)?;
     to.inner.flush()?;
     Ok(written)
 }
@@ -151,23 +150,23 @@ fn encode(entries: &LiveEntries, part: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads a store of at most `max_keys` keys. What has become full or has expired by `now` is left out.
+/// Reads a store of at most `max_keys` keys, without those that are full or have expired at `now`.
 ///
-/// Times are absolute, so that the time that has passed counts by itself. Where the clock was set back and
-/// the snapshot was taken after `now`, every time is brought forward by the difference: no bucket then takes
-/// longer to fill, and no lease to expire, than it would have when the snapshot was taken.
+/// Times are absolute, so that buckets have refilled and leases have run while the server was down. If the snapshot was
+/// taken after `now`, since the clock was set back, every time is moved earlier by the difference: no bucket then takes
+/// longer to fill, and no lease longer to expire, than when the snapshot was taken.
 ///
-/// Memory is taken for the keys that are kept and for nothing else: no count in the bytes is believed.
+/// Memory is allocated for keys that are stored, not by the counts in the bytes, which may be forged.
 ///
 /// # Errors
-/// [`SnapshotError`] for anything that [`write()`] did not write, to the last bit.
+/// [`SnapshotError`] for any bytes that [`write()`] did not write.
 pub fn read(from: impl Read, max_keys: usize, now: Timestamp) -> Result<Restored, SnapshotError> {
-    let mut from = Summed::new(from);
+    let mut from = Checksummed::new(from);
     if from.take()? != MAGIC {
         return Err(SnapshotError::Foreign);
     }
     let version = from.u32()?;
-    if !READ.contains(&version) {
+    if !READABLE_VERSIONS.contains(&version) {
         return Err(SnapshotError::OtherVersion(version));
     }
     let taken_at = from.time()?;
@@ -181,7 +180,7 @@ pub fn read(from: impl Read, max_keys: usize, now: Timestamp) -> Result<Restored
         }
         for _ in 0..counters {
             let name = ShortName::from_bytes(from.take()?);
-            let state = BucketState::from_bytes(from.take()?).brought_forward(ahead);
+            let state = BucketState::from_bytes(from.take()?).earlier_by(ahead);
             store.restore_counter(CounterEntry::new(name, state), now);
         }
         for _ in 0..leases {
@@ -191,8 +190,8 @@ pub fn read(from: impl Read, max_keys: usize, now: Timestamp) -> Result<Restored
             store.restore_holder(fingerprint, Holder { lease, slots, expires }, now);
         }
     }
-    let sum = from.sum();
-    if from.take()? != sum {
+    let checksum = from.checksum();
+    if from.take()? != checksum {
         return Err(SnapshotError::Checksum);
     }
     match from.take::<1>() {
@@ -203,23 +202,23 @@ pub fn read(from: impl Read, max_keys: usize, now: Timestamp) -> Result<Restored
 }
 
 impl MemoryStore {
-    /// Copies the live keys of one shard in place of those in `into`; it is locked for no longer than that.
+    /// Replaces `into` by the live entries of one shard. The shard is locked only to be copied.
     fn copy_live(&self, shard: &Padded, now: Timestamp, into: &mut LiveEntries) {
         let (counters, leases) = shard.0.lock().counts();
-        into.make_room(counters, leases);
+        into.reset(counters, leases);
         shard.0.lock().copy_live(now, into);
     }
 
-    /// Puts back a counter that was copied from another store, unless it has lapsed.
+    /// Adds a counter of another store, unless it has lapsed.
     fn restore_counter(&self, entry: CounterEntry, now: Timestamp) {
         let shard = self.shards.get(self.index(entry.name().shard()));
-        let most = self.max_per_shard;
-        let is_live = shard.is_some_and(|shard| shard.0.lock().insert(entry, now, most));
-        self.evicted.note(u64::from(is_live), now);
+        let max = self.max_per_shard;
+        let is_live = shard.is_some_and(|shard| shard.0.lock().insert(entry, now, max));
+        self.evicted.record(u64::from(is_live), now);
     }
 
-    /// Puts back a lease that was copied from another store, in one of its buckets, unless it has expired. It is
-    /// kept even where that store had more places: to forget it would admit one more than the limit.
+    /// Adds a lease of another store to one bucket, unless it has expired. It is kept even above the capacity: without
+    /// it, the bucket would admit a call above its limit.
     fn restore_holder(&self, fingerprint: Fingerprint, holder: Holder, now: Timestamp) {
         if holder.expires <= now {
             return;
@@ -231,30 +230,30 @@ impl MemoryStore {
     }
 }
 
-/// A reader or writer, and the checksum of all that went through.
-struct Summed<T> {
+/// A reader or writer, with the checksum of the bytes that went through it.
+struct Checksummed<T> {
     inner: T,
     hasher: SipHasher13,
 }
 
-impl<T> Summed<T> {
+impl<T> Checksummed<T> {
     fn new(inner: T) -> Self {
         Self { inner, hasher: SipHasher13::new() }
     }
 
-    fn sum(&self) -> [u8; 16] {
+    fn checksum(&self) -> [u8; 16] {
         self.hasher.finish128().as_bytes()
     }
 }
 
-impl<T: Write> Summed<T> {
+impl<T: Write> Checksummed<T> {
     fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.hasher.write(bytes);
         self.inner.write_all(bytes)
     }
 }
 
-impl<T: Read> Summed<T> {
+impl<T: Read> Checksummed<T> {
     fn take<const N: usize>(&mut self) -> Result<[u8; N], SnapshotError> {
         let mut bytes = [0; N];
         self.inner.read_exact(&mut bytes).map_err(|error| match error.kind() {
