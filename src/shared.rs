@@ -84,14 +84,14 @@ pub struct Store {
     is_cluster: bool,
     health: Health,
     /// What it said last.
-    seen: MemoryStore,
+    observed: MemoryStore,
     /// Whose tokens it said not long ago that they are out, as buckets that are full when it is asked again.
-    fresh: MemoryStore,
+    exhausted: MemoryStore,
     /// What is decided without it.
     local: Arc<MemoryStore>,
     clock: Arc<dyn Clock>,
     /// How far its clock is ahead of ours, in nanoseconds; rather too far.
-    ahead: AtomicI64,
+    clock_offset: AtomicI64,
     /// What is to be released once it is back.
     pending_releases: PendingReleases,
     telemetry: Arc<Telemetry>,
@@ -123,11 +123,11 @@ impl Store {
             replicas,
             is_cluster: matches!(target, Target::Cluster(_)),
             health: Health::new(target.to_string(), Arc::clone(&telemetry)),
-            seen: MemoryStore::new(max_keys),
-            fresh: MemoryStore::new(max_keys),
+            observed: MemoryStore::new(max_keys),
+            exhausted: MemoryStore::new(max_keys),
             local,
             clock,
-            ahead: AtomicI64::new(0),
+            clock_offset: AtomicI64::new(0),
             pending_releases: PendingReleases::default(),
             telemetry,
         }))
@@ -150,21 +150,21 @@ impl Store {
 
     /// The server's time as far as it is known; rather too late than too early.
     pub fn now(&self) -> Timestamp {
-        self.in_its_time(self.clock.now())
+        self.to_store_time(self.clock.now())
     }
 
     /// A moment of our clock in the server's time.
-    pub fn in_its_time(&self, ours: Timestamp) -> Timestamp {
-        let ahead = self.ahead.load(Ordering::Relaxed);
-        let span = Nanos::new(ahead.unsigned_abs());
-        if ahead < 0 { ours.before(span) } else { ours.after(span) }
+    pub fn to_store_time(&self, ours: Timestamp) -> Timestamp {
+        let offset = self.clock_offset.load(Ordering::Relaxed);
+        let span = Nanos::new(offset.unsigned_abs());
+        if offset < 0 { ours.before(span) } else { ours.after(span) }
     }
 
     /// Sweeps the next part of what is kept in memory of it.
     pub fn sweep(&self) -> usize {
         let now = self.clock.now();
         self.health.mark_accepting(now);
-        self.seen.sweep(now) + self.fresh.sweep(now)
+        self.observed.sweep(now) + self.exhausted.sweep(now)
     }
 
     /// The store in memory for what is decided without this one.
@@ -172,11 +172,11 @@ impl Store {
         &self.local
     }
 
-    fn note_time(&self, sent: Timestamp, now: Timestamp) {
-        let ahead = match now.since(sent).get() {
+    fn record_offset(&self, sent: Timestamp, now: Timestamp) {
+        let offset = match now.since(sent).get() {
             0 => i64::try_from(sent.since(now).get()).map_or(i64::MIN, |behind| -behind),
             ahead => i64::try_from(ahead).unwrap_or(i64::MAX),
         };
-        self.ahead.store(ahead, Ordering::Relaxed);
+        self.clock_offset.store(offset, Ordering::Relaxed);
     }
 }

@@ -29,7 +29,7 @@ impl Backend {
     pub(super) fn time(&self, ours: Timestamp) -> Timestamp {
         match self {
             Self::Memory(_) => ours,
-            Self::Shared(client) => client.store().in_its_time(ours),
+            Self::Shared(client) => client.store().to_store_time(ours),
         }
     }
 

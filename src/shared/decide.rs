@@ -15,7 +15,7 @@ use crate::store::{
 };
 
 /// How long it is remembered that a bucket was seen to be out of tokens: then the store is asked again.
-const REMEMBERED_FOR: Nanos = Nanos::from_secs(10);
+const DENIAL_TTL: Nanos = Nanos::from_secs(10);
 
 /// What it has decided.
 #[derive(Debug, Clone, Copy)]
@@ -35,15 +35,15 @@ impl StoreClient {
         let is_blocked = charges.iter().any(Charge::is_denied);
         let store = &self.store;
         let now = store.clock.now();
-        let is_fresh = |(charge, outcome): (&Charge<'_>, &Outcome)| {
+        let is_exhausted = |(charge, outcome): (&Charge<'_>, &Outcome)| {
             charge.mode == Mode::Enforced
                 && outcome.wait != Wait::None
-                && store.fresh.state(charge.fingerprint, now).is_some()
+                && store.exhausted.state(charge.fingerprint, now).is_some()
         };
         let is_denied = (is_blocked || self.is_up())
             && !charges.iter().any(is_concurrency)
-            && store.seen.would_deny(charges, now, outcomes)
-            && (is_blocked || charges.iter().zip(&*outcomes).any(is_fresh));
+            && store.observed.would_deny(charges, now, outcomes)
+            && (is_blocked || charges.iter().zip(&*outcomes).any(is_exhausted));
         if is_denied && !is_blocked {
             store.telemetry.shared_store().cached_denials.inc();
         }
@@ -54,7 +54,7 @@ impl StoreClient {
     /// pass. `outcomes` is as in [`Self::would_deny`].
     pub fn deny_blocked(&self, charges: &[Charge<'_>], outcomes: &mut Outcomes) -> Admission {
         if charges.iter().any(Charge::is_denied) {
-            self.store.seen.would_deny(charges, self.store.clock.now(), outcomes);
+            self.store.observed.would_deny(charges, self.store.clock.now(), outcomes);
             Admission::Denied
         } else {
             Admission::Admitted { lease: None }
@@ -93,10 +93,10 @@ impl StoreClient {
         for (charge, outcome) in charges.iter().zip(&*outcomes) {
             let Some(counter) = Counter::of(charge.bucket) else { continue };
             // It was decided later than it was sent, so that the debt ends here no later than there.
-            self.store.seen.set_state(charge.fingerprint, counter.observed(outcome, sent), sent);
+            self.store.observed.set_state(charge.fingerprint, counter.observed(outcome, sent), sent);
             if outcome.remaining == 0 || outcome.wait != Wait::None {
-                let remembered = BucketState::until(sent.after(REMEMBERED_FOR));
-                self.store.fresh.set_state(charge.fingerprint, remembered, sent);
+                let lapses = BucketState::until(sent.after(DENIAL_TTL));
+                self.store.exhausted.set_state(charge.fingerprint, lapses, sent);
             }
         }
         Ok(Decision { admission, now: reply.now })
@@ -127,7 +127,7 @@ impl StoreClient {
         let call = script::decide(&self.store.names, charges, lease, None);
         let answer = self.call(Function::Decide, &call, deadline).await?;
         let reply = ScriptReply::read(&fields(&answer)?, charges)?;
-        self.store.note_time(sent, reply.now);
+        self.store.record_offset(sent, reply.now);
         let took = self.store.clock.now().since(sent);
         self.store.telemetry.shared_store().observe(took);
         Ok(reply)
@@ -228,13 +228,13 @@ impl StoreClient {
         for charge in &charges {
             // A debt is a time, and a part owes as long as the whole does.
             if store.local.state(charge.fingerprint, now).is_none()
-                && let Some(state) = store.seen.state(charge.fingerprint, now)
+                && let Some(state) = store.observed.state(charge.fingerprint, now)
             {
                 store.local.set_state(charge.fingerprint, state, now);
             }
         }
         let admission = store.local.decide(&charges, now, outcomes)?;
         store.telemetry.shared_store().local.inc();
-        Ok(Decision { admission, now: store.in_its_time(now) })
+        Ok(Decision { admission, now: store.to_store_time(now) })
     }
 }
