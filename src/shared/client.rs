@@ -18,12 +18,12 @@ use crate::store::StoreError;
 use crate::store::script::{self, ScriptCall};
 
 /// How long it may take to connect, to log in and to find the script there.
-const CONNECT: Duration = Duration::from_secs(1);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long to wait before trying again, at first and at most; a half more or less by chance, so that replicas do
 /// not all come at once.
-const MIN_PAUSE: Duration = Duration::from_millis(50);
-const MAX_PAUSE: Duration = Duration::from_secs(1);
+const MIN_BACKOFF: Duration = Duration::from_millis(50);
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
 /// What a call waits at most whose deadline is later than a clock can tell.
 const MAX_WAIT: Duration = Duration::from_secs(86_400);
@@ -39,13 +39,13 @@ pub struct StoreClient {
     pub(super) store: Arc<Store>,
     ready: ArcSwapOption<Ready>,
     timed_out: AtomicU32,
-    broken: Notify,
+    disconnected: Notify,
     /// Why it is broken.
     reason: Mutex<Option<Reason>>,
     /// A call was refused, and others may be.
-    doubtful: Notify,
+    probe_needed: Notify,
     /// A release could not be sent over it.
-    releases_wait: Notify,
+    release_pending: Notify,
     attempted: watch::Sender<bool>,
 }
 
@@ -56,10 +56,10 @@ impl StoreClient {
             store,
             ready: ArcSwapOption::empty(),
             timed_out: AtomicU32::new(0),
-            broken: Notify::new(),
+            disconnected: Notify::new(),
             reason: Mutex::default(),
-            doubtful: Notify::new(),
-            releases_wait: Notify::new(),
+            probe_needed: Notify::new(),
+            release_pending: Notify::new(),
             attempted: watch::Sender::new(false),
         });
         tokio::spawn(Arc::clone(&client).reconnect_loop());
@@ -73,10 +73,10 @@ impl StoreClient {
     }
 
     async fn reconnect_loop(self: Arc<Self>) {
-        let mut pause = MIN_PAUSE;
+        let mut backoff = MIN_BACKOFF;
         let mut is_down = false;
         loop {
-            let reason = match timeout(CONNECT, self.connect()).await {
+            let reason = match timeout(CONNECT_TIMEOUT, self.connect()).await {
                 Ok(Ok(ready)) => {
                     self.timed_out.store(0, Ordering::Relaxed);
                     self.ready.store(Some(Arc::new(ready)));
@@ -87,20 +87,20 @@ impl StoreClient {
                     }
                     self.attempted.send_replace(true);
                     let connected = Instant::now();
-                    self.serve_until_broken().await;
-                    if connected.elapsed() > MAX_PAUSE {
-                        pause = MIN_PAUSE;
+                    self.serve_until_disconnected().await;
+                    if connected.elapsed() > MAX_BACKOFF {
+                        backoff = MIN_BACKOFF;
                     }
                     let reason = self.reason.lock().take();
                     reason.unwrap_or_else(|| "calls are not answered".into())
                 }
                 Ok(Err(error)) => Reason::from(&error),
-                Err(_) => Reason::from(&*format!("it did not answer within {CONNECT:?}")),
+                Err(_) => Reason::from(&*format!("it did not answer within {CONNECT_TIMEOUT:?}")),
             };
             self.store.health.mark_down(&reason, !std::mem::replace(&mut is_down, true));
             self.attempted.send_replace(true);
-            tokio::time::sleep(with_jitter(pause)).await;
-            pause = (pause * 2).min(MAX_PAUSE);
+            tokio::time::sleep(with_jitter(backoff)).await;
+            backoff = (backoff * 2).min(MAX_BACKOFF);
         }
     }
 
@@ -108,7 +108,7 @@ impl StoreClient {
     /// that cannot write keeps nobody from the others.
     async fn connect(&self) -> RedisResult<Ready> {
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT))
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(None)
             .set_pipeline_buffer_size(MAX_QUEUED_CALLS);
         let mut connection = match &mut *self.store.connector.lock().await {
@@ -127,13 +127,13 @@ impl StoreClient {
         } else {
             script::probe(&self.store.names)
         };
-        self.try_out(&mut ready, &probe).await?;
+        self.verify(&mut ready, &probe).await?;
         Ok(ready)
     }
 
-    async fn try_out(&self, ready: &mut Ready, probe: &ScriptCall) -> RedisResult<()> {
+    async fn verify(&self, ready: &mut Ready, probe: &ScriptCall) -> RedisResult<()> {
         let decided = ready.call(&self.store.library, Function::Decide, probe);
-        timeout(self.store.deadline, decided).await.map_err(|_| timed_out())??;
+        timeout(self.store.deadline, decided).await.map_err(|_| verify_timeout())??;
         Ok(())
     }
 
@@ -153,7 +153,7 @@ impl StoreClient {
         now.checked_add(self.store.deadline).unwrap_or_else(|| now + MAX_WAIT)
     }
 
-    /// Asks, and waits for the answer until the deadline. Later than that it is not asked any more.
+    /// Asks, and waits for the answer until the deadline. Later than that it is not used any more.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] where there is no connection, or no answer in time: it may have been charged all the same.
@@ -164,14 +164,14 @@ impl StoreClient {
         call: &ScriptCall,
         deadline: Instant,
     ) -> Result<Value, StoreError> {
-        let Some(asked) = self.ready.load_full() else {
+        let Some(used) = self.ready.load_full() else {
             return Err(StoreError::Unavailable("there is no connection to it".into()));
         };
         if deadline <= Instant::now() {
             // That it was late has been counted already.
             return Err(StoreError::Unavailable("there is no time left to ask it".into()));
         }
-        let mut ready = Ready::clone(&asked);
+        let mut ready = Ready::clone(&used);
         let library = &self.store.library;
         let answer = timeout_at(deadline, ready.call(library, function, call)).await;
         let counters = self.store.telemetry.shared_store();
@@ -181,11 +181,11 @@ impl StoreClient {
                 counters.answered.inc();
                 Ok(value)
             }
-            Ok(Err(error)) => Err(self.failed(&asked, &error)),
+            Ok(Err(error)) => Err(self.handle_error(&used, &error)),
             Err(_) => {
                 counters.timed_out.inc();
                 if self.timed_out.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_TIMEOUTS {
-                    self.give_up(&asked, None);
+                    self.disconnect(&used, None);
                 }
                 Err(StoreError::Unavailable(format!("no answer within {:?}", self.store.deadline)))
             }
@@ -193,12 +193,12 @@ impl StoreClient {
     }
 
     /// What comes of an error depends on whom it concerns.
-    fn failed(&self, asked: &Arc<Ready>, error: &RedisError) -> StoreError {
+    fn handle_error(&self, used: &Arc<Ready>, error: &RedisError) -> StoreError {
         self.timed_out.store(0, Ordering::Relaxed);
         match Concern::of(error) {
             Concern::Keys => {
                 self.store.health.mark_refusing(error, self.store.clock.now());
-                self.doubtful.notify_one();
+                self.probe_needed.notify_one();
                 StoreError::Refused(error.to_string())
             }
             Concern::Server if self.store.is_cluster => {
@@ -207,61 +207,61 @@ impl StoreClient {
             }
             Concern::Server | Concern::All => {
                 self.store.telemetry.shared_store().failed.inc();
-                self.give_up(asked, Some(error));
+                self.disconnect(used, Some(error));
                 StoreError::Unavailable(error.to_string())
             }
         }
     }
 
     /// From now on nobody waits for the connection; another is made, unless it was already.
-    fn give_up(&self, asked: &Arc<Ready>, error: Option<&RedisError>) {
-        let was = self.ready.compare_and_swap(asked, None);
-        if was.as_ref().is_some_and(|was| Arc::ptr_eq(was, asked)) {
+    fn disconnect(&self, used: &Arc<Ready>, error: Option<&RedisError>) {
+        let was = self.ready.compare_and_swap(used, None);
+        if was.as_ref().is_some_and(|was| Arc::ptr_eq(was, used)) {
             *self.reason.lock() = error.map(Reason::from);
-            self.broken.notify_one();
+            self.disconnected.notify_one();
         }
     }
 
     /// Says that a release waits. One that was late does not break the connection, so that nothing else would.
-    pub(super) fn releases_wait(&self) {
-        self.releases_wait.notify_one();
+    pub(super) fn notify_pending_release(&self) {
+        self.release_pending.notify_one();
     }
 
     /// Releases what waits, and finds out whether all calls are refused where some are.
-    async fn serve_until_broken(&self) {
+    async fn serve_until_disconnected(&self) {
         let mut probed: Option<Instant> = None;
         loop {
-            self.release_what_waits().await;
-            let some_wait = async {
-                self.releases_wait.notified().await;
-                tokio::time::sleep(with_jitter(MIN_PAUSE)).await;
+            self.run_pending_releases().await;
+            let release_due = async {
+                self.release_pending.notified().await;
+                tokio::time::sleep(with_jitter(MIN_BACKOFF)).await;
             };
             tokio::select! {
-                () = self.broken.notified() => return,
-                () = self.doubtful.notified() => {
+                () = self.disconnected.notified() => return,
+                () = self.probe_needed.notified() => {
                     if !self.store.is_cluster
-                        && probed.is_none_or(|at| at.elapsed() >= MAX_PAUSE)
+                        && probed.is_none_or(|at| at.elapsed() >= MAX_BACKOFF)
                     {
                         self.probe().await;
                         probed = Some(Instant::now());
                     }
                 }
-                () = some_wait => {}
+                () = release_due => {}
             }
         }
     }
 
     /// Gives the connection up where nothing can be charged over it.
     async fn probe(&self) {
-        let Some(asked) = self.ready.load_full() else { return };
-        let mut ready = Ready::clone(&asked);
-        if let Err(error) = self.try_out(&mut ready, &script::probe(&self.store.names)).await {
-            self.give_up(&asked, Some(&error));
+        let Some(used) = self.ready.load_full() else { return };
+        let mut ready = Ready::clone(&used);
+        if let Err(error) = self.verify(&mut ready, &script::probe(&self.store.names)).await {
+            self.disconnect(&used, Some(&error));
         }
     }
 
-    async fn release_what_waits(&self) {
-        // Whatever fails is put back behind the others, and has its next turn after a pause.
+    async fn run_pending_releases(&self) {
+        // Whatever fails is put back behind the others, and has its next turn after a backoff.
         for _ in 0..self.store.pending_releases.len() {
             if !self.is_up() {
                 return;
@@ -272,12 +272,12 @@ impl StoreClient {
     }
 }
 
-fn timed_out() -> RedisError {
+fn verify_timeout() -> RedisError {
     RedisError::from((redis::ErrorKind::Io, "it connects and does not decide in time"))
 }
 
-fn with_jitter(pause: Duration) -> Duration {
+fn with_jitter(backoff: Duration) -> Duration {
     // Without random bits all wait the same.
     let chance = getrandom::u32().map_or(0.5, |bits| f64::from(bits) / f64::from(u32::MAX));
-    pause.mul_f64(0.5 + chance)
+    backoff.mul_f64(0.5 + chance)
 }

@@ -67,7 +67,7 @@ impl StoreClient {
                 Err(error) => {
                     tracing::debug!(%error, "a lease is released once the shared store is back");
                     self.store.pending_releases.push(lease, part);
-                    self.releases_wait();
+                    self.notify_pending_release();
                 }
             }
         }
