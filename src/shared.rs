@@ -17,8 +17,8 @@
 mod client;
 mod connection;
 mod decide;
+mod error_scope;
 mod health;
-mod refusal;
 mod release;
 pub mod target;
 

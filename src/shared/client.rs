@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Store;
 use super::connection::{Connection, Function, Ready, load};
-use super::refusal::{Concern, Reason};
+use super::error_scope::{ErrorScope, DownReason};
 use super::target::Connector;
 use crate::store::StoreError;
 use crate::store::script::{self, ScriptCall};
@@ -41,7 +41,7 @@ pub struct StoreClient {
     timed_out: AtomicU32,
     disconnected: Notify,
     /// Why it is broken.
-    reason: Mutex<Option<Reason>>,
+    reason: Mutex<Option<DownReason>>,
     /// A call was refused, and others may be.
     probe_needed: Notify,
     /// A release could not be sent over it.
@@ -94,8 +94,8 @@ impl StoreClient {
                     let reason = self.reason.lock().take();
                     reason.unwrap_or_else(|| "calls are not answered".into())
                 }
-                Ok(Err(error)) => Reason::from(&error),
-                Err(_) => Reason::from(&*format!("it did not answer within {CONNECT_TIMEOUT:?}")),
+                Ok(Err(error)) => DownReason::from(&error),
+                Err(_) => DownReason::from(&*format!("it did not answer within {CONNECT_TIMEOUT:?}")),
             };
             self.store.health.mark_down(&reason, !std::mem::replace(&mut is_down, true));
             self.attempted.send_replace(true);
@@ -195,17 +195,17 @@ impl StoreClient {
     /// What comes of an error depends on whom it concerns.
     fn handle_error(&self, used: &Arc<Ready>, error: &RedisError) -> StoreError {
         self.timed_out.store(0, Ordering::Relaxed);
-        match Concern::of(error) {
-            Concern::Keys => {
+        match ErrorScope::of(error) {
+            ErrorScope::Keys => {
                 self.store.health.mark_refusing(error, self.store.clock.now());
                 self.probe_needed.notify_one();
                 StoreError::Refused(error.to_string())
             }
-            Concern::Server if self.store.is_cluster => {
+            ErrorScope::Server if self.store.is_cluster => {
                 self.store.health.mark_refusing(error, self.store.clock.now());
                 StoreError::Unavailable(error.to_string())
             }
-            Concern::Server | Concern::All => {
+            ErrorScope::Server | ErrorScope::All => {
                 self.store.telemetry.shared_store().failed.inc();
                 self.disconnect(used, Some(error));
                 StoreError::Unavailable(error.to_string())
@@ -217,7 +217,7 @@ impl StoreClient {
     fn disconnect(&self, used: &Arc<Ready>, error: Option<&RedisError>) {
         let was = self.ready.compare_and_swap(used, None);
         if was.as_ref().is_some_and(|was| Arc::ptr_eq(was, used)) {
-            *self.reason.lock() = error.map(Reason::from);
+            *self.reason.lock() = error.map(DownReason::from);
             self.disconnected.notify_one();
         }
     }

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use redis::RedisError;
 
-use super::refusal::Reason;
+use super::error_scope::DownReason;
 use crate::clock::{Nanos, Timestamp};
 use crate::observe::telemetry::Telemetry;
 
 /// For how long it is told that calls were refused.
-const REFUSAL_MEMORY: Nanos = Nanos::from_secs(60);
+const REFUSAL_WINDOW: Nanos = Nanos::from_secs(60);
 
 /// How the store is, as all threads see it.
 pub(super) struct Health {
@@ -52,15 +52,15 @@ impl Health {
             let code = code.map(|code| format!(" ({code})")).unwrap_or_default();
             all.push(format!("the shared store is away{code}"));
         }
-        if self.has_refused_lately(now) {
+        if self.has_refused_recently(now) {
             all.push("the shared store refuses calls of some keys".to_owned());
         }
         all
     }
 
     /// A thread has no connection to it, which is new or not.
-    pub(super) fn mark_down(&self, reason: &Reason, is_new: bool) {
-        let Reason { text, code } = reason;
+    pub(super) fn mark_down(&self, reason: &DownReason, is_new: bool) {
+        let DownReason { text, code } = reason;
         (*self.down_code.lock()).clone_from(code);
         if is_new && self.down.fetch_add(1, Ordering::Relaxed) == 0 {
             self.telemetry.shared_store().up.set(0);
@@ -100,13 +100,13 @@ impl Health {
 
     /// Tells when that is over.
     pub(super) fn mark_accepting(&self, now: Timestamp) {
-        if !self.has_refused_lately(now) && self.is_refusing.swap(false, Ordering::Relaxed) {
+        if !self.has_refused_recently(now) && self.is_refusing.swap(false, Ordering::Relaxed) {
             tracing::info!(store = %self.target, "the shared store has refused no call for a minute");
         }
     }
 
-    fn has_refused_lately(&self, now: Timestamp) -> bool {
+    fn has_refused_recently(&self, now: Timestamp) -> bool {
         let at = Timestamp::from_unix_nanos(self.refused_at.load(Ordering::Relaxed));
-        self.is_refusing.load(Ordering::Relaxed) && now.since(at) < REFUSAL_MEMORY
+        self.is_refusing.load(Ordering::Relaxed) && now.since(at) < REFUSAL_WINDOW
     }
 }

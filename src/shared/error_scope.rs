@@ -3,14 +3,14 @@
 use redis::RedisError;
 
 /// The server decides nothing for anybody until it is another or in another state.
-const OF_SERVER: [&str; 6] = ["READONLY", "OOM", "LOADING", "MISCONF", "NOREPLICAS", "BUSY"];
+const SERVER_CODES: [&str; 6] = ["READONLY", "OOM", "LOADING", "MISCONF", "NOREPLICAS", "BUSY"];
 
 /// Nobody is decided for over such a connection.
-const OF_ALL: [&str; 4] = ["NOAUTH", "WRONGPASS", "CLUSTERDOWN", "MASTERDOWN"];
+const CONNECTION_CODES: [&str; 4] = ["NOAUTH", "WRONGPASS", "CLUSTERDOWN", "MASTERDOWN"];
 
 /// Whom an error concerns.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Concern {
+pub(super) enum ErrorScope {
     /// Calls with the same keys, as far as one can see: a key holds something else, or this user may not write it.
     /// Others may be concerned as well; a probe tells.
     Keys,
@@ -20,7 +20,7 @@ pub(super) enum Concern {
     All,
 }
 
-impl Concern {
+impl ErrorScope {
     /// That of an error. What no server answered concerns all.
     pub(super) fn of(error: &RedisError) -> Self {
         let Some(code) = error.code() else { return Self::All };
@@ -28,9 +28,9 @@ impl Concern {
         let within = |code: &str| error.detail().is_some_and(|detail| detail.contains(code));
         let is_one_of =
             |codes: &[&str]| codes.iter().any(|one| *one == code || within(&format!("-{one} ")));
-        if is_one_of(&OF_SERVER) {
+        if is_one_of(&SERVER_CODES) {
             Self::Server
-        } else if is_one_of(&OF_ALL) {
+        } else if is_one_of(&CONNECTION_CODES) {
             Self::All
         } else {
             Self::Keys
@@ -40,20 +40,20 @@ impl Concern {
 
 /// Why the store is away.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Reason {
+pub(super) struct DownReason {
     /// In words.
     pub(super) text: String,
     /// The server's word for it, if it said one.
     pub(super) code: Option<String>,
 }
 
-impl From<&str> for Reason {
+impl From<&str> for DownReason {
     fn from(text: &str) -> Self {
         Self { text: text.to_owned(), code: None }
     }
 }
 
-impl From<&RedisError> for Reason {
+impl From<&RedisError> for DownReason {
     fn from(error: &RedisError) -> Self {
         let is_plain = |code: &&str| code.bytes().all(|byte| byte.is_ascii_uppercase());
         Self { text: error.to_string(), code: error.code().filter(is_plain).map(str::to_owned) }
@@ -66,9 +66,9 @@ mod tests {
 
     use super::*;
 
-    fn concern(line: &str) -> Concern {
+    fn scope(line: &str) -> ErrorScope {
         let answer = redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap();
-        Concern::of(&answer.extract_error().unwrap_err())
+        ErrorScope::of(&answer.extract_error().unwrap_err())
     }
 
     #[test]
@@ -80,7 +80,7 @@ mod tests {
             "ERR value is not an integer or out of range",
             "MOVED 1 127.0.0.1:1",
         ] {
-            assert_eq!(concern(line), Concern::Keys, "{line}");
+            assert_eq!(scope(line), ErrorScope::Keys, "{line}");
         }
     }
 
@@ -95,12 +95,12 @@ mod tests {
             "BUSY Redis is busy running a script.",
             "ERR Error running script (call to f_1): @user_script:1: -OOM command not allowed",
         ] {
-            assert_eq!(concern(line), Concern::Server, "{line}");
+            assert_eq!(scope(line), ErrorScope::Server, "{line}");
         }
         for line in ["NOAUTH Authentication required.", "CLUSTERDOWN Hash slot not served"] {
-            assert_eq!(concern(line), Concern::All, "{line}");
+            assert_eq!(scope(line), ErrorScope::All, "{line}");
         }
         let broken = RedisError::from((ErrorKind::Io, "broken pipe"));
-        assert_eq!(Concern::of(&broken), Concern::All);
+        assert_eq!(ErrorScope::of(&broken), ErrorScope::All);
     }
 }
