@@ -114,7 +114,7 @@ impl Store {
             file::read(&path, file::MAX_PEM).map_err(|error| SharedError::Root { path, error })
         };
         let root = root.map(read).transpose()?;
-        let connector = target.client(root.as_deref())?.ok_or(SharedError::Memory)?;
+        let connector = target.connector(root.as_deref())?.ok_or(SharedError::Memory)?;
         Ok(Arc::new(Self {
             connector: tokio::sync::Mutex::new(connector),
             library: Library::new(),

@@ -11,7 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Store;
-use super::connection::{Connection, Function, Ready, load};
+use super::connection::{Connection, Function, ReadyConnection, load_script};
 use super::error_scope::{ErrorScope, DownReason};
 use super::target::Connector;
 use crate::store::StoreError;
@@ -37,7 +37,7 @@ const MAX_QUEUED_CALLS: usize = 4096;
 /// One thread's connection.
 pub struct StoreClient {
     pub(super) store: Arc<Store>,
-    ready: ArcSwapOption<Ready>,
+    ready: ArcSwapOption<ReadyConnection>,
     timed_out: AtomicU32,
     disconnected: Notify,
     /// Why it is broken.
@@ -106,7 +106,7 @@ impl StoreClient {
 
     /// A connection that has charged something, if nothing of anybody's. On a cluster it has only decided: a server
     /// that cannot write keeps nobody from the others.
-    async fn connect(&self) -> RedisResult<Ready> {
+    async fn connect(&self) -> RedisResult<ReadyConnection> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(None)
@@ -120,8 +120,8 @@ impl StoreClient {
             }
             Connector::Cluster(client) => Connection::Cluster(client.get_async_connection().await?),
         };
-        let caller = load(&mut connection, &self.store.library).await?;
-        let mut ready = Ready { connection, caller };
+        let invocation = load_script(&mut connection, &self.store.library).await?;
+        let mut ready = ReadyConnection { connection, invocation };
         let probe = if self.store.is_cluster {
             script::decide(&self.store.names, &[], None, None)
         } else {
@@ -131,7 +131,7 @@ impl StoreClient {
         Ok(ready)
     }
 
-    async fn verify(&self, ready: &mut Ready, probe: &ScriptCall) -> RedisResult<()> {
+    async fn verify(&self, ready: &mut ReadyConnection, probe: &ScriptCall) -> RedisResult<()> {
         let decided = ready.call(&self.store.library, Function::Decide, probe);
         timeout(self.store.deadline, decided).await.map_err(|_| verify_timeout())??;
         Ok(())
@@ -171,7 +171,7 @@ impl StoreClient {
             // That it was late has been counted already.
             return Err(StoreError::Unavailable("there is no time left to ask it".into()));
         }
-        let mut ready = Ready::clone(&used);
+        let mut ready = ReadyConnection::clone(&used);
         let library = &self.store.library;
         let answer = timeout_at(deadline, ready.call(library, function, call)).await;
         let counters = self.store.telemetry.shared_store();
@@ -193,7 +193,7 @@ impl StoreClient {
     }
 
     /// What comes of an error depends on whom it concerns.
-    fn handle_error(&self, used: &Arc<Ready>, error: &RedisError) -> StoreError {
+    fn handle_error(&self, used: &Arc<ReadyConnection>, error: &RedisError) -> StoreError {
         self.timed_out.store(0, Ordering::Relaxed);
         match ErrorScope::of(error) {
             ErrorScope::Keys => {
@@ -214,7 +214,7 @@ impl StoreClient {
     }
 
     /// From now on nobody waits for the connection; another is made, unless it was already.
-    fn disconnect(&self, used: &Arc<Ready>, error: Option<&RedisError>) {
+    fn disconnect(&self, used: &Arc<ReadyConnection>, error: Option<&RedisError>) {
         let was = self.ready.compare_and_swap(used, None);
         if was.as_ref().is_some_and(|was| Arc::ptr_eq(was, used)) {
             *self.reason.lock() = error.map(DownReason::from);
@@ -254,7 +254,7 @@ impl StoreClient {
     /// Gives the connection up where nothing can be charged over it.
     async fn probe(&self) {
         let Some(used) = self.ready.load_full() else { return };
-        let mut ready = Ready::clone(&used);
+        let mut ready = ReadyConnection::clone(&used);
         if let Err(error) = self.verify(&mut ready, &script::probe(&self.store.names)).await {
             self.disconnect(&used, Some(&error));
         }

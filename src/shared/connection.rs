@@ -52,7 +52,7 @@ fn hash(text: &str) -> String {
 
 /// How the script is called on a server.
 #[derive(Debug, Clone)]
-pub(super) enum Caller {
+pub(super) enum Invocation {
     Functions,
     Scripts([String; 2]),
 }
@@ -76,12 +76,12 @@ impl Connection {
 }
 
 #[derive(Clone)]
-pub(super) struct Ready {
+pub(super) struct ReadyConnection {
     pub(super) connection: Connection,
-    pub(super) caller: Caller,
+    pub(super) invocation: Invocation,
 }
 
-impl Ready {
+impl ReadyConnection {
     /// Calls a function, which is loaded again where the server has forgotten it.
     pub(super) async fn call(
         &mut self,
@@ -92,7 +92,7 @@ impl Ready {
         let answer = self.connection.send(&self.command(library, function, call)).await;
         match answer {
             Err(error) if is_unknown(&error) => {
-                self.caller = load(&mut self.connection, library).await?;
+                self.invocation = load_script(&mut self.connection, library).await?;
                 self.connection.send(&self.command(library, function, call)).await
             }
             answer => answer,
@@ -101,9 +101,9 @@ impl Ready {
 
     fn command(&self, library: &Library, function: Function, call: &ScriptCall) -> Cmd {
         let parts = call.parts();
-        let (verb, [decide, release]) = match &self.caller {
-            Caller::Functions => ("FCALL", &library.names),
-            Caller::Scripts(hashes) => ("EVALSHA", hashes),
+        let (verb, [decide, release]) = match &self.invocation {
+            Invocation::Functions => ("FCALL", &library.names),
+            Invocation::Scripts(hashes) => ("EVALSHA", hashes),
         };
         let name = match function {
             Function::Decide => decide,
@@ -132,11 +132,11 @@ fn is_unknown(error: &RedisError) -> bool {
 }
 
 /// Has every primary know the script.
-pub(super) async fn load(connection: &mut Connection, library: &Library) -> RedisResult<Caller> {
+pub(super) async fn load_script(connection: &mut Connection, library: &Library) -> RedisResult<Invocation> {
     let mut command = redis::cmd("FUNCTION");
     command.arg("LOAD").arg("REPLACE").arg(&library.functions);
     match connection.send(&command).await {
-        Ok(_) => return Ok(Caller::Functions),
+        Ok(_) => return Ok(Invocation::Functions),
         // A server that is in trouble is not one without functions.
         Err(error) if !is_without_functions(&error) => return Err(error),
         Err(_) => {}
@@ -148,7 +148,7 @@ pub(super) async fn load(connection: &mut Connection, library: &Library) -> Redi
         let loaded = connection.send(&command).await?;
         *hash = redis::from_redis_value(loaded)?;
     }
-    Ok(Caller::Scripts(hashes))
+    Ok(Invocation::Scripts(hashes))
 }
 
 /// It does not know the command, or not for this user.

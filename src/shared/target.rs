@@ -77,7 +77,7 @@ impl Target {
     ///
     /// # Errors
     /// Where certificates cannot be read, or servers of a cluster are told to be different.
-    pub(super) fn client(&self, root: Option<&[u8]>) -> redis::RedisResult<Option<Connector>> {
+    pub(super) fn connector(&self, root: Option<&[u8]>) -> redis::RedisResult<Option<Connector>> {
         let certificates = || {
             root.map(|root| TlsCertificates { client_tls: None, root_cert: Some(root.to_vec()) })
         };
