@@ -1,4 +1,4 @@
-//! Deciding with the shared store, and without it.
+//! Deciding with the shared store, or locally without it.
 
 use smallvec::SmallVec;
 use tokio::time::Instant;
@@ -14,22 +14,22 @@ use crate::store::{
     Admission, BucketState, Charge, Mode, Outcome, Outcomes, StoreError, Wait, lease_bits,
 };
 
-/// How long it is remembered that a bucket was seen to be out of tokens: then the store is asked again.
+/// How long a denial is repeated without asking the store.
 const DENIAL_TTL: Nanos = Nanos::from_secs(10);
 
-/// What it has decided.
+/// What was decided.
 #[derive(Debug, Clone, Copy)]
 pub struct Decision {
-    /// Whether it was charged.
+    /// Whether the charges were made.
     pub admission: Admission,
-    /// The server's time.
+    /// The time of the decision, by the store's clock.
     pub now: Timestamp,
 }
 
 impl StoreClient {
-    /// Denies what the store would deny by what it said last, without asking it; and what is blocked, also while
-    /// the store is away. `outcomes` then tells how the buckets stand as far as is known. Slots may come back at
-    /// any time, so that whoever wants some is to ask.
+    /// Whether the charges are denied without asking the store: by the states that it reported last, or, also while the
+    /// store is unavailable, since a bucket is blocked. `outcomes` is then computed from those states. Calls with a
+    /// concurrency bucket always ask, since slots may be released at any time.
     pub fn would_deny(&self, charges: &[Charge<'_>], outcomes: &mut Outcomes) -> bool {
         let is_concurrency = |charge: &Charge<'_>| matches!(charge.bucket, Bucket::Concurrency(_));
         let is_blocked = charges.iter().any(Charge::is_denied);
@@ -50,8 +50,8 @@ impl StoreClient {
         is_denied
     }
 
-    /// Denies what is blocked, and nothing else: what is left to do while the store is away and calls are to
-    /// pass. `outcomes` is as in [`Self::would_deny`].
+    /// Denies charges of blocked buckets and admits all others: for a policy that allows calls while the store is
+    /// unavailable. `outcomes` of a denial is as in [`Self::would_deny`].
     pub fn deny_blocked(&self, charges: &[Charge<'_>], outcomes: &mut Outcomes) -> Admission {
         if charges.iter().any(Charge::is_denied) {
             self.store.observed.would_deny(charges, self.store.clock.now(), outcomes);
@@ -63,12 +63,13 @@ impl StoreClient {
 
     /// Has the store decide all charges at once: all are made, or none.
     ///
-    /// On a cluster, buckets of several tenants are on several servers. They are decided one after another, and
-    /// where one denies, what the others took is given back.
+    /// On a cluster, buckets of several partitions may be on several servers. The partitions are decided one after
+    /// another; if one denies, the charges in those before it are refunded.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] where it did not answer, [`StoreError::Refused`] where it answers others,
-    /// [`StoreError::Reply`] where it answered something else. It may have charged some of it all the same.
+    /// [`StoreError::Unavailable`] if the store did not reply, [`StoreError::Refused`] if it rejects this call alone,
+    /// [`StoreError::Reply`] if its reply is malformed, [`StoreError::Entropy`] if a lease gets no id. Except after the
+    /// last, some of the charges may have been made.
     pub async fn decide(
         &self,
         charges: &[Charge<'_>],
@@ -78,21 +79,21 @@ impl StoreClient {
         let sent = self.store.clock.now();
         let takes_slots = charges.iter().any(script::takes_slots);
         let bits = if takes_slots { Some(lease_bits()?) } else { None };
-        let parts = self.parts(charges);
+        let partitions = self.partitions(charges);
         let (lease, reply) = if !charges.iter().any(script::has_key) {
             (None, ScriptReply::without_keys(charges, self.store.now()))
-        } else if let [_] | [] = &*parts {
+        } else if let [_] | [] = &*partitions {
             let lease =
                 bits.map(|bits| LeaseId::in_partition(bits, script::lease_partition(charges)));
-            (lease, self.ask(charges, lease, &[], deadline).await?)
+            (lease, self.decide_in_one_call(charges, lease, &[], deadline).await?)
         } else {
-            // Rare and large: no part of the future of every other request.
-            Box::pin(self.decide_in_parts(charges, &parts, bits, deadline)).await?
+            // Rare, and boxed so that the future of every other request stays small.
+            Box::pin(self.decide_across_partitions(charges, &partitions, bits, deadline)).await?
         };
         let admission = reply.settle(charges, lease, outcomes)?;
         for (charge, outcome) in charges.iter().zip(&*outcomes) {
             let Some(counter) = Counter::of(charge.bucket) else { continue };
-            // It was decided later than it was sent, so that the debt ends here no later than there.
+            // The decision came after `sent`, so that the state lapses here no later than in the store.
             self.store.observed.set_state(charge.fingerprint, counter.observed(outcome, sent), sent);
             if outcome.remaining == 0 || outcome.wait != Wait::None {
                 let lapses = BucketState::until(sent.after(DENIAL_TTL));
@@ -102,20 +103,20 @@ impl StoreClient {
         Ok(Decision { admission, now: reply.now })
     }
 
-    /// The partitions of these charges, where they have to be asked apart.
-    fn parts(&self, charges: &[Charge<'_>]) -> SmallVec<[u16; 4]> {
-        let mut parts: SmallVec<[u16; 4]> = if self.store.is_cluster {
+    /// The partitions of the charges, ascending, if the store is a cluster; else none.
+    fn partitions(&self, charges: &[Charge<'_>]) -> SmallVec<[u16; 4]> {
+        let mut partitions: SmallVec<[u16; 4]> = if self.store.is_cluster {
             let with_keys = charges.iter().filter(|charge| script::has_key(charge));
             with_keys.map(|charge| charge.fingerprint.partition()).collect()
         } else {
             SmallVec::new()
         };
-        parts.sort_unstable();
-        parts.dedup();
-        parts
+        partitions.sort_unstable();
+        partitions.dedup();
+        partitions
     }
 
-    async fn ask(
+    async fn decide_in_one_call(
         &self,
         charges: &[Charge<'_>],
         lease: Option<LeaseId>,
@@ -133,84 +134,85 @@ impl StoreClient {
         Ok(reply)
     }
 
-    async fn decide_in_parts(
+    async fn decide_across_partitions(
         &self,
         charges: &[Charge<'_>],
-        parts: &[u16],
+        partitions: &[u16],
         bits: Option<[u8; 16]>,
         deadline: Instant,
     ) -> Result<(Option<LeaseId>, ScriptReply), StoreError> {
-        let of = |part: u16| {
-            let is_mine = move |charge: &&Charge<'_>| {
-                script::has_key(charge) && charge.fingerprint.partition() == part
+        let charges_in = |partition: u16| {
+            let is_in = move |charge: &&Charge<'_>| {
+                script::has_key(charge) && charge.fingerprint.partition() == partition
             };
-            let mine = charges.iter().filter(is_mine);
-            mine.copied().collect::<SmallVec<[Charge<'_>; 8]>>()
+            charges.iter().filter(is_in).copied().collect::<SmallVec<[Charge<'_>; 8]>>()
         };
-        let holds_slots = |part: &u16| of(*part).iter().any(script::takes_slots);
-        let homes: SmallVec<[u16; 4]> = parts.iter().copied().filter(holds_slots).collect();
-        let lease = bits.zip(homes.first());
-        let lease = lease.map(|(bits, home)| LeaseId::in_partition(bits, *home));
-        let mut replies: Vec<(u16, ScriptReply)> = Vec::with_capacity(parts.len());
-        let mut denied = charges.iter().any(Charge::is_denied);
-        for part in parts {
-            let mut mine = of(*part);
-            if denied {
-                // How they stand is told all the same.
-                mine.iter_mut().for_each(|charge| charge.hits = Hits::PEEK);
+        let takes_slots = |partition: &u16| charges_in(*partition).iter().any(script::takes_slots);
+        let with_slots: SmallVec<[u16; 4]> = partitions.iter().copied().filter(takes_slots).collect();
+        let lease = bits.zip(with_slots.first());
+        let lease = lease.map(|(bits, partition)| LeaseId::in_partition(bits, *partition));
+        let mut replies: Vec<(u16, ScriptReply)> = Vec::with_capacity(partitions.len());
+        let mut is_denied = charges.iter().any(Charge::is_denied);
+        for partition in partitions {
+            let mut charges = charges_in(*partition);
+            if is_denied {
+                // The outcomes of these buckets are reported, too.
+                charges.iter_mut().for_each(|charge| charge.hits = Hits::PEEK);
             }
-            let other_partitions = homes.get(1..).unwrap_or_default();
-            let other_partitions = if Some(part) == homes.first() { other_partitions } else { &[] };
-            let reply = self.ask(&mine, lease, other_partitions, deadline).await;
-            // The first that does not admit ends it: nothing is charged behind it.
-            if !denied && !reply.as_ref().is_ok_and(|reply| !reply.is_denied) {
-                self.take_back(&replies, lease, of).await;
-                denied = true;
+            let is_of_lease = Some(partition) == with_slots.first();
+            let other_partitions =
+                if is_of_lease { with_slots.get(1..).unwrap_or_default() } else { &[] };
+            let reply =
+                self.decide_in_one_call(&charges, lease, other_partitions, deadline).await;
+            // The first partition that does not admit ends the charging.
+            if !is_denied && !reply.as_ref().is_ok_and(|reply| !reply.is_denied) {
+                self.roll_back(&replies, lease, charges_in).await;
+                is_denied = true;
             }
-            replies.push((*part, reply?));
+            replies.push((*partition, reply?));
         }
         let mut states: SmallVec<[_; 4]> =
-            replies.iter().map(|(part, reply)| (*part, reply.states.iter())).collect();
+            replies.iter().map(|(partition, reply)| (*partition, reply.states.iter())).collect();
         let now = replies.iter().map(|(_, reply)| reply.now).max().unwrap_or_default();
         let state = |charge: &Charge<'_>| {
             if !script::has_key(charge) {
                 return Ok(ObservedState { at: now, state: State::Blocked });
             }
-            let part = charge.fingerprint.partition();
-            let of_part = states.iter_mut().find(|(other, _)| *other == part);
-            of_part
+            let partition = charge.fingerprint.partition();
+            let states = states.iter_mut().find(|(other, _)| *other == partition);
+            states
                 .and_then(|(_, states)| states.next().copied())
-                .ok_or(StoreError::Reply("a part of it is missing"))
+                .ok_or(StoreError::Reply("the reply of a partition is missing"))
         };
         let states = charges.iter().map(state).collect::<Result<_, _>>()?;
-        Ok((lease, ScriptReply { now, is_denied: denied, states }))
+        Ok((lease, ScriptReply { now, is_denied, states }))
     }
 
-    /// Gives back what these parts have charged. That has a deadline of its own: the request's may be over, since
-    /// some other part was not answered.
-    async fn take_back<'c>(
+    /// Refunds what was charged in these partitions. It has a deadline of its own: that of the request may have passed
+    /// while another partition did not reply.
+    async fn roll_back<'c>(
         &self,
         charged: &[(u16, ScriptReply)],
         lease: Option<LeaseId>,
-        of: impl Fn(u16) -> SmallVec<[Charge<'c>; 8]>,
+        charges_in: impl Fn(u16) -> SmallVec<[Charge<'c>; 8]>,
     ) {
         let deadline = self.deadline();
-        for (part, reply) in charged {
-            let charges = of(*part);
+        for (partition, reply) in charged {
+            let charges = charges_in(*partition);
             if let Some(call) = script::refund(&self.store.names, &charges, reply, None) {
-                // Where even that fails, it comes back by itself in time.
+                // If this fails as well, the bucket refills at its rate.
                 let _ = self.call(Function::Decide, &call, deadline).await;
             }
             if let Some(lease) = lease.filter(|_| charges.iter().any(script::takes_slots)) {
-                self.release_from(lease, *part, deadline).await;
+                self.release_from(lease, *partition, deadline).await;
             }
         }
     }
 
-    /// Decides without the store, as if each replica had its part of each bucket.
+    /// Decides without the store, each bucket divided by the number of replicas.
     ///
     /// # Errors
-    /// As [`MemoryStore::decide`](crate::store::MemoryStore::decide).
+    /// Those of [`MemoryStore::decide`](crate::store::MemoryStore::decide).
     pub fn decide_locally(
         &self,
         charges: &[Charge<'_>],
@@ -226,7 +228,7 @@ impl StoreClient {
             .map(|(charge, bucket)| Charge { bucket, ..*charge })
             .collect();
         for charge in &charges {
-            // A debt is a time, and a part owes as long as the whole does.
+            // The state is a moment, which is the same for the divided bucket as for the whole one.
             if store.local.state(charge.fingerprint, now).is_none()
                 && let Some(state) = store.observed.state(charge.fingerprint, now)
             {
