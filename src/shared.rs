@@ -1,18 +1,18 @@
-//! The store that replicas share: Redis or Valkey, one server, a cluster, or what sentinels say.
+//! The store that replicas share: Redis or Valkey, as one server, as a cluster, or behind sentinels.
 //!
-//! What is asked there, and what the answers mean, is [`script`](crate::store::script)'s affair. Here are the
-//! connections, one for each thread, and what becomes of a request without an answer from them:
+//! The calls and replies are [`script`](crate::store::script)'s. This module has the connections, one for each thread,
+//! and what happens to a request that the store does not decide:
 //!
-//! - A denial is remembered until it ends, and for ten seconds at most: then the store is asked again, which may have
-//!   been told otherwise. States that were seen are kept in a store in memory, as debts: a bucket never refills sooner
-//!   than the state says, so that what denies there would be denied. Since the state is kept and not the denial, a
-//!   limit that is raised counts at once, and so does what is given back.
-//! - While the store is away, [`StoreClient::decide_locally`] decides in another store in memory, of buckets divided
-//!   by the number of replicas, each as indebted as it was seen last.
+//! - A denial is repeated without asking the store until the bucket admits again, for ten seconds at most; then the
+//!   store is asked, since hits may have been given back there. The states that the store reported are kept in a memory
+//!   store. A bucket never refills earlier than its state says, so what that memory store denies, the shared store would
+//!   deny. Since the state is kept and not the denial, a raised limit and hits given back count at once.
+//! - While the store is unavailable, [`StoreClient::decide_locally`] decides in another memory store, with each bucket
+//!   divided by the number of replicas and in the state that was reported last.
 //!
-//! All times that are told are the server's. It is asked for them with every answer; in between they go on with our
-//! clock. What is remembered goes by our clock alone, which never jumps: a debt is a span of time, whatever the
-//! server's clock said when it told of it.
+//! Times in outcomes are the store's. Every reply has its time; in between, it is computed from this process's clock.
+//! The memory stores go by this process's clock alone, which never jumps: a state is kept as a span of time from now,
+//! whatever the store's clock says.
 
 mod client;
 mod connection;
@@ -43,33 +43,33 @@ use crate::store::script::KeyNames;
 /// How the shared store is used.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Where it is.
+    /// Its address.
     pub target: Target,
-    /// The certificates that vouch for it over TLS, in PEM; those of the system, if not said.
+    /// A file of CA certificates in PEM that verify its certificate; default: the CA certificates of the system.
     pub root: Option<PathBuf>,
-    /// What all keys begin with.
+    /// The prefix of all keys.
     pub prefix: String,
-    /// How long a request waits for it, however often it has to be asked.
+    /// How long one request waits for the store in total.
     pub deadline: Duration,
     /// How many replicas share it.
     pub replicas: NonZeroU32,
 }
 
-/// Why it cannot be used.
+/// Why a shared store cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum SharedError {
-    /// Buckets are kept in memory.
-    #[error("memory is not shared")]
+    /// The target is memory.
+    #[error("memory is not a shared store; name a Redis or Valkey server")]
     Memory,
-    /// Certificates cannot be read.
+    /// The CA certificates cannot be read.
     #[error("{}: {error}", path.display())]
     Root {
-        /// Where they should be.
+        /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         error: std::io::Error,
     },
-    /// The client does not take what is said.
+    /// The Redis client rejects the address or the certificates.
     #[error("the store's address cannot be used: {0}")]
     Client(#[from] redis::RedisError),
 }
@@ -83,25 +83,25 @@ pub struct Store {
     replicas: NonZeroU32,
     is_cluster: bool,
     health: Health,
-    /// What it said last.
+    /// The states of counters that it reported last, by this process's clock.
     observed: MemoryStore,
-    /// Whose tokens it said not long ago that they are out, as buckets that are full when it is asked again.
+    /// Buckets that it reported as out of tokens. Their states lapse when it is to be asked again.
     exhausted: MemoryStore,
-    /// What is decided without it.
+    /// The buckets that decide while it is unavailable.
     local: Arc<MemoryStore>,
     clock: Arc<dyn Clock>,
-    /// How far its clock is ahead of ours, in nanoseconds; rather too far.
+    /// How far its clock is ahead of this process's, in nanoseconds; overestimated by up to a round trip.
     clock_offset: AtomicI64,
-    /// What is to be released once it is back.
+    /// Leases to release once it is available.
     pending_releases: PendingReleases,
     telemetry: Arc<Telemetry>,
 }
 
 impl Store {
-    /// Nothing is connected yet. Of what it says, and of what is decided without it, `max_keys` keys are kept.
+    /// A store without a connection yet. Each memory store beside it keeps at most `max_keys` keys.
     ///
     /// # Errors
-    /// [`SharedError`] where the settings cannot be meant.
+    /// [`SharedError`] if the settings are invalid or the CA certificates cannot be read.
     pub fn new(
         settings: Settings,
         max_keys: usize,
@@ -133,45 +133,46 @@ impl Store {
         }))
     }
 
-    /// A connection for the calling thread's runtime.
+    /// A client with its own connection, driven by the current runtime.
     pub fn connect(self: &Arc<Self>) -> Arc<StoreClient> {
         StoreClient::start(Arc::clone(self))
     }
 
-    /// Whether some thread has no connection to it, and decides without.
+    /// Whether a thread has no connection, and decides without the store.
     pub fn is_degraded(&self) -> bool {
         self.health.is_degraded()
     }
 
-    /// Why requests are decided without it; nothing where none are.
+    /// Why requests are decided without the store; empty if none are.
     pub fn shortfalls(&self) -> Vec<String> {
         self.health.shortfalls(self.clock.now())
     }
 
-    /// The server's time as far as it is known; rather too late than too early.
+    /// The store's time now, as far as known; up to a round trip too late.
     pub fn now(&self) -> Timestamp {
         self.to_store_time(self.clock.now())
     }
 
-    /// A moment of our clock in the server's time.
+    /// The store's time at a moment of this process's clock.
     pub fn to_store_time(&self, ours: Timestamp) -> Timestamp {
         let offset = self.clock_offset.load(Ordering::Relaxed);
         let span = Nanos::new(offset.unsigned_abs());
         if offset < 0 { ours.before(span) } else { ours.after(span) }
     }
 
-    /// Sweeps the next part of what is kept in memory of it.
+    /// Sweeps the next shard of the states that it reported. Returns how many keys were removed.
     pub fn sweep(&self) -> usize {
         let now = self.clock.now();
         self.health.mark_accepting(now);
         self.observed.sweep(now) + self.exhausted.sweep(now)
     }
 
-    /// The store in memory for what is decided without this one.
+    /// The memory store that decides while this one is unavailable.
     pub fn local(&self) -> &MemoryStore {
         &self.local
     }
 
+    /// Computes the offset of the store's clock from its time in a reply to a call sent at `sent`.
     fn record_offset(&self, sent: Timestamp, now: Timestamp) {
         let offset = match now.since(sent).get() {
             0 => i64::try_from(sent.since(now).get()).map_or(i64::MIN, |behind| -behind),

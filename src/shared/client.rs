@@ -1,4 +1,4 @@
-//! One thread's connection to the shared store. It is made again whenever it breaks, and nobody waits for that.
+//! One thread's connection to the shared store. It is re-established in the background; no request waits for that.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -17,21 +17,21 @@ use super::target::Connector;
 use crate::store::StoreError;
 use crate::store::script::{self, ScriptCall};
 
-/// How long it may take to connect, to log in and to find the script there.
+/// The timeout to connect, log in and load the script.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long to wait before trying again, at first and at most; a half more or less by chance, so that replicas do
-/// not all come at once.
+/// The first and the longest backoff between attempts to connect, with a jitter of one half, so that replicas do not
+/// all reconnect at once.
 const MIN_BACKOFF: Duration = Duration::from_millis(50);
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
-/// What a call waits at most whose deadline is later than a clock can tell.
+/// The wait of a call whose deadline overflows the clock.
 const MAX_WAIT: Duration = Duration::from_secs(86_400);
 
-/// So many calls one after another that are not answered in time are taken for an outage.
+/// How many calls in a row may time out before the connection is considered dead.
 const MAX_TIMEOUTS: u32 = 3;
 
-/// How many calls may wait to be written. They are answered in order, and given up after their deadline.
+/// How many calls may be queued on the connection. They are answered in order, and abandoned after their deadline.
 const MAX_QUEUED_CALLS: usize = 4096;
 
 /// One thread's connection.
@@ -40,17 +40,18 @@ pub struct StoreClient {
     ready: ArcSwapOption<ReadyConnection>,
     timed_out: AtomicU32,
     disconnected: Notify,
-    /// Why it is broken.
+    /// Why it was disconnected.
     reason: Mutex<Option<DownReason>>,
-    /// A call was refused, and others may be.
+    /// A call was rejected; a probe finds out whether all are.
     probe_needed: Notify,
-    /// A release could not be sent over it.
+    /// A release was queued.
     release_pending: Notify,
+    /// Whether the first attempt to connect is over.
     attempted: watch::Sender<bool>,
 }
 
 impl StoreClient {
-    /// Connects, and goes on doing so on the runtime of whoever calls until that ends.
+    /// Spawns a task on the current runtime that connects and reconnects until the runtime ends.
     pub(super) fn start(store: Arc<Store>) -> Arc<Self> {
         let client = Arc::new(Self {
             store,
@@ -66,9 +67,9 @@ impl StoreClient {
         client
     }
 
-    /// Completes once it has connected, or could not.
+    /// Completes once the first attempt to connect has succeeded or failed.
     pub async fn ready(&self) {
-        // The sender is here, so that this does not fail.
+        // Fails only without a sender, which `self` owns.
         let _ = self.attempted.subscribe().wait_for(|attempted| *attempted).await;
     }
 
@@ -92,10 +93,10 @@ impl StoreClient {
                         backoff = MIN_BACKOFF;
                     }
                     let reason = self.reason.lock().take();
-                    reason.unwrap_or_else(|| "calls are not answered".into())
+                    reason.unwrap_or_else(|| "calls time out".into())
                 }
                 Ok(Err(error)) => DownReason::from(&error),
-                Err(_) => DownReason::from(&*format!("it did not answer within {CONNECT_TIMEOUT:?}")),
+                Err(_) => DownReason::from(&*format!("no connection within {CONNECT_TIMEOUT:?}")),
             };
             self.store.health.mark_down(&reason, !std::mem::replace(&mut is_down, true));
             self.attempted.send_replace(true);
@@ -104,8 +105,8 @@ impl StoreClient {
         }
     }
 
-    /// A connection that has charged something, if nothing of anybody's. On a cluster it has only decided: a server
-    /// that cannot write keeps nobody from the others.
+    /// A connection that has passed a probe: it has charged a bucket that no policy has. On a cluster the probe writes
+    /// nothing, so that one server that cannot write does not keep calls from the others.
     async fn connect(&self) -> RedisResult<ReadyConnection> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
@@ -142,22 +143,22 @@ impl StoreClient {
         &self.store
     }
 
-    /// Whether calls are sent at all.
+    /// Whether there is a connection.
     pub(super) fn is_up(&self) -> bool {
         self.ready.load().is_some()
     }
 
-    /// Until when a request that begins now waits for the store.
+    /// The deadline of a request that begins now.
     pub fn deadline(&self) -> Instant {
         let now = Instant::now();
         now.checked_add(self.store.deadline).unwrap_or_else(|| now + MAX_WAIT)
     }
 
-    /// Asks, and waits for the answer until the deadline. Later than that it is not used any more.
+    /// Calls the script, and waits for the reply until the deadline. After the deadline it sends nothing.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] where there is no connection, or no answer in time: it may have been charged all the same.
-    /// [`StoreError::Refused`] where others are answered.
+    /// [`StoreError::Unavailable`] without a connection or a reply in time; the call may have charged.
+    /// [`StoreError::Refused`] if the store rejects this call alone.
     pub(super) async fn call(
         &self,
         function: Function,
@@ -165,11 +166,11 @@ impl StoreClient {
         deadline: Instant,
     ) -> Result<Value, StoreError> {
         let Some(used) = self.ready.load_full() else {
-            return Err(StoreError::Unavailable("there is no connection to it".into()));
+            return Err(StoreError::Unavailable("no connection".into()));
         };
         if deadline <= Instant::now() {
-            // That it was late has been counted already.
-            return Err(StoreError::Unavailable("there is no time left to ask it".into()));
+            // The call that used up the time has been counted as late.
+            return Err(StoreError::Unavailable("the request's deadline has passed".into()));
         }
         let mut ready = ReadyConnection::clone(&used);
         let library = &self.store.library;
@@ -187,12 +188,12 @@ impl StoreClient {
                 if self.timed_out.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_TIMEOUTS {
                     self.disconnect(&used, None);
                 }
-                Err(StoreError::Unavailable(format!("no answer within {:?}", self.store.deadline)))
+                Err(StoreError::Unavailable(format!("no reply within {:?}", self.store.deadline)))
             }
         }
     }
 
-    /// What comes of an error depends on whom it concerns.
+    /// Disconnects if the error affects all calls; else reports it as a rejection.
     fn handle_error(&self, used: &Arc<ReadyConnection>, error: &RedisError) -> StoreError {
         self.timed_out.store(0, Ordering::Relaxed);
         match ErrorScope::of(error) {
@@ -213,7 +214,7 @@ impl StoreClient {
         }
     }
 
-    /// From now on nobody waits for the connection; another is made, unless it was already.
+    /// Drops a connection, and has another made; nothing if it has been dropped already.
     fn disconnect(&self, used: &Arc<ReadyConnection>, error: Option<&RedisError>) {
         let was = self.ready.compare_and_swap(used, None);
         if was.as_ref().is_some_and(|was| Arc::ptr_eq(was, used)) {
@@ -222,12 +223,12 @@ impl StoreClient {
         }
     }
 
-    /// Says that a release waits. One that was late does not break the connection, so that nothing else would.
+    /// Has the pending releases retried. A release that timed out does not disconnect, so nothing else would retry it.
     pub(super) fn notify_pending_release(&self) {
         self.release_pending.notify_one();
     }
 
-    /// Releases what waits, and finds out whether all calls are refused where some are.
+    /// Runs pending releases, and probes the connection when a call was rejected.
     async fn serve_until_disconnected(&self) {
         let mut probed: Option<Instant> = None;
         loop {
@@ -251,7 +252,7 @@ impl StoreClient {
         }
     }
 
-    /// Gives the connection up where nothing can be charged over it.
+    /// Disconnects if nothing can be charged.
     async fn probe(&self) {
         let Some(used) = self.ready.load_full() else { return };
         let mut ready = ReadyConnection::clone(&used);
@@ -261,7 +262,7 @@ impl StoreClient {
     }
 
     async fn run_pending_releases(&self) {
-        // Whatever fails is put back behind the others, and has its next turn after a backoff.
+        // A release that fails is queued behind the others, and retried after a backoff.
         for _ in 0..self.store.pending_releases.len() {
             if !self.is_up() {
                 return;
@@ -273,11 +274,11 @@ impl StoreClient {
 }
 
 fn verify_timeout() -> RedisError {
-    RedisError::from((redis::ErrorKind::Io, "it connects and does not decide in time"))
+    RedisError::from((redis::ErrorKind::Io, "it connects, but its probe timed out"))
 }
 
 fn with_jitter(backoff: Duration) -> Duration {
-    // Without random bits all wait the same.
-    let chance = getrandom::u32().map_or(0.5, |bits| f64::from(bits) / f64::from(u32::MAX));
-    backoff.mul_f64(0.5 + chance)
+    // Without random bits there is no jitter.
+    let jitter = getrandom::u32().map_or(0.5, |bits| f64::from(bits) / f64::from(u32::MAX));
+    backoff.mul_f64(0.5 + jitter)
 }

@@ -1,4 +1,4 @@
-//! A connection, and how the script is called over it.
+//! A connection, and calls of the script over it.
 
 use redis::aio::MultiplexedConnection;
 use redis::cluster_async::ClusterConnection;
@@ -7,23 +7,23 @@ use redis::{Cmd, RedisError, RedisResult, Value};
 use crate::store::StoreError;
 use crate::store::script::{self, Field, ScriptCall};
 
-/// The script's functions, as a server knows them.
+/// What can be called.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Function {
     Decide,
     Release,
-    /// None of the script's, but what it begins to release with: the value of a key.
+    /// The command GET, which is not part of the script: the value of a lease's key.
     Get,
 }
 
-/// The script, in the two forms in which servers take it.
+/// The script, as a library of functions and as scripts.
 #[derive(Debug)]
 pub(super) struct Library {
-    /// A library of functions, and what these are called: named by what they do, so that versions of tollgate that
-    /// differ in it can share a server.
+    /// The library and the names of its functions. The names have a digest of the script, so that versions of tollgate
+    /// with different scripts can share a server.
     functions: String,
     names: [String; 2],
-    /// For servers before Redis 7, and users who may not load functions: two scripts, and their hashes.
+    /// One script for each function, for servers before Redis 7 and users that may not load functions.
     scripts: [String; 2],
 }
 
@@ -50,7 +50,7 @@ fn hash(text: &str) -> String {
     sha2::Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// How the script is called on a server.
+/// How a server runs the script.
 #[derive(Debug, Clone)]
 pub(super) enum Invocation {
     Functions,
@@ -66,7 +66,7 @@ pub(super) enum Connection {
 impl Connection {
     async fn send(&mut self, command: &Cmd) -> RedisResult<Value> {
         match self {
-            // What `query_async` comes to, without its future in a box of its own.
+            // As `query_async`, without its boxed future.
             Self::Server(connection) => {
                 connection.send_packed_command(command).await?.extract_error()
             }
@@ -82,7 +82,7 @@ pub(super) struct ReadyConnection {
 }
 
 impl ReadyConnection {
-    /// Calls a function, which is loaded again where the server has forgotten it.
+    /// Calls a function, and loads the script again if the server does not have it.
     pub(super) async fn call(
         &mut self,
         library: &Library,
@@ -116,7 +116,7 @@ impl ReadyConnection {
                 return command;
             }
         };
-        // The verb, the name and the count of keys come first.
+        // The verb, the name and the key count come first.
         let mut command =
             Cmd::with_capacity(parts.len() + 3, verb.len() + name.len() + 20 + call.len());
         command.arg(verb).arg(name).arg(call.key_count());
@@ -131,13 +131,13 @@ fn is_unknown(error: &RedisError) -> bool {
     error.code() == Some("NOSCRIPT") || error.to_string().contains("Function not found")
 }
 
-/// Has every primary know the script.
+/// Loads the script, on every primary of a cluster. Falls back to scripts if functions are not available.
 pub(super) async fn load_script(connection: &mut Connection, library: &Library) -> RedisResult<Invocation> {
     let mut command = redis::cmd("FUNCTION");
     command.arg("LOAD").arg("REPLACE").arg(&library.functions);
     match connection.send(&command).await {
         Ok(_) => return Ok(Invocation::Functions),
-        // A server that is in trouble is not one without functions.
+        // Any other error does not mean that functions are missing.
         Err(error) if !is_without_functions(&error) => return Err(error),
         Err(_) => {}
     }
@@ -151,24 +151,24 @@ pub(super) async fn load_script(connection: &mut Connection, library: &Library) 
     Ok(Invocation::Scripts(hashes))
 }
 
-/// It does not know the command, or not for this user.
+/// Whether the server does not have the command, or the user may not run it.
 fn is_without_functions(error: &RedisError) -> bool {
     error.code() == Some("NOPERM") || error.to_string().contains("unknown command")
 }
 
-/// The fields of an answer.
+/// The fields of a reply.
 pub(super) fn fields(value: &Value) -> Result<Vec<Field<'_>>, StoreError> {
     let Value::Array(values) = value else {
-        return Err(StoreError::Reply("it is no list"));
+        return Err(StoreError::Reply("not a list"));
     };
     let field = |value| match value {
         &Value::Nil => Ok(Field::Nil),
         &Value::Int(number) => Ok(Field::Number(number)),
-        // A nil of Lua is nothing in one version of the protocol and false in the other.
+        // One version of the protocol has null where the other has false.
         Value::Boolean(false) => Ok(Field::Nil),
         Value::BulkString(text) => Ok(Field::Text(text)),
         Value::SimpleString(text) => Ok(Field::Text(text.as_bytes())),
-        _ => Err(StoreError::Reply("a field of it is neither number nor text")),
+        _ => Err(StoreError::Reply("a field is neither a number nor a text")),
     };
     values.iter().map(field).collect()
 }

@@ -1,33 +1,33 @@
-//! Whom an error concerns that comes instead of a decision.
+//! Which calls an error of the store affects.
 
 use redis::RedisError;
 
-/// The server decides nothing for anybody until it is another or in another state.
+/// Codes of a server that decides no call until it is replaced or its state changes.
 const SERVER_CODES: [&str; 6] = ["READONLY", "OOM", "LOADING", "MISCONF", "NOREPLICAS", "BUSY"];
 
-/// Nobody is decided for over such a connection.
+/// Codes that mean that no call succeeds over the connection.
 const CONNECTION_CODES: [&str; 4] = ["NOAUTH", "WRONGPASS", "CLUSTERDOWN", "MASTERDOWN"];
 
-/// Whom an error concerns.
+/// Which calls an error affects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ErrorScope {
-    /// Calls with the same keys, as far as one can see: a key holds something else, or this user may not write it.
-    /// Others may be concerned as well; a probe tells.
+    /// Calls with the same keys: a key has another type, or the user may not write it. Other calls may be affected, too;
+    /// a probe finds out.
     Keys,
-    /// All calls that the same server decides.
+    /// All calls to the same server.
     Server,
-    /// All calls: the connection is of no use.
+    /// All calls over the connection.
     All,
 }
 
 impl ErrorScope {
-    /// That of an error. What no server answered concerns all.
+    /// The scope of an error: all calls if it has no code, since then no server has replied.
     pub(super) fn of(error: &RedisError) -> Self {
         let Some(code) = error.code() else { return Self::All };
-        // Servers before Redis 7 say what went wrong within a script behind words of their own.
-        let within = |code: &str| error.detail().is_some_and(|detail| detail.contains(code));
+        // Servers before Redis 7 wrap the error of a command within a script in a message of their own.
+        let is_wrapped = |code: &str| error.detail().is_some_and(|detail| detail.contains(code));
         let is_one_of =
-            |codes: &[&str]| codes.iter().any(|one| *one == code || within(&format!("-{one} ")));
+            |codes: &[&str]| codes.iter().any(|one| *one == code || is_wrapped(&format!("-{one} ")));
         if is_one_of(&SERVER_CODES) {
             Self::Server
         } else if is_one_of(&CONNECTION_CODES) {
@@ -38,12 +38,12 @@ impl ErrorScope {
     }
 }
 
-/// Why the store is away.
+/// Why the store is unavailable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct DownReason {
-    /// In words.
+    /// A description.
     pub(super) text: String,
-    /// The server's word for it, if it said one.
+    /// The server's error code, if it sent one.
     pub(super) code: Option<String>,
 }
 
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_one_key_is_at_fault_for_concerns_its_calls() {
+    fn an_error_of_one_key_affects_calls_with_that_key() {
         for line in [
             "WRONGTYPE Operation against a key holding the wrong kind of value",
             "NOPERM No permissions to access a key",
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_server_does_for_nobody_concerns_all_that_it_decides() {
+    fn an_error_of_a_server_affects_all_calls_to_it() {
         for line in [
             "READONLY You can't write against a read only replica.",
             "OOM command not allowed when used memory > 'maxmemory'.",

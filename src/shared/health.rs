@@ -1,4 +1,4 @@
-//! Whether the shared store decides, as the log, the metrics and `/readyz` tell it.
+//! Whether the shared store decides, for the log, the metrics and `/readyz`.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -10,19 +10,20 @@ use super::error_scope::DownReason;
 use crate::clock::{Nanos, Timestamp};
 use crate::observe::telemetry::Telemetry;
 
-/// For how long it is told that calls were refused.
+/// How long after a rejected call the store counts as rejecting calls.
 const REFUSAL_WINDOW: Nanos = Nanos::from_secs(60);
 
-/// How the store is, as all threads see it.
+/// The health of the store, over all threads.
 pub(super) struct Health {
-    /// What the store is called.
+    /// The address of the store, without credentials.
     target: String,
-    /// How many threads have no connection to it.
+    /// How many threads have no connection.
     down: AtomicUsize,
-    /// The server's word for that, if it said one.
+    /// The error code with which the server explained that, if any.
     down_code: Mutex<Option<String>>,
-    /// Whether it refuses calls of some keys, and when it did last, in nanoseconds since the Unix epoch.
+    /// Whether it rejects calls for some keys.
     is_refusing: AtomicBool,
+    /// When it last rejected one, in nanoseconds since the Unix epoch.
     refused_at: AtomicU64,
     telemetry: Arc<Telemetry>,
 }
@@ -39,26 +40,26 @@ impl Health {
         }
     }
 
-    /// Whether some thread has no connection to it.
+    /// Whether a thread has no connection.
     pub(super) fn is_degraded(&self) -> bool {
         self.down.load(Ordering::Relaxed) > 0
     }
 
-    /// Why requests are decided without it; nothing where none are.
+    /// Why requests are decided without the store; empty if none are.
     pub(super) fn shortfalls(&self, now: Timestamp) -> Vec<String> {
         let mut all = Vec::new();
         if self.is_degraded() {
             let code = self.down_code.lock().clone();
             let code = code.map(|code| format!(" ({code})")).unwrap_or_default();
-            all.push(format!("the shared store is away{code}"));
+            all.push(format!("the shared store is unavailable{code}"));
         }
         if self.has_refused_recently(now) {
-            all.push("the shared store refuses calls of some keys".to_owned());
+            all.push("the shared store rejects calls for some keys".to_owned());
         }
         all
     }
 
-    /// A thread has no connection to it, which is new or not.
+    /// Records that a thread has no connection; `is_new` unless that is recorded already.
     pub(super) fn mark_down(&self, reason: &DownReason, is_new: bool) {
         let DownReason { text, code } = reason;
         (*self.down_code.lock()).clone_from(code);
@@ -66,42 +67,42 @@ impl Health {
             self.telemetry.shared_store().up.set(0);
             tracing::warn!(
                 store = %self.target, reason = text,
-                "the shared store is away; deciding without it"
+                "the shared store is unavailable; deciding without it"
             );
         }
     }
 
-    /// A thread has its first connection.
+    /// Records the first connection of a thread.
     pub(super) fn mark_up(&self) {
         if !self.is_degraded() {
             self.telemetry.shared_store().up.set(1);
         }
     }
 
-    /// A thread has a connection again.
+    /// Records that a thread has a connection again.
     pub(super) fn mark_recovered(&self) {
         if self.down.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.telemetry.shared_store().up.set(1);
-            tracing::info!(store = %self.target, "the shared store is back");
+            tracing::info!(store = %self.target, "the shared store is available again");
         }
     }
 
-    /// It did not do what a call asked, and does what others ask.
+    /// Records that the store rejected a call, but decides others.
     pub(super) fn mark_refusing(&self, error: &RedisError, now: Timestamp) {
         self.telemetry.shared_store().refused.inc();
         self.refused_at.store(now.as_unix_nanos(), Ordering::Relaxed);
         if !self.is_refusing.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 store = %self.target, reason = %error,
-                "the shared store refuses calls of some keys; deciding these without it"
+                "the shared store rejects calls for some keys; deciding these without it"
             );
         }
     }
 
-    /// Tells when that is over.
+    /// Logs once when the store has rejected no call for [`REFUSAL_WINDOW`].
     pub(super) fn mark_accepting(&self, now: Timestamp) {
         if !self.has_refused_recently(now) && self.is_refusing.swap(false, Ordering::Relaxed) {
-            tracing::info!(store = %self.target, "the shared store has refused no call for a minute");
+            tracing::info!(store = %self.target, "the shared store has rejected no call for a minute");
         }
     }
 

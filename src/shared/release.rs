@@ -1,4 +1,4 @@
-//! Releasing leases, at once or when the shared store is back.
+//! Releasing leases, at once or when the shared store is available again.
 
 use std::collections::VecDeque;
 
@@ -12,10 +12,10 @@ use crate::policy::fingerprint::Fingerprint;
 use crate::store::StoreError;
 use crate::store::script::{self, Released};
 
-/// How many releases wait for the store to come back; more are left to expire.
+/// How many releases are queued while the store is unavailable; further leases are left to expire.
 const MAX_PENDING_RELEASES: usize = 10_000;
 
-/// Leases whose slots in a partition are to be freed once the store is back, the oldest first.
+/// Leases to release once the store is available, each in one partition; the oldest first.
 #[derive(Debug, Default)]
 pub(super) struct PendingReleases(Mutex<VecDeque<(LeaseId, u16)>>);
 
@@ -38,35 +38,36 @@ impl PendingReleases {
 }
 
 impl StoreClient {
-    /// Frees the slots of a lease, now or once the store is back. Returns whether it is known to have held any.
+    /// Frees the slots of a lease, now or once the store is available. Returns whether it is known to have held any.
     pub async fn release(&self, lease: LeaseId, deadline: Instant) -> bool {
         self.store.local.release(lease, self.store.clock.now())
             || self.release_from(lease, lease.partition(), deadline).await
     }
 
-    /// Whether a lease is held, here or there. While nobody can tell, it is.
+    /// Whether a lease holds slots, locally or in the store. If the store does not reply, it is assumed to.
     pub async fn holds(&self, lease: LeaseId, fingerprint: Fingerprint, deadline: Instant) -> bool {
         let call = script::lease_key(&self.store.names, lease);
         self.store.local.holds(lease, fingerprint)
             || !matches!(self.call(Function::Get, &call, deadline).await, Ok(redis::Value::Nil))
     }
 
+    /// Releases a lease in a partition, and in the other partitions that the store names.
     pub(super) async fn release_from(&self, lease: LeaseId, partition: u16, deadline: Instant) -> bool {
         let mut was_held = false;
-        let mut parts = vec![partition];
-        while let Some(part) = parts.pop() {
-            match self.release_in(lease, part, deadline).await {
+        let mut partitions = vec![partition];
+        while let Some(partition) = partitions.pop() {
+            match self.release_in(lease, partition, deadline).await {
                 Ok(released) => {
                     was_held |= released.was_held;
-                    parts.extend(released.other_partitions);
+                    partitions.extend(released.other_partitions);
                 }
                 Err(error @ StoreError::Refused(_)) => {
-                    // Nor will it be released later. Its slots come back when it expires.
-                    tracing::debug!(%error, "a lease is not released");
+                    // A retry would be rejected, too. The slots are freed when the lease expires.
+                    tracing::debug!(%error, "a lease cannot be released; it expires by itself");
                 }
                 Err(error) => {
-                    tracing::debug!(%error, "a lease is released once the shared store is back");
-                    self.store.pending_releases.push(lease, part);
+                    tracing::debug!(%error, "a lease will be released once the shared store is available");
+                    self.store.pending_releases.push(lease, partition);
                     self.notify_pending_release();
                 }
             }

@@ -1,4 +1,4 @@
-//! Where the shared store is, and who is asked for it.
+//! The address of the store of buckets, and how to connect to it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,52 +7,52 @@ use redis::cluster::ClusterClientBuilder;
 use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
 use redis::{Client, ConnectionInfo, IntoConnectionInfo, TlsCertificates, TlsMode};
 
-/// What a store's address looks like.
+/// The forms of the address of a shared store.
 const FORMS: &str = "`redis://HOST:PORT`, `rediss://HOST:PORT` over TLS, `redis://HOST:PORT,HOST:PORT` for a \
                      cluster, `redis+sentinel://HOST:PORT,HOST:PORT/NAME`";
 
 /// Where buckets are kept.
 #[derive(Clone)]
 pub enum Target {
-    /// In this process.
+    /// In the memory of this process.
     Memory,
     /// On one server.
     Server(ConnectionInfo),
-    /// On a cluster, which these servers know.
+    /// On a cluster with these servers among others.
     Cluster(Vec<ConnectionInfo>),
-    /// On the server that sentinels say is the primary.
+    /// On the primary that sentinels name.
     Sentinel {
-        /// Sentinels.
+        /// The sentinels.
         sentinels: Vec<ConnectionInfo>,
-        /// What they call the primary and its replicas.
+        /// The name of the primary with its replicas.
         name: String,
     },
 }
 
-/// Why a text tells no store.
+/// Why a text is not the address of a store.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TargetError {
-    /// It begins with nothing that is known.
-    #[error("no store begins like this; write `memory`, {FORMS}")]
+    /// The scheme is missing or unknown.
+    #[error("unknown kind of store; write `memory`, {FORMS}")]
     Scheme,
-    /// The sentinels cannot be asked for a primary without its name.
-    #[error("sentinels have to be asked by name; write `redis+sentinel://HOST:PORT/NAME`")]
+    /// The name of the primary is missing.
+    #[error("sentinels need the name of the primary; write `redis+sentinel://HOST:PORT/NAME`")]
     NoName,
-    /// A part of the path that must be one of the user or password: it would be shown.
-    #[error("an `@` stands behind the first `/`; write a `/` in a user or a password as `%2F`")]
+    /// The path has an `@`, so that it begins with a part of the user or password, which would be logged.
+    #[error("an `@` follows the first `/`; write a `/` in a user or a password as `%2F`")]
     Slash,
-    /// A part is no address. The text is not repeated: it may hold a password.
-    #[error("server {0} of it cannot be read; write {FORMS}")]
+    /// The address of a server is invalid; its position, from 1. The text is not repeated: it may have a password.
+    #[error("server {0} in the address is invalid; write {FORMS}")]
     Server(usize),
 }
 
 impl Target {
-    /// Whether it is this process.
+    /// Whether buckets are in the memory of this process.
     pub const fn is_memory(&self) -> bool {
         matches!(self, Self::Memory)
     }
 
-    /// Has all servers be asked under this name and password, where the address has none.
+    /// Sets the user and the password of all servers for which the address has none.
     #[must_use]
     pub fn with_credentials(mut self, user: Option<&str>, password: Option<&str>) -> Self {
         let servers = match &mut self {
@@ -73,10 +73,10 @@ impl Target {
         self
     }
 
-    /// The client that connects to it; none for memory.
+    /// What connects to the store; `None` for memory. `root` has CA certificates in PEM.
     ///
     /// # Errors
-    /// Where certificates cannot be read, or servers of a cluster are told to be different.
+    /// Invalid certificates, or servers of a cluster with different settings.
     pub(super) fn connector(&self, root: Option<&[u8]>) -> redis::RedisResult<Option<Connector>> {
         let certificates = || {
             root.map(|root| TlsCertificates { client_tls: None, root_cert: Some(root.to_vec()) })
@@ -125,7 +125,7 @@ fn is_tls(servers: &[ConnectionInfo]) -> bool {
     servers.iter().any(is_tls)
 }
 
-/// What connects.
+/// A client that opens connections.
 pub(super) enum Connector {
     Server(Box<Client>),
     Cluster(Box<redis::cluster::ClusterClient>),
@@ -167,7 +167,7 @@ impl FromStr for Target {
             return Err(TargetError::NoName);
         }
         let server = |(at, host): (usize, &str)| {
-            // A host that is empty would be this machine.
+            // The client takes an empty host for localhost.
             let url = format!("{scheme}://{user}{host}/{path}");
             let server = if host.is_empty() { None } else { url.into_connection_info().ok() };
             server.ok_or(TargetError::Server(at + 1))
@@ -182,7 +182,7 @@ impl FromStr for Target {
     }
 }
 
-/// Without users and passwords.
+/// Shows no users and passwords.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let servers = match self {
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn stores_are_told_by_their_address() {
+    fn an_address_selects_the_kind_of_store() {
         let read = |text| read(text).unwrap();
         assert_eq!(read("memory"), "memory");
         assert_eq!(read("redis://one:7000/3"), "server one:7000");
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_store_is_refused_without_repeating_it() {
+    fn an_invalid_address_is_rejected_without_repeating_it() {
         assert_eq!(read("memcached://one"), Err(TargetError::Scheme));
         assert_eq!(read("one:6379"), Err(TargetError::Scheme));
         assert_eq!(read("redis+sentinel://one:1"), Err(TargetError::NoName));

@@ -54,7 +54,7 @@ impl Certificates {
 }
 
 fn degraded(replica: &Tollgate) -> bool {
-    replica.get("/readyz").starts_with("ready, degraded: the shared store is away")
+    replica.get("/readyz").starts_with("ready, degraded: the shared store is unavailable")
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_store_that_others_vouch_for_is_not_asked_and_the_mode_holds() {
             assert!(degraded(&replica), "{arguments:?}");
             let log = replica.log();
             assert!(
-                log.contains("the shared store is away") && log.contains("certificate"),
+                log.contains("the shared store is unavailable") && log.contains("certificate"),
                 "{log}"
             );
             assert_eq!(redis.command(&["DBSIZE"]), "int(0)");
@@ -179,7 +179,7 @@ fn a_password_is_in_no_log_no_metric_and_no_page_whether_it_is_right_or_wrong() 
     for (arguments, is_right) in cases {
         let replica = Tollgate::start(DAILY, &[arguments, &right].concat());
         assert!(replica.client().ask(call(&[("k", "1")])).is_ok());
-        eventually("it is told", || is_right || replica.log().contains("the shared store is away"));
+        eventually("it is told", || is_right || replica.log().contains("the shared store is unavailable"));
         assert_eq!(degraded(&replica), !is_right, "{arguments:?}");
         let pages = ["/metrics", "/readyz", "/healthz", "/config"];
         let told = pages.map(|page| replica.get(page)).concat() + &replica.log();

@@ -15,7 +15,7 @@ tables:
 
 const USER: &str = "gate on >gate-word ~* &* +@all";
 
-const REFUSING: &str = "ready, degraded: the shared store refuses calls of some keys\n";
+const REFUSING: &str = "ready, degraded: the shared store rejects calls for some keys\n";
 
 fn keys(redis: &Redis) -> Vec<String> {
     let mut keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut redis.connect()).unwrap();
@@ -65,8 +65,8 @@ fn a_key_that_holds_something_else_concerns_its_calls_and_nobody_elses() {
     assert_eq!((after.0 - before.0, after.1 - before.1), (10, 10));
     assert_eq!((count(&replica, "failed"), replica.metric("tollgate_shared_store_up")), (0, 1));
     assert_eq!(replica.get("/readyz"), REFUSING);
-    eventually("it is told", || lines(&replica, "refuses calls of some keys") > 0);
-    let told = ["refuses calls of some keys", "the shared store is away"];
+    eventually("it is told", || lines(&replica, "rejects calls for some keys") > 0);
+    let told = ["rejects calls for some keys", "the shared store is unavailable"];
     assert_eq!(told.map(|text| lines(&replica, text)), [1, 0], "{}", replica.log());
     // What cannot be released is not tried for ever, and keeps nothing else from being released.
     let released = request("d", &[give_back(1, &[("lease", &lease)])]);
@@ -107,9 +107,9 @@ fn a_user_who_may_not_write_some_keys_is_refused_these_and_no_others() {
         assert!(!ask("other").is_ok());
         replica.metric("tollgate_shared_store_up") == 0
     });
-    eventually("it is told", || lines(&replica, "the shared store is away") > 0);
+    eventually("it is told", || lines(&replica, "the shared store is unavailable") > 0);
     assert!(
-        replica.get("/readyz").starts_with("ready, degraded: the shared store is away (NOPERM)")
+        replica.get("/readyz").starts_with("ready, degraded: the shared store is unavailable (NOPERM)")
     );
     let refused = count(&replica, "refused");
     assert!(!ask("acme").is_ok() && !ask("other").is_ok());
@@ -117,9 +117,9 @@ fn a_user_who_may_not_write_some_keys_is_refused_these_and_no_others() {
     let_write(&redis, &["~*"]);
     eventually("it is back", || replica.metric("tollgate_shared_store_up") == 1);
     assert_eq!(ask("other").remaining(), [188]);
-    eventually("it is told", || lines(&replica, "the shared store is back") > 0);
+    eventually("it is told", || lines(&replica, "the shared store is available again") > 0);
     let told =
-        ["refuses calls of some keys", "the shared store is away", "the shared store is back"];
+        ["rejects calls for some keys", "the shared store is unavailable", "the shared store is available again"];
     assert_eq!(told.map(|text| lines(&replica, text)), [1, 1, 1], "{}", replica.log());
 }
 
@@ -141,7 +141,7 @@ fn a_server_that_writes_for_nobody_is_away_until_it_does_again() {
         for _ in 0..20 {
             assert!(!ask().is_ok(), "{code}");
         }
-        let away = format!("ready, degraded: the shared store is away ({code})\n");
+        let away = format!("ready, degraded: the shared store is unavailable ({code})\n");
         assert_eq!(replica.get("/readyz"), away);
         // It is tried more than once, and does not seem to be back in between.
         let before = rejected_loads(&redis);
@@ -151,8 +151,8 @@ fn a_server_that_writes_for_nobody_is_away_until_it_does_again() {
         redis.command(end);
         eventually("it is back", || replica.get("/readyz") == "ready\n");
         assert_eq!(ask().remaining(), [198], "{code}");
-        eventually("it is told", || lines(&replica, "the shared store is back") > 0);
-        let told = ["the shared store is away", "the shared store is back"];
+        eventually("it is told", || lines(&replica, "the shared store is available again") > 0);
+        let told = ["the shared store is unavailable", "the shared store is available again"];
         assert_eq!(told.map(|text| lines(&replica, text)), [1, 1], "{code}: {}", replica.log());
     }
 }

@@ -40,7 +40,7 @@ fn a_lease_released_while_the_store_is_away_is_released_when_it_is_back() {
     redis.stop();
     // Nobody can say yet whether it was held.
     leases.iter().for_each(|lease| assert_eq!(client.ask(release(lease)).released(), Some(0)));
-    eventually("it is away", || replica.get("/readyz").contains("the shared store is away"));
+    eventually("it is away", || replica.get("/readyz").contains("the shared store is unavailable"));
     redis.go_on();
     eventually("all are released", || redis.command(&["DBSIZE"]) == "int(0)");
     eventually("the store is back", || replica.get("/readyz") == "ready\n");

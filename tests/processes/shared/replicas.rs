@@ -238,7 +238,7 @@ fn away(what: &str, begin: impl Fn(&mut Redis), end: impl Fn(&mut Redis)) {
             hammer.ask_for("during", 400);
             // The server's word for it may follow.
             let ready = replica.get("/readyz");
-            assert!(ready.starts_with("ready, degraded: the shared store is away"), "{ready}");
+            assert!(ready.starts_with("ready, degraded: the shared store is unavailable"), "{ready}");
             hammer.ask_for("ending", 4 * CALLERS);
             end(&mut redis);
             eventually("the store is back", || replica.get("/readyz") == "ready\n");
@@ -257,8 +257,8 @@ fn away(what: &str, begin: impl Fn(&mut Redis), end: impl Fn(&mut Redis)) {
         hammer.judge(&what, "beginning");
         hammer.judge(&what, "ending");
         let lines = |text: &str| replica.log().matches(text).count();
-        assert!(lines("the shared store is away") <= 3, "one line a change: {}", replica.log());
-        assert!(lines("the shared store is back") >= 1, "{}", replica.log());
+        assert!(lines("the shared store is unavailable") <= 3, "one line a change: {}", replica.log());
+        assert!(lines("the shared store is available again") >= 1, "{}", replica.log());
     }
 }
 
@@ -284,7 +284,7 @@ fn an_address_that_cannot_be_read_is_told_without_its_password() {
     let output = output.unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{told}");
-    assert!(told.contains("--store: server 1 of it cannot be read"), "{told}");
+    assert!(told.contains("--store: server 1 in the address is invalid"), "{told}");
     assert!(!told.contains("battery-staple"), "{told}");
 }
 
@@ -296,7 +296,7 @@ fn a_wrong_password_is_told_without_the_password_and_a_start_without_the_store_r
     let replica = Tollgate::start(DAILY, &["--store", &url]);
     let mut client = replica.client();
     assert!(client.ask(call(&[("k", "1")])).is_ok());
-    eventually("it is told", || replica.log().contains("the shared store is away"));
+    eventually("it is told", || replica.log().contains("the shared store is unavailable"));
     assert!(!replica.log().contains("battery-staple"), "{}", replica.log());
     let mut connection = redis.connect_as(":correct-horse@");
     let mut command = redis::cmd("CONFIG");
