@@ -1,7 +1,7 @@
-//! The contract of a store: decide many buckets at once, charge all of them or none.
+//! The contract of a store: it decides many buckets at once, and charges all of them or none.
 //!
-//! A store is asked with [`Charge`]s and a time, and answers with one [`Outcome`] for each. It knows
-//! buckets by name only; what the buckets are for is the policy's affair.
+//! A store takes [`Charge`]s and a time, and returns one [`Outcome`] for each charge. It knows buckets only by name; the
+//! policy knows what they limit.
 
 pub mod blocked;
 pub(crate) mod counter;
@@ -21,21 +21,21 @@ use crate::policy::fingerprint::Fingerprint;
 pub use memory::MemoryStore;
 pub use state::BucketState;
 
-/// One bucket, and what is asked of it.
+/// The charge of one bucket.
 #[derive(Debug, Clone, Copy)]
 pub struct Charge<'a> {
-    /// The bucket's name. No two charges of one request have the same.
+    /// The name of the bucket, unique among the charges of a request.
     pub fingerprint: Fingerprint,
-    /// What the bucket is.
+    /// The parameters of the bucket.
     pub bucket: &'a Bucket,
-    /// How much to charge or to give back.
+    /// How much to charge or give back.
     pub hits: Hits,
     /// Whether the bucket may deny.
     pub mode: Mode,
 }
 
 impl Charge<'_> {
-    /// Whether the bucket denies the request, however all others stand.
+    /// Whether this charge denies the request, whatever the state of the buckets.
     pub fn is_denied(&self) -> bool {
         matches!(self.bucket, Bucket::Blocked(_))
             && self.mode == Mode::Enforced
@@ -43,70 +43,70 @@ impl Charge<'_> {
     }
 }
 
-/// What a bucket that cannot admit does to the rest of the request.
+/// What happens to the rest of the request if the bucket does not admit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// It denies the request.
+    /// The request is denied.
     Enforced,
-    /// It denies nobody. The buckets of one shadow row, those with the same number, are charged all or
-    /// none, as they would be if the row were enforced.
+    /// Nothing is denied. The buckets of one shadow row, which have the same number, are charged all or none, as if the
+    /// row were enforced.
     Shadow(usize),
 }
 
-/// When a bucket admits a call.
+/// The time until a bucket admits a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Wait {
-    /// At once.
+    /// It admits the call now.
     None,
-    /// After this time, if nobody else comes first.
+    /// It admits the call after this time, unless it is charged before.
     For(Nanos),
-    /// Never: the call asks for more than the bucket holds, or nothing ever passes.
+    /// It never admits the call: the hits exceed the size of the bucket, or it is blocked without an end.
     Never,
 }
 
-/// How one bucket stands.
+/// The answer of one bucket to a charge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outcome {
-    /// When the call would be admitted by this bucket alone.
+    /// The time until this bucket alone would admit the call.
     pub wait: Wait,
-    /// Tokens or slots left: after the charge if the request was admitted, else as they stand.
+    /// Tokens or slots left: after the charge if it was made, else without it.
     pub remaining: u32,
-    /// Time until the bucket is full, the last lease has expired, or something passes again; none where nothing
-    /// ever does.
+    /// The time until the bucket is full, until its last lease expires, or until it is no longer blocked; zero if it is
+    /// blocked without an end.
     pub reset: Nanos,
 }
 
-/// One outcome for each charge, in the order of the charges.
+/// The outcomes of charges, in their order.
 pub type Outcomes = SmallVec<[Outcome; 8]>;
 
-/// What became of a request.
+/// Whether a request was charged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
-    /// Charged everywhere.
+    /// All its charges were made.
     Admitted {
-        /// The lease under which slots are now held, where there were slots to take.
+        /// The lease that now holds slots, if any were taken.
         lease: Option<LeaseId>,
     },
-    /// Charged nowhere.
+    /// No charge was made.
     Denied,
 }
 
-/// Decides what is charged, once every bucket has answered: nothing if one that is enforced cannot admit,
-/// and nothing of a shadow row of which one cannot. `unspent` is told which bucket is not charged though it could
-/// be, and returns how it stands without the charge. Returns whether the request is denied.
+/// Decides what is charged once every bucket has an outcome: nothing if an enforced bucket does not admit, and nothing of
+/// a shadow row if one of its buckets does not admit. `unspent` returns the outcome without the charge of a bucket that
+/// admits but is not charged. Returns whether the request is denied.
 fn settle(
     charges: &[Charge<'_>],
     outcomes: &mut Outcomes,
     mut unspent: impl FnMut(usize, &Charge<'_>) -> Outcome,
 ) -> bool {
-    let mut is_over = false;
+    let mut is_any_over = false;
     let mut is_denied = false;
     for (charge, outcome) in charges.iter().zip(&*outcomes) {
-        let is_this_over = outcome.wait != Wait::None;
-        is_over |= is_this_over;
-        is_denied |= is_this_over && charge.mode == Mode::Enforced;
+        let is_over = outcome.wait != Wait::None;
+        is_any_over |= is_over;
+        is_denied |= is_over && charge.mode == Mode::Enforced;
     }
-    if !is_over {
+    if !is_any_over {
         return false;
     }
     let over = if is_denied { Over::new() } else { shadows_over(charges, outcomes) };
@@ -120,7 +120,7 @@ fn settle(
 
 type Over = SmallVec<[Mode; 4]>;
 
-/// The shadow rows that cannot admit, where every bucket that is enforced can.
+/// The shadow rows that do not admit, if every enforced bucket admits.
 fn shadows_over(charges: &[Charge<'_>], outcomes: &Outcomes) -> Over {
     let answers = charges.iter().zip(outcomes);
     answers
@@ -129,26 +129,26 @@ fn shadows_over(charges: &[Charge<'_>], outcomes: &Outcomes) -> Over {
         .collect()
 }
 
-/// Random bits for a lease.
+/// Random bits for the id of a lease.
 pub(crate) fn lease_bits() -> Result<[u8; 16], StoreError> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)?;
     Ok(bytes)
 }
 
-/// Why a store cannot decide.
+/// Why a store did not decide.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// No random bits for a lease that nobody can guess.
-    #[error("the operating system gives no random bits for a lease: {0}")]
+    /// There are no random bits for an id that cannot be guessed.
+    #[error("the operating system has no random bits for the id of a lease: {0}")]
     Entropy(#[from] getrandom::Error),
-    /// What came back is not what the script returns.
-    #[error("the shared store answered what tollgate's script does not: {0}")]
+    /// The reply is not one of the script.
+    #[error("the shared store's reply is not one of tollgate's script: {0}")]
     Reply(&'static str),
-    /// A shared store does not do what this call asks, and does what others ask.
-    #[error("the shared store refuses this call: {0}")]
+    /// The shared store rejects this call, but decides others.
+    #[error("the shared store rejects this call: {0}")]
     Refused(String),
-    /// A shared store did not answer.
-    #[error("the shared store does not answer: {0}")]
+    /// The shared store did not reply, or decides no call.
+    #[error("the shared store is unavailable: {0}")]
     Unavailable(String),
 }

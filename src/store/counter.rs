@@ -1,7 +1,7 @@
-//! Buckets by how their state is kept, and the kinds whose state is one number.
+//! Buckets by the kind of their state, and the buckets whose state is one number.
 //!
-//! A new kind of that sort is a variant of [`Counter`], a module beside [`gcra`](super::gcra) for its arithmetic, and a
-//! kind in the script. The stores, the snapshot and what is remembered of a shared store carry its state unread.
+//! A new bucket of this kind is a variant of [`Counter`], a module beside [`gcra`](super::gcra) for its arithmetic, and a
+//! kind in the script. Stores and snapshots carry its state unread.
 
 use super::script::Field;
 use super::script::tokens::{self, Operation};
@@ -10,14 +10,14 @@ use crate::clock::Timestamp;
 use crate::descriptor::Hits;
 use crate::limit::{Blocked, Bucket, Concurrency, TokenBucket};
 
-/// A bucket by how its state is kept.
+/// A bucket by the kind of its state.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum StateKind<'a> {
-    /// As a [`BucketState`].
+    /// Its state is a [`BucketState`].
     Counter(Counter<'a>),
-    /// As the leases that hold its slots.
+    /// Its state is the leases that hold its slots.
     Leases(&'a Concurrency),
-    /// Not at all: its answer depends on the time alone.
+    /// It has no state: its outcome depends on the time alone.
     Stateless(&'a Blocked),
 }
 
@@ -34,12 +34,12 @@ impl<'a> From<&'a Bucket> for StateKind<'a> {
 /// A bucket whose state is a [`BucketState`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Counter<'a> {
-    /// Its state is the moment at which it is full again.
+    /// A token bucket. Its state is the moment at which it is full again.
     Tokens(&'a TokenBucket),
 }
 
 impl<'a> Counter<'a> {
-    /// The counter that a bucket is, if it is one.
+    /// The bucket as a counter, if it is one.
     pub(crate) const fn of(bucket: &'a Bucket) -> Option<Self> {
         match bucket {
             Bucket::Tokens(bucket) => Some(Self::Tokens(bucket)),
@@ -47,7 +47,7 @@ impl<'a> Counter<'a> {
         }
     }
 
-    /// Takes, gives back or only looks: the outcome, and the next state where there is another.
+    /// Charges, gives back or peeks: the outcome, and the next state if it changes.
     #[inline]
     pub(super) fn decide(
         self,
@@ -63,7 +63,7 @@ impl<'a> Counter<'a> {
         }
     }
 
-    /// The bucket as it stands, for a call of one hit that charges nothing.
+    /// The outcome for a call of one hit; nothing is charged.
     #[inline]
     pub(super) fn peek(self, state: BucketState, now: Timestamp) -> Outcome {
         match self {
@@ -71,28 +71,28 @@ impl<'a> Counter<'a> {
         }
     }
 
-    /// What hits ask of it in the script.
+    /// The operation of the script for these hits.
     pub(super) fn operation(self, hits: Hits, is_denied: bool) -> Operation {
         match self {
             Self::Tokens(bucket) => tokens::operation(bucket, hits, is_denied),
         }
     }
 
-    /// What takes a charge back in the script that was made when it stood so at a time; nothing where none was.
+    /// The operation of the script that refunds these hits, charged at `at` in this state; `None` if nothing was charged.
     pub(super) fn refund(self, state: BucketState, at: Timestamp, hits: Hits) -> Option<Operation> {
         match self {
             Self::Tokens(bucket) => tokens::refund(bucket, state, at, hits),
         }
     }
 
-    /// Its state as the script tells it.
+    /// Its state, from a field of the script's reply.
     pub(super) fn read(self, field: Field<'_>) -> BucketState {
         match self {
             Self::Tokens(_) => tokens::read(field),
         }
     }
 
-    /// The state of a bucket that stands like this at a time.
+    /// The state that gives this outcome at `at`.
     pub(crate) fn observed(self, outcome: &Outcome, at: Timestamp) -> BucketState {
         match self {
             Self::Tokens(_) => BucketState::until(at.after(outcome.reset)),

@@ -1,9 +1,8 @@
-//! One token bucket, decided by governor over a state that is ours.
+//! One token bucket, decided by governor on a state that the store keeps.
 //!
-//! The state is the theoretical arrival time of GCRA (the generic cell rate algorithm): the moment at
-//! which the bucket is full again. At or before now it says the same as no state at all. governor does
-//! the arithmetic on a copy, so that whether the next state is kept is decided after all buckets of a
-//! request have answered.
+//! The state is the theoretical arrival time of GCRA (the generic cell rate algorithm): the moment at which the bucket is
+//! full again. A moment that has passed means the same as no state. governor works on a copy, so that the next state is
+//! stored only once all buckets of a request have admitted.
 
 use std::cell::Cell;
 use std::num::{NonZeroU32, NonZeroU64};
@@ -19,7 +18,7 @@ use crate::clock::{Nanos, Timestamp};
 use crate::descriptor::Hits;
 use crate::limit::TokenBucket;
 
-/// Takes, gives back or only looks: the outcome, and the next state where there is another.
+/// Charges, gives back or peeks: the outcome, and the next state if it changes.
 pub fn decide(
     bucket: &TokenBucket,
     full_at: Timestamp,
@@ -37,7 +36,7 @@ pub fn decide(
     }
 }
 
-/// The bucket as it stands, for a call of one token that charges nothing.
+/// The outcome for a call of one token; nothing is charged.
 pub fn peek(bucket: &TokenBucket, full_at: Timestamp, now: Timestamp) -> Outcome {
     let reset = full_at.since(now);
     let wait = match reset.plus(bucket.interval()).minus(bucket.fill_time()) {
@@ -47,16 +46,16 @@ pub fn peek(bucket: &TokenBucket, full_at: Timestamp, now: Timestamp) -> Outcome
     Outcome { wait, remaining: remaining(bucket, reset), reset }
 }
 
-/// Takes `hits` tokens: the outcome, and the next state where the bucket admits.
+/// Takes `hits` tokens: the outcome, and the next state if the bucket admits.
 ///
-/// More hits than the bucket's size never reach governor, whose arithmetic on them could overflow.
+/// More hits than the bucket's size are denied without governor, whose arithmetic could overflow.
 pub fn take(
     bucket: &TokenBucket,
     full_at: Timestamp,
     now: Timestamp,
     hits: u64,
 ) -> (Outcome, Option<Timestamp>) {
-    // Only a denial tells how the bucket stands without the call.
+    // A denial reports what is left without the call.
     let denied = |wait| (Outcome { wait, ..peek(bucket, full_at, now) }, None);
     let fitting = u32::try_from(hits).ok().and_then(NonZeroU32::new);
     let Some(hits) = fitting.filter(|hits| *hits <= bucket.size()) else {
@@ -83,7 +82,7 @@ pub fn take(
     }
 }
 
-/// Puts `hits` tokens back, up to full and never beyond: the outcome and the next state.
+/// Returns `hits` tokens, until the bucket is full: the outcome and the next state.
 pub fn give_back(
     bucket: &TokenBucket,
     full_at: Timestamp,
@@ -95,14 +94,14 @@ pub fn give_back(
     (Outcome { wait: Wait::None, ..peek(bucket, next, now) }, next)
 }
 
-/// The tokens in a bucket that is full after `reset`. That may be longer than it takes to fill, where the
-/// bucket was larger when it was charged: what was taken is owed.
+/// The tokens in a bucket that is full after `reset`. `reset` exceeds the fill time, and nothing is left, if the bucket
+/// was larger when it was charged.
 fn remaining(bucket: &TokenBucket, reset: Nanos) -> u32 {
     let whole = bucket.fill_time().minus(reset).divided_by(bucket.interval());
     u32::try_from(whole).unwrap_or(u32::MAX)
 }
 
-/// One bucket's state on the stack, in the shape governor asks for.
+/// The state of one bucket on the stack, as governor's state store.
 struct StackCell {
     full_at: Timestamp,
     next: Cell<Timestamp>,
@@ -122,8 +121,8 @@ impl StateStore for &StackCell {
     }
 }
 
-/// Tells governor the request's one reading of the clock. A limiter counts time from its creation; the
-/// first answer, 0, makes that the epoch, so that states are absolute and outlive the limiter.
+/// governor's clock, which returns the request's one reading. A limiter counts time from its creation: the first answer
+/// is 0, so that states are absolute and outlive the limiter.
 struct OneReading {
     is_created: Cell<bool>,
     now: Timestamp,

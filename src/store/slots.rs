@@ -1,35 +1,35 @@
-//! One concurrency bucket, decided from how many of its slots are held and until when.
+//! One concurrency bucket, decided from its occupancy.
 
 use super::{Outcome, Wait};
 use crate::clock::{Nanos, Timestamp};
 use crate::descriptor::Hits;
 use crate::limit::Concurrency;
 
-/// The slots of a bucket that are held.
+/// How much of a bucket is held.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Occupancy {
-    /// How many.
+    /// How many slots are held.
     pub slots: u64,
-    /// When the last of them comes back by itself.
+    /// When the last of them expires.
     pub last_expiry: Timestamp,
 }
 
-/// Slots to be taken, and until when.
+/// How many slots are taken, if any, and when they expire.
 pub type Taken = Option<(u32, Timestamp)>;
 
-/// Takes as many slots as there are hits: the outcome, and what is taken where the bucket admits. `freed` tells
-/// how long it takes until so many of the slots that are held have come back by themselves.
+/// Takes one slot for each hit: the outcome, and what is taken if the bucket admits. `time_until_freed` returns the time
+/// until this many of the held slots have expired.
 pub fn decide(
     bucket: &Concurrency,
     held: Occupancy,
     now: Timestamp,
     hits: Hits,
-    freed: impl FnOnce(u64) -> Nanos,
+    time_until_freed: impl FnOnce(u64) -> Nanos,
 ) -> (Outcome, Taken) {
     let charged = hits.charged();
-    let outcome = outcome(bucket, held, now, charged, freed);
+    let outcome = outcome(bucket, held, now, charged, time_until_freed);
     if hits.given_back() > 0 {
-        // Slots come back by lease only; hits without one give nothing back and deny nobody.
+        // Slots are freed by the id of their lease. Hits without one free nothing, and are not denied.
         return (Outcome { wait: Wait::None, ..outcome }, None);
     }
     match u32::try_from(charged) {
@@ -43,18 +43,18 @@ pub fn decide(
     }
 }
 
-/// The bucket as it stands, for a call that takes no slot.
+/// The outcome for a call that takes no slot.
 pub fn peek(bucket: &Concurrency, held: Occupancy, now: Timestamp) -> Outcome {
     Outcome { wait: Wait::None, ..outcome(bucket, held, now, 0, |_| Nanos::ZERO) }
 }
 
-/// What so many hits would meet; 0 asks as if for one.
+/// The outcome of this many hits, without taking slots; 0 hits peek as 1.
 fn outcome(
     bucket: &Concurrency,
     held: Occupancy,
     now: Timestamp,
     hits: u64,
-    freed: impl FnOnce(u64) -> Nanos,
+    time_until_freed: impl FnOnce(u64) -> Nanos,
 ) -> Outcome {
     let size = u64::from(bucket.slots().get());
     let needed = hits.max(1);
@@ -63,7 +63,7 @@ fn outcome(
     } else if held.slots + needed <= size {
         Wait::None
     } else {
-        Wait::For(freed(held.slots + needed - size))
+        Wait::For(time_until_freed(held.slots + needed - size))
     };
     let remaining = u32::try_from(size.saturating_sub(held.slots)).unwrap_or(u32::MAX);
     Outcome { wait, remaining, reset: held.last_expiry.since(now) }
