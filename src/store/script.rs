@@ -1,9 +1,8 @@
-//! The store that replicas share, as far as it can be told without a connection: what is asked of Redis or Valkey,
-//! and what its answers mean.
+//! The calls of the script in Redis or Valkey, and its replies; the connections are elsewhere.
 //!
-//! Everything is decided there in one step, by [`DECIDE`] on the server's own clock, which only compares and
-//! adds. It returns the time and how each bucket stood; what a client is told is computed from that by the
-//! functions that decide in memory, so that the answers are the same.
+//! The server decides a request in one step, by [`DECIDE`] on its own clock. The script only compares and adds. It
+//! returns the time and the state of each bucket before the charge. Outcomes are computed from these by the functions
+//! that decide in memory, so that both stores give the same ones.
 
 mod reply;
 mod request;
@@ -18,17 +17,17 @@ pub use self::request::{
     KeyNames, NewLease, ScriptCall, decide, lease_key, lease_partition, probe, refund, release,
 };
 
-/// The script, in Lua. It defines two functions of keys and arguments, `decide` and `release`.
+/// The script, in Lua. It defines two functions with keys and arguments: `decide` and `release`.
 pub const DECIDE: &str = include_str!("script/decide.lua");
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
-/// Whether a charge takes slots where it is admitted.
+/// Whether a charge takes slots if it is admitted.
 pub fn takes_slots(charge: &Charge<'_>) -> bool {
     is_concurrency(charge) && charge.hits.charged() > 0
 }
 
-/// Whether a bucket has a key. One that is blocked has none: how it stands is known without the server.
+/// Whether a bucket has a key. A blocked one has none, since it has no state.
 pub const fn has_key(charge: &Charge<'_>) -> bool {
     !matches!(charge.bucket, Bucket::Blocked(_))
 }

@@ -1,4 +1,4 @@
-//! What the script's answers mean.
+//! Replies of the script.
 
 use super::{NANOS_PER_SECOND, is_counter};
 use crate::clock::{Nanos, Timestamp};
@@ -9,13 +9,13 @@ use crate::store::{
     Admission, BucketState, Charge, Outcome, Outcomes, StoreError, Wait, blocked, settle,
 };
 
-/// How many arguments come before those of the buckets.
+/// How many fields come before those of the buckets: two of the time, and whether the request is denied.
 const HEADER_FIELDS: usize = 3;
 
-/// A part of an answer.
+/// A field of a reply.
 #[derive(Debug, Clone, Copy)]
 pub enum Field<'a> {
-    /// Nothing is there.
+    /// Null, or false.
     Nil,
     /// A number.
     Number(i64),
@@ -29,49 +29,49 @@ impl Field<'_> {
             Self::Number(number) => u64::try_from(number).ok(),
             _ => None,
         }
-        .ok_or(StoreError::Reply("a number is missing"))
+        .ok_or(StoreError::Reply("a field is not a number"))
     }
 }
 
-/// How a bucket stood before the call, and when that was.
+/// The state of a bucket before the call, and the time of the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ObservedState {
-    /// The server's time.
+    /// The time, by the server's clock.
     pub at: Timestamp,
-    /// How it stood then.
+    /// The state at that time.
     pub state: State,
 }
 
 /// The state of a bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// That of a counter.
+    /// The state of a counter.
     Counter(BucketState),
-    /// How many slots were held, and when enough of them come back for the call.
+    /// The occupancy of a concurrency bucket, and when enough slots will have expired for the call.
     Slots(Occupancy, Timestamp),
-    /// There is none: it is blocked.
+    /// A blocked bucket has no state.
     Blocked,
 }
 
-/// What the script answered.
+/// The reply to [`super::decide`].
 #[derive(Debug, Clone)]
 pub struct ScriptReply {
-    /// The server's time, at which it decided.
+    /// The time of the decision, by the server's clock.
     pub now: Timestamp,
-    /// Whether it denied, and charged nothing.
+    /// Whether the request was denied, and nothing charged.
     pub is_denied: bool,
-    /// How each bucket stood, in the order of the charges.
+    /// The states of the buckets before the call, in the order of the charges.
     pub states: Vec<ObservedState>,
 }
 
 impl ScriptReply {
-    /// Reads the fields of the answer to [`super::decide`].
+    /// Reads the fields of a reply to a call with these charges.
     ///
     /// # Errors
-    /// [`StoreError::Reply`] where these are not what the script returns for such charges.
+    /// [`StoreError::Reply`] if the script returns no such fields for these charges.
     pub fn read(fields: &[Field<'_>], charges: &[Charge<'_>]) -> Result<Self, StoreError> {
         let field = |at: usize| {
-            fields.get(at).copied().ok_or(StoreError::Reply("there is too little of it"))
+            fields.get(at).copied().ok_or(StoreError::Reply("fields are missing"))
         };
         let moment = |micros: u64| Timestamp::from_unix_nanos(micros.saturating_mul(1_000));
         let now = field(0)?.number()?.saturating_mul(NANOS_PER_SECOND);
@@ -100,7 +100,7 @@ impl ScriptReply {
         Ok(Self { now, is_denied, states: states.collect::<Result<_, StoreError>>()? })
     }
 
-    /// What would be answered at that time to charges of which none [has a key](super::has_key).
+    /// The reply to charges of which none [has a key](super::has_key), without a call.
     pub fn without_keys(charges: &[Charge<'_>], now: Timestamp) -> Self {
         let is_denied = charges.iter().any(Charge::is_denied);
         let states =
@@ -108,10 +108,10 @@ impl ScriptReply {
         Self { now, is_denied, states }
     }
 
-    /// What each bucket says, and whether all of them together deny. The lease is taken where slots were.
+    /// The outcome of each charge, and whether the request is admitted, with the lease if it took slots.
     ///
     /// # Errors
-    /// [`StoreError::Reply`] where the script has decided otherwise than memory would have.
+    /// [`StoreError::Reply`] if a memory store in these states would have decided otherwise.
     pub fn settle(
         &self,
         charges: &[Charge<'_>],
@@ -120,8 +120,8 @@ impl ScriptReply {
     ) -> Result<Admission, StoreError> {
         outcomes.clear();
         let mut takes: Vec<_> = Vec::new();
-        for (charge, stood) in charges.iter().zip(&self.states) {
-            let (outcome, taken) = outcome_of(charge, stood)?;
+        for (charge, observed) in charges.iter().zip(&self.states) {
+            let (outcome, taken) = outcome_of(charge, observed)?;
             outcomes.push(outcome);
             takes.push(taken);
         }
@@ -132,7 +132,7 @@ impl ScriptReply {
             self.peek(charge, at)
         });
         if is_denied != self.is_denied {
-            return Err(StoreError::Reply("it decided otherwise than it should have"));
+            return Err(StoreError::Reply("its decision does not follow from its states"));
         }
         Ok(if is_denied {
             Admission::Denied
@@ -141,7 +141,7 @@ impl ScriptReply {
         })
     }
 
-    /// The bucket of a charge as it stood.
+    /// The outcome of a bucket without the charge.
     fn peek(&self, charge: &Charge<'_>, at: usize) -> Outcome {
         match (charge.bucket.into(), self.states.get(at)) {
             (StateKind::Counter(counter), Some(ObservedState { at, state: State::Counter(state) })) => {
@@ -159,10 +159,10 @@ impl ScriptReply {
     }
 }
 
-/// What one bucket says, and whether it takes slots.
-fn outcome_of(charge: &Charge<'_>, stood: &ObservedState) -> Result<(Outcome, bool), StoreError> {
-    let now = stood.at;
-    match (charge.bucket.into(), stood.state) {
+/// The outcome of a charge, and whether it takes slots.
+fn outcome_of(charge: &Charge<'_>, observed: &ObservedState) -> Result<(Outcome, bool), StoreError> {
+    let now = observed.at;
+    match (charge.bucket.into(), observed.state) {
         (StateKind::Counter(counter), State::Counter(state)) => {
             Ok((counter.decide(state, now, charge.hits).0, false))
         }
@@ -172,27 +172,27 @@ fn outcome_of(charge: &Charge<'_>, stood: &ObservedState) -> Result<(Outcome, bo
             Ok((outcome, taken.is_some()))
         }
         (StateKind::Stateless(of), State::Blocked) => Ok((blocked::decide(of, now, charge.hits), false)),
-        _ => Err(StoreError::Reply("it is about buckets of another kind")),
+        _ => Err(StoreError::Reply("it has states of other kinds of buckets")),
     }
 }
 
-/// What a release has come to.
+/// The reply to [`super::release`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Released {
     /// Whether the lease still held slots.
     pub was_held: bool,
-    /// In which other partitions it may hold some.
+    /// The other partitions in which it may hold some.
     pub other_partitions: Vec<u16>,
 }
 
 impl Released {
-    /// Reads the fields of the answer to [`super::release`].
+    /// Reads the fields of a reply.
     ///
     /// # Errors
-    /// [`StoreError::Reply`] where these are not what the script returns.
+    /// [`StoreError::Reply`] if the script returns no such fields.
     pub fn read(fields: &[Field<'_>]) -> Result<Self, StoreError> {
         let [was_held, Field::Text(other_partitions)] = fields else {
-            return Err(StoreError::Reply("two fields tell what a release has come to"));
+            return Err(StoreError::Reply("a release returns a number and a text"));
         };
         let other_partitions = std::str::from_utf8(other_partitions).unwrap_or_default();
         let other_partitions =

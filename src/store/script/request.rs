@@ -1,4 +1,4 @@
-//! What is asked of the script: keys and arguments.
+//! Calls of the script: their keys and arguments.
 
 use std::io::Write;
 
@@ -9,10 +9,10 @@ use crate::policy::fingerprint::Fingerprint;
 use crate::store::counter::{Counter, StateKind};
 use crate::store::{Charge, Mode};
 
-/// What keys are called.
+/// How keys are named.
 #[derive(Debug, Clone)]
 pub struct KeyNames {
-    /// What all keys begin with.
+    /// The prefix of all keys.
     pub prefix: String,
 }
 
@@ -28,7 +28,7 @@ impl KeyNames {
     }
 }
 
-/// Keys and arguments of a call of the script, in that order.
+/// A call of the script: keys and then arguments, one after another in one buffer.
 #[derive(Debug, Default)]
 pub struct ScriptCall {
     bytes: Vec<u8>,
@@ -37,7 +37,7 @@ pub struct ScriptCall {
 }
 
 impl ScriptCall {
-    /// Room for what so many buckets need as a rule, so that it is made once.
+    /// A call with capacity for this many buckets, so that it usually allocates once.
     fn for_buckets(buckets: usize) -> Self {
         let parts = buckets + 1;
         Self {
@@ -47,12 +47,12 @@ impl ScriptCall {
         }
     }
 
-    /// How many bytes all parts have.
+    /// How many bytes all parts have together.
     pub const fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Whether there is nothing in any part.
+    /// Whether all parts are empty.
     pub const fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
@@ -107,19 +107,19 @@ impl ScriptCall {
     }
 }
 
-/// A lease that a call takes where it takes slots.
+/// The lease of a call that may take slots.
 #[derive(Debug, Clone, Copy)]
 pub struct NewLease<'a> {
-    /// Its name.
+    /// Its id.
     pub lease: LeaseId,
-    /// In which other partitions it will hold slots.
+    /// The other partitions in which it may hold slots.
     pub other_partitions: &'a [u16],
 }
 
-/// Asks to decide all of these charges, on the server's clock unless a time is given. Whole microseconds
-/// of it count. What is blocked is not asked about; where it denies, all others are only looked at.
+/// The call that decides all charges: by the server's clock, or at `time`, in whole microseconds. Blocked buckets are not
+/// part of it; if one denies, it only peeks at the others.
 ///
-/// The buckets must be of one partition where the server is a cluster.
+/// On a cluster, all buckets must be in one partition.
 pub fn decide(
     names: &KeyNames,
     charges: &[Charge<'_>],
@@ -158,42 +158,42 @@ pub fn decide(
     call
 }
 
-/// The partition in which the lease of such charges is kept: that of the last concurrency bucket.
+/// The partition of the lease of these charges: that of the last concurrency bucket.
 pub fn lease_partition(charges: &[Charge<'_>]) -> u16 {
     in_order(charges).last().map_or(0, |charge| charge.fingerprint.partition())
 }
 
-/// Asks to take back what was charged to the counters among these when they stood as `reply` tells. Refill since then is
-/// not refunded again. A call that saw a stale full bucket in between is not corrected.
+/// The call that refunds what was charged to counters in the states of `reply`; `None` if nothing was. Refill since then
+/// is not refunded again. A denial in between is not corrected.
 pub fn refund(
     names: &KeyNames,
     charges: &[Charge<'_>],
     reply: &ScriptReply,
     time: Option<Timestamp>,
 ) -> Option<ScriptCall> {
-    let undone =
-        |(charge, stood): (&Charge<'_>, &ObservedState)| match (Counter::of(charge.bucket)?, stood)
+    let refund =
+        |(charge, state): (&Charge<'_>, &ObservedState)| match (Counter::of(charge.bucket)?, state)
         {
             (counter, ObservedState { at, state: State::Counter(state) }) => {
                 Some((charge.fingerprint, counter.refund(*state, *at, charge.hits)?))
             }
             _ => None,
         };
-    let charged: Vec<_> = charges.iter().zip(&reply.states).filter_map(undone).collect();
-    if charged.is_empty() {
+    let refunds: Vec<_> = charges.iter().zip(&reply.states).filter_map(refund).collect();
+    if refunds.is_empty() {
         return None;
     }
     let mut call = ScriptCall::default();
-    for (fingerprint, _) in &charged {
+    for (fingerprint, _) in &refunds {
         names.bucket(*fingerprint, &mut call);
     }
     call.end_keys();
     call.push_time(time);
-    call.push_number(u64::try_from(charged.len()).unwrap_or(u64::MAX));
+    call.push_number(u64::try_from(refunds.len()).unwrap_or(u64::MAX));
     call.push_number(0);
     call.push_text("");
     call.push_text("");
-    for (_, (op, spans)) in &charged {
+    for (_, (op, spans)) in &refunds {
         call.push_text(op);
         call.push_text("0");
         spans.iter().for_each(|span| call.push_span(*span));
@@ -201,13 +201,14 @@ pub fn refund(
     Some(call)
 }
 
-/// Asks to charge a bucket that no policy has, to see whether that can be done, and to give it back. No key is left.
+/// A call that charges a bucket that no policy has and gives the charge back, to find out whether the server can decide.
+/// It leaves no key.
 pub fn probe(names: &KeyNames) -> ScriptCall {
     let mut call = ScriptCall::default();
-    let nobodys = Fingerprint::from_bytes([0; 16]);
+    let unused = Fingerprint::from_bytes([0; 16]);
     let steps = [("c", NANOS_PER_SECOND), ("g", u64::MAX)];
     for _ in steps {
-        names.bucket(nobodys, &mut call);
+        names.bucket(unused, &mut call);
     }
     call.end_keys();
     call.push_time(None);
@@ -224,7 +225,7 @@ pub fn probe(names: &KeyNames) -> ScriptCall {
     call
 }
 
-/// The key of a lease, which is there as long as it may hold slots.
+/// The key of a lease, which exists as long as the lease may hold slots.
 pub fn lease_key(names: &KeyNames, lease: LeaseId) -> ScriptCall {
     let mut call = ScriptCall::default();
     names.lease(lease, lease.partition(), &mut call);
@@ -232,7 +233,7 @@ pub fn lease_key(names: &KeyNames, lease: LeaseId) -> ScriptCall {
     call
 }
 
-/// Asks to release a lease in a partition.
+/// The call that releases a lease in a partition.
 pub fn release(
     names: &KeyNames,
     lease: LeaseId,
@@ -247,7 +248,7 @@ pub fn release(
     call
 }
 
-/// Counters first: they are read together.
+/// The charges with a key, in the order of the script: counters first, since it reads them together.
 fn in_order<'c, 'a>(charges: &'c [Charge<'a>]) -> impl Iterator<Item = &'c Charge<'a>> {
     let slots = charges.iter().filter(|charge| is_concurrency(charge));
     charges.iter().filter(|charge| is_counter(charge)).chain(slots)
@@ -276,7 +277,7 @@ fn push_operation(charge: &Charge<'_>, is_denied: bool, call: &mut ScriptCall) {
                 _ if is_denied => "l",
                 _ => "c",
             });
-            // More than any bucket holds is as good as that.
+            // No bucket has that many slots, so that the cap changes no decision.
             call.push_number(charged.clamp(1, u64::from(u32::MAX)));
             call.push_number(u64::from(bucket.slots().get()));
             call.push_span(bucket.ttl().get());

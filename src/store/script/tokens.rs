@@ -1,4 +1,4 @@
-//! Token buckets in the script: what is asked of them, and what their state there means.
+//! Token buckets in the script: their operations, and their state.
 
 use super::Field;
 use crate::clock::{Nanos, Timestamp};
@@ -6,10 +6,10 @@ use crate::descriptor::Hits;
 use crate::limit::TokenBucket;
 use crate::store::{BucketState, gcra};
 
-/// An operation of the script on a bucket whose state is one value, and its two spans or moments, in nanoseconds.
+/// An operation of the script on a counter, and its two arguments: spans or moments, in nanoseconds.
 pub(in crate::store) type Operation = (&'static str, [u64; 2]);
 
-/// What hits ask of a bucket; only a look, where the request is denied already.
+/// The operation for these hits; it only peeks if the request is denied already.
 pub(in crate::store) fn operation(bucket: &TokenBucket, hits: Hits, is_denied: bool) -> Operation {
     let (charged, given) = (hits.charged(), hits.given_back());
     let (op, hits) = match (charged, given) {
@@ -23,8 +23,8 @@ pub(in crate::store) fn operation(bucket: &TokenBucket, hits: Hits, is_denied: b
     (op, [bucket.interval().times(hits).get(), bucket.fill_time().get()])
 }
 
-/// What takes back a charge of a bucket that stood so at a time; nothing where nothing was charged. What it has gained
-/// since by itself is not given twice.
+/// The operation that refunds these hits, charged at `at` in this state; `None` if nothing was charged. It does not refund
+/// the part that the bucket has refilled since.
 pub(in crate::store) fn refund(
     bucket: &TokenBucket,
     state: BucketState,
@@ -38,7 +38,7 @@ pub(in crate::store) fn refund(
     (cost > Nanos::ZERO).then(|| ("u", [cost.get(), from.as_unix_nanos()]))
 }
 
-/// The state as the script tells it: when the bucket is full.
+/// The state from a field of the reply: when the bucket is full.
 pub(in crate::store) fn read(field: Field<'_>) -> BucketState {
     let nanos = match field {
         Field::Text(text) => std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()),
