@@ -1,12 +1,12 @@
--- Decides and charges every bucket of a request, or none; and releases leases.
+-- Decides a request, charging all of its buckets or none, and releases leases.
 --
 -- A moment is a pair of whole seconds and nanoseconds. Lua's numbers are doubles, exact up to 2^53 = 9.0e15. Seconds
--- stay below 2e10: twice 2^62 ns, the longest that a bucket takes to fill, past the year 2500. Nanoseconds stay below
--- 2e9 before they are carried. Leases end at whole microseconds: 1.8e15 now, and 2^53 in the year 2255.
+-- stay below 2e10: past the year 2500 plus twice 2^62 ns, the longest time to fill a bucket. Nanoseconds stay below 2e9
+-- before the carry. Leases expire at whole microseconds: 1.8e15 now, and 2^53 in the year 2255.
 
 local SECOND = 1000000000
 
--- Nanoseconds in decimal.
+-- A moment or a span from decimal nanoseconds.
 local function split(text)
   return tonumber(string.sub(text, 1, -10)) or 0, tonumber(string.sub(text, -9)) or 0
 end
@@ -17,7 +17,7 @@ local function add(s, n, more_s, more_n)
   return s, n
 end
 
--- May be below zero; then nanoseconds are not.
+-- The result may be negative: then seconds are, and nanoseconds are not.
 local function minus(s, n, less_s, less_n)
   s, n = s - less_s, n - less_n
   if n < 0 then return s - 1, n + SECOND end
@@ -28,11 +28,12 @@ local function is_after(s, n, other_s, other_n)
   return s > other_s or (s == other_s and n > other_n)
 end
 
--- A token bucket is kept as two numbers of nanoseconds, with a space between: when it is full, since the epoch, and how
--- long that was away when it was written. Time only makes that shorter. Where it is longer, the clock has been set
--- back, or another server with its own took over, and the bucket is brought forward: nobody waits longer than when it
--- was charged. Where the second number is missing, it is the time to fill. Nothing, and what is none of this, is long ago.
--- Returns the moment, the same as text, and whether the bucket was brought forward.
+-- The state of a token bucket is two decimal numbers of nanoseconds with a space between: when it is full, since the Unix
+-- epoch, and how far off that was when the state was written. That span only gets shorter. If it is longer now, the
+-- clock was set back, or a server with another clock took over, and the moment is brought forward, so that no wait is longer
+-- than when the bucket was charged. Without a second number, the span is the time to fill. A missing or malformed state
+-- is that of a full bucket.
+-- Returns the moment, the same as text, and whether it was brought forward.
 local function read(state, now_s, now_n, fill_s, fill_n)
   local full, owed = string.match(state or '', '^(%d+) ?(%d*)$')
   if not full then return 0, 0, false, false end
@@ -58,18 +59,18 @@ local function write(key, s, n, now_s, now_n)
   redis.call('SET', key, state, 'PXAT', string.format('%.0f', ms))
 end
 
--- Kinds of buckets whose state is one value. Each has
---   decide  of a key, what is kept there, what is asked, four numbers and the time: what is told of the state, whether
---           the bucket cannot admit, and the next state as two numbers where there is one
---   write   of a key, a state and the time
+-- The kinds of buckets whose state is one value. Each has
+--   decide(key, value, operation, four numbers, now): returns the state for the reply, whether the bucket is over its
+--          limit, and the next state as two numbers, if it changes
+--   write(key, state, now)
 local tokens = { write = write }
 
 function tokens.decide(key, state, op, a_s, a_n, b_s, b_n, now_s, now_n)
-  -- The moment to undo to is no time to fill.
+  -- An undo has no time to fill; its second argument is another moment.
   local fill_s, fill_n = b_s, b_n
   if op == 'u' then fill_s = nil end
   local s, n, text, is_brought_forward = read(state, now_s, now_n, fill_s, fill_n)
-  -- For good, whatever becomes of the call: else it would be brought forward again and again.
+  -- Written whether or not the call is admitted: else every call would bring it forward again.
   if is_brought_forward then write(key, s, n, now_s, now_n) end
   if op == 'n' then return text, true end
   if op == 'c' or op == 'l' then
@@ -81,7 +82,7 @@ function tokens.decide(key, state, op, a_s, a_n, b_s, b_n, now_s, now_n)
     return text, false, s, n
   end
   if op == 'u' and is_after(now_s, now_n, b_s, b_n) then
-    -- What has come back by itself since then is not given back again.
+    -- The part that has refilled since is not refunded again.
     local past_s, past_n = minus(now_s, now_n, b_s, b_n)
     a_s, a_n = minus(a_s, a_n, past_s, past_n)
     if a_s < 0 then a_s, a_n = 0, 0 end
@@ -89,10 +90,10 @@ function tokens.decide(key, state, op, a_s, a_n, b_s, b_n, now_s, now_n)
   return text, false, minus(s, n, a_s, a_n)
 end
 
--- Of which kind a bucket is is told by what is asked.
+-- The kind of a bucket, by operation.
 local KINDS = { c = tokens, l = tokens, n = tokens, g = tokens, u = tokens }
 
--- The time is the server's, unless it is given.
+-- The given time, or else the server's.
 local function time(s, n)
   s, n = tonumber(s), tonumber(n)
   if s then return s, n end
@@ -108,16 +109,19 @@ local function score(key, rank)
   return tonumber(redis.call('ZRANGE', key, rank, rank, 'WITHSCORES')[2])
 end
 
--- KEYS: buckets whose state is one value, concurrency buckets, and the lease where slots may be taken.
--- ARGV: the time or '', twice; how many of either sort; the lease; in which other partitions it holds slots;
--- then six for each bucket: what is asked, whose fault it is where the bucket cannot admit, and two moments or counts.
--- Of token buckets:
---   c  charge: the cost, and the time to fill     l  look, as if to charge     n  more than the bucket holds
---   g  give back: how much, and the time to fill   u  undo: the cost, and the moment it was added to
--- and of concurrency buckets:
---   c  take: how many, of how many, held how long  l  look, as if to take      q  only look
--- Returns the time, whether it is denied, and how each bucket stood: what its kind tells of its state (when a token
--- bucket is full), or how many slots are held, when the last of them ends, and when enough of them have ended.
+-- KEYS: the buckets whose state is one value, the concurrency buckets, and the lease if slots may be taken.
+-- ARGV: the time as seconds and nanoseconds, or '' twice; how many buckets of either sort; the lease; the other
+-- partitions in which it may hold slots; then six for each bucket: the operation; the group, 0 if the bucket is enforced,
+-- else the number of its shadow row; and four numbers, which are two moments, or two counts and a span.
+-- Operations on token buckets:
+--   c  charge: the cost, and the time to fill      l  peek: as c, without charging
+--   n  deny: the hits exceed the size              g  give back: how much, and the time to fill
+--   u  undo a charge: the cost, and the moment to which it was added
+-- and on concurrency buckets:
+--   c  take slots: how many, the size, the ttl     l  peek: as c, without taking
+--   q  report the state only
+-- Returns the time, whether the request is denied, and the state of each bucket before the charge: when a token bucket is
+-- full, or how many slots are held, when the last of them expires, and when enough of them have expired for the call.
 local function decide(KEYS, ARGV)
   local now_s, now_n = time(ARGV[1], ARGV[2])
   local values, slots = tonumber(ARGV[3]), tonumber(ARGV[4])
@@ -190,8 +194,8 @@ local function decide(KEYS, ARGV)
   return reply
 end
 
--- KEYS: the lease. ARGV: the time or '', twice; the lease.
--- Returns whether it still held a slot here, and in which other partitions it may.
+-- KEYS: the lease. ARGV: the time as in decide; the lease.
+-- Returns whether it still held a slot in this partition, and the other partitions in which it may hold some.
 local function release(KEYS, ARGV)
   local value = redis.call('GET', KEYS[1])
   if not value then return { 0, '' } end
