@@ -53,7 +53,7 @@ impl Entry<'_> {
 #[derive(Debug, Clone, Copy)]
 pub struct Descriptor<'q> {
     entries: &'q [Entry<'q>],
-    asked: &'q Asked,
+    attributes: &'q Attributes,
 }
 
 impl<'q> Descriptor<'q> {
@@ -64,29 +64,29 @@ impl<'q> Descriptor<'q> {
 
     /// What to charge.
     pub const fn hits(self) -> Hits {
-        self.asked.hits
+        self.attributes.hits
     }
 
     /// The limit that Envoy brought along, if any: of tokens, or blocked.
-    pub const fn limit(self) -> Option<&'q Bucket> {
-        self.asked.limit.as_ref()
+    pub const fn limit_override(self) -> Option<&'q Bucket> {
+        self.attributes.limit.as_ref()
     }
 
     /// The lease to release: negative hits and a `lease` entry. Such a descriptor does nothing else. An entry that
-    /// is no lease is [`LeaseId::NEVER_GIVEN`].
-    pub const fn releases(self) -> Option<LeaseId> {
-        self.asked.releases
+    /// is no lease is [`LeaseId::NEVER_ISSUED`].
+    pub const fn released_lease(self) -> Option<LeaseId> {
+        self.attributes.released_lease
     }
 }
 
 /// What a descriptor says beside its entries.
 #[derive(Debug, Clone)]
-struct Asked {
+struct Attributes {
     /// Where its entries end among those of the query.
     end: usize,
     hits: Hits,
     limit: Option<Bucket>,
-    releases: Option<LeaseId>,
+    released_lease: Option<LeaseId>,
 }
 
 /// One question: once it is built, it has a domain and descriptors, and every descriptor has entries with
@@ -113,7 +113,7 @@ pub struct Query<'a> {
     domain: &'a str,
     /// Those of all descriptors, one after another.
     entries: SmallVec<[Entry<'a>; 12]>,
-    descriptors: SmallVec<[Asked; 2]>,
+    descriptors: SmallVec<[Attributes; 2]>,
 }
 
 impl<'a> Query<'a> {
@@ -159,15 +159,15 @@ impl<'a> Query<'a> {
         }
         // Of equal keys the first counts.
         let lease = if hits < Hits::PEEK { entries.iter().find(|e| e.key == LEASE) } else { None };
-        let releases =
-            lease.map(|lease| LeaseId::parse(lease.value).unwrap_or(LeaseId::NEVER_GIVEN));
-        self.descriptors.push(Asked { end: self.entries.len(), hits, limit, releases });
+        let released_lease =
+            lease.map(|lease| LeaseId::parse(lease.value).unwrap_or(LeaseId::NEVER_ISSUED));
+        self.descriptors.push(Attributes { end: self.entries.len(), hits, limit, released_lease });
         Ok(())
     }
 
     /// Where the entries of the descriptors that are built end.
     fn end(&self) -> usize {
-        self.descriptors.last().map_or(0, |asked| asked.end)
+        self.descriptors.last().map_or(0, |attributes| attributes.end)
     }
 
     /// The domain; never empty.
@@ -188,10 +188,10 @@ impl<'a> Query<'a> {
     /// The descriptors, in order.
     pub fn descriptors(&self) -> impl Iterator<Item = Descriptor<'_>> {
         let mut begin = 0;
-        self.descriptors.iter().map(move |asked| {
-            let entries = self.entries.get(begin..asked.end).unwrap_or_default();
-            begin = asked.end;
-            Descriptor { entries, asked }
+        self.descriptors.iter().map(move |attributes| {
+            let entries = self.entries.get(begin..attributes.end).unwrap_or_default();
+            begin = attributes.end;
+            Descriptor { entries, attributes }
         })
     }
 }
@@ -272,7 +272,7 @@ mod tests {
         let mut query = begun(3);
         add(&mut query, &[[LEASE, lease]], Hits::give_back(1)).unwrap();
         add(&mut query, &[[LEASE, lease]], Hits::ONE).unwrap();
-        let releases: Vec<_> = query.descriptors().map(Descriptor::releases).collect();
+        let releases: Vec<_> = query.descriptors().map(Descriptor::released_lease).collect();
         assert_eq!(releases, [LeaseId::parse(lease.as_bytes()), None]);
     }
 
@@ -281,7 +281,7 @@ mod tests {
     fn what_is_no_lease_is_one_that_nobody_has() {
         let mut query = begun(1);
         add(&mut query, &[[LEASE, "mine"]], Hits::give_back(1)).unwrap();
-        let releases: Vec<_> = query.descriptors().map(Descriptor::releases).collect();
-        assert_eq!(releases, [Some(LeaseId::NEVER_GIVEN)]);
+        let releases: Vec<_> = query.descriptors().map(Descriptor::released_lease).collect();
+        assert_eq!(releases, [Some(LeaseId::NEVER_ISSUED)]);
     }
 }

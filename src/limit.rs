@@ -88,8 +88,8 @@ mod tests {
         assert_eq!(Rate::new(0, Period::one(Unit::Second)), Err(LimitError::Zero));
         assert_eq!(TokenBucket::new(0, rate(1, Unit::Second)), Err(LimitError::Zero));
         assert_eq!(Concurrency::new(0, Nanos::from_secs(1)), Err(LimitError::Zero));
-        assert_eq!(Period::new(0, Unit::Day), Err(LimitError::NoPeriod));
-        assert_eq!(Period::from_duration(Duration::ZERO), Err(LimitError::NoPeriod));
+        assert_eq!(Period::new(0, Unit::Day), Err(LimitError::ZeroPeriod));
+        assert_eq!(Period::from_duration(Duration::ZERO), Err(LimitError::ZeroPeriod));
     }
 
     #[test]

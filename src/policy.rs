@@ -223,7 +223,7 @@ impl Policy {
     pub fn resolve<'a>(&'a self, query: &'a Query<'_>, now: Timestamp) -> Plan<'a> {
         let mut plan = Plan::default();
         for (at, descriptor) in query.descriptors().enumerate() {
-            if let Some(lease) = descriptor.releases() {
+            if let Some(lease) = descriptor.released_lease() {
                 plan.releases.push(lease);
                 continue;
             }
@@ -301,7 +301,7 @@ impl Policy {
                 hits,
             }));
         }
-        if let Some(limit) = descriptor.limit() {
+        if let Some(limit) = descriptor.limit_override() {
             let fingerprint = self.replace_tokens(matched, first, descriptor, limit);
             let (row, bucket, rule) = (&self.limit_override, limit, None);
             matched.push(MatchedBucket { descriptor: at, row, bucket, rule, fingerprint, hits });

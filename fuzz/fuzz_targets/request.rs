@@ -38,7 +38,7 @@ fn check_same(read: &Query<'_>, sent: &RateLimitRequest) {
         let count = of.hits_addend.unwrap_or_else(|| sent.hits_addend.max(1).into());
         let hits = if of.is_negative_hits { Hits::give_back(count) } else { Hits::charge(count) };
         assert_eq!(read.hits(), hits);
-        assert_eq!(read.limit().is_some(), of.limit.is_some());
+        assert_eq!(read.limit_override().is_some(), of.limit.is_some());
     }
 }
 

@@ -8,7 +8,7 @@ pub struct LeaseId([u8; 16]);
 
 impl LeaseId {
     /// A lease that is never given out: of 128 random bits at least one is set. To release it releases nothing.
-    pub const NEVER_GIVEN: Self = Self([0; 16]);
+    pub const NEVER_ISSUED: Self = Self([0; 16]);
 
     /// A lease of these bits, which nobody may be able to guess.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {

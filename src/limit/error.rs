@@ -11,10 +11,10 @@ pub enum LimitError {
     Zero,
     /// A period is 0.
     #[error("a period must be at least one second")]
-    NoPeriod,
+    ZeroPeriod,
     /// A period is not a whole number of seconds, or longer than 2^32 - 1 of its unit.
     #[error("a period must be a whole number of seconds, and shorter than 136 years")]
-    OddPeriod,
+    InvalidPeriod,
     /// More than a million tokens a second.
     #[error("at most 1000000 per second; what is faster cannot be kept exactly")]
     TooFast,

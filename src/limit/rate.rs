@@ -74,21 +74,21 @@ impl Period {
     /// `count` times `unit`.
     ///
     /// # Errors
-    /// [`LimitError::NoPeriod`] for a count of 0.
+    /// [`LimitError::ZeroPeriod`] for a count of 0.
     pub fn new(count: u32, unit: Unit) -> Result<Self, LimitError> {
-        let count = NonZeroU32::new(count).ok_or(LimitError::NoPeriod)?;
+        let count = NonZeroU32::new(count).ok_or(LimitError::ZeroPeriod)?;
         Ok(Self { count, unit })
     }
 
     /// A duration, in the largest of day, hour, minute and second that divides it.
     ///
     /// # Errors
-    /// [`LimitError::NoPeriod`] for none, [`LimitError::OddPeriod`] for a fraction of a second or too long.
+    /// [`LimitError::ZeroPeriod`] for none, [`LimitError::InvalidPeriod`] for a fraction of a second or too long.
     pub fn from_duration(duration: Duration) -> Result<Self, LimitError> {
         if duration.subsec_nanos() != 0 {
-            return Err(LimitError::OddPeriod);
+            return Err(LimitError::InvalidPeriod);
         }
-        let seconds = u32::try_from(duration.as_secs()).map_err(|_| LimitError::OddPeriod)?;
+        let seconds = u32::try_from(duration.as_secs()).map_err(|_| LimitError::InvalidPeriod)?;
         let unit = [Unit::Day, Unit::Hour, Unit::Minute]
             .into_iter()
             .find(|unit| seconds.is_multiple_of(unit.seconds()))
@@ -170,7 +170,7 @@ mod tests {
     fn a_bucket_that_cannot_be_kept_exactly_cannot_be_built() {
         assert!(Rate::new(1_000_000, Period::one(Unit::Second)).is_ok());
         assert_eq!(Rate::new(1_000_001, Period::one(Unit::Second)), Err(LimitError::TooFast));
-        assert_eq!(Period::from_duration(Duration::from_millis(500)), Err(LimitError::OddPeriod));
+        assert_eq!(Period::from_duration(Duration::from_millis(500)), Err(LimitError::InvalidPeriod));
     }
 
     #[test]

@@ -64,7 +64,7 @@ fn assert_same(query: &Query<'_>, message: &RateLimitRequest) {
             let requests = limit.requests_per_unit;
             (requests > 0).then_some((requests, limit.unit, multiplier))
         });
-        let brought = read.limit().map(|bucket| match bucket {
+        let brought = read.limit_override().map(|bucket| match bucket {
             Bucket::Tokens(bucket) => {
                 let period = bucket.rate().period();
                 let unit = match period.unit() {
