@@ -1,7 +1,6 @@
-//! The question: a domain, descriptors, their entries, and how many hits.
+//! The request to decide: a domain, descriptors, their entries and hits.
 //!
-//! Everything here borrows from the decoded message, so that building a [`Query`] allocates nothing
-//! for an ordinary request.
+//! Texts are borrowed from the decoded message, so that building a [`Query`] allocates nothing for an ordinary request.
 
 mod error;
 mod hits;
@@ -15,27 +14,27 @@ pub use self::error::BadRequest;
 pub use self::hits::Hits;
 pub use self::lease::LeaseId;
 
-/// The entry that carries a lease to be released.
+/// The key of the entry with the lease to release.
 pub const LEASE: &str = "lease";
 
 /// The most descriptors of one request. Envoy sends one for each `rate_limits` entry of a route.
 pub const MAX_DESCRIPTORS: usize = 256;
 
-/// The most entries of one descriptor. Envoy makes at most one for each action of a `rate_limits` entry, and
-/// a person writes those.
+/// The most entries of one descriptor. Envoy makes at most one for each action of a `rate_limits` entry, and actions are
+/// written by hand.
 pub const MAX_ENTRIES: usize = 64;
 
-/// The longest key, in bytes. Keys are written in Envoy's configuration; no client has a say in them.
+/// The longest key, in bytes. Keys come from Envoy's configuration, never from its clients.
 pub const MAX_KEY_LENGTH: usize = 1 << 10;
 
 /// One fact about the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry<'a> {
-    /// What the fact is about; never empty.
+    /// What the fact is about; not empty.
     pub key: &'a str,
-    /// The fact; may be empty. It is bytes and not text: Envoy takes it from a request, whose headers may hold
-    /// any byte from 0x80 on (`obs-text`, RFC 9110, 5.5). It may also be of any length that a message has room
-    /// for. A client chooses it, and Envoy lets through what is not decided, so no value is refused.
+    /// The fact; may be empty. It is bytes, since Envoy may take it from a header, which may have any byte from 0x80 on
+    /// (`obs-text`, RFC 9110, 5.5). Any length and any bytes are accepted: a client may choose the value, and Envoy lets
+    /// requests pass for which it gets an error.
     pub value: &'a [u8],
 }
 
@@ -49,7 +48,7 @@ impl Entry<'_> {
     }
 }
 
-/// Ordered facts about one request, and what they are to be charged.
+/// Ordered facts about one request, and the hits to charge for them.
 #[derive(Debug, Clone, Copy)]
 pub struct Descriptor<'q> {
     entries: &'q [Entry<'q>],
@@ -62,38 +61,37 @@ impl<'q> Descriptor<'q> {
         self.entries
     }
 
-    /// What to charge.
+    /// The hits to charge.
     pub const fn hits(self) -> Hits {
         self.attributes.hits
     }
 
-    /// The limit that Envoy brought along, if any: of tokens, or blocked.
+    /// The limit override that Envoy sent, if any: a token bucket, or blocked.
     pub const fn limit_override(self) -> Option<&'q Bucket> {
         self.attributes.limit.as_ref()
     }
 
-    /// The lease to release: negative hits and a `lease` entry. Such a descriptor does nothing else. An entry that
-    /// is no lease is [`LeaseId::NEVER_ISSUED`].
+    /// The lease to release, if the hits are negative and there is an entry [`LEASE`]. Such a descriptor has no other effect.
+    /// An invalid lease is [`LeaseId::NEVER_ISSUED`].
     pub const fn released_lease(self) -> Option<LeaseId> {
         self.attributes.released_lease
     }
 }
 
-/// What a descriptor says beside its entries.
+/// The attributes of a descriptor beside its entries.
 #[derive(Debug, Clone)]
 struct Attributes {
-    /// Where its entries end among those of the query.
+    /// The end of its entries in those of the query.
     end: usize,
     hits: Hits,
     limit: Option<Bucket>,
     released_lease: Option<LeaseId>,
 }
 
-/// One question: once it is built, it has a domain and descriptors, and every descriptor has entries with
-/// keys.
+/// One request. When complete, it has a domain and descriptors, and each descriptor has entries with keys.
 ///
-/// It is built where it stands, since it is large: [`Self::begin`], then for each descriptor
-/// [`Self::entry`] and [`Self::close`]. Where one of them fails, what there is so far is no question.
+/// It is built in place, since it is large: by [`Self::begin`], then for each descriptor by [`Self::entry`] and
+/// [`Self::close`]. If one of these fails, the query must not be used.
 ///
 /// ```
 /// use tollgate::descriptor::{BadRequest, Hits, Query};
@@ -111,16 +109,16 @@ struct Attributes {
 #[derive(Debug, Clone, Default)]
 pub struct Query<'a> {
     domain: &'a str,
-    /// Those of all descriptors, one after another.
+    /// The entries of all descriptors, one after another.
     entries: SmallVec<[Entry<'a>; 12]>,
     descriptors: SmallVec<[Attributes; 2]>,
 }
 
 impl<'a> Query<'a> {
-    /// Begins a question that has no descriptors yet; `expected` of them will come.
+    /// Begins a request of `expected` descriptors.
     ///
     /// # Errors
-    /// [`BadRequest`] where the domain is empty, or there will be no or too many descriptors.
+    /// [`BadRequest`] if the domain is empty, or `expected` is 0 or above [`MAX_DESCRIPTORS`].
     pub fn begin(&mut self, domain: &'a str, expected: usize) -> Result<(), BadRequest> {
         self.domain = domain;
         match expected {
@@ -135,16 +133,16 @@ impl<'a> Query<'a> {
         Ok(())
     }
 
-    /// Adds an entry to the descriptor that is being built.
+    /// Adds an entry to the current descriptor.
     pub fn entry(&mut self, key: &'a str, value: &'a (impl AsRef<[u8]> + ?Sized)) {
         self.entries.push(Entry { key, value: value.as_ref() });
     }
 
-    /// Ends the descriptor that is being built.
+    /// Ends the current descriptor.
     ///
     /// # Errors
-    /// [`BadRequest`] where it has no or too many entries, or a key is empty or too long. All of these are
-    /// written in Envoy's configuration.
+    /// [`BadRequest`] if it has no entries or more than [`MAX_ENTRIES`], or a key is empty or too long. Each of these is
+    /// a fault of Envoy's configuration, not of a client.
     pub fn close(&mut self, hits: Hits, limit: Option<Bucket>) -> Result<(), BadRequest> {
         let at = self.descriptors.len();
         let entries = self.entries.get(self.end()..).unwrap_or_default();
@@ -157,7 +155,7 @@ impl<'a> Query<'a> {
         for (position, entry) in entries.iter().enumerate() {
             entry.check(at, position)?;
         }
-        // Of equal keys the first counts.
+        // Of several leases, the first counts.
         let lease = if hits < Hits::PEEK { entries.iter().find(|e| e.key == LEASE) } else { None };
         let released_lease =
             lease.map(|lease| LeaseId::parse(lease.value).unwrap_or(LeaseId::NEVER_ISSUED));
@@ -165,12 +163,12 @@ impl<'a> Query<'a> {
         Ok(())
     }
 
-    /// Where the entries of the descriptors that are built end.
+    /// The end of the entries of complete descriptors.
     fn end(&self) -> usize {
         self.descriptors.last().map_or(0, |attributes| attributes.end)
     }
 
-    /// The domain; never empty.
+    /// The domain; not empty.
     pub const fn domain(&self) -> &'a str {
         self.domain
     }
@@ -180,7 +178,7 @@ impl<'a> Query<'a> {
         self.descriptors.len()
     }
 
-    /// Whether it has not been built.
+    /// Whether there are no descriptors.
     pub fn is_empty(&self) -> bool {
         self.descriptors.is_empty()
     }
@@ -200,7 +198,7 @@ impl<'a> Query<'a> {
 mod tests {
     use super::*;
 
-    /// A question of one descriptor after another.
+    /// Adds a descriptor.
     fn add(
         query: &mut Query<'static>,
         entries: &[[&'static str; 2]],
@@ -217,15 +215,15 @@ mod tests {
     }
 
     #[test]
-    fn a_question_without_domain_or_descriptors_is_refused_in_the_references_words() {
-        let told = |domain, count| Query::default().begin(domain, count).unwrap_err().to_string();
-        assert_eq!(told("", 1), "rate limit domain must not be empty");
-        assert_eq!(told("d", 0), "rate limit descriptor list must not be empty");
-        assert_eq!(told("d", 257), "257 descriptors; at most 256 are decided together");
+    fn a_request_without_domain_or_descriptors_is_rejected_in_the_references_words() {
+        let error = |domain, count| Query::default().begin(domain, count).unwrap_err().to_string();
+        assert_eq!(error("", 1), "rate limit domain must not be empty");
+        assert_eq!(error("d", 0), "rate limit descriptor list must not be empty");
+        assert_eq!(error("d", 257), "257 descriptors; at most 256 are decided together");
     }
 
     #[test]
-    fn an_entry_without_a_key_is_refused_and_one_without_a_value_is_not() {
+    fn an_entry_without_a_key_is_rejected_and_one_without_a_value_is_not() {
         let mut query = begun(3);
         add(&mut query, &[["tenant", ""]], Hits::ONE).unwrap();
         assert_eq!(add(&mut query, &[], Hits::ONE), Err(BadRequest::NoEntries(1)));
@@ -276,9 +274,9 @@ mod tests {
         assert_eq!(releases, [LeaseId::parse(lease.as_bytes()), None]);
     }
 
-    /// A client may choose it, and to refuse it would let the client's call through.
+    /// A client may choose it, and Envoy would let a rejected request pass.
     #[test]
-    fn what_is_no_lease_is_one_that_nobody_has() {
+    fn an_invalid_lease_is_one_that_was_never_issued() {
         let mut query = begun(1);
         add(&mut query, &[[LEASE, "mine"]], Hits::give_back(1)).unwrap();
         let releases: Vec<_> = query.descriptors().map(Descriptor::released_lease).collect();

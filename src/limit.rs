@@ -1,5 +1,4 @@
-//! What a bucket is: its size, its rate, or the number of its slots; or that it holds nothing, ever. Invalid
-//! ones cannot be built.
+//! Limits: the parameters of buckets. Invalid ones cannot be built.
 
 mod concurrency;
 mod error;
@@ -17,10 +16,10 @@ pub use self::error::LimitError;
 pub use self::rate::{Period, Rate, Unit};
 pub use self::token_bucket::TokenBucket;
 
-/// What lets nothing pass, whatever is asked of it.
+/// A bucket that admits nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Blocked {
-    /// When that ends, where an end is known.
+    /// When it ends, if it does.
     pub until: Option<Timestamp>,
 }
 
@@ -33,16 +32,16 @@ impl fmt::Display for Blocked {
 /// Any kind of bucket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bucket {
-    /// Limits how often.
+    /// Limits how often calls are admitted.
     Tokens(TokenBucket),
-    /// Limits how many at a time.
+    /// Limits how many calls run at a time.
     Concurrency(Concurrency),
-    /// Lets nothing pass.
+    /// Admits nothing.
     Blocked(Blocked),
 }
 
 impl Bucket {
-    /// The most it ever holds: tokens, or slots; 0 where it lets nothing pass.
+    /// How many tokens or slots it has when full; 0 if it is blocked.
     pub const fn size(&self) -> u32 {
         match self {
             Self::Tokens(bucket) => bucket.size().get(),
@@ -51,7 +50,7 @@ impl Bucket {
         }
     }
 
-    /// One of `parts` buckets that together are no more than this one, or hold one each.
+    /// One of `parts` buckets that together admit no more than this one, except that each has a size of at least 1.
     #[must_use]
     pub fn divided(&self, parts: NonZeroU32) -> Self {
         match self {

@@ -2,25 +2,25 @@
 
 use super::{MAX_DESCRIPTORS, MAX_ENTRIES, MAX_KEY_LENGTH};
 
-/// A request that cannot be decided. The first two texts are the reference's.
+/// Why a request cannot be decided. The texts about an empty domain and an empty list are those of envoyproxy/ratelimit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadRequest {
-    /// Bytes that are no RateLimitRequest.
+    /// The bytes are not a RateLimitRequest.
     #[error("not a RateLimitRequest: {0}")]
     Malformed(String),
-    /// No domain.
+    /// The domain is empty.
     #[error("rate limit domain must not be empty")]
     NoDomain,
-    /// No descriptors.
+    /// There are no descriptors.
     #[error("rate limit descriptor list must not be empty")]
     NoDescriptors,
-    /// More descriptors than are decided together.
+    /// There are too many descriptors; how many.
     #[error("{0} descriptors; at most {MAX_DESCRIPTORS} are decided together")]
     TooManyDescriptors(usize),
-    /// A descriptor without entries.
+    /// A descriptor has no entries; its position, from 0.
     #[error("descriptor {0}: entries must not be empty")]
     NoEntries(usize),
-    /// An entry without a key.
+    /// The key of an entry is empty.
     #[error("descriptor {descriptor}, entry {entry}: key must not be empty")]
     NoKey {
         /// Position of the descriptor, from 0.
@@ -28,15 +28,15 @@ pub enum BadRequest {
         /// Position of the entry, from 0.
         entry: usize,
     },
-    /// More entries than a descriptor has.
+    /// A descriptor has too many entries.
     #[error("descriptor {descriptor}: {count} entries; send at most {MAX_ENTRIES}")]
     TooManyEntries {
         /// Position of the descriptor, from 0.
         descriptor: usize,
-        /// How many there are.
+        /// How many it has.
         count: usize,
     },
-    /// A key that nobody writes.
+    /// A key is too long.
     #[error(
         "descriptor {descriptor}, entry {entry}: key has {bytes} bytes; send at most {MAX_KEY_LENGTH}"
     )]
@@ -45,15 +45,15 @@ pub enum BadRequest {
         descriptor: usize,
         /// Position of the entry, from 0.
         entry: usize,
-        /// How long it is.
+        /// Its length in bytes.
         bytes: usize,
     },
-    /// A `limit` that is no limit.
+    /// A limit override is invalid.
     #[error("descriptor {descriptor}: limit: {reason}")]
     Limit {
         /// Position of the descriptor, from 0.
         descriptor: usize,
-        /// What is wrong and what to send.
+        /// What is wrong, and what to send.
         reason: String,
     },
 }

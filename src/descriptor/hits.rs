@@ -1,33 +1,33 @@
-//! What a descriptor charges.
+//! How much a descriptor charges.
 
-/// How many tokens a descriptor charges (above 0), gives back (below 0), or only looks at (0).
+/// How many hits a descriptor charges (above 0) or gives back (below 0); 0 peeks and charges nothing.
 ///
-/// Ordered by what it costs: to charge more is more than to charge less, to look or to give back.
+/// Ordered by cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Hits(i64);
 
 impl Hits {
-    /// Charges nothing.
+    /// Charges nothing: reports whether one hit would be admitted.
     pub const PEEK: Self = Self(0);
-    /// Charges one.
+    /// Charges one hit.
     pub const ONE: Self = Self(1);
 
-    /// Charges `count`; 0 is a look. Counts over 2^63 - 1 are that: no bucket is so large.
+    /// Charges `count` hits; 0 peeks. Counts above 2^63 - 1 are capped there; no bucket is that large.
     pub fn charge(count: u64) -> Self {
         Self(i64::try_from(count).unwrap_or(i64::MAX))
     }
 
-    /// Gives `count` back; 0 is a look.
+    /// Gives `count` hits back; 0 peeks. Capped as in [`Self::charge`].
     pub fn give_back(count: u64) -> Self {
         Self(-Self::charge(count).0)
     }
 
-    /// The tokens to charge: 0 for a look and for hits given back.
+    /// The hits to charge; 0 if it peeks or gives back.
     pub fn charged(self) -> u64 {
         u64::try_from(self.0).unwrap_or(0)
     }
 
-    /// The tokens to give back: 0 for a look and for a charge.
+    /// The hits to give back; 0 if it peeks or charges.
     pub fn given_back(self) -> u64 {
         if self.0 < 0 { self.0.unsigned_abs() } else { 0 }
     }

@@ -2,47 +2,47 @@
 
 use std::fmt;
 
-/// The name of what a call holds in concurrency buckets: 128 random bits, 32 hexadecimal digits.
+/// The id of the slots that a call holds in concurrency buckets: 128 random bits, written as 32 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LeaseId([u8; 16]);
 
 impl LeaseId {
-    /// A lease that is never given out: of 128 random bits at least one is set. To release it releases nothing.
+    /// An id that is never issued: of 128 random bits, at least one is set. Releasing it has no effect.
     pub const NEVER_ISSUED: Self = Self([0; 16]);
 
-    /// A lease of these bits, which nobody may be able to guess.
+    /// The id with these bits, which must not be guessable.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// A lease that is kept in a partition, a number below 2^14, and tells it; 114 of its bits are random.
+    /// An id with the number of a partition, below 2^14, in 14 of its bits; the other 114 are those of `bytes`.
     pub const fn in_partition(bytes: [u8; 16], partition: u16) -> Self {
         let [first, second] = partition.to_be_bytes();
         let [a, _, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = bytes;
         Self([a & 0xc0 | first & 0x3f, second, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
     }
 
-    /// The partition that it is kept in, if it is kept in one.
+    /// The partition given to [`Self::in_partition`].
     pub const fn partition(self) -> u16 {
         let [first, second, ..] = self.0;
         u16::from_be_bytes([first & 0x3f, second])
     }
 
-    /// The bits.
+    /// The inverse of [`Self::from_bytes`].
     pub(crate) const fn to_bytes(self) -> [u8; 16] {
         self.0
     }
 
-    /// The first 64 bits: as good as a hash, since they are random.
+    /// A hash: the first 64 bits, which are random.
     pub fn hash64(self) -> u64 {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
         u64::from_le_bytes([a, b, c, d, e, f, g, h])
     }
 
-    /// Reads what [`fmt::Display`] wrote; `None` for anything else.
+    /// Parses 32 hexadecimal digits; `None` for anything else.
     pub fn parse(text: &[u8]) -> Option<Self> {
-        let is_ours = text.len() == 32 && text.iter().all(u8::is_ascii_hexdigit);
-        let text = std::str::from_utf8(text).ok().filter(|_| is_ours)?;
+        let is_valid = text.len() == 32 && text.iter().all(u8::is_ascii_hexdigit);
+        let text = std::str::from_utf8(text).ok().filter(|_| is_valid)?;
         let bits = u128::from_str_radix(text, 16).ok()?;
         Some(Self(bits.to_be_bytes()))
     }
@@ -54,7 +54,7 @@ impl fmt::Display for LeaseId {
     }
 }
 
-/// Who knows a lease can release it, so it is not written to logs whole.
+/// Shows the first 8 bits only: an id in a log could be used to release the lease.
 impl fmt::Debug for LeaseId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "LeaseId({:02x}..)", u128::from_be_bytes(self.0) >> 120)

@@ -6,10 +6,10 @@ use std::num::NonZeroU32;
 use super::LimitError;
 use crate::clock::Nanos;
 
-/// The most leases one concurrency bucket holds; its leases are kept in one sorted list.
+/// The most slots of one concurrency bucket, since its leases are kept in one sorted list.
 pub const MAX_SLOTS: u32 = 10_000;
 
-/// A bucket of slots: a call takes one and holds it until it is released, or the hold time is over.
+/// A concurrency bucket: a call takes a slot, and holds it until its lease is released or expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Concurrency {
     slots: NonZeroU32,
@@ -17,24 +17,24 @@ pub struct Concurrency {
 }
 
 impl Concurrency {
-    /// `slots` at a time, each held for `hold` at most.
+    /// A bucket of `slots`, whose leases expire after `ttl`.
     ///
     /// # Errors
-    /// [`LimitError::Zero`], [`LimitError::TooManySlots`] over 10,000, [`LimitError::InvalidTtl`] outside
-    /// one second to 366 days, or where a fraction of a millisecond is left.
+    /// [`LimitError::Zero`] for no slots, [`LimitError::TooManySlots`] above [`MAX_SLOTS`], [`LimitError::InvalidTtl`] for
+    /// a ttl below a second, above 366 days, or not in whole milliseconds.
     pub fn new(slots: u32, ttl: Nanos) -> Result<Self, LimitError> {
         let slots = NonZeroU32::new(slots).ok_or(LimitError::Zero)?;
         if slots.get() > MAX_SLOTS {
             return Err(LimitError::TooManySlots);
         }
-        let is_odd = !ttl.get().is_multiple_of(1_000_000);
-        if is_odd || ttl < Nanos::from_secs(1) || ttl > Nanos::from_secs(366 * 86_400) {
+        let has_fraction = !ttl.get().is_multiple_of(1_000_000);
+        if has_fraction || ttl < Nanos::from_secs(1) || ttl > Nanos::from_secs(366 * 86_400) {
             return Err(LimitError::InvalidTtl);
         }
         Ok(Self { slots, ttl })
     }
 
-    /// How many may be held at a time.
+    /// How many slots it has.
     pub const fn slots(&self) -> NonZeroU32 {
         self.slots
     }
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hold_is_a_whole_number_of_milliseconds() {
+    fn a_ttl_is_a_whole_number_of_milliseconds() {
         assert!(Concurrency::new(1, Nanos::new(1_001_000_000)).is_ok());
         assert_eq!(Concurrency::new(1, Nanos::new(1_000_001_000)), Err(LimitError::InvalidTtl));
     }

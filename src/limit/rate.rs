@@ -1,4 +1,4 @@
-//! How fast a bucket gains tokens: so many each period.
+//! How fast a token bucket refills.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -7,11 +7,11 @@ use std::time::Duration;
 use super::LimitError;
 use crate::clock::Nanos;
 
-/// The shortest time between two tokens of a bucket. Below it, whole nanoseconds no longer give the
-/// rate to within 0.1 %.
+/// The least time between two tokens, in nanoseconds. Below it, whole nanoseconds no longer give the rate to within
+/// 0.1 %.
 pub(super) const MIN_INTERVAL: u64 = 1_000;
 
-/// The unit of a period. Its order and names are those of Envoy's messages.
+/// The unit of a period, in the order and with the names of Envoy's messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Unit {
     /// One second.
@@ -24,14 +24,14 @@ pub enum Unit {
     Day,
     /// 7 days.
     Week,
-    /// 30 days, as the reference counts it.
+    /// 30 days, as in envoyproxy/ratelimit.
     Month,
-    /// 365 days, as the reference counts it.
+    /// 365 days, as in envoyproxy/ratelimit.
     Year,
 }
 
 impl Unit {
-    /// The unit's length in seconds.
+    /// The length in seconds.
     pub const fn seconds(self) -> u32 {
         match self {
             Self::Second => 1,
@@ -44,7 +44,7 @@ impl Unit {
         }
     }
 
-    /// The unit's name as it follows "per".
+    /// The name as it follows "per".
     pub const fn name(self) -> &'static str {
         match self {
             Self::Second => "second",
@@ -83,7 +83,8 @@ impl Period {
     /// A duration, in the largest of day, hour, minute and second that divides it.
     ///
     /// # Errors
-    /// [`LimitError::ZeroPeriod`] for none, [`LimitError::InvalidPeriod`] for a fraction of a second or too long.
+    /// [`LimitError::ZeroPeriod`] for 0 s, [`LimitError::InvalidPeriod`] for a fraction of a second, or for more than
+    /// 2^32 - 1 s.
     pub fn from_duration(duration: Duration) -> Result<Self, LimitError> {
         if duration.subsec_nanos() != 0 {
             return Err(LimitError::InvalidPeriod);
@@ -106,7 +107,7 @@ impl Period {
         self.count
     }
 
-    /// The period's length.
+    /// The length.
     pub fn length(self) -> Nanos {
         Nanos::from_secs(u64::from(self.count.get()) * u64::from(self.unit.seconds()))
     }
@@ -121,7 +122,7 @@ impl fmt::Display for Period {
     }
 }
 
-/// How fast a bucket gains tokens: so many each period, one at a time.
+/// How fast a bucket refills: this many tokens each period, evenly spread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Rate {
     tokens: NonZeroU32,
@@ -132,14 +133,14 @@ impl Rate {
     /// `tokens` each `period`.
     ///
     /// # Errors
-    /// [`LimitError::Zero`] for no tokens, [`LimitError::TooFast`] for over a million a second.
+    /// [`LimitError::Zero`] for 0 tokens, [`LimitError::TooFast`] for over a million a second.
     pub fn new(tokens: u32, period: Period) -> Result<Self, LimitError> {
         let tokens = NonZeroU32::new(tokens).ok_or(LimitError::Zero)?;
         let rate = Self { tokens, period };
         if rate.interval().get() < MIN_INTERVAL { Err(LimitError::TooFast) } else { Ok(rate) }
     }
 
-    /// Tokens gained each period.
+    /// The tokens gained each period.
     pub const fn tokens(self) -> NonZeroU32 {
         self.tokens
     }
@@ -149,8 +150,8 @@ impl Rate {
         self.period
     }
 
-    /// The time between two tokens: period / tokens, rounded down to whole nanoseconds, so that a
-    /// whole period always gains all its tokens.
+    /// The time between two tokens: period / tokens, rounded down to whole nanoseconds, so that a whole period gains all
+    /// of its tokens.
     pub fn interval(self) -> Nanos {
         Nanos::new(self.period.length().get() / u64::from(self.tokens.get()))
     }
@@ -167,20 +168,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bucket_that_cannot_be_kept_exactly_cannot_be_built() {
+    fn a_rate_that_cannot_be_kept_exactly_cannot_be_built() {
         assert!(Rate::new(1_000_000, Period::one(Unit::Second)).is_ok());
         assert_eq!(Rate::new(1_000_001, Period::one(Unit::Second)), Err(LimitError::TooFast));
         assert_eq!(Period::from_duration(Duration::from_millis(500)), Err(LimitError::InvalidPeriod));
     }
 
     #[test]
-    fn a_period_is_told_in_its_largest_unit() {
-        let told =
+    fn a_period_is_shown_in_its_largest_unit() {
+        let shown =
             |seconds| Period::from_duration(Duration::from_secs(seconds)).unwrap().to_string();
-        assert_eq!(told(1), "second");
-        assert_eq!(told(90), "90 seconds");
-        assert_eq!(told(300), "5 minutes");
-        assert_eq!(told(5_400), "90 minutes");
-        assert_eq!(told(86_400), "day");
+        assert_eq!(shown(1), "second");
+        assert_eq!(shown(90), "90 seconds");
+        assert_eq!(shown(300), "5 minutes");
+        assert_eq!(shown(5_400), "90 minutes");
+        assert_eq!(shown(86_400), "day");
     }
 }

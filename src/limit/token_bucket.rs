@@ -8,11 +8,11 @@ use governor::Quota;
 use super::{LimitError, Rate};
 use crate::clock::Nanos;
 
-/// The longest time a bucket may take to fill, 2^62 ns (146 years): two of them and a timestamp still
-/// fit into 64 bits, so governor's arithmetic cannot overflow.
+/// The bound on the time to fill a bucket, exclusive: 2^62 ns (146 years). Twice this and a timestamp fit into 64 bits, so
+/// that governor's arithmetic cannot overflow.
 pub(super) const MAX_FILL_TIME: u64 = 1 << 62;
 
-/// A bucket of tokens: starts full, gains tokens at a rate, never holds more than its size.
+/// A token bucket: starts full, refills at a rate, and never holds more tokens than its size.
 ///
 /// ```
 /// use tollgate::clock::Nanos;
@@ -38,7 +38,7 @@ impl TokenBucket {
     /// A bucket that holds at most `size` tokens.
     ///
     /// # Errors
-    /// [`LimitError::Zero`] for a size of 0, [`LimitError::TooSlow`] where size / rate is over 2^62 ns.
+    /// [`LimitError::Zero`] for a size of 0, [`LimitError::TooSlow`] if size / rate is 2^62 ns or more.
     pub fn new(size: u32, rate: Rate) -> Result<Self, LimitError> {
         let size = NonZeroU32::new(size).ok_or(LimitError::Zero)?;
         let interval = rate.interval();
@@ -49,38 +49,38 @@ impl TokenBucket {
         Ok(Self { size, rate, interval, quota: quota.allow_burst(size) })
     }
 
-    /// The most tokens it holds.
+    /// How many tokens it holds when full.
     pub const fn size(&self) -> NonZeroU32 {
         self.size
     }
 
-    /// How fast it gains tokens.
+    /// How fast it refills.
     pub const fn rate(&self) -> Rate {
         self.rate
     }
 
-    /// The time in which it gains one token.
+    /// The time to gain one token.
     pub const fn interval(&self) -> Nanos {
         self.interval
     }
 
-    /// The time it takes to fill from empty.
+    /// The time to fill it from empty.
     pub fn fill_time(&self) -> Nanos {
         self.interval.times(u64::from(self.size.get()))
     }
 
-    /// The same bucket in governor's terms.
+    /// The same bucket as governor's quota.
     pub const fn quota(&self) -> Quota {
         self.quota
     }
 
-    /// One of `parts` buckets that together hold and gain no more than this one, or one token each, where
-    /// there are more of them than tokens.
+    /// One of `parts` buckets that together hold and gain no more than this one, except that each has a size of at least
+    /// 1.
     #[must_use]
     pub fn divided(&self, parts: NonZeroU32) -> Self {
         let size = NonZeroU32::new(self.size.get() / parts).unwrap_or(NonZeroU32::MIN);
         let interval = self.interval.times(u64::from(parts.get()));
-        // What takes longer than 146 years to fill is not divided; nobody will see it full.
+        // A bucket whose part would take too long to fill is not divided.
         let fits = interval.times(u64::from(size.get())).get() < MAX_FILL_TIME;
         match Quota::with_period(interval.into()).filter(|_| fits) {
             Some(quota) => Self { size, rate: self.rate, interval, quota: quota.allow_burst(size) },
