@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_denial_tells_the_exact_wait_and_what_is_left() {
+    fn a_denial_reports_the_exact_wait_and_what_is_left() {
         let bucket = bucket(10, 10, Unit::Second);
         let full_at = take(&bucket, FULL, NOW, 7).1.unwrap();
         let (outcome, next) = take(&bucket, full_at, NOW, 5);
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_count_made_to_overflow_is_denied_forever() {
+    fn hits_that_would_overflow_are_never_admitted() {
         let five_a_day = bucket(5, 5, Unit::Day);
         for hits in [6, 1_067_521, u64::from(u32::MAX), u64::MAX] {
             let (outcome, next) = take(&five_a_day, FULL, NOW, hits);
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_look_asks_for_one_token_and_is_not_free() {
+    fn a_peek_reports_the_wait_for_one_token() {
         let bucket = bucket(2, 2, Unit::Second);
         let full_at = take(&bucket, FULL, NOW, 2).1.unwrap();
         assert_eq!(peek(&bucket, full_at, NOW).wait, Wait::For(Nanos::new(500_000_000)));
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_larger_bucket_gave_is_owed_by_a_smaller_one() {
+    fn a_smaller_bucket_takes_over_the_debt_of_a_larger_one() {
         let (large, small) = (bucket(30, 10, Unit::Second), bucket(10, 10, Unit::Second));
         let full_at = take(&large, FULL, NOW, 25).1.unwrap();
         let (outcome, _) = take(&small, full_at, NOW, 1);
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn no_state_and_no_bucket_make_the_arithmetic_overflow() {
+    fn the_arithmetic_never_overflows() {
         let year = Rate::new(1, Period::one(Unit::Year)).unwrap();
         let slowest = TokenBucket::new(146, year).unwrap();
         let mut full_at = FULL;

@@ -11,8 +11,8 @@ pub(crate) fn tokens(size: u32, unit: Unit) -> Bucket {
     Bucket::Tokens(TokenBucket::new(size, Rate::new(size, Period::one(unit)).unwrap()).unwrap())
 }
 
-pub(crate) fn slots(slots: u32, hold: u64) -> Bucket {
-    Bucket::Concurrency(Concurrency::new(slots, Nanos::from_secs(hold)).unwrap())
+pub(crate) fn slots(slots: u32, ttl: u64) -> Bucket {
+    Bucket::Concurrency(Concurrency::new(slots, Nanos::from_secs(ttl)).unwrap())
 }
 
 pub(crate) fn charge<'a>(of: &str, bucket: &'a Bucket, hits: Hits) -> Charge<'a> {
@@ -57,19 +57,19 @@ fn charges_everywhere_or_nowhere() {
 }
 
 #[test]
-fn a_denial_reports_every_bucket_as_it_stands() {
+fn a_denial_reports_every_bucket_without_the_charge() {
     let store = MemoryStore::new(1000);
     let (one, ten) = (tokens(1, Unit::Second), tokens(10, Unit::Second));
     let both = [charge("a", &one, Hits::ONE), charge("b", &ten, Hits::charge(3))];
     assert!(is_admitted(&store, NOW, &both));
     let (_, outcomes) = ask(&store, NOW, &both);
-    let stands = Outcome { wait: Wait::None, remaining: 7, reset: Nanos::new(300_000_000) };
-    assert_eq!(outcomes[1], stands);
+    let unchanged = Outcome { wait: Wait::None, remaining: 7, reset: Nanos::new(300_000_000) };
+    assert_eq!(outcomes[1], unchanged);
     assert_eq!(outcomes[0].wait, Wait::For(Nanos::from_secs(1)));
 }
 
 #[test]
-fn a_denial_and_a_look_keep_no_key() {
+fn a_denial_and_a_peek_store_no_key() {
     let store = MemoryStore::new(1000);
     let bucket = tokens(2, Unit::Second);
     assert!(!is_admitted(&store, NOW, &[charge("a", &bucket, Hits::charge(3))]));
@@ -141,7 +141,7 @@ fn a_lease_may_hold_several_slots_in_several_buckets() {
 }
 
 #[test]
-fn of_a_lease_that_expired_in_one_bucket_the_rest_can_still_be_released() {
+fn a_lease_that_expired_in_one_bucket_can_still_be_released_in_the_others() {
     let store = MemoryStore::new(1000);
     let (short, long) = (slots(1, 10), slots(1, 100));
     let call = [charge("short", &short, Hits::ONE), charge("long", &long, Hits::ONE)];
@@ -166,7 +166,7 @@ fn a_request_denied_anywhere_takes_no_lease() {
 }
 
 #[test]
-fn hits_without_a_lease_give_no_slot_back() {
+fn hits_without_a_lease_free_no_slot() {
     let store = MemoryStore::new(1000);
     let bucket = slots(1, 60);
     assert!(is_admitted(&store, NOW, &[charge("jobs", &bucket, Hits::ONE)]));
@@ -175,7 +175,7 @@ fn hits_without_a_lease_give_no_slot_back() {
 }
 
 #[test]
-fn a_sweep_forgets_full_buckets_and_expired_leases_only() {
+fn a_sweep_removes_full_buckets_and_expired_leases_only() {
     let store = MemoryStore::new(1_000_000);
     let (fast, slow, jobs) = (tokens(1, Unit::Second), tokens(1, Unit::Day), slots(1, 5));
     for at in 0..500 {
@@ -212,7 +212,7 @@ fn the_key_limit_is_hard_and_an_exhausted_busy_bucket_survives_a_flood() {
 }
 
 #[test]
-fn full_buckets_go_before_live_ones() {
+fn full_buckets_are_evicted_before_live_ones() {
     let store = MemoryStore::new(64);
     let (second, day) = (tokens(1, Unit::Second), tokens(1, Unit::Day));
     for at in 0..32 {
@@ -227,7 +227,7 @@ fn full_buckets_go_before_live_ones() {
 }
 
 #[test]
-fn a_concurrency_bucket_reaches_its_limit_and_never_passes_it_however_few_keys_there_may_be() {
+fn a_concurrency_bucket_reaches_its_limit_and_never_exceeds_it_under_any_max_keys() {
     for max_keys in [1, 64, 1_000_000, 10_000_000] {
         let store = MemoryStore::new(max_keys);
         let bucket = slots(10_000, 3600);
@@ -239,7 +239,7 @@ fn a_concurrency_bucket_reaches_its_limit_and_never_passes_it_however_few_keys_t
 }
 
 #[test]
-fn a_flood_of_leases_is_bounded_and_costs_nobody_a_lease_that_is_held() {
+fn a_flood_of_leases_is_bounded_and_evicts_no_held_lease() {
     let store = MemoryStore::new(12_000);
     let (two, one) = (slots(2, 60), slots(1, 3600));
     let victim = charge("victim", &two, Hits::ONE);
@@ -259,13 +259,13 @@ fn a_flood_of_leases_is_bounded_and_costs_nobody_a_lease_that_is_held() {
     assert!(!is_admitted(&store, NOW, &[victim]), "its limit holds");
     assert_eq!(store.refused_leases(), 8_002, "its own limit denied it");
     assert!(held.into_iter().all(|lease| store.release(lease, NOW)));
-    assert!(is_admitted(&store, NOW, &[victim]), "what it gave back it may take again");
+    assert!(is_admitted(&store, NOW, &[victim]), "released slots can be taken again");
     let later = NOW.after(Nanos::from_secs(60));
     assert_eq!(store.shortage(later), Shortage::default());
 }
 
 #[test]
-fn neither_leases_nor_token_buckets_go_for_the_other() {
+fn leases_and_token_buckets_do_not_evict_each_other() {
     let store = MemoryStore::new(64);
     let (day, jobs) = (tokens(2, Unit::Day), slots(3, 1));
     for _ in 0..3 {
@@ -274,7 +274,7 @@ fn neither_leases_nor_token_buckets_go_for_the_other() {
     for at in 0..1_000 {
         assert!(is_admitted(&store, NOW, &[charge(&format!("day {at}"), &day, Hits::ONE)]));
     }
-    assert!(!is_admitted(&store, NOW, &[charge("jobs", &jobs, Hits::ONE)]), "a lease went");
+    assert!(!is_admitted(&store, NOW, &[charge("jobs", &jobs, Hits::ONE)]), "a lease was evicted");
     assert_eq!((store.len(), store.evicted_live()), (64 + 3, 1_000 - 64));
     assert_eq!(store.shortage(NOW), Shortage { of_buckets: true, of_leases: false });
     for at in 0..5_000 {
@@ -284,7 +284,7 @@ fn neither_leases_nor_token_buckets_go_for_the_other() {
 }
 
 #[test]
-fn leases_that_have_expired_take_no_place_from_those_that_come() {
+fn expired_leases_take_no_capacity_from_new_ones() {
     let store = MemoryStore::new(64);
     let (all, one) = (slots(10_000, 10), slots(1, 10));
     let call = [charge("all", &all, Hits::ONE)];
@@ -298,7 +298,7 @@ fn leases_that_have_expired_take_no_place_from_those_that_come() {
 }
 
 #[test]
-fn a_call_denied_for_want_of_a_place_takes_none_and_a_shadow_row_passes() {
+fn a_call_denied_for_want_of_capacity_reserves_none_and_a_shadow_row_passes() {
     let store = MemoryStore::new(64);
     let (all, two, day) = (slots(10_000, 3600), slots(2, 3600), tokens(5, Unit::Day));
     for _ in 0..9_999 {
@@ -316,16 +316,16 @@ fn a_call_denied_for_want_of_a_place_takes_none_and_a_shadow_row_passes() {
     let shadow = both.map(|charge| Charge { mode: Mode::Shadow(0), ..charge });
     assert_eq!(ask(&store, NOW, &shadow).0, Admission::Admitted { lease: None });
     assert_eq!(store.lease_count(), 9_999);
-    let mut foreseen = Outcomes::new();
-    assert!(store.would_deny(&both, NOW, &mut foreseen));
-    assert_eq!(foreseen, outcomes);
-    assert_eq!(store.refused_leases(), 2, "what is only foreseen is not counted");
-    assert!(is_admitted(&store, NOW, &both[..1]), "the place went back");
+    let mut expected = Outcomes::new();
+    assert!(store.would_deny(&both, NOW, &mut expected));
+    assert_eq!(expected, outcomes);
+    assert_eq!(store.refused_leases(), 2, "would_deny counts nothing");
+    assert!(is_admitted(&store, NOW, &both[..1]), "the reservation was returned");
     assert!(!is_admitted(&store, NOW, &both[..1]));
 }
 
 #[test]
-fn any_number_of_keys_makes_a_store() {
+fn a_store_can_have_any_max_keys() {
     for max_keys in [0, 1, 63, 64, 65, 1000, 16_384, 10_000_000] {
         let store = MemoryStore::new(max_keys);
         assert!(store.shard_count().is_power_of_two() && store.shard_count() <= SHARDS);
@@ -353,7 +353,7 @@ fn the_buckets_of_a_shadow_row_are_charged_together_or_not() {
 }
 
 #[test]
-fn holders_are_ordered_by_expiry_whatever_their_hold() {
+fn holders_are_ordered_by_expiry_whatever_their_ttl() {
     let store = MemoryStore::new(1000);
     let (long, short) = (slots(2, 100), slots(2, 10));
     assert!(is_admitted(&store, NOW, &[charge("jobs", &long, Hits::ONE)]));
@@ -367,7 +367,7 @@ fn holders_are_ordered_by_expiry_whatever_their_hold() {
     ));
 }
 
-/// Many threads take, release, expire, sweep and evict at once; at the end nothing is left behind.
+/// At the end, no key and no lease is left.
 #[test]
 fn nothing_is_left_behind_by_threads_that_take_release_sweep_and_evict() {
     let store = MemoryStore::new(256);
@@ -412,9 +412,9 @@ fn nothing_is_left_behind_by_threads_that_take_release_sweep_and_evict() {
     assert_eq!((store.len(), store.lease_count()), (0, 0));
 }
 
-/// Threads that take leases of many buckets at once, in shards of their own, find as many places as there are.
+/// Threads take leases of two buckets at once, in different shards, until the capacity is used up.
 #[test]
-fn threads_together_find_no_more_places_than_there_are() {
+fn threads_together_reserve_no_more_than_the_capacity() {
     let store = MemoryStore::new(20_000);
     assert!(store.shard_count() > 1);
     let jobs = slots(10_000, 3600);
@@ -431,7 +431,7 @@ fn threads_together_find_no_more_places_than_there_are() {
             (0..4).map(|thread| scope.spawn(move || take(thread).count())).collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
-    // Two who meet at the last place may both be denied.
+    // Two calls that compete for the last reservation may both be denied.
     assert!((9_996..=10_000).contains(&admitted), "{admitted}");
     assert_eq!((store.lease_count(), store.len()), (admitted, admitted * 2));
 }

@@ -10,7 +10,7 @@ use crate::store::{Outcomes, Wait};
 
 const KEY: FingerprintKey = FingerprintKey::fixed(7);
 
-/// Numbers of keys that make one shard, some, and as many as there may be.
+/// Values of `max_keys` that give one shard, some, and the most.
 const SIZES: [usize; 3] = [1_000, 100_000, 10_000_000];
 
 fn written(store: &MemoryStore, now: Timestamp) -> Vec<u8> {
@@ -23,8 +23,8 @@ fn restored(bytes: &[u8], max_keys: usize, now: Timestamp) -> MemoryStore {
     read(bytes, max_keys, now).unwrap().store
 }
 
-/// Into a store of that size and back out of a snapshot.
-fn again(store: &MemoryStore, max_keys: usize, now: Timestamp) -> MemoryStore {
+/// Writes a snapshot, and restores it into a store of another size.
+fn round_trip(store: &MemoryStore, max_keys: usize, now: Timestamp) -> MemoryStore {
     restored(&written(store, now), max_keys, now)
 }
 
@@ -32,8 +32,8 @@ fn peek(store: &MemoryStore, now: Timestamp, of: &str, bucket: &Bucket) -> Outco
     ask(store, now, &[charge(of, bucket, Hits::PEEK)]).1
 }
 
-/// A store of a few keys of every kind.
-fn few() -> MemoryStore {
+/// A store with a key of each kind.
+fn small_store() -> MemoryStore {
     let store = MemoryStore::new(1_000);
     let (day, jobs) = (tokens(10, Unit::Day), slots(3, 60));
     assert!(is_admitted(&store, NOW, &[charge("a", &day, Hits::charge(4))]));
@@ -42,7 +42,7 @@ fn few() -> MemoryStore {
 }
 
 #[test]
-fn every_bucket_is_as_it_was_in_a_store_of_any_size() {
+fn every_bucket_is_restored_into_a_store_of_any_size() {
     let day = tokens(1_000, Unit::Day);
     let names: Vec<_> = (0..1_000_u64).map(|number| (number, format!("tenant {number}"))).collect();
     for (before, after) in SIZES.into_iter().flat_map(|b| SIZES.map(|a| (b, a))) {
@@ -50,7 +50,7 @@ fn every_bucket_is_as_it_was_in_a_store_of_any_size() {
         for (number, name) in names.iter().take(900) {
             assert!(is_admitted(&store, NOW, &[charge(name, &day, Hits::charge(number + 1))]));
         }
-        let restored = again(&store, after, NOW);
+        let restored = round_trip(&store, after, NOW);
         assert_eq!((restored.len(), restored.evicted_live()), (900, 0), "{before} to {after}");
         for (number, name) in &names {
             let outcome = peek(&restored, NOW, name, &day);
@@ -60,8 +60,8 @@ fn every_bucket_is_as_it_was_in_a_store_of_any_size() {
 }
 
 #[test]
-fn the_key_and_the_time_come_back() {
-    let restored = read(&*written(&few(), NOW), 1_000, NOW.after(Nanos::new(5))).unwrap();
+fn the_key_and_the_time_are_restored() {
+    let restored = read(&*written(&small_store(), NOW), 1_000, NOW.after(Nanos::new(5))).unwrap();
     assert_eq!(restored.key.to_bytes(), KEY.to_bytes());
     assert_eq!((restored.taken_at, restored.ahead), (NOW, Nanos::ZERO));
 }
@@ -73,7 +73,7 @@ fn a_lease_holds_its_slots_in_every_bucket_and_is_released_once_by_its_id() {
     for (before, after) in SIZES.into_iter().flat_map(|b| SIZES.map(|a| (b, a))) {
         let store = MemoryStore::new(before);
         let held = lease(ask(&store, NOW, &both).0);
-        let restored = again(&store, after, NOW);
+        let restored = round_trip(&store, after, NOW);
         assert_eq!((restored.len(), restored.lease_count()), (2, 1));
         assert!(!is_admitted(&restored, NOW, &both[..1]));
         assert_eq!(peek(&restored, NOW, "others", &others)[0].remaining, 3);
@@ -85,7 +85,7 @@ fn a_lease_holds_its_slots_in_every_bucket_and_is_released_once_by_its_id() {
 }
 
 #[test]
-fn a_store_with_fewer_places_keeps_every_lease_and_gives_out_none_until_there_are_fewer() {
+fn a_store_with_less_capacity_keeps_every_lease_and_grants_none_until_there_are_fewer() {
     let store = MemoryStore::new(30_000);
     let jobs = slots(2, 60);
     let job = |at| format!("job {at}");
@@ -93,7 +93,7 @@ fn a_store_with_fewer_places_keeps_every_lease_and_gives_out_none_until_there_ar
         assert!(is_admitted(&store, NOW, &[charge(&job(at), &jobs, Hits::ONE)]));
     }
     let held = lease(ask(&store, NOW, &[charge("mine", &jobs, Hits::charge(2))]).0);
-    let restored = again(&store, 64, NOW);
+    let restored = round_trip(&store, 64, NOW);
     assert_eq!((restored.lease_count(), restored.evicted_live()), (11_001, 0));
     assert!(!is_admitted(&restored, NOW, &[charge("mine", &jobs, Hits::ONE)]));
     assert!(restored.release(held, NOW));
@@ -144,7 +144,7 @@ fn what_is_full_or_expired_is_neither_written_nor_restored() {
 }
 
 #[test]
-fn after_the_clock_was_set_back_nobody_waits_longer_than_when_it_was_taken() {
+fn after_the_clock_was_set_back_no_wait_is_longer_than_when_it_was_taken() {
     let (day, jobs) = (tokens(1, Unit::Day), slots(1, 60));
     let store = MemoryStore::new(1_000);
     assert!(is_admitted(&store, NOW, &[charge("day", &day, Hits::ONE)]));
@@ -161,7 +161,7 @@ fn after_the_clock_was_set_back_nobody_waits_longer_than_when_it_was_taken() {
 }
 
 #[test]
-fn of_more_keys_than_there_is_room_for_those_stay_that_take_longest() {
+fn of_too_many_keys_those_that_lapse_last_stay() {
     let (hour, day) = (tokens(1, Unit::Hour), tokens(1, Unit::Day));
     let store = MemoryStore::new(1_000);
     for at in 0..400 {
@@ -170,7 +170,7 @@ fn of_more_keys_than_there_is_room_for_those_stay_that_take_longest() {
     for at in 0..10 {
         assert!(is_admitted(&store, NOW, &[charge(&format!("day {at}"), &day, Hits::ONE)]));
     }
-    let restored = again(&store, 64, NOW);
+    let restored = round_trip(&store, 64, NOW);
     assert_eq!((restored.len(), restored.evicted_live()), (64, 410 - 64));
     for at in 0..10 {
         assert!(!is_admitted(&restored, NOW, &[charge(&format!("day {at}"), &day, Hits::ONE)]));
@@ -178,14 +178,14 @@ fn of_more_keys_than_there_is_room_for_those_stay_that_take_longest() {
 }
 
 #[test]
-fn a_store_of_nothing_comes_back_as_one() {
+fn an_empty_store_is_restored_empty() {
     let bytes = written(&MemoryStore::new(1_000), NOW);
     assert!(restored(&bytes, 1_000, NOW).is_empty());
 }
 
 #[test]
-fn a_snapshot_with_any_bit_changed_is_refused() {
-    let bytes = written(&few(), NOW);
+fn a_snapshot_with_any_bit_changed_is_rejected() {
+    let bytes = written(&small_store(), NOW);
     for (at, bit) in (0..bytes.len()).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
         let mut changed = bytes.clone();
         changed[at] ^= 1 << bit;
@@ -201,8 +201,8 @@ fn a_snapshot_with_any_bit_changed_is_refused() {
 }
 
 #[test]
-fn a_snapshot_of_another_length_is_refused() {
-    let bytes = written(&few(), NOW);
+fn a_snapshot_of_another_length_is_rejected() {
+    let bytes = written(&small_store(), NOW);
     for length in 0..bytes.len() {
         let error = read(&bytes[..length], 1_000, NOW).map(|_| ()).unwrap_err();
         assert!(matches!(error, SnapshotError::Truncated), "{length}: {error}");
@@ -214,16 +214,16 @@ fn a_snapshot_of_another_length_is_refused() {
 
 proptest! {
     #[test]
-    fn bytes_that_nobody_wrote_are_refused(
+    fn arbitrary_bytes_are_rejected(
         begin in 0..=36_usize,
         rest in prop::collection::vec(any::<u8>(), 0..300),
     ) {
-        let bytes = [&written(&few(), NOW)[..begin], &rest].concat();
+        let bytes = [&written(&small_store(), NOW)[..begin], &rest].concat();
         prop_assert!(read(&*bytes, 1_000, NOW).is_err());
     }
 
     #[test]
-    fn whatever_is_charged_comes_back(
+    fn every_charge_is_restored(
         calls in prop::collection::vec((0..200_u32, 1..5_u64, any::<bool>()), 0..200),
         before in 0..3_usize,
         after in 0..3_usize,
@@ -245,7 +245,7 @@ proptest! {
             let outcome = peek(&restored, later, name, bucket(*is_job));
             let mut expected = peek(&store, later, name, bucket(*is_job));
             if *is_job && expected[0].remaining == 9 {
-                // A lease that has expired is told until it is swept.
+                // An expired lease counts in the reset until it is swept.
                 expected[0].reset = outcome[0].reset;
             }
             prop_assert_eq!(outcome, expected);
@@ -253,15 +253,15 @@ proptest! {
     }
 }
 
-/// How many hits were asked of a bucket, and how many admitted.
+/// The hits that a bucket was asked for, and those that it admitted.
 #[derive(Debug, Default)]
 struct Count {
     asked: AtomicU32,
     admitted: AtomicU32,
 }
 
-/// Threads charge two buckets of different shards at a time while snapshots are taken. What a bucket has left
-/// in a snapshot is what it had at a moment between its begin and its end.
+/// Threads charge two buckets in different shards at a time while snapshots are taken. The state of a bucket in a snapshot
+/// is that of a moment between the begin and the end of the snapshot.
 #[test]
 fn a_snapshot_taken_while_threads_decide_admits_what_was_left_and_no_more() {
     const BUCKETS: usize = 300;
@@ -298,7 +298,7 @@ fn a_snapshot_taken_while_threads_decide_admits_what_was_left_and_no_more() {
             let bytes = written(&store, NOW);
             (least, bytes, numbers(|count| &count.asked))
         };
-        // On a busy machine the others may have no core for a while.
+        // On a busy machine the other threads may not run for a while.
         let is_race = |(least, _, most): &(Vec<u32>, _, Vec<u32>)| {
             std::thread::yield_now();
             least != most && least[0] < SIZE
@@ -307,7 +307,7 @@ fn a_snapshot_taken_while_threads_decide_admits_what_was_left_and_no_more() {
         is_over.store(true, Ordering::SeqCst);
         snapshots
     });
-    assert_eq!(snapshots.len(), 20, "nobody decided meanwhile");
+    assert_eq!(snapshots.len(), 20, "no call was decided meanwhile");
     for (least, bytes, most) in snapshots {
         let restored = restored(&bytes, 100_000, NOW);
         for (at, name) in names.iter().enumerate() {
