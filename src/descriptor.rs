@@ -20,8 +20,8 @@ pub const LEASE: &str = "lease";
 /// The most descriptors of one request. Envoy sends one for each `rate_limits` entry of a route.
 pub const MAX_DESCRIPTORS: usize = 256;
 
-/// The most entries of one descriptor. Envoy makes at most one for each action of a `rate_limits` entry, and actions are
-/// written by hand.
+/// The most entries of one descriptor. Envoy makes at most one for each action of a `rate_limits` entry, and actions
+/// are written by hand.
 pub const MAX_ENTRIES: usize = 64;
 
 /// The longest key, in bytes. Keys come from Envoy's configuration, never from its clients.
@@ -33,8 +33,8 @@ pub struct Entry<'a> {
     /// What the fact is about; not empty.
     pub key: &'a str,
     /// The fact; may be empty. It is bytes, since Envoy may take it from a header, which may have any byte from 0x80 on
-    /// (`obs-text`, RFC 9110, 5.5). Any length and any bytes are accepted: a client may choose the value, and Envoy lets
-    /// requests pass for which it gets an error.
+    /// (`obs-text`, RFC 9110, 5.5). Any length and any bytes are accepted: a client may choose the value, and Envoy
+    /// lets requests pass for which it gets an error.
     pub value: &'a [u8],
 }
 
@@ -71,8 +71,8 @@ impl<'q> Descriptor<'q> {
         self.attributes.limit.as_ref()
     }
 
-    /// The lease to release, if the hits are negative and there is an entry [`LEASE`]. Such a descriptor has no other effect.
-    /// An invalid lease is [`LeaseId::NEVER_ISSUED`].
+    /// The lease to release, if the hits are negative and there is an entry [`LEASE`]. Such a descriptor has no other
+    /// effect. An invalid lease is [`LeaseId::NEVER_ISSUED`].
     pub const fn released_lease(self) -> Option<LeaseId> {
         self.attributes.released_lease
     }
@@ -141,8 +141,8 @@ impl<'a> Query<'a> {
     /// Ends the current descriptor.
     ///
     /// # Errors
-    /// [`BadRequest`] if it has no entries or more than [`MAX_ENTRIES`], or a key is empty or too long. Each of these is
-    /// a fault of Envoy's configuration, not of a client.
+    /// [`BadRequest`] if it has no entries or more than [`MAX_ENTRIES`], or a key is empty or too long. Each of these
+    /// is a fault of Envoy's configuration, not of a client.
     pub fn close(&mut self, hits: Hits, limit: Option<Bucket>) -> Result<(), BadRequest> {
         let at = self.descriptors.len();
         let entries = self.entries.get(self.end()..).unwrap_or_default();

@@ -5,8 +5,8 @@
 //!
 //! - A denial is repeated without asking the store until the bucket admits again, for ten seconds at most; then the
 //!   store is asked, since hits may have been given back there. The states that the store reported are kept in a memory
-//!   store. A bucket never refills earlier than its state says, so what that memory store denies, the shared store would
-//!   deny. Since the state is kept and not the denial, a raised limit and hits given back count at once.
+//!   store. A bucket never refills earlier than its state says, so that the shared store would deny what that memory
+//!   store denies. Since the state is kept and not the denial, a raised limit and hits given back count at once.
 //! - While the store is unavailable, [`StoreClient::decide_locally`] decides in another memory store, with each bucket
 //!   divided by the number of replicas and in the state that was reported last.
 //!

@@ -1,7 +1,7 @@
 //! The contract of a store: it decides many buckets at once, and charges all of them or none.
 //!
-//! A store takes [`Charge`]s and a time, and returns one [`Outcome`] for each charge. It knows buckets only by name; the
-//! policy knows what they limit.
+//! A store takes [`Charge`]s and a time, and returns one [`Outcome`] for each charge. It knows buckets only by name;
+//! the policy knows what they limit.
 
 pub mod blocked;
 pub(crate) mod counter;
@@ -91,9 +91,9 @@ pub enum Admission {
     Denied,
 }
 
-/// Decides what is charged once every bucket has an outcome: nothing if an enforced bucket does not admit, and nothing of
-/// a shadow row if one of its buckets does not admit. `unspent` returns the outcome without the charge of a bucket that
-/// admits but is not charged. Returns whether the request is denied.
+/// Decides what is charged once every bucket has an outcome: nothing if an enforced bucket does not admit, and nothing
+/// of a shadow row if one of its buckets does not admit. `unspent` returns the outcome without the charge of a bucket
+/// that admits but is not charged. Returns whether the request is denied.
 fn settle(
     charges: &[Charge<'_>],
     outcomes: &mut Outcomes,

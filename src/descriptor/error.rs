@@ -2,7 +2,8 @@
 
 use super::{MAX_DESCRIPTORS, MAX_ENTRIES, MAX_KEY_LENGTH};
 
-/// Why a request cannot be decided. The texts about an empty domain and an empty list are those of envoyproxy/ratelimit.
+/// Why a request cannot be decided. The texts about an empty domain and an empty list are those of
+/// envoyproxy/ratelimit.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadRequest {
     /// The bytes are not a RateLimitRequest.

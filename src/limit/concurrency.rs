@@ -20,8 +20,8 @@ impl Concurrency {
     /// A bucket of `slots`, whose leases expire after `ttl`.
     ///
     /// # Errors
-    /// [`LimitError::Zero`] for no slots, [`LimitError::TooManySlots`] above [`MAX_SLOTS`], [`LimitError::InvalidTtl`] for
-    /// a ttl below a second, above 366 days, or not in whole milliseconds.
+    /// [`LimitError::Zero`] for no slots, [`LimitError::TooManySlots`] above [`MAX_SLOTS`], [`LimitError::InvalidTtl`]
+    /// for a ttl below a second, above 366 days, or not in whole milliseconds.
     pub fn new(slots: u32, ttl: Nanos) -> Result<Self, LimitError> {
         let slots = NonZeroU32::new(slots).ok_or(LimitError::Zero)?;
         if slots.get() > MAX_SLOTS {

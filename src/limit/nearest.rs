@@ -1,7 +1,7 @@
 //! The valid bucket nearest to a limit override.
 //!
-//! An invalid override is not rejected, since Envoy lets a request pass for which it gets an error. A rate that is too fast
-//! or too slow becomes the fastest or slowest valid one.
+//! An invalid override is not rejected, since Envoy lets a request pass for which it gets an error. A rate that is too
+//! fast or too slow becomes the fastest or slowest valid one.
 
 use std::num::NonZeroU32;
 
@@ -27,8 +27,7 @@ impl Bucket {
 impl Period {
     /// `count` units, at least one, and no more than a bucket may take to fill.
     fn nearest(count: u32, unit: Unit) -> Self {
-        let max =
-            Nanos::new(MAX_FILL_TIME - 1).divided_by(Nanos::from_secs(unit.seconds().into()));
+        let max = Nanos::new(MAX_FILL_TIME - 1).divided_by(Nanos::from_secs(unit.seconds().into()));
         let count = u32::try_from(max).map_or(count, |max| count.min(max));
         Self { count: NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN), unit }
     }

@@ -150,8 +150,8 @@ impl Rate {
         self.period
     }
 
-    /// The time between two tokens: period / tokens, rounded down to whole nanoseconds, so that a whole period gains all
-    /// of its tokens.
+    /// The time between two tokens: period / tokens, rounded down to whole nanoseconds, so that a whole period gains
+    /// all of its tokens.
     pub fn interval(self) -> Nanos {
         Nanos::new(self.period.length().get() / u64::from(self.tokens.get()))
     }
@@ -171,7 +171,10 @@ mod tests {
     fn a_rate_that_cannot_be_kept_exactly_cannot_be_built() {
         assert!(Rate::new(1_000_000, Period::one(Unit::Second)).is_ok());
         assert_eq!(Rate::new(1_000_001, Period::one(Unit::Second)), Err(LimitError::TooFast));
-        assert_eq!(Period::from_duration(Duration::from_millis(500)), Err(LimitError::InvalidPeriod));
+        assert_eq!(
+            Period::from_duration(Duration::from_millis(500)),
+            Err(LimitError::InvalidPeriod)
+        );
     }
 
     #[test]

@@ -8,8 +8,8 @@ use governor::Quota;
 use super::{LimitError, Rate};
 use crate::clock::Nanos;
 
-/// The bound on the time to fill a bucket, exclusive: 2^62 ns (146 years). Twice this and a timestamp fit into 64 bits, so
-/// that governor's arithmetic cannot overflow.
+/// The bound on the time to fill a bucket, exclusive: 2^62 ns (146 years). Twice this and a timestamp fit into 64 bits,
+/// so that governor's arithmetic cannot overflow.
 pub(super) const MAX_FILL_TIME: u64 = 1 << 62;
 
 /// A token bucket: starts full, refills at a rate, and never holds more tokens than its size.
@@ -74,8 +74,8 @@ impl TokenBucket {
         self.quota
     }
 
-    /// One of `parts` buckets that together hold and gain no more than this one, except that each has a size of at least
-    /// 1.
+    /// One of `parts` buckets that together hold and gain no more than this one, except that each has a size of at
+    /// least 1.
     #[must_use]
     pub fn divided(&self, parts: NonZeroU32) -> Self {
         let size = NonZeroU32::new(self.size.get() / parts).unwrap_or(NonZeroU32::MIN);

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Store;
 use super::connection::{Connection, Function, ReadyConnection, load_script};
-use super::error_scope::{ErrorScope, DownReason};
+use super::error_scope::{DownReason, ErrorScope};
 use super::target::Connector;
 use crate::store::StoreError;
 use crate::store::script::{self, ScriptCall};

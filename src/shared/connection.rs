@@ -132,7 +132,10 @@ fn is_unknown(error: &RedisError) -> bool {
 }
 
 /// Loads the script, on every primary of a cluster. Falls back to scripts if functions are not available.
-pub(super) async fn load_script(connection: &mut Connection, library: &Library) -> RedisResult<Invocation> {
+pub(super) async fn load_script(
+    connection: &mut Connection,
+    library: &Library,
+) -> RedisResult<Invocation> {
     let mut command = redis::cmd("FUNCTION");
     command.arg("LOAD").arg("REPLACE").arg(&library.functions);
     match connection.send(&command).await {

@@ -94,7 +94,11 @@ impl StoreClient {
         for (charge, outcome) in charges.iter().zip(&*outcomes) {
             let Some(counter) = Counter::of(charge.bucket) else { continue };
             // The decision came after `sent`, so that the state lapses here no later than in the store.
-            self.store.observed.set_state(charge.fingerprint, counter.observed(outcome, sent), sent);
+            self.store.observed.set_state(
+                charge.fingerprint,
+                counter.observed(outcome, sent),
+                sent,
+            );
             if outcome.remaining == 0 || outcome.wait != Wait::None {
                 let lapses = BucketState::until(sent.after(DENIAL_TTL));
                 self.store.exhausted.set_state(charge.fingerprint, lapses, sent);
@@ -148,7 +152,8 @@ impl StoreClient {
             charges.iter().filter(is_in).copied().collect::<SmallVec<[Charge<'_>; 8]>>()
         };
         let takes_slots = |partition: &u16| charges_in(*partition).iter().any(script::takes_slots);
-        let with_slots: SmallVec<[u16; 4]> = partitions.iter().copied().filter(takes_slots).collect();
+        let with_slots: SmallVec<[u16; 4]> =
+            partitions.iter().copied().filter(takes_slots).collect();
         let lease = bits.zip(with_slots.first());
         let lease = lease.map(|(bits, partition)| LeaseId::in_partition(bits, *partition));
         let mut replies: Vec<(u16, ScriptReply)> = Vec::with_capacity(partitions.len());
@@ -162,8 +167,7 @@ impl StoreClient {
             let is_of_lease = Some(partition) == with_slots.first();
             let other_partitions =
                 if is_of_lease { with_slots.get(1..).unwrap_or_default() } else { &[] };
-            let reply =
-                self.decide_in_one_call(&charges, lease, other_partitions, deadline).await;
+            let reply = self.decide_in_one_call(&charges, lease, other_partitions, deadline).await;
             // The first partition that does not admit ends the charging.
             if !is_denied && !reply.as_ref().is_ok_and(|reply| !reply.is_denied) {
                 self.roll_back(&replies, lease, charges_in).await;

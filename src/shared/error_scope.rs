@@ -11,8 +11,8 @@ const CONNECTION_CODES: [&str; 4] = ["NOAUTH", "WRONGPASS", "CLUSTERDOWN", "MAST
 /// Which calls an error affects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ErrorScope {
-    /// Calls with the same keys: a key has another type, or the user may not write it. Other calls may be affected, too;
-    /// a probe finds out.
+    /// Calls with the same keys: a key has another type, or the user may not write it. Other calls may be affected,
+    /// too; a probe finds out.
     Keys,
     /// All calls to the same server.
     Server,
@@ -26,8 +26,9 @@ impl ErrorScope {
         let Some(code) = error.code() else { return Self::All };
         // Servers before Redis 7 wrap the error of a command within a script in a message of their own.
         let is_wrapped = |code: &str| error.detail().is_some_and(|detail| detail.contains(code));
-        let is_one_of =
-            |codes: &[&str]| codes.iter().any(|one| *one == code || is_wrapped(&format!("-{one} ")));
+        let is_one_of = |codes: &[&str]| {
+            codes.iter().any(|one| *one == code || is_wrapped(&format!("-{one} ")))
+        };
         if is_one_of(&SERVER_CODES) {
             Self::Server
         } else if is_one_of(&CONNECTION_CODES) {

@@ -52,7 +52,12 @@ impl StoreClient {
     }
 
     /// Releases a lease in a partition, and in the other partitions that the store names.
-    pub(super) async fn release_from(&self, lease: LeaseId, partition: u16, deadline: Instant) -> bool {
+    pub(super) async fn release_from(
+        &self,
+        lease: LeaseId,
+        partition: u16,
+        deadline: Instant,
+    ) -> bool {
         let mut was_held = false;
         let mut partitions = vec![partition];
         while let Some(partition) = partitions.pop() {

@@ -1,7 +1,7 @@
 //! Buckets by the kind of their state, and the buckets whose state is one number.
 //!
-//! A new bucket of this kind is a variant of [`Counter`], a module beside [`gcra`](super::gcra) for its arithmetic, and a
-//! kind in the script. Stores and snapshots carry its state unread.
+//! A new bucket of this kind is a variant of [`Counter`], a module beside [`gcra`](super::gcra) for its arithmetic, and
+//! a kind in the script. Stores and snapshots carry its state unread.
 
 use super::script::Field;
 use super::script::tokens::{self, Operation};
@@ -78,7 +78,8 @@ impl<'a> Counter<'a> {
         }
     }
 
-    /// The operation of the script that refunds these hits, charged at `at` in this state; `None` if nothing was charged.
+    /// The operation of the script that refunds these hits, charged at `at` in this state; `None` if nothing was
+    /// charged.
     pub(super) fn refund(self, state: BucketState, at: Timestamp, hits: Hits) -> Option<Operation> {
         match self {
             Self::Tokens(bucket) => tokens::refund(bucket, state, at, hits),

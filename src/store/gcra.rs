@@ -1,8 +1,8 @@
 //! One token bucket, decided by governor on a state that the store keeps.
 //!
-//! The state is the theoretical arrival time of GCRA (the generic cell rate algorithm): the moment at which the bucket is
-//! full again. A moment that has passed means the same as no state. governor works on a copy, so that the next state is
-//! stored only once all buckets of a request have admitted.
+//! The state is the theoretical arrival time of GCRA (the generic cell rate algorithm): the moment at which the bucket
+//! is full again. A moment that has passed means the same as no state. governor works on a copy, so that the next state
+//! is stored only once all buckets of a request have admitted.
 
 use std::cell::Cell;
 use std::num::{NonZeroU32, NonZeroU64};

@@ -36,8 +36,8 @@ use crate::policy::fingerprint::{Fingerprint, SHARDS};
 /// than the average, so that it evicts when the store is nine tenths full. Smaller shards would evict sooner.
 const MIN_KEYS_PER_SHARD: usize = 4096;
 
-/// The least lease capacity, whatever `max_keys` is: as many as one bucket may hold, so that every bucket can be used up
-/// to its limit.
+/// The least lease capacity, whatever `max_keys` is: as many as one bucket may hold, so that every bucket can be used
+/// up to its limit.
 const MIN_LEASE_CAPACITY: usize = MAX_SLOTS as usize;
 
 /// The wait reported to a call that finds no lease capacity. It is a guess: a lease may be released at any time.
@@ -193,13 +193,16 @@ impl MemoryStore {
         outcomes.extend(charges.iter().map(|charge| {
             let shard = shards.of(charge);
             match shard.decide(charge, now) {
-                (_, Change::Slots(..)) if !self.reserve_lease(&mut reservations, shard, charge, now) => {
+                (_, Change::Slots(..))
+                    if !self.reserve_lease(&mut reservations, shard, charge, now) =>
+                {
                     out_of_lease_capacity(shard, charge, now)
                 }
                 (outcome, _) => outcome,
             }
         }));
-        let unspent = |_, charge: &Charge<'_>| shards.of(charge).peek(charge, &Change::Nothing, now);
+        let unspent =
+            |_, charge: &Charge<'_>| shards.of(charge).peek(charge, &Change::Nothing, now);
         settle(charges, outcomes, unspent)
     }
 

@@ -17,8 +17,8 @@ pub struct Occupancy {
 /// How many slots are taken, if any, and when they expire.
 pub type Taken = Option<(u32, Timestamp)>;
 
-/// Takes one slot for each hit: the outcome, and what is taken if the bucket admits. `time_until_freed` returns the time
-/// until this many of the held slots have expired.
+/// Takes one slot for each hit: the outcome, and what is taken if the bucket admits. `time_until_freed` returns the
+/// time until this many of the held slots have expired.
 pub fn decide(
     bucket: &Concurrency,
     held: Occupancy,

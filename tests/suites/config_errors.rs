@@ -176,7 +176,9 @@ fn every_complaint_there_is_has_a_bad_file() {
         .flat_map(|folder| entries(folder))
         .filter(|path| is(path, "rs"))
         .collect();
-    sources.extend(["src/config.rs", "src/limit/error.rs", "src/policy/endpoints.rs"].map(PathBuf::from));
+    sources.extend(
+        ["src/config.rs", "src/limit/error.rs", "src/policy/endpoints.rs"].map(PathBuf::from),
+    );
     let expected: String =
         bad().iter().map(|(_, beside)| std::fs::read_to_string(beside).unwrap()).collect();
     let expected = expected + &bounds::all_told();

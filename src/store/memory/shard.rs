@@ -129,8 +129,8 @@ impl Shard {
             .map(|(_, holders)| holders)
     }
 
-    /// Sets the state of a counter. It is stored at the index `at`, unless another bucket of the same request has evicted
-    /// it since. A counter that is not stored is inserted, as by [`Self::insert`].
+    /// Sets the state of a counter. It is stored at the index `at`, unless another bucket of the same request has
+    /// evicted it since. A counter that is not stored is inserted, as by [`Self::insert`].
     pub(super) fn set(
         &mut self,
         fingerprint: Fingerprint,
@@ -141,7 +141,8 @@ impl Shard {
     ) -> bool {
         let entry = CounterEntry::new(fingerprint.short(), state);
         let at = at.and_then(|at| {
-            let is_there = self.counters.get_bucket(at).is_some_and(|old| old.name() == entry.name());
+            let is_there =
+                self.counters.get_bucket(at).is_some_and(|old| old.name() == entry.name());
             if is_there { Some(at) } else { self.index_of(fingerprint) }
         });
         if let Some(old) = at.and_then(|at| self.counters.get_bucket_mut(at)) {
@@ -151,8 +152,8 @@ impl Shard {
         self.insert(entry, now, max)
     }
 
-    /// Adds a counter that is not stored, unless its state has lapsed. If there are `max` already, one is evicted; returns
-    /// whether that one was live.
+    /// Adds a counter that is not stored, unless its state has lapsed. If there are `max` already, one is evicted;
+    /// returns whether that one was live.
     pub(super) fn insert(&mut self, entry: CounterEntry, now: Timestamp, max: usize) -> bool {
         if entry.lapses_at() <= now {
             return false;

@@ -21,8 +21,8 @@
 //! | 44 for each lease | the [`Fingerprint`] of its bucket, 16; its id, 16; its slots, 4; its expiry, 8 |
 //!
 //! Version 1 has the same layout. Each of its states is the moment at which a token bucket is full, which is still the
-//! state of a token bucket, so that it is read as version 2. The number changed because a reader of version 1 would take
-//! the state of any other kind for such a moment.
+//! state of a token bucket, so that it is read as version 2. The number changed because a reader of version 1 would
+//! take the state of any other kind for such a moment.
 //!
 //! The shard of a bucket follows from its name, so that a snapshot fits a store of any size.
 //!
@@ -99,8 +99,8 @@ pub struct Restored {
     pub ahead: Nanos,
 }
 
-/// Writes the keys of a store that are live at `now`, and the key of the hash that names them. Locks one shard at a time,
-/// and none while it writes. Returns how many keys it wrote.
+/// Writes the keys of a store that are live at `now`, and the key of the hash that names them. Locks one shard at a
+/// time, and none while it writes. Returns how many keys it wrote.
 ///
 /// # Errors
 /// Errors of `to`.

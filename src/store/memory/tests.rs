@@ -250,7 +250,10 @@ fn a_flood_of_leases_is_bounded_and_evicts_no_held_lease() {
         let (admission, outcomes) = ask(&store, NOW, &[job]);
         assert_eq!(admission == Admission::Denied, at >= 12_000 - 2, "{at}");
         if admission == Admission::Denied {
-            assert_eq!(outcomes[0], Outcome { wait: LEASE_RETRY, remaining: 0, reset: Nanos::ZERO });
+            assert_eq!(
+                outcomes[0],
+                Outcome { wait: LEASE_RETRY, remaining: 0, reset: Nanos::ZERO }
+            );
         }
     }
     assert_eq!((store.len(), store.lease_count()), (12_000, 12_000));

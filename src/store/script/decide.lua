@@ -28,11 +28,11 @@ local function is_after(s, n, other_s, other_n)
   return s > other_s or (s == other_s and n > other_n)
 end
 
--- The state of a token bucket is two decimal numbers of nanoseconds with a space between: when it is full, since the Unix
--- epoch, and how far off that was when the state was written. That span only gets shorter. If it is longer now, the
--- clock was set back, or a server with another clock took over, and the moment is brought forward, so that no wait is longer
--- than when the bucket was charged. Without a second number, the span is the time to fill. A missing or malformed state
--- is that of a full bucket.
+-- The state of a token bucket is two decimal numbers of nanoseconds with a space between: when it is full, since the
+-- Unix epoch, and how far off that was when the state was written. That span only gets shorter. If it is longer now,
+-- the clock was set back, or a server with another clock took over, and the moment is brought forward, so that no wait
+-- is longer than when the bucket was charged. Without a second number, the span is the time to fill. A missing or
+-- malformed state is that of a full bucket.
 -- Returns the moment, the same as text, and whether it was brought forward.
 local function read(state, now_s, now_n, fill_s, fill_n)
   local full, owed = string.match(state or '', '^(%d+) ?(%d*)$')
@@ -111,8 +111,8 @@ end
 
 -- KEYS: the buckets whose state is one value, the concurrency buckets, and the lease if slots may be taken.
 -- ARGV: the time as seconds and nanoseconds, or '' twice; how many buckets of either sort; the lease; the other
--- partitions in which it may hold slots; then six for each bucket: the operation; the group, 0 if the bucket is enforced,
--- else the number of its shadow row; and four numbers, which are two moments, or two counts and a span.
+-- partitions in which it may hold slots; then six for each bucket: the operation; the group, 0 if the bucket is
+-- enforced, else one for its shadow row; and four numbers, which are two moments, or two counts and a span.
 -- Operations on token buckets:
 --   c  charge: the cost, and the time to fill      l  peek: as c, without charging
 --   n  deny: the hits exceed the size              g  give back: how much, and the time to fill
@@ -120,8 +120,9 @@ end
 -- and on concurrency buckets:
 --   c  take slots: how many, the size, the ttl     l  peek: as c, without taking
 --   q  report the state only
--- Returns the time, whether the request is denied, and the state of each bucket before the charge: when a token bucket is
--- full, or how many slots are held, when the last of them expires, and when enough of them have expired for the call.
+-- Returns the time, whether the request is denied, and the state of each bucket before the charge: when a token bucket
+-- is full, or how many slots are held, when the last of them expires, and when enough of them have expired for the
+-- call.
 local function decide(KEYS, ARGV)
   local now_s, now_n = time(ARGV[1], ARGV[2])
   local values, slots = tonumber(ARGV[3]), tonumber(ARGV[4])

@@ -70,9 +70,8 @@ impl ScriptReply {
     /// # Errors
     /// [`StoreError::Reply`] if the script returns no such fields for these charges.
     pub fn read(fields: &[Field<'_>], charges: &[Charge<'_>]) -> Result<Self, StoreError> {
-        let field = |at: usize| {
-            fields.get(at).copied().ok_or(StoreError::Reply("fields are missing"))
-        };
+        let field =
+            |at: usize| fields.get(at).copied().ok_or(StoreError::Reply("fields are missing"));
         let moment = |micros: u64| Timestamp::from_unix_nanos(micros.saturating_mul(1_000));
         let now = field(0)?.number()?.saturating_mul(NANOS_PER_SECOND);
         let now = Timestamp::from_unix_nanos(now.saturating_add(field(1)?.number()?));
@@ -144,12 +143,14 @@ impl ScriptReply {
     /// The outcome of a bucket without the charge.
     fn peek(&self, charge: &Charge<'_>, at: usize) -> Outcome {
         match (charge.bucket.into(), self.states.get(at)) {
-            (StateKind::Counter(counter), Some(ObservedState { at, state: State::Counter(state) })) => {
-                counter.peek(*state, *at)
-            }
-            (StateKind::Leases(bucket), Some(ObservedState { at, state: State::Slots(held, _) })) => {
-                slots::peek(bucket, *held, *at)
-            }
+            (
+                StateKind::Counter(counter),
+                Some(ObservedState { at, state: State::Counter(state) }),
+            ) => counter.peek(*state, *at),
+            (
+                StateKind::Leases(bucket),
+                Some(ObservedState { at, state: State::Slots(held, _) }),
+            ) => slots::peek(bucket, *held, *at),
             (StateKind::Stateless(of), _) => blocked::peek(of, self.now),
             _ => {
                 let remaining = charge.bucket.size();
@@ -160,7 +161,10 @@ impl ScriptReply {
 }
 
 /// The outcome of a charge, and whether it takes slots.
-fn outcome_of(charge: &Charge<'_>, observed: &ObservedState) -> Result<(Outcome, bool), StoreError> {
+fn outcome_of(
+    charge: &Charge<'_>,
+    observed: &ObservedState,
+) -> Result<(Outcome, bool), StoreError> {
     let now = observed.at;
     match (charge.bucket.into(), observed.state) {
         (StateKind::Counter(counter), State::Counter(state)) => {
@@ -171,7 +175,9 @@ fn outcome_of(charge: &Charge<'_>, observed: &ObservedState) -> Result<(Outcome,
             let (outcome, taken) = slots::decide(bucket, held, now, charge.hits, freed);
             Ok((outcome, taken.is_some()))
         }
-        (StateKind::Stateless(of), State::Blocked) => Ok((blocked::decide(of, now, charge.hits), false)),
+        (StateKind::Stateless(of), State::Blocked) => {
+            Ok((blocked::decide(of, now, charge.hits), false))
+        }
         _ => Err(StoreError::Reply("it has states of other kinds of buckets")),
     }
 }

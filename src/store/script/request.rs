@@ -2,7 +2,9 @@
 
 use std::io::Write;
 
-use super::{NANOS_PER_SECOND, ObservedState, ScriptReply, State, is_counter, is_concurrency, takes_slots};
+use super::{
+    NANOS_PER_SECOND, ObservedState, ScriptReply, State, is_concurrency, is_counter, takes_slots,
+};
 use crate::clock::Timestamp;
 use crate::descriptor::LeaseId;
 use crate::policy::fingerprint::Fingerprint;
@@ -116,8 +118,8 @@ pub struct NewLease<'a> {
     pub other_partitions: &'a [u16],
 }
 
-/// The call that decides all charges: by the server's clock, or at `time`, in whole microseconds. Blocked buckets are not
-/// part of it; if one denies, it only peeks at the others.
+/// The call that decides all charges: by the server's clock, or at `time`, in whole microseconds. Blocked buckets are
+/// not part of it; if one denies, it only peeks at the others.
 ///
 /// On a cluster, all buckets must be in one partition.
 pub fn decide(
@@ -163,8 +165,8 @@ pub fn lease_partition(charges: &[Charge<'_>]) -> u16 {
     in_order(charges).last().map_or(0, |charge| charge.fingerprint.partition())
 }
 
-/// The call that refunds what was charged to counters in the states of `reply`; `None` if nothing was. Refill since then
-/// is not refunded again. A denial in between is not corrected.
+/// The call that refunds what was charged to counters in the states of `reply`; `None` if nothing was. Refill since
+/// then is not refunded again. A denial in between is not corrected.
 pub fn refund(
     names: &KeyNames,
     charges: &[Charge<'_>],
@@ -201,8 +203,8 @@ pub fn refund(
     Some(call)
 }
 
-/// A call that charges a bucket that no policy has and gives the charge back, to find out whether the server can decide.
-/// It leaves no key.
+/// A call that charges a bucket that no policy has and gives the charge back, to find out whether the server can
+/// decide. It leaves no key.
 pub fn probe(names: &KeyNames) -> ScriptCall {
     let mut call = ScriptCall::default();
     let unused = Fingerprint::from_bytes([0; 16]);

@@ -23,8 +23,8 @@ pub(in crate::store) fn operation(bucket: &TokenBucket, hits: Hits, is_denied: b
     (op, [bucket.interval().times(hits).get(), bucket.fill_time().get()])
 }
 
-/// The operation that refunds these hits, charged at `at` in this state; `None` if nothing was charged. It does not refund
-/// the part that the bucket has refilled since.
+/// The operation that refunds these hits, charged at `at` in this state; `None` if nothing was charged. It does not
+/// refund the part that the bucket has refilled since.
 pub(in crate::store) fn refund(
     bucket: &TokenBucket,
     state: BucketState,

@@ -179,7 +179,9 @@ fn a_password_is_in_no_log_no_metric_and_no_page_whether_it_is_right_or_wrong() 
     for (arguments, is_right) in cases {
         let replica = Tollgate::start(DAILY, &[arguments, &right].concat());
         assert!(replica.client().ask(call(&[("k", "1")])).is_ok());
-        eventually("it is told", || is_right || replica.log().contains("the shared store is unavailable"));
+        eventually("it is told", || {
+            is_right || replica.log().contains("the shared store is unavailable")
+        });
         assert_eq!(degraded(&replica), !is_right, "{arguments:?}");
         let pages = ["/metrics", "/readyz", "/healthz", "/config"];
         let told = pages.map(|page| replica.get(page)).concat() + &replica.log();

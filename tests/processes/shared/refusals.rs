@@ -109,7 +109,9 @@ fn a_user_who_may_not_write_some_keys_is_refused_these_and_no_others() {
     });
     eventually("it is told", || lines(&replica, "the shared store is unavailable") > 0);
     assert!(
-        replica.get("/readyz").starts_with("ready, degraded: the shared store is unavailable (NOPERM)")
+        replica
+            .get("/readyz")
+            .starts_with("ready, degraded: the shared store is unavailable (NOPERM)")
     );
     let refused = count(&replica, "refused");
     assert!(!ask("acme").is_ok() && !ask("other").is_ok());
@@ -118,8 +120,11 @@ fn a_user_who_may_not_write_some_keys_is_refused_these_and_no_others() {
     eventually("it is back", || replica.metric("tollgate_shared_store_up") == 1);
     assert_eq!(ask("other").remaining(), [188]);
     eventually("it is told", || lines(&replica, "the shared store is available again") > 0);
-    let told =
-        ["rejects calls for some keys", "the shared store is unavailable", "the shared store is available again"];
+    let told = [
+        "rejects calls for some keys",
+        "the shared store is unavailable",
+        "the shared store is available again",
+    ];
     assert_eq!(told.map(|text| lines(&replica, text)), [1, 1, 1], "{}", replica.log());
 }
 

@@ -238,7 +238,10 @@ fn away(what: &str, begin: impl Fn(&mut Redis), end: impl Fn(&mut Redis)) {
             hammer.ask_for("during", 400);
             // The server's word for it may follow.
             let ready = replica.get("/readyz");
-            assert!(ready.starts_with("ready, degraded: the shared store is unavailable"), "{ready}");
+            assert!(
+                ready.starts_with("ready, degraded: the shared store is unavailable"),
+                "{ready}"
+            );
             hammer.ask_for("ending", 4 * CALLERS);
             end(&mut redis);
             eventually("the store is back", || replica.get("/readyz") == "ready\n");
@@ -257,7 +260,11 @@ fn away(what: &str, begin: impl Fn(&mut Redis), end: impl Fn(&mut Redis)) {
         hammer.judge(&what, "beginning");
         hammer.judge(&what, "ending");
         let lines = |text: &str| replica.log().matches(text).count();
-        assert!(lines("the shared store is unavailable") <= 3, "one line a change: {}", replica.log());
+        assert!(
+            lines("the shared store is unavailable") <= 3,
+            "one line a change: {}",
+            replica.log()
+        );
         assert!(lines("the shared store is available again") >= 1, "{}", replica.log());
     }
 }

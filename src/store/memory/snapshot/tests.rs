@@ -260,8 +260,8 @@ struct Count {
     admitted: AtomicU32,
 }
 
-/// Threads charge two buckets in different shards at a time while snapshots are taken. The state of a bucket in a snapshot
-/// is that of a moment between the begin and the end of the snapshot.
+/// Threads charge two buckets in different shards at a time while snapshots are taken. The state of a bucket in a
+/// snapshot is that of a moment between the begin and the end of the snapshot.
 #[test]
 fn a_snapshot_taken_while_threads_decide_admits_what_was_left_and_no_more() {
     const BUCKETS: usize = 300;
