@@ -147,7 +147,7 @@ pub enum StoreError {
     Reply(&'static str),
     /// The shared store rejects this call, but decides others.
     #[error("the shared store rejects this call: {0}")]
-    Refused(String),
+    Rejected(String),
     /// The shared store did not reply, or decides no call.
     #[error("the shared store is unavailable: {0}")]
     Unavailable(String),

@@ -158,7 +158,7 @@ impl StoreClient {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] without a connection or a reply in time; the call may have charged.
-    /// [`StoreError::Refused`] if the store rejects this call alone.
+    /// [`StoreError::Rejected`] if the store rejects this call alone.
     pub(super) async fn call(
         &self,
         function: Function,
@@ -198,12 +198,12 @@ impl StoreClient {
         self.timed_out.store(0, Ordering::Relaxed);
         match ErrorScope::of(error) {
             ErrorScope::Keys => {
-                self.store.health.mark_refusing(error, self.store.clock.now());
+                self.store.health.mark_rejecting(error, self.store.clock.now());
                 self.probe_needed.notify_one();
-                StoreError::Refused(error.to_string())
+                StoreError::Rejected(error.to_string())
             }
             ErrorScope::Server if self.store.is_cluster => {
-                self.store.health.mark_refusing(error, self.store.clock.now());
+                self.store.health.mark_rejecting(error, self.store.clock.now());
                 StoreError::Unavailable(error.to_string())
             }
             ErrorScope::Server | ErrorScope::All => {

@@ -67,7 +67,7 @@ impl StoreClient {
     /// another; if one denies, the charges in those before it are refunded.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`] if the store did not reply, [`StoreError::Refused`] if it rejects this call alone,
+    /// [`StoreError::Unavailable`] if the store did not reply, [`StoreError::Rejected`] if it rejects this call alone,
     /// [`StoreError::Reply`] if its reply is malformed, [`StoreError::Entropy`] if a lease gets no id. Except after the
     /// last, some of the charges may have been made.
     pub async fn decide(

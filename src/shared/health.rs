@@ -11,7 +11,7 @@ use crate::clock::{Nanos, Timestamp};
 use crate::observe::telemetry::Telemetry;
 
 /// How long after a rejected call the store counts as rejecting calls.
-const REFUSAL_WINDOW: Nanos = Nanos::from_secs(60);
+const REJECTION_WINDOW: Nanos = Nanos::from_secs(60);
 
 /// The health of the store, over all threads.
 pub(super) struct Health {
@@ -22,9 +22,9 @@ pub(super) struct Health {
     /// The error code with which the server explained that, if any.
     down_code: Mutex<Option<String>>,
     /// Whether it rejects calls for some keys.
-    is_refusing: AtomicBool,
+    is_rejecting: AtomicBool,
     /// When it last rejected one, in nanoseconds since the Unix epoch.
-    refused_at: AtomicU64,
+    rejected_at: AtomicU64,
     telemetry: Arc<Telemetry>,
 }
 
@@ -34,8 +34,8 @@ impl Health {
             target,
             down: AtomicUsize::new(0),
             down_code: Mutex::default(),
-            is_refusing: AtomicBool::new(false),
-            refused_at: AtomicU64::new(0),
+            is_rejecting: AtomicBool::new(false),
+            rejected_at: AtomicU64::new(0),
             telemetry,
         }
     }
@@ -53,7 +53,7 @@ impl Health {
             let code = code.map(|code| format!(" ({code})")).unwrap_or_default();
             all.push(format!("the shared store is unavailable{code}"));
         }
-        if self.has_refused_recently(now) {
+        if self.has_rejected_recently(now) {
             all.push("the shared store rejects calls for some keys".to_owned());
         }
         all
@@ -88,10 +88,10 @@ impl Health {
     }
 
     /// Records that the store rejected a call, but decides others.
-    pub(super) fn mark_refusing(&self, error: &RedisError, now: Timestamp) {
+    pub(super) fn mark_rejecting(&self, error: &RedisError, now: Timestamp) {
         self.telemetry.shared_store().refused.inc();
-        self.refused_at.store(now.as_unix_nanos(), Ordering::Relaxed);
-        if !self.is_refusing.swap(true, Ordering::Relaxed) {
+        self.rejected_at.store(now.as_unix_nanos(), Ordering::Relaxed);
+        if !self.is_rejecting.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 store = %self.target, reason = %error,
                 "the shared store rejects calls for some keys; deciding these without it"
@@ -99,15 +99,15 @@ impl Health {
         }
     }
 
-    /// Logs once when the store has rejected no call for [`REFUSAL_WINDOW`].
+    /// Logs once when the store has rejected no call for [`REJECTION_WINDOW`].
     pub(super) fn mark_accepting(&self, now: Timestamp) {
-        if !self.has_refused_recently(now) && self.is_refusing.swap(false, Ordering::Relaxed) {
+        if !self.has_rejected_recently(now) && self.is_rejecting.swap(false, Ordering::Relaxed) {
             tracing::info!(store = %self.target, "the shared store has rejected no call for a minute");
         }
     }
 
-    fn has_refused_recently(&self, now: Timestamp) -> bool {
-        let at = Timestamp::from_unix_nanos(self.refused_at.load(Ordering::Relaxed));
-        self.is_refusing.load(Ordering::Relaxed) && now.since(at) < REFUSAL_WINDOW
+    fn has_rejected_recently(&self, now: Timestamp) -> bool {
+        let at = Timestamp::from_unix_nanos(self.rejected_at.load(Ordering::Relaxed));
+        self.is_rejecting.load(Ordering::Relaxed) && now.since(at) < REJECTION_WINDOW
     }
 }

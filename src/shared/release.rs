@@ -66,7 +66,7 @@ impl StoreClient {
                     was_held |= released.was_held;
                     partitions.extend(released.other_partitions);
                 }
-                Err(error @ StoreError::Refused(_)) => {
+                Err(error @ StoreError::Rejected(_)) => {
                     // A retry would be rejected, too. The slots are freed when the lease expires.
                     tracing::debug!(%error, "a lease cannot be released; it expires by itself");
                 }

@@ -1,6 +1,6 @@
 //! Buckets by the kind of their state, and the buckets whose state is one number.
 //!
-//! A new bucket of this kind is a variant of [`Counter`], a module beside [`gcra`](super::gcra) for its arithmetic, and
+//! A new bucket of this kind is a variant of [`Counter`], a module beside [`gcra`] for its arithmetic, and
 //! a kind in the script. Stores and snapshots carry its state unread.
 
 use super::script::Field;
