@@ -49,8 +49,8 @@ pub struct Settings {
     pub root: Option<PathBuf>,
     /// The prefix of all keys.
     pub prefix: String,
-    /// How long one request waits for the store in total.
-    pub deadline: Duration,
+    /// How long one request waits for the store, over all of its calls.
+    pub timeout: Duration,
     /// How many replicas share it.
     pub replicas: NonZeroU32,
 }
@@ -79,7 +79,7 @@ pub struct Store {
     connector: tokio::sync::Mutex<Connector>,
     library: Library,
     names: KeyNames,
-    deadline: Duration,
+    timeout: Duration,
     replicas: NonZeroU32,
     is_cluster: bool,
     health: Health,
@@ -109,7 +109,7 @@ impl Store {
         clock: Arc<dyn Clock>,
         telemetry: Arc<Telemetry>,
     ) -> Result<Arc<Self>, SharedError> {
-        let Settings { target, root, prefix, deadline, replicas } = settings;
+        let Settings { target, root, prefix, timeout, replicas } = settings;
         let read = |path: PathBuf| {
             file::read(&path, file::MAX_PEM).map_err(|error| SharedError::Root { path, error })
         };
@@ -119,7 +119,7 @@ impl Store {
             connector: tokio::sync::Mutex::new(connector),
             library: Library::new(),
             names: KeyNames { prefix },
-            deadline,
+            timeout,
             replicas,
             is_cluster: matches!(target, Target::Cluster(_)),
             health: Health::new(target.to_string(), Arc::clone(&telemetry)),

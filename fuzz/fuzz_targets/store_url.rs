@@ -62,7 +62,7 @@ fn check_client(target: Target) -> Option<String> {
         target,
         root: None,
         prefix: "tollgate".to_owned(),
-        deadline: Duration::from_millis(10),
+        timeout: Duration::from_millis(10),
         replicas: NonZeroU32::MIN,
     };
     let clock = Arc::new(ManualClock::default()) as Arc<dyn Clock>;

@@ -249,7 +249,7 @@ impl Serve {
             target: target.with_credentials(self.store_user.as_deref(), password),
             root: self.store_tls_ca.clone(),
             prefix: self.store_prefix.clone(),
-            deadline: self.store_timeout,
+            timeout: self.store_timeout,
             replicas: self.replicas,
         };
         let (local, clock, telemetry) =

@@ -134,7 +134,7 @@ impl StoreClient {
 
     async fn verify(&self, ready: &mut ReadyConnection, probe: &ScriptCall) -> RedisResult<()> {
         let decided = ready.call(&self.store.library, Function::Decide, probe);
-        timeout(self.store.deadline, decided).await.map_err(|_| verify_timeout())??;
+        timeout(self.store.timeout, decided).await.map_err(|_| verify_timeout())??;
         Ok(())
     }
 
@@ -151,7 +151,7 @@ impl StoreClient {
     /// The deadline of a request that begins now.
     pub fn deadline(&self) -> Instant {
         let now = Instant::now();
-        now.checked_add(self.store.deadline).unwrap_or_else(|| now + MAX_WAIT)
+        now.checked_add(self.store.timeout).unwrap_or_else(|| now + MAX_WAIT)
     }
 
     /// Calls the script, and waits for the reply until the deadline. After the deadline it sends nothing.
@@ -188,7 +188,7 @@ impl StoreClient {
                 if self.timed_out.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_TIMEOUTS {
                     self.disconnect(&used, None);
                 }
-                Err(StoreError::Unavailable(format!("no reply within {:?}", self.store.deadline)))
+                Err(StoreError::Unavailable(format!("no reply within {:?}", self.store.timeout)))
             }
         }
     }

@@ -26,7 +26,7 @@ pub struct Replica {
 
 impl Replica {
     /// Connected, or known not to be.
-    pub fn new(url: &str, policy: &str, at: Timestamp, deadline: Duration) -> Self {
+    pub fn new(url: &str, policy: &str, at: Timestamp, timeout: Duration) -> Self {
         let clock = Arc::new(ManualClock::at(at));
         let local = Arc::new(MemoryStore::new(10_000));
         let telemetry = Arc::new(Telemetry::new(Arc::clone(&local)));
@@ -36,7 +36,7 @@ impl Replica {
             target: url.parse().unwrap(),
             root: None,
             prefix: "tollgate".into(),
-            deadline,
+            timeout,
             replicas: NonZeroU32::MIN,
         };
         let own = Arc::clone(&clock) as Arc<dyn Clock>;
