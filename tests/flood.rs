@@ -85,7 +85,7 @@ fn five_million_addresses_take_no_more_memory_than_the_first_and_free_nobody_who
         assert!(kept <= MAX_KEYS, "{kept} keys");
         assert!(kept > MAX_KEYS * 9 / 10, "the limit is met: {kept} keys");
         // Time stood still, so that whatever went by itself was live.
-        assert_eq!(parts.store.evicted_live(), made - swept - u64::try_from(kept).unwrap());
+        assert_eq!(parts.store.evictions(), made - swept - u64::try_from(kept).unwrap());
 
         late = late.max(resident());
         parts.clock.advance(ONE_TOKEN);
@@ -101,8 +101,8 @@ fn five_million_addresses_take_no_more_memory_than_the_first_and_free_nobody_who
     // come that each finds a full one among those it looks at.
     let first = ROUNDS * ADDRESSES_OF_A_ROUND;
     assert!((first..first + 300_000).all(|number| admitted(&address(number))));
-    let before = (parts.store.len(), parts.store.evicted_live());
+    let before = (parts.store.len(), parts.store.evictions());
     parts.clock.advance(ONE_TOKEN);
     assert!((first + 300_000..first + 305_000).all(|number| admitted(&address(number))));
-    assert_eq!((parts.store.len(), parts.store.evicted_live()), before);
+    assert_eq!((parts.store.len(), parts.store.evictions()), before);
 }

@@ -78,7 +78,7 @@ fn check(restored: Restored) -> MemoryStore {
     let first = written(&store, key);
     let again = snapshot::read(&*first, MAX_KEYS, NOW).expect("what we wrote").store;
     assert_eq!((again.len(), again.lease_count()), (store.len(), store.lease_count()));
-    assert_eq!(again.evicted_live(), 0);
+    assert_eq!(again.evictions(), 0);
     assert_eq!(written(&again, key).len(), first.len());
     again
 }

@@ -169,7 +169,7 @@ impl StoreClient {
             return Err(StoreError::Unavailable("no connection".into()));
         };
         if deadline <= Instant::now() {
-            // The call that used up the time has been counted as late.
+            // The call that used up the time has been counted as a timeout.
             return Err(StoreError::Unavailable("the request's deadline has passed".into()));
         }
         let mut ready = ReadyConnection::clone(&used);

@@ -231,7 +231,7 @@ impl Write for Steady<'_> {
 
 fn tell(restored: &Restored, path: &Path) {
     let (path, store) = (path.display(), &restored.store);
-    let (keys, leases, evicted) = (store.len(), store.lease_count(), store.evicted_live());
+    let (keys, leases, evicted) = (store.len(), store.lease_count(), store.evictions());
     tracing::info!(%path, keys, leases, evicted, "the snapshot is restored");
     if restored.ahead > Nanos::ZERO {
         tracing::warn!(

@@ -291,7 +291,7 @@ impl MemoryStore {
 
     /// How many buckets that were not full were evicted because the store had `max_keys`. Each may have admitted calls
     /// above its limit: above 0, the store needs more keys.
-    pub fn evicted_live(&self) -> u64 {
+    pub fn evictions(&self) -> u64 {
         self.evicted.count()
     }
 

@@ -216,7 +216,7 @@ pub(super) fn take(service: &Service, is_ready: bool, history: &mut History) -> 
             shared: service.is_shared(),
             degraded: service.core().is_degraded(),
             keys: store.len(),
-            evicted: store.evicted_live(),
+            evicted: store.evictions(),
             local_decisions: counters.shared_store().local.get(),
         },
         connections: counters.connections().open.get(),

@@ -28,7 +28,7 @@ impl Collector for StoreReader {
             counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)
         };
         let help = "Buckets evicted before they were full, because the maximum number was reached.";
-        counter("evictions", help, self.0.evicted_live())?;
+        counter("evictions", help, self.0.evictions())?;
         let help = "Leases refused because the maximum number is held; their calls were denied.";
         counter("refused_leases", help, self.0.refused_leases())
     }

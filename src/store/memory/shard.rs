@@ -158,9 +158,9 @@ impl Shard {
         if entry.lapses_at() <= now {
             return false;
         }
-        let evicted_live = self.make_room(entry.hash64(), now, max);
+        let was_live = self.make_room(entry.hash64(), now, max);
         self.counters.insert_unique(entry.hash64(), entry, CounterEntry::hash64);
-        evicted_live
+        was_live
     }
 
     /// Adds a holder to a concurrency bucket. Capacity for it has been reserved.

@@ -207,7 +207,7 @@ fn the_key_limit_is_hard_and_an_exhausted_busy_bucket_survives_a_flood() {
         assert!(at % 1000 != 0 || store.len() <= 10_000);
     }
     assert!(store.len() <= 10_000 && store.len() > 9_000);
-    assert!(store.evicted_live() >= 190_000);
+    assert!(store.evictions() >= 190_000);
     assert!(!is_admitted(&store, now, &[charge("hot", &busy, Hits::charge(2))]));
 }
 
@@ -223,7 +223,7 @@ fn full_buckets_are_evicted_before_live_ones() {
     for at in 0..8 {
         assert!(is_admitted(&store, later, &[charge(&format!("new {at}"), &day, Hits::ONE)]));
     }
-    assert_eq!((store.len(), store.evicted_live()), (64, 0));
+    assert_eq!((store.len(), store.evictions()), (64, 0));
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn a_concurrency_bucket_reaches_its_limit_and_never_exceeds_it_under_any_max_key
         let call = [charge("jobs", &bucket, Hits::ONE)];
         let admitted = (0..12_000).filter(|_| is_admitted(&store, NOW, &call)).count();
         assert_eq!((admitted, store.lease_count()), (10_000, 10_000), "of {max_keys}");
-        assert_eq!((store.evicted_live(), store.refused_leases()), (0, 0), "of {max_keys}");
+        assert_eq!((store.evictions(), store.refused_leases()), (0, 0), "of {max_keys}");
     }
 }
 
@@ -257,7 +257,7 @@ fn a_flood_of_leases_is_bounded_and_evicts_no_held_lease() {
         }
     }
     assert_eq!((store.len(), store.lease_count()), (12_000, 12_000));
-    assert_eq!((store.evicted_live(), store.refused_leases()), (0, 8_002));
+    assert_eq!((store.evictions(), store.refused_leases()), (0, 8_002));
     assert_eq!(store.shortage(NOW), Shortage { of_buckets: false, of_leases: true });
     assert!(!is_admitted(&store, NOW, &[victim]), "its limit holds");
     assert_eq!(store.refused_leases(), 8_002, "its own limit denied it");
@@ -278,12 +278,12 @@ fn leases_and_token_buckets_do_not_evict_each_other() {
         assert!(is_admitted(&store, NOW, &[charge(&format!("day {at}"), &day, Hits::ONE)]));
     }
     assert!(!is_admitted(&store, NOW, &[charge("jobs", &jobs, Hits::ONE)]), "a lease was evicted");
-    assert_eq!((store.len(), store.evicted_live()), (64 + 3, 1_000 - 64));
+    assert_eq!((store.len(), store.evictions()), (64 + 3, 1_000 - 64));
     assert_eq!(store.shortage(NOW), Shortage { of_buckets: true, of_leases: false });
     for at in 0..5_000 {
         assert!(is_admitted(&store, NOW, &[charge(&format!("job {at}"), &jobs, Hits::ONE)]));
     }
-    assert_eq!((store.len(), store.evicted_live()), (64 + 5_003, 1_000 - 64));
+    assert_eq!((store.len(), store.evictions()), (64 + 5_003, 1_000 - 64));
 }
 
 #[test]

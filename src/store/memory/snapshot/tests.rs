@@ -51,7 +51,7 @@ fn every_bucket_is_restored_into_a_store_of_any_size() {
             assert!(is_admitted(&store, NOW, &[charge(name, &day, Hits::charge(number + 1))]));
         }
         let restored = round_trip(&store, after, NOW);
-        assert_eq!((restored.len(), restored.evicted_live()), (900, 0), "{before} to {after}");
+        assert_eq!((restored.len(), restored.evictions()), (900, 0), "{before} to {after}");
         for (number, name) in &names {
             let outcome = peek(&restored, NOW, name, &day);
             assert_eq!(outcome, peek(&store, NOW, name, &day), "{before} to {after}: {number}");
@@ -94,7 +94,7 @@ fn a_store_with_less_capacity_keeps_every_lease_and_grants_none_until_there_are_
     }
     let held = lease(ask(&store, NOW, &[charge("mine", &jobs, Hits::charge(2))]).0);
     let restored = round_trip(&store, 64, NOW);
-    assert_eq!((restored.lease_count(), restored.evicted_live()), (11_001, 0));
+    assert_eq!((restored.lease_count(), restored.evictions()), (11_001, 0));
     assert!(!is_admitted(&restored, NOW, &[charge("mine", &jobs, Hits::ONE)]));
     assert!(restored.release(held, NOW));
     for at in 0..100 {
@@ -138,7 +138,7 @@ fn what_is_full_or_expired_is_neither_written_nor_restored() {
     let bytes = written(&store, NOW);
     let kept = |now| {
         let store = restored(&bytes, 1_000, now);
-        (store.len(), store.lease_count(), store.evicted_live())
+        (store.len(), store.lease_count(), store.evictions())
     };
     assert_eq!([NOW, soon, later].map(kept), [(41, 20, 0), (21, 20, 0), (1, 0, 0)]);
 }
@@ -171,7 +171,7 @@ fn of_too_many_keys_those_that_lapse_last_stay() {
         assert!(is_admitted(&store, NOW, &[charge(&format!("day {at}"), &day, Hits::ONE)]));
     }
     let restored = round_trip(&store, 64, NOW);
-    assert_eq!((restored.len(), restored.evicted_live()), (64, 410 - 64));
+    assert_eq!((restored.len(), restored.evictions()), (64, 410 - 64));
     for at in 0..10 {
         assert!(!is_admitted(&restored, NOW, &[charge(&format!("day {at}"), &day, Hits::ONE)]));
     }
