@@ -3,20 +3,20 @@
 //!
 //! # The life of a request
 //!
-//! wire bytes → [`Query`](descriptor::Query) → [`Policy::resolve`](policy::Policy::resolve): which tables, rows,
-//! buckets → [`MemoryStore::decide`](store::MemoryStore::decide), or the store that replicas share: all or none →
+//! wire bytes → [`Query`](descriptor::Query) → [`Policy::resolve`](policy::Policy::resolve): tables, rows and
+//! buckets → [`MemoryStore::decide`](store::MemoryStore::decide), or the shared store: all or none →
 //! [`Verdict`](decision::Verdict) → [`Reply`](reply::Reply): statuses, headers, body, metadata → wire bytes
 //!
-//! [`Service::handle`](service::Service::handle) is that line in code, for both stores: one `prepare`, one line that
-//! decides, one `finish`. It reads the clock once and the policies once. Up to the verdict an ordinary request decided
-//! in memory allocates nothing, as `tests/allocations.rs` pins, and takes no lock but those of the shards that hold
-//! its buckets, nearly always one (and, for a lease, that of its place in the index).
+//! [`Service::handle`](service::Service::handle) implements this path for both stores: `prepare`, a decision by the
+//! store, `finish`. It reads the clock once and loads the policies once. Up to the verdict, an ordinary request that is
+//! decided in memory allocates nothing (`tests/allocations.rs` checks this) and locks only the shards that hold its
+//! buckets, nearly always one, and for a lease one part of the lease index.
 //!
 //! # The modules
 //!
-//! A module may import those below it, and nothing else of the crate; `tests/suites/modules.rs` holds them to it.
+//! A module may import only those below it; `tests/suites/modules.rs` checks this.
 //!
-//! | module | what it is |
+//! | module | purpose |
 //! |---|---|
 //! | `cli` | the commands: serve, check, explain, query, health, admin, completions, man |
 //! | `server` | the supervisor: threads, accepting connections, drain, the sweep of the store |
@@ -25,36 +25,36 @@
 //! | `listener` | accepting connections |
 //! | `watching` | whether files may have changed |
 //! | `tls` | our certificate, and which callers' certificates let in |
-//! | `service` | the path of a request, spelled out once; `backend` is where memory and the shared store differ |
-//! | `shared` | Redis or Valkey: connections, and what becomes of a request without them |
-//! | `policy_files` | a source of policies: files, read again while the server runs |
-//! | `live` | the policies in force, replaced as a whole, from whatever source |
+//! | `service` | the path of a request; `backend` has the differences between memory and the shared store |
+//! | `shared` | Redis or Valkey: connections, and decisions while they are down |
+//! | `policy_files` | a source of policies: files, reloaded while the server runs |
+//! | `live` | the policies in force, replaced as a whole, from any source |
 //! | `snapshot` | the store's state in a file, restored at the next start |
-//! | `reading` | reading what may hang: a thread of its own, a deadline, panics caught |
+//! | `reading` | file reads that may hang: a thread of their own, a deadline, panics caught |
 //! | `observe` | metrics (`telemetry`), lists (`recent_buckets`, `active_leases`), log lines (`denied_log`) and spans (`traces`) of calls |
 //! | `wire` | the only module that knows protobuf |
-//! | `reply` | from a verdict to headers, body and metadata; `denials` are written when a policy is loaded |
+//! | `reply` | from a verdict to headers, body and metadata; `denials` are encoded when a policy is loaded |
 //! | `decision` | the verdict; shadow |
-//! | `store` | the contract of a store, `memory`, and the `script` of a shared one; `gcra` has governor decide one bucket |
+//! | `store` | the contract of a store, `memory`, and the `script` of a shared one; `gcra` decides one bucket with governor |
 //! | `config` | the only module that knows YAML: `schema` mirrors the file, `compile` checks it and hands it to `policy` |
-//! | `policy` | the compiled policy: conditions, rows, endpoint templates; `builder` makes it, `identity` names its buckets |
-//! | `descriptor` | the question: domain, descriptors, entries, hits |
-//! | `limit` | buckets and rates that cannot be invalid |
+//! | `policy` | the compiled policy: conditions, rows, endpoint templates; `builder` builds it, `identity` names its buckets |
+//! | `descriptor` | the query: domain, descriptors, entries, hits |
+//! | `limit` | buckets and rates, valid by construction |
 //! | `clock` | time, injected |
 //! | `file` | reading files: regular ones of a bounded size |
 //! | `striped` | a value behind sixteen locks |
 //! | `text` | untrusted text, made safe to print and cut to a maximum length |
 //!
-//! From `reply` down, only `config` knows YAML, and nothing knows protobuf or tokio: deciding is a function of
+//! From `reply` down, only `config` knows YAML, and no module knows protobuf or tokio: a decision is a function of
 //! (policy, state, query, now).
 //!
 //! # Where additions go
 //!
-//! | addition | begins in |
+//! | addition | starts in |
 //! |---|---|
-//! | a kind of bucket | `limit`, then `store/counter.rs`, which lists what else a kind has |
-//! | a source of policies | a module beside `policy_files`, which hands compiled policies to `live` |
-//! | another language for policies | a module beside `config`, which compiles to `policy/builder.rs` |
+//! | a kind of bucket | `limit`, then `store/counter.rs`, which lists the other parts of a kind |
+//! | a source of policies | a module beside `policy_files` that passes compiled policies to `live` |
+//! | another language for policies | a module beside `config` that compiles to `policy/builder.rs` |
 //! | an admin endpoint | `admin/api`, a file each, with its types in `admin/api/types.rs` |
 //! | a metric | `observe/telemetry.rs` and the files in its folder |
 //! | a flag of `serve` | `cli/serve.rs` |
