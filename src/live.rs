@@ -1,8 +1,8 @@
 //! The policies in force: one immutable snapshot, replaced as a whole, whatever source they come from.
 //!
-//! A source (policy files are one, see [`policy_files`](crate::policy_files)) hands in compiled policies with a version,
-//! or tells why it has none. What is prepared here once for each set of policies is what requests would otherwise do
-//! again and again: the handles of metrics, and the denials as they go out.
+//! A source (policy files are one, see [`policy_files`](crate::policy_files)) hands in compiled policies with a
+//! version, or tells why it has none. What is prepared here once for each set of policies is what requests would
+//! otherwise do again and again: the handles of metrics, and the denials as they go out.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
-//! The compiled policy: from a descriptor to the buckets it meets, and the name of each.
+//! The compiled policy: finds the buckets that a descriptor matches, and names each of them.
 //!
-//! Nothing here knows YAML or protobuf. A [`Policy`] cannot be wrong: `config` has checked it, and it
-//! is never changed, only replaced.
+//! Nothing here knows YAML or protobuf. A [`Policy`] is valid, since `config` has checked it, and immutable: a reload
+//! replaces it.
 
 pub mod address;
 pub(crate) mod builder;
@@ -36,28 +36,28 @@ use crate::descriptor::{Descriptor, Entry, Hits, LeaseId, Query};
 use crate::limit::Bucket;
 use crate::text;
 
-/// How a policy tells clients what is left.
+/// Which response headers report the remaining limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum HeaderStyle {
     /// `x-ratelimit-limit`, `-remaining` and `-reset`, the reset in seconds since the Unix epoch.
     #[default]
     Epoch,
-    /// The same, the reset in seconds from now.
+    /// As [`Self::Epoch`], with the reset in seconds from now.
     Delta,
-    /// `ratelimit` and `ratelimit-policy`, as the IETF's draft 10 has them.
+    /// `ratelimit` and `ratelimit-policy` of draft-ietf-httpapi-ratelimit-headers-10.
     Ietf,
-    /// None; a denial still says `retry-after`.
+    /// None; a denial still has `retry-after`.
     Off,
 }
 
-/// What becomes of a request while the store that the replicas share does not answer.
+/// What happens to a request while the shared store does not answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum OnStoreError {
-    /// It passes.
+    /// The request is allowed.
     Allow,
-    /// It does not.
+    /// The request is denied.
     Deny,
-    /// It is decided in this process's memory, where each bucket is divided by the number of replicas.
+    /// The request is decided in this process's memory, with each bucket divided by the number of replicas.
     #[default]
     Local,
 }
@@ -69,7 +69,7 @@ pub struct Policies {
 }
 
 impl Policies {
-    /// Policies, of which the last of each domain counts.
+    /// Collects policies. Of several with the same domain, the last is kept.
     pub(crate) fn new(policies: impl IntoIterator<Item = Policy>) -> Self {
         Self {
             by_domain: policies.into_iter().map(|policy| (policy.domain.clone(), policy)).collect(),
@@ -128,53 +128,53 @@ pub struct Policy {
     bypass: Box<[Conditions]>,
     key_sets: Box<[KeySet]>,
     tables: Box<[Table]>,
-    /// Stands for the limits that Envoy brings along, which no table has.
+    /// The row of limit overrides, which belong to no table.
     limit_override: Row,
     key: FingerprintKey,
 }
 
-/// One bucket that one descriptor meets.
+/// A bucket that a descriptor matches.
 #[derive(Debug, Clone, Copy)]
 pub struct MatchedBucket<'a> {
     /// The descriptor's position in the query.
     pub descriptor: usize,
-    /// The row it stands in.
+    /// The bucket's row.
     pub row: &'a Row,
-    /// What it is.
+    /// The bucket's limit.
     pub bucket: &'a Bucket,
-    /// The rule that says so; none for a limit that Envoy brought along.
+    /// The bucket's rule; none for a limit override.
     pub rule: Option<&'a Rule>,
-    /// Its name.
+    /// The bucket's name in the store.
     pub fingerprint: Fingerprint,
-    /// What the descriptor charges.
+    /// The hits that the descriptor charges.
     pub hits: Hits,
 }
 
-/// Everything a query meets.
+/// Everything that a query matches.
 #[derive(Debug, Default)]
 pub struct Plan<'a> {
     /// The buckets, grouped by descriptor, in the order of the tables.
     pub matched: SmallVec<[MatchedBucket<'a>; 8]>,
     /// The leases to release.
     pub releases: SmallVec<[LeaseId; 1]>,
-    /// Whether a bypass lets the query through whatever else it would meet.
+    /// Whether a bypass applies, so that no bucket is charged.
     pub is_bypassed: bool,
-    /// Whether any table had a row for it, be it an unlimited one.
+    /// Whether any table has a row for the query, an unlimited row included.
     pub is_matched: bool,
 }
 
 impl Policy {
-    /// The domain it is for.
+    /// The policy's domain.
     pub fn domain(&self) -> &str {
         &self.domain
     }
 
-    /// How it tells clients what is left.
+    /// Which response headers report the remaining limit.
     pub const fn headers(&self) -> HeaderStyle {
         self.headers
     }
 
-    /// What becomes of its requests while a shared store does not answer.
+    /// What happens to its requests while a shared store does not answer.
     pub const fn on_store_error(&self) -> OnStoreError {
         self.on_store_error
     }
@@ -184,12 +184,12 @@ impl Policy {
         &self.denial_body
     }
 
-    /// The key of the entry whose value says in which partition a bucket is.
+    /// The key of the entry whose value determines a bucket's partition.
     pub fn partition(&self) -> &str {
         &self.partition
     }
 
-    /// The entry keys it asks about.
+    /// The entry keys that the policy uses.
     pub const fn keys(&self) -> &Keys {
         &self.keys
     }
@@ -204,22 +204,22 @@ impl Policy {
         &self.tables
     }
 
-    /// Its bypasses: a query with a descriptor that meets one is not limited.
+    /// Its bypasses. A query is not limited if one of its descriptors matches one of them.
     pub fn bypass(&self) -> &[Conditions] {
         &self.bypass
     }
 
-    /// Every row, and the one for limits that Envoy brings along.
+    /// The rows of all tables, then the row of limit overrides.
     pub fn rows(&self) -> impl Iterator<Item = &Row> {
         self.tables.iter().flat_map(|table| table.rows.iter()).chain([&self.limit_override])
     }
 
-    /// The entries that name a table's buckets, and how many bits of an address count.
+    /// The key of a table: the entries that name its buckets, and how many bits of an address count.
     pub fn key_set(&self, id: KeySetId) -> Option<&KeySet> {
         self.key_sets.get(id.0)
     }
 
-    /// Every bucket that a query meets now.
+    /// Finds every bucket that a query matches at `now`.
     pub fn resolve<'a>(&'a self, query: &'a Query<'_>, now: Timestamp) -> Plan<'a> {
         let mut plan = Plan::default();
         for (at, descriptor) in query.descriptors().enumerate() {
@@ -238,7 +238,7 @@ impl Policy {
         plan
     }
 
-    /// Entries laid out over the policy's keys, their endpoint classified.
+    /// Projects entries onto the policy's keys, and adds the endpoint group of their method and path.
     pub(crate) fn read<'a>(&'a self, entries: &[Entry<'a>]) -> Values<'a> {
         let mut values = self.keys.project(entries);
         if values.get(KeyIndex::ENDPOINT_GROUP).is_none()
@@ -251,8 +251,8 @@ impl Policy {
         values
     }
 
-    /// The keys and values of the entries that name the buckets a descriptor meets in a row, for a person to
-    /// read. A limit that Envoy brings along may be named by any of them.
+    /// The keys and values of the entries that name a descriptor's buckets in a row, for display. A limit override
+    /// may be named by any entry, so its key has all of them.
     pub fn bucket_key<'a>(
         &'a self,
         descriptor: Descriptor<'a>,
@@ -308,8 +308,8 @@ impl Policy {
         }
     }
 
-    /// Takes out the enforced token buckets met from `first` on, and names the one that takes their place:
-    /// by what it is and what it replaces, or by the whole descriptor where that meets none.
+    /// Removes the enforced token buckets from `first` on, and names the limit override that replaces them. Its
+    /// name is made of the limit and of the names that it replaces; of the whole descriptor if it replaces none.
     fn replace_tokens(
         &self,
         matched: &mut SmallVec<[MatchedBucket<'_>; 8]>,
@@ -333,7 +333,7 @@ impl Policy {
         })
     }
 
-    /// For each table, the row and buckets a descriptor meets, or why it meets none.
+    /// For each table, the row and the buckets that a descriptor matches, or why it matches none.
     pub fn explain<'a>(&'a self, descriptor: Descriptor<'a>, now: Timestamp) -> Explained<'a> {
         let values = self.read(descriptor.entries());
         let mut bases = Bases::new(self);
@@ -350,21 +350,21 @@ impl Policy {
     }
 }
 
-/// What becomes of one descriptor, table by table.
+/// How one descriptor matches a policy, table by table.
 #[derive(Debug)]
 pub struct Explained<'a> {
     /// The endpoint group, sent or resolved.
     pub group: Option<Cow<'a, str>>,
-    /// The bypass it meets.
+    /// The bypass that it matches.
     pub bypass: Option<&'a Conditions>,
-    /// Each table with what is met in it, or why nothing is.
+    /// Each table, with its matching row and buckets or the reason why there are none.
     pub tables: Vec<(&'a Table, TableMatch<'a>)>,
 }
 
-/// The row and the buckets that a descriptor meets in a table, or why it meets none.
+/// The row and the buckets that a descriptor matches in a table, or why it matches none.
 pub type TableMatch<'a> = Result<(&'a Row, &'a [Rule]), Miss<'a>>;
 
-/// The bases of one descriptor, each computed when the first table asks for it.
+/// The bases of one descriptor, each computed when the first table needs it.
 struct Bases<'p> {
     policy: &'p Policy,
     bases: SmallVec<[Option<Result<Base, KeyIndex>>; 8]>,

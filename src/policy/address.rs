@@ -1,10 +1,10 @@
-//! Client addresses: one client, one value, however it is spelled.
+//! Client addresses: every spelling of an address is the same client.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-/// The entry whose value is read as an address where it is one.
+/// The entry whose value is parsed as an address if it is one.
 pub const KEY: &str = "remote_address";
 
 /// How many leading bits of an address name a client.
@@ -15,15 +15,15 @@ pub struct Prefixes {
 }
 
 impl Default for Prefixes {
-    /// IPv4 whole; IPv6 by /64, the smallest network a provider hands out, within which one client
-    /// has 2^64 addresses to choose from.
+    /// IPv4 by /32; IPv6 by /64, the smallest network that providers assign: one client can choose among its 2^64
+    /// addresses.
     fn default() -> Self {
         Self { ipv4: 32, ipv6: 64 }
     }
 }
 
 impl Prefixes {
-    /// Prefix lengths, of 0 to 32 and 0 to 128 bits; `None` outside.
+    /// Prefix lengths of 0 to 32 and 0 to 128 bits; `None` outside these ranges.
     pub fn new(ipv4: u8, ipv6: u8) -> Option<Self> {
         (ipv4 <= 32 && ipv6 <= 128).then_some(Self { ipv4, ipv6 })
     }
@@ -38,7 +38,7 @@ impl Prefixes {
         self.ipv6
     }
 
-    /// The address, or the network that counts in its place, as in `2001:db8::/64`.
+    /// The network of an address that counts, as in `2001:db8::/64`; the address itself if all of its bits count.
     pub fn network(self, address: IpAddr) -> String {
         let (bits, all) = match address {
             IpAddr::V4(_) => (self.ipv4, 32),
@@ -48,7 +48,7 @@ impl Prefixes {
         if bits == all { masked.to_string() } else { format!("{masked}/{bits}") }
     }
 
-    /// Whether all addresses of a network are the same client.
+    /// Whether all addresses of a network count as one client.
     pub const fn are_one(self, network: IpNet) -> bool {
         match network {
             IpNet::V4(network) => self.ipv4 <= network.prefix_len(),
@@ -71,13 +71,13 @@ impl Prefixes {
     }
 }
 
-/// Reads an address; an IPv4 address that came as IPv6 (`::ffff:10.0.0.1`) is the IPv4 one.
+/// Parses an address. An IPv4-mapped IPv6 address (`::ffff:10.0.0.1`) becomes the IPv4 address.
 pub fn parse(value: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(value).ok()?;
     text.parse::<IpAddr>().ok().map(|address| address.to_canonical())
 }
 
-/// Reads an address, or one with the length of its network, as in `2001:db8::/64`.
+/// Parses an address, or a network such as `2001:db8::/64`.
 pub fn network(value: &[u8]) -> Option<IpNet> {
     let text = std::str::from_utf8(value).ok()?;
     let Some((address, bits)) = text.split_once('/') else { return parse(value).map(IpNet::from) };

@@ -1,7 +1,7 @@
-//! Builds a [`Policy`] out of parts that have been checked, whatever language they were written in.
+//! Builds a [`Policy`] from checked parts, independently of the language of the policy file.
 //!
-//! What must not change unseen from one policy to the next is made here and nowhere else: the numbers of rows
-//! and rules, and the salts that make the names of buckets (see [`identity`](super::identity)).
+//! Only the builder assigns the numbers of rows and rules and the salts of bucket names (see
+//! [`identity`](super::identity)), on which a bucket's state across reloads depends.
 
 use std::sync::Arc;
 
@@ -22,23 +22,23 @@ use super::{HeaderStyle, OnStoreError, Policy};
 use crate::clock::Timestamp;
 use crate::limit::Bucket;
 
-/// The table and row under which limits that Envoy brings along are counted.
+/// The table and row under which limit overrides are counted.
 pub(crate) const LIMIT_OVERRIDE: [&str; 2] = ["limit override", "request"];
 
-/// What a policy says once for all of its tables.
+/// The settings that all tables of a policy share.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    /// How clients are told what is left.
+    /// Which response headers report the remaining limit.
     pub(crate) headers: HeaderStyle,
-    /// What becomes of requests while a shared store is away.
+    /// What happens to requests while a shared store does not answer.
     pub(crate) on_store_error: OnStoreError,
     /// The body of a denial.
     pub(crate) denial_body: DenialBody,
-    /// The key of the entry whose value says in which partition a bucket is.
+    /// The key of the entry whose value determines a bucket's partition.
     pub(crate) partition: Box<str>,
 }
 
-/// A policy that is being built.
+/// A policy under construction.
 #[derive(Debug)]
 pub(crate) struct Builder {
     domain: Box<str>,
@@ -51,7 +51,7 @@ pub(crate) struct Builder {
     rules: usize,
 }
 
-/// A row as it is handed in.
+/// The parts of a row.
 #[derive(Debug)]
 pub(crate) struct NewRow<'a> {
     /// The name of its table.
@@ -61,16 +61,16 @@ pub(crate) struct NewRow<'a> {
     pub(crate) name: &'a str,
     pub(crate) shadow: bool,
     pub(crate) message: &'a Arc<Message>,
-    /// Its buckets; none where it is unlimited.
+    /// Its buckets; none if it is unlimited.
     pub(crate) buckets: Vec<Bucket>,
 }
 
-/// For which calls an override counts, and until when.
+/// The calls to which an override applies, and its end.
 #[derive(Debug)]
 pub(crate) struct Scope {
     when: Conditions,
     until: Option<Timestamp>,
-    /// The conditions in words, as the names of its buckets have them.
+    /// The conditions in words, which are part of the identity of its buckets.
     description: String,
 }
 
@@ -80,14 +80,15 @@ impl Scope {
         self.until
     }
 
-    /// How many bytes it takes in each row beside its buckets: its conditions are kept a second time to find it by.
+    /// The memory, in bytes, of an override in each row without its buckets. Its conditions are stored twice: in
+    /// the override and in the index of overrides.
     pub(crate) fn size(&self) -> usize {
         size_of::<Override>() + 2 * self.description.len()
     }
 }
 
 impl Builder {
-    /// A policy of a domain, whose buckets are named under a key.
+    /// Begins the policy of a domain. `key` hashes the names of its buckets.
     pub(crate) fn new(domain: &str, key: FingerprintKey, settings: Settings) -> Self {
         Self {
             domain: domain.into(),
@@ -101,12 +102,12 @@ impl Builder {
         }
     }
 
-    /// The entry keys that the policy asks about.
+    /// The entry keys that the policy uses.
     pub(crate) const fn keys(&mut self) -> &mut Keys {
         &mut self.keys
     }
 
-    /// The key set of these entries, in this order. Tables with the same share it.
+    /// The key set of these entries, in this order. Tables with the same entries share it.
     pub(crate) fn key_set(&mut self, entries: &[&str], prefixes: Prefixes) -> KeySetId {
         let slots: Box<[KeyIndex]> = entries.iter().map(|name| self.keys.slot(name)).collect();
         let is_partition = |slot: &KeyIndex| *self.keys.name(*slot) == *self.settings.partition;
@@ -118,19 +119,19 @@ impl Builder {
         })
     }
 
-    /// Whether the entry that says the partition names buckets of any table.
+    /// Whether the partition entry is in the key of any table.
     pub(crate) fn is_partitioned(&self) -> bool {
         self.key_sets.iter().any(|set| set.partition.is_some())
     }
 
-    /// A row with the buckets of all its calls.
+    /// Builds a row; [`Self::add_override`] adds its overrides.
     pub(crate) fn row(&mut self, new: NewRow<'_>) -> Row {
         let NewRow { table, key, name, shadow, message, buckets } = new;
         let rules = self.rules(self.place([table, name], key, None), buckets);
         Row { shadow, message: Arc::clone(message), rules, ..self.empty_row(table, name) }
     }
 
-    /// The next row, without buckets.
+    /// Builds a row without buckets.
     fn empty_row(&mut self, table: &Arc<str>, name: &str) -> Row {
         let id = RowId(self.rows);
         self.rows += 1;
@@ -146,12 +147,12 @@ impl Builder {
         }
     }
 
-    /// For whom an override is that has these conditions.
+    /// The scope of an override with these conditions.
     pub(crate) fn scope(&self, when: Conditions, until: Option<Timestamp>) -> Scope {
         Scope { description: when.describe(&self.keys), when, until }
     }
 
-    /// Adds an override to a row of a table whose buckets these entries name. The first that applies counts.
+    /// Adds an override to a row of a table with this key. The first override that applies to a call is used.
     pub(crate) fn add_override(
         &mut self,
         row: &mut Row,
@@ -164,7 +165,7 @@ impl Builder {
         row.overrides.push(Override { when: scope.when.clone(), until: scope.until, rules });
     }
 
-    /// How many bytes one more bucket of a row takes, with what a client is told whom it denies.
+    /// The memory, in bytes, of one more bucket of a row, its encoded denial included.
     pub(crate) fn rule_size(
         &self,
         message: &Message,
@@ -193,7 +194,7 @@ impl Builder {
         numbered.map(|((bucket, salt), number)| Rule { id: RuleId(number), bucket, salt }).collect()
     }
 
-    /// The policy, with its tables in the order in which they are tried.
+    /// Builds the policy. Its tables keep their order.
     pub(crate) fn build(
         mut self,
         mut tables: Box<[Table]>,

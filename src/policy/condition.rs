@@ -1,4 +1,4 @@
-//! What an entry's value must be like.
+//! Conditions on the entries of a descriptor.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -9,22 +9,22 @@ use ipnet::IpNet;
 use super::address;
 use super::values::{KeyIndex, Keys, Values};
 
-/// A question about the value of one entry.
+/// A test of one entry's value.
 #[derive(Debug, Clone)]
 pub enum Matcher {
     /// The whole value, case-sensitive.
     Equal(Box<str>),
-    /// The whole value is one of these.
+    /// The whole value is one of these, case-sensitive.
     OneOf(StringSet),
     /// The value starts with this; written `text*`.
     Prefix(Box<str>),
     /// The value is an address within one of these networks.
     Cidr(Box<[IpNet]>),
-    /// The entry is there, whatever its value.
+    /// The entry is present, with any value.
     Present,
-    /// The entry is not there.
+    /// The entry is absent.
     Absent,
-    /// Any of these holds.
+    /// One of these matches.
     Any(Box<[Self]>),
 }
 
@@ -46,7 +46,7 @@ impl Matcher {
 }
 
 impl Matcher {
-    /// A value for which it holds; none for an address, and for an entry that is not there.
+    /// A value that matches; none for networks and for an absent entry.
     fn example(&self) -> Option<&str> {
         match self {
             Self::Equal(text) | Self::Prefix(text) => Some(text),
@@ -84,7 +84,7 @@ impl fmt::Display for Matcher {
     }
 }
 
-/// Different texts. A few are compared one by one: that is sooner done than hashing the one in question.
+/// A set of strings. Few strings are compared one by one, which is faster than hashing the value.
 #[derive(Debug, Clone)]
 pub enum StringSet {
     /// At most eight.
@@ -104,7 +104,7 @@ impl StringSet {
         }
     }
 
-    /// All of them, in order.
+    /// All strings in order.
     pub fn sorted(&self) -> Vec<&str> {
         let mut texts: Vec<&str> = match self {
             Self::Few(texts) => texts.iter().map(|text| &**text).collect(),
@@ -122,7 +122,7 @@ impl FromIterator<Box<str>> for StringSet {
     }
 }
 
-/// One entry's test.
+/// A matcher, and the entry that it tests.
 #[derive(Debug, Clone)]
 pub struct Condition {
     pub(crate) slot: KeyIndex,
@@ -140,17 +140,17 @@ impl Condition {
     }
 }
 
-/// Conditions that must all hold; none at all always hold.
+/// Conditions that must all match. An empty list always matches.
 #[derive(Debug, Clone, Default)]
 pub struct Conditions(pub(crate) Box<[Condition]>);
 
 impl Conditions {
-    /// The first condition that does not hold.
+    /// The first condition that does not match.
     pub(crate) fn fails(&self, values: &Values<'_>) -> Option<&Condition> {
         self.0.iter().find(|condition| !condition.holds(values))
     }
 
-    /// Whether all hold for some values of the entries that are missing.
+    /// Whether all conditions match, apart from those on entries that are missing.
     pub(super) fn could_match(&self, values: &Values<'_>) -> bool {
         let is_missing = |condition: &Condition| values.get(condition.slot).is_none();
         self.0.iter().all(|condition| is_missing(condition) || condition.holds(values))
@@ -160,8 +160,7 @@ impl Conditions {
         self.fails(values).is_none()
     }
 
-    /// Entries that meet the conditions, one for each for which a value can be given. A text that must only be there, or
-    /// start with something, is that and no more.
+    /// Entries that match the conditions, one for each condition that has an example.
     pub fn examples<'a>(&'a self, keys: &'a Keys) -> impl Iterator<Item = (&'a str, &'a str)> {
         let example = |of: &'a Condition| Some((keys.name(of.slot), of.test.example()?));
         self.0.iter().filter_map(example)

@@ -1,47 +1,46 @@
-//! The body that a denied client reads, as a policy writes it.
+//! The body of a denial, as a policy defines it.
 
 use super::message::{Message, Piece, Placeholder};
 use crate::limit::Bucket;
 
-/// The content type of a body of JSON, unless the policy names another.
+/// The default content type of a JSON body.
 pub(crate) const JSON: &str = "application/json";
 
-/// The content type of a body of text, unless the policy names another.
+/// The default content type of a text body.
 pub(crate) const TEXT: &str = "text/plain; charset=utf-8";
 
 /// A part of a body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum BodyPiece {
-    /// Goes out as it is.
+    /// Literal text.
     Text(Box<str>),
     /// The message of the table.
     Message,
-    /// To be filled in.
+    /// A placeholder.
     Fill(Placeholder),
 }
 
-/// The body of a denial with its placeholders found.
+/// The parsed body of a denial.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DenialBody {
     content_type: Box<str>,
-    /// Whether what is filled in stands between the quotes of JSON strings.
+    /// Whether the placeholders are inside JSON strings, so that their values are escaped.
     is_json: bool,
     pieces: Box<[BodyPiece]>,
 }
 
 impl DenialBody {
-    /// A body whose placeholders, if it is JSON, stand between the quotes of strings.
+    /// A body. If it is JSON, its placeholders must be inside strings.
     pub(crate) fn new(content_type: &str, is_json: bool, pieces: Vec<BodyPiece>) -> Self {
         Self { content_type: content_type.into(), is_json, pieces: pieces.into() }
     }
 
-    /// Its media type, as the header `content-type` has it.
+    /// Its media type, the value of the header `content-type`.
     pub fn content_type(&self) -> &str {
         &self.content_type
     }
 
-    /// The body where one bucket of a row denies, given the names of the row's table and of the row, cut where
-    /// the seconds to wait belong.
+    /// The body of a denial by one bucket, split at each `{retry_after}`. `names` are those of its table and row.
     pub(crate) fn parts(
         &self,
         message: &Message,
@@ -62,7 +61,7 @@ impl DenialBody {
         parts.parts.into_iter().map(Box::from).collect()
     }
 
-    /// How many bytes of memory a denial by a bucket takes once it is written, its metadata included.
+    /// The memory, in bytes, of an encoded denial by a bucket, its metadata included.
     pub(crate) fn size(&self, message: &Message, names: [&str; 2], bucket: &Bucket) -> usize {
         let parts = self.parts(message, names, bucket);
         let parts = parts.iter().map(|part| size_of::<Box<str>>() + part.len());
@@ -71,12 +70,11 @@ impl DenialBody {
     }
 }
 
-/// What metadata takes beside the names of a bucket's table and row and the bucket in words, in bytes: three keys, and
-/// lengths.
+/// The size, in bytes, of a denial's metadata without its three values: three keys, and lengths.
 const METADATA: usize = 38;
 
 impl Default for DenialBody {
-    /// The form of the API whose limits are the first policy.
+    /// JSON with `statusCode`, `error` and `message`.
     fn default() -> Self {
         let text = |text: &str| BodyPiece::Text(text.into());
         let begins = text(r#"{"statusCode":429,"error":"Too Many Requests","message":""#);
@@ -84,7 +82,7 @@ impl Default for DenialBody {
     }
 }
 
-/// A body that is being filled in.
+/// The parts of a body under construction.
 struct Parts<'a> {
     parts: Vec<String>,
     is_json: bool,
@@ -115,7 +113,7 @@ impl Parts<'_> {
     }
 }
 
-/// A text as it stands between the quotes of a JSON string.
+/// Escapes a text for use inside a JSON string.
 pub(crate) fn escaped(text: &str) -> String {
     let quoted = serde_json::Value::from(text).to_string();
     let between = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));

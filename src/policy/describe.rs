@@ -1,4 +1,4 @@
-//! What becomes of a descriptor, in words: for `explain`, on the command line and on the page.
+//! Explains in words how a descriptor matches a policy, for `tollgate explain` and the dashboard.
 
 use super::address;
 use super::condition::Conditions;
@@ -8,7 +8,7 @@ use super::table::{Miss, Table};
 use super::{Explained, Policy};
 
 impl Policy {
-    /// Whom a table's buckets are for: `one for each tenant and remote_address (/32 of IPv4, /64 of IPv6)`.
+    /// Which calls share a bucket of a table: `one for each tenant and remote_address (/32 of IPv4, /64 of IPv6)`.
     pub fn scope_description(&self, table: &Table) -> String {
         let keys = self.key_set(table.key()).map(|set| self.key_names(set)).unwrap_or_default();
         if keys.is_empty() {
@@ -18,7 +18,7 @@ impl Policy {
         }
     }
 
-    /// The entries that name a bucket; of an address, how much of it counts.
+    /// The keys of the entries that name a bucket, an address with the bits of it that count.
     fn key_names(&self, set: &KeySet) -> Vec<String> {
         let name = |name: &str| match name {
             address::KEY => {
@@ -30,7 +30,7 @@ impl Policy {
         set.names(self.keys()).into_iter().map(name).collect()
     }
 
-    /// Why a descriptor meets no bucket of a table.
+    /// Why a descriptor matches no bucket of a table.
     pub fn miss_reason(&self, miss: Miss<'_>) -> String {
         let keys = self.keys();
         match miss {
@@ -50,14 +50,14 @@ impl Policy {
         }
     }
 
-    /// The bypass that a descriptor meets, in words.
+    /// The bypass that a descriptor matches, in words.
     pub fn describe_bypass(&self, explained: &Explained<'_>) -> Option<String> {
         explained.bypass.map(|bypass: &Conditions| bypass.describe(self.keys()))
     }
 }
 
 impl Explained<'_> {
-    /// What all buckets together mean for the call.
+    /// The effect of all buckets together on the call.
     pub fn outcome(&self) -> String {
         let matched = || self.tables.iter().filter_map(|(_, matched)| matched.as_ref().ok());
         let buckets = |is_shadow| -> usize {

@@ -1,18 +1,17 @@
-//! Which group an endpoint belongs to: method and path against templates.
+//! Endpoint groups: matches a method and a path against templates.
 
 use matchit::Router;
 
-/// The most placeholders of one template: `matchit` calls them by the letters of the alphabet, and panics at
-/// the last.
+/// The most placeholders of one template: `matchit` names them by the letters of the alphabet, and panics at the last.
 const MAX_PLACEHOLDERS: usize = 25;
 
-/// The most different methods. HTTP has some forty, with all of WebDAV.
+/// The most different methods. HTTP has about forty, with WebDAV.
 const MAX_METHODS: usize = 64;
 
-/// Templates of endpoints, each with the name of its group. `{x}` stands for one segment, never for none.
+/// Templates of endpoints, each with the name of its group. `{x}` matches exactly one segment, which is not empty.
 #[derive(Debug, Default)]
 pub struct Endpoints {
-    /// A handful: they are compared one by one.
+    /// A handful of methods, compared one by one.
     by_method: Vec<(Box<str>, Router<Box<str>>)>,
     listed: Vec<(Box<str>, Box<str>)>,
 }
@@ -24,17 +23,17 @@ pub enum TemplateError {
     #[error("an endpoint is a method and a path, as in `GET /users/{{id}}`")]
     Form,
     /// A brace that is not a whole segment.
-    #[error("`{{x}}` stands for one whole segment between slashes, and `*` for nothing at all")]
+    #[error("`{{x}}` must be one whole segment between slashes; `*` has no meaning here")]
     Brace,
     /// More placeholders than the router has names for.
     #[error(
-        "an endpoint has at most {MAX_PLACEHOLDERS} placeholders, and this has {0}; split it by names"
+        "an endpoint has at most {MAX_PLACEHOLDERS} placeholders, and this has {0}; write some segments out"
     )]
     Placeholders(usize),
-    /// More different methods than there are in HTTP.
-    #[error("endpoints have at most {MAX_METHODS} different methods; `{0}` is one more")]
+    /// One method too many.
+    #[error("endpoints have at most {MAX_METHODS} different methods; `{0}` is one too many")]
     Methods(String),
-    /// Another group, or the same one, has the very same template.
+    /// A group has the same template already.
     #[error("this endpoint is in group `{0}` already")]
     Taken(String),
 }
@@ -43,7 +42,7 @@ impl Endpoints {
     /// Adds `METHOD /path/{x}` to a group.
     ///
     /// # Errors
-    /// [`TemplateError`] where it is not of that form, or is taken already.
+    /// [`TemplateError`] if the endpoint is not of this form, exceeds a bound, or is in a group already.
     pub(crate) fn add(&mut self, endpoint: &str, group: &str) -> Result<(), TemplateError> {
         let (method, path) = endpoint.split_once(' ').ok_or(TemplateError::Form)?;
         let path = path.trim_start();
@@ -77,25 +76,24 @@ impl Endpoints {
         Ok(router)
     }
 
-    /// Every endpoint as it was written, with its group.
+    /// Every endpoint as written in the policy, with its group.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.listed.iter().map(|(endpoint, group)| (&**endpoint, &**group))
     }
 
-    /// The group of a request, if any. The query is cut off, one trailing slash is ignored, and both
-    /// method and path are case-sensitive. Bytes of the path that are no UTF-8 stand in place of a placeholder like
-    /// any others.
+    /// The group of a request, if any. The query string and one trailing slash are ignored; method and path are
+    /// case-sensitive. A placeholder also matches bytes that are not UTF-8.
     pub fn group(&self, method: &[u8], path: &[u8]) -> Option<&str> {
         let end = memchr::memchr2(b'?', b'#', path);
         let path = end.and_then(|end| path.get(..end)).unwrap_or(path);
         let (_, router) = self.by_method.iter().find(|(known, _)| known.as_bytes() == method)?;
-        // No template has what stands for such bytes then: see `add`.
+        // Such bytes become U+FFFD, which `add` allows in no template.
         let path = String::from_utf8_lossy(path);
         router.at(without_slash(&path)).ok().map(|found| &**found.value)
     }
 }
 
-/// `/a/` is `/a`; `/` stays.
+/// `/a/` becomes `/a`; `/` stays.
 fn without_slash(path: &str) -> &str {
     match path.strip_suffix('/') {
         Some("") | None => path,
@@ -103,7 +101,7 @@ fn without_slash(path: &str) -> &str {
     }
 }
 
-/// Names each placeholder by its position, so that `/a/{id}/b` and `/a/{user}/c` can stand side by side.
+/// Names each placeholder by its position, so that `/a/{id}/b` and `/a/{user}/c` do not conflict.
 fn positional(path: &str) -> Result<String, TemplateError> {
     let mut template = String::with_capacity(path.len() + 8);
     let mut placeholders = 0;
@@ -229,7 +227,7 @@ mod tests {
         assert_eq!(endpoints.add("GET /", "g"), Err(TemplateError::Methods("GET".into())));
     }
 
-    /// The router splits its nodes at bytes, and names in its errors what it finds there.
+    /// The router splits its nodes at bytes, and its errors contain the text found there.
     #[test]
     fn every_template_is_found_or_told_whatever_stands_beside_it() {
         let segments = ["", "a", "ab", "é", "è", "aé", "{x}", "%7B", ":", "p1", "_"];

@@ -1,31 +1,30 @@
-//! A bucket's name: 128 bits in place of the strings that it is made of.
+//! A bucket's name: a hash of 128 bits that stands for the strings that identify the bucket.
 //!
-//! A name has two parts. The *base* is a hash of the key values (which tenant, which address), the *salt*
-//! a hash of the place in the policy (domain, table, row, which bucket of the row). A fingerprint is base
-//! xor salt. So a descriptor's key values are hashed once, however many buckets they name. Both hashes
-//! are SipHash-1-3 under a key that nobody outside can know, so nobody can choose values that collide,
-//! and the names of two buckets agree with probability 2^-117, or 2^-85 where they are of one row and tenant.
+//! A name combines two hashes. The *base* is a hash of the key values (the tenant, the address), the *salt* a hash of
+//! the place in the policy (domain, table, row, bucket of the row). A fingerprint is base xor salt, so a descriptor's
+//! key values are hashed once, however many buckets they name. Both hashes are SipHash-1-3 under a secret key, so that
+//! clients cannot choose values that collide. Two names are equal with probability 2^-117, or 2^-85 for two buckets of
+//! the same row and tenant.
 //!
-//! Replicas that share their buckets have to give them the same names. So there both hashes are SHA-256, cut
-//! to 128 bits: nobody can choose values that collide, though nothing about it is secret. It takes a tenth of
-//! a microsecond more for each descriptor, where asking the store takes a hundred times that.
+//! Replicas with a shared store must compute the same names. There, both hashes are SHA-256, truncated to 128 bits:
+//! clients cannot choose values that collide, although nothing is secret. It takes a tenth of a microsecond more for
+//! each descriptor; a round trip to the store takes a hundred times that.
 //!
-//! Eleven bits are the base's alone: they choose the shard. All buckets of one tenant live in one shard,
-//! and a request that names its buckets by the tenant takes one lock. Where names are shared, fourteen are, the
-//! *partition*, and they come from one entry, the tenant's, so that all its buckets are on one node of a
-//! cluster. And 32 bits are the same for all buckets of one row and one tenant: they choose the place in the
-//! shard. These buckets are always asked together, so they stand side by side.
+//! Eleven bits come from the base alone and choose the shard: all buckets of one tenant are in one shard, and a request
+//! whose buckets are named by the tenant takes one lock. Shared names have fourteen such bits, the *partition*, and
+//! these come from one entry, the tenant's, so that all its buckets are on one node of a cluster. Another 32 bits are
+//! the same for all buckets of one row and one tenant and choose the place in the shard's table: these buckets are
+//! always read together, so they are stored side by side.
 //!
-//! A token bucket is kept under 96 bits of its name, its [`ShortName`]. They hold the eleven bits of the
-//! shard, so that a bucket that was written down finds its shard again in a store of any size. Of the
-//! buckets of one row and one tenant, a handful, 53 of these bits differ: two agree with probability 2^-53,
-//! and a policy of ten thousand rows of four buckets, 2^15.9 pairs, has such two with 2^-37. Those of two
-//! tenants are taken for one another with 2^-96. A store of ten million keys (2^23.3) into which a million
-//! new names come every second for a hundred years (2^51.5 in all) mistakes one of them for another with
-//! probability 2^(23.3 + 51.5 - 96) = 2^-21.
+//! A token bucket is stored under 96 bits of its name, its [`ShortName`]. They include the eleven bits of the shard, so
+//! that a bucket of a snapshot finds its shard in a store of any size. Among the few buckets of one row and one tenant,
+//! 53 of these bits vary: two names agree with probability 2^-53, and a policy of ten thousand rows of four buckets
+//! (2^15.9 pairs) has such a pair with probability 2^-37. Names of different tenants agree with probability 2^-96. A
+//! store of ten million keys (2^23.3) that receives a million new names a second for a hundred years (2^51.5 in all)
+//! confuses two of them with probability 2^(23.3 + 51.5 - 96) = 2^-21.
 //!
-//! Names outlive the process, in snapshots. Whoever changes how one is made gives those a new version, or
-//! every bucket of an old one is lost unseen; `tests/suites/snapshot.rs` reads one of version 1.
+//! Names outlive the process in snapshots. A change to how names are made requires a new snapshot version: otherwise
+//! all buckets of an older snapshot are silently lost. `tests/suites/snapshot.rs` reads a snapshot of version 1.
 
 use std::fmt;
 use std::hash::Hasher;
@@ -36,25 +35,25 @@ use siphasher::sip128::{Hasher128, SipHasher13};
 /// The bits of the first word that choose the shard.
 pub(super) const SHARD_BITS: u64 = 0x7ff;
 
-/// The bits of the first word that are the base's alone, those of the shard among them.
+/// The bits of the first word that come from the base alone; they include the bits of the shard.
 pub(super) const PARTITION_BITS: u64 = 0x3fff;
 
-/// The bits of the second word that choose the place in a shard's table, which never has more places. A
-/// hash table tells the entries at one place apart by the others.
+/// The bits of the second word that choose the place in a shard's table, which never has more places. The other bits
+/// distinguish the entries at one place.
 pub(super) const PLACE_BITS: u64 = 0xffff_ffff;
 
 /// The number of different [`Fingerprint::shard`] values.
 pub const SHARDS: usize = 2048;
 
-/// How names are hashed. Same key, same names: it outlives a change of policy.
+/// The key of the hashes. Names depend on it and on the policy, so it is kept across reloads and in snapshots.
 #[derive(Clone, Copy)]
 pub struct FingerprintKey(pub(super) Kind);
 
 #[derive(Clone, Copy)]
 pub(super) enum Kind {
-    /// The secret of this process.
+    /// A secret of this process.
     Secret(u64, u64),
-    /// None: other processes are to give the same names.
+    /// No secret: all replicas compute the same names.
     Shared,
 }
 
@@ -65,10 +64,10 @@ impl fmt::Debug for FingerprintKey {
 }
 
 impl FingerprintKey {
-    /// A key of the operating system's random bits.
+    /// A random key from the operating system.
     ///
     /// # Errors
-    /// Where the operating system has none to give.
+    /// If the operating system has no random bits.
     pub fn random() -> Result<Self, getrandom::Error> {
         Ok(Self(Kind::Secret(getrandom::u64()?, getrandom::u64()?)))
     }
@@ -78,7 +77,7 @@ impl FingerprintKey {
         Self(Kind::Secret(key, !key))
     }
 
-    /// For names that all replicas give alike.
+    /// The key with which all replicas compute the same names.
     pub const fn shared() -> Self {
         Self(Kind::Shared)
     }
@@ -89,7 +88,7 @@ impl FingerprintKey {
         Self(Kind::Secret(first, second))
     }
 
-    /// The key itself. Who has it can make values whose buckets collide. Names that are shared have none.
+    /// The secret, with which values that collide can be constructed; zeros for [`Self::shared`].
     pub(crate) fn to_bytes(self) -> [u8; 16] {
         match self.0 {
             Kind::Secret(first, second) => bytes([first, second]),
@@ -97,7 +96,7 @@ impl FingerprintKey {
         }
     }
 
-    /// Hashes a few texts, where it need not be fast.
+    /// Hashes a few texts through dynamic dispatch; key values are hashed without it.
     pub(super) fn hash(self, texts: impl FnOnce(&mut dyn NameHasher)) -> [u64; 2] {
         match self.0 {
             Kind::Secret(first, second) => {
@@ -114,13 +113,13 @@ impl FingerprintKey {
     }
 }
 
-/// Hashes a list of texts so that different lists never read the same: each is led by its length.
+/// Hashes a list of texts unambiguously: each is preceded by its length.
 pub(super) trait NameHasher {
     fn add(&mut self, lead: u64, bytes: &[u8]);
 
     fn name(&self) -> [u64; 2];
 
-    /// `kind` keeps a text from ever equalling an address of the same bytes.
+    /// `kind` distinguishes a text from an address of the same bytes.
     fn bytes(&mut self, kind: u8, bytes: &[u8]) {
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         self.add(length << 8 | u64::from(kind), bytes);
@@ -165,14 +164,14 @@ impl NameHasher for Sha256 {
 pub struct Fingerprint(pub(super) [u64; 2]);
 
 impl Fingerprint {
-    /// Which of [`SHARDS`] shards the bucket lives in; the same for all buckets of the same key values.
+    /// The bucket's shard, one of [`SHARDS`]; the same for all buckets of the same key values.
     pub fn shard(self) -> usize {
         let [first, _] = self.0;
         usize::try_from(first & SHARD_BITS).unwrap_or(0)
     }
 
-    /// What it shares with all buckets of the same key values, and where names are shared, of the same tenant:
-    /// a number below 2^14.
+    /// The bucket's partition, below 2^14: the same for all buckets of the same key values and, if names are
+    /// shared, of the same tenant.
     pub fn partition(self) -> u16 {
         let [first, _] = self.0;
         u16::try_from(first & PARTITION_BITS).unwrap_or(0)
@@ -184,7 +183,7 @@ impl Fingerprint {
         second
     }
 
-    /// What a token bucket is kept under.
+    /// The name under which a token bucket is stored.
     pub fn short(self) -> ShortName {
         let [first, second] = self.0.map(u64::to_le_bytes);
         let ([a, b, c, d, ..], [e, f, g, h, i, j, k, l]) = (first, second);
@@ -218,9 +217,8 @@ impl fmt::Display for Fingerprint {
     }
 }
 
-/// 96 bits of a bucket's name: those of [`Fingerprint::hash64`], and the lower half of the other word, which
-/// holds the bits that choose the shard. In pieces of four bytes, so that a state of eight fits behind them
-/// without a gap.
+/// 96 bits of a bucket's name: those of [`Fingerprint::hash64`], and the lower half of the other word, which includes
+/// the bits of the shard. An array of four-byte words, so that a state of eight bytes follows without padding.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ShortName([u32; 3]);
 

@@ -1,10 +1,10 @@
-//! What makes a bucket the same bucket after a reload, in a snapshot and on another replica.
+//! The identity of a bucket: a bucket is the same after a reload, in a snapshot and on another replica if its name is.
 //!
-//! A bucket's [`Fingerprint`] is made of its place in the policy and of the values that name it. The place is
-//! the domain, the table, the row, the table's key and, for an override, its conditions; then the kind of the
-//! bucket and its number among those of its kind. A change of policy that leaves these alone leaves the
-//! bucket's state alone; the bucket's numbers (its size, its rate) are not among them, so a raised limit
-//! applies to the same bucket with the debt it has.
+//! A bucket's name, its [`Fingerprint`], is made of its place in the policy and of its key values. The place is the
+//! domain, the table, the row, the table's key and, for an override, its conditions; then the kind of the bucket (of a
+//! token bucket, its period) and its number among those of its kind. A policy change that keeps these keeps the
+//! bucket's state. A bucket's size and its tokens per period are not part of its identity, so a raised limit applies to
+//! the same bucket and its debt.
 
 use std::net::IpAddr;
 
@@ -21,7 +21,7 @@ use super::values::{KeyIndex, Keys, Values};
 use crate::descriptor::Entry;
 use crate::limit::Bucket;
 
-/// The place of a row, or of an override of it, as the names of its buckets have it.
+/// The identity of a row, or of one of its overrides: the part of the place that its buckets share.
 #[derive(Debug)]
 pub(super) struct RowIdentity {
     key: FingerprintKey,
@@ -29,8 +29,7 @@ pub(super) struct RowIdentity {
 }
 
 impl RowIdentity {
-    /// The place of a row in a table whose buckets these entries name. An override has its conditions as a
-    /// text of its own.
+    /// The identity of a row in a table whose buckets `entries` name; with `conditions`, that of an override.
     pub(super) fn of_row(
         key: FingerprintKey,
         [domain, table, row]: [&str; 3],
@@ -44,7 +43,7 @@ impl RowIdentity {
         Self { key, names }
     }
 
-    /// The salt of each bucket listed at this place, in order.
+    /// The salt of each bucket of the row or override, in order.
     pub(super) fn salts(&self, buckets: &[Bucket]) -> Vec<Salt> {
         let mut kinds: HashMap<String, usize> = HashMap::new();
         let salt = |bucket| {
@@ -57,7 +56,7 @@ impl RowIdentity {
     }
 }
 
-/// What tells the buckets of one row apart.
+/// The kind of a bucket, which distinguishes the buckets of one row.
 fn kind(bucket: &Bucket) -> String {
     match bucket {
         Bucket::Tokens(bucket) => format!("per {}", bucket.rate().period()),
@@ -67,8 +66,7 @@ fn kind(bucket: &Bucket) -> String {
 }
 
 impl Fingerprint {
-    /// The name of the bucket that takes the place of all of these, in any order. It is in the partition of
-    /// one of them: theirs, where they have the same.
+    /// The name of the bucket that replaces all of these, in any order. Its partition is the lowest of theirs.
     pub(super) fn in_place_of(others: impl Iterator<Item = Self>, salt: Salt) -> Option<Self> {
         let own = |word: u64| word & !PARTITION_BITS;
         others
@@ -114,8 +112,8 @@ impl Base {
 pub struct Salt([u64; 2]);
 
 impl Salt {
-    /// The salt of a bucket, given as the names of its place from the outermost to the row, and those that
-    /// tell the row's buckets apart.
+    /// The salt of a bucket: `row` are the names that lead to its row, the domain first; `bucket` are those that
+    /// distinguish the row's buckets.
     pub(super) fn of<'a>(
         key: FingerprintKey,
         row: impl IntoIterator<Item = &'a str>,
@@ -127,7 +125,7 @@ impl Salt {
             [_, of_row] = hasher.name();
             bucket.into_iter().for_each(|name| hasher.text(name));
         });
-        // What the base has for itself.
+        // The bits that come from the base alone.
         let own = match key.0 {
             Kind::Secret(..) => SHARD_BITS,
             Kind::Shared => PARTITION_BITS,
@@ -141,7 +139,7 @@ impl Salt {
 pub struct KeySet {
     pub(super) slots: Box<[KeyIndex]>,
     pub(super) prefixes: Prefixes,
-    /// The one among them that says which partition the buckets are in, if it is among them; else all do.
+    /// The entry that determines the partition of the buckets, if it is in the key; without it, all entries do.
     pub(super) partition: Option<KeyIndex>,
 }
 
@@ -151,8 +149,8 @@ impl KeySet {
         self.slots.iter().map(|slot| keys.name(*slot)).collect()
     }
 
-    /// The entries as the names of buckets have them: their keys and, where an address is among them, how many
-    /// bits of it count.
+    /// The key as part of a bucket's identity: the keys of the entries and, with an address, how many bits of it
+    /// count.
     pub(super) fn identity(&self, keys: &Keys) -> Vec<String> {
         let mut names: Vec<_> = self.slots.iter().map(|slot| keys.name(*slot).to_owned()).collect();
         if self.has_address() {
@@ -161,7 +159,7 @@ impl KeySet {
         names
     }
 
-    /// Whether an address is among them.
+    /// Whether one of the entries is an address.
     pub fn has_address(&self) -> bool {
         self.slots.contains(&KeyIndex::REMOTE_ADDRESS)
     }
@@ -171,7 +169,7 @@ impl KeySet {
         self.prefixes
     }
 
-    /// The keys and values of the entries, in order, for a person to read; of an address, what counts of it.
+    /// The keys and values of the entries, in order, for display; an address as the network that counts.
     pub(super) fn describe<'k>(
         &self,
         keys: &'k Keys,
@@ -185,7 +183,10 @@ impl KeySet {
         self.slots.iter().filter_map(told).collect()
     }
 
-    /// The base of a descriptor's key values, or the slot of the first one that is missing.
+    /// The base of a descriptor's key values.
+    ///
+    /// # Errors
+    /// The index of the first entry that is missing.
     pub(super) fn base(&self, key: FingerprintKey, values: &Values<'_>) -> Result<Base, KeyIndex> {
         match key.0 {
             Kind::Secret(first, second) => {
@@ -221,7 +222,7 @@ fn address_of(slot: KeyIndex, value: &[u8]) -> Option<IpAddr> {
     if slot == KeyIndex::REMOTE_ADDRESS { address::parse(value) } else { None }
 }
 
-/// A bucket's name for tests of what uses names.
+/// A bucket's name, for tests of other modules.
 #[cfg(test)]
 pub(crate) fn name_for_tests(name: &str) -> Fingerprint {
     let key = FingerprintKey::fixed(7);
@@ -282,8 +283,8 @@ mod tests {
         assert_eq!(Fingerprint::in_place_of([].into_iter(), salt), None);
     }
 
-    /// Replicas of another version and another machine have to agree on them: a change of these is a change
-    /// that loses the buckets of everybody who has upgraded half of the way.
+    /// Replicas of different versions must agree on these names: a change splits every bucket of a deployment
+    /// during its upgrade.
     #[test]
     fn shared_names_stay_what_they_are() {
         let base = Base::of_entries(

@@ -1,4 +1,4 @@
-//! The buckets that some entries name, whatever else a call would say.
+//! Finds the buckets that given entries name, for all calls with these entries.
 
 use std::sync::Arc;
 
@@ -13,24 +13,24 @@ use crate::clock::Timestamp;
 use crate::descriptor::Entry;
 use crate::limit::Bucket;
 
-/// A bucket, and what names it.
+/// A bucket with its name and its key.
 #[derive(Debug, Clone)]
 pub struct NamedBucket<'a> {
-    /// The row it stands in.
+    /// The bucket's row.
     pub row: &'a Row,
-    /// What it is.
+    /// The bucket's limit.
     pub bucket: &'a Bucket,
     /// Its name in the store.
     pub fingerprint: Fingerprint,
-    /// The keys and values of the entries that name it; of an address, what counts of it. Of a bucket for all
-    /// calls there are none.
+    /// The keys and values of the entries that name it, an address as the network that counts. Empty for a bucket
+    /// that all calls share.
     pub key: Arc<[(&'a str, Vec<u8>)]>,
 }
 
 impl Policy {
-    /// Every bucket that calls with these entries can meet now and that the entries name, in the order of tables
-    /// and rows. An entry that is not given may have any value, but an override that asks for it does not count.
-    /// An address may be given with the length of its network: it names the buckets that all of it shares.
+    /// Every bucket that the entries name and that calls with them can match at `now`, in the order of tables and
+    /// rows. A missing entry may have any value, but an override with a condition on it is not applied. An address
+    /// may be given as a network: it names the buckets that the whole network shares.
     pub fn buckets_for<'a>(
         &'a self,
         entries: &[Entry<'a>],
@@ -70,7 +70,7 @@ fn named<'a>(
     NamedBucket { row, bucket: &rule.bucket, fingerprint, key: Arc::clone(key) }
 }
 
-/// Every row of a table that calls with these values can meet, with the buckets that it has for them.
+/// Every row of a table that calls with these values can match, with its buckets for them.
 fn reachable<'a>(
     table: &'a Table,
     values: &Values<'a>,
@@ -86,7 +86,7 @@ fn reachable<'a>(
     };
     match &table.rows {
         Rows::Selected { by, rows, .. } if values.get(*by).is_none() => {
-            // None at all picks the row of all others.
+            // A missing value picks the default row.
             add(values);
             for value in rows.keys() {
                 let mut values = values.clone();

@@ -1,21 +1,21 @@
-//! The sentence a denied client reads.
+//! The message that a denied client reads.
 
 use crate::limit::{Blocked, Bucket};
 
-/// The default message.
+/// The default message of a token or concurrency bucket.
 const DEFAULT: &str =
     "Too many requests: the limit is {bucket}, please retry after {retry_after} s";
 
-/// That where nothing passes until an end that is known.
+/// The default message of a block that ends at a known time.
 const DEFAULT_BLOCKED: &str = "Requests like this are blocked, please retry after {retry_after} s";
 
-/// That where nothing ever passes.
+/// The default message of a block without end.
 const DEFAULT_BLOCKED_FOR_GOOD: &str = "Requests like this are blocked";
 
-/// What can be filled into a message.
+/// A placeholder of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placeholder {
-    /// The denying bucket's size; 0 where nothing passes.
+    /// The denying bucket's size; 0 for a block.
     Limit,
     /// The denying bucket in words: "10 per second", or "blocked".
     Bucket,
@@ -23,7 +23,7 @@ pub enum Placeholder {
     Table,
     /// The name of its row.
     Row,
-    /// Seconds until the same call would pass, rounded up.
+    /// Seconds until the same call would be admitted, rounded up.
     RetryAfter,
 }
 
@@ -47,28 +47,28 @@ impl Placeholder {
 /// A part of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {
-    /// Goes out as it is.
+    /// Literal text.
     Text(Box<str>),
-    /// To be filled in.
+    /// A placeholder.
     Fill(Placeholder),
 }
 
-/// A message with its placeholders found.
+/// A parsed message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     pieces: Box<[Piece]>,
-    /// What is said where nothing passes until an end that is known.
+    /// The message of a block that ends at a known time.
     blocked: Box<[Piece]>,
-    /// What is said where nothing ever passes, so that there is no time to fill in.
+    /// The message of a block without end, which has no time to retry after.
     blocked_for_good: Box<[Piece]>,
 }
 
 impl Message {
-    /// Reads a message; `{name}` is a placeholder. One that asks for the time to wait says nothing to those who are
-    /// blocked for good: they are told the default.
+    /// Parses a message; `{name}` is a placeholder. A message with `{retry_after}` does not fit a block without
+    /// end, which then has the default message.
     ///
     /// # Errors
-    /// The name of a placeholder that there is not.
+    /// The name of the first unknown placeholder.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let pieces = pieces(text)?;
         let blocked_for_good = if pieces.contains(&Piece::Fill(Placeholder::RetryAfter)) {
@@ -79,7 +79,7 @@ impl Message {
         Ok(Self { blocked: pieces.clone(), pieces, blocked_for_good })
     }
 
-    /// The parts of what it says of a bucket, in order.
+    /// The pieces of the message about a bucket, in order.
     pub const fn pieces(&self, bucket: &Bucket) -> &[Piece] {
         match bucket {
             Bucket::Tokens(_) | Bucket::Concurrency(_) => &self.pieces,
@@ -88,16 +88,16 @@ impl Message {
         }
     }
 
-    /// What it says of a bucket, or of those that a row would have, as it was written.
+    /// The message about a bucket, with its placeholders unfilled. Without a bucket, the message of a token bucket.
     pub fn text(&self, bucket: Option<&Bucket>) -> String {
         written(bucket.map_or(&self.pieces, |bucket| self.pieces(bucket)))
     }
 }
 
-/// Finds the placeholders of a text.
+/// Splits a text at its placeholders.
 ///
 /// # Errors
-/// The name of the first that there is not.
+/// The name of the first unknown placeholder, or the text after a brace that is not closed.
 pub(crate) fn split<T>(
     text: &str,
     literal: impl Fn(Box<str>) -> T,

@@ -1,7 +1,7 @@
-//! The entries of a descriptor, found by number instead of by name.
+//! The entries of a descriptor, looked up by index instead of by key.
 //!
-//! A policy asks about a handful of keys. Each gets a [`KeyIndex`] when the policy is compiled; a descriptor
-//! is laid out over the slots once, and conditions, rows and bucket keys then read by index.
+//! A policy uses a handful of keys. Each gets a [`KeyIndex`] when the policy is compiled. A descriptor is projected
+//! onto them once; conditions, rows and bucket keys then read its values by index.
 
 use hashbrown::HashMap;
 use smallvec::SmallVec;
@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::address;
 use crate::descriptor::Entry;
 
-/// The number of an entry key within one policy.
+/// The index of an entry key within one policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct KeyIndex(u32);
 
@@ -20,7 +20,7 @@ impl KeyIndex {
     pub const METHOD: Self = Self(1);
     /// `path`.
     pub const PATH: Self = Self(2);
-    /// `remote_address`: read as an address where it is one.
+    /// `remote_address`: parsed as an address if it is one.
     pub const REMOTE_ADDRESS: Self = Self(3);
 
     fn index(self) -> usize {
@@ -28,10 +28,10 @@ impl KeyIndex {
     }
 }
 
-/// Keys with a meaning of their own, in the order of the constants of [`KeyIndex`].
+/// The keys with a built-in meaning, in the order of the constants of [`KeyIndex`].
 const KNOWN: [&str; 4] = ["endpoint_group", "method", "path", address::KEY];
 
-/// The entry keys that a policy asks about.
+/// The entry keys that a policy uses.
 #[derive(Debug)]
 pub struct Keys {
     names: Vec<Box<str>>,
@@ -49,7 +49,7 @@ impl Default for Keys {
 }
 
 impl Keys {
-    /// The slot of a key, which it gets if it has none.
+    /// The index of a key, which is added if it is new.
     pub(crate) fn slot(&mut self, name: &str) -> KeyIndex {
         if let Some(slot) = self.slots.get(name) {
             return *slot;
@@ -60,17 +60,17 @@ impl Keys {
         slot
     }
 
-    /// The key of a slot.
+    /// The key at an index.
     pub fn name(&self, slot: KeyIndex) -> &str {
         self.names.get(slot.index()).map_or("", |name| name)
     }
 
-    /// Every key that the policy asks about.
+    /// Every key that the policy uses.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.names.iter().map(|name| &**name)
     }
 
-    /// Lays entries out over the slots; of equal keys the first counts.
+    /// Finds the value of each key. Of several entries with the same key, the first is used.
     pub(crate) fn project<'q>(&self, entries: &[Entry<'q>]) -> Values<'q> {
         let mut values: SmallVec<[Option<&'q [u8]>; 16]> =
             SmallVec::from_elem(None, self.names.len());
@@ -85,12 +85,12 @@ impl Keys {
     }
 }
 
-/// A descriptor as the policy reads it.
+/// A descriptor's values, by the index of their key.
 #[derive(Debug, Clone)]
 pub struct Values<'a>(SmallVec<[Option<&'a [u8]>; 16]>);
 
 impl<'a> Values<'a> {
-    /// The value of an entry, if the descriptor has it.
+    /// The value of an entry, if the descriptor has one.
     pub fn get(&self, slot: KeyIndex) -> Option<&'a [u8]> {
         self.0.get(slot.index()).copied().flatten()
     }
