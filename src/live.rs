@@ -1,8 +1,8 @@
-//! The policies in force: one immutable snapshot, replaced as a whole, whatever source they come from.
+//! The policies in force: one immutable snapshot, replaced as a whole, from any source.
 //!
-//! A source (policy files are one, see [`policy_files`](crate::policy_files)) hands in compiled policies with a
-//! version, or tells why it has none. What is prepared here once for each set of policies is what requests would
-//! otherwise do again and again: the handles of metrics, and the denials as they go out.
+//! A source, such as [`policy_files`](crate::policy_files), delivers compiled policies with a version, or the problems
+//! that it found. The handles of metrics and the encoded denials are prepared here, once for each set of policies
+//! instead of once for each request.
 
 use std::sync::Arc;
 
@@ -16,34 +16,34 @@ use crate::policy::{Policies, Policy};
 use crate::reply::Denials;
 use crate::wire;
 
-/// What tells one set of policies from another.
+/// The version of a set of policies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyVersion {
     id: String,
     sources: Vec<PolicySource>,
 }
 
-/// One of the texts or resources that policies were compiled from.
+/// A text or resource that policies were compiled from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicySource {
-    /// What it is called: the path of a file, the name of a resource.
+    /// Its name: the path of a file, or the name of a resource.
     pub name: String,
-    /// Its length in bytes: what moves from one source to the next is a change.
+    /// Its length in bytes. It shows that text has moved from one source to the next.
     pub length: usize,
 }
 
 impl PolicyVersion {
-    /// A version under the name that its source gives it, the same on every replica that has the same policies.
+    /// A version with the id that the source gives it: the same on every replica with the same policies.
     pub const fn new(id: String, sources: Vec<PolicySource>) -> Self {
         Self { id, sources }
     }
 
-    /// Its name; of files, a hash of their texts.
+    /// Its id; for files, a hash of their texts.
     pub fn id(&self) -> &str {
         &self.id
     }
 
-    /// What each source is called, in order.
+    /// The names of the sources, in order.
     pub fn sources(&self) -> impl Iterator<Item = &str> {
         self.sources.iter().map(|source| &*source.name)
     }
@@ -58,18 +58,18 @@ pub struct VersionedPolicies {
     pub version: PolicyVersion,
 }
 
-/// A policy, and what is made of it once, when it is loaded.
+/// A policy, with what is prepared when it is loaded.
 #[derive(Debug)]
 pub struct LoadedPolicy {
     /// The policy.
     pub policy: Policy,
     /// The handles of its metrics.
     pub counters: PolicyCounters,
-    /// Its denials as they go out.
+    /// Its encoded denials.
     pub denials: Denials,
 }
 
-/// What a request sees, from its first step to its last.
+/// A set of policies that is ready for requests. A request uses one set from start to end.
 #[derive(Debug)]
 pub struct LoadedPolicies {
     by_domain: HashMap<Box<str>, LoadedPolicy>,
@@ -78,7 +78,7 @@ pub struct LoadedPolicies {
 }
 
 impl LoadedPolicies {
-    /// Prepares policies for requests. The metrics of rows that they do not have go; see
+    /// Prepares policies for requests. Removes the metrics of rows that they do not have; see
     /// [`Telemetry::for_policies`].
     pub fn new(next: VersionedPolicies, telemetry: &Telemetry, now: Timestamp) -> Self {
         let policies: Vec<_> = next.policies.into_policies().collect();
@@ -102,7 +102,7 @@ impl LoadedPolicies {
         policies
     }
 
-    /// Which policies they are.
+    /// The version of the policies.
     pub const fn version(&self) -> &PolicyVersion {
         &self.version
     }
@@ -113,12 +113,12 @@ impl LoadedPolicies {
     }
 }
 
-/// Policies that were offered and did not come into force.
+/// Why the last policies from a source were rejected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RejectedPolicies {
-    /// When they were offered.
+    /// When they were rejected.
     pub at: Timestamp,
-    /// Everything that is wrong with them, one problem a line.
+    /// All problems, one per line.
     pub problems: String,
 }
 
@@ -127,8 +127,8 @@ pub struct RejectedPolicies {
 pub struct ActivePolicies {
     loaded: ArcSwap<LoadedPolicies>,
     rejected: ArcSwapOption<RejectedPolicies>,
-    /// Those before. They are kept until the next come, so that they are taken apart here, and not by whichever
-    /// request was the last to read them: ten thousand rows take milliseconds.
+    /// The previous policies. They are kept until the next reload, which then frees them: freeing ten thousand rows
+    /// takes milliseconds, which a request that happens to use them last should not spend.
     replaced: Mutex<Option<Arc<LoadedPolicies>>>,
     telemetry: Arc<Telemetry>,
 }
@@ -146,22 +146,22 @@ impl ActivePolicies {
         self.loaded.load()
     }
 
-    /// The same, for use over a longer time than a request decided in memory takes.
+    /// The policies in force, for use over a longer time than a request in memory takes.
     pub fn load_full(&self) -> Arc<LoadedPolicies> {
         self.loaded.load_full()
     }
 
-    /// What was offered last, if it was rejected.
+    /// The problems of the last policies, if they were rejected.
     pub fn rejected(&self) -> Option<Arc<RejectedPolicies>> {
         self.rejected.load_full()
     }
 
-    /// Prepares policies, to be put in force by [`Self::put`]. This takes time where there are many rows.
+    /// Prepares policies, to be put in force by [`Self::put`]. It takes time in proportion to the number of rows.
     pub fn prepare(&self, next: VersionedPolicies, now: Timestamp) -> LoadedPolicies {
         LoadedPolicies::new(next, &self.telemetry, now)
     }
 
-    /// Puts prepared policies in force as a whole. Buckets whose identity is the same keep their state; see
+    /// Puts prepared policies in force as a whole. Buckets with the same identity keep their state; see
     /// [`identity`](crate::policy::identity).
     pub fn put(&self, next: LoadedPolicies, now: Timestamp) {
         let replaced = self.loaded.swap(Arc::new(next));
@@ -175,14 +175,14 @@ impl ActivePolicies {
         self.put(self.prepare(next, now), now);
     }
 
-    /// Notes that those in force were offered again.
+    /// Records that a source delivered the policies in force again.
     pub fn keep(&self) {
         self.rejected.store(None);
         self.telemetry.reloads().record_unchanged();
     }
 
-    /// Notes what is wrong with policies that were offered; those in force stay. It is told by
-    /// [`Self::rejected`] until what is offered is right.
+    /// Records the problems of rejected policies; those in force stay. [`Self::rejected`] returns the problems
+    /// until a source delivers valid policies.
     pub fn reject(&self, problems: String, now: Timestamp) {
         self.rejected.store(Some(Arc::new(RejectedPolicies { at: now, problems })));
         self.telemetry.reloads().record_rejected();
@@ -196,7 +196,7 @@ mod tests {
     use crate::store::MemoryStore;
 
     #[test]
-    fn whoever_reads_replaced_policies_last_does_not_take_them_apart() {
+    fn the_last_reader_of_replaced_policies_does_not_free_them() {
         let none = || VersionedPolicies {
             policies: Policies::default(),
             version: PolicyVersion::new("1".to_owned(), Vec::new()),
@@ -208,8 +208,8 @@ mod tests {
         let read = Arc::downgrade(&reading);
         active.replace(none(), now);
         drop(reading);
-        assert!(read.upgrade().is_some(), "the reader took them apart");
+        assert!(read.upgrade().is_some(), "the reader freed them");
         active.replace(none(), now);
-        assert!(read.upgrade().is_none(), "they are kept for ever");
+        assert!(read.upgrade().is_none(), "they are never freed");
     }
 }

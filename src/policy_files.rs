@@ -1,4 +1,4 @@
-//! Policies from files, read again while the server runs.
+//! Policies from files, reloaded while the server runs.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -12,11 +12,11 @@ use crate::live::{ActivePolicies, LoadedPolicies, PolicySource, PolicyVersion, V
 use crate::policy::fingerprint::FingerprintKey;
 use crate::reading::{Reader, Unread};
 
-/// Compiles texts, one policy each, every one of another domain. Their version is SHA-256 of the texts, one after
-/// another, in hexadecimal digits, as `cat FILES | sha256sum` tells it: whatever the files are called.
+/// Compiles files, one policy each, each with a domain of its own. The version's id is the SHA-256 of their texts, in
+/// hexadecimal digits, as printed by `cat FILES | sha256sum`; it does not depend on file names.
 ///
 /// # Errors
-/// Everything that is wrong with any of them.
+/// All problems of all files.
 pub fn compile(sources: &[Source], key: FingerprintKey) -> Result<VersionedPolicies, Problems> {
     let policies = config::compile(sources, key)?;
     Ok(VersionedPolicies { policies, version: version(sources) })
@@ -34,16 +34,16 @@ fn version(sources: &[Source]) -> PolicyVersion {
     PolicyVersion::new(id, sources.collect())
 }
 
-/// What became of policies that were read and are right.
+/// The result of a successful reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reloaded {
-    /// They are in force.
+    /// New policies are in force.
     Changed,
-    /// They say what those say that are in force, to the letter.
+    /// The files have the text of the policies in force.
     Unchanged,
 }
 
-/// A file or a folder of policies, and the policies in force that it replaces.
+/// A policy file or a folder of them, and the policies in force that a reload replaces.
 pub struct PolicyFiles {
     path: PathBuf,
     key: FingerprintKey,
@@ -51,21 +51,21 @@ pub struct PolicyFiles {
 }
 
 impl PolicyFiles {
-    /// The policies at a path, whose buckets are named under a key.
+    /// The policies at a path. `key` hashes the names of their buckets.
     pub const fn new(path: PathBuf, key: FingerprintKey, active: Arc<ActivePolicies>) -> Self {
         Self { path, key, active }
     }
 
-    /// Reads the policies and puts them in force, unless they are in force already. Problems are counted, and told by
-    /// [`ActivePolicies::rejected`].
+    /// Reads the policies and puts them in force, unless they are in force already. Problems are counted, and
+    /// returned by [`ActivePolicies::rejected`].
     ///
     /// # Errors
-    /// Everything that is wrong; those before stay in force then.
+    /// All problems; the previous policies then stay in force.
     pub fn reload(&self, now: Timestamp) -> Result<Reloaded, Problems> {
         self.settle(self.read(now), now)
     }
 
-    /// Reads policies and prepares them; nothing where they are in force already.
+    /// Reads and prepares policies; `None` if they are in force already.
     fn read(&self, now: Timestamp) -> Result<Option<LoadedPolicies>, Problems> {
         let sources = config::read(&self.path)?;
         if version(&sources) == *self.active.load().version() {
@@ -74,7 +74,7 @@ impl PolicyFiles {
         Ok(Some(self.active.prepare(compile(&sources, self.key)?, now)))
     }
 
-    /// Puts in force what was read, or tells why that is not possible.
+    /// Puts the policies that were read in force, or records their problems.
     fn settle(
         &self,
         read: Result<Option<LoadedPolicies>, Problems>,
@@ -97,8 +97,8 @@ impl PolicyFiles {
     }
 }
 
-/// Reads the policies again, whoever asks for it: one at a time, so that what was read last is in force, and on
-/// a thread of its own, so that a path that hangs holds up nobody. See [`Reader`].
+/// Reloads the policies for all causes: one reload at a time, so that the files that were read last are in force, and
+/// on a thread of its own, so that a path that hangs blocks no other work. See [`Reader`].
 pub struct Reloader {
     files: Arc<PolicyFiles>,
     clock: Arc<dyn Clock>,
@@ -112,16 +112,16 @@ impl fmt::Debug for Reloader {
 }
 
 impl Reloader {
-    /// For the policies in a file or a folder.
+    /// A reloader of the policies in a file or a folder.
     pub fn new(files: PolicyFiles, clock: Arc<dyn Clock>) -> Self {
         Self { files: Arc::new(files), clock, reader: Reader::default() }
     }
 
-    /// As [`PolicyFiles::reload`], and logs what came of it and why it was read. Where nothing can be read in time,
-    /// or reading panics, that is a problem like others.
+    /// Does what [`PolicyFiles::reload`] does, and logs the result with its cause. A read that exceeds its deadline
+    /// or panics is a problem like any other.
     ///
     /// # Errors
-    /// Everything that is wrong; those before stay in force then.
+    /// All problems; the previous policies then stay in force.
     pub async fn reload(&self, cause: Cause) -> Result<Reloaded, Problems> {
         let (files, clock) = (Arc::clone(&self.files), Arc::clone(&self.clock));
         let read = move || files.read(clock.now());
@@ -138,34 +138,34 @@ impl Reloader {
     }
 }
 
-/// Logs what came of a reload.
+/// Logs the result of a reload.
 fn log(settled: &Result<Reloaded, Problems>, version: &str, cause: Cause) {
     match settled {
         Ok(Reloaded::Changed) => {
-            tracing::info!(%version, %cause, "reloaded: another policy is in force");
+            tracing::info!(%version, %cause, "policy reloaded: a new version is in force");
         }
-        // Nobody asked, and nothing came of it.
+        // Files may be touched often without a change.
         Ok(Reloaded::Unchanged) if cause == Cause::FileChange => {
-            tracing::debug!(%version, %cause, "not reloaded: the policy says what it said");
+            tracing::debug!(%version, %cause, "policy not reloaded: it is unchanged");
         }
         Ok(Reloaded::Unchanged) => {
-            tracing::info!(%version, %cause, "not reloaded: the policy says what it said");
+            tracing::info!(%version, %cause, "policy not reloaded: it is unchanged");
         }
         Err(problems) => {
             tracing::error!(%problems, %version, %cause,
-                "not reloaded: the policy before stays in force");
+                "policy not reloaded: the previous version stays in force");
         }
     }
 }
 
-/// Why policies are read again.
+/// The cause of a reload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
     /// Their files may have changed.
     FileChange,
     /// SIGHUP was received.
     Hangup,
-    /// Somebody asked for it over HTTP.
+    /// A request over HTTP.
     Request,
 }
 

@@ -100,7 +100,7 @@ fn a_wrong_policy_is_told_of_until_a_right_one_comes() {
     let (code, log) = server.stop();
     assert_eq!(code, Some(0));
     let told = |text: &str| log.iter().filter(|line| line.contains(text)).count();
-    assert_eq!((told("the policy before stays"), told("another policy is in force")), (2, 1));
+    assert_eq!((told("the previous version stays"), told("a new version is in force")), (2, 1));
 }
 
 #[test]
@@ -127,7 +127,11 @@ fn the_version_is_the_hash_of_what_was_read_and_the_same_again_is_no_change() {
     );
     let (_, log) = server.stop();
     let told = |text: &str| log.iter().filter(|line| line.contains(text)).count();
-    assert_eq!((told("says what it said"), told("another policy is in force")), (1, 0), "{log:?}");
+    assert_eq!(
+        (told("policy not reloaded: it is unchanged"), told("a new version is in force")),
+        (1, 0),
+        "{log:?}"
+    );
 }
 
 /// Watches while `change` is made, after which the policy allows 3 a day.
@@ -142,8 +146,8 @@ fn is_seen(path: &Path, change: impl FnOnce()) {
     let (code, log) = server.stop();
     assert_eq!(code, Some(0));
     let told = |text: &str| log.iter().filter(|line| line.contains(text)).count();
-    assert_eq!(told("another policy is in force"), 2, "{log:?}");
-    assert!(told("says what it said") < 10, "{log:?}");
+    assert_eq!(told("a new version is in force"), 2, "{log:?}");
+    assert!(told("policy not reloaded: it is unchanged") < 10, "{log:?}");
 }
 
 #[test]
