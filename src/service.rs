@@ -1,7 +1,7 @@
-//! The path of a request, spelled out once: read, prepare, decide, finish.
+//! The path of a request: read, prepare, decide, finish.
 //!
-//! A [`Service`] belongs to one runtime. It is made of the process-wide [`Core`] and of the `Backend` in which it
-//! decides; [`Core::connect`] makes it, so that there is none that shares a store and has no connection to it.
+//! A [`Service`] belongs to one runtime. It consists of the process-wide [`Core`] and a `Backend`, in which it decides.
+//! [`Core::connect`] builds it, so a service with a shared store always has a connection to it.
 
 mod answer;
 mod backend;
@@ -36,10 +36,10 @@ pub struct Service {
     backend: Backend,
 }
 
-/// What became of a call, and its span.
+/// The result of a call, and its span.
 pub type CallResult = (Result<Answer, Status>, Option<Box<Span>>);
 
-/// What became of a call, or the future that brings it.
+/// The result of a call, or a future of it.
 pub enum Response {
     /// Decided in memory.
     Ready(CallResult),
@@ -48,7 +48,7 @@ pub enum Response {
 }
 
 impl Response {
-    /// The answer, once it is there.
+    /// Waits for the answer.
     ///
     /// # Errors
     /// As [`Service::handle`].
@@ -61,10 +61,10 @@ impl Response {
     }
 }
 
-/// A request between its question and its verdict.
+/// A request that is ready to be decided.
 struct Request<'a, 'm> {
     query: &'a Query<'m>,
-    /// The one reading of the clock.
+    /// The time of the request: the clock is read once.
     now: Timestamp,
     loaded: &'a LoadedPolicy,
     plan: Plan<'a>,
@@ -83,7 +83,7 @@ impl Service {
         Arc::new(Self { core, backend })
     }
 
-    /// What it has in common with the services of other threads.
+    /// The part that the services of all threads share.
     pub const fn core(&self) -> &Arc<Core> {
         &self.core
     }
@@ -93,12 +93,12 @@ impl Service {
         self.core.tracer.as_ref()?.begin(headers)
     }
 
-    /// The life of a request, from the bytes of a question to the bytes of its answer: one reading of the clock, one
-    /// snapshot of the policies, a plan, a verdict, a reply. The span is told the domain and the verdict.
+    /// Handles a request, from its bytes to the bytes of the answer: one reading of the clock, one snapshot of the
+    /// policies, a plan, a verdict, a reply. Records the domain and the verdict in the span.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT` for what is no question; `UNAVAILABLE` where the store cannot decide, and
-    /// nothing is charged then.
+    /// `INVALID_ARGUMENT` if the message is not a valid request; `UNAVAILABLE` if the store cannot decide, in which
+    /// case nothing is charged.
     pub fn handle(self: &Arc<Self>, message: &[u8], mut span: Option<Box<Span>>) -> Response {
         match &self.backend {
             Backend::Memory(store) => {
@@ -159,7 +159,7 @@ impl Service {
         Ok(self.finish(&request, &verdict, now, span))
     }
 
-    /// Reads the question in a message into its place. The span is told its domain, even of one that is rejected.
+    /// Reads a request into `query`. Records its domain in the span, even if the request is rejected.
     fn read<'m>(
         &self,
         message: &'m [u8],
@@ -173,7 +173,7 @@ impl Service {
         read.map_err(|error| self.reject(Status::invalid_argument(error.to_string())))
     }
 
-    /// Reads the clock, and finds the buckets that a query meets; nothing if no policy has its domain.
+    /// Reads the clock and finds the buckets that a query matches; `None` if no policy has its domain.
     fn prepare<'a, 'm>(
         &self,
         query: &'a Query<'m>,
@@ -182,18 +182,18 @@ impl Service {
         let now = self.core.clock.now();
         let loaded = policies.of(query.domain())?;
         let plan = loaded.policy.resolve(query, now);
-        // Leases that are released need not be listed.
+        // Leases that are about to be released are no longer listed.
         plan.releases.iter().for_each(|lease| self.core.leases.forget(*lease));
         Some(Request { query, now, loaded, plan })
     }
 
-    /// Counts a verdict and writes the answer. The verdict came at a time of the clock that the buckets go by, by which
-    /// leases end.
+    /// Records a verdict and writes the answer. `store_now` is the verdict's time by the store's clock, by which
+    /// leases expire.
     fn finish<'p>(
         self: &Arc<Self>,
         request: &'p Request<'_, '_>,
         verdict: &Verdict<'p>,
-        of_store: Timestamp,
+        store_now: Timestamp,
         span: Option<&mut Span>,
     ) -> Answer {
         let Request { query, now, loaded, .. } = request;
@@ -201,7 +201,7 @@ impl Service {
         let core = &self.core;
         counters.count(verdict);
         core.recent.record(policy, query, verdict, *now);
-        core.leases.record(policy, query, verdict, of_store);
+        core.leases.record(policy, query, verdict, store_now);
         if let Some(log) = &core.denied
             && !verdict.is_admitted
         {
@@ -211,7 +211,7 @@ impl Service {
             span.record(verdict, query.len());
         }
         let lease = verdict.lease.map(|lease| LeaseGuard::new(Arc::clone(self), lease));
-        let reply = reply::compose(verdict, query.len(), policy.headers(), denials, of_store);
+        let reply = reply::compose(verdict, query.len(), policy.headers(), denials, store_now);
         Answer { frame: wire::framed(&reply), is_over_limit: reply.is_over_limit, lease }
     }
 
@@ -224,15 +224,15 @@ impl Service {
         Answer { frame: wire::framed(&reply), is_over_limit: false, lease: None }
     }
 
-    /// Counts a request that cannot be decided, and passes its status on.
+    /// Counts an invalid request, and returns its status.
     fn reject(&self, status: Status) -> Status {
         self.core.telemetry.count_invalid_request();
         status
     }
 
-    /// Counts a message that is not read for this reason. One that is larger than is read is denied: its size is
-    /// that of the request that Envoy asks about, whose client chose it, and Envoy would let through what has any
-    /// other status.
+    /// Counts a message that is not read, with the reason as its status. A message that is too large is denied,
+    /// since the client may have made it so: Envoy builds the message from the client's request and, by default,
+    /// lets a request pass whose call fails.
     ///
     /// # Errors
     /// The status, if it is not `RESOURCE_EXHAUSTED`.
@@ -241,7 +241,7 @@ impl Service {
         if status.code() != Code::ResourceExhausted {
             return Err(status);
         }
-        tracing::debug!(reason = status.message(), "denied unread");
+        tracing::debug!(reason = status.message(), "denied without being read");
         Ok(Answer { frame: wire::framed(&Reply::unread()), is_over_limit: true, lease: None })
     }
 
@@ -251,12 +251,12 @@ impl Service {
         Status::unavailable(error.to_string())
     }
 
-    /// The time by our clock.
+    /// The time of this process's clock.
     pub fn now(&self) -> Timestamp {
         self.core.now()
     }
 
-    /// Records how long a gRPC call took whose message had come then.
+    /// Records the duration of a gRPC call whose message arrived at `arrived`.
     pub fn observe_call(&self, arrived: Timestamp) {
         self.core.telemetry.observe_call(arrived, self.now());
     }
@@ -271,7 +271,7 @@ impl Service {
         self.core.telemetry()
     }
 
-    /// Gives a lease back whose answer was not delivered.
+    /// Releases a lease whose answer was not delivered.
     fn undo_lease(&self, lease: LeaseId) {
         self.core.telemetry.count_abandoned();
         self.core.leases.forget(lease);

@@ -1,4 +1,4 @@
-//! What goes out, and what becomes of a lease whose answer does not.
+//! The answer to a call, and the guard that releases its lease if the answer is not delivered.
 
 use std::sync::Arc;
 
@@ -6,13 +6,13 @@ use super::Service;
 use crate::descriptor::LeaseId;
 use crate::wire;
 
-/// What goes out.
+/// The answer to a call.
 pub struct Answer {
     /// A RateLimitResponse in gRPC's frame.
     pub frame: Vec<u8>,
     /// Whether the request must not pass.
     pub is_over_limit: bool,
-    /// Gives the lease that was taken back when it is dropped, unless [`LeaseGuard::disarm`] was called before.
+    /// Releases the call's lease when dropped, unless [`LeaseGuard::disarm`] is called first.
     pub lease: Option<LeaseGuard>,
 }
 
@@ -22,7 +22,7 @@ impl Answer {
         self.frame.get(wire::frame::PREFIX..).unwrap_or_default()
     }
 
-    /// The answer was delivered, and with it the lease, if there is one.
+    /// Marks the answer as delivered, so that its lease, if any, stays held.
     pub fn delivered(self) {
         if let Some(lease) = self.lease {
             lease.disarm();
@@ -30,10 +30,10 @@ impl Answer {
     }
 }
 
-/// Gives a lease back unless its holder was told of it.
+/// Releases a lease when dropped, unless its answer was delivered.
 pub struct LeaseGuard {
     service: Arc<Service>,
-    /// None once the holder was told.
+    /// `None` once the answer was delivered.
     lease: Option<LeaseId>,
 }
 
@@ -42,7 +42,7 @@ impl LeaseGuard {
         Self { service, lease: Some(lease) }
     }
 
-    /// The answer was delivered: the lease is its holder's from now on.
+    /// Keeps the lease held: its answer was delivered.
     pub fn disarm(mut self) {
         self.lease = None;
     }

@@ -1,4 +1,4 @@
-//! Where a service decides: in memory, or in a store that replicas share. It is a closed set, so an enum; all
+//! The store in which a service decides: its own memory, or a shared store. An enum, since the set is closed; all
 //! differences between the two are here.
 
 use std::sync::Arc;
@@ -14,9 +14,9 @@ use crate::shared::{Decision, StoreClient};
 use crate::store::{Admission, Charge, MemoryStore, Outcomes, StoreError};
 
 pub(super) enum Backend {
-    /// Decided at once.
+    /// Decides synchronously.
     Memory(Arc<MemoryStore>),
-    /// Decided over a connection that belongs to the runtime of the service.
+    /// Decides over a connection that belongs to the service's runtime.
     Shared(Arc<StoreClient>),
 }
 
@@ -25,7 +25,7 @@ impl Backend {
         matches!(self, Self::Shared(_))
     }
 
-    /// A moment of our clock by the clock that the buckets go by: a shared store has its own.
+    /// Converts a time of this process's clock to the store's clock.
     pub(super) fn time(&self, ours: Timestamp) -> Timestamp {
         match self {
             Self::Memory(_) => ours,
@@ -33,8 +33,7 @@ impl Backend {
         }
     }
 
-    /// Charges all of it or nothing, and asks the store even where it is known what it would say. Returns the time at
-    /// which that was decided.
+    /// Charges all or nothing, without cached denials. Returns the time of the decision by the store's clock.
     pub(super) async fn charge(
         &self,
         charges: &[Charge<'_>],
@@ -49,8 +48,8 @@ impl Backend {
         }
     }
 
-    /// What would be decided, and when; nothing is charged. The charges only look. While a shared store is away,
-    /// this is what would be decided without it, if the policy says `local`.
+    /// Reads the state of buckets; `charges` must have 0 hits. Returns the time of it by the store's clock. While a
+    /// shared store does not answer and the policy decides locally, reads the local state.
     pub(super) async fn peek(
         &self,
         charges: &[Charge<'_>],
@@ -74,7 +73,7 @@ impl Backend {
         }
     }
 
-    /// Whether a lease has slots in a bucket. While a shared store cannot tell, it has.
+    /// Whether a lease has slots in a bucket. If a shared store does not answer, the lease counts as held.
     pub(super) async fn holds(
         &self,
         lease: LeaseId,
@@ -87,7 +86,7 @@ impl Backend {
         }
     }
 
-    /// Gives the slots of a lease back. Returns whether it is known to have held any.
+    /// Releases a lease. Returns whether it is known to have held slots.
     pub(super) async fn release(&self, lease: LeaseId, now: Timestamp) -> bool {
         match self {
             Self::Memory(store) => store.release(lease, now),
@@ -95,7 +94,7 @@ impl Backend {
         }
     }
 
-    /// The same without waiting for it.
+    /// Releases a lease without waiting for the store.
     pub(super) fn release_soon(&self, lease: LeaseId, now: Timestamp) {
         match self {
             Self::Memory(store) => {
@@ -106,7 +105,8 @@ impl Backend {
                     let client = Arc::clone(client);
                     runtime.spawn(async move { client.release(lease, client.deadline()).await });
                 }
-                // The connection is gone with its runtime: a lease of the store's expires.
+                // The connection has ended with its runtime: a lease in the shared store expires by its
+                // ttl.
                 Err(_) => {
                     client.store().local().release(lease, now);
                 }
@@ -115,14 +115,14 @@ impl Backend {
     }
 }
 
-/// Has the shared store decide, unless it is known what it would say. Returns its time as well.
+/// Decides in the shared store, or by a cached denial. Returns the time of the verdict by the store's clock.
 pub(super) async fn decide_shared<'p>(
     client: &StoreClient,
     on_store_error: OnStoreError,
     plan: &'p Plan<'_>,
     now: Timestamp,
 ) -> Result<(Verdict<'p>, Timestamp), StoreError> {
-    // The same for all that is asked, from when the first of it is.
+    // One deadline for all commands of a request, from the first one on.
     let mut deadline = None;
     let mut released = 0;
     for lease in &plan.releases {

@@ -1,4 +1,4 @@
-//! What all threads of the process have in common, whichever of them decides.
+//! The part of the services that all threads share.
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
@@ -19,11 +19,11 @@ use crate::store::MemoryStore;
 pub enum Stores {
     /// In this process's memory.
     Memory(Arc<MemoryStore>),
-    /// In a store that replicas share. What is decided without it is decided in memory.
+    /// In a store that replicas share, with local memory for decisions while it does not answer.
     Shared(Arc<shared::Store>),
 }
 
-/// The process-wide half of a [`Service`]: clock, policies, stores, and what is counted, listed, logged and traced.
+/// The process-wide part of a [`Service`]: clock, policies, stores, counters, lists, logs and traces.
 pub struct Core {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) policies: Arc<ActivePolicies>,
@@ -47,20 +47,20 @@ impl Core {
         Self { clock, policies, stores, telemetry, recent, leases, denied: None, tracer: None }
     }
 
-    /// The same, logging at most this many denied calls a second.
+    /// The same core, with a log of at most `max` denied calls a second.
     #[must_use]
-    pub fn with_denied_log(self, most: NonZeroU32) -> Self {
-        Self { denied: Some(DeniedLog::new(most)), ..self }
+    pub fn with_denied_log(self, max: NonZeroU32) -> Self {
+        Self { denied: Some(DeniedLog::new(max)), ..self }
     }
 
-    /// The same, with spans of gRPC calls.
+    /// The same core, with spans of gRPC calls.
     #[must_use]
     pub fn with_tracer(self, tracer: Arc<Tracer>) -> Self {
         Self { tracer: Some(tracer), ..self }
     }
 
-    /// A service for the runtime of the caller. If a store is shared, the service has a connection of its own,
-    /// and is ready once that is made or cannot be made.
+    /// Builds a service for the caller's runtime. With a shared store, the service has a connection of its own;
+    /// this waits until the connection is up or the first attempt has failed.
     pub async fn connect(self: Arc<Self>) -> Arc<Service> {
         let backend = match &self.stores {
             Stores::Memory(store) => Backend::Memory(Arc::clone(store)),
@@ -73,7 +73,7 @@ impl Core {
         Arc::new(Service { core: self, backend })
     }
 
-    /// The time by its clock.
+    /// The time of this process's clock.
     pub fn now(&self) -> Timestamp {
         self.clock.now()
     }
@@ -88,7 +88,7 @@ impl Core {
         &self.telemetry
     }
 
-    /// The store in memory: the buckets, or, where a store is shared, what is decided without that.
+    /// The store in memory. With a shared store, it holds local decisions only.
     pub fn memory(&self) -> &MemoryStore {
         match &self.stores {
             Stores::Memory(store) => store,
@@ -96,7 +96,7 @@ impl Core {
         }
     }
 
-    /// The store that replicas share, if there is one.
+    /// The shared store, if there is one.
     fn shared(&self) -> Option<&shared::Store> {
         match &self.stores {
             Stores::Memory(_) => None,
@@ -109,27 +109,30 @@ impl Core {
         self.memory().shard_count()
     }
 
-    /// Sweeps the next part of the store. Returns how many keys went.
+    /// Sweeps the next part of the store. Returns the number of keys removed.
     pub fn sweep(&self) -> usize {
         let of_shared = self.shared().map_or(0, shared::Store::sweep);
         self.memory().sweep(self.now()) + of_shared
     }
 
-    /// Whether requests are decided without the shared store, though there is one.
+    /// Whether requests are decided without the shared store that is configured.
     pub fn is_degraded(&self) -> bool {
         self.shared().is_some_and(shared::Store::is_degraded)
     }
 
-    /// Why limits are not kept as they should be, though calls are answered; nothing where they are.
+    /// Why limits are not fully enforced although calls are answered; empty if they are.
     pub fn shortfalls(&self) -> Vec<String> {
         let of_shared = self.shared().into_iter().flat_map(shared::Store::shortfalls);
         let shortage = self.memory().shortage(self.now());
         let of_memory = [
             (
                 shortage.of_buckets,
-                "buckets that are not full are forgotten, since --max-keys is reached",
+                "--max-keys is reached, so buckets that are not full are evicted",
             ),
-            (shortage.of_leases, "as many leases are held as are kept, so that others are refused"),
+            (
+                shortage.of_leases,
+                "the maximum number of leases is held, so calls that take more are denied",
+            ),
         ];
         let of_memory = of_memory.into_iter().filter(|(is_short, _)| *is_short);
         of_shared.chain(of_memory.map(|(_, text)| text.to_owned())).collect()

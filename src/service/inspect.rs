@@ -1,4 +1,4 @@
-//! What a person asks of the store: how buckets stand, which leases are held, and to give either back.
+//! Operations for administrators: read the state of buckets and leases, refill buckets, release leases.
 
 use std::time::Duration;
 
@@ -16,30 +16,30 @@ use crate::policy::fingerprint::Fingerprint;
 use crate::policy::{Plan, Policy};
 use crate::store::{Admission, Charge, Mode, Outcome, Outcomes, StoreError};
 
-/// How many buckets are asked for together.
-const TOGETHER: usize = 64;
+/// The most buckets in one command to the store.
+const MAX_BATCH: usize = 64;
 
-/// How long a shared store may take to tell of all leases.
+/// How long a shared store may take to check the listed leases.
 const LIST_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long it may take while nobody waits for it.
+/// How long the same may take in the background.
 const PRUNE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Leases that are held.
 #[derive(Debug, Clone, Default)]
 pub struct HeldLeases {
-    /// Those that are listed: one for each bucket in which a lease has slots.
+    /// The listed slots: one item for each bucket in which a lease has slots.
     pub items: Vec<HeldSlots>,
-    /// How many more there are; of a shared store, how many there may be at most.
+    /// The number of items that are not listed; with a shared store, an upper bound.
     pub omitted: usize,
 }
 
 impl Service {
-    /// How every bucket of a plan stands, and when: nothing is charged and no lease is released. While a shared
-    /// store is away, this is what would be decided by without it, where the policy says `local`.
+    /// The state of every bucket of a plan, and the time of it. Nothing is charged and no lease is released. While
+    /// a shared store does not answer and the policy decides locally, this is the local state.
     ///
     /// # Errors
-    /// Where the store cannot tell.
+    /// If the store does not answer.
     pub async fn peek<'p>(
         &self,
         policy: &Policy,
@@ -56,9 +56,9 @@ impl Service {
         Ok((charges.verdict(plan, &outcomes, admission, 0), now))
     }
 
-    /// The buckets that were lately seen near their limit or over it, those of shadow rows among them, and how
-    /// each stands now; ordered by what is left, the emptiest first. Of a shared store it is told what this
-    /// process saw last, and no bucket that has become full since by itself.
+    /// The buckets that were recently near or over their limit, shadow rows included, with their current state, the
+    /// emptiest first. With a shared store, the state is the last that this process saw, without the buckets that
+    /// have refilled since.
     pub fn recent_buckets(&self) -> Vec<BucketSnapshot> {
         let mut all = self.core.recent.list();
         let now = self.now();
@@ -69,7 +69,7 @@ impl Service {
                 }
             }
             Backend::Shared(_) => {
-                // Noted by our clock, which never jumps, and told by the store's.
+                // Recorded by this process's clock, which never jumps, and returned by the store's.
                 all.retain(|seen| seen.at.after(seen.outcome.reset) > now);
                 all.iter_mut().for_each(|seen| seen.at = self.backend.time(seen.at));
             }
@@ -78,15 +78,15 @@ impl Service {
         all
     }
 
-    /// The bucket of that name, as it was lately seen near its limit, if it was.
+    /// The bucket of this name, if it was recently near or over its limit.
     pub fn recent_bucket(&self, fingerprint: Fingerprint) -> Option<BucketSnapshot> {
         self.core.recent.get(fingerprint)
     }
 
-    /// How each of these buckets stands, for a call of one hit, and when; nothing is charged.
+    /// The state of each bucket for a call of one hit, and the time of it. Nothing is charged.
     ///
     /// # Errors
-    /// Where the store cannot tell.
+    /// If the store does not answer.
     pub async fn peek_many(
         &self,
         buckets: &[(Fingerprint, &Bucket)],
@@ -94,16 +94,16 @@ impl Service {
         self.decide_each(buckets, Hits::PEEK).await
     }
 
-    /// Makes token buckets full. HeldSlots stay with the leases that hold them. Of a shared store, other replicas go
-    /// by what it told them last until that ends, for ten seconds at most.
+    /// Refills token buckets. The slots of concurrency buckets stay with their leases. With a shared store, other
+    /// replicas may deny by their cached denials for up to ten seconds more.
     ///
     /// # Errors
-    /// Where the store does not take it; some may be full then.
+    /// If the store does not answer; some of the buckets may be full then.
     pub async fn refill(&self, buckets: &[(Fingerprint, &Bucket)]) -> Result<(), StoreError> {
         let everything = Hits::give_back(u64::MAX);
         self.decide_each(buckets, everything).await?;
         for (fingerprint, bucket) in buckets {
-            // What was decided without a shared store is kept here.
+            // Memory holds what was charged without the shared store.
             let charge = charge((*fingerprint, bucket), everything);
             self.core.memory().decide(&[charge], self.now(), &mut Outcomes::new())?;
             self.core.recent.forget(*fingerprint);
@@ -118,7 +118,7 @@ impl Service {
     ) -> Result<(Vec<Outcome>, Timestamp), StoreError> {
         let (mut all, ours) = (Vec::with_capacity(buckets.len()), self.now());
         let mut now = ours;
-        for some in buckets.chunks(TOGETHER) {
+        for some in buckets.chunks(MAX_BATCH) {
             let charges: Vec<_> = some.iter().map(|of| charge(*of, hits)).collect();
             let mut outcomes = Outcomes::new();
             now = self.backend.charge(&charges, ours, &mut outcomes).await?;
@@ -132,20 +132,20 @@ impl Service {
         self.backend.is_shared()
     }
 
-    /// The time that the buckets go by: a shared store has a clock of its own.
+    /// The time of the store's clock.
     pub fn store_now(&self) -> Timestamp {
         self.backend.time(self.now())
     }
 
-    /// The leases that this process has taken and that are still held, so many at most, the oldest first. A
-    /// shared store is asked which are, since another replica may have released some; while it cannot tell, they
-    /// are.
-    pub async fn leases(&self, most: usize) -> HeldLeases {
+    /// The leases that this process granted and that are still held, at most `max` of them, the oldest first. A
+    /// shared store is asked which of them are held, since another replica may have released some; if it does not
+    /// answer, they count as held.
+    pub async fn leases(&self, max: usize) -> HeldLeases {
         let now = self.store_now();
         let deadline = Instant::now() + LIST_TIMEOUT;
         let mut all = self.core.leases.list(now).into_iter();
         let mut items = Vec::new();
-        while items.len() < most
+        while items.len() < max
             && let Some(slots) = all.next()
         {
             if self.is_held(&slots, deadline).await {
@@ -159,8 +159,8 @@ impl Service {
         HeldLeases { items, omitted }
     }
 
-    /// Waits until the list of leases has got full, and takes off what is not held any more: other replicas
-    /// release leases unseen.
+    /// Waits until the list of leases is nearly full, then removes those that are no longer held: other replicas
+    /// may have released them.
     pub async fn prune_leases(&self) {
         self.core.leases.nearly_full().await;
         let deadline = Instant::now() + PRUNE_TIMEOUT;
@@ -169,7 +169,7 @@ impl Service {
         }
     }
 
-    /// What is not held is not listed any more.
+    /// Whether slots are still held. If not, their lease is no longer listed.
     async fn is_held(&self, slots: &HeldSlots, deadline: Instant) -> bool {
         let is_held = self.backend.holds(slots.lease, slots.fingerprint, deadline).await;
         if !is_held {
@@ -178,7 +178,7 @@ impl Service {
         is_held
     }
 
-    /// Gives the slots of a lease back. Returns whether it is known to have held any.
+    /// Releases a lease. Returns whether it is known to have held slots.
     pub async fn release(&self, lease: LeaseId) -> bool {
         self.core.leases.forget(lease);
         self.backend.release(lease, self.now()).await

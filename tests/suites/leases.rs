@@ -239,13 +239,13 @@ tables:
     let denial = server.parts.ask(&job("acme"));
     assert_eq!(denial.denied_by(), ("jobs", "always", "6000 concurrent"));
     assert_eq!(denial.number("retry-after"), 1);
-    let leases = "as many leases are held as are kept, so that others are refused";
+    let leases = "the maximum number of leases is held, so calls that take more are denied";
     assert_eq!(ready(), format!("ready, degraded: {leases}\n"));
     for user in 0..200 {
         let user = descriptor(&[("user", &user.to_string())]);
         assert!(server.parts.ask(&request("d", &[user])).is_ok());
     }
-    let buckets = "buckets that are not full are forgotten, since --max-keys is reached";
+    let buckets = "--max-keys is reached, so buckets that are not full are evicted";
     assert_eq!(ready(), format!("ready, degraded: {buckets}; {leases}\n"));
     let metrics = server.parts.telemetry.encode().unwrap();
     for line in
