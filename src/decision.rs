@@ -1,6 +1,6 @@
-//! The verdict: what the store says of everything a query meets.
+//! The verdict on a query, from the store's outcome for each bucket that it matches.
 //!
-//! Deciding is a function of (policy, state, query, now) and of nothing else.
+//! A decision is a function of (policy, state, query, now) and of nothing else.
 
 use std::cmp::Reverse;
 
@@ -13,17 +13,17 @@ use crate::policy::fingerprint::Fingerprint;
 use crate::policy::{MatchedBucket, Plan};
 use crate::store::{Admission, Charge, MemoryStore, Mode, Outcome, Outcomes, StoreError, Wait};
 
-/// A bucket that was met, and how it stands.
+/// A matched bucket and its outcome.
 #[derive(Debug, Clone, Copy)]
 pub struct Decided<'a> {
-    /// Which bucket, met by which descriptor.
+    /// The bucket, and the descriptor that matches it.
     pub matched: &'a MatchedBucket<'a>,
-    /// How it stands.
+    /// The bucket's outcome.
     pub outcome: Outcome,
 }
 
 impl Decided<'_> {
-    /// Whether the bucket could not admit the call. In a shadow row that denies nobody.
+    /// Whether the bucket could not admit the call. A bucket of a shadow row still denies no call.
     pub fn is_over(&self) -> bool {
         self.outcome.wait != Wait::None
     }
@@ -33,34 +33,33 @@ impl Decided<'_> {
         self.is_over() && !self.matched.row.is_shadow()
     }
 
-    /// What makes one bucket tighter than another: enforced before shadow; denying before admitting; of
-    /// those that deny the one that takes longest to admit the call, of others the one with the least
-    /// left, and then the one that is full last.
+    /// A sort key, the tightest bucket first: enforced before shadow; then the longest wait to admit the call (none
+    /// for a bucket that admits it); then the least remaining; then the latest reset.
     fn tightness(&self) -> impl Ord + use<> {
         let Outcome { wait, remaining, reset } = self.outcome;
         (self.matched.row.is_shadow(), Reverse(wait), remaining, Reverse(reset))
     }
 }
 
-/// What became of a query.
+/// The decision on a query.
 #[derive(Debug)]
 pub struct Verdict<'a> {
     /// Whether the request may pass.
     pub is_admitted: bool,
     /// Whether a bypass let it pass.
     pub is_bypassed: bool,
-    /// Whether any table had a row for it, be it an unlimited one.
+    /// Whether any table has a row for the query, an unlimited row included.
     pub is_matched: bool,
-    /// Every bucket it met, grouped by descriptor.
+    /// Every matched bucket, grouped by descriptor.
     pub decided: SmallVec<[Decided<'a>; 8]>,
-    /// The lease it now holds.
+    /// The lease that was taken.
     pub lease: Option<LeaseId>,
-    /// How many leases it gave back, where it asked for that.
+    /// The number of leases released; `None` if the query releases none.
     pub released: Option<usize>,
 }
 
 impl<'a> Verdict<'a> {
-    /// The verdict on a query that meets nothing.
+    /// The verdict on a query that matches nothing.
     pub fn unlimited() -> Self {
         Self {
             is_admitted: true,
@@ -72,7 +71,7 @@ impl<'a> Verdict<'a> {
         }
     }
 
-    /// For each of so many descriptors its tightest bucket.
+    /// The tightest bucket of each descriptor.
     pub fn tightest_of_each(
         &self,
         descriptors: usize,
@@ -87,14 +86,14 @@ impl<'a> Verdict<'a> {
     }
 }
 
-/// The tightest enforced bucket of all, given the tightest of each descriptor, which is enforced if any of
-/// the descriptor's buckets is. On a denial, the one that denied for longest.
+/// The tightest enforced bucket of all, given the tightest of each descriptor (enforced if any of the descriptor's
+/// buckets is). On a denial, the one with the longest wait.
 pub fn tightest<'v, 'a>(of_each: &[Option<&'v Decided<'a>>]) -> Option<&'v Decided<'a>> {
     let enforced = of_each.iter().flatten().filter(|decided| !decided.matched.row.is_shadow());
     enforced.copied().min_by_key(|decided| decided.tightness())
 }
 
-/// Decides all that a query meets: releases leases first, then charges everywhere or nowhere.
+/// Decides a query: releases its leases, then charges all matched buckets or none.
 ///
 /// ```
 /// use tollgate::clock::{Clock, ManualClock, Nanos};
@@ -125,7 +124,7 @@ pub fn tightest<'v, 'a>(of_each: &[Option<&'v Decided<'a>>]) -> Option<&'v Decid
 /// ```
 ///
 /// # Errors
-/// Where the store cannot decide; nothing is charged then.
+/// If the store cannot decide; nothing is charged then.
 pub fn decide<'a>(
     plan: &'a Plan<'_>,
     store: &MemoryStore,
@@ -138,11 +137,11 @@ pub fn decide<'a>(
     Ok(charges.verdict(plan, &outcomes, admission, released))
 }
 
-/// More buckets than this are not compared one by one.
-const FEW: usize = 32;
+/// The most buckets that are searched one by one; more are hashed.
+const MAX_LINEAR: usize = 32;
 
-/// One charge for each bucket, and for each bucket met the number of its charge: what several descriptors
-/// reach is charged once, by the largest hits.
+/// One charge for each bucket, and the index of its charge for each match: a bucket that several descriptors match is
+/// charged once, with the largest hits.
 #[derive(Debug, Default)]
 pub struct Charges<'a> {
     charges: SmallVec<[Charge<'a>; 8]>,
@@ -150,11 +149,11 @@ pub struct Charges<'a> {
 }
 
 impl<'a> Charges<'a> {
-    /// The charges of all that a query meets.
+    /// The charges of everything that a query matches.
     pub fn of(plan: &'a Plan<'_>) -> Self {
         let mut all = Self::default();
         let mut numbers: HashMap<Fingerprint, usize> = HashMap::new();
-        let are_few = plan.matched.len() <= FEW;
+        let are_few = plan.matched.len() <= MAX_LINEAR;
         for (at, matched) in plan.matched.iter().enumerate() {
             let known = if are_few {
                 all.charges.iter().position(|charge| charge.fingerprint == matched.fingerprint)
@@ -175,19 +174,19 @@ impl<'a> Charges<'a> {
         all
     }
 
-    /// The same charges, of which each only looks.
+    /// The same charges with 0 hits, so that they only read the state.
     #[must_use]
     pub fn peeking(mut self) -> Self {
         self.charges.iter_mut().for_each(|charge| charge.hits = Hits::PEEK);
         self
     }
 
-    /// What a store is asked.
+    /// The charges for the store.
     pub fn all(&self) -> &[Charge<'a>] {
         &self.charges
     }
 
-    /// The verdict, once a store has answered for each of the charges, and released so many leases.
+    /// The verdict, given the store's outcome for each charge and the number of leases released.
     pub fn verdict(
         &self,
         plan: &'a Plan<'_>,
@@ -218,7 +217,7 @@ fn charge<'a>(plan: &'a Plan<'_>, at: usize, matched: &'a MatchedBucket<'_>) -> 
         other.descriptor == matched.descriptor && other.row.id() == matched.row.id()
     };
     let mode = if matched.row.is_shadow() {
-        // The row's buckets stand side by side.
+        // The buckets of a row are adjacent.
         let before = plan.matched.iter().take(at).rev().take_while(|other| same_row(other)).count();
         Mode::Shadow(at - before)
     } else {

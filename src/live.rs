@@ -84,7 +84,7 @@ impl LoadedPolicies {
         let policies: Vec<_> = next.policies.into_policies().collect();
         let counters = telemetry.for_policies(&policies);
         let loaded = policies.into_iter().zip(counters).map(|(policy, counters)| {
-            let denials = Denials::of(&policy, wire::place);
+            let denials = Denials::of(&policy, wire::encode_place);
             (policy.domain().into(), LoadedPolicy { policy, counters, denials })
         });
         Self { by_domain: loaded.collect(), version: next.version, loaded_at: now }

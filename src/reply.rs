@@ -1,7 +1,7 @@
-//! From a verdict to what the client gets: statuses, headers, body and metadata.
+//! From a verdict to the reply: statuses, headers, body and metadata.
 //!
-//! What is written here comes from the policy and from numbers, never from the client: a value that
-//! Envoy appends to a response must not be the client's to choose.
+//! Every text of a reply comes from the policy, never from the client: a client must not choose a value that Envoy
+//! appends to a response.
 
 mod denials;
 
@@ -17,33 +17,33 @@ use crate::store::{Outcome, Wait};
 
 pub use self::denials::Denials;
 
-/// The request header under which the upstream gets its lease.
+/// The request header that carries the lease to the upstream.
 pub const LEASE_HEADER: &str = "x-tollgate-lease";
 
 /// The most shadow buckets that one reply's metadata names.
 const MAX_SHADOWS: usize = 16;
 
-/// What one descriptor met.
+/// The status of one descriptor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status<'a> {
-    /// Whether one of its buckets denied.
+    /// Whether one of its buckets denies the call.
     pub is_over_limit: bool,
     /// Its tightest bucket.
     pub limit: Option<StatusLimit<'a>>,
 }
 
-/// How the tightest bucket stands.
+/// The state of a descriptor's tightest bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusLimit<'a> {
     /// Table and row.
     pub name: &'a str,
-    /// Tokens each period, or slots where there is none; 0 where nothing passes.
+    /// Tokens per period, or the slots of a concurrency bucket; 0 for a block.
     pub requests: u32,
-    /// The period; none for a concurrency bucket, and where nothing passes.
+    /// The period of a token bucket.
     pub period: Option<Period>,
     /// Tokens or slots left.
     pub remaining: u32,
-    /// Time until it is full again, or something passes; none where nothing ever does.
+    /// Time until it is full, or until the block ends; none for a block without end.
     pub reset: Option<Nanos>,
 }
 
@@ -52,11 +52,11 @@ pub struct StatusLimit<'a> {
 pub struct Header<'a> {
     /// Its name, in lower case.
     pub name: &'static str,
-    /// Its value: ASCII that can be printed.
+    /// Its value, in printable ASCII.
     pub value: HeaderValue<'a>,
 }
 
-/// What a header says.
+/// The value of a header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeaderValue<'a> {
     /// A number, in decimal.
@@ -76,7 +76,7 @@ impl<'a> Header<'a> {
 }
 
 impl HeaderValue<'_> {
-    /// The same, borrowing nothing.
+    /// Copies the text that it borrows.
     pub fn into_owned(self) -> HeaderValue<'static> {
         match self {
             Self::Number(number) => HeaderValue::Number(number),
@@ -88,9 +88,9 @@ impl HeaderValue<'_> {
 /// A bucket's place in the policy, for metadata.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place<'a> {
-    /// As it was written when the policy was loaded.
-    Written(&'a [u8]),
-    /// To be written: that of a limit which Envoy brought along.
+    /// Encoded when the policy was loaded.
+    Encoded(&'a [u8]),
+    /// That of a limit override, not encoded yet.
     Named {
         /// The table's name.
         table: &'a str,
@@ -101,46 +101,46 @@ pub enum Place<'a> {
     },
 }
 
-/// What Envoy keeps with the request.
+/// The dynamic metadata that Envoy keeps with the request.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Metadata<'a> {
     /// The lease taken, as text.
     pub lease: Option<String>,
-    /// How many leases were released, where that was asked.
+    /// The number of leases released; `None` if the request releases none.
     pub released: Option<usize>,
-    /// The bucket that denied.
+    /// The bucket that denied the request.
     pub denied_by: Option<Place<'a>>,
-    /// Shadow buckets that would have denied; 16 at most.
+    /// The shadow buckets that would have denied it; 16 at most.
     pub shadow: Vec<Place<'a>>,
 }
 
 impl Metadata<'_> {
-    /// Whether there is nothing to keep.
+    /// Whether all fields are empty.
     pub fn is_empty(&self) -> bool {
         let Self { lease, released, denied_by, shadow } = self;
         lease.is_none() && released.is_none() && denied_by.is_none() && shadow.is_empty()
     }
 }
 
-/// The answer, before it is protobuf. It borrows what the policy says.
+/// The answer before it is encoded. It borrows its texts from the policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reply<'a> {
     /// Whether the request must not pass.
     pub is_over_limit: bool,
     /// One for each descriptor, in order.
     pub statuses: SmallVec<[Status<'a>; 2]>,
-    /// Appended to what the client gets; on a denial, what its body brings comes after them.
+    /// Appended to the response to the client; on a denial, before the headers of the body.
     pub response_headers: Headers<'a>,
-    /// Appended to what the upstream gets.
+    /// Appended to the request to the upstream.
     pub request_headers: SmallVec<[Header<'a>; 1]>,
-    /// The body of a denial, and the headers that go with it.
+    /// The body of a denial, with its headers.
     pub body: Option<Body<'a>>,
-    /// What Envoy keeps with the request.
+    /// The dynamic metadata that Envoy keeps with the request.
     pub metadata: Metadata<'a>,
 }
 
 impl Reply<'_> {
-    /// The reply to a request that meets no policy: no limit for any of so many descriptors.
+    /// The reply to a request whose domain has no policy: a status without a limit for each descriptor.
     pub fn unlimited(descriptors: usize) -> Self {
         let status = Status { is_over_limit: false, limit: None };
         Self {
@@ -153,8 +153,7 @@ impl Reply<'_> {
         }
     }
 
-    /// The reply to a request that is not read, since it is too large: a denial, and nothing else, since no table
-    /// was asked.
+    /// The reply to a request that is too large to be read: a denial without statuses, since no table was matched.
     pub fn unread() -> Self {
         Self {
             is_over_limit: true,
@@ -167,22 +166,21 @@ impl Reply<'_> {
     }
 }
 
-/// What a denied client reads, with its header `content-type`, and with `retry-after` where it makes sense to try
-/// again.
+/// The body of a denial, with the values of its headers `content-type` and `retry-after`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Body<'a> {
     /// Its media type.
     pub content_type: &'a str,
-    /// Its texts, between which the seconds to wait belong.
+    /// Its text, split where the seconds of `retry_after` belong.
     pub parts: Cow<'a, [Box<str>]>,
-    /// Seconds until the same call would pass; none where it never would.
+    /// Seconds until the same call would be admitted; none for a block without end.
     pub retry_after: Option<u64>,
 }
 
-/// Headers of a response that tell how the tightest bucket stands.
+/// The response headers that report the tightest bucket.
 pub type Headers<'a> = SmallVec<[Header<'a>; 3]>;
 
-/// Writes the reply to a query of so many descriptors. `denials` are those of the policy that was asked.
+/// Composes the reply to a query with this number of descriptors. `denials` are those of the query's policy.
 pub fn compose<'a>(
     verdict: &Verdict<'a>,
     descriptors: usize,
@@ -230,7 +228,7 @@ fn status<'a>(tightest: Option<&Decided<'a>>) -> Status<'a> {
     Status { is_over_limit: tightest.is_some_and(Decided::denies), limit }
 }
 
-/// Time until the bucket is full again, or something passes; none where nothing ever does.
+/// Time until the bucket is full, or until the block ends; none for a block without end.
 const fn reset(bucket: &Bucket, outcome: &Outcome) -> Option<Nanos> {
     match bucket {
         Bucket::Blocked(Blocked { until: None }) => None,
@@ -238,8 +236,8 @@ const fn reset(bucket: &Bucket, outcome: &Outcome) -> Option<Nanos> {
     }
 }
 
-/// Seconds until the same call would pass, rounded up, at least 1. A call that asks for more than the bucket
-/// holds is told when that is full; one that is blocked for good, nothing.
+/// Seconds until the same call would be admitted, rounded up, at least 1. For more hits than the bucket's size, which
+/// it never admits, seconds until it is full. None for a block without end.
 fn retry_after(Decided { matched, outcome }: &Decided<'_>) -> Option<u64> {
     let reset = reset(matched.bucket, outcome)?;
     let wait = match outcome.wait {
@@ -257,7 +255,7 @@ fn limit_headers(
     headers: &mut Headers<'_>,
 ) {
     let Decided { matched, outcome } = tightest;
-    let told = |reset: Nanos| match style {
+    let seconds = |reset: Nanos| match style {
         HeaderStyle::Epoch => now.after(reset).as_unix_secs_ceil(),
         _ => reset.as_secs_ceil(),
     };
@@ -269,14 +267,13 @@ fn limit_headers(
     headers.push(Header::number("x-ratelimit-limit", matched.bucket.size().into()));
     headers.push(Header::number("x-ratelimit-remaining", outcome.remaining.into()));
     if let Some(reset) = reset(matched.bucket, outcome) {
-        headers.push(Header::number("x-ratelimit-reset", told(reset)));
+        headers.push(Header::number("x-ratelimit-reset", seconds(reset)));
     }
 }
 
-/// draft-ietf-httpapi-ratelimit-headers-10: a policy with its quota `q` and window `w` in seconds, and
-/// what remains, `r`, with the time `t` until it is whole again. What is blocked has no window, and a `t` only
-/// where an end is known. The names are a policy's own, which
-/// may hold no quote and no backslash.
+/// draft-ietf-httpapi-ratelimit-headers-10: a policy has a quota `q` and a window `w` in seconds; a limit has the
+/// remaining quota `r` and the seconds `t` until it is full. A block has no window, and `t` only if it ends. The names
+/// come from the policy, where they may contain no quote and no backslash.
 fn ietf_headers(tightest: &Decided<'_>, headers: &mut Headers<'_>) {
     let Decided { matched, outcome } = tightest;
     let name = matched.row.label();
@@ -289,10 +286,10 @@ fn ietf_headers(tightest: &Decided<'_>, headers: &mut Headers<'_>) {
         Bucket::Blocked(_) => format!("\"{name}\";q={size}"),
     };
     let reset = reset(matched.bucket, outcome).map(|reset| format!(";t={}", reset.as_secs_ceil()));
-    let standing =
+    let limit =
         format!("\"{name}\";r={}{}", outcome.remaining, reset.as_deref().unwrap_or_default());
     headers.push(Header::text("ratelimit-policy", policy));
-    headers.push(Header::text("ratelimit", standing));
+    headers.push(Header::text("ratelimit", limit));
 }
 
 fn body<'a>(denied: &Decided<'a>, denials: &'a Denials) -> Body<'a> {

@@ -212,7 +212,7 @@ impl Service {
         }
         let lease = verdict.lease.map(|lease| LeaseGuard::new(Arc::clone(self), lease));
         let reply = reply::compose(verdict, query.len(), policy.headers(), denials, store_now);
-        Answer { frame: wire::framed(&reply), is_over_limit: reply.is_over_limit, lease }
+        Answer { frame: wire::encode_framed(&reply), is_over_limit: reply.is_over_limit, lease }
     }
 
     fn allow_unknown_domain(&self, query: &Query<'_>, span: Option<&mut Span>) -> Answer {
@@ -221,7 +221,7 @@ impl Service {
             span.record(&Verdict::unlimited(), query.len());
         }
         let reply = Reply::unlimited(query.len());
-        Answer { frame: wire::framed(&reply), is_over_limit: false, lease: None }
+        Answer { frame: wire::encode_framed(&reply), is_over_limit: false, lease: None }
     }
 
     /// Counts an invalid request, and returns its status.
@@ -242,7 +242,11 @@ impl Service {
             return Err(status);
         }
         tracing::debug!(reason = status.message(), "denied without being read");
-        Ok(Answer { frame: wire::framed(&Reply::unread()), is_over_limit: true, lease: None })
+        Ok(Answer {
+            frame: wire::encode_framed(&Reply::unread()),
+            is_over_limit: true,
+            lease: None,
+        })
     }
 
     fn store_failure(&self, error: &StoreError) -> Status {

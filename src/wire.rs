@@ -1,5 +1,5 @@
-//! The only module that knows protobuf: from bytes to a [`Query`](crate::descriptor::Query), from a
-//! [`Reply`](crate::reply::Reply) to bytes.
+//! The only module that knows protobuf: decodes a [`Query`](crate::descriptor::Query) and encodes a
+//! [`Reply`](crate::reply::Reply).
 
 mod fields;
 pub mod frame;
@@ -17,12 +17,12 @@ use self::rls::rate_limit_response::rate_limit::Unit as ReplyUnit;
 use self::rls::rate_limit_response::{Code, DescriptorStatus};
 
 pub use self::request::{query, read};
-pub use self::response::{framed, place};
+pub use self::response::{encode_framed, encode_place};
 pub use self::rls::rate_limit_service_client::RateLimitServiceClient;
 pub use self::rls::{RateLimitRequest, RateLimitResponse};
 use crate::text;
 
-/// What prost and tonic generate from `proto/`.
+/// The code that prost and tonic generate from `proto/`.
 #[allow(missing_docs, clippy::all, clippy::pedantic, clippy::restriction, unreachable_pub)]
 pub mod pb {
     include!(concat!(env!("OUT_DIR"), "/proto.rs"));
@@ -34,12 +34,12 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descrip
 /// The full name of the service.
 pub const SERVICE: &str = "envoy.service.ratelimit.v3.RateLimitService";
 
-/// Whether a response says that the request must not pass.
+/// Whether a response denies the request.
 pub const fn is_over_limit(response: &RateLimitResponse) -> bool {
     response.overall_code == Code::OverLimit as i32
 }
 
-/// A request with one descriptor, as the `query` command sends it.
+/// A request with one descriptor.
 pub fn request(
     domain: &str,
     entries: impl Iterator<Item = (String, String)>,
@@ -59,10 +59,10 @@ pub fn request(
     }
 }
 
-/// A response in lines for a person. Control characters are escaped: values come over the network.
-pub fn tell(response: &RateLimitResponse) -> Vec<String> {
+/// Describes a response in lines for display. Control characters are escaped, since values come over the network.
+pub fn describe(response: &RateLimitResponse) -> Vec<String> {
     let code = Code::try_from(response.overall_code).map_or("UNKNOWN", |code| code.as_str_name());
-    let statuses = response.statuses.iter().map(tell_status);
+    let statuses = response.statuses.iter().map(describe_status);
     let headers = response.response_headers_to_add.iter().chain(&response.request_headers_to_add);
     let headers = headers.map(|HeaderValue { key, value, .. }| format!("{key}: {value}"));
     let body = (!response.raw_body.is_empty())
@@ -84,8 +84,8 @@ pub fn tell(response: &RateLimitResponse) -> Vec<String> {
     std::iter::once(code.to_owned()).chain(details).collect()
 }
 
-fn tell_status(status: &DescriptorStatus) -> String {
-    let Some(limit) = &status.current_limit else { return "no limit met".to_owned() };
+fn describe_status(status: &DescriptorStatus) -> String {
+    let Some(limit) = &status.current_limit else { return "no limit matched".to_owned() };
     let reset = status.duration_until_reset;
     let seconds = |reset: prost_types::Duration| {
         format!("{}.{:03} s", reset.seconds, reset.nanos / 1_000_000)

@@ -83,7 +83,13 @@ fn encode(bencher: Bencher<'_, '_>, case: Case) {
     let verdict = decision::decide(&plan, &parts.store, NOW).unwrap();
     bencher.bench_local(|| {
         let denials = &parts.loaded().denials;
-        wire::framed(&reply::compose(black_box(&verdict), 1, HeaderStyle::Epoch, denials, NOW))
+        wire::encode_framed(&reply::compose(
+            black_box(&verdict),
+            1,
+            HeaderStyle::Epoch,
+            denials,
+            NOW,
+        ))
     });
 }
 
@@ -120,7 +126,7 @@ mod shipped {
             let plan = parts.policy().resolve(black_box(&query), now);
             let verdict = decision::decide(&plan, &parts.store, now).unwrap();
             let denials = &parts.loaded().denials;
-            wire::framed(&reply::compose(&verdict, 1, HeaderStyle::Epoch, denials, now))
+            wire::encode_framed(&reply::compose(&verdict, 1, HeaderStyle::Epoch, denials, now))
         });
     }
 

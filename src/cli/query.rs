@@ -97,7 +97,7 @@ fn causes(error: &dyn Error) -> String {
 }
 
 fn write(out: &mut dyn Write, response: &RateLimitResponse) -> std::io::Result<()> {
-    for line in wire::tell(response) {
+    for line in wire::describe(response) {
         writeln!(out, "{line}")?;
     }
     Ok(())

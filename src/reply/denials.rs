@@ -1,7 +1,5 @@
-//! What is known of a policy's denials when the policy is loaded: all but the seconds to wait.
-//!
-//! It is written once, beside the handles of the policy's counters, so that a denial costs a call no more than an
-//! admission.
+//! Denials, encoded when a policy is loaded: all of a denial but its seconds of `retry_after`, so that a denial costs a
+//! call no more than an admission.
 
 use std::borrow::Cow;
 
@@ -12,10 +10,10 @@ use crate::policy::rule::Rule;
 use crate::policy::table::Row;
 use crate::policy::{MatchedBucket, Policy};
 
-/// The denials of one policy, by the number of their rule.
+/// The encoded denials of one policy, by the number of their rule.
 #[derive(Debug, Default)]
 pub struct Denials {
-    written: Box<[Denial]>,
+    encoded: Box<[Denial]>,
     body: DenialBody,
 }
 
@@ -26,30 +24,30 @@ struct Denial {
 }
 
 impl Denials {
-    /// Writes the denials of a policy. `encode` gives the metadata that names a bucket's table, its row and the
-    /// bucket in words, as it goes out.
+    /// Encodes the denials of a policy. `encode` encodes the metadata with a bucket's table, its row, and the
+    /// bucket in words.
     pub fn of(policy: &Policy, encode: impl Fn([&str; 3]) -> Box<[u8]>) -> Self {
         let body = policy.denial_body().clone();
-        let mut written: Vec<_> = policy.rows().flat_map(rules).collect();
-        written.sort_unstable_by_key(|(_, rule)| rule.id());
-        let write = |(row, rule): (&Row, &Rule)| {
+        let mut rules: Vec<_> = policy.rows().flat_map(rules).collect();
+        rules.sort_unstable_by_key(|(_, rule)| rule.id());
+        let denial = |(row, rule): (&Row, &Rule)| {
             let (table, name, bucket) = (row.table(), row.name(), rule.bucket());
             Denial {
                 body: body.parts(row.message(), [table, name], bucket),
                 place: encode([table, name, &bucket.to_string()]),
             }
         };
-        Self { written: written.into_iter().map(write).collect(), body }
+        Self { encoded: rules.into_iter().map(denial).collect(), body }
     }
 
-    /// The media type of a body.
+    /// The media type of the bodies.
     pub fn content_type(&self) -> &str {
         self.body.content_type()
     }
 
-    /// The body where this bucket denies, cut where the seconds to wait belong.
+    /// The body of a denial by this bucket, split where the seconds of `retry_after` belong.
     pub fn body<'a>(&'a self, matched: &MatchedBucket<'_>) -> Cow<'a, [Box<str>]> {
-        match self.written(matched) {
+        match self.encoded(matched) {
             Some(denial) => Cow::Borrowed(&denial.body),
             None => {
                 let (message, names): (&Message, _) =
@@ -59,10 +57,10 @@ impl Denials {
         }
     }
 
-    /// Where this bucket stands.
+    /// The bucket's place in the policy.
     pub(super) fn place<'a>(&'a self, matched: &MatchedBucket<'a>) -> Place<'a> {
-        match self.written(matched) {
-            Some(denial) => Place::Written(&denial.place),
+        match self.encoded(matched) {
+            Some(denial) => Place::Encoded(&denial.place),
             None => {
                 let (table, row) = (matched.row.table(), matched.row.name());
                 Place::Named { table, row, bucket: matched.bucket.to_string() }
@@ -70,8 +68,8 @@ impl Denials {
         }
     }
 
-    fn written(&self, matched: &MatchedBucket<'_>) -> Option<&Denial> {
-        self.written.get(matched.rule?.id().get())
+    fn encoded(&self, matched: &MatchedBucket<'_>) -> Option<&Denial> {
+        self.encoded.get(matched.rule?.id().get())
     }
 }
 

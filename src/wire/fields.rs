@@ -1,4 +1,4 @@
-//! The fields of a protobuf message, one after another, read in place.
+//! Reads the fields of a protobuf message in place, one after another.
 
 use prost::DecodeError;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
@@ -6,14 +6,14 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_f
 const VARINT: u64 = WireType::Varint as u64;
 const LENGTH_DELIMITED: u64 = WireType::LengthDelimited as u64;
 
-/// What stands in a field.
+/// The value of a field.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Wire<'a> {
     /// A number.
     Varint(u64),
     /// A text or a message.
     Length(&'a [u8]),
-    /// Something of another wire type, which was passed over.
+    /// A value of another wire type, which was skipped.
     Other,
 }
 
@@ -25,7 +25,7 @@ impl<'a> Wire<'a> {
         }
     }
 
-    /// As protobuf reads a number that is too large for its field: the low bits count.
+    /// A number for a field of 32 bits. As in protobuf, the high bits of a larger number are dropped.
     pub(super) fn number32(self) -> Result<u32, Malformed> {
         let [a, b, c, d, ..] = self.number()?.to_le_bytes();
         Ok(u32::from_le_bytes([a, b, c, d]))
@@ -43,24 +43,24 @@ impl<'a> Wire<'a> {
     }
 }
 
-/// Bytes that are no such message.
+/// Why bytes are not a valid message.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Malformed {
     #[error("{0}")]
     Bytes(#[from] DecodeError),
-    #[error("a field is cut short")]
+    #[error("a field is truncated")]
     Short,
-    #[error("a field is of another type than the proto says")]
+    #[error("a field has another type than in the proto file")]
     WireType,
     #[error("a text is not UTF-8")]
     Text,
 }
 
-/// Goes through a message's fields in the order in which they were sent, unknown ones included.
+/// Iterates over a message's fields in the order in which they were sent, unknown fields included.
 pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 
 impl<'a> Fields<'a> {
-    /// Inlined: the fields that we know are read in a few instructions each, wherever they stand.
+    /// Inlined, so that a known field takes a few instructions.
     #[inline]
     fn read(&mut self) -> Result<(u32, Wire<'a>), Malformed> {
         let key = match self.0.split_first() {
@@ -84,7 +84,7 @@ impl<'a> Fields<'a> {
         Ok((tag, wire))
     }
 
-    /// The next byte where that is a whole number: nearly always.
+    /// The next byte, if it is a whole number, as it nearly always is.
     #[inline]
     fn byte(&mut self) -> Option<u8> {
         let (&byte @ ..0x80, rest) = self.0.split_first()? else { return None };
@@ -105,7 +105,7 @@ impl<'a> Fields<'a> {
         Ok(decode_varint(&mut self.0)?)
     }
 
-    /// The key of a field from number 16 on, or one that is none.
+    /// The key of a field from number 16 on, or an invalid key.
     #[cold]
     fn long_key(&mut self) -> Result<u64, Malformed> {
         let (tag, wire_type) = decode_key(&mut self.0)?;
@@ -130,7 +130,7 @@ impl<'a> Iterator for Fields<'a> {
         }
         let read = self.read();
         if read.is_err() {
-            // After what cannot be read there is nothing to go on with.
+            // The start of the next field is unknown.
             self.0 = &[];
         }
         Some(read)

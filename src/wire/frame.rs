@@ -1,33 +1,33 @@
-//! gRPC's frame around a message: a byte that says whether it is compressed, four for its length.
+//! gRPC's frame around a message: one byte for the compression flag, four for the length.
 
 use tonic::Status;
 
-/// The bytes before a message.
+/// The length of the prefix of a message, in bytes.
 pub const PREFIX: usize = 5;
 
 /// The largest request, in bytes. Envoy's are a few hundred.
 pub const MAX_MESSAGE: usize = 1 << 20;
 
-/// The one message in a request's body.
+/// The single message in a request's body.
 ///
 /// # Errors
-/// `UNIMPLEMENTED` for a compressed one, `RESOURCE_EXHAUSTED` for one of over [`MAX_MESSAGE`] bytes,
-/// `INVALID_ARGUMENT` where the body is not one whole message.
+/// `UNIMPLEMENTED` if it is compressed, `RESOURCE_EXHAUSTED` if it is larger than [`MAX_MESSAGE`] bytes,
+/// `INVALID_ARGUMENT` if the body is not one whole message.
 pub fn message(body: &[u8]) -> Result<&[u8], Status> {
     let (prefix, rest) = body.split_first_chunk::<PREFIX>().ok_or_else(|| not_one(body.len()))?;
     let ([flag, ..], length) = (*prefix, length(*prefix));
     match flag {
         0 if length > MAX_MESSAGE => Err(too_large(length)),
         0 if length == rest.len() => Ok(rest),
-        1 => Err(Status::unimplemented("compressed requests are not read; send them as they are")),
+        1 => Err(Status::unimplemented("compressed requests are not supported; send identity")),
         _ => Err(not_one(body.len())),
     }
 }
 
-/// Looks at the part of a body that has come: nobody waits for more of a message that is not read.
+/// Checks the part of a body that has arrived, so that a message that is too large is rejected before it is complete.
 ///
 /// # Errors
-/// `RESOURCE_EXHAUSTED` where the message is larger than [`MAX_MESSAGE`], or there is more than one.
+/// `RESOURCE_EXHAUSTED` if the announced length, or the part itself, is larger than [`MAX_MESSAGE`] bytes.
 pub fn check(part: &[u8]) -> Result<(), Status> {
     let announced = part.split_first_chunk::<PREFIX>().map_or(0, |(prefix, _)| length(*prefix));
     let length = announced.max(part.len().saturating_sub(PREFIX));
@@ -46,10 +46,10 @@ fn not_one(length: usize) -> Status {
     Status::invalid_argument(format!("the {length} bytes received are not one gRPC message"))
 }
 
-/// Puts the prefix of a message into the place kept for it at the start of `frame`.
+/// Writes the prefix of a message into the bytes reserved for it at the start of `frame`.
 pub(super) fn close(frame: &mut [u8]) {
     if let Some((prefix, message)) = frame.split_first_chunk_mut::<PREFIX>() {
-        // A reply is far below 4 GiB.
+        // A reply is far smaller than 4 GiB.
         let [a, b, c, d] = u32::try_from(message.len()).unwrap_or(u32::MAX).to_be_bytes();
         *prefix = [0, a, b, c, d];
     }
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_has_a_status_that_says_so() {
+    fn anything_else_has_a_status_with_the_reason() {
         assert_eq!(code(&[]), Code::InvalidArgument);
         assert_eq!(code(&[0, 0, 0, 0]), Code::InvalidArgument);
         assert_eq!(code(&[0, 0, 0, 0, 2, 7]), Code::InvalidArgument);
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_large_is_known_before_it_has_come() {
+    fn a_message_that_is_too_large_is_rejected_before_it_is_complete() {
         assert!(check(&[]).is_ok() && check(&[0, 0, 0x10, 0]).is_ok());
         assert!(check(&[0, 0, 0x10, 0, 0, 7]).is_ok());
         assert_eq!(check(&[0, 0, 0x10, 0, 1]).unwrap_err().code(), Code::ResourceExhausted);

@@ -1,5 +1,4 @@
-//! The same messages in protobuf's JSON mapping, by reflection over the compiled protos. For people and
-//! scripts; not fast.
+//! The messages in protobuf's JSON mapping, by reflection over the compiled protos. For people and scripts; not fast.
 
 use std::sync::LazyLock;
 
@@ -20,14 +19,14 @@ static POOL: LazyLock<Result<DescriptorPool, DescriptorError>> =
 /// Why a message cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum JsonError {
-    /// Not JSON, or not of the message's shape.
+    /// It is not JSON, or not a RateLimitRequest.
     #[error("not a RateLimitRequest in JSON: {0}")]
     Json(#[from] serde_json::Error),
-    /// The compiled protos lack the message; they are part of the program.
-    #[error("the message is not among the program's own protos")]
+    /// The message is not in the protos that are compiled into the program.
+    #[error("the message is not in the compiled protos")]
     Protos,
-    /// What was read cannot be read again as protobuf.
-    #[error("the message cannot be converted: {0}")]
+    /// The protobuf bytes cannot be decoded.
+    #[error("the message cannot be decoded: {0}")]
     Decode(#[from] prost::DecodeError),
 }
 
@@ -37,11 +36,11 @@ pub(super) fn descriptor(name: &str) -> Result<MessageDescriptor, JsonError> {
     pool.get_message_by_name(&name).ok_or(JsonError::Protos)
 }
 
-/// Reads a request, as its bytes. Field names may be in camel case or as in the proto; unknown ones are an
-/// error.
+/// Converts a request from JSON to protobuf bytes. Field names may be in camel case or as in the proto; unknown names
+/// are an error.
 ///
 /// # Errors
-/// [`JsonError::Json`] where it is none.
+/// [`JsonError::Json`] if it is not a RateLimitRequest in JSON.
 pub fn request(json: &[u8]) -> Result<Vec<u8>, JsonError> {
     let mut reader = serde_json::Deserializer::from_slice(json);
     let options = DeserializeOptions::new();
@@ -52,12 +51,12 @@ pub fn request(json: &[u8]) -> Result<Vec<u8>, JsonError> {
     )?;
     reader.end()?;
     if has_too_large(&serde_json::from_slice(json)?) {
-        return Err(serde_json::Error::custom("a number is more than 64 bits hold").into());
+        return Err(serde_json::Error::custom("a number exceeds 64 bits").into());
     }
     Ok(message.encode_to_vec())
 }
 
-/// Whether a number is 2^64 or more, which has been read as a fraction: prost-reflect takes 2^64 for the number before.
+/// Whether a number is 2^64 or more. serde_json parses it as a float, and prost-reflect would read 2^64 as 2^64 - 1.
 fn has_too_large(value: &Value) -> bool {
     match value {
         Value::Number(number) => {
@@ -69,7 +68,7 @@ fn has_too_large(value: &Value) -> bool {
     }
 }
 
-/// Writes a response, from its bytes. Fields at their default are left out, as protobuf's JSON does.
+/// Converts a response from protobuf bytes to JSON. Fields with their default value are omitted, as in protobuf's JSON.
 ///
 /// # Errors
 /// Never in practice.
@@ -82,7 +81,7 @@ pub fn response(response: &[u8]) -> Result<String, JsonError> {
     Ok(String::from_utf8_lossy(&writer.into_inner()).into_owned())
 }
 
-/// Writes a response.
+/// Converts a response to JSON.
 ///
 /// # Errors
 /// Never in practice.

@@ -1,7 +1,7 @@
-//! From the bytes of a RateLimitRequest to a [`Query`] that borrows from them: nothing is copied.
+//! Decodes a RateLimitRequest into a [`Query`] that borrows from its bytes: nothing is copied.
 //!
-//! Reads what prost reads, to the letter of the encoding: fields in any order, of a number the last, of a
-//! message all its parts merged, unknown fields passed over. A test holds the two against each other.
+//! It decodes exactly as prost does: fields may be in any order, the last of several numbers counts, several parts of a
+//! message are merged, unknown fields are skipped. `tests/suites/codec.rs` compares the two.
 
 use smallvec::SmallVec;
 
@@ -10,7 +10,7 @@ use super::pb::envoy::r#type::v3::RateLimitUnit;
 use crate::descriptor::{BadRequest, Hits, Query};
 use crate::limit::{Bucket, Unit};
 
-/// The question in a message, by value: as [`read`], and one copy more.
+/// Decodes a query and returns it by value, which costs one more copy than [`read`].
 ///
 /// # Errors
 /// As [`read`].
@@ -20,10 +20,10 @@ pub fn query(message: &[u8]) -> Result<Query<'_>, BadRequest> {
     Ok(query)
 }
 
-/// Reads the question in a message into its place.
+/// Decodes a message into `query`.
 ///
 /// # Errors
-/// [`BadRequest`] where it is no message or no question; see [`Query`].
+/// [`BadRequest`] if it is not a valid message or not a valid query; see [`Query`].
 pub fn read<'a>(message: &'a [u8], query: &mut Query<'a>) -> Result<(), BadRequest> {
     let request = Request::read(message).map_err(malformed)?;
     query.begin(request.domain, request.descriptors.len())?;
@@ -61,7 +61,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// What a descriptor says beside its entries.
+/// The fields of a descriptor besides its entries.
 #[derive(Default)]
 struct Beside {
     limit: Option<Limit>,
@@ -70,7 +70,7 @@ struct Beside {
 }
 
 impl Beside {
-    /// The entries go straight into the query.
+    /// Reads a descriptor; adds its entries to the query.
     fn read<'a>(message: &'a [u8], query: &mut Query<'a>) -> Result<Self, Malformed> {
         let mut beside = Self::default();
         for field in Fields(message) {
@@ -88,8 +88,7 @@ impl Beside {
         Ok(beside)
     }
 
-    /// A descriptor's own count if there is one, where 0 means to look; else the request's, where 0
-    /// means 1.
+    /// The descriptor's own count, where 0 means to read the state; without one, the request's, where 0 means 1.
     fn hits(&self, of_request: u32) -> Hits {
         let count = self.hits_addend.unwrap_or_else(|| u64::from(of_request.max(1)));
         if self.is_negative_hits { Hits::give_back(count) } else { Hits::charge(count) }
@@ -101,7 +100,7 @@ fn entry<'a>(message: &'a [u8], query: &mut Query<'a>) -> Result<(), Malformed> 
     for field in Fields(message) {
         match field? {
             (1, wire) => key = wire.text()?,
-            // The proto says `string`, and Envoy fills it with whatever bytes its client sent.
+            // A `string` in the proto, but Envoy fills it with any bytes that the client sent.
             (2, wire) => value = wire.bytes()?,
             _ => {}
         }
@@ -110,7 +109,7 @@ fn entry<'a>(message: &'a [u8], query: &mut Query<'a>) -> Result<(), Malformed> 
     Ok(())
 }
 
-/// What a wrapper such as UInt64Value holds, where that is not left out.
+/// The value of a wrapper such as UInt64Value; `None` if it is left out.
 fn wrapped(message: &[u8]) -> Result<Option<u64>, Malformed> {
     let mut number = None;
     for field in Fields(message) {
@@ -121,7 +120,7 @@ fn wrapped(message: &[u8]) -> Result<Option<u64>, Malformed> {
     Ok(number)
 }
 
-/// A limit that Envoy brings along.
+/// A limit override.
 #[derive(Default)]
 struct Limit {
     requests_per_unit: u32,
@@ -145,8 +144,8 @@ impl Limit {
         Ok(())
     }
 
-    /// Whatever the numbers are, they make a bucket: Envoy may have taken them from metadata in which a client
-    /// has a say, and would let the request pass if they were refused.
+    /// Any numbers make a bucket: Envoy may have taken them from metadata that a client can influence, and would
+    /// let the request pass if they were rejected.
     fn bucket(&self, descriptor: usize) -> Result<Bucket, BadRequest> {
         let unit =
             i32::try_from(self.unit).ok().and_then(|unit| RateLimitUnit::try_from(unit).ok());

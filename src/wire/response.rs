@@ -1,4 +1,4 @@
-//! From a [`Reply`] to the bytes of a RateLimitResponse, written straight from what it borrows.
+//! Encodes a [`Reply`] as a RateLimitResponse, straight from the texts that it borrows.
 
 use prost::encoding::{WireType, encode_varint, encoded_len_varint};
 
@@ -10,21 +10,21 @@ use crate::limit::{Period, Unit};
 use crate::policy::denial;
 use crate::reply::{Body, Header, HeaderValue, Metadata, Place, Reply, Status};
 
-/// How a header begins: its name, and the key of its value.
+/// The start of a header `retry-after`: its name, and the key of its value.
 const RETRY_AFTER: &[u8] = b"\x0a\x0bretry-after\x12";
 
-/// The header that tells what a body is.
+/// The name of the header with the media type of a body.
 const CONTENT_TYPE: &str = "content-type";
 
-/// That header where the body is JSON, whole, as field 3: nearly every denial has it.
+/// The whole header of a JSON body, as field 3: nearly every denial has it.
 const CONTENT_TYPE_JSON: &[u8] = b"\x1a\x20\x0a\x0ccontent-type\x12\x10application/json";
 
-/// Most replies are shorter; longer ones grow.
-const USUAL_LENGTH: usize = 512;
+/// The initial capacity in bytes. Most replies are shorter.
+const CAPACITY: usize = 512;
 
-/// The message of a reply, in gRPC's frame.
-pub fn framed(reply: &Reply<'_>) -> Vec<u8> {
-    let mut out = Writer(Vec::with_capacity(USUAL_LENGTH));
+/// Encodes a reply as a message in gRPC's frame.
+pub fn encode_framed(reply: &Reply<'_>) -> Vec<u8> {
+    let mut out = Writer(Vec::with_capacity(CAPACITY));
     out.0.extend([0; frame::PREFIX]);
     out.number(1, code(reply.is_over_limit));
     for of_descriptor in &reply.statuses {
@@ -39,7 +39,7 @@ pub fn framed(reply: &Reply<'_>) -> Vec<u8> {
         .as_ref()
         .map(|body| (body, body.retry_after.map(|seconds| number.format(seconds))));
     if let Some((Body { content_type, .. }, retry_after)) = denial {
-        headers_of_denial(&mut out, retry_after, content_type);
+        denial_headers(&mut out, retry_after, content_type);
     }
     for of_request in &reply.request_headers {
         header(&mut out, 4, of_request);
@@ -107,8 +107,8 @@ fn text_header(out: &mut Writer, tag: u8, name: &str, value: &str) {
     out.text(2, value);
 }
 
-/// Those that go with a body.
-fn headers_of_denial(out: &mut Writer, retry_after: Option<&str>, content_type: &str) {
+/// Writes the headers of a denial's body.
+fn denial_headers(out: &mut Writer, retry_after: Option<&str>, content_type: &str) {
     if let Some(retry_after) = retry_after {
         out.head(3, RETRY_AFTER.len() + 1 + retry_after.len());
         out.0.extend_from_slice(RETRY_AFTER);
@@ -133,7 +133,7 @@ fn body(out: &mut Writer, parts: &[Box<str>], retry_after: &str) {
     }
 }
 
-/// A google.protobuf.Struct, if there is anything in it.
+/// Writes the metadata as a google.protobuf.Struct, unless it is empty.
 fn metadata(out: &mut Writer, metadata: &Metadata<'_>) {
     if metadata.is_empty() {
         return;
@@ -143,7 +143,7 @@ fn metadata(out: &mut Writer, metadata: &Metadata<'_>) {
         Metadata {
             lease: None,
             released: None,
-            denied_by: Some(Place::Written(place)),
+            denied_by: Some(Place::Encoded(place)),
             shadow,
         } if shadow.is_empty() => {
             out.head(6, place.len());
@@ -177,13 +177,13 @@ fn fields(out: &mut Writer, metadata: &Metadata<'_>) {
 
 fn write_place(out: &mut Writer, place: &Place<'_>) {
     match place {
-        Place::Written(bytes) => out.0.extend_from_slice(bytes),
+        Place::Encoded(bytes) => out.0.extend_from_slice(bytes),
         Place::Named { table, row, bucket } => name_place(out, [table, row, bucket]),
     }
 }
 
-/// The fields of metadata that say where a bucket stands: its table, its row, and the bucket in words.
-pub fn place(names: [&str; 3]) -> Box<[u8]> {
+/// Encodes the metadata fields of a bucket's place: its table, its row, and the bucket in words.
+pub fn encode_place(names: [&str; 3]) -> Box<[u8]> {
     let mut out = Writer(Vec::new());
     name_place(&mut out, names);
     out.0.into()
@@ -195,7 +195,7 @@ fn name_place(out: &mut Writer, [table, row, bucket]: [&str; 3]) {
     field(out, "bucket", |out| out.text(3, bucket));
 }
 
-/// One field of a Struct: a name and a google.protobuf.Value.
+/// Writes one field of a Struct: a name and a google.protobuf.Value.
 fn field(out: &mut Writer, name: &str, value: impl FnOnce(&mut Writer)) {
     out.message(1, |out| {
         out.text(1, name);
@@ -203,7 +203,7 @@ fn field(out: &mut Writer, name: &str, value: impl FnOnce(&mut Writer)) {
     });
 }
 
-/// How many bytes a text takes as a field.
+/// The length of a text as a field, in bytes.
 fn text_length(text: &str) -> usize {
     match text.len() {
         0 => 0,
@@ -212,7 +212,7 @@ fn text_length(text: &str) -> usize {
     }
 }
 
-/// Writes fields. As protobuf has it, those at their default are left out.
+/// Writes fields. As in protobuf, fields with their default value are omitted.
 struct Writer(Vec<u8>);
 
 impl Writer {
@@ -224,7 +224,7 @@ impl Writer {
     }
 
     fn double(&mut self, tag: u8, number: f64) {
-        // Within a oneof, a 0 is written too.
+        // Within a oneof, a 0 is not omitted.
         self.0.push(key(tag, WireType::SixtyFourBit));
         self.0.extend(number.to_le_bytes());
     }
@@ -236,7 +236,7 @@ impl Writer {
         }
     }
 
-    /// What comes before a text or a message of this length.
+    /// Writes the key and the length of a text or a message.
     fn head(&mut self, tag: u8, length: usize) {
         match u8::try_from(length) {
             Ok(short @ ..0x80) => {
@@ -249,8 +249,8 @@ impl Writer {
         }
     }
 
-    /// A message within the message. Its length stands before it and is known after it: one byte is kept
-    /// for it, which is enough for all but the metadata.
+    /// Writes a nested message. Its length comes first but is known last: one byte is reserved for it, which is
+    /// enough for all messages but the metadata.
     fn message(&mut self, tag: u8, write: impl FnOnce(&mut Self)) {
         self.head(tag, 0);
         let place = self.0.len() - 1;
@@ -262,7 +262,7 @@ impl Writer {
         }
     }
 
-    /// Makes room for the length of a message where one byte does not do, and writes it.
+    /// Writes the length of a message that needs more than the one byte reserved.
     fn lengthen(&mut self, place: usize, length: usize) {
         let mut prefix = [0; 10];
         let mut rest = &mut prefix[..];
@@ -280,7 +280,7 @@ impl Writer {
     }
 }
 
-/// The number and type of a field; below 16, that is one byte.
+/// The key of a field: its number, below 16, and its type, in one byte.
 const fn key(tag: u8, wire_type: WireType) -> u8 {
     tag << 3 | wire_type as u8
 }

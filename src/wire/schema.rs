@@ -5,12 +5,12 @@ use serde_json::{Map, Value, json};
 
 use super::json::{JsonError, descriptor};
 
-/// Adds the schemas of a message of Envoy's rate limit service, and of all that it consists of, to `schemas` by their
-/// names, as what `#/components/schemas/NAME` refers to. Fields are as protobuf's JSON writes them: in camel case,
-/// numbers of 64 bits as text or as a number, and any of them left out or null.
+/// Adds the schemas of a message of Envoy's rate limit service and of its parts to `schemas`, by their names, to which
+/// `#/components/schemas/NAME` refers. Fields are those of protobuf's JSON: in camel case, 64-bit numbers as text or as
+/// numbers, and each of them optional or null.
 ///
 /// # Errors
-/// [`JsonError::Protos`] where there is no such message.
+/// [`JsonError::Protos`] if there is no such message.
 pub fn add(name: &str, schemas: &mut Map<String, Value>) -> Result<(), JsonError> {
     message(&descriptor(name)?, schemas);
     Ok(())
@@ -48,7 +48,7 @@ fn field(of: &FieldDescriptor, schemas: &mut Map<String, Value>) -> Value {
     }
 }
 
-/// Protobuf's JSON takes null for a field that is left out.
+/// Allows null, which protobuf's JSON reads as an absent field.
 fn or_null(mut schema: Value) -> Value {
     match schema.get_mut("type") {
         Some(Value::Array(types)) => types.push("null".into()),
@@ -91,7 +91,7 @@ fn names(of: &EnumDescriptor) -> Value {
     json!({ "type": ["string", "integer"], "enum": values })
 }
 
-/// Messages that protobuf's JSON writes as something else.
+/// The schemas of messages that have a JSON form of their own.
 fn well_known(of: &MessageDescriptor) -> Option<Value> {
     Some(match of.full_name().strip_prefix("google.protobuf.")? {
         "Duration" => json!({ "type": "string", "pattern": r"^-?[0-9]+(\.[0-9]{1,9})?s$" }),

@@ -215,7 +215,7 @@ proptest! {
             }),
             metadata: Metadata::default(),
         };
-        let frame = wire::framed(&reply);
+        let frame = wire::encode_framed(&reply);
         let bytes = wire::frame::message(&frame).unwrap();
         let read = RateLimitResponse::decode(bytes).unwrap();
         assert_eq!(read.encode_to_vec(), bytes);
@@ -253,7 +253,7 @@ fn a_field_without_a_number_is_refused_as_prost_refuses_it() {
 #[test]
 fn metadata_of_any_length_is_read_by_prost() {
     let long = "bucket ".repeat(40);
-    let written = [&*long, "two"].map(|bucket| wire::place(["table", "row", bucket]));
+    let written = [&*long, "two"].map(|bucket| wire::encode_place(["table", "row", bucket]));
     let named =
         |bucket: &str| Place::Named { table: "table", row: "row", bucket: bucket.to_owned() };
     let told = |metadata| {
@@ -265,14 +265,15 @@ fn metadata_of_any_length_is_read_by_prost() {
             body: None,
             metadata,
         };
-        let read = RateLimitResponse::decode(&wire::framed(&reply)[wire::frame::PREFIX..]).unwrap();
+        let read =
+            RateLimitResponse::decode(&wire::encode_framed(&reply)[wire::frame::PREFIX..]).unwrap();
         let json = wire::json::of(&read).unwrap();
         serde_json::from_str::<serde_json::Value>(&json).unwrap()["dynamicMetadata"].take()
     };
     assert_eq!(told(Metadata::default()), serde_json::Value::Null);
     for (place, bucket) in [
-        (Place::Written(&written[0]), &*long),
-        (Place::Written(&written[1]), "two"),
+        (Place::Encoded(&written[0]), &*long),
+        (Place::Encoded(&written[1]), "two"),
         (named(&long), &*long),
     ] {
         let expected = serde_json::json!({ "table": "table", "row": "row", "bucket": bucket });
@@ -282,8 +283,8 @@ fn metadata_of_any_length_is_read_by_prost() {
     let all = Metadata {
         lease: Some("00ff".into()),
         released: Some(0),
-        denied_by: Some(Place::Written(&written[0])),
-        shadow: vec![named("one"), named(&long), Place::Written(&written[1])],
+        denied_by: Some(Place::Encoded(&written[0])),
+        shadow: vec![named("one"), named(&long), Place::Encoded(&written[1])],
     };
     let expected = serde_json::json!({
         "lease": "00ff",

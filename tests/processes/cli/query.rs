@@ -83,7 +83,7 @@ fn a_lease_is_taken_told_and_released_once() {
 fn a_domain_without_a_policy_is_not_limited() {
     let server = Served::start(&QUIET, &[]);
     let ended = query(&server, &[&["--domain", "nobody's", "tenant=acme"]]);
-    assert_eq!((ended.code, &*ended.out), (Some(0), "OK\n  no limit met\n"));
+    assert_eq!((ended.code, &*ended.out), (Some(0), "OK\n  no limit matched\n"));
 }
 
 #[test]
