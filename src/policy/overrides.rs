@@ -1,8 +1,8 @@
-//! The overrides of one row: thousands of them, one for a tenant each, cost a call no more than one.
+//! The overrides of one row. Thousands of them, one for each tenant, cost a call no more than one.
 //!
-//! Of the overrides that apply, the first of the file counts. To find it without trying one after another,
-//! those that ask for certain values of one entry are listed by value; the entry is that with the most
-//! different values. All others are tried in turn.
+//! Of the overrides that apply to a call, the first in the file is used. To find it without trying all of them, the
+//! overrides with whole values of one entry in their conditions are indexed by these values; the entry is the one with
+//! the most different values. All other overrides are tried in turn.
 
 use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
@@ -12,7 +12,7 @@ use super::rule::Rule;
 use super::values::{KeyIndex, Values};
 use crate::clock::Timestamp;
 
-/// Other buckets for some of the calls that meet a row.
+/// Other buckets for some of the calls that match a row.
 #[derive(Debug, Clone)]
 pub struct Override {
     pub(super) when: Conditions,
@@ -25,17 +25,17 @@ impl Override {
         self.until.is_none_or(|until| now < until) && self.when.hold(values)
     }
 
-    /// Whose calls it is for.
+    /// The conditions of the calls to which it applies.
     pub const fn when(&self) -> &Conditions {
         &self.when
     }
 
-    /// The moment from which it no longer counts.
+    /// The time from which it no longer applies; none for an override without end.
     pub const fn until(&self) -> Option<Timestamp> {
         self.until
     }
 
-    /// The buckets that take the place of the row's; none where such calls are unlimited.
+    /// The buckets in place of the row's; none if the calls are unlimited.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
     }
@@ -45,10 +45,11 @@ impl Override {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Overrides {
     listed: Vec<Override>,
-    by: Option<KeyIndex>,
-    /// For each value, which overrides ask for it.
-    of_value: HashMap<Box<[u8]>, SmallVec<[usize; 2]>>,
-    /// Which ask for no value of that entry.
+    /// The entry whose values are indexed.
+    indexed_key: Option<KeyIndex>,
+    /// For each value of that entry, the overrides that require it.
+    by_value: HashMap<Box<[u8]>, SmallVec<[usize; 2]>>,
+    /// The overrides that require no value of that entry.
     others: Vec<usize>,
 }
 
@@ -57,25 +58,25 @@ impl Overrides {
         &self.listed
     }
 
-    /// Adds one behind the others. It is found once [`Self::index`] has been called.
+    /// Adds an override after the others. [`Self::find`] finds it once [`Self::index`] is called.
     pub(crate) fn push(&mut self, added: Override) {
         self.listed.push(added);
     }
 
-    /// Lists by value what has been added.
+    /// Indexes the overrides by value.
     pub(crate) fn index(&mut self) {
-        self.by = busiest(&self.listed);
-        self.of_value.clear();
+        self.indexed_key = most_selective_key(&self.listed);
+        self.by_value.clear();
         self.others.clear();
         for (at, listed) in self.listed.iter().enumerate() {
-            let asked = listed.when.0.iter().find_map(|condition| {
+            let required = listed.when.0.iter().find_map(|condition| {
                 let texts = texts(condition)?;
-                (Some(condition.slot) == self.by).then_some(texts)
+                (Some(condition.slot) == self.indexed_key).then_some(texts)
             });
-            match asked {
+            match required {
                 Some(texts) => {
                     texts.into_iter().for_each(|text| {
-                        self.of_value.entry(text.as_bytes().into()).or_default().push(at);
+                        self.by_value.entry(text.as_bytes().into()).or_default().push(at);
                     });
                 }
                 None => self.others.push(at),
@@ -83,35 +84,35 @@ impl Overrides {
         }
     }
 
-    /// The first that applies to a call now.
+    /// The first override that applies to a call at `now`.
     pub(crate) fn find(&self, values: &Values<'_>, now: Timestamp) -> Option<&Override> {
         if self.listed.is_empty() {
             return None;
         }
-        let value = self.by.and_then(|by| values.get(by));
-        let of_value = value.and_then(|value| self.of_value.get(value));
-        let of_value = of_value.map_or(&[][..], |places| places);
-        let first = |places: &[usize]| {
+        let value = self.indexed_key.and_then(|key| values.get(key));
+        let indexed = value.and_then(|value| self.by_value.get(value));
+        let indexed = indexed.map_or(&[][..], |found| found);
+        let first = |candidates: &[usize]| {
             let applies = |at: &usize| self.listed.get(*at)?.applies(values, now).then_some(*at);
-            places.iter().find_map(applies)
+            candidates.iter().find_map(applies)
         };
-        let at = [first(of_value), first(&self.others)].into_iter().flatten().min()?;
+        let at = [first(indexed), first(&self.others)].into_iter().flatten().min()?;
         self.listed.get(at)
     }
 }
 
-/// The entry of which the overrides ask for the most different values.
-fn busiest(listed: &[Override]) -> Option<KeyIndex> {
-    let mut asked: HashMap<KeyIndex, HashSet<&str>> = HashMap::new();
+/// The entry of which the overrides require the most different values.
+fn most_selective_key(listed: &[Override]) -> Option<KeyIndex> {
+    let mut required: HashMap<KeyIndex, HashSet<&str>> = HashMap::new();
     for condition in listed.iter().flat_map(|listed| &listed.when.0) {
         if let Some(texts) = texts(condition) {
-            asked.entry(condition.slot).or_default().extend(texts);
+            required.entry(condition.slot).or_default().extend(texts);
         }
     }
-    asked.into_iter().max_by_key(|(slot, texts)| (texts.len(), *slot)).map(|(slot, _)| slot)
+    required.into_iter().max_by_key(|(slot, texts)| (texts.len(), *slot)).map(|(slot, _)| slot)
 }
 
-/// The values of which a condition asks for one, where it asks for whole values.
+/// The values of which a condition requires one; `None` if it does not require a whole value.
 fn texts(condition: &Condition) -> Option<Vec<&str>> {
     match &condition.test {
         Matcher::Equal(text) => Some(vec![text]),
@@ -128,7 +129,7 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::from_unix_nanos(1_800_000_000_000_000_000);
 
-    /// Overrides of these conditions and ends, each told apart by its number.
+    /// A row's overrides, each identified by its position.
     struct Row {
         keys: Keys,
         overrides: Overrides,
@@ -150,7 +151,7 @@ mod tests {
             self
         }
 
-        /// The number of the override that is found; the same as trying each in turn.
+        /// The position of the override that is found, which must be the one found by trying each in turn.
         fn found(&self, entries: &[(&'static str, &'static str)]) -> Option<usize> {
             let mut query = Query::default();
             query.begin("d", 1).unwrap();
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_over_makes_way_for_the_next() {
+    fn an_override_that_has_ended_makes_way_for_the_next() {
         let row = Row::new()
             .with(&[("tenant", equal("a"))], Some(NOW))
             .with(&[("tenant", equal("a"))], None);
@@ -206,7 +207,7 @@ mod tests {
         for tenant in ["a", "b", "c", "d"] {
             row = row.with(&[("scope", equal("x")), ("tenant", equal(tenant))], None);
         }
-        assert_eq!(row.overrides.by, Some(row.keys.slot("tenant")));
+        assert_eq!(row.overrides.indexed_key, Some(row.keys.slot("tenant")));
         assert!(row.overrides.others.is_empty());
         assert_eq!(row.found(&[("tenant", "d"), ("scope", "x")]), Some(3));
         assert_eq!(row.found(&[("tenant", "d"), ("scope", "y")]), None);

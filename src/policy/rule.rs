@@ -1,4 +1,4 @@
-//! A bucket at its place in the policy.
+//! A rule: a bucket at its place in the policy.
 
 use super::identity::Salt;
 use crate::limit::Bucket;
@@ -28,12 +28,12 @@ impl Rule {
         self.id
     }
 
-    /// What the bucket is.
+    /// The bucket's limit.
     pub const fn bucket(&self) -> &Bucket {
         &self.bucket
     }
 
-    /// Whether it lets nothing pass.
+    /// Whether it denies every call.
     pub const fn is_blocked(&self) -> bool {
         matches!(self.bucket, Bucket::Blocked(_))
     }

@@ -1,4 +1,4 @@
-//! A table: when it applies, which row it picks, and which buckets that row has.
+//! A table: when it applies, which row it selects, and which buckets that row has.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use super::rule::Rule;
 use super::values::{KeyIndex, Values};
 use crate::clock::Timestamp;
 
-/// The words for the row of every value without a row of its own, the first of which is the one to write.
+/// The names of the row for every value without a row of its own: the name to write, and its old name.
 pub(crate) const DEFAULT: [&str; 2] = ["default", "otherwise"];
 
-/// The words for the row of a table that does not select.
+/// The names of the row of a table without `select`: the name to write, and its old name.
 pub(crate) const ALL: [&str; 2] = ["all", "always"];
 
-/// The name of a row in the names of its buckets. It is the old word for either, so that a policy that changes from
-/// one word to the other keeps the state of its buckets.
+/// The name of a row in the identity of its buckets: the old name of `default` and `all`, so that a policy that changes
+/// from one name to the other keeps the state of its buckets.
 pub(super) fn identity_name(row: &str) -> &str {
     let [_, otherwise] = DEFAULT;
     let [_, always] = ALL;
@@ -40,7 +40,7 @@ impl RowId {
     }
 }
 
-/// The buckets that some of the calls of a table meet.
+/// The buckets for some of the calls to which a table applies.
 #[derive(Debug, Clone)]
 pub struct Row {
     pub(super) id: RowId,
@@ -59,12 +59,13 @@ impl Row {
         self.id
     }
 
-    /// The name of the table it stands in.
+    /// The name of the row's table.
     pub fn table(&self) -> &str {
         &self.table
     }
 
-    /// The row's own name, as it is written: the value that picks it, `default` or `all`, or the old words for these.
+    /// The row's own name as written in the policy: the value that selects it, `default` or `all`, or one of their old
+    /// names.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -79,38 +80,38 @@ impl Row {
         self.shadow
     }
 
-    /// What a client reads when one of its buckets denies.
+    /// The message to a client that one of its buckets denies.
     pub fn message(&self) -> &Message {
         &self.message
     }
 
-    /// The same as it was written, for the buckets that some calls have there: its own, or an override's.
+    /// The message about the row's own or an override's buckets, with its placeholders unfilled.
     pub fn message_of(&self, rules: &[Rule]) -> String {
         self.message.text(rules.first().map(Rule::bucket))
     }
 
-    /// Its buckets; none where it is unlimited.
+    /// Its buckets; none if it is unlimited.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
     }
 
-    /// Whether it has buckets that admit some calls: it is neither unlimited nor blocked.
+    /// Whether it is neither unlimited nor blocked.
     pub fn is_limited(&self) -> bool {
         self.rules.iter().any(|rule| !rule.is_blocked())
     }
 
-    /// Its overrides, of which the first that applies counts.
+    /// Its overrides, of which the first that applies to a call is used.
     pub fn overrides(&self) -> &[Override] {
         self.overrides.listed()
     }
 
-    /// The buckets of a call now: an override's, if one applies.
+    /// The buckets for a call at `now`: an override's, if one applies, or the row's.
     pub(super) fn rules_for(&self, values: &Values<'_>, now: Timestamp) -> &[Rule] {
         self.overrides.find(values, now).map_or(&*self.rules, |other| &*other.rules)
     }
 }
 
-/// How a table picks its row.
+/// The rows of a table, by how one of them is selected.
 #[derive(Debug, Clone)]
 pub enum Rows {
     /// One row for every call.
@@ -119,9 +120,9 @@ pub enum Rows {
     Selected {
         /// The entry.
         by: KeyIndex,
-        /// The rows by their value, looked up as the bytes that a value is.
+        /// The rows by the bytes of their value.
         rows: HashMap<Box<[u8]>, Row>,
-        /// The row of every other value, and of none.
+        /// The row of every other value, and of calls without the entry.
         default: Option<Box<Row>>,
     },
 }
@@ -147,7 +148,7 @@ impl Rows {
         }
     }
 
-    /// The row of that name, with which it is picked or which stands for others.
+    /// The row of this name, old or new.
     pub(crate) fn row_mut(&mut self, name: &str) -> Option<&mut Row> {
         match self {
             Self::All(row) => Some(&mut **row).filter(|row| is_named(row, name)),
@@ -168,7 +169,7 @@ impl Rows {
     }
 }
 
-/// Whether a row has this name, in either word for it.
+/// Whether a row has this name, old or new.
 fn is_named(row: &Row, name: &str) -> bool {
     identity_name(row.name()) == identity_name(name)
 }
@@ -186,16 +187,16 @@ pub struct Table {
     pub(crate) rows: Rows,
 }
 
-/// Why a descriptor meets no bucket of a table.
+/// Why a descriptor matches no bucket of a table.
 #[derive(Debug, Clone, Copy)]
 pub enum Miss<'a> {
-    /// A condition of the table does not hold.
+    /// A condition of the table does not match.
     Condition(&'a Condition),
-    /// The descriptor lacks an entry that names the bucket.
+    /// The descriptor has no value of an entry of the table's key.
     NoKey(KeyIndex),
     /// No row has the value of the selecting entry, and there is no `default`.
     NoRow(KeyIndex),
-    /// The row, or an override, says `unlimited`.
+    /// The row, or an override, is `unlimited`.
     Unlimited(&'a Row),
 }
 
@@ -210,7 +211,7 @@ impl Table {
         &self.when
     }
 
-    /// Which of the policy's key sets names its buckets.
+    /// The key set that names its buckets.
     pub const fn key(&self) -> KeySetId {
         self.key
     }
@@ -220,7 +221,7 @@ impl Table {
         &self.rows
     }
 
-    /// The row and the buckets that a descriptor meets.
+    /// The row and the buckets that a descriptor matches.
     pub(crate) fn resolve<'a>(
         &'a self,
         values: &Values<'_>,
