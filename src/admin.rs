@@ -1,4 +1,4 @@
-//! The HTTP side: the API for programs and `tollgate admin` (`api`), and the dashboard for people.
+//! The HTTP server: the API for programs and `tollgate admin` (`api`), and the dashboard.
 
 pub(crate) mod api;
 mod auth;
@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use self::api::Scrapes;
 use self::api::types::ErrorBody;
 pub use self::auth::{ClientCertVerified, Controls, Token, TokenError};
-use self::connection::SLOWEST;
+use self::connection::REQUEST_TIMEOUT;
 use self::connection_table::{ConnectionTable, Peer};
 use self::dashboard::events::Broadcaster;
 use self::host::Hosts;
@@ -35,15 +35,15 @@ use crate::service::{Core, Service};
 use crate::store::StoreError;
 use crate::tls::Identity;
 
-/// The largest body that is taken, in bytes.
+/// The largest body of a request, in bytes.
 const MAX_BODY_BYTES: usize = 1 << 20;
 
-/// Whether the server takes calls.
+/// Whether the server accepts calls.
 #[derive(Debug, Clone, Default)]
 pub struct Readiness(Arc<AtomicBool>);
 
 impl Readiness {
-    /// Says whether it does.
+    /// Sets whether the server accepts calls.
     pub fn set(&self, is_ready: bool) {
         self.0.store(is_ready, Ordering::Release);
     }
@@ -63,17 +63,17 @@ struct Shared {
     queues: Queues,
 }
 
-/// Where requests that take long are worked on.
+/// The queues for slow requests.
 #[derive(Debug, Clone, Default)]
 struct Queues {
-    /// Requests that anybody may make.
+    /// Requests that any caller may make.
     reads: WorkQueue,
-    /// Requests of callers who may change something, so that no others keep them waiting.
+    /// Requests of authorized callers, so that other callers cannot delay them.
     changes: WorkQueue,
     scrapes: Arc<Scrapes>,
 }
 
-/// Serves HTTP, over TLS where `tls` is given, until `stop` completes; then finishes the requests in flight.
+/// Serves HTTP, over TLS if `tls` is given, until `stop` completes; then finishes the requests in flight.
 pub async fn serve(
     listener: Listener,
     tls: Option<Identity>,
@@ -117,7 +117,7 @@ pub async fn serve(
             stream = listener.accept() => {
                 let (tls, routes, stopped) = (tls.clone(), routes.clone(), ended(stopped.clone()));
                 let peer = Peer::at(stream.peer());
-                connections.take(peer, |activity| {
+                connections.serve(peer, |activity| {
                     connection::run(stream, activity, tls, routes, stopped)
                 });
             }
@@ -125,17 +125,17 @@ pub async fn serve(
         }
     }
     drop((listener, background));
-    // Event streams have no end of their own.
+    // Event streams do not end by themselves.
     broadcaster.end();
     drop(stopping);
     while !connections.is_empty() {
         connections.ended().await;
     }
-    // The callers of what is still worked on may be gone.
+    // A request may still be running although its caller is gone.
     tokio::join!(queues.reads.close(), queues.changes.close());
 }
 
-/// Completes when the other end is dropped.
+/// Completes when the sender is dropped.
 async fn ended(mut stopped: Receiver<()>) {
     while stopped.changed().await.is_ok() {}
 }
@@ -152,8 +152,8 @@ fn routes(shared: Shared) -> axum::Router {
         .with_state(shared)
 }
 
-/// The headers of every answer. A browser takes it for the type that it has, stores nothing of it, shows it in no frame,
-/// and lets the page load and ask nothing but this server.
+/// The headers of every answer. With them, a browser believes its content type, does not cache it, shows it in no
+/// frame, and lets the page connect to this server only.
 const SECURITY_HEADERS: [(HeaderName, HeaderValue); 4] = [
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
@@ -173,11 +173,11 @@ async fn add_security_headers(request: Request, next: Next) -> Response {
     response
 }
 
-/// Answers 408 where the body, or the answer, takes too long.
+/// Answers 408 if the body or the answer takes too long.
 async fn request_timeout(request: Request, next: Next) -> Response {
-    let response = tokio::time::timeout(SLOWEST, next.run(request)).await;
+    let response = tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await;
     response.unwrap_or_else(|_| {
-        let error = format!("the request, or its answer, took over {SLOWEST:?}");
+        let error = format!("the request or its answer took over {REQUEST_TIMEOUT:?}");
         ApiError::new(StatusCode::REQUEST_TIMEOUT, error).into()
     })
 }
@@ -195,7 +195,7 @@ fn json_text(status: StatusCode, text: String) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], text + "\n").into_response()
 }
 
-/// What came of a request.
+/// The answer with a request's result.
 fn respond(result: Result<impl Serialize, ApiError>) -> Response {
     match result {
         Ok(body) => json(StatusCode::OK, &body),
@@ -215,27 +215,27 @@ impl ApiError {
         Self { status, error: error.into() }
     }
 
-    /// The request does not mean anything that can be done.
+    /// The request is not valid.
     fn bad_request(error: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, error)
     }
 
-    /// What the request is about is not there.
+    /// The subject of the request does not exist.
     fn not_found(error: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, error)
     }
 
-    /// It may work later.
+    /// The request may succeed later.
     fn unavailable(error: impl Into<String>) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, error)
     }
 
-    /// The store did not do it.
+    /// The store failed.
     fn store(error: &StoreError) -> Self {
         Self::unavailable(error.to_string())
     }
 
-    /// The server itself is at fault.
+    /// The server has a fault.
     fn internal(error: &dyn std::fmt::Display) -> Self {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
     }

@@ -34,7 +34,7 @@ pub(super) fn routes(shared: &Shared) -> Router<Shared> {
         .merge(changing(shared))
 }
 
-/// The routes that change something, each behind a check of whether the caller may.
+/// The routes that change something, each of which checks the caller's authorization.
 fn changing(shared: &Shared) -> Router<Shared> {
     let json_only = || from_fn(auth::json_only);
     let admitted = || from_fn_with_state(shared.clone(), auth::admit);

@@ -1,6 +1,6 @@
-//! Which requests may change something: those with the token, or over a connection with a client certificate that is
-//! allowed. And that a body is declared as JSON, so that no page of another site can have a browser send one without
-//! asking first.
+//! Authorization: a request may change something if it has the token, or if its connection has an allowed client
+//! certificate. A body must be declared as JSON, which a browser does not send for a page of another site without a
+//! CORS preflight.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,35 +16,35 @@ use super::host::{FETCH_SITE, HostName};
 use super::{ApiError, Shared};
 use crate::policy_files::Reloader;
 
-/// The shortest token, in characters: what is shorter can be guessed.
+/// The shortest token, in characters: a shorter one could be guessed.
 const MIN_LENGTH: usize = 16;
 
-/// The content type that browsers do not send for a page of another site unless the server allows it, which this one
-/// never does.
+/// The content type of requests. For a page of another site, a browser sends it only if the server allows it in a CORS
+/// preflight, which this one never does.
 const JSON: &str = "application/json";
 
-const NOT_JSON: &str = "send JSON, and say so: `Content-Type: application/json`";
+const NOT_JSON: &str = "send JSON with the header `Content-Type: application/json`";
 
-const OFF: &str = "off; start with --admin-token or --admin-token-file, or show a client certificate \
-                   with a name that is allowed";
+const CHANGES_OFF: &str = "off; start with --admin-token or --admin-token-file, or use a client certificate with an \
+                           allowed name";
 
-const UNDECIDED: &str = "off; ask over gRPC, or start with --http-json on, or with --admin-token or \
-                         --admin-token-file, or show a client certificate with a name that is allowed";
+const DECISIONS_OFF: &str = "off; use gRPC, or start with --http-json on, --admin-token or --admin-token-file, or use \
+                             a client certificate with an allowed name";
 
-/// What the HTTP side may do beside showing how things stand.
+/// The operations of the HTTP server that are more than reading, and who may use them.
 #[derive(Debug, Clone, Default)]
 pub struct Controls {
-    /// The token of requests that change something; without one they are refused.
+    /// The token of requests that change something. Without it, only a client certificate authorizes them.
     pub token: Option<Token>,
-    /// Reads the policies again; none where they came from no file.
+    /// Reloads the policies; none if they do not come from files.
     pub reloader: Option<Arc<Reloader>>,
-    /// Whether `/json` decides, and so charges, for every caller; else only for callers who may change something.
+    /// Whether `/json` decides, and so charges, for every caller; otherwise only for authorized callers.
     pub decides_for_all: bool,
-    /// The names under which it may be asked, beside addresses, localhost and the names of its certificate.
+    /// DNS names of this server, besides those of its certificate.
     pub hosts: Vec<HostName>,
 }
 
-/// A secret, kept as its hash, so that the time to compare two of these tells nothing about the secret.
+/// The hash of a secret. The time to compare two hashes reveals nothing about the secrets.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Token([u8; 32]);
 
@@ -63,7 +63,7 @@ impl fmt::Debug for Token {
 /// The text cannot be a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a token has {MIN_LENGTH} characters at least, all of them letters, digits or punctuation of ASCII"
+    "a token must have at least {MIN_LENGTH} characters, all of them ASCII letters, digits or punctuation"
 )]
 pub struct TokenError;
 
@@ -76,32 +76,32 @@ impl FromStr for Token {
     }
 }
 
-/// Marks a request over a connection whose client certificate is allowed.
+/// Marks a request over a connection with an allowed client certificate.
 #[derive(Debug, Clone, Copy)]
 pub struct ClientCertVerified;
 
-/// Passes on requests that may change something; refuses others.
+/// Rejects requests that are not authorized to change something.
 pub(super) async fn admit(State(shared): State<Shared>, request: Request, next: Next) -> Response {
-    if may_change(&shared.controls, request.headers(), request.extensions()) {
+    if is_authorized(&shared.controls, request.headers(), request.extensions()) {
         return next.run(request).await;
     }
-    refusal(&shared.controls, OFF)
+    unauthorized(&shared.controls, CHANGES_OFF)
 }
 
-/// Passes on requests whose call may be decided; refuses others.
+/// Rejects calls that are not authorized to be decided over HTTP.
 pub(super) async fn admit_to_decide(
     State(shared): State<Shared>,
     request: Request,
     next: Next,
 ) -> Response {
     let Controls { decides_for_all, .. } = shared.controls;
-    if decides_for_all || may_change(&shared.controls, request.headers(), request.extensions()) {
+    if decides_for_all || is_authorized(&shared.controls, request.headers(), request.extensions()) {
         return next.run(request).await;
     }
-    refusal(&shared.controls, UNDECIDED)
+    unauthorized(&shared.controls, DECISIONS_OFF)
 }
 
-/// Passes on requests whose body is declared as JSON; answers others 415.
+/// Answers 415 to requests whose body is not declared as JSON.
 pub(super) async fn json_only(request: Request, next: Next) -> Response {
     let is_json = request.headers().get(header::CONTENT_TYPE).is_some_and(is_json);
     if is_json {
@@ -110,20 +110,20 @@ pub(super) async fn json_only(request: Request, next: Next) -> Response {
     ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, NOT_JSON).into()
 }
 
-/// With parameters or without, such as a charset.
+/// Whether a content type is JSON, with or without parameters such as a charset.
 fn is_json(kind: &HeaderValue) -> bool {
     let kind = kind.to_str().unwrap_or_default();
     let kind = kind.split_once(';').map_or(kind, |(kind, _)| kind);
     kind.trim().eq_ignore_ascii_case(JSON)
 }
 
-/// The answer to a caller who may not give hits or leases back.
-pub(super) fn no_giving_back(controls: &Controls) -> Response {
-    refusal(controls, OFF)
+/// The answer to an unauthorized caller who gives hits back or releases leases.
+pub(super) fn refund_unauthorized(controls: &Controls) -> Response {
+    unauthorized(controls, CHANGES_OFF)
 }
 
-/// The answer to a caller who may not do something, and how it could be allowed.
-fn refusal(controls: &Controls, off: &'static str) -> Response {
+/// The answer to an unauthorized caller; without a token, `off` explains how to enable the operation.
+fn unauthorized(controls: &Controls, off: &'static str) -> Response {
     match &controls.token {
         None => ApiError::new(StatusCode::FORBIDDEN, off).into(),
         Some(_) => {
@@ -135,14 +135,14 @@ fn refusal(controls: &Controls, off: &'static str) -> Response {
     }
 }
 
-/// Whether a request may change something. A browser sends no token by itself, but it does show a certificate, whichever
-/// page has it ask; so a certificate does not count for its requests.
-pub(super) fn may_change(controls: &Controls, headers: &HeaderMap, about: &Extensions) -> bool {
+/// Whether a request is authorized to change something. A browser presents its client certificate for the requests of
+/// any page, but no token; so a certificate does not authorize requests of browsers.
+pub(super) fn is_authorized(controls: &Controls, headers: &HeaderMap, about: &Extensions) -> bool {
     let has_token = || controls.token.is_some() && bearer_token(headers) == controls.token;
     (about.get::<ClientCertVerified>().is_some() && !is_browser_request(headers)) || has_token()
 }
 
-/// Whether a page had a browser send the request. Every browser declares that of requests that may change something.
+/// Whether a browser sent the request for a page. Every browser marks requests that may change something.
 fn is_browser_request(headers: &HeaderMap) -> bool {
     headers.contains_key(header::ORIGIN) || headers.contains_key(FETCH_SITE)
 }
@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_that_could_be_guessed_or_not_be_sent_is_none() {
+    fn a_token_that_is_too_short_or_cannot_be_sent_in_a_header_is_rejected() {
         assert!("0123456789abcdef".parse::<Token>().is_ok());
         for wrong in
             ["", "0123456789abcde", "0123456789 abcdef", "0123456789abcdéf", "0123456789abcdef\n"]
@@ -177,24 +177,24 @@ mod tests {
     }
 
     #[test]
-    fn only_the_scheme_bearer_brings_a_token() {
-        let brought = |value: &str| {
+    fn only_the_scheme_bearer_has_a_token() {
+        let token_of = |value: &str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::AUTHORIZATION, value.parse().unwrap());
             bearer_token(&headers)
         };
         let token = Some(Token::of("0123456789abcdef"));
-        assert_eq!(brought("Bearer 0123456789abcdef"), token);
-        assert_eq!(brought("bearer  0123456789abcdef"), token);
+        assert_eq!(token_of("Bearer 0123456789abcdef"), token);
+        assert_eq!(token_of("bearer  0123456789abcdef"), token);
         for wrong in
             ["", "Bearer", "Bearer 0123456789abcdeF", "Basic 0123456789abcdef", "0123456789abcdef"]
         {
-            assert_ne!(brought(wrong), token, "{wrong}");
+            assert_ne!(token_of(wrong), token, "{wrong}");
         }
     }
 
     #[tokio::test]
-    async fn who_has_shown_a_certificate_needs_no_token() {
+    async fn a_caller_with_a_certificate_needs_no_token() {
         for token in [None, Some("0123456789abcdef".parse().unwrap())] {
             let shared = crate::admin::dashboard::events::tests::shared(Controls {
                 token,
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn json_is_what_says_so_whatever_its_parameters() {
+    fn the_content_type_of_json_may_have_parameters() {
         let is_json = |kind: &'static str| is_json(&HeaderValue::from_static(kind));
         for kind in ["application/json", "Application/JSON", "application/json; charset=utf-8"] {
             assert!(is_json(kind), "{kind}");
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_does_not_count_where_a_page_has_a_browser_ask_and_a_token_does() {
+    fn a_certificate_does_not_authorize_requests_of_browsers_and_a_token_does() {
         let token = "0123456789abcdef";
         let controls = Controls { token: Some(Token::of(token)), ..Controls::default() };
         let mut about = Extensions::new();
@@ -248,11 +248,11 @@ mod tests {
         let sites = ["cross-site", "same-site", "same-origin", "none"].map(|of| (FETCH_SITE, of));
         for (name, value) in pages.into_iter().chain(sites) {
             let mut headers = HeaderMap::new();
-            assert!(may_change(&controls, &headers, &about));
+            assert!(is_authorized(&controls, &headers, &about));
             headers.insert(name, value.parse().unwrap());
-            assert!(!may_change(&controls, &headers, &about), "{name}: {value}");
+            assert!(!is_authorized(&controls, &headers, &about), "{name}: {value}");
             headers.insert(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap());
-            assert!(may_change(&controls, &headers, &about), "{name}: {value}");
+            assert!(is_authorized(&controls, &headers, &about), "{name}: {value}");
         }
     }
 }

@@ -19,40 +19,40 @@ use super::timed_io::{Activity, TimedIo};
 use crate::listener::Stream;
 use crate::tls::Identity;
 
-/// How long a connection may take to say that it speaks TLS, where it must, and how long a request's head may
-/// take to arrive, the time until it begins included, and then its body.
-pub(super) const SLOWEST: Duration = Duration::from_secs(10);
+/// How long a TLS handshake may take; how long a connection may wait for the whole head of its next request; and how
+/// long the body and the answer may then take.
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The largest head of a request, in bytes, and about what is kept of answers that are not read: who sends one
-/// request behind another and does not read is not read beyond it.
-const BUFFER: usize = 64 << 10;
+/// The largest head of a request, in bytes, and about the size of the answers that are kept for a client that does not
+/// read them: with more, no further request of it is read.
+const MAX_BUFFER_BYTES: usize = 64 << 10;
 
 trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
-/// A connection on which HTTP can be spoken.
+/// A connection that is ready for HTTP.
 pub(super) struct Opened {
     io: Box<dyn Io>,
-    known: Option<Known>,
+    verified: Option<VerifiedClient>,
 }
 
-/// A caller that has shown a certificate with an allowed name.
-struct Known {
+/// A client whose certificate has an allowed name.
+struct VerifiedClient {
     tls: Identity,
-    /// By which it was known.
+    /// The configuration that verified its certificate.
     config: Arc<ServerConfig>,
 }
 
-impl Known {
-    /// Whether it would be known today. A connection may outlive what vouches for it.
-    fn is_still(&self) -> bool {
+impl VerifiedClient {
+    /// Whether that configuration is still in force. A connection may outlive it.
+    fn is_current(&self) -> bool {
         Arc::ptr_eq(&self.config, &self.tls.config())
     }
 }
 
-/// Answers what is asked on a new connection until it ends, or until `stop` completes and the request in flight is
-/// answered. Says in the log why one ended early.
+/// Serves a new connection until it ends, or until `stop` completes and the request in flight is answered. Logs why a
+/// connection fails.
 pub(super) async fn run(
     stream: Stream,
     activity: Activity,
@@ -62,25 +62,25 @@ pub(super) async fn run(
 ) {
     let mut stop = std::pin::pin!(stop);
     let opened = tokio::select! {
-        // At the end nobody waits for those that do not speak HTTP yet.
+        // A shutdown does not wait for handshakes.
         () = &mut stop => return,
-        opened = accepted(stream, activity.clone(), tls) => opened,
+        opened = accept(stream, activity.clone(), tls) => opened,
     };
     match opened {
         Ok(opened) => {
             if let Err(error) = serve(opened, activity, routes, stop).await {
-                tracing::debug!(%error, "an HTTP connection ended early");
+                tracing::debug!(%error, "an HTTP connection failed");
             }
         }
-        Err(error) => tracing::debug!(%error, "an HTTP connection did not come about"),
+        Err(error) => tracing::debug!(%error, "the handshake of an HTTP connection failed"),
     }
 }
 
-/// Has a new connection speak TLS, if there is any.
+/// Performs the TLS handshake of a new connection, if there is TLS.
 ///
 /// # Errors
-/// Where it does not, or not in time, or shows a certificate that nobody vouches for.
-async fn accepted(
+/// If the handshake fails or takes too long, or if the client's certificate is not valid.
+async fn accept(
     stream: Stream,
     activity: Activity,
     tls: Option<Identity>,
@@ -99,30 +99,30 @@ async fn open(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     tls: Option<Identity>,
 ) -> std::io::Result<Opened> {
-    let Some(tls) = tls else { return Ok(Opened { io: Box::new(stream), known: None }) };
-    // If others come into force meanwhile, it is not known.
+    let Some(tls) = tls else { return Ok(Opened { io: Box::new(stream), verified: None }) };
+    // Read before the handshake: if it is replaced meanwhile, the certificate does not count.
     let config = tls.config();
-    let stream = tokio::time::timeout(SLOWEST, tls.accept(stream)).await??;
-    let known = tls.knows(stream.get_ref().1).then_some(Known { tls, config });
-    Ok(Opened { io: Box::new(stream), known })
+    let stream = tokio::time::timeout(REQUEST_TIMEOUT, tls.accept(stream)).await??;
+    let verified = tls.knows(stream.get_ref().1).then_some(VerifiedClient { tls, config });
+    Ok(Opened { io: Box::new(stream), verified })
 }
 
-/// Answers its requests until it ends, or until `stop` completes and the one in flight is answered.
+/// Serves HTTP until the connection ends, or until `stop` completes and the request in flight is answered.
 async fn serve(
-    Opened { io, known }: Opened,
+    Opened { io, verified }: Opened,
     activity: Activity,
     routes: Router,
     stop: impl Future<Output = ()>,
 ) -> hyper::Result<()> {
     let answer = service_fn(move |mut request: Request<Incoming>| {
-        if known.as_ref().is_some_and(Known::is_still) {
+        if verified.as_ref().is_some_and(VerifiedClient::is_current) {
             request.extensions_mut().insert(ClientCertVerified);
         }
-        // What is still to come is the client's to do.
+        // While its body is incomplete, the request waits for the client.
         let answering = request.body().is_end_stream().then(|| activity.answering());
         let mut routes = routes.clone();
         async move {
-            // Of many that were sent together, each waits for one of everybody else's.
+            // Pipelined requests take turns with those of other connections.
             tokio::task::yield_now().await;
             let answer = routes.call(request).await;
             drop(answering);
@@ -130,7 +130,9 @@ async fn serve(
         }
     });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(SLOWEST).max_buf_size(BUFFER);
+    http.timer(TokioTimer::new())
+        .header_read_timeout(REQUEST_TIMEOUT)
+        .max_buf_size(MAX_BUFFER_BYTES);
     let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(io), answer));
     tokio::select! {
         served = &mut connection => return served,

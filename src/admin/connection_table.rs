@@ -1,9 +1,8 @@
-//! The connections that are served at a time, and which of them are closed for new ones.
+//! The open HTTP connections, and which of them are closed to make room.
 //!
-//! A new connection is always served: probes come on new ones, and a probe that is not answered ends the process. Where
-//! the table is full, a connection of the address with the most is closed, and of those the one that has been idle for
-//! longest, unless it waits for the server. So a client that opens many and sends nothing, or reads nothing, loses its
-//! own.
+//! A new connection is always served: probes open new ones, and an orchestrator kills the process if a probe is not
+//! answered. If the table is full, a connection of the peer with the most is closed: the one that has been idle the
+//! longest, and one that waits for the server last. A client that opens many idle connections thus loses its own.
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -14,18 +13,18 @@ use tokio::task::{AbortHandle, Id, JoinSet};
 use super::timed_io::{Activity, ActivityClock};
 use crate::observe::telemetry::HttpConnections;
 
-/// How many connections are served at a time. Probes and scrapers need a few; Envoy needs none.
+/// The most open connections. Probes and scrapers need a few; Envoy needs none.
 pub(super) const MAX_CONNECTIONS: usize = 256;
 
-/// How many of these are one peer's.
+/// The most open connections of one peer.
 pub(super) const MAX_PER_PEER: usize = 128;
 
-/// The other end of a connection, by which they are counted. All connections of a Unix domain socket are one peer's.
+/// The remote end of a connection. All connections over a Unix domain socket have the same peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Peer {
     Local,
     V4(Ipv4Addr),
-    /// A network of 64 bits: whoever has one address of it has all.
+    /// A /64 network: a client with one of its addresses has all of them.
     V6([u16; 4]),
 }
 
@@ -64,16 +63,16 @@ impl ConnectionTable {
         Self { open, entries, clock, counters }
     }
 
-    /// Serves one more connection, and closes another for it where the table is full. It waits for nothing: else
-    /// connections that come faster than others end would keep a probe waiting behind them.
-    pub(super) fn take<F>(&mut self, peer: Peer, serve: impl FnOnce(Activity) -> F)
+    /// Serves a new connection, and closes another one if the table is full. It does not wait for that one to end:
+    /// otherwise a flood of new connections would delay a probe.
+    pub(super) fn serve<F>(&mut self, peer: Peer, serve: impl FnOnce(Activity) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        if let Some(id) = self.to_be_closed_for(peer)
+        if let Some(id) = self.connection_to_close(peer)
             && let Some(entry) = self.entries.remove(&id)
         {
-            // Ends when the runtime comes to it, which deals with all that it has to do in turn.
+            // The task ends when the runtime polls it next.
             entry.connection.abort();
             self.counters.displaced.inc();
         }
@@ -83,8 +82,8 @@ impl ConnectionTable {
         self.count();
     }
 
-    /// The connection to close for one of this peer; none while there is room.
-    fn to_be_closed_for(&self, peer: Peer) -> Option<Id> {
+    /// The connection to close for a new one of this peer; none while there is room.
+    fn connection_to_close(&self, peer: Peer) -> Option<Id> {
         let mut counts = HashMap::<_, usize>::new();
         self.entries.values().for_each(|entry| *counts.entry(entry.peer).or_default() += 1);
         let own = counts.get(&peer).copied().unwrap_or_default();
@@ -100,7 +99,7 @@ impl ConnectionTable {
         table.min_by_key(|(_, entry)| entry.activity.rank()).map(|(id, _)| *id)
     }
 
-    /// Waits until a connection has ended, while there are any.
+    /// Waits until a connection has ended, if there is any.
     pub(super) async fn ended(&mut self) {
         let id = match self.open.join_next_with_id().await {
             Some(Ok((id, ()))) => id,
@@ -126,7 +125,7 @@ mod tests {
 
     use super::*;
 
-    /// Connections that never end by themselves, each with a number that is kept while it is open.
+    /// Connections that never end by themselves, each with a reference that it holds while it is open.
     struct Open {
         table: ConnectionTable,
         activities: Vec<Activity>,
@@ -150,8 +149,8 @@ mod tests {
                     drop(kept);
                 }
             };
-            self.table.take(peer, serve);
-            // Those that were closed end.
+            self.table.serve(peer, serve);
+            // Lets the closed connections end.
             tokio::task::yield_now().await;
         }
 
@@ -185,13 +184,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_peer_with_as_many_as_it_may_have_loses_the_one_that_stood_still_for_longest() {
+    async fn a_peer_at_its_limit_loses_its_longest_idle_connection() {
         let mut open = Open::new();
         open.one_more(peer(2)).await;
         open.more(MAX_PER_PEER, peer(1)).await;
         assert_eq!(open.count(), MAX_PER_PEER + 1);
-        // One moves again, and one waits for the server.
-        open.activities[1].moved();
+        // One is active again, and one waits for the server.
+        open.activities[1].record();
         let _answering = open.activities[2].answering();
         open.more(2, peer(1)).await;
         assert_eq!(open.count(), MAX_PER_PEER + 1);
@@ -202,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_opens_many_makes_room_for_who_opens_few() {
+    async fn a_full_table_closes_connections_of_the_peers_with_the_most() {
         let mut open = Open::new();
         open.one_more(peer(9)).await;
         open.more(MAX_PER_PEER, peer(1)).await;
@@ -210,21 +209,24 @@ mod tests {
         assert_eq!(open.count(), MAX_CONNECTIONS);
         open.more(10, peer(3)).await;
         assert_eq!(open.count(), MAX_CONNECTIONS);
-        assert!(open.is_open(0), "it has stood still for longest, and has one");
+        assert!(open.is_open(0), "the longest idle, but the only one of its peer");
         assert!(
             (MAX_CONNECTIONS..MAX_CONNECTIONS + 10).all(|at| open.is_open(at)),
             "they have a few"
         );
         let gone = |from, to| (from..to).filter(|at| !open.is_open(*at)).count();
         let of_two = (gone(1, MAX_PER_PEER + 1), gone(MAX_PER_PEER + 1, MAX_CONNECTIONS));
-        assert!([(5, 5), (6, 4)].contains(&of_two), "in turn, of whom has the most: {of_two:?}");
+        assert!(
+            [(5, 5), (6, 4)].contains(&of_two),
+            "in turn, of the peers with the most: {of_two:?}"
+        );
     }
 
     #[tokio::test]
     async fn a_place_is_free_again_when_its_connection_ends() {
         let mut table = ConnectionTable::new(HttpConnections::default());
         for _ in 0..3 * MAX_CONNECTIONS {
-            table.take(Peer::Local, |_| async {});
+            table.serve(Peer::Local, |_| async {});
             while !table.is_empty() {
                 table.ended().await;
             }

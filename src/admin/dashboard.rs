@@ -1,4 +1,4 @@
-//! The dashboard for people: a page, and the events that it draws.
+//! The dashboard: a page, and the events that it draws.
 
 pub(super) mod events;
 mod page;

@@ -1,8 +1,8 @@
-//! Checks which server a request names, and which site's page has a browser send it.
+//! Checks the host that a request names, and the site of the page for which a browser sends it.
 //!
-//! The owner of a name can have it lead to this machine, and then a page under that name asks here as if it were a
-//! page of ours: DNS rebinding. What it cannot change is the `Host` that its browser sends. IP addresses need no
-//! name server, so that none of them can be made to lead elsewhere.
+//! This prevents DNS rebinding: the owner of a name can point it at this machine, and a page under that name is then of
+//! the same origin as this server. It cannot change the `Host` that its browser sends. IP addresses are not looked up,
+//! so they cannot be rebound.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -18,30 +18,30 @@ use tokio_rustls::rustls::pki_types::DnsName;
 use super::ApiError;
 use crate::tls::Identity;
 
-/// Paths that are answered whichever host is named, since probes and scrapers ask by any name. Their answers are about
-/// the process and the policy, and not about clients.
+/// The paths that are answered for any `Host`, since probes and scrapers use any name. Their answers are about the
+/// process and the policy, not about clients.
 pub(super) const OPEN: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
 
-/// A name that leads to this machine wherever names are looked up.
+/// The name of the local machine, which is never another one.
 const LOCALHOST: &str = "localhost";
 
-/// The header in which browsers say which site's page asks. Pages cannot change it.
+/// The header in which browsers send how the site of the requesting page relates to this one. Pages cannot change it.
 pub(super) const FETCH_SITE: &str = "sec-fetch-site";
 
-const UNKNOWN: &str = "`Host` names another server; ask by an IP address, as localhost, or by a name that \
-                       `tollgate serve --http-host NAME` was given";
+const OTHER_HOST: &str = "`Host` names another server; use an IP address, localhost, or a name that is set with \
+                          `tollgate serve --http-host NAME`";
 
-const FOREIGN: &str =
-    "a page of another site asks; open this server's own page, or ask without a browser";
+const OTHER_SITE: &str =
+    "a page of another site sent this request; open this server's own page, or use no browser";
 
-/// A name under which the HTTP side may be asked, in lower case.
+/// A DNS name of this server, in lower case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostName(String);
 
-/// The text is not such a name.
+/// The text is not a DNS name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "write a DNS name without a port, as in tollgate.example.org; IP addresses and localhost need not be named"
+    "write a DNS name without a port, as in tollgate.example.org; IP addresses and localhost are always allowed"
 )]
 pub struct HostNameError;
 
@@ -60,17 +60,17 @@ impl FromStr for HostName {
 /// The names of this server.
 #[derive(Debug, Clone)]
 pub(super) struct Hosts {
-    /// Names that it was given.
+    /// The names of `--http-host`.
     pub(super) names: Vec<HostName>,
-    /// The identity whose certificate has names, too.
+    /// The identity, whose certificate has names as well.
     pub(super) tls: Option<Identity>,
-    /// Whether it listens where no browser can ask.
+    /// Whether the server listens on a Unix domain socket, which browsers cannot reach.
     pub(super) is_out_of_reach: bool,
 }
 
 impl Hosts {
-    /// Whether this is a host of ours.
-    fn knows(&self, authority: &str) -> bool {
+    /// Whether an authority is a host of this server.
+    fn is_own_host(&self, authority: &str) -> bool {
         let Some(host) = host(authority) else { return false };
         is_address(&host) || host == LOCALHOST || self.has_name(&host)
     }
@@ -81,34 +81,34 @@ impl Hosts {
     }
 
     /// Whether a request names this server and no other.
-    fn are_named(&self, uri: &Uri, headers: &HeaderMap) -> bool {
+    fn has_own_host(&self, uri: &Uri, headers: &HeaderMap) -> bool {
         let text = |value: &HeaderValue| value.to_str().map(str::to_owned).unwrap_or_default();
         let mut named: Vec<_> = headers.get_all(header::HOST).iter().map(text).collect();
         named.extend(uri.authority().map(ToString::to_string));
-        !named.is_empty() && named.iter().all(|authority| self.knows(authority))
+        !named.is_empty() && named.iter().all(|authority| self.is_own_host(authority))
     }
 
-    /// Whether a page that is not this server's has a browser ask. A page of a name that was given to this server
-    /// is its own, though whoever stands in between may have changed `Host`.
-    fn is_foreign(&self, method: &Method, headers: &HeaderMap) -> bool {
+    /// Whether a browser sends the request for a page of another site. A page under one of this server's names is its
+    /// own, even if a proxy has changed `Host`.
+    fn is_cross_site(&self, method: &Method, headers: &HeaderMap) -> bool {
         let text = |name| headers.get(name).map(|value| value.to_str().unwrap_or_default());
         if let Some(origin) = text(header::ORIGIN.as_str()) {
-            return !self.is_own(origin, text(header::HOST.as_str()).unwrap_or_default());
+            return !self.is_own_origin(origin, text(header::HOST.as_str()).unwrap_or_default());
         }
-        // A link from another site may lead to the page: what is only looked at cannot be read there.
-        let is_looked_at = [Method::GET, Method::HEAD].contains(method);
+        // Another site may link to the page; it cannot read the answer.
+        let is_read = [Method::GET, Method::HEAD].contains(method);
         let site = text(FETCH_SITE).unwrap_or("none");
-        !is_looked_at && !["same-origin", "none"].contains(&site)
+        !is_read && !["same-origin", "none"].contains(&site)
     }
 
-    fn is_own(&self, origin: &str, asked: &str) -> bool {
+    fn is_own_origin(&self, origin: &str, requested: &str) -> bool {
         let Some((_, authority)) = origin.split_once("://") else { return false };
         let is_given = host(authority).is_some_and(|host| self.has_name(&host));
-        authority.eq_ignore_ascii_case(asked) || is_given
+        authority.eq_ignore_ascii_case(requested) || is_given
     }
 }
 
-/// The host of an authority in lower case, without its port, brackets and the dot that a name may end with.
+/// The host of an authority in lower case, without port, brackets and trailing dot.
 fn host(authority: &str) -> Option<String> {
     let authority: Authority = authority.parse().ok().filter(|_| !authority.contains('@'))?;
     let host = authority.host().trim_matches(['[', ']']);
@@ -120,7 +120,7 @@ fn is_address(host: &str) -> bool {
     host.parse::<Ipv4Addr>().is_ok() || host.parse::<Ipv6Addr>().is_ok()
 }
 
-/// Passes on requests that name this server, and do not come from a page of another site.
+/// Rejects requests that name another server or come from a page of another site.
 pub(super) async fn admit(
     State(hosts): State<Arc<Hosts>>,
     request: Request,
@@ -128,11 +128,11 @@ pub(super) async fn admit(
 ) -> Response {
     let is_open = OPEN.contains(&request.uri().path());
     if !is_open && !hosts.is_out_of_reach {
-        if !hosts.are_named(request.uri(), request.headers()) {
-            return ApiError::new(StatusCode::MISDIRECTED_REQUEST, UNKNOWN).into();
+        if !hosts.has_own_host(request.uri(), request.headers()) {
+            return ApiError::new(StatusCode::MISDIRECTED_REQUEST, OTHER_HOST).into();
         }
-        if hosts.is_foreign(request.method(), request.headers()) {
-            return ApiError::new(StatusCode::FORBIDDEN, FOREIGN).into();
+        if hosts.is_cross_site(request.method(), request.headers()) {
+            return ApiError::new(StatusCode::FORBIDDEN, OTHER_SITE).into();
         }
     }
     next.run(request).await
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_localhost_and_names_that_were_given_are_ours_and_no_others() {
+    fn only_addresses_localhost_and_configured_names_are_own_hosts() {
         let hosts = hosts(&["tollgate.example.org"]);
         for ours in [
             "127.0.0.1",
@@ -173,7 +173,7 @@ mod tests {
             "tollgate.example.org",
             "TOLLGATE.example.org.:9999",
         ] {
-            assert!(hosts.knows(ours), "{ours}");
+            assert!(hosts.is_own_host(ours), "{ours}");
         }
         for other in [
             "",
@@ -194,7 +194,7 @@ mod tests {
             "localhost/",
             "evil.example localhost",
         ] {
-            assert!(!hosts.knows(other), "{other}");
+            assert!(!hosts.is_own_host(other), "{other}");
         }
     }
 
@@ -207,32 +207,32 @@ mod tests {
     }
 
     #[test]
-    fn every_host_that_a_request_names_must_be_ours_and_it_must_name_one() {
+    fn a_request_names_one_host_or_more_all_of_them_own_hosts() {
         let hosts = hosts(&[]);
-        let are_named = |uri: &str, all: &[(&'static str, &str)]| {
-            hosts.are_named(&uri.parse().unwrap(), &headers(all))
+        let has_own_host = |uri: &str, all: &[(&'static str, &str)]| {
+            hosts.has_own_host(&uri.parse().unwrap(), &headers(all))
         };
-        assert!(are_named("/", &[("host", "localhost:8080")]));
-        assert!(are_named("http://127.0.0.1:8080/", &[("host", "localhost:8080")]));
-        assert!(!are_named("/", &[]));
-        assert!(!are_named("/", &[("host", "localhost"), ("host", "evil.example")]));
-        assert!(!are_named("http://evil.example/", &[("host", "localhost")]));
-        assert!(!are_named("http://localhost/", &[("host", "evil.example")]));
+        assert!(has_own_host("/", &[("host", "localhost:8080")]));
+        assert!(has_own_host("http://127.0.0.1:8080/", &[("host", "localhost:8080")]));
+        assert!(!has_own_host("/", &[]));
+        assert!(!has_own_host("/", &[("host", "localhost"), ("host", "evil.example")]));
+        assert!(!has_own_host("http://evil.example/", &[("host", "localhost")]));
+        assert!(!has_own_host("http://localhost/", &[("host", "evil.example")]));
     }
 
     #[test]
-    fn a_page_is_foreign_unless_it_is_of_the_host_that_is_asked_or_of_a_name_that_was_given() {
+    fn a_page_is_of_another_site_unless_it_is_of_the_requested_host_or_a_configured_name() {
         let hosts = hosts(&["tollgate.example.org"]);
-        let is_foreign = |method: &Method, all: &[(&'static str, &str)]| {
+        let is_cross_site = |method: &Method, all: &[(&'static str, &str)]| {
             let host = [("host", "127.0.0.1:8080")];
-            hosts.is_foreign(method, &headers(&[&host, all].concat()))
+            hosts.is_cross_site(method, &headers(&[&host, all].concat()))
         };
         for method in [Method::GET, Method::POST] {
-            assert!(!is_foreign(&method, &[]), "curl");
+            assert!(!is_cross_site(&method, &[]), "curl");
             for own in
                 ["http://127.0.0.1:8080", "https://127.0.0.1:8080", "https://tollgate.example.org"]
             {
-                assert!(!is_foreign(&method, &[("origin", own)]), "{own}");
+                assert!(!is_cross_site(&method, &[("origin", own)]), "{own}");
             }
             for other in [
                 "null",
@@ -242,15 +242,15 @@ mod tests {
                 "https://evil.example",
                 "\u{e9}",
             ] {
-                assert!(is_foreign(&method, &[("origin", other)]), "{other}");
+                assert!(is_cross_site(&method, &[("origin", other)]), "{other}");
             }
         }
         for site in ["cross-site", "same-site", "something new"] {
-            assert!(is_foreign(&Method::POST, &[(FETCH_SITE, site)]), "{site}");
-            assert!(!is_foreign(&Method::GET, &[(FETCH_SITE, site)]), "a link: {site}");
+            assert!(is_cross_site(&Method::POST, &[(FETCH_SITE, site)]), "{site}");
+            assert!(!is_cross_site(&Method::GET, &[(FETCH_SITE, site)]), "a link: {site}");
         }
         for site in ["same-origin", "none"] {
-            assert!(!is_foreign(&Method::POST, &[(FETCH_SITE, site)]), "{site}");
+            assert!(!is_cross_site(&Method::POST, &[(FETCH_SITE, site)]), "{site}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A stream that fails once the other end takes nothing for a while, and that records when it moved last.
+//! A stream that fails if its peer stops reading, and that records its last activity.
 
 use std::io;
 use std::pin::Pin;
@@ -10,14 +10,14 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-/// How long a write may wait for the other end to take any of it.
+/// How long a write may wait for the peer to accept any of it.
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Orders the reads and writes of several connections: each advances it by one.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ActivityClock(Arc<AtomicU64>);
 
-/// When a connection moved last, and whether the server is answering it.
+/// The last activity of a connection, and whether the server is answering a request of it.
 #[derive(Debug, Clone)]
 pub(super) struct Activity(Arc<Inner>);
 
@@ -41,7 +41,8 @@ impl ActivityClock {
 }
 
 impl Activity {
-    pub(super) fn moved(&self) {
+    /// Records a read or a write.
+    pub(super) fn record(&self) {
         self.0.last.store(self.0.all.next(), Ordering::Relaxed);
     }
 
@@ -51,15 +52,15 @@ impl Activity {
         Answering(self.clone())
     }
 
-    /// The order in which connections are closed for others, lowest first: the longest idle first, and those that wait
-    /// for the server last.
+    /// The order in which connections are closed to make room, lowest first: the longest idle first, and those that
+    /// wait for the server last.
     pub(super) fn rank(&self) -> (bool, u64) {
         let Inner { last, is_answering, .. } = &*self.0;
         (is_answering.load(Ordering::Relaxed), last.load(Ordering::Relaxed))
     }
 }
 
-/// Marks a connection as waiting for the server while it lives.
+/// Marks a connection as waiting for the server until it is dropped.
 #[derive(Debug)]
 pub(super) struct Answering(Activity);
 
@@ -69,12 +70,13 @@ impl Drop for Answering {
     }
 }
 
-/// A connection that ends with [`io::ErrorKind::TimedOut`] once nothing that is written was taken for [`WRITE_TIMEOUT`].
+/// A stream that fails with [`io::ErrorKind::TimedOut`] once the peer has accepted no written byte for
+/// [`WRITE_TIMEOUT`].
 #[derive(Debug)]
 pub(super) struct TimedIo<I> {
     io: I,
     activity: Activity,
-    /// Until when something must be taken.
+    /// The deadline of the pending write.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
@@ -83,8 +85,8 @@ impl<I> TimedIo<I> {
         Self { io, activity, deadline: None }
     }
 
-    /// What comes of an attempt to write.
-    fn attempted<T>(
+    /// The result of an attempt to write, or the timeout.
+    fn with_timeout<T>(
         &mut self,
         attempt: Poll<io::Result<T>>,
         context: &mut Context<'_>,
@@ -107,7 +109,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for TimedIo<I> {
     ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.io).poll_read(context, buffer);
         if read.is_ready() {
-            self.activity.moved();
+            self.activity.record();
         }
         read
     }
@@ -121,9 +123,9 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for TimedIo<I> {
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(context, bytes);
         if written.is_ready() {
-            self.activity.moved();
+            self.activity.record();
         }
-        self.attempted(written, context)
+        self.with_timeout(written, context)
     }
 
     fn poll_write_vectored(
@@ -133,9 +135,9 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for TimedIo<I> {
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write_vectored(context, bytes);
         if written.is_ready() {
-            self.activity.moved();
+            self.activity.record();
         }
-        self.attempted(written, context)
+        self.with_timeout(written, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -144,11 +146,11 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for TimedIo<I> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.io).poll_flush(context);
-        self.attempted(flushed, context)
+        self.with_timeout(flushed, context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let shut = Pin::new(&mut self.io).poll_shutdown(context);
-        self.attempted(shut, context)
+        self.with_timeout(shut, context)
     }
 }

@@ -1,5 +1,5 @@
-//! Requests that take long are worked on apart from the thread that answers, so that short ones do not wait for them:
-//! on threads of their own, one request of each queue at a time.
+//! Runs slow requests on threads of their own, one request of each queue at a time, so that fast requests do not wait
+//! for them.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -11,10 +11,10 @@ use tokio::sync::Semaphore;
 
 use super::ApiError;
 
-/// How many requests are in one queue at a time, with the one that is worked on. More are answered 503.
+/// The most requests in a queue, the running one included. Any more are answered 503.
 pub(super) const MAX_REQUESTS: usize = 16;
 
-/// A queue whose requests are worked on one at a time.
+/// A queue that runs one request at a time.
 #[derive(Debug, Clone)]
 pub(super) struct WorkQueue {
     places: Arc<Semaphore>,
@@ -29,14 +29,14 @@ impl Default for WorkQueue {
 }
 
 impl WorkQueue {
-    /// Does the work when it is its turn. Once begun it goes on to its end, even if its caller is gone.
-    pub(super) async fn work(
+    /// Runs the work when its turn comes. Once begun it runs to its end, even if its caller is gone.
+    pub(super) async fn run(
         &self,
         work: impl Future<Output = Response> + Send + 'static,
     ) -> Response {
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else { return busy() };
         let Ok(turn) = Arc::clone(&self.turn).acquire_owned().await else { return busy() };
-        apart(move || {
+        run_blocking(move || {
             let response = Handle::current().block_on(work);
             drop((place, turn));
             response
@@ -45,7 +45,7 @@ impl WorkQueue {
         .unwrap_or_else(|response| response)
     }
 
-    /// Waits until no request is worked on, and admits no more.
+    /// Accepts no more requests, and waits until none is running.
     pub(super) async fn close(&self) {
         self.places.close();
         // An error means that it is closed already.
@@ -55,7 +55,11 @@ impl WorkQueue {
     }
 }
 
-pub(super) async fn apart<T: Send + 'static>(
+/// Runs blocking work on a thread of its own.
+///
+/// # Errors
+/// The answer if the work panics.
+pub(super) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Response> {
     let done = tokio::task::spawn_blocking(work).await;
@@ -67,8 +71,7 @@ pub(super) fn failed(error: &dyn std::fmt::Display) -> Response {
 }
 
 fn busy() -> Response {
-    let error =
-        format!("{MAX_REQUESTS} requests that take long are waiting; ask again in a second");
+    let error = format!("{MAX_REQUESTS} slow requests are waiting; try again in a second");
     let soon = [(header::RETRY_AFTER, "1")];
     (soon, Response::from(ApiError::unavailable(error))).into_response()
 }
@@ -80,19 +83,19 @@ mod tests {
     use super::*;
     use axum::http::StatusCode;
 
-    /// Work that is done when that is said.
-    async fn when(said: oneshot::Receiver<()>) -> Response {
-        said.await.unwrap();
+    /// Work that ends when a message arrives.
+    async fn until(end: oneshot::Receiver<()>) -> Response {
+        end.await.unwrap();
         StatusCode::OK.into_response()
     }
 
     #[tokio::test]
-    async fn one_request_is_worked_on_at_a_time_some_wait_and_more_are_sent_away() {
+    async fn one_request_runs_at_a_time_some_wait_and_more_are_rejected() {
         let queue = WorkQueue::default();
         let (go, gone) = oneshot::channel::<()>();
         let first = tokio::spawn({
             let queue = queue.clone();
-            async move { queue.work(when(gone)).await }
+            async move { queue.run(until(gone)).await }
         });
         while queue.turn.available_permits() > 0 {
             tokio::task::yield_now().await;
@@ -100,13 +103,13 @@ mod tests {
         let others: Vec<_> = (1..MAX_REQUESTS)
             .map(|_| {
                 let queue = queue.clone();
-                tokio::spawn(async move { queue.work(async { ().into_response() }).await })
+                tokio::spawn(async move { queue.run(async { ().into_response() }).await })
             })
             .collect();
         while queue.places.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
-        let refused = queue.work(async { ().into_response() }).await;
+        let refused = queue.run(async { ().into_response() }).await;
         assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(refused.headers()[header::RETRY_AFTER], "1");
         assert!(others.iter().all(|other| !other.is_finished()));
@@ -118,14 +121,14 @@ mod tests {
         assert_eq!(queue.places.available_permits(), MAX_REQUESTS);
     }
 
-    /// A turn that is free while its work goes on would let whoever asks and leaves begin any number of them.
+    /// If the turn were free while abandoned work runs, a client could start any number of requests by disconnecting.
     #[tokio::test]
-    async fn work_that_has_begun_keeps_its_turn_though_nobody_waits_for_it_and_the_end_waits() {
+    async fn work_that_has_begun_keeps_its_turn_without_its_caller_and_close_waits_for_it() {
         let queue = WorkQueue::default();
         let (go, gone) = oneshot::channel::<()>();
         let first = tokio::spawn({
             let queue = queue.clone();
-            async move { queue.work(when(gone)).await }
+            async move { queue.run(until(gone)).await }
         });
         while queue.turn.available_permits() > 0 {
             tokio::task::yield_now().await;
@@ -141,7 +144,7 @@ mod tests {
         assert!(!end.is_finished());
         go.send(()).unwrap();
         end.await.unwrap();
-        let refused = queue.work(async { ().into_response() }).await;
+        let refused = queue.run(async { ().into_response() }).await;
         assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
 }

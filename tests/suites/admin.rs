@@ -581,18 +581,22 @@ fn a_reset_of_nothing_says_what_there_is() {
     let admin = Admin::start();
     let address = |of: &str| json!({ "table": "address", "key": [["tenant", "acme"], ["remote_address", of]] });
     for (body, status, says) in [
-        (json!({ "key": [["tenant", "acme"]] }), 400, "say the `table`"),
+        (json!({ "key": [["tenant", "acme"]] }), 400, "send a `table`"),
         (
             json!({ "table": "tenant", "key": { "tenant": "acme" } }),
             400,
             "[[\"tenant\", \"acme\"], ..]",
         ),
         (json!({ "table": "tenant", "key": [["", "acme"]] }), 400, "key must not be empty"),
-        (json!({ "table": "tennant" }), 404, "there are: tenant, paid, address, everybody, jobs"),
+        (
+            json!({ "table": "tennant" }),
+            404,
+            "the tables are: tenant, paid, address, everybody, jobs",
+        ),
         (json!({ "table": "tenant" }), 404, "its `key` is [tenant]"),
         (json!({ "table": "tenant", "row": "fre", "key": [["tenant", "acme"]] }), 404, "`row`"),
-        (json!({ "table": "tenant", "domain": "e" }), 404, "there are: d"),
-        (json!({ "id": "0".repeat(32) }), 404, "say its `table` and `key`"),
+        (json!({ "table": "tenant", "domain": "e" }), 404, "the domains are: d"),
+        (json!({ "id": "0".repeat(32) }), 404, "send its `table` and `key`"),
         (json!({ "id": 7 }), 400, "not a reset request: invalid type: integer `7`"),
         (address("10.0.0.0/31"), 404, "remote_address (/32 of IPv4, /64 of IPv6)"),
         (address("2001:db8::/63"), 404, "remote_address (/32 of IPv4, /64 of IPv6)"),

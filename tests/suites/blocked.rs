@@ -284,7 +284,10 @@ fn a_person_sees_what_is_blocked_and_resets_none_of_it() {
     let key = json!({ "table": "plan", "row": "banned", "key": [["k", "1"], ["kind", "banned"]] });
     let (status, refused) = ask(&server, "POST", "/reset", &key.to_string());
     assert_eq!(status, 400, "{refused}");
-    assert_eq!(refused["error"], "what is blocked stays so until the policy says otherwise");
+    assert_eq!(
+        refused["error"],
+        "a blocked row has no tokens to refill; change the policy to unblock it"
+    );
 }
 
 const TOKEN: &str = "0123456789abcdef";

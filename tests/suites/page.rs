@@ -214,7 +214,7 @@ fn what_cannot_be_explained_is_refused() {
     assert_eq!(explain(32).0, 200);
     let (status, answer) = explain(33);
     assert_eq!(status, 400);
-    assert_eq!(answer["error"], "33 descriptors; at most 32 are explained together");
+    assert_eq!(answer["error"], "33 descriptors; send at most 32 in one request");
 }
 
 #[test]

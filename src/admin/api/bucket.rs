@@ -1,4 +1,4 @@
-//! A bucket and how it stands, so that a client can tell how it fills from then on.
+//! Limits and the state of buckets. Callers can compute from them how a bucket refills.
 
 use super::types::{ExplainedBucket, ExplainedLevel, Limit, Time};
 use crate::clock::{Nanos, Timestamp};
@@ -6,7 +6,7 @@ use crate::decision::Decided;
 use crate::limit::Bucket;
 use crate::store::Outcome;
 
-/// What a bucket is.
+/// The limit of a bucket.
 pub(in crate::admin) fn limit(bucket: &Bucket) -> Limit {
     let (interval, ttl) = match bucket {
         Bucket::Tokens(tokens) => (Some(tokens.interval()), None),
@@ -21,7 +21,7 @@ pub(in crate::admin) fn limit(bucket: &Bucket) -> Limit {
     }
 }
 
-/// What a bucket is; and, where it was looked at, how it stands for the call that is explained.
+/// A bucket of an explanation, with its state if it was read.
 pub(super) fn explained(
     bucket: &Bucket,
     decided: Option<&Decided<'_>>,
@@ -36,37 +36,37 @@ pub(super) fn explained(
     ExplainedBucket { limit: limit(bucket), level }
 }
 
-/// How long until a bucket is full; none for one that lets nothing pass.
+/// Time until a bucket is full; none for a block.
 pub(super) fn full_in(bucket: &Bucket, outcome: &Outcome) -> Option<Nanos> {
     (!matches!(bucket, Bucket::Blocked(_))).then_some(outcome.reset)
 }
 
-/// When a bucket is full that stood so at a time; none for one that lets nothing pass.
+/// When a bucket with this outcome at `at` is full; none for a block.
 pub(in crate::admin) fn full_at(bucket: &Bucket, outcome: &Outcome, at: Timestamp) -> Option<Time> {
     full_in(bucket, outcome).map(|reset| Time(at.after(reset)))
 }
 
-/// Whether the bucket, as it stands, cannot admit what the call asks. Nothing was charged.
+/// Whether the bucket cannot admit the call, which was not charged.
 pub(super) fn is_over(decided: &Decided<'_>) -> bool {
     let hits = decided.matched.hits;
     hits.given_back() == 0 && u64::from(decided.outcome.remaining) < needed(decided)
 }
 
-/// A call of no hits asks whether anything is left.
+/// How much must be left to admit the call. A call of 0 hits needs one.
 fn needed(decided: &Decided<'_>) -> u64 {
     decided.matched.hits.charged().max(1)
 }
 
-/// How long until the bucket can admit the call, if that is known: slots come back when their holder releases
-/// them, and what is blocked may stay so for good.
+/// Time until the bucket can admit the call, if known: a slot is free again when its holder releases it, and a block
+/// may have no end.
 fn wait(decided: &Decided<'_>) -> Option<Nanos> {
     if !is_over(decided) {
         return Some(Nanos::ZERO);
     }
     match decided.matched.bucket {
         Bucket::Tokens(bucket) => {
-            let spared = u64::from(bucket.size().get()).checked_sub(needed(decided))?;
-            Some(decided.outcome.reset.minus(bucket.interval().times(spared)))
+            let spare = u64::from(bucket.size().get()).checked_sub(needed(decided))?;
+            Some(decided.outcome.reset.minus(bucket.interval().times(spare)))
         }
         Bucket::Concurrency(_) => None,
         Bucket::Blocked(blocked) => blocked.until.map(|_| decided.outcome.reset),

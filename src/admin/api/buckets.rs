@@ -1,4 +1,4 @@
-//! `/buckets`: the buckets near or over their limit, or those that some entries name.
+//! `/buckets`: the buckets near or over their limit, or the buckets that given entries name.
 
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -23,17 +23,17 @@ use crate::text;
 /// The most buckets that are listed.
 pub(super) const MAX_ITEMS: usize = 1000;
 
-/// The most buckets that are looked at for one list.
+/// The most buckets whose state is read for one list.
 pub(super) const MAX_EXAMINED: usize = 10_000;
 
-/// The longest query, in bytes: each bucket of a list repeats its values.
+/// The longest query string, in bytes: each listed bucket repeats its values.
 const MAX_QUERY_BYTES: usize = 4096;
 
-/// Whether lists have the names of buckets in the store. These are for callers who may reset buckets: whoever sees
-/// many of them could choose values whose buckets crowd into one place of the store.
+/// Whether lists have the names of buckets in the store. Only authorized callers see names: from many of them, a client
+/// could find values whose buckets fall into one place of the store.
 #[derive(Clone, Copy)]
 pub(super) enum Ids<'s> {
-    /// The names by which this service finds a bucket.
+    /// Names for which this service has a recent bucket.
     Visible(&'s Service),
     Hidden,
 }
@@ -45,19 +45,19 @@ impl Ids<'_> {
     }
 }
 
-/// `?domain=d&tenant=acme`: entries by their keys, beside two words of our own.
+/// The parameters are entries, as in `?domain=d&tenant=acme`, besides `domain` and `all`.
 pub(super) async fn list(State(shared): State<Shared>, request: Request) -> Response {
     let Shared { service, controls, queues, .. } = shared;
-    let may_reset = auth::may_change(&controls, request.headers(), request.extensions());
+    let is_authorized = auth::is_authorized(&controls, request.headers(), request.extensions());
     let query = request.uri().query().unwrap_or_default().to_owned();
     if query.len() > MAX_QUERY_BYTES {
-        let error = format!("the query is too long; it may have {MAX_QUERY_BYTES} bytes");
+        let error = format!("the query string is too long; send at most {MAX_QUERY_BYTES} bytes");
         return ApiError::bad_request(error).into();
     }
-    let queue = if may_reset { queues.changes } else { queues.reads };
+    let queue = if is_authorized { queues.changes } else { queues.reads };
     queue
-        .work(async move {
-            let ids = if may_reset { Ids::Visible(&service) } else { Ids::Hidden };
+        .run(async move {
+            let ids = if is_authorized { Ids::Visible(&service) } else { Ids::Hidden };
             respond(answer(&service, &query, ids).await)
         })
         .await
@@ -74,7 +74,7 @@ async fn answer(service: &Service, query: &str, ids: Ids<'_>) -> Result<Buckets,
     let domain = value_of("domain");
     let with_full = pairs.iter().any(|(key, _)| key == "all");
     if with_full && value_of("all") != Some("1") {
-        return Err(ApiError::bad_request("`all` is written as all=1"));
+        return Err(ApiError::bad_request("`all` must be written as all=1"));
     }
     if entries.is_empty() {
         return Ok(near(service, domain, ids));
@@ -82,7 +82,7 @@ async fn answer(service: &Service, query: &str, ids: Ids<'_>) -> Result<Buckets,
     named(service, domain, &entries, with_full, ids).await
 }
 
-/// A key and a value of `?key=value`, which may hold any bytes, as in `%ff`: entries of calls do.
+/// Decodes `key=value`. A value may have any bytes, as in `%ff`, since values of calls may.
 fn pair(pair: &str) -> (String, Vec<u8>) {
     let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
     let decoded = |text: &str| -> Vec<u8> {
@@ -103,7 +103,7 @@ fn near(service: &Service, domain: Option<&str>, ids: Ids<'_>) -> Buckets {
     Buckets { list: List::new(items.collect(), near.len()), unknown_keys: Vec::new() }
 }
 
-/// Those that the entries name, and of those that they name in part, what was seen near its limit.
+/// The buckets that the entries name, and of those that they name in part, the ones recently near their limit.
 async fn named(
     service: &Service,
     domain: Option<&str>,
@@ -115,15 +115,15 @@ async fn named(
     let policy = policy(&snapshot, domain)?;
     check(policy, entries)?;
     let mut named = policy.buckets_for(entries, service.now());
-    // A bucket for all calls is nobody's.
+    // A bucket that all calls share is not named by the entries.
     named.retain(|of| !of.key.is_empty());
     let count = named.len();
     named.truncate(MAX_EXAMINED);
-    let stood = stood(service, &named).await?;
+    let (outcomes, at) = peek(service, &named).await?;
     let is_listed = |outcome: &Outcome, bucket: &limit::Bucket| {
         with_full || outcome.remaining < bucket.size().max(1)
     };
-    let mut found: Vec<_> = named.iter().zip(&stood.0).collect();
+    let mut found: Vec<_> = named.iter().zip(&outcomes).collect();
     found.retain(|(of, outcome)| is_listed(outcome, of.bucket));
     let known: HashSet<_> = named.iter().map(|of| of.fingerprint).collect();
     let asked = EntryFilter::new(entries);
@@ -135,7 +135,7 @@ async fn named(
             && is_listed(&seen.outcome, &seen.bucket)
     });
     let all = found.len() + others.len() + (count - named.len());
-    let found = found.iter().map(|(of, outcome)| of_named(policy, of, outcome, stood.1, ids));
+    let found = found.iter().map(|(of, outcome)| of_named(policy, of, outcome, at, ids));
     let others = others.iter().map(|seen| of_seen(seen, service, ids));
     let items = found.chain(others).take(MAX_ITEMS).collect();
     let unknown = entries.iter().map(|entry| entry.key);
@@ -143,7 +143,7 @@ async fn named(
     Ok(Buckets { list: List::new(items, all), unknown_keys: unknown.map(str::to_owned).collect() })
 }
 
-/// What entries of calls are held to.
+/// Checks entries against the bounds of a query.
 pub(super) fn check(policy: &Policy, entries: &[Entry<'_>]) -> Result<(), ApiError> {
     if entries.is_empty() {
         return Ok(());
@@ -169,12 +169,14 @@ pub(super) fn policy<'s>(
     };
     let known = || all.iter().map(|policy| policy.domain()).collect::<Vec<_>>().join(", ");
     found.ok_or_else(|| match domain {
-        Some(_) => ApiError::not_found(format!("there is no such domain; there are: {}", known())),
-        None => ApiError::bad_request(format!("say the `domain`, one of: {}", known())),
+        Some(_) => {
+            ApiError::not_found(format!("no policy has this domain; the domains are: {}", known()))
+        }
+        None => ApiError::bad_request(format!("send a `domain`, one of: {}", known())),
     })
 }
 
-pub(super) async fn stood(
+pub(super) async fn peek(
     service: &Service,
     named: &[NamedBucket<'_>],
 ) -> Result<(Vec<Outcome>, Timestamp), ApiError> {
@@ -199,22 +201,22 @@ pub(super) fn of_named(
         truncated: of.key.iter().any(|(_, value)| std::str::from_utf8(value).is_err()),
         shadow: of.row.is_shadow(),
     };
-    standing(name, of.bucket, outcome, at, ids.of(of.fingerprint))
+    bucket_item(name, of.bucket, outcome, at, ids.of(of.fingerprint))
 }
 
 fn of_seen(seen: &BucketSnapshot, service: &Service, ids: Ids<'_>) -> Bucket {
-    // A shared store's bucket is listed as it was seen; one in memory as it stands.
+    // The state of a shared store's bucket is from when it was last seen; of one in memory it is current.
     let at = if service.is_shared() { seen.at } else { service.now() };
     of_seen_at(seen, at, ids)
 }
 
-/// A bucket that was seen at a time, as it stood then.
+/// A bucket with its state at `at`.
 pub(super) fn of_seen_at(seen: &BucketSnapshot, at: Timestamp, ids: Ids<'_>) -> Bucket {
     let name = BucketName::from(&*seen.label);
-    standing(name, &seen.bucket, &seen.outcome, at, ids.of(seen.fingerprint))
+    bucket_item(name, &seen.bucket, &seen.outcome, at, ids.of(seen.fingerprint))
 }
 
-fn standing(
+fn bucket_item(
     name: BucketName,
     bucket: &limit::Bucket,
     outcome: &Outcome,

@@ -1,4 +1,4 @@
-//! `/config`: the policies in force, as they were compiled and not as they were written.
+//! `/config`: the policies in force, in their compiled form.
 
 use axum::extract::State;
 use axum::response::Response;
@@ -16,17 +16,17 @@ use crate::policy::table::{Row, Rows, Table};
 pub(super) async fn config(State(Shared { service, queues, .. }): State<Shared>) -> Response {
     queues
         .reads
-        .work(async move {
+        .run(async move {
             let snapshot = service.policies().load_full();
-            let refused = service.policies().rejected();
-            respond(Ok(of(&snapshot, refused.as_deref())))
+            let rejected_policies = service.policies().rejected();
+            respond(Ok(of(&snapshot, rejected_policies.as_deref())))
         })
         .await
 }
 
-fn of(snapshot: &LoadedPolicies, refused: Option<&RejectedPolicies>) -> Config {
+fn of(snapshot: &LoadedPolicies, rejected_policies: Option<&RejectedPolicies>) -> Config {
     Config {
-        rejected: refused.map(|refused| rejected(refused, usize::MAX)),
+        rejected: rejected_policies.map(|policies| rejected(policies, usize::MAX)),
         version: snapshot.version().id().to_owned(),
         loaded_at: Time(snapshot.loaded_at()),
         sources: snapshot.version().sources().map(str::to_owned).collect(),
@@ -34,10 +34,10 @@ fn of(snapshot: &LoadedPolicies, refused: Option<&RejectedPolicies>) -> Config {
     }
 }
 
-/// The policies that were read last, with at most `max` lines of what is wrong with them.
-pub(in crate::admin) fn rejected(refused: &RejectedPolicies, max: usize) -> Rejected {
-    let problems = refused.problems.lines().take(max).map(str::to_owned);
-    Rejected { at: Time(refused.at), problems: problems.collect() }
+/// The policies that were rejected, with at most `max` lines of problems.
+pub(in crate::admin) fn rejected(policies: &RejectedPolicies, max: usize) -> Rejected {
+    let problems = policies.problems.lines().take(max).map(str::to_owned);
+    Rejected { at: Time(policies.at), problems: problems.collect() }
 }
 
 fn policy(policy: &Policy) -> types::Policy {

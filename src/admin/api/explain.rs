@@ -1,4 +1,5 @@
-//! `/explain`: what a request of `/json` meets, table by table, and how every bucket stands. Nothing is charged.
+//! `/explain`: how a request of `/json` matches the policy, table by table, with the state of every bucket. Nothing is
+//! charged.
 
 use std::time::Duration;
 
@@ -20,18 +21,17 @@ use crate::policy::{Explained, Policy};
 use crate::service::Service;
 use crate::wire;
 
-/// How many descriptors are explained at a time. One asks about one call, or the few of a route; each answer has
-/// every table.
+/// The most descriptors in one request: each is explained for every table of the policy.
 pub(super) const MAX_EXPLAINED: usize = 32;
 
-/// How long the explanation may take, once it is known how the buckets stand.
+/// How long it may take to write the explanation, after the state of the buckets is read.
 const MAX_TIME: Duration = Duration::from_millis(500);
 
 pub(super) async fn explain(
     State(Shared { service, queues, .. }): State<Shared>,
     body: Bytes,
 ) -> Response {
-    queues.reads.work(async move { respond(answer(&service, &body).await) }).await
+    queues.reads.run(async move { respond(answer(&service, &body).await) }).await
 }
 
 async fn answer(service: &Service, body: &[u8]) -> Result<Explanation, ApiError> {
@@ -41,31 +41,31 @@ async fn answer(service: &Service, body: &[u8]) -> Result<Explanation, ApiError>
     wire::read(&message, &mut query).map_err(|error| bad(&error))?;
     let count = query.len();
     if count > MAX_EXPLAINED {
-        let error = format!("{count} descriptors; at most {MAX_EXPLAINED} are explained together");
+        let error = format!("{count} descriptors; send at most {MAX_EXPLAINED} in one request");
         return Err(ApiError::bad_request(error));
     }
     let snapshot = service.policies().load_full();
     let Some(LoadedPolicy { policy, .. }) = snapshot.of(query.domain()) else {
         let known: Vec<_> = snapshot.policies().into_iter().map(Policy::domain).collect();
         let error = format!(
-            "there is no domain `{}`, so that the call passes; there are: {}",
+            "no policy has the domain `{}`, so the call is allowed; the domains are: {}",
             query.domain().escape_debug(),
             known.join(", ")
         );
         return Err(ApiError::not_found(error));
     };
     let plan = policy.resolve(&query, service.now());
-    let looked = service.peek(policy, &plan).await;
-    let (verdict, now) = looked.map_err(|error| ApiError::store(&error))?;
+    let peeked = service.peek(policy, &plan).await;
+    let (verdict, now) = peeked.map_err(|error| ApiError::store(&error))?;
     let explanation = explanation(policy, &query, &verdict, now, Instant::now() + MAX_TIME);
     explanation.ok_or_else(|| {
         ApiError::unavailable(format!(
-            "it took over {MAX_TIME:?}; ask about fewer descriptors at a time"
+            "the explanation took over {MAX_TIME:?}; send fewer descriptors in one request"
         ))
     })
 }
 
-/// The explanation of a call; none if it takes longer than until then.
+/// The explanation of a call; none if the deadline passes.
 fn explanation(
     policy: &Policy,
     query: &Query<'_>,
@@ -99,7 +99,7 @@ fn descriptor(
     verdict: &Verdict<'_>,
     now: Timestamp,
 ) -> ExplainedDescriptor {
-    // Once for all tables: each looks for its own among them.
+    // Selected once for all tables.
     let of_it = verdict.decided.iter().filter(|decided| decided.matched.descriptor == at);
     let of_it: Vec<_> = of_it.collect();
     let of_it = || of_it.iter().copied();
@@ -112,14 +112,14 @@ fn descriptor(
             miss_reason: policy.miss_reason(*miss),
         }),
     });
-    // A limit override of the call stands in no table.
+    // A limit override belongs to no table.
     let overrides = of_it().filter(|decided| decided.matched.rule.is_none()).map(|decided| {
         ExplainedTable::MatchedBucket(MetRow {
             table: decided.matched.row.table().to_owned(),
             row: decided.matched.row.name().to_owned(),
             is_override: false,
             shadow: false,
-            scope: "a limit override that Envoy sent, in place of those that are not charged"
+            scope: "a limit override from Envoy, in place of the buckets that are not charged"
                 .into(),
             message: None,
             buckets: vec![bucket::explained(decided.matched.bucket, Some(decided), now)],
@@ -162,7 +162,7 @@ mod tests {
     use crate::admin::dashboard::events::tests::service;
 
     #[tokio::test]
-    async fn what_takes_too_long_is_given_up() {
+    async fn an_explanation_that_takes_too_long_is_abandoned() {
         let service = service();
         let snapshot = service.policies().load_full();
         let policy = &snapshot.of("d").unwrap().policy;

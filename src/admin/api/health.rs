@@ -13,7 +13,7 @@ pub(super) async fn live() -> &'static str {
     "ok\n"
 }
 
-/// `/readyz`: whether calls are taken, and what is degraded. Degraded is not dead: calls are answered.
+/// `/readyz`: whether calls are accepted, and what is degraded. A degraded server still answers calls.
 pub(super) async fn ready(State(shared): State<Shared>) -> Response {
     if !shared.readiness.get() {
         let text = "not ready: starting or stopping\n";
@@ -26,8 +26,8 @@ pub(super) async fn ready(State(shared): State<Shared>) -> Response {
     };
     if let Some(refused) = shared.service.policies().rejected() {
         let RejectedPolicies { at, problems } = &*refused;
-        text += "the policy in force is an old one; what was read at ";
-        text += &format!("{} is refused:\n{problems}\n", Time(*at));
+        text += "the previous policy stays in force; the one read at ";
+        text += &format!("{} was rejected:\n{problems}\n", Time(*at));
     }
     (StatusCode::OK, text).into_response()
 }

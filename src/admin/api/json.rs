@@ -1,5 +1,5 @@
-//! `/json`: a RateLimitRequest in protobuf's JSON, answered with a RateLimitResponse. It charges, and takes leases, as
-//! over gRPC; [`auth`] says which callers may.
+//! `/json`: a RateLimitRequest in protobuf's JSON, answered with a RateLimitResponse. It charges buckets and takes
+//! leases as a call over gRPC does; [`auth`] authorizes the caller.
 
 use std::sync::Arc;
 
@@ -14,23 +14,23 @@ use crate::descriptor::{Hits, Query};
 use crate::service::Service;
 use crate::wire;
 
-/// Even where every caller may ask, only those who may change something give hits back or release leases: both undo what
-/// was decided.
+/// Even if the server decides for every caller, only authorized callers may give hits back or release leases, which
+/// undoes earlier decisions.
 pub(super) async fn json(
     State(Shared { service, controls, queues, .. }): State<Shared>,
     headers: HeaderMap,
     about: Extensions,
     body: Bytes,
 ) -> Response {
-    let may_change = auth::may_change(&controls, &headers, &about);
-    let queue = if may_change { queues.changes } else { queues.reads };
-    queue.work(async move { decide(&service, &controls, may_change, &body).await }).await
+    let is_authorized = auth::is_authorized(&controls, &headers, &about);
+    let queue = if is_authorized { queues.changes } else { queues.reads };
+    queue.run(async move { decide(&service, &controls, is_authorized, &body).await }).await
 }
 
 async fn decide(
     service: &Arc<Service>,
     controls: &Controls,
-    may_change: bool,
+    is_authorized: bool,
     body: &[u8],
 ) -> Response {
     let message = match wire::json::request(body) {
@@ -40,20 +40,20 @@ async fn decide(
             return ApiError::bad_request(error.to_string()).into();
         }
     };
-    if gives_back(&message) && !may_change {
-        return auth::no_giving_back(controls);
+    if gives_back(&message) && !is_authorized {
+        return auth::refund_unauthorized(controls);
     }
     answer(service, &message).await
 }
 
-/// Whether a message gives something back, if it is a request at all.
+/// Whether a message is a request that gives hits back or releases leases.
 fn gives_back(message: &[u8]) -> bool {
     let mut query = Query::default();
     wire::read(message, &mut query).is_ok()
         && query.descriptors().any(|descriptor| descriptor.hits() < Hits::PEEK)
 }
 
-/// Answers 200, 429, or 400 for what is not a request.
+/// Answers 200, 429, or 400 to an invalid request.
 async fn answer(service: &Arc<Service>, message: &[u8]) -> Response {
     match service.handle(message, None).finish().await {
         Ok(answer) => {
@@ -61,7 +61,7 @@ async fn answer(service: &Arc<Service>, message: &[u8]) -> Response {
                 if answer.is_over_limit { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::OK };
             match wire::json::response(answer.message()) {
                 Ok(text) => {
-                    // HTTP/1 has no sign that an answer was not wanted any more.
+                    // HTTP/1 does not report that a caller has cancelled its request.
                     answer.delivered();
                     json_text(status, text)
                 }

@@ -1,4 +1,4 @@
-//! `/leases`: the leases that this process gave out and that are held; and `/leases/release`.
+//! `/leases`: the leases that this process granted and that are still held; and `/leases/release`.
 
 use axum::body::Bytes;
 use axum::extract::{Request, State};
@@ -15,11 +15,11 @@ const MAX_ITEMS: usize = 1000;
 
 pub(super) async fn list(State(shared): State<Shared>, request: Request) -> Response {
     let Shared { service, controls, queues, .. } = shared;
-    let may_release = auth::may_change(&controls, request.headers(), request.extensions());
-    let lease: fn(&HeldSlots) -> Lease = if may_release { whole } else { shortened };
-    let queue = if may_release { queues.changes } else { queues.reads };
+    let is_authorized = auth::is_authorized(&controls, request.headers(), request.extensions());
+    let lease: fn(&HeldSlots) -> Lease = if is_authorized { whole } else { shortened };
+    let queue = if is_authorized { queues.changes } else { queues.reads };
     queue
-        .work(async move {
+        .run(async move {
             let HeldLeases { items, omitted } = service.leases(MAX_ITEMS).await;
             respond(Ok(Leases {
                 at: Time(service.store_now()),
@@ -29,17 +29,16 @@ pub(super) async fn list(State(shared): State<Shared>, request: Request) -> Resp
         .await
 }
 
-/// How many digits of a lease everybody sees: whoever knows all of them can release it, and 96 bits are left to
-/// guess.
+/// The digits of a lease that every caller sees. All of its digits allow a caller to release it; 96 bits stay secret.
 const SHOWN_DIGITS: usize = 8;
 
-/// What a lease holds in a bucket, without the whole of its number.
+/// The slots of a lease in a bucket, with the first digits of the lease.
 pub(in crate::admin) fn shortened(slots: &HeldSlots) -> Lease {
     let start: String = slots.lease.to_string().chars().take(SHOWN_DIGITS).collect();
     named(format!("{start}…"), slots)
 }
 
-/// The same with the whole of it, for callers who may release the lease.
+/// The slots of a lease in a bucket, with all digits of the lease, for authorized callers.
 fn whole(slots: &HeldSlots) -> Lease {
     named(slots.lease.to_string(), slots)
 }
@@ -67,11 +66,11 @@ async fn give_back(service: &Service, body: &[u8]) -> Result<Released, ApiError>
         )
     })?;
     if !service.release(lease).await {
-        let error = "it is not known to hold a slot: it was released, or has expired, or the \
-                     shared store is away and will be told";
+        let error = "the lease is not known to hold a slot: it was released, it has expired, or the \
+                     shared store does not answer and will release it later";
         return Err(ApiError::not_found(error));
     }
-    // The whole of it would let whoever reads the log release others like it.
-    tracing::info!(?lease, "released by request");
+    // Not in full: a log must not contain what releases leases.
+    tracing::info!(?lease, "lease released by a request");
     Ok(Released { released: lease.to_string() })
 }

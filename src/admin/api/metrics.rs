@@ -1,4 +1,4 @@
-//! `/metrics`: what is counted, in the text format of OpenMetrics.
+//! `/metrics`: all metrics, in the text format of OpenMetrics.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use tokio::sync::Mutex;
 
 use crate::admin::Shared;
-use crate::admin::work_queue::{apart, failed};
+use crate::admin::work_queue::{failed, run_blocking};
 use crate::service::Service;
 
 pub(super) async fn metrics(State(shared): State<Shared>) -> Response {
@@ -22,15 +22,15 @@ pub(super) async fn metrics(State(shared): State<Shared>) -> Response {
     }
 }
 
-/// The metrics, written out once for all callers that wait: each gets values from after its request.
+/// Encodes the metrics once for all callers that wait. Each of them gets values from after its request began.
 #[derive(Debug, Default)]
 pub(in crate::admin) struct Scrapes {
-    /// How many times they were written out, or began to be.
+    /// The number of encodings that have begun.
     begun: AtomicU64,
     last: Arc<Mutex<Scrape>>,
 }
 
-/// What was written last.
+/// The last encoding.
 #[derive(Debug, Default)]
 struct Scrape {
     number: u64,
@@ -41,7 +41,7 @@ impl Scrapes {
     /// The metrics as text.
     ///
     /// # Errors
-    /// The answer where they cannot be written.
+    /// The answer if the metrics cannot be encoded.
     pub(super) async fn text(&self, service: &Arc<Service>) -> Result<Bytes, Response> {
         let before = self.begun.load(Ordering::Relaxed);
         let mut last = Arc::clone(&self.last).lock_owned().await;
@@ -50,7 +50,7 @@ impl Scrapes {
         }
         let number = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
         let service = Arc::clone(service);
-        let written = apart(move || {
+        let written = run_blocking(move || {
             let text = service.telemetry().encode()?.into();
             *last = Scrape { number, text };
             Ok(last.text.clone())
@@ -64,10 +64,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_metrics_are_written_out_once_for_all_who_wait_and_again_for_who_asks_later() {
+    async fn the_metrics_are_encoded_once_for_all_waiting_callers_and_again_for_later_ones() {
         let service = crate::admin::dashboard::events::tests::service();
         let scrapes = Arc::new(Scrapes::default());
-        // Nobody is first until all have asked.
+        // Holds the lock until all callers wait.
         let held = Arc::clone(&scrapes.last).lock_owned().await;
         let waiting: Vec<_> = (0..100)
             .map(|_| {

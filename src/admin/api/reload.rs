@@ -1,4 +1,4 @@
-//! `/reload`: reads the policies again.
+//! `/reload`: reloads the policies.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -10,7 +10,7 @@ use crate::policy_files::{Cause, Reloaded};
 
 pub(super) async fn reload(State(shared): State<Shared>) -> Response {
     let Some(reloader) = shared.controls.reloader.clone() else {
-        return ApiError::not_found("the policies came from no file").into();
+        return ApiError::not_found("the policies were not read from files").into();
     };
     let reloaded = reloader.reload(Cause::Request).await;
     let version = shared.service.policies().load().version().id().to_owned();
@@ -25,7 +25,7 @@ pub(super) async fn reload(State(shared): State<Shared>) -> Response {
         Err(problems) => {
             let problems = problems.to_string();
             let rejected = ReloadRejected {
-                error: "refused: the policy before stays in force".to_owned(),
+                error: "rejected: the previous policy stays in force".to_owned(),
                 problems: problems.lines().map(str::to_owned).collect(),
                 version,
             };

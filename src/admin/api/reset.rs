@@ -1,4 +1,4 @@
-//! `/reset`: makes token buckets full, those that a key names in a table or the one that a list has.
+//! `/reset`: refills token buckets, those that a key names in a table or a listed one.
 
 use axum::body::Bytes;
 use axum::extract::State;
@@ -19,7 +19,7 @@ pub(super) async fn reset(
     State(Shared { service, queues, .. }): State<Shared>,
     body: Bytes,
 ) -> Response {
-    queues.changes.work(async move { respond(refill(&service, &body).await) }).await
+    queues.changes.run(async move { respond(refill(&service, &body).await) }).await
 }
 
 async fn refill(service: &Service, body: &[u8]) -> Result<Reset, ApiError> {
@@ -33,41 +33,41 @@ async fn refill(service: &Service, body: &[u8]) -> Result<Reset, ApiError> {
     match (seen, &request.table) {
         (Some(seen), _) => of_seen(service, seen).await,
         (None, Some(_)) if request.truncated == Some(true) => Err(ApiError::not_found(
-            "its `key` is truncated, and no bucket with its `id` is listed any more: send the whole `key`",
+            "`key` is truncated, and no bucket with this `id` is listed any more; send the whole `key`",
         )),
         (None, Some(table)) => of_table(service, table, &request).await,
         (None, None) if id.is_some() => Err(ApiError::not_found(
-            "no bucket with this `id` is listed (any more): say its `table` and `key`",
+            "no bucket with this `id` is listed; send its `table` and `key`",
         )),
         (None, None) => {
-            Err(ApiError::bad_request("say the `table`, or an `id` that /buckets lists"))
+            Err(ApiError::bad_request("send a `table`, or an `id` that /buckets lists"))
         }
     }
 }
 
-/// One that was lately seen near its limit. It need not be in the policy: Envoy may have brought it along.
+/// Refills a recent bucket. It may be that of a limit override, which no policy has.
 async fn of_seen(service: &Service, seen: BucketSnapshot) -> Result<Reset, ApiError> {
     if !is_of_tokens(&seen.bucket) {
         return Err(ApiError::bad_request(SLOTS));
     }
     let bucket = [(seen.fingerprint, &seen.bucket)];
-    let looked = service.peek_many(&bucket).await;
-    let (outcomes, at) = looked.map_err(|error| ApiError::store(&error))?;
+    let peeked = service.peek_many(&bucket).await;
+    let (outcomes, at) = peeked.map_err(|error| ApiError::store(&error))?;
     service.refill(&bucket).await.map_err(|error| ApiError::store(&error))?;
     tracing::info!(
         domain = &*seen.label.domain,
         table = &*seen.label.table,
         buckets = 1,
-        "reset by request"
+        "buckets refilled by a request"
     );
-    let is_taken = |outcome: &Outcome| outcome.remaining < seen.bucket.size();
-    let taken =
-        outcomes.into_iter().find(is_taken).map(|outcome| BucketSnapshot { outcome, ..seen });
-    let listed = taken.iter().map(|seen| buckets::of_seen_at(seen, at, Ids::Hidden)).collect();
+    let was_charged = |outcome: &Outcome| outcome.remaining < seen.bucket.size();
+    let charged =
+        outcomes.into_iter().find(was_charged).map(|outcome| BucketSnapshot { outcome, ..seen });
+    let listed = charged.iter().map(|seen| buckets::of_seen_at(seen, at, Ids::Hidden)).collect();
     Ok(answer(listed, 1))
 }
 
-/// Those of a table that a key names.
+/// Refills the buckets of a table that a key names.
 async fn of_table(
     service: &Service,
     table: &str,
@@ -93,21 +93,29 @@ async fn of_table(
         return Err(ApiError::bad_request(if are_blocked { BLOCKED } else { SLOTS }));
     }
     if named.len() > MAX_EXAMINED {
-        return Err(ApiError::bad_request("these are too many at a time: say the `row`"));
+        return Err(ApiError::bad_request(format!(
+            "the key names over {MAX_EXAMINED} buckets; send a `row` as well"
+        )));
     }
-    let (outcomes, at) = buckets::stood(service, &named).await?;
+    let (outcomes, at) = buckets::peek(service, &named).await?;
     let fill: Vec<_> = named.iter().map(|of| (of.fingerprint, of.bucket)).collect();
     service.refill(&fill).await.map_err(|error| ApiError::store(&error))?;
-    tracing::info!(domain = policy.domain(), table, buckets = fill.len(), "reset by request");
-    let stood = named.iter().zip(&outcomes);
-    let taken = stood.filter(|(of, outcome)| outcome.remaining < of.bucket.size());
-    let listed = taken.map(|(of, outcome)| buckets::of_named(policy, of, outcome, at, Ids::Hidden));
+    tracing::info!(
+        domain = policy.domain(),
+        table,
+        buckets = fill.len(),
+        "buckets refilled by a request"
+    );
+    let before = named.iter().zip(&outcomes);
+    let charged = before.filter(|(of, outcome)| outcome.remaining < of.bucket.size());
+    let listed =
+        charged.map(|(of, outcome)| buckets::of_named(policy, of, outcome, at, Ids::Hidden));
     Ok(answer(listed.collect(), fill.len()))
 }
 
-const BLOCKED: &str = "what is blocked stays so until the policy says otherwise";
+const BLOCKED: &str = "a blocked row has no tokens to refill; change the policy to unblock it";
 
-const SLOTS: &str = "slots come back when their leases are released: see /leases";
+const SLOTS: &str = "slots are not refilled; release their leases, which /leases lists";
 
 const fn is_of_tokens(bucket: &Bucket) -> bool {
     matches!(bucket, Bucket::Tokens(_))
@@ -122,12 +130,12 @@ fn answer(mut items: Vec<types::Bucket>, filled: usize) -> Reset {
 fn no_bucket(policy: &Policy, table: &str) -> String {
     let Some(table) = policy.tables().iter().find(|of| of.name() == table) else {
         let tables: Vec<_> = policy.tables().iter().map(|of| of.name()).collect();
-        return format!("there is no such table; there are: {}", tables.join(", "));
+        return format!("no table has this name; the tables are: {}", tables.join(", "));
     };
     let set = policy.key_set(table.key());
     let keys = set.map(|set| set.names(policy.keys())).unwrap_or_default();
     format!(
-        "table {} has no such bucket; its buckets are {}, its `key` is [{}], and its `row` one that such calls can meet",
+        "table {} has no such bucket: it has {}, its `key` is [{}], and calls with this key must be able to match the `row`",
         table.name(),
         policy.scope_description(table),
         keys.join(", ")

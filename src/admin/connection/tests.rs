@@ -23,7 +23,7 @@ fn run(test: impl Future<Output = ()>) {
     runtime.enable_all().start_paused(true).build().unwrap().block_on(test);
 }
 
-/// Serves HTTP; those whom `callers` vouches for are known if their name is `admin`.
+/// An identity that allows client certificates from `callers` with the name `admin`.
 fn identity(ours: &Authority, callers: Option<&Authority>) -> Identity {
     let folder = tempfile::tempdir().unwrap();
     let (certificate, key) = ours.issue(&["localhost"]).write(folder.path(), "server");
@@ -35,12 +35,12 @@ fn identity(ours: &Authority, callers: Option<&Authority>) -> Identity {
     Identity::read(Side::Http, Files { certificate, key, callers }).unwrap()
 }
 
-/// What a handler sees of the request of one who shows this.
+/// Whether a handler sees a verified certificate on a request over a connection with this certificate.
 async fn seen(identity: &Identity, ours: &Authority, shown: Option<&Pair>) -> String {
-    let told = |certified: Option<Extension<ClientCertVerified>>| async move {
+    let handler = |certified: Option<Extension<ClientCertVerified>>| async move {
         if certified.is_some() { "certified" } else { "anybody" }
     };
-    let routes = Router::new().route("/", get(told));
+    let routes = Router::new().route("/", get(handler));
     let (caller, connection) = duplex(1 << 16);
     let identity = identity.clone();
     tokio::spawn(async move {
@@ -66,13 +66,13 @@ fn a_request_is_certified_by_an_allowed_name_alone() {
         assert_eq!(seen(&strict, &ours, Some(&admin)).await, "certified");
         assert_eq!(seen(&strict, &ours, Some(&callers.issue(&["other"]))).await, "anybody");
         assert_eq!(seen(&strict, &ours, None).await, "anybody");
-        // Who asks for no certificate knows nobody.
+        // A server that requests no certificate verifies none.
         assert_eq!(seen(&identity(&ours, None), &ours, Some(&admin)).await, "anybody");
     });
 }
 
 #[test]
-fn who_was_known_by_other_certificates_is_not_known_any_more() {
+fn a_client_verified_by_a_replaced_configuration_is_no_longer_verified() {
     run(async {
         let (ours, callers, folder) = (Authority::new(), Authority::new(), tempfile::tempdir());
         let folder = folder.unwrap();
@@ -88,35 +88,35 @@ fn who_was_known_by_other_certificates_is_not_known_any_more() {
         let opening = open(connection, Some(identity.clone()));
         let (opened, caller) =
             tokio::join!(opening, connector.connect("localhost".try_into().unwrap(), caller));
-        let (known, _caller) = (opened.unwrap().known.unwrap(), caller.unwrap());
-        assert!(known.is_still());
-        assert!(!identity.reload().unwrap() && known.is_still(), "nothing has changed");
+        let (known, _caller) = (opened.unwrap().verified.unwrap(), caller.unwrap());
+        assert!(known.is_current());
+        assert!(!identity.reload().unwrap() && known.is_current(), "nothing has changed");
         std::fs::write(&authority, Authority::new().pem()).unwrap();
-        assert!(identity.reload().unwrap() && !known.is_still());
+        assert!(identity.reload().unwrap() && !known.is_current());
     });
 }
 
 #[test]
-fn who_does_not_speak_tls_in_time_is_not_waited_for() {
+fn a_handshake_that_takes_too_long_fails() {
     run(async {
         let (_silent, connection) = duplex(1 << 16);
         let identity = identity(&Authority::new(), None);
         let began = Instant::now();
         let error = open(connection, Some(identity)).await.map(drop).unwrap_err();
-        assert_eq!((error.kind(), began.elapsed()), (ErrorKind::TimedOut, SLOWEST));
+        assert_eq!((error.kind(), began.elapsed()), (ErrorKind::TimedOut, REQUEST_TIMEOUT));
     });
 }
 
-/// A connection that is served, of which so many bytes are on the way at most.
-fn served(routes: Router, on_the_way: usize) -> (DuplexStream, JoinHandle<hyper::Result<()>>) {
-    let (caller, connection) = duplex(on_the_way);
+/// A connection that is served, with a buffer of this many bytes in each direction.
+fn served(routes: Router, buffer: usize) -> (DuplexStream, JoinHandle<hyper::Result<()>>) {
+    let (caller, connection) = duplex(buffer);
     let activity = ActivityClock::default().new_connection();
     let io = Box::new(TimedIo::new(connection, activity.clone()));
-    let serving = serve(Opened { io, known: None }, activity, routes, pending());
+    let serving = serve(Opened { io, verified: None }, activity, routes, pending());
     (caller, tokio::spawn(serving))
 }
 
-/// So many bytes, and what is told whenever they are asked for.
+/// Routes that answer with `bytes` bytes, and call `asked` for each request.
 fn routes(bytes: usize, asked: impl Fn() + Clone + Send + Sync + 'static) -> Router {
     let text = move || {
         asked();
@@ -129,7 +129,7 @@ fn routes(bytes: usize, asked: impl Fn() + Clone + Send + Sync + 'static) -> Rou
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n";
 
 #[test]
-fn an_answer_that_is_not_taken_is_waited_for_in_vain_and_one_that_is_taken_slowly_is_not() {
+fn an_answer_that_is_not_read_times_out_and_one_that_is_read_slowly_does_not() {
     run(async {
         let (mut caller, serving) = served(routes(1 << 20, || {}), 1 << 10);
         let began = Instant::now();
@@ -146,24 +146,24 @@ fn an_answer_that_is_not_taken_is_waited_for_in_vain_and_one_that_is_taken_slowl
 }
 
 #[test]
-fn of_requests_that_are_sent_together_no_more_are_answered_than_is_kept_for_who_does_not_read() {
+fn pipelined_requests_of_a_client_that_does_not_read_are_answered_up_to_the_buffer() {
     run(async {
         let count = Arc::new(Mutex::new(0));
         let asked = Arc::clone(&count);
         let (mut caller, serving) = served(routes(16 << 10, move || *asked.lock() += 1), 1 << 20);
-        // Of these a megabyte is on the way, and more is not.
+        // The stream holds one megabyte of the answers.
         let began = Instant::now();
         caller.write_all(&REQUEST.repeat(1000)).await.unwrap();
         assert!(serving.await.unwrap().is_err());
         assert_eq!(began.elapsed(), WRITE_TIMEOUT);
         let answered = *count.lock();
-        let most = ((1 << 20) + BUFFER) / (16 << 10) + 2;
+        let most = ((1 << 20) + MAX_BUFFER_BYTES) / (16 << 10) + 2;
         assert!((64..=most).contains(&answered), "{answered} of 1000, {most} at most");
     });
 }
 
 #[test]
-fn who_says_nothing_more_is_closed() {
+fn an_idle_connection_is_closed() {
     run(async {
         let (mut caller, serving) = served(routes(1, || {}), 1 << 16);
         caller.write_all(REQUEST).await.unwrap();
@@ -171,13 +171,13 @@ fn who_says_nothing_more_is_closed() {
         assert_ne!(caller.read(&mut answer).await.unwrap(), 0);
         let began = Instant::now();
         assert_eq!(caller.read(&mut answer).await.unwrap(), 0);
-        assert_eq!(began.elapsed(), SLOWEST);
+        assert_eq!(began.elapsed(), REQUEST_TIMEOUT);
         drop(serving.await.unwrap());
     });
 }
 
 #[test]
-fn of_requests_that_are_sent_together_others_are_answered_in_between() {
+fn pipelined_requests_take_turns_with_those_of_other_connections() {
     run(async {
         let order = Arc::new(Mutex::new(Vec::new()));
         let connections: Vec<_> = (0..3)
@@ -199,13 +199,13 @@ fn of_requests_that_are_sent_together_others_are_answered_in_between() {
         for (at, number) in order.iter().enumerate() {
             let before = &order[..at];
             let of = |number: usize| before.iter().filter(|other| **other == number).count();
-            // Not all of them begin in the same turn.
+            // They do not all begin in the same turn.
             assert!((0..3).all(|other| of(*number) <= of(other) + 2), "{order:?}");
         }
     });
 }
 
-/// The page's stream, by the time that is waited for here.
+/// The page's stream, in paused time.
 #[test]
 fn a_stream_that_is_read_goes_on_for_hours() {
     run(async {

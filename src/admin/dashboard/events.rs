@@ -1,6 +1,6 @@
-//! `/events`: samples for the page, by server-sent events.
+//! `/events`: samples for the page, as server-sent events.
 //!
-//! One sampler serves all viewers. It runs while there are any, and only then.
+//! One sampler serves all viewers. It runs only while there are viewers.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -26,26 +26,28 @@ use crate::service::{HeldLeases, Service};
 /// How often a sample is taken.
 const TICK: Duration = Duration::from_secs(1);
 
-/// How many pages may be open at a time: far fewer than connections, so that probes find room.
+/// The most pages open at a time: far fewer than connections, which leaves room for probes.
 pub(super) const MAX_VIEWERS: usize = 16;
 
-/// How many events wait for a viewer that does not read, and how many it may miss before it is dropped.
+/// The most events that wait for a viewer that does not read.
 const MAX_WAITING: usize = 4;
+
+/// The most events in a row that a viewer may miss before it is dropped.
 const MAX_MISSED: u32 = 10;
 
 pub(super) async fn events(State(shared): State<Shared>) -> Response {
     match shared.broadcaster.join() {
-        // Has proxies not buffer events.
+        // Keeps proxies from buffering the events.
         Some(events) => ([("x-accel-buffering", "no")], Sse::new(events)).into_response(),
         None => {
-            let error = format!("{MAX_VIEWERS} pages are open, or the server stops");
+            let error = format!("{MAX_VIEWERS} pages are open, or the server is stopping");
             let later = [(header::RETRY_AFTER, "10")];
             (later, Response::from(ApiError::unavailable(error))).into_response()
         }
     }
 }
 
-/// The first event of a stream: what a viewer needs before the first sample.
+/// The first event of a stream, which comes before the first sample.
 #[derive(JsonSchema, Serialize)]
 pub(in crate::admin) struct Begin {
     version: &'static str,
@@ -92,7 +94,7 @@ impl Broadcaster {
         Arc::new(Self { service, readiness, state, taken })
     }
 
-    /// A stream that ends with the server; none where [`MAX_VIEWERS`] are open.
+    /// A stream that ends with the server; none if [`MAX_VIEWERS`] are open or the server is stopping.
     pub(super) fn join(self: &Arc<Self>) -> Option<Events> {
         let mut state = self.state.lock();
         state.viewers.retain(Viewer::is_here);
@@ -114,7 +116,7 @@ impl Broadcaster {
         Some(Events(waiting))
     }
 
-    /// Ends every stream, and lets none begin.
+    /// Ends every stream, and begins no more.
     pub(in crate::admin) fn end(&self) {
         let mut state = self.state.lock();
         state.is_over = true;
@@ -154,7 +156,7 @@ impl Broadcaster {
 
 /// JSON has no line breaks, which would end an event's line.
 fn event(kind: &str, data: &impl Serialize) -> Event {
-    // Data without text for keys or numbers beyond JSON cannot fail.
+    // Serialization cannot fail: all keys are texts.
     let data = serde_json::to_string(data).unwrap_or_default();
     Event::default().event(kind).data(data)
 }
@@ -180,7 +182,7 @@ pub(in crate::admin) mod tests {
     use tower_service::Service as _;
 
     use super::*;
-    use crate::admin::{Controls, Hosts, Queues, SLOWEST, routes};
+    use crate::admin::{Controls, Hosts, Queues, REQUEST_TIMEOUT, routes};
     use crate::clock::{Clock, ManualClock, Timestamp};
     use crate::config::Source;
     use crate::live::ActivePolicies;
@@ -189,7 +191,7 @@ pub(in crate::admin) mod tests {
     use crate::policy_files;
     use crate::store::MemoryStore;
 
-    /// One whose policy limits nothing.
+    /// A service whose policy limits nothing.
     pub(in crate::admin) fn service() -> Arc<Service> {
         let text = "domain: d\ntables:\n  - { name: t, key: [], rows: { always: unlimited } }\n";
         let sources = [Source { name: "test.yaml".into(), text: text.into() }];
@@ -202,7 +204,7 @@ pub(in crate::admin) mod tests {
         Service::in_memory(clock, Arc::new(policies), store, telemetry)
     }
 
-    /// What routes are made with.
+    /// The state of the routes.
     pub(in crate::admin) fn shared(controls: Controls) -> Shared {
         Shared {
             service: service(),
@@ -223,7 +225,7 @@ pub(in crate::admin) mod tests {
         poll_fn(|context| Pin::new(&mut *events).poll_next(context)).await.is_some()
     }
 
-    /// So many seconds go by, of paused time, and everybody does what is due.
+    /// Advances paused time by this many seconds, and lets every task run that is due.
     async fn pass(seconds: u32) {
         for _ in 0..seconds {
             tokio::time::sleep(TICK).await;
@@ -236,10 +238,10 @@ pub(in crate::admin) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn samples_are_taken_while_somebody_looks_and_only_then() {
+    async fn samples_are_taken_only_while_there_are_viewers() {
         let broadcaster = broadcaster();
         pass(60).await;
-        assert_eq!(taken(&broadcaster), 0, "nobody has looked yet");
+        assert_eq!(taken(&broadcaster), 0, "there was no viewer yet");
         for _ in 0..2 {
             let before = taken(&broadcaster);
             let mut viewer = broadcaster.join().unwrap();
@@ -252,7 +254,7 @@ pub(in crate::admin) mod tests {
             assert!(!broadcaster.state.lock().is_sampling);
             let at_the_end = taken(&broadcaster);
             pass(60).await;
-            assert_eq!(taken(&broadcaster), at_the_end, "nobody looks any more");
+            assert_eq!(taken(&broadcaster), at_the_end, "there is no viewer any more");
         }
     }
 
@@ -273,7 +275,7 @@ pub(in crate::admin) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn there_are_so_many_viewers_and_who_goes_makes_room() {
+    async fn viewers_are_bounded_and_one_that_leaves_makes_room() {
         let broadcaster = broadcaster();
         let mut viewers: Vec<_> = (0..MAX_VIEWERS).map(|_| broadcaster.join().unwrap()).collect();
         assert!(broadcaster.join().is_none());
@@ -315,11 +317,11 @@ pub(in crate::admin) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stream_outlives_the_time_for_a_request_and_one_too_many_is_told_so() {
+    async fn a_stream_outlives_the_request_timeout_and_one_too_many_is_rejected() {
         let mut routes = routes(shared(Controls::default()));
         let mut body = get_events(&mut routes).await.into_body();
         let begun = tokio::time::Instant::now();
-        while begun.elapsed() < SLOWEST * 3 {
+        while begun.elapsed() < REQUEST_TIMEOUT * 3 {
             let frame = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
             assert!(!frame.unwrap().unwrap().into_data().unwrap().is_empty());
         }

@@ -1,4 +1,4 @@
-//! `/`: a page for a person, from the binary alone. What it shows comes by `/events` and `/explain`.
+//! `/`: the page of the dashboard, compiled into the binary. Its data come from `/events` and `/explain`.
 
 use axum::Router;
 use axum::extract::Path;
@@ -21,7 +21,7 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
 
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// What `/page.js` imports.
+/// The modules that `/page.js` imports.
 pub(in crate::admin) const MODULES: [(&str, &str); 8] = [
     ("bars.js", include_str!("page/bars.js")),
     ("clock.js", include_str!("page/clock.js")),
@@ -51,7 +51,7 @@ mod tests {
 
     const PAGE: &str = include_str!("page/page.js");
 
-    /// The Content-Security-Policy would take them out silently.
+    /// The Content-Security-Policy would block both silently.
     #[test]
     fn nothing_is_inline_and_nothing_comes_from_elsewhere() {
         let html = include_str!("page/page.html");
@@ -62,7 +62,7 @@ mod tests {
         assert!(html.contains(r#"<script type="module" src="/page.js"></script>"#));
     }
 
-    /// What clients send is shown as text.
+    /// Clients' values are shown as text.
     #[test]
     fn the_scripts_write_no_markup() {
         let scripts = MODULES.iter().map(|(_, text)| *text).chain([PAGE]);
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn every_module_that_is_imported_is_served_and_every_one_that_is_served_is_imported() {
+    fn the_modules_that_are_imported_are_those_that_are_served() {
         let mut imported = BTreeSet::new();
         let all = MODULES.iter().map(|(_, text)| *text).chain([PAGE]);
         for line in all.flat_map(str::lines).filter(|line| line.starts_with("import ")) {

@@ -1,4 +1,4 @@
-//! What the page is sent each second: sums of counters, and lists that are short whatever the policy's size.
+//! The sample for the page, taken each second: sums of counters, and lists that stay short for a policy of any size.
 
 use std::cmp::Reverse;
 use std::collections::VecDeque;
@@ -19,26 +19,27 @@ use crate::policy::Policy;
 use crate::policy::table::Rows;
 use crate::service::{HeldLeases, Service};
 
-/// How far back the plot goes.
-const SHOWN: Nanos = Nanos::from_secs(300);
+/// The time that the plot covers.
+const PLOT_SPAN: Nanos = Nanos::from_secs(300);
 
-/// Rows are compared with what they had counted this long ago, or longer.
+/// The window over which the denials of rows are compared. The actual one may be longer by [`STEP`].
 const WINDOW: Nanos = Nanos::from_secs(60);
 
-/// How often that is recorded.
+/// How often the counts of rows are recorded.
 const STEP: Nanos = Nanos::from_secs(5);
 
-/// How many rows, buckets, leases and problems are listed.
+/// The most rows, buckets, leases and problems that are listed.
 pub(super) const MAX_ITEMS: usize = 12;
 
-/// One sample: how things stand at a time. Counts are of all time since the server started.
+/// One sample of the server's state. Counts are totals since the server started.
 #[derive(Debug, JsonSchema, Serialize)]
 pub(in crate::admin) struct Sample {
     at: Time,
-    /// Whether the server takes calls.
+    /// Whether the server accepts calls.
     ready: bool,
-    /// Requests.
+    /// Requests admitted.
     admitted: u64,
+    /// Requests denied.
     denied: u64,
     unlimited: Unlimited,
     rows: DenyingRows,
@@ -57,10 +58,10 @@ struct Unlimited {
     unmatched: u64,
 }
 
-/// The rows that deny most: within the window first, and then of all time.
+/// The rows that deny most, ordered by denials within the window, then since the server started.
 #[derive(Debug, JsonSchema, Serialize)]
 struct DenyingRows {
-    /// How long the window is by now, about a minute at most; null before there is one.
+    /// The length of the window, about a minute at most; null if there is none yet.
     window_ms: Option<Milliseconds>,
     #[serde(flatten)]
     list: List<DenyingRow>,
@@ -74,13 +75,13 @@ struct DenyingRow {
     shadow: bool,
     /// Descriptors that the row admitted.
     admitted: u64,
-    /// Descriptors that it denied, or would have, were it not in shadow.
+    /// Descriptors that it denied, or in shadow would have denied.
     exceeded: u64,
-    /// The same within the window.
+    /// Those within the window.
     exceeded_in_window: u64,
 }
 
-/// A bucket that was lately seen near or over its limit.
+/// A bucket that was recently near or over its limit.
 #[derive(Debug, JsonSchema, Serialize)]
 struct NearBucket {
     #[serde(flatten)]
@@ -89,8 +90,8 @@ struct NearBucket {
     limit: Limit,
     remaining: u32,
     full_at: Option<Time>,
-    /// Entries that a call which meets the bucket has beside those of the key: what the table's conditions ask for,
-    /// and the value that selects the row.
+    /// Examples of the other entries with which a call matches the bucket: those of the table's conditions, and the one
+    /// that selects the row.
     entries: Vec<KeyEntry>,
 }
 
@@ -116,17 +117,17 @@ struct Domain {
 struct StoreState {
     /// Whether replicas share it.
     shared: bool,
-    /// Whether it does not answer, so that calls are decided without it.
+    /// Whether the shared store does not answer, so that calls are decided without it.
     degraded: bool,
     /// Buckets and leases in memory.
     keys: usize,
-    /// Live ones that were evicted.
+    /// Buckets that were evicted before they were full.
     evicted: u64,
     /// Calls that were decided without the shared store.
     local_decisions: u64,
 }
 
-/// How many requests had been admitted and denied at a time.
+/// The requests admitted and denied until a time.
 #[derive(Debug, Clone, Copy, JsonSchema, Serialize)]
 pub(in crate::admin) struct Point {
     at: Time,
@@ -134,14 +135,14 @@ pub(in crate::admin) struct Point {
     denied: u64,
 }
 
-/// What is known of the last minutes.
+/// The samples of the last minutes.
 #[derive(Debug, Default)]
 pub(super) struct History {
     points: VecDeque<Point>,
-    /// What each row had counted as over its limit, of the policies of `counted_of`, oldest first.
+    /// For each row of the policies `counted_of`, how often it was over its limit, oldest first.
     counted: VecDeque<(Timestamp, Vec<u64>)>,
     counted_of: Weak<LoadedPolicies>,
-    /// The oldest that are held.
+    /// The oldest leases that are held.
     pub(super) leases: HeldLeases,
 }
 
@@ -152,19 +153,19 @@ impl History {
     }
 
     fn add(&mut self, point: Point) {
-        let oldest = point.at.0.before(SHOWN);
-        // One that is older stays: what was counted from then on is drawn from the edge.
+        let oldest = point.at.0.before(PLOT_SPAN);
+        // One older point stays, from which the plot's first step is drawn.
         while self.points.get(1).is_some_and(|second| second.at.0 <= oldest) {
             self.points.pop_front();
         }
         self.points.push_back(point);
     }
 
-    /// What each row had counted, and when; nothing where other policies are in force since. Notes `now`.
+    /// Records the counts of rows, and returns the recorded counts to compare them with, and their time.
     fn compare(
         &mut self,
         snapshot: &Arc<LoadedPolicies>,
-        rows: &[RowOf<'_>],
+        rows: &[CountedRow<'_>],
         now: Timestamp,
     ) -> Option<&(Timestamp, Vec<u64>)> {
         if !std::ptr::eq(self.counted_of.as_ptr(), Arc::as_ptr(snapshot)) {
@@ -181,8 +182,8 @@ impl History {
     }
 }
 
-/// A row with what was counted of it.
-struct RowOf<'a> {
+/// A row with its counts.
+struct CountedRow<'a> {
     domain: &'a str,
     table: &'a str,
     name: &'a str,
@@ -190,7 +191,7 @@ struct RowOf<'a> {
     counts: RowCounts,
 }
 
-/// Takes a sample, and keeps in `history` what the next ones are compared with.
+/// Takes a sample, and records it in `history`.
 pub(super) fn take(service: &Service, is_ready: bool, history: &mut History) -> Sample {
     let now = service.now();
     let snapshot = service.policies().load_full();
@@ -223,7 +224,7 @@ pub(super) fn take(service: &Service, is_ready: bool, history: &mut History) -> 
     }
 }
 
-/// The requests that were admitted and denied; and those that passed without a limit.
+/// The requests that were admitted and denied, and those that passed without a limit.
 fn requests(snapshot: &LoadedPolicies, policies: &[&Policy], now: Timestamp) -> (Point, Unlimited) {
     let (mut admitted, mut denied, mut bypassed, mut unmatched) = (0, 0, 0, 0);
     for LoadedPolicy { counters, .. } in
@@ -238,10 +239,10 @@ fn requests(snapshot: &LoadedPolicies, policies: &[&Policy], now: Timestamp) -> 
     (Point { at: Time(now), admitted, denied }, Unlimited { bypassed, unmatched })
 }
 
-fn rows<'a>(snapshot: &'a LoadedPolicies, policies: &[&'a Policy]) -> Vec<RowOf<'a>> {
+fn rows<'a>(snapshot: &'a LoadedPolicies, policies: &[&'a Policy]) -> Vec<CountedRow<'a>> {
     let with_counters = policies.iter().filter_map(|policy| snapshot.of(policy.domain()));
     let of_each = with_counters.flat_map(|LoadedPolicy { policy, counters, .. }| {
-        policy.rows().map(|row| RowOf {
+        policy.rows().map(|row| CountedRow {
             domain: policy.domain(),
             table: row.table(),
             name: row.name(),
@@ -253,12 +254,12 @@ fn rows<'a>(snapshot: &'a LoadedPolicies, policies: &[&'a Policy]) -> Vec<RowOf<
 }
 
 fn most_denying(
-    rows: &[RowOf<'_>],
+    rows: &[CountedRow<'_>],
     before: Option<&(Timestamp, Vec<u64>)>,
     now: Timestamp,
 ) -> DenyingRows {
     let counted = before.map(|(_, counted)| &**counted).unwrap_or_default();
-    let in_window = |at: usize, row: &RowOf<'_>| {
+    let in_window = |at: usize, row: &CountedRow<'_>| {
         counted.get(at).map_or(0, |before| row.counts.over.saturating_sub(*before))
     };
     let denying = rows.iter().enumerate().filter(|(_, row)| row.counts.over > 0);
@@ -279,12 +280,12 @@ fn most_denying(
     }
 }
 
-/// The buckets that have least left, of those seen near their limit lately.
+/// The emptiest buckets of those recently near their limit.
 fn near(service: &Service, snapshot: &LoadedPolicies) -> List<NearBucket> {
     let mut near = service.recent_buckets();
     near.retain(|seen| seen.outcome.remaining < seen.bucket.size());
     let items = near.iter().take(MAX_ITEMS).map(|seen| {
-        // A shared store's bucket is sent as it was seen; one in memory as it stands.
+        // The state of a shared store's bucket is from when it was last seen; of one in memory it is current.
         let at = if service.is_shared() { seen.at } else { service.now() };
         let named = &*seen.label;
         NearBucket {
@@ -298,7 +299,7 @@ fn near(service: &Service, snapshot: &LoadedPolicies) -> List<NearBucket> {
     List::new(items.collect(), near.len())
 }
 
-/// The entries that a call needs to meet a bucket, without those of its key.
+/// Examples of the entries with which a call matches a bucket, without those of its key.
 fn entries(snapshot: &LoadedPolicies, named: &BucketLabel) -> Vec<KeyEntry> {
     let Some(LoadedPolicy { policy, .. }) = snapshot.of(&named.domain) else { return Vec::new() };
     let table = policy.tables().iter().find(|of| of.name() == &*named.table);
@@ -332,7 +333,7 @@ fn policy(active: &ActivePolicies, snapshot: &LoadedPolicies, policies: &[&Polic
         loaded_at: Time(snapshot.loaded_at()),
         version: snapshot.version().id().to_owned(),
         sources: snapshot.version().sources().map(str::to_owned).collect(),
-        rejected: active.rejected().map(|refused| config::rejected(&refused, MAX_ITEMS)),
+        rejected: active.rejected().map(|policies| config::rejected(&policies, MAX_ITEMS)),
         domains: domains.collect(),
     }
 }

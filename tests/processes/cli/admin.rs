@@ -71,7 +71,7 @@ fn what_is_blocked_is_told_and_not_reset() {
     assert_eq!(words(&listed)[1..], [expected.to_vec()]);
     let refused = lab.admin(&["reset", "--table", "banned", "tenant=outlaw"]);
     assert_eq!((refused.code, &*refused.out), (Some(2), ""));
-    assert!(refused.err.contains("what is blocked stays so until the policy"), "{refused:?}");
+    assert!(refused.err.contains("a blocked row has no tokens to refill"), "{refused:?}");
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_bucket_is_found_and_made_full() {
     }
     let ended = lab.admin(&["reset", "--table", "call", "tenant=acme"]);
     assert_eq!((ended.code, &*ended.out), (Some(1), ""));
-    assert_eq!(ended.err, "there is no such table; there are: calls, jobs, banned\n");
+    assert_eq!(ended.err, "no table has this name; the tables are: calls, jobs, banned\n");
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn the_policy_is_read_again_or_it_is_told_what_is_wrong_with_it() {
     std::fs::write(&path, POLICY.replace("per_day: 5", "per_day: 0")).unwrap();
     let ended = lab.admin(&["reload"]);
     assert_eq!((ended.code, &*ended.out), (Some(1), ""));
-    assert!(ended.err.starts_with("refused: the policy before stays in force\n"), "{ended:?}");
+    assert!(ended.err.starts_with("rejected: the previous policy stays in force\n"), "{ended:?}");
     assert!(ended.err.contains("policy.yaml:3:") && ended.err.contains("must be at least 1"));
 }
 

@@ -84,7 +84,7 @@ fn a_wrong_policy_is_told_of_until_a_right_one_comes() {
     let at = refused["at"].as_str().unwrap();
     let ready = get(&server, "/readyz");
     let told =
-        format!("ready\nthe policy in force is an old one; what was read at {at} is refused:\n");
+        format!("ready\nthe previous policy stays in force; the one read at {at} was rejected:\n");
     assert!(ready.starts_with(&told) && ready.contains(problem), "{ready}");
     assert_eq!(in_force(&server), "2 per day");
     assert_eq!(query(&server, &[&["--domain", "d", "k=1"]]).code, Some(0));
