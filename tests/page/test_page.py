@@ -61,14 +61,14 @@ def test_a_network_of_the_list_is_explained_by_one_of_its_addresses(page, server
     page.until("document.querySelector('#near').innerText.includes('2001:db8:1:2::/64')")
     page.ask("[...document.querySelectorAll('#near li')].find((li) => li.innerText.includes('2001:')).querySelector('button').click()")
     page.until("!!document.querySelector('#answer .verdict')")
-    assert page.text("#answer .verdict").startswith("Denied")
+    assert page.text("#answer .verdict").startswith("Would be denied")
 
 
 def test_what_clients_send_is_text(page):
     assert HOSTILE in page.text("#near")
     set_entries(page, who=HOSTILE, kind=HOSTILE, strange=HOSTILE)
     page.press("Enter")
-    page.until("!!document.querySelector('#answer .met')")
+    page.until("!!document.querySelector('#answer .matched')")
     assert page.ask("window.harmed") is None
     assert page.ask("document.querySelectorAll('main img, main script').length") == 0
 
@@ -82,7 +82,7 @@ def test_a_denial_is_explained_by_keyboard_alone(page):
             page.type(text)
     page.press("Enter")
     page.until("!!document.querySelector('#answer .verdict')")
-    assert page.text("#answer .verdict").startswith("Denied, if it were asked now: calls / small, 5 per day")
+    assert page.text("#answer .verdict").startswith("Would be denied now: calls / small, 5 per day")
     assert "0 of 5" in page.text("#answer")
     assert page.ask("document.activeElement.value") == "small", "the focus stays where it is"
 
@@ -90,7 +90,7 @@ def test_a_denial_is_explained_by_keyboard_alone(page):
 def test_a_key_of_the_list_is_explained_by_its_button(page):
     page.ask("[...document.querySelectorAll('#near li')].find((li) => li.innerText.includes('acme')).querySelector('button').click()")
     page.until("!!document.querySelector('#answer .verdict')")
-    assert page.text("#answer .verdict").startswith("Denied")
+    assert page.text("#answer .verdict").startswith("Would be denied")
 
 
 def test_a_key_of_a_table_with_conditions_is_explained_with_what_they_ask_for(page, server):
@@ -99,14 +99,14 @@ def test_a_key_of_a_table_with_conditions_is_explained_with_what_they_ask_for(pa
     page.until("document.querySelector('#near').innerText.includes('198.51.100.77')")
     page.ask("[...document.querySelectorAll('#near li')].find((li) => li.innerText.includes('logins')).querySelector('button').click()")
     page.until("!!document.querySelector('#answer .verdict')")
-    assert page.text("#answer .verdict").startswith("Denied, if it were asked now: logins / always")
+    assert page.text("#answer .verdict").startswith("Would be denied now: logins / always")
 
 
 def test_what_is_blocked_is_explained_as_that(page):
     set_entries(page, who="new", kind="banned")
     page.press("Enter")
-    page.until("!!document.querySelector('#answer .met')")
-    assert page.text("#answer .verdict") == "Denied, if it were asked now: calls / banned, blocked."
+    page.until("!!document.querySelector('#answer .matched')")
+    assert page.text("#answer .verdict") == "Would be denied now: calls / banned, blocked."
     for says in ["nothing passes", "The client reads: Requests like this are blocked"]:
         assert says in page.text("#answer")
     assert page.ask("[...document.querySelectorAll('#answer rect')].every((of) => Number(of.getAttribute('width')) >= 0)")

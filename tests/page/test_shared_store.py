@@ -26,33 +26,33 @@ def test_what_a_replica_has_decided_is_shown_and_explained(over, browser):
     near = page.text("#near")
     assert "acme" in near and "0 of 5" in near
     assert "globex" not in near, "only what this process has seen"
-    assert explained(page, who="globex", kind="small").startswith("Denied, if it were asked now: calls / small")
+    assert explained(page, who="globex", kind="small").startswith("Would be denied now: calls / small")
     assert "0 of 5" in page.text("#answer")
-    assert explained(page, who="new", kind="small").startswith("Admitted")
+    assert explained(page, who="new", kind="small").startswith("Would be admitted")
 
 
 def test_looking_charges_nothing(over, browser):
     server = over()
     page = watch(browser, server)
     for _ in range(3):
-        assert explained(page, who="new", kind="small").startswith("Admitted")
+        assert explained(page, who="new", kind="small").startswith("Would be admitted")
     assert [server.ask(one("d", who="new", kind="small")).overall_code for _ in range(6)] == [1] * 5 + [2]
 
 
 def test_a_store_that_is_away_is_told_and_so_is_that_it_is_back(over, store, browser):
     server = over()
     page = watch(browser, server)
-    assert page.text("#alone") == "0"
+    assert page.text("#local-decisions") == "0"
     store.kill()
     # Whoever asks first notices.
     assert server.ask(one("d", who="late", kind="small")).overall_code == 1
     page.until("document.querySelector('#store-state').innerText === 'shared, unavailable: deciding locally'")
     assert page.ask("document.querySelector('#store-state').dataset.state") == "bad"
-    page.until("document.querySelector('#alone').innerText === '1'")
-    assert explained(page, who="late", kind="small").startswith("Admitted")
+    page.until("document.querySelector('#local-decisions').innerText === '1'")
+    assert explained(page, who="late", kind="small").startswith("Would be admitted")
     assert "4 of 5" in page.text("#answer"), "this replica's own count"
     page.prefer(color_scheme="dark")
     page.picture(PICTURES / "test-away.png")
     store.start()
     page.until("document.querySelector('#store-state').innerText === 'shared, connected'")
-    assert explained(page, who="late", kind="small").startswith("Admitted"), "a new store is empty"
+    assert explained(page, who="late", kind="small").startswith("Would be admitted"), "a new store is empty"

@@ -1,4 +1,4 @@
-// Bars: how full a bucket is, from how it stood and how fast it fills.
+// Bars: the level of a bucket, computed from its last known state and its refill rate.
 
 import { draw, isCalm, make, say } from "./dom.js";
 import { moment, span, whole } from "./text.js";
@@ -6,7 +6,7 @@ import { serverNow } from "./clock.js";
 
 const bars = new Set();
 
-// An empty bar for an element of the page; it is drawn while the element is there.
+// An empty bar for an element of the page. It is drawn while the element is in the page.
 export function bar() {
   const level = draw("rect", { class: "level", height: 10, width: 0 });
   const one = draw("rect", { class: "one", height: 10, width: 0.6, x: -1 });
@@ -17,7 +17,7 @@ export function bar() {
   return { picture, left, level, one, number, more, bucket: null, fullAt: 0, owner: null };
 }
 
-// Has a bar show a bucket, within `owner`.
+// Shows a bucket in a bar within `owner`.
 export function fillBar(its, owner, bucket) {
   Object.assign(its, { owner, bucket, fullAt: bucket.full_at ? moment(bucket.full_at) : 0 });
   bars.add(its);
@@ -44,11 +44,11 @@ function drawBar(of, now) {
     return;
   }
   const level = levelOf(of, now);
-  // What was just gained is there, whatever the rounding says.
+  // Adds a tolerance, so that a token that has just been gained is not lost to rounding.
   const left = Math.floor(level + 1e-6);
   const isOver = left < 1;
   of.level.setAttribute("width", ((100 * level) / bucket.size).toFixed(2));
-  // Where one call would be admitted, if that can be seen.
+  // A mark at the level of one call, if it is wide enough to be seen.
   of.one.setAttribute("x", bucket.interval_ms !== undefined && bucket.size <= 50 ? (100 / bucket.size - 0.3).toFixed(2) : -1);
   of.owner.classList.toggle("is-over", isOver);
   say(of.number, `${whole.format(left)} of ${whole.format(bucket.size)}`);
@@ -69,7 +69,7 @@ export function drawBars() {
   }
 }
 
-// Without reduced motion, some twenty times a second; with it, at each sample.
+// About twenty times a second; with reduced motion, at each sample only.
 export let drawnAt = 0;
 
 export function animate(isLive) {

@@ -1,9 +1,9 @@
-// The server's time, which goes on between samples.
+// The server's time, extrapolated between samples.
 
 let serverAt = 0;
 let heardAt = null;
 
-// A sample of this time has just come.
+// Records that a sample of this time has just arrived.
 export function hear(at) {
   serverAt = at;
   heardAt = performance.now();
@@ -11,7 +11,7 @@ export function hear(at) {
 
 export const hasHeard = () => heardAt !== null;
 
-// How long ago that was, in milliseconds.
+// The time since the last sample, in milliseconds.
 export const silence = () => performance.now() - (heardAt ?? 0);
 
 export const serverNow = () => serverAt + silence();

@@ -4,7 +4,7 @@ import { clockTime } from "./text.js";
 import { find, say, sayState } from "./dom.js";
 import { hasHeard, silence } from "./clock.js";
 
-const SILENCE = 4_000; // Samples come each second; after this long without one the server is lost, in milliseconds.
+const SILENCE = 4_000; // Milliseconds without a sample after which the server counts as lost; samples come each second.
 const RETRY = 2_000;
 
 export let source = null;
@@ -14,7 +14,7 @@ let listeners = {};
 
 export const isConnected = () => isLive;
 
-// Connects, and again whenever that is needed. `begin` and `sample` are given the data of each event.
+// Connects, and reconnects when needed. Calls `begin` and `sample` with the data of each event.
 export function start(given) {
   listeners = given;
   connect();
@@ -24,7 +24,7 @@ export function start(given) {
       connect();
     }
   }, 1000);
-  // Nobody looks at a page that is hidden.
+  // A hidden page needs no samples.
   document.addEventListener("visibilitychange", () => {
     if (document.visibilityState === "visible") {
       if (!source) connect();
@@ -49,11 +49,11 @@ function connect() {
   });
   source.addEventListener("error", () => {
     lost();
-    // The browser asks again by itself only where nothing answered.
+    // The browser retries by itself only if there was no answer.
     if (source.readyState === EventSource.CLOSED) {
       retrying = setTimeout(connect, RETRY);
       fetch("/healthz").then((answer) => {
-        if (answer.ok) lost("The server answers, but has no place for one more page: close another, or wait. Trying again…");
+        if (answer.ok) lost("The server is up, but too many pages are open: close one, or wait. Trying again…");
       }, () => {});
     }
   });
@@ -69,12 +69,12 @@ function live() {
 }
 
 function lost(why) {
-  // Told once, so that it is read out once.
+  // Shown once, so that screen readers read it out once.
   if (!isLive && !why && !find("lost").hidden) return;
   isLive = false;
   document.body.classList.add("is-lost");
   document.title = "Lost – tollgate";
-  const old = !hasHeard() ? "" : " What is shown below is from then.";
+  const old = !hasHeard() ? "" : " The data below are from then.";
   say("lost", why ?? `Lost the server${!hasHeard() ? "" : ` at ${clockTime.format(new Date())}`}.${old} Trying again…`);
   find("lost").hidden = false;
   sayState("connection", "bad", "Lost");

@@ -1,4 +1,4 @@
-// Elements, and text in them. Whatever a client or a policy says becomes text by textContent, never markup.
+// Elements and their text. Text from clients and policies is set with textContent, so that it never becomes markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -23,7 +23,7 @@ function fill(made, attributes, children) {
   return made;
 }
 
-// Text is written only where it changes, so that a reader's selection stays.
+// Writes text only if it changes, so that a selection stays.
 export function say(at, text) {
   const element = typeof at === "string" ? find(at) : at;
   if (element.textContent !== text) element.textContent = text;

@@ -9,12 +9,12 @@ const entries = find("entries");
 const domainField = find("domain");
 let domains = [];
 
-export function showDomains(told) {
-  if (JSON.stringify(told) === JSON.stringify(domains)) return;
+export function showDomains(current) {
+  if (JSON.stringify(current) === JSON.stringify(domains)) return;
   const chosen = domainField.value;
-  domains = told;
-  domainField.replaceChildren(...told.map(({ domain }) => make("option", { value: domain }, domain)));
-  if (told.some(({ domain }) => domain === chosen)) domainField.value = chosen;
+  domains = current;
+  domainField.replaceChildren(...domains.map(({ domain }) => make("option", { value: domain }, domain)));
+  if (domains.some(({ domain }) => domain === chosen)) domainField.value = chosen;
   showKeys();
 }
 
@@ -35,7 +35,7 @@ function addEntry(key = "", value = "") {
     if (!next) addEntry();
     (next ?? entries.firstElementChild).querySelector("input").focus();
   });
-  // `tenant=acme method=GET`, as it stands in a log or a command line.
+  // Accepts `tenant=acme method=GET`, as found in logs and on command lines.
   name.addEventListener("paste", (event) => {
     const pairs = [...event.clipboardData.getData("text").matchAll(/([^\s=]+)=("[^"]*"|\S*)/g)];
     if (pairs.length === 0) return;
@@ -68,7 +68,7 @@ form.addEventListener("submit", (event) => {
 export function explainKey(of) {
   domainField.value = of.domain;
   showKeys();
-  // A list tells the network in place of an address; a call has an address.
+  // Lists have the network of an address; a call has the address.
   const sent = of.key.map(([name, value]) => [name, name === "remote_address" ? value.split("/")[0] : value]);
   setEntries([...sent, ...of.entries]);
   if (of.key.length + of.entries.length === 0) addEntry();
@@ -81,15 +81,15 @@ async function ask() {
   const pairs = [...entries.children].map((row) => [...row.querySelectorAll("input")].map((input) => input.value));
   const sent = pairs.filter(([key]) => key !== "").map(([key, value]) => ({ key, value }));
   if (sent.length === 0) {
-    showAnswer(refusal("Write an entry first, as it stands in the descriptor that Envoy sends."));
+    showAnswer(refusal("Enter at least one entry of the descriptor that Envoy sends."));
     entries.querySelector("input").focus();
     return;
   }
   const body = JSON.stringify({ domain: domainField.value, descriptors: [{ entries: sent }] });
   try {
     const answer = await fetch("/explain", { method: "POST", headers: { "content-type": "application/json" }, body });
-    const told = await answer.json();
-    showAnswer(answer.ok ? explanation(told) : refusal(told.error));
+    const result = await answer.json();
+    showAnswer(answer.ok ? explanation(result) : refusal(result.error));
   } catch {
     showAnswer(refusal("The server did not answer."));
   }
@@ -102,37 +102,37 @@ function showAnswer(parts) {
 
 const refusal = (text) => [make("p", { class: "verdict", role: "status", "data-state": "bad" }, text)];
 
-function explanation(told) {
-  const denies = told.descriptors.flatMap(({ tables }) => tables)
+function explanation(explained) {
+  const denies = explained.descriptors.flatMap(({ tables }) => tables)
     .filter((table) => table.buckets && !table.shadow)
     .flatMap((table) => table.buckets.filter((bucket) => bucket.over_limit).map((bucket) => ({ table, bucket })));
-  const verdict = told.admits ? "Admitted, if it were asked now." : `Denied, if it were asked now: ${denies.map(({ table, bucket }) => `${table.table} / ${table.row}, ${bucket.bucket}`).join("; ")}.`;
-  const parts = [make("p", { class: "verdict", role: "status", "data-state": told.admits ? "good" : "bad" }, verdict)];
-  for (const { endpoint_group, bypass, outcome, tables } of told.descriptors) {
+  const verdict = explained.admits ? "Would be admitted now." : `Would be denied now: ${denies.map(({ table, bucket }) => `${table.table} / ${table.row}, ${bucket.bucket}`).join("; ")}.`;
+  const parts = [make("p", { class: "verdict", role: "status", "data-state": explained.admits ? "good" : "bad" }, verdict)];
+  for (const { endpoint_group, bypass, outcome, tables } of explained.descriptors) {
     const group = endpoint_group === null ? "" : `Endpoint group ${endpoint_group}. `;
-    parts.push(make("p", { class: "says" }, `${group}${bypass === null ? "" : `Bypassed, since ${bypass}. `}Meets ${outcome}. Looked at ${clockTime.format(moment(told.at))}; what refills since is drawn, later calls are not.`));
-    if (told.unknown_keys.length > 0) {
-      parts.push(make("p", { class: "says" }, `The policy does not ask about ${told.unknown_keys.join(", ")}.`));
+    parts.push(make("p", { class: "says" }, `${group}${bypass === null ? "" : `Bypassed, since ${bypass}. `}Matches ${outcome}. State at ${clockTime.format(moment(explained.at))}; the bars show refills since then, but no later calls.`));
+    if (explained.unknown_keys.length > 0) {
+      parts.push(make("p", { class: "says" }, `The policy does not use ${explained.unknown_keys.join(", ")}.`));
     }
-    parts.push(...tables.filter((table) => table.buckets).map(metTable));
+    parts.push(...tables.filter((table) => table.buckets).map(matchedTable));
     const missed = tables.filter((table) => table.miss_reason);
     if (missed.length > 0) {
       const lines = missed.map((table) => make("p", { class: "missed" }, make("b", {}, table.table), ` ${table.miss_reason}`));
-      parts.push(make("details", { open: missed.length === tables.length }, make("summary", {}, `${count(missed.length, "other table", "other tables")}, and why no bucket there is met`), ...lines));
+      parts.push(make("details", { open: missed.length === tables.length }, make("summary", {}, `${count(missed.length, "other table", "other tables")} without a matching bucket`), ...lines));
     }
   }
   return parts;
 }
 
-// Other places than these two are left as they are written in the policy.
+// Fills in these two placeholders and leaves the others as written in the policy.
 function filledIn(message, { bucket, wait_ms }) {
   const after = wait_ms === null ? "{retry_after}" : `${Math.ceil(wait_ms / 1000)}`;
   return message.replaceAll("{bucket}", () => bucket).replaceAll("{retry_after}", after);
 }
 
-function metTable(table) {
+function matchedTable(table) {
   const title = make("p", {}, make("b", {}, `${table.table} / ${table.row}`), ` ${table.scope} `);
-  if (table.shadow) title.append(make("span", { class: "tag" }, "shadow, denies nobody"), " ");
+  if (table.shadow) title.append(make("span", { class: "tag" }, "shadow, denies no call"), " ");
   if (table.override) title.append(make("span", { class: "tag" }, "by an override"));
   const buckets = table.buckets.map((bucket) => {
     const its = bar();
@@ -142,7 +142,7 @@ function metTable(table) {
   });
   const over = table.shadow ? undefined : table.buckets.find((bucket) => bucket.over_limit);
   const says = table.message && over ? make("p", { class: "says" }, `The client reads: ${filledIn(table.message, over)}`) : null;
-  return make("div", { class: "met" }, title, ...buckets, ...(says ? [says] : []));
+  return make("div", { class: "matched" }, title, ...buckets, ...(says ? [says] : []));
 }
 
 setEntries([["", ""], ["", ""]]);

@@ -6,13 +6,13 @@ import { moment, plain, span, whole } from "./text.js";
 import { explainKey } from "./explain.js";
 import { serverNow } from "./clock.js";
 
-// Lists keep their elements by key, so that focus and selection stay. Their order stands still while somebody points at
-// them or has the focus in them.
+// Updates a list. Elements are kept by key, so that focus and selection stay. Their order does not change while the
+// pointer or the focus is in the list.
 
-function keep(list, items, keyOf, create, update) {
+function updateList(list, items, keyOf, create, update) {
   const known = list.known ?? (list.known = new Map());
   const gone = new Set(known.keys());
-  const isHeld = list.contains(document.activeElement) || list.matches(":hover");
+  const isInUse = list.contains(document.activeElement) || list.matches(":hover");
   let before = null;
   for (const item of items) {
     const key = keyOf(item);
@@ -25,7 +25,7 @@ function keep(list, items, keyOf, create, update) {
     }
     update(element, item);
     const next = before ? before.nextElementSibling : list.firstElementChild;
-    if (!isHeld && element !== next) list.insertBefore(element, next);
+    if (!isInUse && element !== next) list.insertBefore(element, next);
     before = element;
   }
   for (const key of gone) {
@@ -45,18 +45,18 @@ function keyLine(key) {
 }
 
 function place(of, first) {
-  const domain = isAlone ? "" : `${of.domain}: `;
+  const domain = isOnlyDomain ? "" : `${of.domain}: `;
   const text = `${first ? `${first}, ` : ""}${domain}${of.table} / ${of.row}`;
   const line = make("span", { class: "place", title: text }, text);
   if (of.shadow) line.append(" ", make("span", { class: "tag" }, "shadow"));
   return line;
 }
 
-// Whether there is one domain only, which then need not be shown everywhere.
-let isAlone = true;
+// Whether there is only one domain, which then is not shown.
+let isOnlyDomain = true;
 
 export function showLists(sample) {
-  isAlone = sample.policy.domains.length < 2;
+  isOnlyDomain = sample.policy.domains.length < 2;
   showNear(sample.near);
   showRows(sample.rows);
   showLeases(sample.leases);
@@ -64,7 +64,7 @@ export function showLists(sample) {
 
 function showNear(near) {
   const keyOf = (of) => JSON.stringify([of.domain, of.table, of.row, of.key, of.bucket]);
-  keep(find("near"), near.items, keyOf, (of) => {
+  updateList(find("near"), near.items, keyOf, (of) => {
     const its = bar();
     const who = make("div", { class: "who" }, keyLine(of.key), place(of, of.bucket));
     const ask = make("button", { type: "button", class: "small" }, "Explain");
@@ -77,19 +77,19 @@ function showNear(near) {
     fillBar(item.bar, item, of);
   });
   find("near-none").hidden = near.items.length > 0;
-  say("near-note", near.omitted > 0 ? `${near.items.length} of ${whole.format(near.items.length + near.omitted)} seen lately` : "");
+  say("near-note", near.omitted > 0 ? `${near.items.length} of ${whole.format(near.items.length + near.omitted)} seen recently` : "");
 }
 
 function showRows(rows) {
   const most = Math.max(1, ...rows.items.map((row) => row.exceeded_in_window));
   const keyOf = (row) => JSON.stringify([row.domain, row.table, row.row]);
-  keep(find("rows"), rows.items, keyOf, (row) => {
+  updateList(find("rows"), rows.items, keyOf, (row) => {
     const share = draw("rect", { height: 2, width: 0 });
     const picture = draw("svg", { class: "share", viewBox: "0 0 100 2", preserveAspectRatio: "none", "aria-hidden": true }, share);
     const name = make("span", { class: "key" }, make("bdi", {}, row.row));
     name.title = row.row;
-    const where = make("span", { class: "place" }, `${isAlone ? "" : `${row.domain}: `}${row.table}`);
-    if (row.shadow) where.append(" ", make("span", { class: "tag" }, "shadow, denies nobody"));
+    const where = make("span", { class: "place" }, `${isOnlyDomain ? "" : `${row.domain}: `}${row.table}`);
+    if (row.shadow) where.append(" ", make("span", { class: "tag" }, "shadow, denies no call"));
     const [lately, all] = [make("td", { class: "number" }), make("td", { class: "number" })];
     const line = make("tr", {}, make("td", {}, name, where, picture), lately, all);
     line.parts = { lately, all, share };
@@ -108,7 +108,7 @@ function showLeases(leases) {
   const { items, omitted } = leases;
   const number = items.length + omitted;
   const keyOf = (of) => of.lease;
-  keep(find("leases"), items, keyOf, (of) => {
+  updateList(find("leases"), items, keyOf, (of) => {
     const age = make("span", { class: "left" }, make("b"), make("small"));
     const item = make("li", {}, make("div", { class: "who" }, keyLine(of.key), place(of)), age);
     item.age = age;

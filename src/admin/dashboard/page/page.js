@@ -1,4 +1,4 @@
-// The page draws what `/events` sends each second, and what `/explain` answers.
+// The page draws the samples of `/events`, one each second, and the answers of `/explain`.
 
 import { addPoint, setPoints } from "./page/plot.js";
 import { animate, drawBars } from "./page/bars.js";
@@ -21,36 +21,36 @@ function show(sample) {
   say("evicted", whole.format(sample.store.evicted));
   say("connections", whole.format(sample.connections));
   say("loaded", dayTime.format(moment(sample.policy.loaded_at)));
-  // Enough to tell two apart.
+  // Twelve digits suffice to distinguish versions.
   say("policy-version", sample.policy.version.slice(0, 12));
-  find("alone-row").hidden = !sample.store.shared;
-  say("alone", whole.format(sample.store.local_decisions));
+  find("local-decisions-row").hidden = !sample.store.shared;
+  say("local-decisions", whole.format(sample.store.local_decisions));
   showLists(sample);
   showDomains(sample.policy.domains);
   drawBars();
 }
 
-// What becomes of calls while the shared store does not answer, of each policy.
+// What happens to calls while the shared store does not answer, by the policy's `on_store_error`.
 const WITHOUT_STORE = { allow: "calls pass", deny: "calls are denied", local: "deciding locally" };
 
 const withoutStore = (domains) => [...new Set(domains.map((of) => WITHOUT_STORE[of.on_store_error]))].join(", or ");
 
 function showStates({ ready, store, policy }) {
-  sayState("server-state", ready ? "good" : "bad", ready ? "ready" : "stopping: takes no new calls");
+  sayState("server-state", ready ? "good" : "bad", ready ? "ready" : "stopping: accepts no new calls");
   if (store.evicted > 0) sayState("store-state", "bad", "full: live keys are evicted");
   else if (!store.shared) sayState("store-state", "good", "in memory");
   else if (store.degraded) sayState("store-state", "bad", `shared, unavailable: ${withoutStore(policy.domains)}`);
   else sayState("store-state", "good", "shared, connected");
   const { rejected } = policy;
   sayState("policy-state", rejected ? "bad" : "good", rejected ? "running previous policy; latest was rejected" : "in force");
-  const banner = find("refused");
-  const told = rejected ? JSON.stringify(rejected) : "";
-  if (banner.told !== told) {
-    banner.told = told;
+  const banner = find("rejected");
+  const content = rejected ? JSON.stringify(rejected) : "";
+  if (banner.content !== content) {
+    banner.content = content;
     banner.hidden = !rejected;
     banner.replaceChildren();
     if (rejected) {
-      banner.append(`The policy read at ${dayTime.format(moment(rejected.at))} was rejected; the one before stays in force.`, make("pre", {}, rejected.problems.join("\n")));
+      banner.append(`The policy read at ${dayTime.format(moment(rejected.at))} was rejected; the previous one stays in force.`, make("pre", {}, rejected.problems.join("\n")));
     }
   }
 }

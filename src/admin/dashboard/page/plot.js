@@ -1,10 +1,10 @@
-// The plot: two panels over one axis of time, each with a scale of its own; and the figures above it.
+// The plot: two panels with one time axis and a scale each, and the figures above it.
 
 import { clockTime, moment, rateText, tenths, whole } from "./text.js";
 import { draw, find, say } from "./dom.js";
 
-const SPANS = [1, 2, 5]; // What the plot may show, in minutes: the least that holds all there is, or the last.
-const SHOWN = 300_000; // How much is kept, in milliseconds.
+const SPANS = [1, 2, 5]; // The spans of the plot, in minutes: the shortest that holds all points, or the longest.
+const MAX_SPAN = 300_000; // The age of the oldest point that is kept, in milliseconds.
 
 const plot = find("plot");
 const panels = ["admitted", "denied"].map((name) => ({
@@ -25,31 +25,31 @@ let shown = SPANS[0] * 60_000;
 for (const { grid, base, area, edge, top, zero, label } of panels) plot.append(grid, base, area, edge, top, zero, label);
 plot.append(cursor, ...times.map(({ text }) => text));
 
-let points = []; // { at, admitted, denied }, the requests counted from the server's start.
-let pointed = null; // The second that is read out: an index into steps.
+let points = []; // { at, admitted, denied }, with requests counted from the server's start.
+let pointed = null; // The time that is read out.
 
 const point = ({ at, admitted, denied }) => ({ at: moment(at), admitted, denied });
 
-// Draws what was sampled before this page was open.
+// Sets the points from before this page was open.
 export function setPoints(past) {
   points = past.map(point);
 }
 
 export function addPoint(sample) {
   points.push(point(sample));
-  const oldest = points[points.length - 1].at - SHOWN;
+  const oldest = points[points.length - 1].at - MAX_SPAN;
   while (points.length > 2 && points[1].at < oldest) points.shift();
   showRates();
   showPlot();
 }
 
-// What happened from one point to the next, as rates.
+// The rates from each point to the next.
 function steps() {
   const made = [];
   for (let at = 1; at < points.length; at += 1) {
     const [from, to] = [points[at - 1], points[at]];
     const seconds = (to.at - from.at) / 1000;
-    // Counters go back where a domain is taken out of the policy.
+    // Counters decrease if a domain is removed from the policy.
     const rate = (of) => (seconds > 0 ? Math.max(0, to[of] - from[of]) / seconds : 0);
     made.push({ from: from.at, to: to.at, admitted: rate("admitted"), denied: rate("denied") });
   }
@@ -96,7 +96,7 @@ function showPlot() {
     label.setAttribute("y", ceiling + 13);
     say(top, most < 10 && most % 1 ? tenths.format(most) : whole.format(most));
   });
-  const parts = shown === SHOWN ? 5 : 4;
+  const parts = shown === MAX_SPAN ? 5 : 4;
   for (const { part, text } of times) {
     const ago = (shown / parts) * part;
     text.setAttribute("text-anchor", part === parts ? "start" : part === 0 ? "end" : "middle");
@@ -159,5 +159,5 @@ function showRates() {
   say("denied-rate", rateText(denied));
   const both = admitted + denied;
   say("denied-share", both > 0 ? `${rateText((100 * denied) / both)}%` : "–");
-  plot.setAttribute("aria-label", `Decisions per second; lately ${rateText(admitted)} admitted and ${rateText(denied)} denied`);
+  plot.setAttribute("aria-label", `Decisions per second; recently ${rateText(admitted)} admitted and ${rateText(denied)} denied`);
 }

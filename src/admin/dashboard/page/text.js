@@ -1,4 +1,4 @@
-// Numbers, times and spans, as people read them.
+// Formats of numbers, times and spans.
 
 export const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 export const tenths = new Intl.NumberFormat("en", { minimumFractionDigits: 1, maximumFractionDigits: 1 });
@@ -17,11 +17,11 @@ export function span(milliseconds) {
   return hours < 48 ? `${whole.format(hours)} h` : `${whole.format(hours / 24)} days`;
 }
 
-// The milliseconds since the Unix epoch of a time as the server writes it. Date.parse drops what is less than one.
+// The milliseconds since the Unix epoch of a time in the server's format. Date.parse drops fractions of a millisecond.
 export function moment(text) {
   const digits = /\.\d{3}(\d+)Z$/.exec(text)?.[1] ?? "0";
   return Date.parse(text) + Number(`0.${digits}`);
 }
 
-// What changes how other text looks is written out, as logs have it.
+// Escapes control, format and unassigned characters, which could change how other text looks.
 export const plain = (text) => text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cn}]/gu, (c) => `\\u{${c.codePointAt(0).toString(16)}}`);
