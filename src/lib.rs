@@ -55,7 +55,7 @@
 //! | a kind of bucket | `limit`, then `store/counter.rs`, which lists the other parts of a kind |
 //! | a source of policies | a module beside `policy_files` that passes compiled policies to `live` |
 //! | another language for policies | a module beside `config` that compiles to `policy/builder.rs` |
-//! | an admin endpoint | `admin/api`, a file each, with its types in `admin/api/types.rs` |
+//! | an admin endpoint | `admin/api`, a file each, with its types in `admin/api/types/` |
 //! | a metric | `observe/telemetry.rs` and the files in its folder |
 //! | a flag of `serve` | `cli/serve.rs` |
 

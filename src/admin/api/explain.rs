@@ -9,7 +9,9 @@ use axum::response::Response;
 use tokio::time::Instant;
 
 use super::bucket;
-use super::types::{ExplainedDescriptor, ExplainedTable, Explanation, MetRow, MissedTable, Time};
+use super::types::{
+    ExplainedDescriptor, ExplainedTable, Explanation, MatchedRow, MissedTable, Time,
+};
 use crate::admin::{ApiError, Shared, respond};
 use crate::clock::Timestamp;
 use crate::decision::{Decided, Verdict};
@@ -105,7 +107,7 @@ fn descriptor(
     let of_it = || of_it.iter().copied();
     let tables = explained.tables.iter().map(|(table, matched)| match matched {
         Ok((row, rules)) => {
-            ExplainedTable::MatchedBucket(met_row(policy, table, row, rules, of_it(), now))
+            ExplainedTable::Matched(matched_row(policy, table, row, rules, of_it(), now))
         }
         Err(miss) => ExplainedTable::Missed(MissedTable {
             table: table.name().to_owned(),
@@ -114,7 +116,7 @@ fn descriptor(
     });
     // A limit override belongs to no table.
     let overrides = of_it().filter(|decided| decided.matched.rule.is_none()).map(|decided| {
-        ExplainedTable::MatchedBucket(MetRow {
+        ExplainedTable::Matched(MatchedRow {
             table: decided.matched.row.table().to_owned(),
             row: decided.matched.row.name().to_owned(),
             is_override: false,
@@ -133,19 +135,19 @@ fn descriptor(
     }
 }
 
-fn met_row<'v>(
+fn matched_row<'v>(
     policy: &Policy,
     table: &Table,
     row: &Row,
     rules: &[Rule],
     decided: impl Iterator<Item = &'v Decided<'v>> + Clone,
     now: Timestamp,
-) -> MetRow {
+) -> MatchedRow {
     let buckets = rules.iter().map(|rule| {
         let same = |of: &&Decided<'_>| std::ptr::eq(of.matched.bucket, rule.bucket());
         bucket::explained(rule.bucket(), decided.clone().find(same), now)
     });
-    MetRow {
+    MatchedRow {
         table: table.name().to_owned(),
         row: row.name().to_owned(),
         is_override: !std::ptr::eq(row.rules(), rules),

@@ -1,0 +1,182 @@
+//! Policies: the answers of `/config` and `/reload`.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Time;
+use crate::policy::{HeaderStyle, OnStoreError};
+
+/// The result of a reload.
+#[derive(Debug, Clone, Copy, JsonSchema, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ReloadResult {
+    /// New policies are in force.
+    Changed,
+    /// The files have not changed.
+    Unchanged,
+}
+
+/// The answer of `/reload` if the policies are valid.
+#[derive(Debug, JsonSchema, Serialize, Deserialize)]
+pub(crate) struct Reload {
+    /// The result.
+    pub(crate) result: ReloadResult,
+    /// The version of the policies in force, as in `/config`.
+    pub(crate) version: String,
+}
+
+/// The answer of `/reload` if the policies are not valid.
+#[derive(Debug, JsonSchema, Serialize, Deserialize)]
+pub(crate) struct ReloadRejected {
+    /// That they were rejected.
+    pub(crate) error: String,
+    /// All problems, one per item.
+    pub(crate) problems: Vec<String>,
+    /// The version of the policies in force, as in `/config`.
+    pub(crate) version: String,
+}
+
+/// The policies that were read last, if they were rejected.
+#[derive(Debug, JsonSchema, Serialize)]
+pub(crate) struct Rejected {
+    /// When they were rejected.
+    pub(crate) at: Time,
+    /// All problems, one line per item.
+    pub(crate) problems: Vec<String>,
+}
+
+/// The answer of `/config`: the policies in force, in their compiled form.
+#[derive(Debug, JsonSchema, Serialize)]
+pub(crate) struct Config {
+    /// The policies that were read last, if they were rejected.
+    pub(crate) rejected: Option<Rejected>,
+    /// SHA-256 of the files, in the order of their names.
+    #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]
+    pub(crate) version: String,
+    /// When the policies came into force.
+    pub(crate) loaded_at: Time,
+    /// The files that the policies were read from.
+    pub(crate) sources: Vec<String>,
+    /// The policies, ordered by domain.
+    pub(crate) policies: Vec<Policy>,
+}
+
+/// Which response headers report the remaining limit.
+#[derive(Debug, Clone, Copy, JsonSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Headers {
+    /// `x-ratelimit-*`, with the reset in seconds since the Unix epoch.
+    Epoch,
+    /// `x-ratelimit-*`, with the reset in seconds from now.
+    Delta,
+    /// `ratelimit` and `ratelimit-policy`.
+    Ietf,
+    /// None.
+    Off,
+}
+
+impl From<HeaderStyle> for Headers {
+    fn from(style: HeaderStyle) -> Self {
+        match style {
+            HeaderStyle::Epoch => Self::Epoch,
+            HeaderStyle::Delta => Self::Delta,
+            HeaderStyle::Ietf => Self::Ietf,
+            HeaderStyle::Off => Self::Off,
+        }
+    }
+}
+
+/// What happens to a call while the shared store does not answer.
+#[derive(Debug, Clone, Copy, JsonSchema, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum StoreErrorAction {
+    /// The call is allowed.
+    Allow,
+    /// The call is denied.
+    Deny,
+    /// The call is decided in this process's memory.
+    Local,
+}
+
+impl From<OnStoreError> for StoreErrorAction {
+    fn from(action: OnStoreError) -> Self {
+        match action {
+            OnStoreError::Allow => Self::Allow,
+            OnStoreError::Deny => Self::Deny,
+            OnStoreError::Local => Self::Local,
+        }
+    }
+}
+
+/// The policy of one domain.
+#[derive(Debug, JsonSchema, Serialize)]
+pub(crate) struct Policy {
+    /// The domain.
+    pub(crate) domain: String,
+    /// Which response headers report the remaining limit.
+    pub(crate) headers: Headers,
+    /// What happens to a call while the shared store does not answer.
+    pub(crate) on_store_error: StoreErrorAction,
+    /// The entry whose value determines the partition of a bucket in a shared store, if the bucket's key has it.
+    pub(crate) partition: String,
+    /// The endpoint group of each endpoint.
+    pub(crate) endpoints: BTreeMap<String, String>,
+    /// The tables, in the order of the file.
+    pub(crate) tables: Vec<Table>,
+    /// The conditions under which a call is not limited.
+    pub(crate) bypass: Vec<String>,
+}
+
+/// A table.
+#[derive(Debug, JsonSchema, Serialize)]
+pub(crate) struct Table {
+    /// Its name.
+    pub(crate) name: String,
+    /// The conditions under which it applies.
+    pub(crate) when: String,
+    /// The entry whose value selects the row; null for a table with one row for all calls.
+    pub(crate) select: Option<String>,
+    /// The entries that name its buckets.
+    pub(crate) key: Vec<String>,
+    /// How many bits of an address count; null if the key has no address.
+    pub(crate) prefix: Option<Prefix>,
+    /// The rows, in the order of the file.
+    pub(crate) rows: Vec<Row>,
+}
+
+/// The prefix length of the networks that share a bucket, in bits.
+#[derive(Debug, JsonSchema, Serialize)]
+pub(crate) struct Prefix {
+    /// Of IPv4 addresses.
+    pub(crate) ipv4: u8,
+    /// Of IPv6 addresses.
+    pub(crate) ipv6: u8,
+}
+
+/// A row of a table.
+#[derive(Debug, JsonSchema, Serialize)]
+pub(crate) struct Row {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its buckets; empty if it is unlimited.
+    pub(crate) buckets: Vec<String>,
+    /// Whether it is in shadow, so that it denies no call.
+    pub(crate) shadow: bool,
+    /// The message to a denied client.
+    pub(crate) message: String,
+    /// The overrides of the row.
+    pub(crate) overrides: Vec<Override>,
+}
+
+/// Buckets that replace those of a row.
+#[derive(Debug, JsonSchema, Serialize)]
+pub(crate) struct Override {
+    /// The conditions under which the override applies.
+    pub(crate) when: String,
+    /// When the override ends; null for no end.
+    pub(crate) until: Option<Time>,
+    /// Its buckets; empty if calls are unlimited.
+    pub(crate) buckets: Vec<String>,
+}
