@@ -228,7 +228,7 @@ impl Policy {
                 continue;
             }
             let values = self.read(descriptor.entries());
-            if self.bypass.iter().any(|bypass| bypass.hold(&values)) {
+            if self.bypass.iter().any(|bypass| bypass.all_match(&values)) {
                 plan.is_bypassed = true;
                 plan.matched.clear();
             } else if !plan.is_bypassed {
@@ -344,7 +344,7 @@ impl Policy {
             (table, matched)
         });
         let tables = tables.collect();
-        let bypass = self.bypass.iter().find(|bypass| bypass.hold(&values));
+        let bypass = self.bypass.iter().find(|bypass| bypass.all_match(&values));
         let group = values.get(KeyIndex::ENDPOINT_GROUP).map(text::decode);
         Explained { group, bypass, tables }
     }

@@ -29,17 +29,17 @@ pub enum Matcher {
 }
 
 impl Matcher {
-    fn holds(&self, value: Option<&[u8]>) -> bool {
+    fn matches(&self, value: Option<&[u8]>) -> bool {
         match (self, value) {
             (Self::Absent, value) => value.is_none(),
-            (Self::Any(tests), value) => tests.iter().any(|test| test.holds(value)),
+            (Self::Any(matchers), value) => matchers.iter().any(|matcher| matcher.matches(value)),
             (_, None) => false,
             (Self::Present, Some(_)) => true,
             (Self::Equal(text), Some(value)) => text.as_bytes() == value,
             (Self::OneOf(texts), Some(value)) => texts.contains(value),
             (Self::Prefix(text), Some(value)) => value.starts_with(text.as_bytes()),
             (Self::Cidr(networks), Some(value)) => {
-                address::parse(value).is_some_and(|address| contain(networks, address))
+                address::parse(value).is_some_and(|address| any_contains(networks, address))
             }
         }
     }
@@ -53,12 +53,12 @@ impl Matcher {
             Self::OneOf(texts) => texts.sorted().first().copied(),
             Self::Present => Some("any"),
             Self::Cidr(_) | Self::Absent => None,
-            Self::Any(tests) => tests.iter().find_map(Self::example),
+            Self::Any(matchers) => matchers.iter().find_map(Self::example),
         }
     }
 }
 
-fn contain(networks: &[IpNet], address: IpAddr) -> bool {
+fn any_contains(networks: &[IpNet], address: IpAddr) -> bool {
     networks.iter().any(|network| network.contains(&address))
 }
 
@@ -76,9 +76,9 @@ impl fmt::Display for Matcher {
             }
             Self::Present => f.write_str("is present"),
             Self::Absent => f.write_str("is absent"),
-            Self::Any(tests) => tests.iter().enumerate().try_for_each(|(at, test)| {
+            Self::Any(matchers) => matchers.iter().enumerate().try_for_each(|(at, matcher)| {
                 let or = if at == 0 { "" } else { " or " };
-                write!(f, "{or}{test}")
+                write!(f, "{or}{matcher}")
             }),
         }
     }
@@ -87,13 +87,14 @@ impl fmt::Display for Matcher {
 /// A set of strings. Few strings are compared one by one, which is faster than hashing the value.
 #[derive(Debug, Clone)]
 pub enum StringSet {
-    /// At most eight.
+    /// At most eight strings.
     Few(Box<[Box<str>]>),
-    /// More.
+    /// More than eight strings.
     Many(HashSet<Box<str>>),
 }
 
-const FEW: usize = 8;
+/// The largest set whose strings are compared one by one.
+const MAX_LINEAR: usize = 8;
 
 impl StringSet {
     /// Whether a value is one of them.
@@ -118,7 +119,11 @@ impl StringSet {
 impl FromIterator<Box<str>> for StringSet {
     fn from_iter<T: IntoIterator<Item = Box<str>>>(texts: T) -> Self {
         let texts: HashSet<Box<str>> = texts.into_iter().collect();
-        if texts.len() > FEW { Self::Many(texts) } else { Self::Few(texts.into_iter().collect()) }
+        if texts.len() > MAX_LINEAR {
+            Self::Many(texts)
+        } else {
+            Self::Few(texts.into_iter().collect())
+        }
     }
 }
 
@@ -126,17 +131,17 @@ impl FromIterator<Box<str>> for StringSet {
 #[derive(Debug, Clone)]
 pub struct Condition {
     pub(crate) slot: KeyIndex,
-    pub(crate) test: Matcher,
+    pub(crate) matcher: Matcher,
 }
 
 impl Condition {
-    pub(crate) fn holds(&self, values: &Values<'_>) -> bool {
-        self.test.holds(values.get(self.slot))
+    pub(crate) fn matches(&self, values: &Values<'_>) -> bool {
+        self.matcher.matches(values.get(self.slot))
     }
 
     /// The condition in words.
     pub fn describe(&self, keys: &Keys) -> String {
-        format!("{} {}", keys.name(self.slot), self.test)
+        format!("{} {}", keys.name(self.slot), self.matcher)
     }
 }
 
@@ -146,30 +151,30 @@ pub struct Conditions(pub(crate) Box<[Condition]>);
 
 impl Conditions {
     /// The first condition that does not match.
-    pub(crate) fn fails(&self, values: &Values<'_>) -> Option<&Condition> {
-        self.0.iter().find(|condition| !condition.holds(values))
+    pub(crate) fn first_mismatch(&self, values: &Values<'_>) -> Option<&Condition> {
+        self.0.iter().find(|condition| !condition.matches(values))
     }
 
     /// Whether all conditions match, apart from those on entries that are missing.
     pub(super) fn could_match(&self, values: &Values<'_>) -> bool {
         let is_missing = |condition: &Condition| values.get(condition.slot).is_none();
-        self.0.iter().all(|condition| is_missing(condition) || condition.holds(values))
+        self.0.iter().all(|condition| is_missing(condition) || condition.matches(values))
     }
 
-    pub(crate) fn hold(&self, values: &Values<'_>) -> bool {
-        self.fails(values).is_none()
+    pub(crate) fn all_match(&self, values: &Values<'_>) -> bool {
+        self.first_mismatch(values).is_none()
     }
 
     /// Entries that match the conditions, one for each condition that has an example.
     pub fn examples<'a>(&'a self, keys: &'a Keys) -> impl Iterator<Item = (&'a str, &'a str)> {
-        let example = |of: &'a Condition| Some((keys.name(of.slot), of.test.example()?));
+        let example = |of: &'a Condition| Some((keys.name(of.slot), of.matcher.example()?));
         self.0.iter().filter_map(example)
     }
 
     /// The conditions in words, joined by "and".
     pub fn describe(&self, keys: &Keys) -> String {
-        let told: Vec<_> = self.0.iter().map(|condition| condition.describe(keys)).collect();
-        told.join(" and ")
+        let conditions: Vec<_> = self.0.iter().map(|condition| condition.describe(keys)).collect();
+        conditions.join(" and ")
     }
 }
 
@@ -179,74 +184,75 @@ mod tests {
 
     #[test]
     fn a_missing_entry_meets_only_absent() {
-        let tests = [
+        let matchers = [
             Matcher::Equal("".into()),
             Matcher::OneOf(["".into()].into_iter().collect()),
             Matcher::Prefix("".into()),
             Matcher::Cidr(["0.0.0.0/0".parse().unwrap()].into()),
             Matcher::Present,
         ];
-        for test in tests {
-            assert!(!test.holds(None), "{test}");
+        for matcher in matchers {
+            assert!(!matcher.matches(None), "{matcher}");
         }
-        assert!(Matcher::Absent.holds(None));
-        assert!(!Matcher::Absent.holds(Some(b"")));
+        assert!(Matcher::Absent.matches(None));
+        assert!(!Matcher::Absent.matches(Some(b"")));
     }
 
     #[test]
     fn an_example_meets_its_test() {
         let texts = || ["b", "a"].into_iter().map(Box::from).collect();
         let networks = || Matcher::Cidr(["10.0.0.0/8".parse().unwrap()].into());
-        for test in [
+        for matcher in [
             Matcher::Equal("acme".into()),
             Matcher::OneOf(texts()),
             Matcher::Prefix("/api/".into()),
             Matcher::Present,
             Matcher::Any([networks(), Matcher::Equal("acme".into())].into()),
         ] {
-            assert!(test.holds(test.example().map(str::as_bytes)), "{test}");
+            assert!(matcher.matches(matcher.example().map(str::as_bytes)), "{matcher}");
         }
         assert_eq!((networks().example(), Matcher::Absent.example()), (None, None));
     }
 
     #[test]
     fn equal_is_the_whole_value() {
-        let test = Matcher::Equal("acme".into());
-        assert!(test.holds(Some(b"acme")));
+        let matcher = Matcher::Equal("acme".into());
+        assert!(matcher.matches(Some(b"acme")));
         for other in ["acme2", "acm", "Acme", "acme ", ""] {
-            assert!(!test.holds(Some(other.as_bytes())), "{other}");
+            assert!(!matcher.matches(Some(other.as_bytes())), "{other}");
         }
-        assert!(!test.holds(Some(b"acme\xff")));
+        assert!(!matcher.matches(Some(b"acme\xff")));
     }
 
     #[test]
     fn one_of_many_is_one_of_them_as_one_of_a_few_is() {
-        for count in [1, FEW, FEW + 1, 100] {
-            let test = Matcher::OneOf((0..count).map(|number| number.to_string().into()).collect());
-            assert!((0..count).all(|number| test.holds(Some(number.to_string().as_bytes()))));
-            assert!(["", "-1", "01"].iter().all(|other| !test.holds(Some(other.as_bytes()))));
-            assert!(!test.holds(Some(count.to_string().as_bytes())));
-            assert!(!test.holds(Some(b"0\xff")));
+        for count in [1, MAX_LINEAR, MAX_LINEAR + 1, 100] {
+            let matcher =
+                Matcher::OneOf((0..count).map(|number| number.to_string().into()).collect());
+            assert!((0..count).all(|number| matcher.matches(Some(number.to_string().as_bytes()))));
+            assert!(["", "-1", "01"].iter().all(|other| !matcher.matches(Some(other.as_bytes()))));
+            assert!(!matcher.matches(Some(count.to_string().as_bytes())));
+            assert!(!matcher.matches(Some(b"0\xff")));
         }
     }
 
     #[test]
     fn a_prefix_matches_what_starts_with_it_and_nothing_else() {
-        let test = Matcher::Prefix("/api/".into());
-        assert!(test.holds(Some(b"/api/")) && test.holds(Some(b"/api/v2\xff")));
-        assert!(!test.holds(Some(b"/ap")) && !test.holds(Some(b"x/api/")));
+        let matcher = Matcher::Prefix("/api/".into());
+        assert!(matcher.matches(Some(b"/api/")) && matcher.matches(Some(b"/api/v2\xff")));
+        assert!(!matcher.matches(Some(b"/ap")) && !matcher.matches(Some(b"x/api/")));
     }
 
     #[test]
     fn a_network_holds_its_addresses_in_every_spelling() {
-        let test =
+        let matcher =
             Matcher::Cidr(["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()].into());
         for within in ["10.1.2.3", "::ffff:10.1.2.3", "2001:db8::1", "2001:0DB8:0::1"] {
-            assert!(test.holds(Some(within.as_bytes())), "{within}");
+            assert!(matcher.matches(Some(within.as_bytes())), "{within}");
         }
         for outside in ["11.0.0.1", "2001:db9::1", "10.1.2", "10.0.0.1.evil", ""] {
-            assert!(!test.holds(Some(outside.as_bytes())), "{outside}");
+            assert!(!matcher.matches(Some(outside.as_bytes())), "{outside}");
         }
-        assert!(!test.holds(Some(b"10.0.0.1\xff")));
+        assert!(!matcher.matches(Some(b"10.0.0.1\xff")));
     }
 }

@@ -22,7 +22,7 @@ pub struct Override {
 
 impl Override {
     pub(super) fn applies(&self, values: &Values<'_>, now: Timestamp) -> bool {
-        self.until.is_none_or(|until| now < until) && self.when.hold(values)
+        self.until.is_none_or(|until| now < until) && self.when.all_match(values)
     }
 
     /// The conditions of the calls to which it applies.
@@ -114,7 +114,7 @@ fn most_selective_key(listed: &[Override]) -> Option<KeyIndex> {
 
 /// The values of which a condition requires one; `None` if it does not require a whole value.
 fn texts(condition: &Condition) -> Option<Vec<&str>> {
-    match &condition.test {
+    match &condition.matcher {
         Matcher::Equal(text) => Some(vec![text]),
         Matcher::OneOf(texts) => Some(texts.sorted()),
         _ => None,
@@ -143,7 +143,7 @@ mod tests {
         fn with(mut self, when: &[(&str, Matcher)], until: Option<Timestamp>) -> Self {
             let condition = |(key, test): &(&str, Matcher)| Condition {
                 slot: self.keys.slot(key),
-                test: test.clone(),
+                matcher: test.clone(),
             };
             let when = Conditions(when.iter().map(condition).collect());
             self.overrides.push(Override { when, until, rules: Box::default() });

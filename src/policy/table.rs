@@ -227,7 +227,7 @@ impl Table {
         values: &Values<'_>,
         now: Timestamp,
     ) -> Result<(&'a Row, &'a [Rule]), Miss<'a>> {
-        if let Some(condition) = self.when.fails(values) {
+        if let Some(condition) = self.when.first_mismatch(values) {
             return Err(Miss::Condition(condition));
         }
         let row = self.rows.pick(values).ok_or_else(|| Miss::NoRow(self.selecting_slot()))?;

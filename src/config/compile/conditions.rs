@@ -26,7 +26,7 @@ impl Reader<'_> {
             if slot == KeyIndex::REMOTE_ADDRESS {
                 self.check_addresses(test);
             }
-            Condition { slot, test: self.test(test) }
+            Condition { slot, matcher: self.test(test) }
         });
         Conditions(conditions.collect())
     }
