@@ -218,7 +218,7 @@ impl<'a> Compiler<'a> {
             None => self.take_row(table, &mut rows, ALL).map(|row| Rows::All(Box::new(row))),
             Some(select) => {
                 let default = self.take_row(table, &mut rows, DEFAULT).map(Box::new);
-                let by = self.builder.keys().slot(&select.value);
+                let by = self.builder.keys().intern(&select.value);
                 Some(Rows::Selected { by, rows, default })
             }
         }

@@ -109,10 +109,10 @@ impl Builder {
 
     /// The key set of these entries, in this order. Tables with the same entries share it.
     pub(crate) fn key_set(&mut self, entries: &[&str], prefixes: Prefixes) -> KeySetId {
-        let slots: Box<[KeyIndex]> = entries.iter().map(|name| self.keys.slot(name)).collect();
-        let is_partition = |slot: &KeyIndex| *self.keys.name(*slot) == *self.settings.partition;
-        let partition = slots.iter().copied().find(is_partition);
-        let set = KeySet { slots, prefixes, partition };
+        let entries: Box<[KeyIndex]> = entries.iter().map(|name| self.keys.intern(name)).collect();
+        let is_partition = |entry: &KeyIndex| *self.keys.name(*entry) == *self.settings.partition;
+        let partition = entries.iter().copied().find(is_partition);
+        let set = KeySet { entries, prefixes, partition };
         *self.known_sets.entry(set).or_insert_with_key(|set| {
             self.key_sets.push(set.clone());
             KeySetId(self.key_sets.len() - 1)

@@ -130,18 +130,18 @@ impl FromIterator<Box<str>> for StringSet {
 /// A matcher, and the entry that it tests.
 #[derive(Debug, Clone)]
 pub struct Condition {
-    pub(crate) slot: KeyIndex,
+    pub(crate) key: KeyIndex,
     pub(crate) matcher: Matcher,
 }
 
 impl Condition {
     pub(crate) fn matches(&self, values: &Values<'_>) -> bool {
-        self.matcher.matches(values.get(self.slot))
+        self.matcher.matches(values.get(self.key))
     }
 
     /// The condition in words.
     pub fn describe(&self, keys: &Keys) -> String {
-        format!("{} {}", keys.name(self.slot), self.matcher)
+        format!("{} {}", keys.name(self.key), self.matcher)
     }
 }
 
@@ -157,7 +157,7 @@ impl Conditions {
 
     /// Whether all conditions match, apart from those on entries that are missing.
     pub(super) fn could_match(&self, values: &Values<'_>) -> bool {
-        let is_missing = |condition: &Condition| values.get(condition.slot).is_none();
+        let is_missing = |condition: &Condition| values.get(condition.key).is_none();
         self.0.iter().all(|condition| is_missing(condition) || condition.matches(values))
     }
 
@@ -167,7 +167,7 @@ impl Conditions {
 
     /// Entries that match the conditions, one for each condition that has an example.
     pub fn examples<'a>(&'a self, keys: &'a Keys) -> impl Iterator<Item = (&'a str, &'a str)> {
-        let example = |of: &'a Condition| Some((keys.name(of.slot), of.matcher.example()?));
+        let example = |of: &'a Condition| Some((keys.name(of.key), of.matcher.example()?));
         self.0.iter().filter_map(example)
     }
 

@@ -37,11 +37,11 @@ impl Policy {
             Miss::Condition(condition) => {
                 format!("does not apply: only if {}", condition.describe(keys))
             }
-            Miss::NoKey(slot) => {
-                format!("does not apply: no entry `{}` to name the bucket", keys.name(slot))
+            Miss::NoKey(key) => {
+                format!("does not apply: no entry `{}` to name the bucket", keys.name(key))
             }
-            Miss::NoRow(slot) => {
-                format!("no row for this `{}`, and no `default`", keys.name(slot))
+            Miss::NoRow(key) => {
+                format!("no row for this `{}`, and no `default`", keys.name(key))
             }
             Miss::Unlimited(row) if row.rules().is_empty() => {
                 format!("row {} is unlimited", row.name())

@@ -137,7 +137,7 @@ impl Salt {
 /// The entries whose values name a table's buckets.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct KeySet {
-    pub(super) slots: Box<[KeyIndex]>,
+    pub(super) entries: Box<[KeyIndex]>,
     pub(super) prefixes: Prefixes,
     /// The entry that determines the partition of the buckets, if it is in the key; without it, all entries do.
     pub(super) partition: Option<KeyIndex>,
@@ -146,13 +146,14 @@ pub struct KeySet {
 impl KeySet {
     /// The keys of the entries, in order.
     pub fn names<'k>(&self, keys: &'k Keys) -> Vec<&'k str> {
-        self.slots.iter().map(|slot| keys.name(*slot)).collect()
+        self.entries.iter().map(|entry| keys.name(*entry)).collect()
     }
 
     /// The key as part of a bucket's identity: the keys of the entries and, with an address, how many bits of it
     /// count.
     pub(super) fn identity(&self, keys: &Keys) -> Vec<String> {
-        let mut names: Vec<_> = self.slots.iter().map(|slot| keys.name(*slot).to_owned()).collect();
+        let mut names: Vec<_> =
+            self.entries.iter().map(|entry| keys.name(*entry).to_owned()).collect();
         if self.has_address() {
             names.push(format!("/{} /{}", self.prefixes.ipv4(), self.prefixes.ipv6()));
         }
@@ -161,7 +162,7 @@ impl KeySet {
 
     /// Whether one of the entries is an address.
     pub fn has_address(&self) -> bool {
-        self.slots.contains(&KeyIndex::REMOTE_ADDRESS)
+        self.entries.contains(&KeyIndex::REMOTE_ADDRESS)
     }
 
     /// How many bits of an address count.
@@ -175,12 +176,12 @@ impl KeySet {
         keys: &'k Keys,
         values: &Values<'_>,
     ) -> Vec<(&'k str, Vec<u8>)> {
-        let told = |slot: &KeyIndex| {
-            let value = values.get(*slot)?;
-            let network = address_of(*slot, value).map(|address| self.prefixes.network(address));
-            Some((keys.name(*slot), network.map_or_else(|| value.to_vec(), String::into_bytes)))
+        let described = |entry: &KeyIndex| {
+            let value = values.get(*entry)?;
+            let network = address_of(*entry, value).map(|address| self.prefixes.network(address));
+            Some((keys.name(*entry), network.map_or_else(|| value.to_vec(), String::into_bytes)))
         };
-        self.slots.iter().filter_map(told).collect()
+        self.entries.iter().filter_map(described).collect()
     }
 
     /// The base of a descriptor's key values.
@@ -190,25 +191,25 @@ impl KeySet {
     pub(super) fn base(&self, key: FingerprintKey, values: &Values<'_>) -> Result<Base, KeyIndex> {
         match key.0 {
             Kind::Secret(first, second) => {
-                self.hash(&self.slots, values, SipHasher13::new_with_keys(first, second))
+                self.hash(&self.entries, values, SipHasher13::new_with_keys(first, second))
             }
             Kind::Shared => {
-                let base = self.hash(&self.slots, values, Sha256::new())?;
-                let Some(slot) = self.partition else { return Ok(base) };
-                Ok(base.in_partition_of(self.hash(&[slot], values, Sha256::new())?))
+                let base = self.hash(&self.entries, values, Sha256::new())?;
+                let Some(entry) = self.partition else { return Ok(base) };
+                Ok(base.in_partition_of(self.hash(&[entry], values, Sha256::new())?))
             }
         }
     }
 
     fn hash(
         &self,
-        slots: &[KeyIndex],
+        entries: &[KeyIndex],
         values: &Values<'_>,
         mut hasher: impl NameHasher,
     ) -> Result<Base, KeyIndex> {
-        for slot in slots {
-            let value = values.get(*slot).ok_or(*slot)?;
-            match address_of(*slot, value).map(|address| self.prefixes.mask(address)) {
+        for entry in entries {
+            let value = values.get(*entry).ok_or(*entry)?;
+            match address_of(*entry, value).map(|address| self.prefixes.mask(address)) {
                 Some(IpAddr::V4(address)) => hasher.bytes(4, &address.octets()),
                 Some(IpAddr::V6(address)) => hasher.bytes(6, &address.octets()),
                 None => hasher.value(value),
@@ -218,8 +219,8 @@ impl KeySet {
     }
 }
 
-fn address_of(slot: KeyIndex, value: &[u8]) -> Option<IpAddr> {
-    if slot == KeyIndex::REMOTE_ADDRESS { address::parse(value) } else { None }
+fn address_of(entry: KeyIndex, value: &[u8]) -> Option<IpAddr> {
+    if entry == KeyIndex::REMOTE_ADDRESS { address::parse(value) } else { None }
 }
 
 /// A bucket's name, for tests of other modules.

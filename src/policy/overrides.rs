@@ -71,7 +71,7 @@ impl Overrides {
         for (at, listed) in self.listed.iter().enumerate() {
             let required = listed.when.0.iter().find_map(|condition| {
                 let texts = texts(condition)?;
-                (Some(condition.slot) == self.indexed_key).then_some(texts)
+                (Some(condition.key) == self.indexed_key).then_some(texts)
             });
             match required {
                 Some(texts) => {
@@ -106,10 +106,10 @@ fn most_selective_key(listed: &[Override]) -> Option<KeyIndex> {
     let mut required: HashMap<KeyIndex, HashSet<&str>> = HashMap::new();
     for condition in listed.iter().flat_map(|listed| &listed.when.0) {
         if let Some(texts) = texts(condition) {
-            required.entry(condition.slot).or_default().extend(texts);
+            required.entry(condition.key).or_default().extend(texts);
         }
     }
-    required.into_iter().max_by_key(|(slot, texts)| (texts.len(), *slot)).map(|(slot, _)| slot)
+    required.into_iter().max_by_key(|(key, texts)| (texts.len(), *key)).map(|(key, _)| key)
 }
 
 /// The values of which a condition requires one; `None` if it does not require a whole value.
@@ -142,7 +142,7 @@ mod tests {
 
         fn with(mut self, when: &[(&str, Matcher)], until: Option<Timestamp>) -> Self {
             let condition = |(key, test): &(&str, Matcher)| Condition {
-                slot: self.keys.slot(key),
+                key: self.keys.intern(key),
                 matcher: test.clone(),
             };
             let when = Conditions(when.iter().map(condition).collect());
@@ -207,7 +207,7 @@ mod tests {
         for tenant in ["a", "b", "c", "d"] {
             row = row.with(&[("scope", equal("x")), ("tenant", equal(tenant))], None);
         }
-        assert_eq!(row.overrides.indexed_key, Some(row.keys.slot("tenant")));
+        assert_eq!(row.overrides.indexed_key, Some(row.keys.intern("tenant")));
         assert!(row.overrides.others.is_empty());
         assert_eq!(row.found(&[("tenant", "d"), ("scope", "x")]), Some(3));
         assert_eq!(row.found(&[("tenant", "d"), ("scope", "y")]), None);

@@ -230,12 +230,12 @@ impl Table {
         if let Some(condition) = self.when.first_mismatch(values) {
             return Err(Miss::Condition(condition));
         }
-        let row = self.rows.pick(values).ok_or_else(|| Miss::NoRow(self.selecting_slot()))?;
+        let row = self.rows.pick(values).ok_or_else(|| Miss::NoRow(self.selecting_key()))?;
         let rules = row.rules_for(values, now);
         if rules.is_empty() { Err(Miss::Unlimited(row)) } else { Ok((row, rules)) }
     }
 
-    fn selecting_slot(&self) -> KeyIndex {
+    fn selecting_key(&self) -> KeyIndex {
         match self.rows {
             Rows::All(_) => KeyIndex::ENDPOINT_GROUP,
             Rows::Selected { by, .. } => by,

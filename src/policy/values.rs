@@ -23,7 +23,7 @@ impl KeyIndex {
     /// `remote_address`: parsed as an address if it is one.
     pub const REMOTE_ADDRESS: Self = Self(3);
 
-    fn index(self) -> usize {
+    fn get(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 }
@@ -35,14 +35,14 @@ const KNOWN: [&str; 4] = ["endpoint_group", "method", "path", address::KEY];
 #[derive(Debug)]
 pub struct Keys {
     names: Vec<Box<str>>,
-    slots: HashMap<Box<str>, KeyIndex>,
+    indices: HashMap<Box<str>, KeyIndex>,
 }
 
 impl Default for Keys {
     fn default() -> Self {
-        let mut keys = Self { names: Vec::new(), slots: HashMap::new() };
+        let mut keys = Self { names: Vec::new(), indices: HashMap::new() };
         for name in KNOWN {
-            keys.slot(name);
+            keys.intern(name);
         }
         keys
     }
@@ -50,19 +50,19 @@ impl Default for Keys {
 
 impl Keys {
     /// The index of a key, which is added if it is new.
-    pub(crate) fn slot(&mut self, name: &str) -> KeyIndex {
-        if let Some(slot) = self.slots.get(name) {
-            return *slot;
+    pub(crate) fn intern(&mut self, name: &str) -> KeyIndex {
+        if let Some(index) = self.indices.get(name) {
+            return *index;
         }
-        let slot = KeyIndex(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
+        let index = KeyIndex(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
         self.names.push(name.into());
-        self.slots.insert(name.into(), slot);
-        slot
+        self.indices.insert(name.into(), index);
+        index
     }
 
     /// The key at an index.
-    pub fn name(&self, slot: KeyIndex) -> &str {
-        self.names.get(slot.index()).map_or("", |name| name)
+    pub fn name(&self, index: KeyIndex) -> &str {
+        self.names.get(index.get()).map_or("", |name| name)
     }
 
     /// Every key that the policy uses.
@@ -75,8 +75,8 @@ impl Keys {
         let mut values: SmallVec<[Option<&'q [u8]>; 16]> =
             SmallVec::from_elem(None, self.names.len());
         for entry in entries {
-            if let Some(slot) = self.slots.get(entry.key)
-                && let Some(value) = values.get_mut(slot.index())
+            if let Some(index) = self.indices.get(entry.key)
+                && let Some(value) = values.get_mut(index.get())
             {
                 value.get_or_insert(entry.value);
             }
@@ -91,13 +91,13 @@ pub struct Values<'a>(SmallVec<[Option<&'a [u8]>; 16]>);
 
 impl<'a> Values<'a> {
     /// The value of an entry, if the descriptor has one.
-    pub fn get(&self, slot: KeyIndex) -> Option<&'a [u8]> {
-        self.0.get(slot.index()).copied().flatten()
+    pub fn get(&self, index: KeyIndex) -> Option<&'a [u8]> {
+        self.0.get(index.get()).copied().flatten()
     }
 
-    pub(crate) fn set(&mut self, slot: KeyIndex, value: &'a [u8]) {
-        if let Some(place) = self.0.get_mut(slot.index()) {
-            *place = Some(value);
+    pub(crate) fn set(&mut self, index: KeyIndex, value: &'a [u8]) {
+        if let Some(current) = self.0.get_mut(index.get()) {
+            *current = Some(value);
         }
     }
 }

@@ -9,7 +9,7 @@ use super::super::schema;
 use crate::policy::condition::{Condition, Conditions, Matcher};
 use crate::policy::values::{KeyIndex, Keys};
 
-/// Reads conditions, gives the entries they ask about a slot, and collects the endpoint groups they name.
+/// Reads conditions, interns the keys of their entries, and collects the endpoint groups they name.
 pub(super) struct Reader<'a> {
     pub(super) document: &'a Document<'a>,
     pub(super) keys: &'a mut Keys,
@@ -19,14 +19,14 @@ pub(super) struct Reader<'a> {
 impl Reader<'_> {
     pub(super) fn read(&mut self, when: &schema::When) -> Conditions {
         let conditions = when.tests.iter().map(|(key, test)| {
-            let slot = self.keys.slot(&key.value);
-            if slot == KeyIndex::ENDPOINT_GROUP {
+            let index = self.keys.intern(&key.value);
+            if index == KeyIndex::ENDPOINT_GROUP {
                 self.collect_groups(test);
             }
-            if slot == KeyIndex::REMOTE_ADDRESS {
+            if index == KeyIndex::REMOTE_ADDRESS {
                 self.check_addresses(test);
             }
-            Condition { slot, matcher: self.test(test) }
+            Condition { key: index, matcher: self.test(test) }
         });
         Conditions(conditions.collect())
     }
