@@ -112,8 +112,8 @@ impl Policies {
 /// query.entry("user", "ann");
 /// query.close(Hits::ONE, None)?;
 /// let plan = policy.resolve(&query, Timestamp::default());
-/// let met: Vec<_> = plan.matched.iter().map(|met| met.bucket.to_string()).collect();
-/// assert_eq!(met, ["2 per second"]);
+/// let matched: Vec<_> = plan.matched.iter().map(|found| found.bucket.to_string()).collect();
+/// assert_eq!(matched, ["2 per second"]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]

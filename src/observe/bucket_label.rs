@@ -65,7 +65,7 @@ impl BucketLabel {
     pub fn matches(&self, filter: &EntryFilter) -> bool {
         let given = self.key.iter().filter_map(|(name, value)| {
             let asked = filter.0.iter().find(|asked| asked.key == *name)?;
-            let network = || address::network(value).zip(asked.network);
+            let network = || address::parse_network(value).zip(asked.network);
             Some(*value == asked.value || network().is_some_and(|(all, some)| all.contains(&some)))
         });
         let mut same = given.peekable();
@@ -90,7 +90,7 @@ impl EntryFilter {
     pub fn new(entries: &[Entry<'_>]) -> Self {
         let of = |Entry { key, value }: &Entry<'_>| {
             let is_address = *key == address::KEY;
-            let network = if is_address { address::network(value) } else { None };
+            let network = if is_address { address::parse_network(value) } else { None };
             FilterEntry { key: text::truncate(key), value: text::truncate_value(value), network }
         };
         Self(entries.iter().map(of).collect())

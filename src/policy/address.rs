@@ -49,7 +49,7 @@ impl Prefixes {
     }
 
     /// Whether all addresses of a network count as one client.
-    pub const fn are_one(self, network: IpNet) -> bool {
+    pub const fn is_one_client(self, network: IpNet) -> bool {
         match network {
             IpNet::V4(network) => self.ipv4 <= network.prefix_len(),
             IpNet::V6(network) => self.ipv6 <= network.prefix_len(),
@@ -78,7 +78,7 @@ pub fn parse(value: &[u8]) -> Option<IpAddr> {
 }
 
 /// Parses an address, or a network such as `2001:db8::/64`.
-pub fn network(value: &[u8]) -> Option<IpNet> {
+pub fn parse_network(value: &[u8]) -> Option<IpNet> {
     let text = std::str::from_utf8(value).ok()?;
     let Some((address, bits)) = text.split_once('/') else { return parse(value).map(IpNet::from) };
     IpNet::new(parse(address.as_bytes())?, bits.parse().ok()?).ok()
@@ -101,15 +101,15 @@ mod tests {
     }
 
     #[test]
-    fn a_network_is_told_with_its_bits_and_an_address_without() {
+    fn a_network_has_a_prefix_length_and_an_address_has_none() {
         let network = |text: &str| Prefixes::default().network(parse(text.as_bytes()).unwrap());
         assert_eq!(network("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::/64");
         assert_eq!(network("::ffff:192.0.2.77"), "192.0.2.77");
     }
 
     #[test]
-    fn a_network_contains_those_that_begin_as_it_does() {
-        let read = |text: &str| network(text.as_bytes()).unwrap();
+    fn a_network_contains_networks_and_addresses_with_its_prefix() {
+        let read = |text: &str| parse_network(text.as_bytes()).unwrap();
         let contains = |one, other| read(one).contains(&read(other));
         assert!(contains("2001:db8:1:2::/64", "2001:db8:1:2:3::4"));
         assert!(contains("2001:db8:1:2::/64", "2001:db8:1:2::/64"));
@@ -121,16 +121,21 @@ mod tests {
         for wrong in
             ["", "a", "192.0.2.0/33", "::/129", "192.0.2.0/", "192.0.2.0/-1", "/24", "::/300"]
         {
-            assert_eq!(network(wrong.as_bytes()), None, "{wrong}");
+            assert_eq!(parse_network(wrong.as_bytes()), None, "{wrong}");
         }
-        assert_eq!(network(b"192.0.2.77\xff"), None);
+        assert_eq!(parse_network(b"192.0.2.77\xff"), None);
     }
 
     #[test]
-    fn a_network_is_one_client_where_no_more_of_it_counts() {
-        let are_one = |text: &str| Prefixes::default().are_one(network(text.as_bytes()).unwrap());
-        assert!(are_one("2001:db8::1") && are_one("2001:db8::/64") && !are_one("2001:db8::/63"));
-        assert!(are_one("192.0.2.77") && !are_one("192.0.2.0/31"));
+    fn a_network_is_one_client_if_no_longer_prefix_counts() {
+        let is_one_client =
+            |text: &str| Prefixes::default().is_one_client(parse_network(text.as_bytes()).unwrap());
+        assert!(
+            is_one_client("2001:db8::1")
+                && is_one_client("2001:db8::/64")
+                && !is_one_client("2001:db8::/63")
+        );
+        assert!(is_one_client("192.0.2.77") && !is_one_client("192.0.2.0/31"));
     }
 
     #[test]

@@ -98,7 +98,7 @@ impl Parts<'_> {
     }
 
     fn value(&mut self, text: &str) {
-        if self.is_json { self.push(&escaped(text)) } else { self.push(text) }
+        if self.is_json { self.push(&escape_json(text)) } else { self.push(text) }
     }
 
     fn fill(&mut self, placeholder: Placeholder) {
@@ -114,7 +114,7 @@ impl Parts<'_> {
 }
 
 /// Escapes a text for use inside a JSON string.
-pub(crate) fn escaped(text: &str) -> String {
+pub(crate) fn escape_json(text: &str) -> String {
     let quoted = serde_json::Value::from(text).to_string();
     let between = quoted.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     between.unwrap_or_default().to_owned()
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_denial_is_json_whatever_the_message_says() {
+    fn a_denial_is_valid_json_with_any_message() {
         let body = |message| {
             let message = Message::parse(message).unwrap();
             let parts =
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_of_text_is_not_escaped() {
+    fn a_text_body_is_not_escaped() {
         let pieces = vec![
             BodyPiece::Message,
             BodyPiece::Text(" (".into()),
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_blocked_for_good_is_told_no_time_to_wait() {
+    fn a_block_without_end_has_no_time_to_wait() {
         let blocked = |until| Bucket::Blocked(Blocked { until });
         let body = |message: &Message, until| {
             DenialBody::default().parts(message, ["t", "r"], &blocked(until)).join("7")
@@ -174,10 +174,10 @@ mod tests {
         assert!(body(&message, None).contains(r#""message":"no: 0, blocked""#));
         let message = Message::parse("wait {retry_after} s").unwrap();
         assert!(body(&message, Some(Timestamp::default())).contains("wait 7 s"));
-        let for_good = body(&message, None);
+        let forever = body(&message, None);
         assert!(
-            for_good.contains("Requests like this are blocked") && !for_good.contains('7'),
-            "{for_good}"
+            forever.contains("Requests like this are blocked") && !forever.contains('7'),
+            "{forever}"
         );
     }
 }

@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_placeholder_stands_for_bytes_that_are_no_text_too() {
+    fn a_placeholder_also_matches_bytes_that_are_not_text() {
         let endpoints = endpoints(&[("GET /users/{id}", "one"), ("GET /users/x", "x")]);
         for path in [&b"/users/\xff"[..], b"/users/x\xff", b"/users/\xff\xfe/?\xff"] {
             assert_eq!(endpoints.group(b"GET", path), Some("one"), "{path:?}");
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_has_as_many_placeholders_as_the_router_has_names() {
+    fn placeholders_are_bounded_by_the_names_of_the_router() {
         let path = |count: usize| format!("GET {}", "/{x}".repeat(count));
         let mut endpoints = Endpoints::default();
         for count in 1..=MAX_PLACEHOLDERS {
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn methods_are_a_handful() {
+    fn different_methods_are_bounded() {
         let mut endpoints = Endpoints::default();
         for at in 0..MAX_METHODS {
             endpoints.add(&format!("{} /", "M".repeat(at + 1)), "g").unwrap();
@@ -229,7 +229,7 @@ mod tests {
 
     /// The router splits its nodes at bytes, and its errors contain the text found there.
     #[test]
-    fn every_template_is_found_or_told_whatever_stands_beside_it() {
+    fn every_template_is_found_or_rejected_beside_any_other() {
         let segments = ["", "a", "ab", "é", "è", "aé", "{x}", "%7B", ":", "p1", "_"];
         let mut endpoints = Endpoints::default();
         let mut added = 0;
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_endpoint_is_an_error() {
+    fn an_invalid_endpoint_is_an_error() {
         let mut endpoints = Endpoints::default();
         let forms = ["", "GET", "/users", "get /users", "GET users", "GET /users?x", "GET /a b"];
         for form in forms.into_iter().chain(["GET /a\u{fffd}"]) {

@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_name_knows_the_shard_and_the_place() {
+    fn a_short_name_has_the_shard_and_the_place() {
         for number in 0..1000 {
             let name = name_for_tests(&format!("bucket {number}"));
             let short = name.short();
@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_as_bytes_reads_the_same() {
+    fn names_survive_a_round_trip_through_bytes() {
         let name = name_for_tests("acme");
         assert_eq!(Fingerprint::from_bytes(name.to_bytes()), name);
         assert_eq!(ShortName::from_bytes(name.short().to_bytes()), name.short());

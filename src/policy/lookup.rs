@@ -38,7 +38,7 @@ impl Policy {
     ) -> Vec<NamedBucket<'a>> {
         let mut values = self.read(entries);
         let address = values.get(KeyIndex::REMOTE_ADDRESS);
-        let network = address.and_then(|address| Some((address, address::network(address)?)));
+        let network = address.and_then(|address| Some((address, address::parse_network(address)?)));
         if let Some((address, _)) = network {
             let end = memchr::memchr(b'/', address).and_then(|end| address.get(..end));
             values.set(KeyIndex::REMOTE_ADDRESS, end.unwrap_or(address));
@@ -46,8 +46,9 @@ impl Policy {
         let mut found = Vec::new();
         for table in &self.tables {
             let Some(set) = self.key_set(table.key) else { continue };
-            let are_one = network.is_none_or(|(_, network)| set.prefixes.are_one(network));
-            if set.has_address() && !are_one {
+            let is_one_client =
+                network.is_none_or(|(_, network)| set.prefixes.is_one_client(network));
+            if set.has_address() && !is_one_client {
                 continue;
             }
             let Ok(base) = set.base(self.key, &values) else { continue };

@@ -10,7 +10,7 @@ const DEFAULT: &str =
 const DEFAULT_BLOCKED: &str = "Requests like this are blocked, please retry after {retry_after} s";
 
 /// The default message of a block without end.
-const DEFAULT_BLOCKED_FOR_GOOD: &str = "Requests like this are blocked";
+const DEFAULT_BLOCKED_FOREVER: &str = "Requests like this are blocked";
 
 /// A placeholder of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Placeholder {
     ];
 
     /// The placeholder of this name.
-    pub(crate) fn named(name: &str) -> Option<Self> {
+    pub(crate) fn from_name(name: &str) -> Option<Self> {
         let known = Self::ALL.into_iter().find(|(known, _)| *known == name);
         known.map(|(_, placeholder)| placeholder)
     }
@@ -60,7 +60,7 @@ pub struct Message {
     /// The message of a block that ends at a known time.
     blocked: Box<[Piece]>,
     /// The message of a block without end, which has no time to retry after.
-    blocked_for_good: Box<[Piece]>,
+    blocked_forever: Box<[Piece]>,
 }
 
 impl Message {
@@ -71,12 +71,12 @@ impl Message {
     /// The name of the first unknown placeholder.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let pieces = pieces(text)?;
-        let blocked_for_good = if pieces.contains(&Piece::Fill(Placeholder::RetryAfter)) {
-            [Piece::Text(DEFAULT_BLOCKED_FOR_GOOD.into())].into()
+        let blocked_forever = if pieces.contains(&Piece::Fill(Placeholder::RetryAfter)) {
+            [Piece::Text(DEFAULT_BLOCKED_FOREVER.into())].into()
         } else {
             pieces.clone()
         };
-        Ok(Self { blocked: pieces.clone(), pieces, blocked_for_good })
+        Ok(Self { blocked: pieces.clone(), pieces, blocked_forever })
     }
 
     /// The pieces of the message about a bucket, in order.
@@ -84,13 +84,13 @@ impl Message {
         match bucket {
             Bucket::Tokens(_) | Bucket::Concurrency(_) => &self.pieces,
             Bucket::Blocked(Blocked { until: Some(_) }) => &self.blocked,
-            Bucket::Blocked(Blocked { until: None }) => &self.blocked_for_good,
+            Bucket::Blocked(Blocked { until: None }) => &self.blocked_forever,
         }
     }
 
     /// The message about a bucket, with its placeholders unfilled. Without a bucket, the message of a token bucket.
     pub fn text(&self, bucket: Option<&Bucket>) -> String {
-        written(bucket.map_or(&self.pieces, |bucket| self.pieces(bucket)))
+        source_text(bucket.map_or(&self.pieces, |bucket| self.pieces(bucket)))
     }
 }
 
@@ -116,11 +116,11 @@ pub(crate) fn split<T>(
 }
 
 fn pieces(text: &str) -> Result<Box<[Piece]>, String> {
-    let fill = |name: &str| Placeholder::named(name).map(Piece::Fill);
+    let fill = |name: &str| Placeholder::from_name(name).map(Piece::Fill);
     Ok(split(text, Piece::Text, fill)?.into())
 }
 
-fn written(pieces: &[Piece]) -> String {
+fn source_text(pieces: &[Piece]) -> String {
     let piece = |piece: &Piece| match piece {
         Piece::Text(text) => text.to_string(),
         Piece::Fill(placeholder) => {
@@ -133,10 +133,10 @@ fn written(pieces: &[Piece]) -> String {
 
 impl Default for Message {
     fn default() -> Self {
-        let [pieces, blocked, blocked_for_good] =
-            [DEFAULT, DEFAULT_BLOCKED, DEFAULT_BLOCKED_FOR_GOOD]
+        let [pieces, blocked, blocked_forever] =
+            [DEFAULT, DEFAULT_BLOCKED, DEFAULT_BLOCKED_FOREVER]
                 .map(|text| pieces(text).unwrap_or_default());
-        Self { pieces, blocked, blocked_for_good }
+        Self { pieces, blocked, blocked_forever }
     }
 }
 
@@ -173,6 +173,6 @@ mod tests {
         let default = Message::default();
         assert_eq!(default.text(Some(&limited)), DEFAULT);
         assert_eq!(default.text(Some(&blocked(Some(Timestamp::default())))), DEFAULT_BLOCKED);
-        assert_eq!(default.text(Some(&blocked(None))), DEFAULT_BLOCKED_FOR_GOOD);
+        assert_eq!(default.text(Some(&blocked(None))), DEFAULT_BLOCKED_FOREVER);
     }
 }

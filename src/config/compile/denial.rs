@@ -77,7 +77,7 @@ impl Writer<'_> {
             Json::Word(word) => self.last.push_str(word),
             Json::Text(text) => {
                 self.last.push(QUOTE);
-                self.template(text, denial::escaped);
+                self.template(text, denial::escape_json);
                 self.last.push(QUOTE);
             }
             Json::List(items) => {
@@ -92,7 +92,7 @@ impl Writer<'_> {
                 self.last.push('{');
                 for (at, (name, value)) in entries.iter().enumerate() {
                     self.comma(at);
-                    self.last.push_str(&format!("\"{}\":", denial::escaped(name)));
+                    self.last.push_str(&format!("\"{}\":", denial::escape_json(name)));
                     self.json(value);
                 }
                 self.last.push('}');
@@ -110,7 +110,7 @@ impl Writer<'_> {
     fn template(&mut self, At { value, place }: &At<String>, escape: impl Fn(&str) -> String) {
         let placeholder = |name: &str| match name {
             MESSAGE => Some(BodyPiece::Message),
-            _ => Placeholder::named(name).map(BodyPiece::Fill),
+            _ => Placeholder::from_name(name).map(BodyPiece::Fill),
         };
         match message::split(value, BodyPiece::Text, placeholder) {
             Ok(pieces) => pieces.into_iter().for_each(|piece| match piece {
