@@ -166,7 +166,7 @@ impl Service {
         query: &mut Query<'m>,
         span: Option<&mut Span>,
     ) -> Result<(), Status> {
-        let read = wire::read(message, query);
+        let read = wire::decode_into(message, query);
         if let Some(span) = span {
             span.record_domain(query.domain());
         }

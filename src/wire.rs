@@ -16,7 +16,7 @@ use self::pb::envoy::service::ratelimit::v3 as rls;
 use self::rls::rate_limit_response::rate_limit::Unit as ReplyUnit;
 use self::rls::rate_limit_response::{Code, DescriptorStatus};
 
-pub use self::request::{query, read};
+pub use self::request::{decode, decode_into};
 pub use self::response::{encode_framed, encode_place};
 pub use self::rls::rate_limit_service_client::RateLimitServiceClient;
 pub use self::rls::{RateLimitRequest, RateLimitResponse};

@@ -46,7 +46,7 @@ fn a_call_allocates_nothing_before_its_verdict_and_little_after() {
     let snapshot = parts.policies.load();
     let decide = || {
         let mut query = Query::default();
-        wire::read(&message, &mut query).unwrap();
+        wire::decode_into(&message, &mut query).unwrap();
         let policy = &snapshot.of(query.domain()).unwrap().policy;
         let plan = policy.resolve(&query, parts.clock.now());
         assert_eq!(plan.matched.len(), 4);
@@ -85,7 +85,7 @@ fn a_bucket_near_its_limit_allocates_when_it_is_listed_and_not_again() {
     // How many allocations it takes to note a call, and when its bucket was noted last.
     let note = |key: &str, count| {
         let message = request("d", &[hits(count, &[("k", key)])]).encode_to_vec();
-        let query = wire::query(&message).unwrap();
+        let query = wire::decode(&message).unwrap();
         let now = parts.clock.now();
         let plan = policy.resolve(&query, now);
         let verdict = decision::decide(&plan, &parts.store, now).unwrap();

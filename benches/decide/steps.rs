@@ -51,7 +51,7 @@ fn decode(bencher: Bencher<'_, '_>) {
     let message = shipped_message("enterprise_production", "acme", "GET", path);
     bencher.bench_local(|| {
         let mut query = Query::default();
-        wire::read(black_box(&message), &mut query).unwrap();
+        wire::decode_into(black_box(&message), &mut query).unwrap();
         black_box(&query).len()
     });
 }
@@ -60,14 +60,14 @@ fn decode(bencher: Bencher<'_, '_>) {
 fn resolve(bencher: Bencher<'_, '_>, buckets: usize) {
     let case = Case { buckets, is_denied: false };
     let (parts, message) = (case.parts(), case.message());
-    let query = wire::query(&message).unwrap();
+    let query = wire::decode(&message).unwrap();
     bencher.bench_local(|| parts.policy().resolve(black_box(&query), NOW).matched.len());
 }
 
 #[divan::bench(args = cases())]
 fn decide(bencher: Bencher<'_, '_>, case: Case) {
     let (parts, message) = (case.parts(), case.message());
-    let query = wire::query(&message).unwrap();
+    let query = wire::decode(&message).unwrap();
     let plan = parts.policy().resolve(&query, NOW);
     parts.decide(&query);
     bencher
@@ -77,7 +77,7 @@ fn decide(bencher: Bencher<'_, '_>, case: Case) {
 #[divan::bench(args = cases())]
 fn encode(bencher: Bencher<'_, '_>, case: Case) {
     let (parts, message) = (case.parts(), case.message());
-    let query = wire::query(&message).unwrap();
+    let query = wire::decode(&message).unwrap();
     let plan = parts.policy().resolve(&query, NOW);
     parts.decide(&query);
     let verdict = decision::decide(&plan, &parts.store, NOW).unwrap();
@@ -119,7 +119,7 @@ mod shipped {
     #[divan::bench]
     fn share(bencher: Bencher<'_, '_>) {
         let (parts, message) = asked();
-        let query = wire::query(&message).unwrap();
+        let query = wire::decode(&message).unwrap();
         let mut now = NOW;
         bencher.bench_local(|| {
             now = now.after(MINUTE);

@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn decide(count: usize) {
     let parts = Parts::of(USUAL);
     let message = message("type_0", &tenant(0), None);
-    let query = wire::query(&message).unwrap();
+    let query = wire::decode(&message).unwrap();
     for _ in 0..count {
         assert!(parts.decide(black_box(&query)));
     }

@@ -211,11 +211,11 @@ impl Parts {
     /// again by [`tenant`] of its number, and type `type_0`.
     pub fn fill(&self, keys: usize) -> usize {
         let first = message("type_0", &tenant(0), None);
-        let each = self.policy().resolve(&wire::query(&first).unwrap(), NOW).matched.len();
+        let each = self.policy().resolve(&wire::decode(&first).unwrap(), NOW).matched.len();
         let callers = keys / each;
         for number in 0..callers {
             let message = message("type_0", &tenant(number), None);
-            assert!(self.decide(&wire::query(&message).unwrap()));
+            assert!(self.decide(&wire::decode(&message).unwrap()));
         }
         callers
     }
@@ -223,7 +223,7 @@ impl Parts {
 
 /// Questions that outlive everything: a bench asks them over and over.
 pub fn leak(messages: impl Iterator<Item = Vec<u8>>) -> &'static [Query<'static>] {
-    messages.map(|message| wire::query(message.leak()).unwrap()).collect::<Vec<_>>().leak()
+    messages.map(|message| wire::decode(message.leak()).unwrap()).collect::<Vec<_>>().leak()
 }
 
 /// Numbers below `below` in an order that no prefetcher follows; each comes up once in `below` turns.

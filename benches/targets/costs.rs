@@ -70,7 +70,7 @@ fn denials(report: &mut Report) {
     report.headline("a denial of an exhausted bucket over an admission, four buckets");
     let parts = Parts::of(USUAL);
     let messages = ["type_0", "spent"].map(|kind| message(kind, &tenant(0), None));
-    let queries = [0, 1].map(|at| wire::query(&messages[at]).unwrap());
+    let queries = [0, 1].map(|at| wire::decode(&messages[at]).unwrap());
     let plans = [0, 1].map(|at| parts.policy().resolve(&queries[at], NOW));
     queries.iter().for_each(|query| assert!(parts.decide(query)));
     let decide = |at: usize| {

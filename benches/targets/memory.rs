@@ -48,7 +48,7 @@ fn main() -> ExitCode {
         ALLOCATOR.reset_peak_usage();
         while caller < keys / USUAL.buckets {
             let message = message("type_0", &tenant(caller), None);
-            assert!(parts.decide(&wire::query(&message).unwrap()));
+            assert!(parts.decide(&wire::decode(&message).unwrap()));
             caller += 1;
         }
         assert_eq!(parts.store.len(), keys);

@@ -206,5 +206,5 @@ fn growth() -> Vec<Stall> {
 
 fn ask(parts: &Parts, caller: usize) {
     let message = message("type_0", &tenant(caller), None);
-    parts.decide(&tollgate::wire::query(&message).unwrap());
+    parts.decide(&tollgate::wire::decode(&message).unwrap());
 }

@@ -101,7 +101,7 @@ fuzz_target!(|input: Input<'_>| {
     }
     let sent: Vec<_> = entries.iter().map(|(key, value)| (key.as_bytes(), &**value)).collect();
     let message = bytes::request(b"d", &[bytes::descriptor(&sent)]);
-    let Ok(query) = wire::query(&message) else {
+    let Ok(query) = wire::decode(&message) else {
         let is_text = |(_, value): &(&str, Vec<u8>)| std::str::from_utf8(value).is_ok();
         return assert!(!entries.iter().all(is_text), "a question is refused");
     };

@@ -111,7 +111,7 @@ fuzz_target!(|input: Input<'_>| {
         };
         let entries = [(&b"method"[..], method.text().as_bytes()), (b"path", sent.as_bytes())];
         let message = bytes::request(b"d", &[bytes::descriptor(&entries)]);
-        let query = wire::query(&message).expect("a question");
+        let query = wire::decode(&message).expect("a question");
         let descriptor = query.descriptors().next().expect("one");
         let explained = policy.explain(descriptor, NOW);
         let matched = explained.tables.first().and_then(|(_, matched)| matched.as_ref().ok());

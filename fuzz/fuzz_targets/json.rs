@@ -20,14 +20,14 @@ static REQUEST: LazyLock<MessageDescriptor> = LazyLock::new(|| {
 });
 
 fuzz_target!(|json: &[u8]| {
-    let message = match wire::json::request(json) {
+    let message = match wire::json::decode_request(json) {
         Ok(message) => message,
         Err(error) => return assert!(!error.to_string().is_empty()),
     };
     RateLimitRequest::decode(&*message).expect("what is read is a message");
     check_again(&message);
     if let Some(response) = PARTS.begin().ask_twice(&message) {
-        let told = wire::json::of(&response).expect("a response in JSON");
+        let told = wire::json::encode(&response).expect("a response in JSON");
         let told: Value = serde_json::from_str(&told).expect("JSON");
         let code = told.get("overallCode").and_then(Value::as_str);
         let expected = if wire::is_over_limit(&response) { "OVER_LIMIT" } else { "OK" };
@@ -39,7 +39,7 @@ fuzz_target!(|json: &[u8]| {
 fn check_again(message: &[u8]) {
     let sent = DynamicMessage::decode(REQUEST.clone(), message).expect("a message");
     let json = serde_json::to_vec(&sent).expect("a message in JSON");
-    let again = wire::json::request(&json).expect("what we wrote");
+    let again = wire::json::decode_request(&json).expect("what we wrote");
     let again = DynamicMessage::decode(REQUEST.clone(), &*again).expect("a message");
     assert_eq!(again, sent);
 }

@@ -87,7 +87,7 @@ fn descriptors(policy: &Policy) -> Vec<Vec<u8>> {
 
 /// What is told of a question is text.
 fn explain(policy: &Policy, message: &[u8]) {
-    let Ok(query) = wire::query(message) else { return };
+    let Ok(query) = wire::decode(message) else { return };
     for descriptor in query.descriptors() {
         let explained = policy.explain(descriptor, NOW);
         assert!(!explained.outcome().is_empty());

@@ -13,7 +13,7 @@ use tollgate_fuzz::parts::Parts;
 static PARTS: LazyLock<Parts> = LazyLock::new(|| Parts::usual(FingerprintKey::fixed(0)));
 
 fuzz_target!(|message: &[u8]| {
-    match (RateLimitRequest::decode(message), wire::query(message)) {
+    match (RateLimitRequest::decode(message), wire::decode(message)) {
         (Ok(sent), Ok(read)) => check_same(&read, &sent),
         (Ok(sent), Err(BadRequest::NoDomain)) => assert!(sent.domain.is_empty()),
         (Ok(sent), Err(BadRequest::NoDescriptors)) => assert!(sent.descriptors.is_empty()),

@@ -88,7 +88,7 @@ pub struct Program {
 impl Program {
     /// Asks, and holds the answer against what is true of every one. None where it is refused.
     pub fn ask(&self, message: &[u8]) -> Option<RateLimitResponse> {
-        let query = wire::query(message);
+        let query = wire::decode(message);
         let Response::Ready((answer, _)) = self.service.handle(message, None) else {
             panic!("it is decided in memory");
         };

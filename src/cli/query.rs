@@ -56,7 +56,7 @@ impl Query {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let response = runtime.block_on(self.ask())?;
         if self.json {
-            writeln!(out, "{}", wire::json::of(&response)?)?;
+            writeln!(out, "{}", wire::json::encode(&response)?)?;
         } else {
             write(out, &response)?;
         }

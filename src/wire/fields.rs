@@ -8,7 +8,7 @@ const LENGTH_DELIMITED: u64 = WireType::LengthDelimited as u64;
 
 /// The value of a field.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Wire<'a> {
+pub(super) enum FieldValue<'a> {
     /// A number.
     Varint(u64),
     /// A text or a message.
@@ -17,7 +17,7 @@ pub(super) enum Wire<'a> {
     Other,
 }
 
-impl<'a> Wire<'a> {
+impl<'a> FieldValue<'a> {
     pub(super) fn number(self) -> Result<u64, Malformed> {
         match self {
             Self::Varint(number) => Ok(number),
@@ -62,7 +62,7 @@ pub(super) struct Fields<'a>(pub(super) &'a [u8]);
 impl<'a> Fields<'a> {
     /// Inlined, so that a known field takes a few instructions.
     #[inline]
-    fn read(&mut self) -> Result<(u32, Wire<'a>), Malformed> {
+    fn read(&mut self) -> Result<(u32, FieldValue<'a>), Malformed> {
         let key = match self.0.split_first() {
             Some((&key @ 8..0x80, rest)) => {
                 self.0 = rest;
@@ -71,17 +71,17 @@ impl<'a> Fields<'a> {
             _ => self.long_key()?,
         };
         let tag = u32::try_from(key >> 3).unwrap_or(u32::MAX);
-        let wire = match key & 7 {
-            VARINT => Wire::Varint(self.varint()?),
+        let value = match key & 7 {
+            VARINT => FieldValue::Varint(self.varint()?),
             LENGTH_DELIMITED => {
                 let length = usize::try_from(self.varint()?).map_err(|_| Malformed::Short)?;
                 let (bytes, rest) = self.0.split_at_checked(length).ok_or(Malformed::Short)?;
                 self.0 = rest;
-                Wire::Length(bytes)
+                FieldValue::Length(bytes)
             }
             other => self.skip(tag, other)?,
         };
-        Ok((tag, wire))
+        Ok((tag, value))
     }
 
     /// The next byte, if it is a whole number, as it nearly always is.
@@ -113,15 +113,15 @@ impl<'a> Fields<'a> {
     }
 
     #[cold]
-    fn skip(&mut self, tag: u32, wire_type: u64) -> Result<Wire<'a>, Malformed> {
+    fn skip(&mut self, tag: u32, wire_type: u64) -> Result<FieldValue<'a>, Malformed> {
         let wire_type = WireType::try_from(wire_type)?;
         skip_field(wire_type, tag, &mut self.0, DecodeContext::default())?;
-        Ok(Wire::Other)
+        Ok(FieldValue::Other)
     }
 }
 
 impl<'a> Iterator for Fields<'a> {
-    type Item = Result<(u32, Wire<'a>), Malformed>;
+    type Item = Result<(u32, FieldValue<'a>), Malformed>;
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {

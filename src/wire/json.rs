@@ -41,7 +41,7 @@ pub(super) fn descriptor(name: &str) -> Result<MessageDescriptor, JsonError> {
 ///
 /// # Errors
 /// [`JsonError::Json`] if it is not a RateLimitRequest in JSON.
-pub fn request(json: &[u8]) -> Result<Vec<u8>, JsonError> {
+pub fn decode_request(json: &[u8]) -> Result<Vec<u8>, JsonError> {
     let mut reader = serde_json::Deserializer::from_slice(json);
     let options = DeserializeOptions::new();
     let message = DynamicMessage::deserialize_with_options(
@@ -72,7 +72,7 @@ fn has_too_large(value: &Value) -> bool {
 ///
 /// # Errors
 /// Never in practice.
-pub fn response(response: &[u8]) -> Result<String, JsonError> {
+pub fn encode_response(response: &[u8]) -> Result<String, JsonError> {
     let mut message = DynamicMessage::new(descriptor("RateLimitResponse")?);
     message.merge(response)?;
     let options = SerializeOptions::new().skip_default_fields(true);
@@ -85,8 +85,8 @@ pub fn response(response: &[u8]) -> Result<String, JsonError> {
 ///
 /// # Errors
 /// Never in practice.
-pub fn of(response: &RateLimitResponse) -> Result<String, JsonError> {
-    self::response(&response.encode_to_vec())
+pub fn encode(response: &RateLimitResponse) -> Result<String, JsonError> {
+    encode_response(&response.encode_to_vec())
 }
 
 #[cfg(test)]
@@ -97,7 +97,7 @@ mod tests {
     fn a_number_of_64_bits_is_read_and_no_larger_one() {
         let of = |hits: &str| {
             let descriptor = format!(r#"{{"entries":[{{"key":"k"}}],"hitsAddend":{hits}}}"#);
-            request(format!(r#"{{"domain":"d","descriptors":[{descriptor}]}}"#).as_bytes())
+            decode_request(format!(r#"{{"domain":"d","descriptors":[{descriptor}]}}"#).as_bytes())
         };
         for right in ["0", "18446744073709551615", "\"18446744073709551615\"", "2.0"] {
             assert!(of(right).is_ok(), "{right}");

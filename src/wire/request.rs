@@ -10,13 +10,13 @@ use super::pb::envoy::r#type::v3::RateLimitUnit;
 use crate::descriptor::{BadRequest, Hits, Query};
 use crate::limit::{Bucket, Unit};
 
-/// Decodes a query and returns it by value, which costs one more copy than [`read`].
+/// Decodes a query and returns it by value, which costs one more copy than [`decode_into`].
 ///
 /// # Errors
-/// As [`read`].
-pub fn query(message: &[u8]) -> Result<Query<'_>, BadRequest> {
+/// As [`decode_into`].
+pub fn decode(message: &[u8]) -> Result<Query<'_>, BadRequest> {
     let mut query = Query::default();
-    read(message, &mut query)?;
+    decode_into(message, &mut query)?;
     Ok(query)
 }
 
@@ -24,13 +24,13 @@ pub fn query(message: &[u8]) -> Result<Query<'_>, BadRequest> {
 ///
 /// # Errors
 /// [`BadRequest`] if it is not a valid message or not a valid query; see [`Query`].
-pub fn read<'a>(message: &'a [u8], query: &mut Query<'a>) -> Result<(), BadRequest> {
+pub fn decode_into<'a>(message: &'a [u8], query: &mut Query<'a>) -> Result<(), BadRequest> {
     let request = Request::read(message).map_err(malformed)?;
     query.begin(request.domain, request.descriptors.len())?;
     for (at, bytes) in request.descriptors.iter().enumerate() {
-        let beside = Beside::read(bytes, query).map_err(malformed)?;
-        let limit = beside.limit.as_ref().map(|limit| limit.bucket(at)).transpose()?;
-        query.close(beside.hits(request.hits_addend), limit)?;
+        let fields = DescriptorFields::read(bytes, query).map_err(malformed)?;
+        let limit = fields.limit.as_ref().map(|limit| limit.bucket(at)).transpose()?;
+        query.close(fields.hits(request.hits_addend), limit)?;
     }
     Ok(())
 }
@@ -51,9 +51,9 @@ impl<'a> Request<'a> {
         let mut request = Self::default();
         for field in Fields(message) {
             match field? {
-                (1, wire) => request.domain = wire.text()?,
-                (2, wire) => request.descriptors.push(wire.bytes()?),
-                (3, wire) => request.hits_addend = wire.number32()?,
+                (1, value) => request.domain = value.text()?,
+                (2, value) => request.descriptors.push(value.bytes()?),
+                (3, value) => request.hits_addend = value.number32()?,
                 _ => {}
             }
         }
@@ -63,29 +63,29 @@ impl<'a> Request<'a> {
 
 /// The fields of a descriptor besides its entries.
 #[derive(Default)]
-struct Beside {
+struct DescriptorFields {
     limit: Option<Limit>,
     hits_addend: Option<u64>,
     is_negative_hits: bool,
 }
 
-impl Beside {
+impl DescriptorFields {
     /// Reads a descriptor; adds its entries to the query.
     fn read<'a>(message: &'a [u8], query: &mut Query<'a>) -> Result<Self, Malformed> {
-        let mut beside = Self::default();
+        let mut fields = Self::default();
         for field in Fields(message) {
             match field? {
-                (1, wire) => entry(wire.bytes()?, query)?,
-                (2, wire) => beside.limit.get_or_insert_default().merge(wire.bytes()?)?,
-                (3, wire) => {
-                    let count = beside.hits_addend.get_or_insert_default();
-                    *count = wrapped(wire.bytes()?)?.unwrap_or(*count);
+                (1, value) => entry(value.bytes()?, query)?,
+                (2, value) => fields.limit.get_or_insert_default().merge(value.bytes()?)?,
+                (3, value) => {
+                    let count = fields.hits_addend.get_or_insert_default();
+                    *count = wrapped(value.bytes()?)?.unwrap_or(*count);
                 }
-                (4, wire) => beside.is_negative_hits = wire.number()? != 0,
+                (4, value) => fields.is_negative_hits = value.number()? != 0,
                 _ => {}
             }
         }
-        Ok(beside)
+        Ok(fields)
     }
 
     /// The descriptor's own count, where 0 means to read the state; without one, the request's, where 0 means 1.
@@ -96,16 +96,16 @@ impl Beside {
 }
 
 fn entry<'a>(message: &'a [u8], query: &mut Query<'a>) -> Result<(), Malformed> {
-    let (mut key, mut value) = ("", &[][..]);
+    let (mut key, mut bytes) = ("", &[][..]);
     for field in Fields(message) {
         match field? {
-            (1, wire) => key = wire.text()?,
+            (1, value) => key = value.text()?,
             // A `string` in the proto, but Envoy fills it with any bytes that the client sent.
-            (2, wire) => value = wire.bytes()?,
+            (2, value) => bytes = value.bytes()?,
             _ => {}
         }
     }
-    query.entry(key, value);
+    query.entry(key, bytes);
     Ok(())
 }
 
@@ -113,8 +113,8 @@ fn entry<'a>(message: &'a [u8], query: &mut Query<'a>) -> Result<(), Malformed> 
 fn wrapped(message: &[u8]) -> Result<Option<u64>, Malformed> {
     let mut number = None;
     for field in Fields(message) {
-        if let (1, wire) = field? {
-            number = Some(wire.number()?);
+        if let (1, value) = field? {
+            number = Some(value.number()?);
         }
     }
     Ok(number)
@@ -132,11 +132,11 @@ impl Limit {
     fn merge(&mut self, message: &[u8]) -> Result<(), Malformed> {
         for field in Fields(message) {
             match field? {
-                (1, wire) => self.requests_per_unit = wire.number32()?,
-                (2, wire) => self.unit = wire.number32()?,
-                (3, wire) => {
+                (1, value) => self.requests_per_unit = value.number32()?,
+                (2, value) => self.unit = value.number32()?,
+                (3, value) => {
                     let count = self.unit_multiplier.get_or_insert_default();
-                    *count = wrapped(wire.bytes()?)?.unwrap_or(*count);
+                    *count = wrapped(value.bytes()?)?.unwrap_or(*count);
                 }
                 _ => {}
             }

@@ -87,7 +87,7 @@ fn assert_same(query: &Query<'_>, message: &RateLimitRequest) {
 
 /// Whatever the bytes: what prost cannot read is refused as malformed, what it can is read the same.
 fn check(bytes: &[u8]) {
-    match (RateLimitRequest::decode(bytes), wire::query(bytes)) {
+    match (RateLimitRequest::decode(bytes), wire::decode(bytes)) {
         (Ok(message), Ok(query)) => assert_same(&query, &message),
         (Ok(_), Err(BadRequest::Malformed(error))) => panic!("prost reads what we do not: {error}"),
         (Ok(message), Err(BadRequest::NoDomain)) => assert!(message.domain.is_empty()),
@@ -246,7 +246,7 @@ proptest! {
 fn a_field_without_a_number_is_refused_as_prost_refuses_it() {
     for none in [&b"\x00"[..], b"\x00\x18\x01", b"\x07", b"\x80\x00\x01"] {
         check(&[b"\x0a\x01d\x12\x06\x0a\x04\x0a\x02ab", none].concat());
-        assert!(wire::query(none).is_err());
+        assert!(wire::decode(none).is_err());
     }
 }
 
@@ -267,7 +267,7 @@ fn metadata_of_any_length_is_read_by_prost() {
         };
         let read =
             RateLimitResponse::decode(&wire::encode_framed(&reply)[wire::frame::PREFIX..]).unwrap();
-        let json = wire::json::of(&read).unwrap();
+        let json = wire::json::encode(&read).unwrap();
         serde_json::from_str::<serde_json::Value>(&json).unwrap()["dynamicMetadata"].take()
     };
     assert_eq!(told(Metadata::default()), serde_json::Value::Null);

@@ -38,9 +38,9 @@ pub(super) async fn explain(
 
 async fn answer(service: &Service, body: &[u8]) -> Result<Explanation, ApiError> {
     let bad = |error: &dyn std::fmt::Display| ApiError::bad_request(error.to_string());
-    let message = wire::json::request(body).map_err(|error| bad(&error))?;
+    let message = wire::json::decode_request(body).map_err(|error| bad(&error))?;
     let mut query = Query::default();
-    wire::read(&message, &mut query).map_err(|error| bad(&error))?;
+    wire::decode_into(&message, &mut query).map_err(|error| bad(&error))?;
     let count = query.len();
     if count > MAX_EXPLAINED {
         let error = format!("{count} descriptors; send at most {MAX_EXPLAINED} in one request");
@@ -169,9 +169,9 @@ mod tests {
         let snapshot = service.policies().load_full();
         let policy = &snapshot.of("d").unwrap().policy;
         let message = br#"{"domain":"d","descriptors":[{"entries":[{"key":"k","value":"1"}]}]}"#;
-        let message = wire::json::request(message).unwrap();
+        let message = wire::json::decode_request(message).unwrap();
         let mut query = Query::default();
-        wire::read(&message, &mut query).unwrap();
+        wire::decode_into(&message, &mut query).unwrap();
         let plan = policy.resolve(&query, service.now());
         let (verdict, now) = service.peek(policy, &plan).await.unwrap();
         let begun = Instant::now();

@@ -33,7 +33,7 @@ async fn decide(
     is_authorized: bool,
     body: &[u8],
 ) -> Response {
-    let message = match wire::json::request(body) {
+    let message = match wire::json::decode_request(body) {
         Ok(message) => message,
         Err(error) => {
             service.telemetry().count_invalid_request();
@@ -49,7 +49,7 @@ async fn decide(
 /// Whether a message is a request that gives hits back or releases leases.
 fn gives_back(message: &[u8]) -> bool {
     let mut query = Query::default();
-    wire::read(message, &mut query).is_ok()
+    wire::decode_into(message, &mut query).is_ok()
         && query.descriptors().any(|descriptor| descriptor.hits() < Hits::PEEK)
 }
 
@@ -59,7 +59,7 @@ async fn answer(service: &Arc<Service>, message: &[u8]) -> Response {
         Ok(answer) => {
             let status =
                 if answer.is_over_limit { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::OK };
-            match wire::json::response(answer.message()) {
+            match wire::json::encode_response(answer.message()) {
                 Ok(text) => {
                     // HTTP/1 does not report that a caller has cancelled its request.
                     answer.delivered();

@@ -122,7 +122,7 @@ fn decide(
 ) -> (Admission, Vec<Outcome>) {
     let message = asked.encode_to_vec();
     let mut query = Query::default();
-    wire::read(&message, &mut query).unwrap();
+    wire::decode_into(&message, &mut query).unwrap();
     let plan = policies.get("d").unwrap().resolve(&query, now);
     let (admission, outcomes) = store.decide(&plan, now);
     (admission, outcomes.to_vec())
