@@ -91,7 +91,7 @@ impl LoadedPolicies {
     }
 
     /// The policy of a domain.
-    pub fn of(&self, domain: &str) -> Option<&LoadedPolicy> {
+    pub fn get(&self, domain: &str) -> Option<&LoadedPolicy> {
         self.by_domain.get(domain)
     }
 
@@ -156,14 +156,14 @@ impl ActivePolicies {
         self.rejected.load_full()
     }
 
-    /// Prepares policies, to be put in force by [`Self::put`]. It takes time in proportion to the number of rows.
+    /// Prepares policies, to be put in force by [`Self::activate`]. It takes time in proportion to the number of rows.
     pub fn prepare(&self, next: VersionedPolicies, now: Timestamp) -> LoadedPolicies {
         LoadedPolicies::new(next, &self.telemetry, now)
     }
 
     /// Puts prepared policies in force as a whole. Buckets with the same identity keep their state; see
     /// [`identity`](crate::policy::identity).
-    pub fn put(&self, next: LoadedPolicies, now: Timestamp) {
+    pub fn activate(&self, next: LoadedPolicies, now: Timestamp) {
         let replaced = self.loaded.swap(Arc::new(next));
         *self.replaced.lock() = Some(replaced);
         self.rejected.store(None);
@@ -172,18 +172,18 @@ impl ActivePolicies {
 
     /// Prepares policies and puts them in force.
     pub fn replace(&self, next: VersionedPolicies, now: Timestamp) {
-        self.put(self.prepare(next, now), now);
+        self.activate(self.prepare(next, now), now);
     }
 
     /// Records that a source delivered the policies in force again.
-    pub fn keep(&self) {
+    pub fn record_unchanged(&self) {
         self.rejected.store(None);
         self.telemetry.reloads().record_unchanged();
     }
 
     /// Records the problems of rejected policies; those in force stay. [`Self::rejected`] returns the problems
     /// until a source delivers valid policies.
-    pub fn reject(&self, problems: String, now: Timestamp) {
+    pub fn record_rejected(&self, problems: String, now: Timestamp) {
         self.rejected.store(Some(Arc::new(RejectedPolicies { at: now, problems })));
         self.telemetry.reloads().record_rejected();
     }

@@ -47,13 +47,13 @@ pub enum Reloaded {
 pub struct PolicyFiles {
     path: PathBuf,
     key: FingerprintKey,
-    active: Arc<ActivePolicies>,
+    policies: Arc<ActivePolicies>,
 }
 
 impl PolicyFiles {
     /// The policies at a path. `key` hashes the names of their buckets.
-    pub const fn new(path: PathBuf, key: FingerprintKey, active: Arc<ActivePolicies>) -> Self {
-        Self { path, key, active }
+    pub const fn new(path: PathBuf, key: FingerprintKey, policies: Arc<ActivePolicies>) -> Self {
+        Self { path, key, policies }
     }
 
     /// Reads the policies and puts them in force, unless they are in force already. Problems are counted, and
@@ -62,35 +62,35 @@ impl PolicyFiles {
     /// # Errors
     /// All problems; the previous policies then stay in force.
     pub fn reload(&self, now: Timestamp) -> Result<Reloaded, Problems> {
-        self.settle(self.read(now), now)
+        self.apply(self.read(now), now)
     }
 
     /// Reads and prepares policies; `None` if they are in force already.
     fn read(&self, now: Timestamp) -> Result<Option<LoadedPolicies>, Problems> {
         let sources = config::read(&self.path)?;
-        if version(&sources) == *self.active.load().version() {
+        if version(&sources) == *self.policies.load().version() {
             return Ok(None);
         }
-        Ok(Some(self.active.prepare(compile(&sources, self.key)?, now)))
+        Ok(Some(self.policies.prepare(compile(&sources, self.key)?, now)))
     }
 
     /// Puts the policies that were read in force, or records their problems.
-    fn settle(
+    fn apply(
         &self,
         read: Result<Option<LoadedPolicies>, Problems>,
         now: Timestamp,
     ) -> Result<Reloaded, Problems> {
         match read {
             Ok(Some(next)) => {
-                self.active.put(next, now);
+                self.policies.activate(next, now);
                 Ok(Reloaded::Changed)
             }
             Ok(None) => {
-                self.active.keep();
+                self.policies.record_unchanged();
                 Ok(Reloaded::Unchanged)
             }
             Err(problems) => {
-                self.active.reject(problems.to_string(), now);
+                self.policies.record_rejected(problems.to_string(), now);
                 Err(problems)
             }
         }
@@ -126,21 +126,21 @@ impl Reloader {
         let (files, clock) = (Arc::clone(&self.files), Arc::clone(&self.clock));
         let read = move || files.read(clock.now());
         let (files, clock) = (Arc::clone(&self.files), Arc::clone(&self.clock));
-        let settle = move |read: Result<_, Unread>| {
+        let apply = move |read: Result<_, Unread>| {
             let read = read.unwrap_or_else(|unread| {
                 Err(Problems::of_path(&files.path, &format!("cannot be read: {unread}")))
             });
-            let settled = files.settle(read, clock.now());
-            log(&settled, files.active.load().version().id(), cause);
-            settled
+            let result = files.apply(read, clock.now());
+            log(&result, files.policies.load().version().id(), cause);
+            result
         };
-        self.reader.read(read, settle).await
+        self.reader.read(read, apply).await
     }
 }
 
 /// Logs the result of a reload.
-fn log(settled: &Result<Reloaded, Problems>, version: &str, cause: Cause) {
-    match settled {
+fn log(result: &Result<Reloaded, Problems>, version: &str, cause: Cause) {
+    match result {
         Ok(Reloaded::Changed) => {
             tracing::info!(%version, %cause, "policy reloaded: a new version is in force");
         }

@@ -180,7 +180,7 @@ impl Service {
         policies: &'a LoadedPolicies,
     ) -> Option<Request<'a, 'm>> {
         let now = self.core.clock.now();
-        let loaded = policies.of(query.domain())?;
+        let loaded = policies.get(query.domain())?;
         let plan = loaded.policy.resolve(query, now);
         // Leases that are about to be released are no longer listed.
         plan.releases.iter().for_each(|lease| self.core.leases.forget(*lease));

@@ -47,7 +47,7 @@ fn a_call_allocates_nothing_before_its_verdict_and_little_after() {
     let decide = || {
         let mut query = Query::default();
         wire::decode_into(&message, &mut query).unwrap();
-        let policy = &snapshot.of(query.domain()).unwrap().policy;
+        let policy = &snapshot.get(query.domain()).unwrap().policy;
         let plan = policy.resolve(&query, parts.clock.now());
         assert_eq!(plan.matched.len(), 4);
         decision::decide(&plan, &parts.store, parts.clock.now()).unwrap().is_admitted
@@ -81,7 +81,7 @@ fn a_bucket_near_its_limit_allocates_when_it_is_listed_and_not_again() {
     let policy = "domain: d\ntables: [{ name: t, key: [k], rows: { always: [{ per_day: 20 }] } }]";
     let parts = Parts::new(&source(policy), 100_000);
     let (near, snapshot) = (RecentBuckets::default(), parts.policies.load());
-    let policy = &snapshot.of("d").unwrap().policy;
+    let policy = &snapshot.get("d").unwrap().policy;
     // How many allocations it takes to note a call, and when its bucket was noted last.
     let note = |key: &str, count| {
         let message = request("d", &[hits(count, &[("k", key)])]).encode_to_vec();

@@ -89,7 +89,7 @@ fn a_thousand_reloads_of_other_names_take_no_more_series_nor_memory_than_the_fir
     assert_eq!(admitted(&parts, "stays"), Some(rounds), "what stays is kept exactly");
     assert_eq!(admitted(&parts, "first"), None, "it went");
     // Whoever still has the first policies counts where everybody does, and harms nobody.
-    assert_eq!(first.of("d").unwrap().counters.requests().ok, 1 + rounds);
+    assert_eq!(first.get("d").unwrap().counters.requests().ok, 1 + rounds);
 }
 
 #[test]

@@ -194,7 +194,7 @@ impl Parts {
     }
 
     pub fn loaded(&self) -> &LoadedPolicy {
-        self.snapshot.of(&self.domain).unwrap()
+        self.snapshot.get(&self.domain).unwrap()
     }
 
     pub fn policy(&self) -> &Policy {

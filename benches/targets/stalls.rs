@@ -120,7 +120,7 @@ fn disturb(
 /// As a call does, with the policy in force.
 fn decide(parts: &Parts, query: &Query<'_>) -> bool {
     let snapshot = parts.policies.load();
-    let policy = &snapshot.of(query.domain()).unwrap().policy;
+    let policy = &snapshot.get(query.domain()).unwrap().policy;
     let plan = policy.resolve(query, NOW);
     tollgate::decision::decide(&plan, &parts.store, NOW).unwrap().is_admitted
 }

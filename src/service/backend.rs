@@ -26,7 +26,7 @@ impl Backend {
     }
 
     /// Converts a time of this process's clock to the store's clock.
-    pub(super) fn time(&self, ours: Timestamp) -> Timestamp {
+    pub(super) fn store_time(&self, ours: Timestamp) -> Timestamp {
         match self {
             Self::Memory(_) => ours,
             Self::Shared(client) => client.store().to_store_time(ours),

@@ -71,7 +71,7 @@ impl Service {
             Backend::Shared(_) => {
                 // Recorded by this process's clock, which never jumps, and returned by the store's.
                 all.retain(|seen| seen.at.after(seen.outcome.reset) > now);
-                all.iter_mut().for_each(|seen| seen.at = self.backend.time(seen.at));
+                all.iter_mut().for_each(|seen| seen.at = self.backend.store_time(seen.at));
             }
         }
         all.sort_by_key(|seen| (seen.fill(), seen.standing(), seen.fingerprint));
@@ -134,7 +134,7 @@ impl Service {
 
     /// The time of the store's clock.
     pub fn store_now(&self) -> Timestamp {
-        self.backend.time(self.now())
+        self.backend.store_time(self.now())
     }
 
     /// The leases that this process granted and that are still held, at most `max` of them, the oldest first. A

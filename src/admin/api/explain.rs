@@ -47,7 +47,7 @@ async fn answer(service: &Service, body: &[u8]) -> Result<Explanation, ApiError>
         return Err(ApiError::bad_request(error));
     }
     let snapshot = service.policies().load_full();
-    let Some(LoadedPolicy { policy, .. }) = snapshot.of(query.domain()) else {
+    let Some(LoadedPolicy { policy, .. }) = snapshot.get(query.domain()) else {
         let known: Vec<_> = snapshot.policies().into_iter().map(Policy::domain).collect();
         let error = format!(
             "no policy has the domain `{}`, so the call is allowed; the domains are: {}",
@@ -167,7 +167,7 @@ mod tests {
     async fn an_explanation_that_takes_too_long_is_abandoned() {
         let service = service();
         let snapshot = service.policies().load_full();
-        let policy = &snapshot.of("d").unwrap().policy;
+        let policy = &snapshot.get("d").unwrap().policy;
         let message = br#"{"domain":"d","descriptors":[{"entries":[{"key":"k","value":"1"}]}]}"#;
         let message = wire::json::decode_request(message).unwrap();
         let mut query = Query::default();
