@@ -98,7 +98,7 @@ pub async fn serve(
     let hosts = Arc::new(Hosts {
         names: controls.hosts.clone(),
         tls: tls.clone(),
-        is_out_of_reach: listener.address().tcp().is_none(),
+        is_unix_socket: listener.address().tcp().is_none(),
     });
     let routes = routes(Shared {
         service,

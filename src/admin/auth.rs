@@ -17,7 +17,7 @@ use super::{ApiError, Shared};
 use crate::policy_files::Reloader;
 
 /// The shortest token, in characters: a shorter one could be guessed.
-const MIN_LENGTH: usize = 16;
+const MIN_TOKEN_LENGTH: usize = 16;
 
 /// The content type of requests. For a page of another site, a browser sends it only if the server allows it in a CORS
 /// preflight, which this one never does.
@@ -63,7 +63,7 @@ impl fmt::Debug for Token {
 /// The text cannot be a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "a token must have at least {MIN_LENGTH} characters, all of them ASCII letters, digits or punctuation"
+    "a token must have at least {MIN_TOKEN_LENGTH} characters, all of them ASCII letters, digits or punctuation"
 )]
 pub struct TokenError;
 
@@ -71,7 +71,8 @@ impl FromStr for Token {
     type Err = TokenError;
 
     fn from_str(text: &str) -> Result<Self, TokenError> {
-        let is_one = text.len() >= MIN_LENGTH && text.bytes().all(|byte| byte.is_ascii_graphic());
+        let is_one =
+            text.len() >= MIN_TOKEN_LENGTH && text.bytes().all(|byte| byte.is_ascii_graphic());
         if is_one { Ok(Self::of(text)) } else { Err(TokenError) }
     }
 }

@@ -65,7 +65,7 @@ pub(super) struct Hosts {
     /// The identity, whose certificate has names as well.
     pub(super) tls: Option<Identity>,
     /// Whether the server listens on a Unix domain socket, which browsers cannot reach.
-    pub(super) is_out_of_reach: bool,
+    pub(super) is_unix_socket: bool,
 }
 
 impl Hosts {
@@ -127,7 +127,7 @@ pub(super) async fn admit(
     next: Next,
 ) -> Response {
     let is_open = OPEN.contains(&request.uri().path());
-    if !is_open && !hosts.is_out_of_reach {
+    if !is_open && !hosts.is_unix_socket {
         if !hosts.has_own_host(request.uri(), request.headers()) {
             return ApiError::new(StatusCode::MISDIRECTED_REQUEST, OTHER_HOST).into();
         }
@@ -144,7 +144,7 @@ mod tests {
 
     fn hosts(names: &[&str]) -> Hosts {
         let names = names.iter().map(|name| name.parse().unwrap()).collect();
-        Hosts { names, tls: None, is_out_of_reach: false }
+        Hosts { names, tls: None, is_unix_socket: false }
     }
 
     #[test]

@@ -77,7 +77,7 @@ async fn answer(service: &Service, query: &str, ids: Ids<'_>) -> Result<Buckets,
         return Err(ApiError::bad_request("`all` must be written as all=1"));
     }
     if entries.is_empty() {
-        return Ok(near(service, domain, ids));
+        return Ok(near_limit(service, domain, ids));
     }
     named(service, domain, &entries, with_full, ids).await
 }
@@ -93,14 +93,14 @@ fn pair(pair: &str) -> (String, Vec<u8>) {
 }
 
 /// The buckets near or over their limit that this process has seen.
-fn near(service: &Service, domain: Option<&str>, ids: Ids<'_>) -> Buckets {
-    let mut near = service.recent_buckets();
-    near.retain(|seen| {
+fn near_limit(service: &Service, domain: Option<&str>, ids: Ids<'_>) -> Buckets {
+    let mut found = service.recent_buckets();
+    found.retain(|seen| {
         seen.standing() != Standing::Clear
             && domain.is_none_or(|domain| *seen.label.domain == *domain)
     });
-    let items = near.iter().take(MAX_ITEMS).map(|seen| of_seen(seen, service, ids));
-    Buckets { list: List::new(items.collect(), near.len()), unknown_keys: Vec::new() }
+    let items = found.iter().take(MAX_ITEMS).map(|seen| from_snapshot(seen, service, ids));
+    Buckets { list: List::new(items.collect(), found.len()), unknown_keys: Vec::new() }
 }
 
 /// The buckets that the entries name, and of those that they name in part, the ones recently near their limit.
@@ -126,17 +126,17 @@ async fn named(
     let mut found: Vec<_> = named.iter().zip(&outcomes).collect();
     found.retain(|(of, outcome)| is_listed(outcome, of.bucket));
     let known: HashSet<_> = named.iter().map(|of| of.fingerprint).collect();
-    let asked = EntryFilter::new(entries);
+    let filter = EntryFilter::new(entries);
     let mut others = service.recent_buckets();
     others.retain(|seen| {
         *seen.label.domain == *policy.domain()
-            && seen.label.matches(&asked)
+            && seen.label.matches(&filter)
             && !known.contains(&seen.fingerprint)
             && is_listed(&seen.outcome, &seen.bucket)
     });
     let all = found.len() + others.len() + (count - named.len());
-    let found = found.iter().map(|(of, outcome)| of_named(policy, of, outcome, at, ids));
-    let others = others.iter().map(|seen| of_seen(seen, service, ids));
+    let found = found.iter().map(|(of, outcome)| from_named(policy, of, outcome, at, ids));
+    let others = others.iter().map(|seen| from_snapshot(seen, service, ids));
     let items = found.chain(others).take(MAX_ITEMS).collect();
     let unknown = entries.iter().map(|entry| entry.key);
     let unknown = unknown.filter(|key| !policy.keys().names().any(|name| name == *key));
@@ -163,7 +163,7 @@ pub(super) fn policy<'s>(
 ) -> Result<&'s Policy, ApiError> {
     let all = snapshot.policies();
     let found = match (domain, &*all) {
-        (Some(domain), _) => snapshot.of(domain).map(|loaded| &loaded.policy),
+        (Some(domain), _) => snapshot.get(domain).map(|loaded| &loaded.policy),
         (None, [only]) => Some(*only),
         (None, _) => None,
     };
@@ -184,7 +184,7 @@ pub(super) async fn peek(
     service.peek_many(&buckets).await.map_err(|error| ApiError::store(&error))
 }
 
-pub(super) fn of_named(
+pub(super) fn from_named(
     policy: &Policy,
     of: &NamedBucket<'_>,
     outcome: &Outcome,
@@ -204,14 +204,14 @@ pub(super) fn of_named(
     bucket_item(name, of.bucket, outcome, at, ids.of(of.fingerprint))
 }
 
-fn of_seen(seen: &BucketSnapshot, service: &Service, ids: Ids<'_>) -> Bucket {
+fn from_snapshot(seen: &BucketSnapshot, service: &Service, ids: Ids<'_>) -> Bucket {
     // The state of a shared store's bucket is from when it was last seen; of one in memory it is current.
     let at = if service.is_shared() { seen.at } else { service.now() };
-    of_seen_at(seen, at, ids)
+    from_snapshot_at(seen, at, ids)
 }
 
 /// A bucket with its state at `at`.
-pub(super) fn of_seen_at(seen: &BucketSnapshot, at: Timestamp, ids: Ids<'_>) -> Bucket {
+pub(super) fn from_snapshot_at(seen: &BucketSnapshot, at: Timestamp, ids: Ids<'_>) -> Bucket {
     let name = BucketName::from(&*seen.label);
     bucket_item(name, &seen.bucket, &seen.outcome, at, ids.of(seen.fingerprint))
 }

@@ -31,11 +31,11 @@ async fn refill(service: &Service, body: &[u8]) -> Result<Reset, ApiError> {
     let id = request.id.as_deref();
     let seen = id.and_then(Fingerprint::parse).and_then(|id| service.recent_bucket(id));
     match (seen, &request.table) {
-        (Some(seen), _) => of_seen(service, seen).await,
+        (Some(seen), _) => refill_listed(service, seen).await,
         (None, Some(_)) if request.truncated == Some(true) => Err(ApiError::not_found(
             "`key` is truncated, and no bucket with this `id` is listed any more; send the whole `key`",
         )),
-        (None, Some(table)) => of_table(service, table, &request).await,
+        (None, Some(table)) => refill_table(service, table, &request).await,
         (None, None) if id.is_some() => Err(ApiError::not_found(
             "no bucket with this `id` is listed; send its `table` and `key`",
         )),
@@ -46,7 +46,7 @@ async fn refill(service: &Service, body: &[u8]) -> Result<Reset, ApiError> {
 }
 
 /// Refills a recent bucket. It may be that of a limit override, which no policy has.
-async fn of_seen(service: &Service, seen: BucketSnapshot) -> Result<Reset, ApiError> {
+async fn refill_listed(service: &Service, seen: BucketSnapshot) -> Result<Reset, ApiError> {
     if !is_of_tokens(&seen.bucket) {
         return Err(ApiError::bad_request(SLOTS));
     }
@@ -63,12 +63,13 @@ async fn of_seen(service: &Service, seen: BucketSnapshot) -> Result<Reset, ApiEr
     let was_charged = |outcome: &Outcome| outcome.remaining < seen.bucket.size();
     let charged =
         outcomes.into_iter().find(was_charged).map(|outcome| BucketSnapshot { outcome, ..seen });
-    let listed = charged.iter().map(|seen| buckets::of_seen_at(seen, at, Ids::Hidden)).collect();
+    let listed =
+        charged.iter().map(|seen| buckets::from_snapshot_at(seen, at, Ids::Hidden)).collect();
     Ok(answer(listed, 1))
 }
 
 /// Refills the buckets of a table that a key names.
-async fn of_table(
+async fn refill_table(
     service: &Service,
     table: &str,
     request: &ResetRequest,
@@ -109,7 +110,7 @@ async fn of_table(
     let before = named.iter().zip(&outcomes);
     let charged = before.filter(|(of, outcome)| outcome.remaining < of.bucket.size());
     let listed =
-        charged.map(|(of, outcome)| buckets::of_named(policy, of, outcome, at, Ids::Hidden));
+        charged.map(|(of, outcome)| buckets::from_named(policy, of, outcome, at, Ids::Hidden));
     Ok(answer(listed.collect(), fill.len()))
 }
 

@@ -24,7 +24,7 @@ use crate::admin::{ApiError, Readiness, Shared};
 use crate::service::{HeldLeases, Service};
 
 /// How often a sample is taken.
-const TICK: Duration = Duration::from_secs(1);
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The most pages open at a time: far fewer than connections, which leaves room for probes.
 pub(super) const MAX_VIEWERS: usize = 16;
@@ -59,7 +59,7 @@ pub(in crate::admin) struct Broadcaster {
     service: Arc<Service>,
     readiness: Readiness,
     state: Mutex<Inner>,
-    taken: AtomicU64,
+    samples: AtomicU64,
 }
 
 #[derive(Default)]
@@ -67,7 +67,7 @@ struct Inner {
     viewers: Vec<Viewer>,
     history: History,
     is_sampling: bool,
-    is_over: bool,
+    is_closed: bool,
 }
 
 struct Viewer {
@@ -83,28 +83,28 @@ impl Viewer {
         }
     }
 
-    fn is_here(&self) -> bool {
+    fn is_open(&self) -> bool {
         !self.events.is_closed() && self.missed <= MAX_MISSED
     }
 }
 
 impl Broadcaster {
     pub(in crate::admin) fn new(service: Arc<Service>, readiness: Readiness) -> Arc<Self> {
-        let (state, taken) = (Mutex::default(), AtomicU64::new(0));
-        Arc::new(Self { service, readiness, state, taken })
+        let (state, samples) = (Mutex::default(), AtomicU64::new(0));
+        Arc::new(Self { service, readiness, state, samples })
     }
 
     /// A stream that ends with the server; none if [`MAX_VIEWERS`] are open or the server is stopping.
     pub(super) fn join(self: &Arc<Self>) -> Option<Events> {
         let mut state = self.state.lock();
-        state.viewers.retain(Viewer::is_here);
-        if state.is_over || state.viewers.len() >= MAX_VIEWERS {
+        state.viewers.retain(Viewer::is_open);
+        if state.is_closed || state.viewers.len() >= MAX_VIEWERS {
             return None;
         }
         let (events, waiting) = mpsc::channel(MAX_WAITING);
         let mut viewer = Viewer { events, missed: 0 };
         let begin = Begin { version: env!("CARGO_PKG_VERSION"), points: state.history.points() };
-        viewer.send(event("begin", &begin).retry(TICK * 2));
+        viewer.send(event("begin", &begin).retry(SAMPLE_INTERVAL * 2));
         if state.is_sampling {
             viewer.send(event("sample", &self.sample(&mut state.history)));
         }
@@ -119,12 +119,12 @@ impl Broadcaster {
     /// Ends every stream, and begins no more.
     pub(in crate::admin) fn end(&self) {
         let mut state = self.state.lock();
-        state.is_over = true;
+        state.is_closed = true;
         state.viewers.clear();
     }
 
     async fn run(self: Arc<Self>) {
-        let mut ticks = tokio::time::interval(TICK);
+        let mut ticks = tokio::time::interval(SAMPLE_INTERVAL);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
@@ -139,7 +139,7 @@ impl Broadcaster {
     fn tick(&self, leases: HeldLeases) -> bool {
         let mut state = self.state.lock();
         state.history.leases = leases;
-        state.viewers.retain(Viewer::is_here);
+        state.viewers.retain(Viewer::is_open);
         state.is_sampling = !state.viewers.is_empty();
         if state.is_sampling {
             let event = event("sample", &self.sample(&mut state.history));
@@ -149,7 +149,7 @@ impl Broadcaster {
     }
 
     fn sample(&self, history: &mut History) -> Sample {
-        self.taken.fetch_add(1, Ordering::Relaxed);
+        self.samples.fetch_add(1, Ordering::Relaxed);
         sample::take(&self.service, self.readiness.get(), history)
     }
 }
@@ -211,7 +211,7 @@ pub(in crate::admin) mod tests {
             readiness: Readiness::default(),
             broadcaster: broadcaster(),
             controls,
-            hosts: Arc::new(Hosts { names: Vec::new(), tls: None, is_out_of_reach: false }),
+            hosts: Arc::new(Hosts { names: Vec::new(), tls: None, is_unix_socket: false }),
             queues: Queues::default(),
         }
     }
@@ -228,33 +228,33 @@ pub(in crate::admin) mod tests {
     /// Advances paused time by this many seconds, and lets every task run that is due.
     async fn pass(seconds: u32) {
         for _ in 0..seconds {
-            tokio::time::sleep(TICK).await;
+            tokio::time::sleep(SAMPLE_INTERVAL).await;
         }
         tokio::task::yield_now().await;
     }
 
-    fn taken(broadcaster: &Broadcaster) -> u64 {
-        broadcaster.taken.load(Ordering::Relaxed)
+    fn samples(broadcaster: &Broadcaster) -> u64 {
+        broadcaster.samples.load(Ordering::Relaxed)
     }
 
     #[tokio::test(start_paused = true)]
     async fn samples_are_taken_only_while_there_are_viewers() {
         let broadcaster = broadcaster();
         pass(60).await;
-        assert_eq!(taken(&broadcaster), 0, "there was no viewer yet");
+        assert_eq!(samples(&broadcaster), 0, "there was no viewer yet");
         for _ in 0..2 {
-            let before = taken(&broadcaster);
+            let before = samples(&broadcaster);
             let mut viewer = broadcaster.join().unwrap();
             for _ in 0..5 {
                 assert!(next(&mut viewer).await);
             }
-            assert!(taken(&broadcaster) >= before + 4, "the first event is no sample");
+            assert!(samples(&broadcaster) >= before + 4, "the first event is no sample");
             drop(viewer);
             pass(2).await;
             assert!(!broadcaster.state.lock().is_sampling);
-            let at_the_end = taken(&broadcaster);
+            let at_the_end = samples(&broadcaster);
             pass(60).await;
-            assert_eq!(taken(&broadcaster), at_the_end, "there is no viewer any more");
+            assert_eq!(samples(&broadcaster), at_the_end, "there is no viewer any more");
         }
     }
 
@@ -263,14 +263,14 @@ pub(in crate::admin) mod tests {
         let broadcaster = broadcaster();
         let mut viewers: Vec<_> = (0..MAX_VIEWERS).map(|_| broadcaster.join().unwrap()).collect();
         pass(1).await;
-        let before = taken(&broadcaster);
+        let before = samples(&broadcaster);
         for _ in 0..20 {
             for viewer in &mut viewers {
                 assert!(next(viewer).await);
             }
             pass(1).await;
         }
-        let seconds = taken(&broadcaster) - before;
+        let seconds = samples(&broadcaster) - before;
         assert!((19..=21).contains(&seconds), "{seconds} samples in 20 s");
     }
 

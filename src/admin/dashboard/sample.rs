@@ -210,8 +210,8 @@ pub(super) fn take(service: &Service, is_ready: bool, history: &mut History) -> 
         denied: point.denied,
         unlimited,
         rows,
-        near: near(service, &snapshot),
-        leases: held(&history.leases),
+        near: near_limit(service, &snapshot),
+        leases: lease_list(&history.leases),
         policy: policy(service.policies(), &snapshot, &policies),
         store: StoreState {
             shared: service.is_shared(),
@@ -228,7 +228,7 @@ pub(super) fn take(service: &Service, is_ready: bool, history: &mut History) -> 
 fn requests(snapshot: &LoadedPolicies, policies: &[&Policy], now: Timestamp) -> (Point, Unlimited) {
     let (mut admitted, mut denied, mut bypassed, mut unmatched) = (0, 0, 0, 0);
     for LoadedPolicy { counters, .. } in
-        policies.iter().filter_map(|policy| snapshot.of(policy.domain()))
+        policies.iter().filter_map(|policy| snapshot.get(policy.domain()))
     {
         let counts = counters.requests();
         admitted += counts.ok + counts.bypassed + counts.unmatched;
@@ -240,7 +240,7 @@ fn requests(snapshot: &LoadedPolicies, policies: &[&Policy], now: Timestamp) -> 
 }
 
 fn rows<'a>(snapshot: &'a LoadedPolicies, policies: &[&'a Policy]) -> Vec<CountedRow<'a>> {
-    let with_counters = policies.iter().filter_map(|policy| snapshot.of(policy.domain()));
+    let with_counters = policies.iter().filter_map(|policy| snapshot.get(policy.domain()));
     let of_each = with_counters.flat_map(|LoadedPolicy { policy, counters, .. }| {
         policy.rows().map(|row| CountedRow {
             domain: policy.domain(),
@@ -281,45 +281,45 @@ fn most_denying(
 }
 
 /// The emptiest buckets of those recently near their limit.
-fn near(service: &Service, snapshot: &LoadedPolicies) -> List<NearBucket> {
-    let mut near = service.recent_buckets();
-    near.retain(|seen| seen.outcome.remaining < seen.bucket.size());
-    let items = near.iter().take(MAX_ITEMS).map(|seen| {
+fn near_limit(service: &Service, snapshot: &LoadedPolicies) -> List<NearBucket> {
+    let mut found = service.recent_buckets();
+    found.retain(|seen| seen.outcome.remaining < seen.bucket.size());
+    let items = found.iter().take(MAX_ITEMS).map(|seen| {
         // The state of a shared store's bucket is from when it was last seen; of one in memory it is current.
         let at = if service.is_shared() { seen.at } else { service.now() };
-        let named = &*seen.label;
+        let label = &*seen.label;
         NearBucket {
-            name: named.into(),
+            name: label.into(),
             limit: bucket::limit(&seen.bucket),
             remaining: seen.outcome.remaining,
             full_at: bucket::full_at(&seen.bucket, &seen.outcome, at),
-            entries: entries(snapshot, named),
+            entries: entries(snapshot, label),
         }
     });
-    List::new(items.collect(), near.len())
+    List::new(items.collect(), found.len())
 }
 
 /// Examples of the entries with which a call matches a bucket, without those of its key.
-fn entries(snapshot: &LoadedPolicies, named: &BucketLabel) -> Vec<KeyEntry> {
-    let Some(LoadedPolicy { policy, .. }) = snapshot.of(&named.domain) else { return Vec::new() };
-    let table = policy.tables().iter().find(|of| of.name() == &*named.table);
+fn entries(snapshot: &LoadedPolicies, label: &BucketLabel) -> Vec<KeyEntry> {
+    let Some(LoadedPolicy { policy, .. }) = snapshot.get(&label.domain) else { return Vec::new() };
+    let table = policy.tables().iter().find(|of| of.name() == &*label.table);
     let Some(table) = table else { return Vec::new() };
     let selected = match table.rows() {
-        Rows::Selected { by, rows, .. } if rows.contains_key(named.row.as_bytes()) => {
-            Some((policy.keys().name(*by), &*named.row))
+        Rows::Selected { by, rows, .. } if rows.contains_key(label.row.as_bytes()) => {
+            Some((policy.keys().name(*by), &*label.row))
         }
         Rows::Selected { .. } | Rows::All(_) => None,
     };
-    let asked = table
+    let required = table
         .when()
         .examples(policy.keys())
         .filter(|(key, _)| selected.is_none_or(|(selects, _)| selects != *key));
-    let needed = asked.chain(selected);
-    let is_new = |(key, _): &(&str, &str)| named.key.iter().all(|(own, _)| **own != **key);
+    let needed = required.chain(selected);
+    let is_new = |(key, _): &(&str, &str)| label.key.iter().all(|(own, _)| **own != **key);
     needed.filter(is_new).map(|(key, value)| [key.to_owned(), value.to_owned()]).collect()
 }
 
-fn held(HeldLeases { items, omitted }: &HeldLeases) -> List<Lease> {
+fn lease_list(HeldLeases { items, omitted }: &HeldLeases) -> List<Lease> {
     List { items: items.iter().map(leases::shortened).collect(), omitted: *omitted }
 }
 
