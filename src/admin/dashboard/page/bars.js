@@ -1,6 +1,6 @@
 // Bars: the level of a bucket, computed from its last known state and its refill rate.
 
-import { draw, isCalm, make, say } from "./dom.js";
+import { draw, isCalm, make, setText } from "./dom.js";
 import { moment, span, whole } from "./text.js";
 import { serverNow } from "./clock.js";
 
@@ -34,13 +34,13 @@ function drawBar(of, now) {
   if (bucket.size === 0) {
     of.level.setAttribute("width", 0);
     of.owner.classList.toggle("is-over", bucket.over_limit === true);
-    say(of.number, "none");
-    say(of.more, "nothing passes");
+    setText(of.number, "none");
+    setText(of.more, "nothing passes");
     return;
   }
   if (bucket.remaining === undefined) {
-    say(of.number, whole.format(bucket.size));
-    say(of.more, bucket.interval_ms === undefined ? "slots" : "when full");
+    setText(of.number, whole.format(bucket.size));
+    setText(of.more, bucket.interval_ms === undefined ? "slots" : "when full");
     return;
   }
   const level = levelOf(of, now);
@@ -51,13 +51,13 @@ function drawBar(of, now) {
   // A mark at the level of one call, if it is wide enough to be seen.
   of.one.setAttribute("x", bucket.interval_ms !== undefined && bucket.size <= 50 ? (100 / bucket.size - 0.3).toFixed(2) : -1);
   of.owner.classList.toggle("is-over", isOver);
-  say(of.number, `${whole.format(left)} of ${whole.format(bucket.size)}`);
+  setText(of.number, `${whole.format(left)} of ${whole.format(bucket.size)}`);
   if (bucket.interval_ms === undefined) {
-    say(of.more, isOver ? "no slot free" : "slots free");
+    setText(of.more, isOver ? "no slot free" : "slots free");
   } else if (isOver) {
-    say(of.more, `next in ${span((1 - level) * bucket.interval_ms)}`);
+    setText(of.more, `next in ${span((1 - level) * bucket.interval_ms)}`);
   } else {
-    say(of.more, level < bucket.size ? `full in ${span(of.fullAt - now)}` : "full");
+    setText(of.more, level < bucket.size ? `full in ${span(of.fullAt - now)}` : "full");
   }
 }
 

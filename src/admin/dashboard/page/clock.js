@@ -1,17 +1,17 @@
 // The server's time, extrapolated between samples.
 
 let serverAt = 0;
-let heardAt = null;
+let receivedAt = null;
 
 // Records that a sample of this time has just arrived.
-export function hear(at) {
+export function synchronize(at) {
   serverAt = at;
-  heardAt = performance.now();
+  receivedAt = performance.now();
 }
 
-export const hasHeard = () => heardAt !== null;
+export const hasSample = () => receivedAt !== null;
 
 // The time since the last sample, in milliseconds.
-export const silence = () => performance.now() - (heardAt ?? 0);
+export const sampleAge = () => performance.now() - (receivedAt ?? 0);
 
-export const serverNow = () => serverAt + silence();
+export const serverNow = () => serverAt + sampleAge();

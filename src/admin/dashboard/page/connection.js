@@ -1,10 +1,10 @@
 // The connection to the server: samples come by server-sent events.
 
 import { clockTime } from "./text.js";
-import { find, say, sayState } from "./dom.js";
-import { hasHeard, silence } from "./clock.js";
+import { find, setText, setState } from "./dom.js";
+import { hasSample, sampleAge } from "./clock.js";
 
-const SILENCE = 4_000; // Milliseconds without a sample after which the server counts as lost; samples come each second.
+const MAX_SAMPLE_AGE = 4_000; // Milliseconds without a sample after which the server counts as lost; samples come each second.
 const RETRY = 2_000;
 
 export let source = null;
@@ -19,7 +19,7 @@ export function start(given) {
   listeners = given;
   connect();
   setInterval(() => {
-    if (isLive && source && silence() > SILENCE) {
+    if (isLive && source && sampleAge() > MAX_SAMPLE_AGE) {
       lost();
       connect();
     }
@@ -33,7 +33,7 @@ export function start(given) {
       source?.close();
       source = null;
       isLive = false;
-      sayState("connection", "waiting", "Paused");
+      setState("connection", "waiting", "Paused");
     }
   });
 }
@@ -65,7 +65,7 @@ function live() {
   document.body.classList.remove("is-lost");
   document.title = "tollgate";
   find("lost").hidden = true;
-  sayState("connection", "good", "Live");
+  setState("connection", "good", "Live");
 }
 
 function lost(why) {
@@ -74,8 +74,8 @@ function lost(why) {
   isLive = false;
   document.body.classList.add("is-lost");
   document.title = "Lost – tollgate";
-  const old = !hasHeard() ? "" : " The data below are from then.";
-  say("lost", why ?? `Lost the server${!hasHeard() ? "" : ` at ${clockTime.format(new Date())}`}.${old} Trying again…`);
+  const old = !hasSample() ? "" : " The data below are from then.";
+  setText("lost", why ?? `Lost the server${!hasSample() ? "" : ` at ${clockTime.format(new Date())}`}.${old} Trying again…`);
   find("lost").hidden = false;
-  sayState("connection", "bad", "Lost");
+  setState("connection", "bad", "Lost");
 }

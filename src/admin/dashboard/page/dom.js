@@ -24,12 +24,12 @@ function fill(made, attributes, children) {
 }
 
 // Writes text only if it changes, so that a selection stays.
-export function say(at, text) {
+export function setText(at, text) {
   const element = typeof at === "string" ? find(at) : at;
   if (element.textContent !== text) element.textContent = text;
 }
 
-export function sayState(id, state, text) {
-  say(id, text);
+export function setState(id, state, text) {
+  setText(id, text);
   find(id).dataset.state = state;
 }

@@ -81,7 +81,7 @@ async function ask() {
   const pairs = [...entries.children].map((row) => [...row.querySelectorAll("input")].map((input) => input.value));
   const sent = pairs.filter(([key]) => key !== "").map(([key, value]) => ({ key, value }));
   if (sent.length === 0) {
-    showAnswer(refusal("Enter at least one entry of the descriptor that Envoy sends."));
+    showAnswer(failure("Enter at least one entry of the descriptor that Envoy sends."));
     entries.querySelector("input").focus();
     return;
   }
@@ -89,9 +89,9 @@ async function ask() {
   try {
     const answer = await fetch("/explain", { method: "POST", headers: { "content-type": "application/json" }, body });
     const result = await answer.json();
-    showAnswer(answer.ok ? explanation(result) : refusal(result.error));
+    showAnswer(answer.ok ? explanation(result) : failure(result.error));
   } catch {
-    showAnswer(refusal("The server did not answer."));
+    showAnswer(failure("The server did not answer."));
   }
 }
 
@@ -100,7 +100,7 @@ function showAnswer(parts) {
   drawBars();
 }
 
-const refusal = (text) => [make("p", { class: "verdict", role: "status", "data-state": "bad" }, text)];
+const failure = (text) => [make("p", { class: "verdict", role: "status", "data-state": "bad" }, text)];
 
 function explanation(explained) {
   const denies = explained.descriptors.flatMap(({ tables }) => tables)
@@ -110,9 +110,9 @@ function explanation(explained) {
   const parts = [make("p", { class: "verdict", role: "status", "data-state": explained.admits ? "good" : "bad" }, verdict)];
   for (const { endpoint_group, bypass, outcome, tables } of explained.descriptors) {
     const group = endpoint_group === null ? "" : `Endpoint group ${endpoint_group}. `;
-    parts.push(make("p", { class: "says" }, `${group}${bypass === null ? "" : `Bypassed, since ${bypass}. `}Matches ${outcome}. State at ${clockTime.format(moment(explained.at))}; the bars show refills since then, but no later calls.`));
+    parts.push(make("p", { class: "note" }, `${group}${bypass === null ? "" : `Bypassed, since ${bypass}. `}Matches ${outcome}. State at ${clockTime.format(moment(explained.at))}; the bars show refills since then, but no later calls.`));
     if (explained.unknown_keys.length > 0) {
-      parts.push(make("p", { class: "says" }, `The policy does not use ${explained.unknown_keys.join(", ")}.`));
+      parts.push(make("p", { class: "note" }, `The policy does not use ${explained.unknown_keys.join(", ")}.`));
     }
     parts.push(...tables.filter((table) => table.buckets).map(matchedTable));
     const missed = tables.filter((table) => table.miss_reason);
@@ -141,8 +141,8 @@ function matchedTable(table) {
     return item;
   });
   const over = table.shadow ? undefined : table.buckets.find((bucket) => bucket.over_limit);
-  const says = table.message && over ? make("p", { class: "says" }, `The client reads: ${filledIn(table.message, over)}`) : null;
-  return make("div", { class: "matched" }, title, ...buckets, ...(says ? [says] : []));
+  const note = table.message && over ? make("p", { class: "note" }, `The client reads: ${filledIn(table.message, over)}`) : null;
+  return make("div", { class: "matched" }, title, ...buckets, ...(note ? [note] : []));
 }
 
 setEntries([["", ""], ["", ""]]);

@@ -1,7 +1,7 @@
 // The lists: buckets near their limit, rows that deny most, and leases.
 
 import { bar, fillBar } from "./bars.js";
-import { draw, find, make, say } from "./dom.js";
+import { draw, find, make, setText } from "./dom.js";
 import { moment, plain, span, whole } from "./text.js";
 import { explainKey } from "./explain.js";
 import { serverNow } from "./clock.js";
@@ -77,7 +77,7 @@ function showNear(near) {
     fillBar(item.bar, item, of);
   });
   find("near-none").hidden = near.items.length > 0;
-  say("near-note", near.omitted > 0 ? `${near.items.length} of ${whole.format(near.items.length + near.omitted)} seen recently` : "");
+  setText("near-note", near.omitted > 0 ? `${near.items.length} of ${whole.format(near.items.length + near.omitted)} seen recently` : "");
 }
 
 function showRows(rows) {
@@ -95,13 +95,13 @@ function showRows(rows) {
     line.parts = { lately, all, share };
     return line;
   }, (line, row) => {
-    say(line.parts.lately, whole.format(row.exceeded_in_window));
-    say(line.parts.all, whole.format(row.exceeded));
+    setText(line.parts.lately, whole.format(row.exceeded_in_window));
+    setText(line.parts.all, whole.format(row.exceeded));
     line.parts.share.setAttribute("width", ((100 * row.exceeded_in_window) / most).toFixed(1));
   });
   find("rows-table").hidden = rows.items.length === 0;
   find("rows-none").hidden = rows.items.length > 0;
-  say("rows-note", rows.window_ms === null || rows.window_ms < 1000 ? "" : `lately: ${span(rows.window_ms)}`);
+  setText("rows-note", rows.window_ms === null || rows.window_ms < 1000 ? "" : `lately: ${span(rows.window_ms)}`);
 }
 
 function showLeases(leases) {
@@ -115,9 +115,9 @@ function showLeases(leases) {
     return item;
   }, (item, of) => {
     const now = serverNow();
-    say(item.age.firstChild, `held ${span(now - moment(of.taken_at))}`);
-    say(item.age.lastChild, `${of.slots > 1 ? `${whole.format(of.slots)} slots, ` : ""}${span(moment(of.expires_at) - now)} left`);
+    setText(item.age.firstChild, `held ${span(now - moment(of.taken_at))}`);
+    setText(item.age.lastChild, `${of.slots > 1 ? `${whole.format(of.slots)} slots, ` : ""}${span(moment(of.expires_at) - now)} left`);
   });
   find("leases-none").hidden = number > 0;
-  say("leases-note", number === 0 ? "" : `${items.length > 0 && omitted > 0 ? `oldest ${items.length} of ` : ""}${whole.format(number)}`);
+  setText("leases-note", number === 0 ? "" : `${items.length > 0 && omitted > 0 ? `oldest ${items.length} of ` : ""}${whole.format(number)}`);
 }

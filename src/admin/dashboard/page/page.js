@@ -3,28 +3,28 @@
 import { addPoint, setPoints } from "./page/plot.js";
 import { animate, drawBars } from "./page/bars.js";
 import { dayTime, moment, whole } from "./page/text.js";
-import { find, make, say, sayState } from "./page/dom.js";
+import { find, make, setText, setState } from "./page/dom.js";
 import { isConnected, start } from "./page/connection.js";
-import { hear } from "./page/clock.js";
+import { synchronize } from "./page/clock.js";
 import { showDomains } from "./page/explain.js";
 import { showLists } from "./page/lists.js";
 
 function show(sample) {
-  hear(moment(sample.at));
+  synchronize(moment(sample.at));
   addPoint(sample);
   showStates(sample);
-  say("admitted", whole.format(sample.admitted));
-  say("denied", whole.format(sample.denied));
-  say("bypassed", whole.format(sample.unlimited.bypassed));
-  say("unmatched", whole.format(sample.unlimited.unmatched));
-  say("keys", whole.format(sample.store.keys));
-  say("evicted", whole.format(sample.store.evicted));
-  say("connections", whole.format(sample.connections));
-  say("loaded", dayTime.format(moment(sample.policy.loaded_at)));
+  setText("admitted", whole.format(sample.admitted));
+  setText("denied", whole.format(sample.denied));
+  setText("bypassed", whole.format(sample.unlimited.bypassed));
+  setText("unmatched", whole.format(sample.unlimited.unmatched));
+  setText("keys", whole.format(sample.store.keys));
+  setText("evicted", whole.format(sample.store.evicted));
+  setText("connections", whole.format(sample.connections));
+  setText("loaded", dayTime.format(moment(sample.policy.loaded_at)));
   // Twelve digits suffice to distinguish versions.
-  say("policy-version", sample.policy.version.slice(0, 12));
+  setText("policy-version", sample.policy.version.slice(0, 12));
   find("local-decisions-row").hidden = !sample.store.shared;
-  say("local-decisions", whole.format(sample.store.local_decisions));
+  setText("local-decisions", whole.format(sample.store.local_decisions));
   showLists(sample);
   showDomains(sample.policy.domains);
   drawBars();
@@ -36,13 +36,13 @@ const WITHOUT_STORE = { allow: "calls pass", deny: "calls are denied", local: "d
 const withoutStore = (domains) => [...new Set(domains.map((of) => WITHOUT_STORE[of.on_store_error]))].join(", or ");
 
 function showStates({ ready, store, policy }) {
-  sayState("server-state", ready ? "good" : "bad", ready ? "ready" : "stopping: accepts no new calls");
-  if (store.evicted > 0) sayState("store-state", "bad", "full: live keys are evicted");
-  else if (!store.shared) sayState("store-state", "good", "in memory");
-  else if (store.degraded) sayState("store-state", "bad", `shared, unavailable: ${withoutStore(policy.domains)}`);
-  else sayState("store-state", "good", "shared, connected");
+  setState("server-state", ready ? "good" : "bad", ready ? "ready" : "stopping: accepts no new calls");
+  if (store.evicted > 0) setState("store-state", "bad", "full: live keys are evicted");
+  else if (!store.shared) setState("store-state", "good", "in memory");
+  else if (store.degraded) setState("store-state", "bad", `shared, unavailable: ${withoutStore(policy.domains)}`);
+  else setState("store-state", "good", "shared, connected");
   const { rejected } = policy;
-  sayState("policy-state", rejected ? "bad" : "good", rejected ? "running previous policy; latest was rejected" : "in force");
+  setState("policy-state", rejected ? "bad" : "good", rejected ? "running previous policy; latest was rejected" : "in force");
   const banner = find("rejected");
   const content = rejected ? JSON.stringify(rejected) : "";
   if (banner.content !== content) {
@@ -57,7 +57,7 @@ function showStates({ ready, store, policy }) {
 
 start({
   begin({ version, points }) {
-    say("version", version);
+    setText("version", version);
     setPoints(points);
   },
   sample: show,

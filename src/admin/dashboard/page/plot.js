@@ -1,7 +1,7 @@
 // The plot: two panels with one time axis and a scale each, and the figures above it.
 
 import { clockTime, moment, rateText, tenths, whole } from "./text.js";
-import { draw, find, say } from "./dom.js";
+import { draw, find, setText } from "./dom.js";
 
 const SPANS = [1, 2, 5]; // The spans of the plot, in minutes: the shortest that holds all points, or the longest.
 const MAX_SPAN = 300_000; // The age of the oldest point that is kept, in milliseconds.
@@ -94,7 +94,7 @@ function showPlot() {
     zero.setAttribute("y", floor + 4);
     label.setAttribute("x", left + 6);
     label.setAttribute("y", ceiling + 13);
-    say(top, most < 10 && most % 1 ? tenths.format(most) : whole.format(most));
+    setText(top, most < 10 && most % 1 ? tenths.format(most) : whole.format(most));
   });
   const parts = shown === MAX_SPAN ? 5 : 4;
   for (const { part, text } of times) {
@@ -103,7 +103,7 @@ function showPlot() {
     text.setAttribute("x", part === 0 ? right : x(end - ago));
     text.setAttribute("y", height - 2);
     text.setAttribute("visibility", part > parts || (width < 480 && part % parts) ? "hidden" : "visible");
-    say(text, part === 0 ? "now" : `−${shown > 60_000 && ago % 60_000 === 0 ? `${ago / 60_000} min` : `${ago / 1000} s`}`);
+    setText(text, part === 0 ? "now" : `−${shown > 60_000 && ago % 60_000 === 0 ? `${ago / 60_000} min` : `${ago / 1000} s`}`);
   }
   showPointed(all, x, floor);
 }
@@ -112,7 +112,7 @@ function showPointed(all, x, floor) {
   const step = pointed === null ? null : all.find(({ to }) => to >= pointed) ?? all[all.length - 1];
   cursor.setAttribute("visibility", step ? "visible" : "hidden");
   if (!step) {
-    say("plot-at", shown > 60_000 ? `last ${shown / 60_000} minutes` : "last minute");
+    setText("plot-at", shown > 60_000 ? `last ${shown / 60_000} minutes` : "last minute");
     return;
   }
   const middle = x((step.from + step.to) / 2);
@@ -120,7 +120,7 @@ function showPointed(all, x, floor) {
   cursor.setAttribute("x2", middle);
   cursor.setAttribute("y1", 8);
   cursor.setAttribute("y2", floor);
-  say("plot-at", `${clockTime.format(step.to)}: ${rateText(step.admitted)} admitted/s, ${rateText(step.denied)} denied/s`);
+  setText("plot-at", `${clockTime.format(step.to)}: ${rateText(step.admitted)} admitted/s, ${rateText(step.denied)} denied/s`);
 }
 
 plot.addEventListener("pointermove", (event) => {
@@ -146,7 +146,7 @@ plot.addEventListener("keydown", (event) => {
   const oldest = Math.max(points[1].at, end - shown);
   pointed = Math.min(end, Math.max(oldest, (pointed ?? end + (by < 0 ? 1000 : 0)) + by * 1000));
   showPlot();
-  say("plot-said", find("plot-at").textContent);
+  setText("plot-live", find("plot-at").textContent);
 });
 new ResizeObserver(showPlot).observe(plot);
 
@@ -155,9 +155,9 @@ function showRates() {
   const seconds = (last.at - first.at) / 1000;
   if (!(seconds > 0)) return;
   const [admitted, denied] = ["admitted", "denied"].map((of) => Math.max(0, last[of] - first[of]) / seconds);
-  say("admitted-rate", rateText(admitted));
-  say("denied-rate", rateText(denied));
+  setText("admitted-rate", rateText(admitted));
+  setText("denied-rate", rateText(denied));
   const both = admitted + denied;
-  say("denied-share", both > 0 ? `${rateText((100 * denied) / both)}%` : "–");
+  setText("denied-share", both > 0 ? `${rateText((100 * denied) / both)}%` : "–");
   plot.setAttribute("aria-label", `Decisions per second; recently ${rateText(admitted)} admitted and ${rateText(denied)} denied`);
 }
