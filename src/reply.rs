@@ -154,7 +154,7 @@ impl Reply<'_> {
     }
 
     /// The reply to a request that is too large to be read: a denial without statuses, since no table was matched.
-    pub fn unread() -> Self {
+    pub fn too_large() -> Self {
         Self {
             is_over_limit: true,
             statuses: SmallVec::new(),

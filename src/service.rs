@@ -243,7 +243,7 @@ impl Service {
         }
         tracing::debug!(reason = status.message(), "denied without being read");
         Ok(Answer {
-            frame: wire::encode_framed(&Reply::unread()),
+            frame: wire::encode_framed(&Reply::too_large()),
             is_over_limit: true,
             lease: None,
         })

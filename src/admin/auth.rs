@@ -31,7 +31,7 @@ const CHANGES_OFF: &str = "off; start with --admin-token or --admin-token-file, 
 const DECISIONS_OFF: &str = "off; use gRPC, or start with --http-json on, --admin-token or --admin-token-file, or use \
                              a client certificate with an allowed name";
 
-/// The operations of the HTTP server that are more than reading, and who may use them.
+/// The settings of the HTTP server's operations and of their authorization.
 #[derive(Debug, Clone, Default)]
 pub struct Controls {
     /// The token of requests that change something. Without it, only a client certificate authorizes them.
@@ -118,7 +118,7 @@ fn is_json(kind: &HeaderValue) -> bool {
     kind.trim().eq_ignore_ascii_case(JSON)
 }
 
-/// The answer to an unauthorized caller who gives hits back or releases leases.
+/// The answer to an unauthorized request that gives hits back or releases leases.
 pub(super) fn refund_unauthorized(controls: &Controls) -> Response {
     unauthorized(controls, CHANGES_OFF)
 }

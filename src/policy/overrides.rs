@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_that_applies_counts_however_it_is_found() {
+    fn the_first_override_that_applies_is_found() {
         let row = Row::new()
             .with(&[("tenant", equal("a")), ("scope", equal("x"))], None)
             .with(&[("tenant", Matcher::Prefix("b".into()))], None)
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn they_are_listed_by_the_entry_with_the_most_values() {
+    fn overrides_are_indexed_by_the_entry_with_the_most_values() {
         let mut row = Row::new();
         for tenant in ["a", "b", "c", "d"] {
             row = row.with(&[("scope", equal("x")), ("tenant", equal(tenant))], None);

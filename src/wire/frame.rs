@@ -19,7 +19,9 @@ pub fn message(body: &[u8]) -> Result<&[u8], Status> {
     match flag {
         0 if length > MAX_MESSAGE => Err(too_large(length)),
         0 if length == rest.len() => Ok(rest),
-        1 => Err(Status::unimplemented("compressed requests are not supported; send identity")),
+        1 => Err(Status::unimplemented(
+            "compressed requests are not supported; send them uncompressed",
+        )),
         _ => Err(not_one(body.len())),
     }
 }

@@ -70,7 +70,7 @@ async fn give_back(service: &Service, body: &[u8]) -> Result<Released, ApiError>
                      shared store does not answer and will release it later";
         return Err(ApiError::not_found(error));
     }
-    // Not in full: a log must not contain what releases leases.
+    // The debug form is shortened, so that logs contain no lease in full.
     tracing::info!(?lease, "lease released by a request");
     Ok(Released { released: lease.to_string() })
 }

@@ -297,7 +297,7 @@ pub(in crate::admin) mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_end_ends_every_stream_and_lets_none_begin() {
+    async fn end_ends_every_stream_and_begins_no_more() {
         let broadcaster = broadcaster();
         let mut viewer = broadcaster.join().unwrap();
         pass(1).await;
