@@ -1,4 +1,4 @@
-//! The HTTP server: the API for programs and `tollgate admin` (`api`), and the dashboard.
+//! The HTTP side: the API for programs and `tollgate admin` (`api`), and the dashboard.
 
 pub(crate) mod api;
 mod auth;

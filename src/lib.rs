@@ -20,11 +20,11 @@
 //! |---|---|
 //! | `cli` | the commands: serve, check, explain, query, health, admin, completions, man |
 //! | `server` | the supervisor: threads, accepting connections, drain, the sweep of the store |
-//! | `admin` | the HTTP side |
+//! | `admin` | the HTTP side: the API and the dashboard |
 //! | `grpc` | the gRPC transport: connections, fairness between them, calls; whether an answer was delivered |
 //! | `listener` | accepting connections |
-//! | `watching` | whether files may have changed |
-//! | `tls` | our certificate, and which callers' certificates let in |
+//! | `watching` | notices changes of files |
+//! | `tls` | the certificate of the server, and the verification of clients' certificates |
 //! | `service` | the path of a request; `backend` has the differences between memory and the shared store |
 //! | `shared` | Redis or Valkey: connections, and decisions while they are down |
 //! | `policy_files` | a source of policies: files, reloaded while the server runs |

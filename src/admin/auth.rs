@@ -31,7 +31,7 @@ const CHANGES_OFF: &str = "off; start with --admin-token or --admin-token-file, 
 const DECISIONS_OFF: &str = "off; use gRPC, or start with --http-json on, --admin-token or --admin-token-file, or use \
                              a client certificate with an allowed name";
 
-/// The settings of the HTTP server's operations and of their authorization.
+/// The settings of the HTTP side's operations and of their authorization.
 #[derive(Debug, Clone, Default)]
 pub struct Controls {
     /// The token of requests that change something. Without it, only a client certificate authorizes them.

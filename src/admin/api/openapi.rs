@@ -1,4 +1,4 @@
-//! `/openapi.json`: the OpenAPI document of the HTTP server, generated from the types that it reads and writes.
+//! `/openapi.json`: the OpenAPI document of the HTTP side, generated from the types that it reads and writes.
 
 mod operation;
 mod paths;
