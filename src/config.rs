@@ -2,7 +2,7 @@
 
 mod bounds;
 mod compile;
-mod place;
+mod path;
 mod problem;
 mod read;
 mod schema;
@@ -16,7 +16,7 @@ use hashbrown::HashMap;
 
 use self::bounds::{MAX_BYTES, MAX_FILES, MAX_TOTAL_BYTES};
 use self::compile::Room;
-use self::place::{Place, shown};
+use self::path::{NodePath, shown};
 use self::problem::Problem;
 use self::read::{Document, Node};
 use crate::file;
@@ -80,14 +80,14 @@ pub fn read(path: &Path) -> Result<Vec<Source>, Problems> {
 }
 
 fn unreadable(error: &io::Error) -> String {
-    let cure = match error.kind() {
+    let hint = match error.kind() {
         ErrorKind::NotFound => "; name a policy file, or a folder of them",
         ErrorKind::InvalidData => "; save it as UTF-8",
         ErrorKind::FileTooLarge => "; split it by domains",
         ErrorKind::Unsupported => "; put the policy there as a file",
         _ => "",
     };
-    format!("cannot be read: {error}{cure}")
+    format!("cannot be read: {error}{hint}")
 }
 
 fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
@@ -128,7 +128,7 @@ pub fn compile(sources: &[Source], key: FingerprintKey) -> Result<Policies, Prob
             {
                 let name = shown(policy.domain());
                 let what = format!("domain `{name}` is in {owner} already; one file, one domain");
-                document.complain(&domain, what);
+                document.report(&domain, what);
             }
             policies.push(policy);
         }
@@ -137,19 +137,19 @@ pub fn compile(sources: &[Source], key: FingerprintKey) -> Result<Policies, Prob
     if problems.is_empty() { Ok(Policies::new(policies)) } else { Err(problems) }
 }
 
-/// A policy, and the place of its domain.
+/// A policy, and the path of its domain.
 struct Compiled {
     policy: Policy,
-    domain: Place,
+    domain: NodePath,
 }
 
 fn compile_one(document: &Document<'_>, key: FingerprintKey, room: &Room) -> Option<Compiled> {
     let file = {
         // Gone before anything is compiled, so that not all of it is there at a time.
         let tree = tree::tree(document)?;
-        schema::file(&Node { document, value: &tree, place: Place::root(tree.position) })?
+        schema::file(&Node { document, value: &tree, path: NodePath::root(tree.position) })?
     };
-    let domain = file.domain.as_ref().map(|domain| domain.place.clone()).unwrap_or_default();
+    let domain = file.domain.as_ref().map(|domain| domain.path.clone()).unwrap_or_default();
     Some(Compiled { policy: compile::policy(&file, document, key, room), domain })
 }
 

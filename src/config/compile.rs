@@ -14,8 +14,8 @@ use hashbrown::{HashMap, HashSet};
 use self::buckets::Listed;
 use self::conditions::Reader;
 use self::overrides::Targets;
-use super::place::{Place, shown};
-use super::read::{At, Document};
+use super::path::{NodePath, shown};
+use super::read::{Located, Document};
 use super::schema;
 use crate::policy::Policy;
 use crate::policy::builder::{Builder, LIMIT_OVERRIDE, NewRow, Settings};
@@ -38,10 +38,10 @@ pub(super) fn policy(
     room: &Room,
 ) -> Policy {
     let domain = file.domain.as_ref().map_or("", |domain| &domain.value);
-    if let Some(At { value, place }) = &file.domain
+    if let Some(Located { value, path }) = &file.domain
         && value.is_empty()
     {
-        document.complain(place, "a domain must not be empty");
+        document.report(path, "a domain must not be empty");
     }
     let settings = Settings {
         headers: file.headers,
@@ -59,8 +59,8 @@ pub(super) fn policy(
     let endpoints = compiler.endpoints(&file.groups);
     let mut tables = compiler.tables(&file.tables);
     let targets = Targets::of(&file.tables, &tables);
-    for over_ride in &file.overrides {
-        compiler.over_ride(over_ride, &targets, &mut tables);
+    for policy_override in &file.overrides {
+        compiler.compile_override(policy_override, &targets, &mut tables);
     }
     compiler.check_partition(file);
     let bypass = file.bypass.iter().map(|when| compiler.conditions(when)).collect();
@@ -83,11 +83,11 @@ impl<'a> Compiler<'a> {
             self.check_group_name(&group.name);
             for endpoint in &group.endpoints {
                 let size = ENDPOINT + 3 * endpoint.value.len() + group.name.value.len();
-                if !self.room.take(size, self.document, &endpoint.place) {
+                if !self.room.take(size, self.document, &endpoint.path) {
                     return endpoints;
                 }
                 if let Err(error) = endpoints.add(&endpoint.value, &group.name.value) {
-                    self.document.complain(&endpoint.place, error.to_string());
+                    self.document.report(&endpoint.path, error.to_string());
                 }
             }
         }
@@ -95,10 +95,10 @@ impl<'a> Compiler<'a> {
     }
 
     /// A group's name is the name of its row, too.
-    fn check_group_name(&self, At { value, place }: &At<String>) {
+    fn check_group_name(&self, Located { value, path }: &Located<String>) {
         if ALL.contains(&&**value) || DEFAULT.contains(&&**value) {
             let what = format!("`{value}` is the name of a row for other calls; choose another");
-            self.document.complain(place, what);
+            self.document.report(path, what);
         }
     }
 
@@ -121,7 +121,7 @@ impl<'a> Compiler<'a> {
         let mut rows = HashMap::with_capacity(table.rows.len());
         for row in &table.rows {
             let size = size_of::<Row>() + 2 * row.name.value.len() + shared.len();
-            if !self.room.take(size, self.document, &row.name.place) {
+            if !self.room.take(size, self.document, &row.name.path) {
                 break;
             }
             let compiled = self.table_row(&shared, key, row, table.shadow, &message);
@@ -147,39 +147,39 @@ impl<'a> Compiler<'a> {
         } else {
             return Some(&name.value);
         };
-        self.document.complain(&name.place, wrong);
+        self.document.report(&name.path, wrong);
         None
     }
 
-    fn message(&self, text: Option<&At<String>>) -> Arc<Message> {
-        let Some(At { value, place }) = text else { return Arc::clone(&self.message) };
+    fn message(&self, text: Option<&Located<String>>) -> Arc<Message> {
+        let Some(Located { value, path }) = text else { return Arc::clone(&self.message) };
         if value.len() > MAX_MESSAGE_LENGTH {
             let what = format!("a message has at most {MAX_MESSAGE_LENGTH} bytes; say less");
-            self.document.complain(place, what);
+            self.document.report(path, what);
             return Arc::clone(&self.message);
         }
         Message::parse(value).map(Arc::new).unwrap_or_else(|unknown| {
             let known = Placeholder::ALL.map(|(name, _)| name);
-            complain_of_placeholder(self.document, place, value, &unknown, &known);
+            report_placeholder(self.document, path, value, &unknown, &known);
             Arc::clone(&self.message)
         })
     }
 
     fn check_row_names(&self, table: &schema::Table) {
-        for schema::Row { name: At { value, place }, .. } in &table.rows {
+        for schema::Row { name: Located { value, path }, .. } in &table.rows {
             match &table.select {
-                _ if !is_label(value) => self.document.complain(place, LABEL_RULE),
+                _ if !is_label(value) => self.document.report(path, LABEL_RULE),
                 Some(_) if ALL.contains(&&**value) => {
                     let what = format!(
                         "`{value}` is the row of a table without `select`; the row of any other value \
                          is `default`"
                     );
-                    self.document.complain(place, what);
+                    self.document.report(path, what);
                 }
                 Some(select)
                     if select.value == "endpoint_group" && !DEFAULT.contains(&&**value) =>
                 {
-                    self.check_group(value, place);
+                    self.check_group(value, path);
                 }
                 _ => {}
             }
@@ -190,23 +190,23 @@ impl<'a> Compiler<'a> {
         {
             let what = "a table without `select` has one row, `all`; for more, name the entry to \
                         select by, as in `select: tenant_type`";
-            self.document.complain(&row.name.place, what);
+            self.document.report(&row.name.path, what);
         }
     }
 
     /// Where the policy lists endpoint groups, a name that is none of them is a slip.
-    fn check_group(&self, name: &str, place: &Place) {
+    fn check_group(&self, name: &str, path: &NodePath) {
         if self.groups.is_empty() || self.groups.contains(name) {
             return;
         }
         let near = self.document.did_you_mean(name, self.groups.iter().copied());
-        let cure = if near.is_empty() {
+        let hint = if near.is_empty() {
             "; list it under `endpoint_groups`, with `[]` where only Envoy assigns it".to_owned()
         } else {
             near
         };
-        let what = format!("there is no endpoint group `{}`{cure}", shown(name));
-        self.document.complain(place, what);
+        let what = format!("there is no endpoint group `{}`{hint}", shown(name));
+        self.document.report(path, what);
     }
 
     fn row_choice(
@@ -238,7 +238,7 @@ impl<'a> Compiler<'a> {
             && let Some(second) = table.rows.iter().rfind(|row| words.contains(&&*row.name.value))
         {
             let what = format!("`{word}` and `{old_word}` are two words for one row; keep one");
-            self.document.complain(&second.name.place, what);
+            self.document.report(&second.name.path, what);
         }
         row.or(old)
     }
@@ -251,7 +251,7 @@ impl<'a> Compiler<'a> {
         shadow: bool,
         message: &Arc<Message>,
     ) -> Row {
-        let (name, at) = (&row.name.value, &row.name.place);
+        let (name, at) = (&row.name.value, &row.name.path);
         // What is no name was told; it would only take room.
         let name = if is_label(name) { name } else { "" };
         buckets::check(self.document, &row.buckets);
@@ -265,17 +265,17 @@ impl<'a> Compiler<'a> {
         let mut reader =
             Reader { document: self.document, keys: self.builder.keys(), groups: Vec::new() };
         let conditions = reader.read(when);
-        for At { value, place } in std::mem::take(&mut reader.groups) {
-            self.check_group(&value, &place);
+        for Located { value, path } in std::mem::take(&mut reader.groups) {
+            self.check_group(&value, &path);
         }
         conditions
     }
 }
 
 /// Complains of a placeholder in a text that is not one of those known, or is not closed.
-fn complain_of_placeholder(
+fn report_placeholder(
     document: &Document<'_>,
-    place: &Place,
+    path: &NodePath,
     text: &str,
     unknown: &str,
     known: &[&str],
@@ -285,7 +285,7 @@ fn complain_of_placeholder(
         true => document.did_you_mean(unknown, known.iter().copied()),
         false => String::new(),
     };
-    let cure = match &*near {
+    let hint = match &*near {
         "" => {
             let all: Vec<_> = known.iter().map(|name| format!("{{{name}}}")).collect();
             format!("; there are {}", all.join(", "))
@@ -293,10 +293,10 @@ fn complain_of_placeholder(
         near => near.to_owned(),
     };
     let what = match is_closed {
-        true => format!("unknown placeholder `{}`{cure}", shown(unknown)),
-        false => format!("`{{` begins a placeholder, which is not closed{cure}"),
+        true => format!("unknown placeholder `{}`{hint}", shown(unknown)),
+        false => format!("`{{` begins a placeholder, which is not closed{hint}"),
     };
-    document.complain(place, what);
+    document.report(path, what);
 }
 
 /// What an endpoint takes in the router, in bytes, as measured, beside its text.

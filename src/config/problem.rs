@@ -6,7 +6,7 @@ use std::path::Path;
 use granit_parser::{ErrorKind, ScanError};
 
 use super::bounds::{MAX_LEVELS, MAX_PROBLEMS};
-use super::place::{Place, Position, shown};
+use super::path::{NodePath, Position, shown};
 use crate::text;
 
 /// One thing that is wrong.
@@ -14,7 +14,7 @@ use crate::text;
 pub(super) struct Problem {
     file: String,
     position: Option<Position>,
-    place: String,
+    path: String,
     what: String,
     /// For how many problems it stands: more than one where others are not told.
     count: usize,
@@ -26,7 +26,7 @@ impl Problem {
         Self {
             file: file.to_owned(),
             position: None,
-            place: String::new(),
+            path: String::new(),
             what: what.into(),
             count: 1,
         }
@@ -37,9 +37,9 @@ impl Problem {
         Self { position: Some(position), ..Self::of_file(file, what) }
     }
 
-    /// Something wrong with what stands at a place in a file.
-    pub(super) fn of(file: &str, place: &Place, what: impl Into<String>) -> Self {
-        Self { place: place.to_string(), ..Self::at(file, place.position, what) }
+    /// Something wrong with what stands at a path in a file.
+    pub(super) fn of(file: &str, path: &NodePath, what: impl Into<String>) -> Self {
+        Self { path: path.to_string(), ..Self::at(file, path.position, what) }
     }
 
     /// Text that is no YAML, in the parser's words.
@@ -48,7 +48,7 @@ impl Problem {
         if *error.kind() == ErrorKind::RecursionLimitExceeded {
             return Self::at(file, position, too_deep());
         }
-        let what = format!("cannot be read as YAML: {}{}", error.kind(), cure(error.kind()));
+        let what = format!("cannot be read as YAML: {}{}", error.kind(), hint(error.kind()));
         Self::at(file, position, what)
     }
 
@@ -59,7 +59,7 @@ impl Problem {
     }
 
     /// So many more in the same file, which nobody could read.
-    fn of_untold(file: &str, count: usize) -> Self {
+    fn of_omitted(file: &str, count: usize) -> Self {
         let what = format!("and {count} more; mend these, and look again");
         Self { count, ..Self::of_file(file, what) }
     }
@@ -79,8 +79,8 @@ impl fmt::Display for Problem {
         if let Some(Position { line, column }) = self.position {
             write!(f, ":{line}:{column}")?;
         }
-        if !self.place.is_empty() {
-            write!(f, ": {}", self.place)?;
+        if !self.path.is_empty() {
+            write!(f, ": {}", self.path)?;
         }
         write!(f, ": ")?;
         // It may end up on a terminal.
@@ -92,7 +92,7 @@ impl fmt::Display for Problem {
 const MAX_PROBLEM_CHARS: usize = 1000;
 
 /// What to do about what the parser says.
-fn cure(kind: &ErrorKind) -> &'static str {
+fn hint(kind: &ErrorKind) -> &'static str {
     use ErrorKind as E;
     match kind {
         E::TabNotAllowed
@@ -148,10 +148,10 @@ impl Problems {
     }
 
     /// Those of one file, in its order, and how many more there are.
-    pub(super) fn in_order(mut self, file: &str, untold: usize) -> Self {
+    pub(super) fn in_order(mut self, file: &str, omitted: usize) -> Self {
         self.0.sort_by_key(|problem| (problem.position.is_none(), problem.position));
-        if untold > 0 {
-            self.push(Problem::of_untold(file, untold));
+        if omitted > 0 {
+            self.push(Problem::of_omitted(file, omitted));
         }
         self
     }
@@ -177,7 +177,7 @@ impl Problems {
     }
 }
 
-/// One problem a line: `file:line:column: place: what is wrong and what to do`.
+/// One problem a line: `file:line:column: path: what is wrong and what to do`.
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().enumerate().try_for_each(|(at, problem)| {
@@ -212,7 +212,7 @@ pub(super) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a s
 }
 
 /// The known name that is near, else all there are, or the first of them.
-pub(super) fn near_or_all(name: &str, known: &[&str]) -> String {
+pub(super) fn suggest(name: &str, known: &[&str]) -> String {
     let near = did_you_mean(name, known.iter().copied());
     let listed =
         |names: &[&str]| names.iter().map(|name| shown(name)).collect::<Vec<_>>().join(", ");
@@ -243,7 +243,7 @@ mod tests {
     fn of_many_names_the_first_are_told() {
         let names: Vec<String> = (10..99).map(|at| format!("name_{at}")).collect();
         let names: Vec<&str> = names.iter().map(|name| &**name).collect();
-        let told = near_or_all("other", &names);
+        let told = suggest("other", &names);
         assert!(told.starts_with("; there are name_10, name_11, "), "{told}");
         assert!(told.ends_with(", name_29 and 69 others"), "{told}");
     }

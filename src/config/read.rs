@@ -2,8 +2,8 @@
 
 use std::cell::{Cell, RefCell};
 
-use super::place::{Place, shown};
-use super::problem::{Problem, Problems, did_you_mean, near_or_all};
+use super::path::{NodePath, shown};
+use super::problem::{Problem, Problems, did_you_mean, suggest};
 use super::value::{Entry, Kind, Value};
 
 /// A file being read.
@@ -12,12 +12,12 @@ pub(super) struct Document<'a> {
     text: &'a str,
     problems: RefCell<Problems>,
     /// Complaints that are only counted: nobody reads thousands of them.
-    untold: Cell<usize>,
+    omitted: Cell<usize>,
 }
 
 impl<'a> Document<'a> {
     pub(super) fn new(file: &'a str, text: &'a str) -> Self {
-        Self { file, text, problems: RefCell::default(), untold: Cell::default() }
+        Self { file, text, problems: RefCell::default(), omitted: Cell::default() }
     }
 
     pub(super) const fn file(&self) -> &'a str {
@@ -28,11 +28,11 @@ impl<'a> Document<'a> {
         self.text
     }
 
-    pub(super) fn complain(&self, place: &Place, what: impl Into<String>) {
+    pub(super) fn report(&self, path: &NodePath, what: impl Into<String>) {
         if self.is_full() {
-            self.untold.set(self.untold.get() + 1);
+            self.omitted.set(self.omitted.get() + 1);
         } else {
-            self.push(Problem::of(self.file, place, what));
+            self.push(Problem::of(self.file, path, what));
         }
     }
 
@@ -54,33 +54,33 @@ impl<'a> Document<'a> {
         if self.is_full() { String::new() } else { did_you_mean(name, known) }
     }
 
-    /// As [`near_or_all`], where that will be told.
-    pub(super) fn near_or_all(&self, name: &str, known: &[&str]) -> String {
-        if self.is_full() { String::new() } else { near_or_all(name, known) }
+    /// As [`suggest`], where that will be told.
+    pub(super) fn suggest(&self, name: &str, known: &[&str]) -> String {
+        if self.is_full() { String::new() } else { suggest(name, known) }
     }
 
     /// How many complaints there are so far.
-    pub(super) fn complaints(&self) -> usize {
-        self.problems.borrow().len() + self.untold.get()
+    pub(super) fn problem_count(&self) -> usize {
+        self.problems.borrow().len() + self.omitted.get()
     }
 
     pub(super) fn into_problems(self) -> Problems {
-        self.problems.into_inner().in_order(self.file, self.untold.get())
+        self.problems.into_inner().in_order(self.file, self.omitted.get())
     }
 }
 
-/// Something read, with the place it was read from.
+/// Something read, with the path it was read from.
 #[derive(Debug, Clone)]
-pub(super) struct At<T> {
+pub(super) struct Located<T> {
     pub(super) value: T,
-    pub(super) place: Place,
+    pub(super) path: NodePath,
 }
 
-impl At<String> {
+impl Located<String> {
     /// Complains of an empty key, which no entry has.
     pub(super) fn check_key(&self, document: &Document<'_>) {
         if self.value.is_empty() {
-            document.complain(&self.place, "no entry has an empty key; name one that Envoy sends");
+            document.report(&self.path, "no entry has an empty key; name one that Envoy sends");
         }
     }
 }
@@ -90,52 +90,52 @@ impl At<String> {
 pub(super) struct Node<'a> {
     pub(super) document: &'a Document<'a>,
     pub(super) value: &'a Value<'a>,
-    pub(super) place: Place,
+    pub(super) path: NodePath,
 }
 
 impl<'a> Node<'a> {
-    pub(super) fn complain(&self, what: impl Into<String>) {
-        self.document.complain(&self.place, what);
+    pub(super) fn report(&self, what: impl Into<String>) {
+        self.document.report(&self.path, what);
     }
 
-    /// Complains of a value of another kind, with the cure if there is one.
-    fn expected<T>(&self, what: &str, cure: &str) -> Option<T> {
-        self.complain(format!("expected {what}, found {}{cure}", self.value.describe()));
+    /// Complains of a value of another kind, with the hint if there is one.
+    fn expected<T>(&self, what: &str, hint: &str) -> Option<T> {
+        self.report(format!("expected {what}, found {}{hint}", self.value.describe()));
         None
     }
 
-    pub(super) fn at<T>(&self, value: T) -> At<T> {
-        At { value, place: self.place.clone() }
+    pub(super) fn at<T>(&self, value: T) -> Located<T> {
+        Located { value, path: self.path.clone() }
     }
 
-    pub(super) fn text(&self) -> Option<At<String>> {
+    pub(super) fn text(&self) -> Option<Located<String>> {
         let is_plain = matches!(self.value.kind, Kind::Whole(_) | Kind::Number(_) | Kind::Flag(_));
         self.text_of("text", if is_plain { "; put it in quotes" } else { "" })
     }
 
     /// Text of a form of its own, such as a duration.
-    pub(super) fn text_of(&self, what: &str, cure: &str) -> Option<At<String>> {
+    pub(super) fn text_of(&self, what: &str, hint: &str) -> Option<Located<String>> {
         match self.value.as_str() {
             Some(text) => Some(self.at(text.to_owned())),
-            None => self.expected(what, cure),
+            None => self.expected(what, hint),
         }
     }
 
     /// The key of an entry.
-    pub(super) fn entry_key(&self) -> Option<At<String>> {
+    pub(super) fn entry_key(&self) -> Option<Located<String>> {
         self.text().inspect(|key| key.check_key(self.document))
     }
 
     /// A whole number from 0 to 2^32 - 1.
-    pub(super) fn whole(&self) -> Option<At<u32>> {
+    pub(super) fn whole(&self) -> Option<Located<u32>> {
         let whole = match self.value.kind {
             Kind::Whole(number) => u32::try_from(number).ok(),
             _ => None,
         };
-        let cure = if self.value.is_string() { "; write digits only, without quotes" } else { "" };
+        let hint = if self.value.is_string() { "; write digits only, without quotes" } else { "" };
         match whole {
             Some(number) => Some(self.at(number)),
-            None => self.expected("a whole number from 1 to 4294967295", cure),
+            None => self.expected("a whole number from 1 to 4294967295", hint),
         }
     }
 
@@ -148,13 +148,13 @@ impl<'a> Node<'a> {
 
     pub(super) fn list(&self, what: &str) -> Vec<Self> {
         let Some(items) = self.value.as_sequence() else {
-            let cure = if self.value.is_string() { "; put it in brackets, `[..]`" } else { "" };
-            self.expected::<()>(what, cure);
+            let hint = if self.value.is_string() { "; put it in brackets, `[..]`" } else { "" };
+            self.expected::<()>(what, hint);
             return Vec::new();
         };
         let node = |(at, value): (usize, &'a Value<'a>)| Node {
             value,
-            place: self.place.index(at, value.position),
+            path: self.path.index(at, value.position),
             ..*self
         };
         items.iter().enumerate().map(node).collect()
@@ -169,24 +169,24 @@ impl<'a> Node<'a> {
     }
 
     /// The entries of a mapping whose keys are the user's own names.
-    pub(super) fn entries(&self, what: &str) -> Vec<(At<String>, Self)> {
+    pub(super) fn entries(&self, what: &str) -> Vec<(Located<String>, Self)> {
         let entries = self.mapping(what).unwrap_or_default();
         entries.iter().filter_map(|(key, value)| self.entry(key, value)).collect()
     }
 
-    fn entry(&self, key: &Value<'_>, value: &'a Value<'a>) -> Option<(At<String>, Self)> {
+    fn entry(&self, key: &Value<'_>, value: &'a Value<'a>) -> Option<(Located<String>, Self)> {
         let Some(name) = key.as_str() else {
-            let (place, cure) = match key.word() {
-                Some(word) => (self.place.key(&word, key.position), "; put it in quotes"),
-                None => (self.place.clone().at(key.position), ""),
+            let (path, hint) = match key.word() {
+                Some(word) => (self.path.key(&word, key.position), "; put it in quotes"),
+                None => (self.path.clone().at(key.position), ""),
             };
-            let what = format!("a name must be text, found {}{cure}", key.describe());
-            self.document.complain(&place, what);
+            let what = format!("a name must be text, found {}{hint}", key.describe());
+            self.document.report(&path, what);
             return None;
         };
-        let place = self.place.key(name, key.position);
-        let node = Node { value, place: place.clone(), ..*self };
-        Some((At { value: name.to_owned(), place }, node))
+        let path = self.path.key(name, key.position);
+        let node = Node { value, path: path.clone(), ..*self };
+        Some((Located { value: name.to_owned(), path }, node))
     }
 
     /// The entries of a mapping whose keys are the language's: whatever is left at the end is an error.
@@ -197,7 +197,7 @@ impl<'a> Node<'a> {
 }
 
 pub(super) struct Fields<'a> {
-    left: Vec<(At<String>, Node<'a>)>,
+    left: Vec<(Located<String>, Node<'a>)>,
     known: Vec<&'static str>,
 }
 
@@ -212,8 +212,8 @@ impl<'a> Fields<'a> {
     /// Complains of every key that nobody took.
     pub(super) fn finish(self) {
         for (key, node) in &self.left {
-            let cure = node.document.near_or_all(&key.value, &self.known);
-            node.complain(format!("unknown key `{}`{cure}", shown(&key.value)));
+            let hint = node.document.suggest(&key.value, &self.known);
+            node.report(format!("unknown key `{}`{hint}", shown(&key.value)));
         }
     }
 }

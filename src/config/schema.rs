@@ -1,4 +1,4 @@
-//! The policy file as it is written: one type for each thing a file can say, with the place it was said.
+//! The policy file as it is written: one type for each thing a file can say, with the path it was said.
 //! Whether it makes sense is decided in `compile`.
 
 mod conditions;
@@ -6,15 +6,15 @@ mod denial;
 
 use self::conditions::{some_when, when};
 pub(super) use self::denial::{Content, DenialBody, Json};
-use super::place::Place;
-use super::read::{At, Node};
+use super::path::NodePath;
+use super::read::{Located, Node};
 use crate::limit::{LimitError, Unit};
 use crate::policy::{HeaderStyle, OnStoreError};
 
 pub(super) struct File {
-    pub(super) domain: Option<At<String>>,
+    pub(super) domain: Option<Located<String>>,
     pub(super) headers: HeaderStyle,
-    pub(super) partition: Option<At<String>>,
+    pub(super) partition: Option<Located<String>>,
     pub(super) on_store_error: OnStoreError,
     pub(super) denial_body: Option<DenialBody>,
     pub(super) groups: Vec<Group>,
@@ -24,29 +24,29 @@ pub(super) struct File {
 }
 
 pub(super) struct Group {
-    pub(super) name: At<String>,
-    pub(super) endpoints: Vec<At<String>>,
+    pub(super) name: Located<String>,
+    pub(super) endpoints: Vec<Located<String>>,
 }
 
 pub(super) struct Table {
-    pub(super) name: Option<At<String>>,
+    pub(super) name: Option<Located<String>>,
     pub(super) when: When,
-    pub(super) select: Option<At<String>>,
-    pub(super) key: Option<Vec<At<String>>>,
+    pub(super) select: Option<Located<String>>,
+    pub(super) key: Option<Vec<Located<String>>>,
     pub(super) prefix: Option<Prefix>,
     pub(super) shadow: bool,
-    pub(super) message: Option<At<String>>,
+    pub(super) message: Option<Located<String>>,
     pub(super) rows: Vec<Row>,
 }
 
 pub(super) struct Prefix {
-    pub(super) place: Place,
-    pub(super) ipv4: Option<At<u32>>,
-    pub(super) ipv6: Option<At<u32>>,
+    pub(super) path: NodePath,
+    pub(super) ipv4: Option<Located<u32>>,
+    pub(super) ipv6: Option<Located<u32>>,
 }
 
 pub(super) struct Row {
-    pub(super) name: At<String>,
+    pub(super) name: Located<String>,
     pub(super) shadow: bool,
     pub(super) buckets: Buckets,
 }
@@ -71,35 +71,35 @@ impl Default for Buckets {
 }
 
 pub(super) struct Bucket {
-    pub(super) place: Place,
-    pub(super) size: Option<At<u32>>,
-    pub(super) per: Vec<(Unit, At<u32>)>,
-    pub(super) rate: Option<At<u32>>,
-    pub(super) every: Option<At<String>>,
-    pub(super) concurrent: Option<At<u32>>,
-    pub(super) ttl: Option<At<String>>,
+    pub(super) path: NodePath,
+    pub(super) size: Option<Located<u32>>,
+    pub(super) per: Vec<(Unit, Located<u32>)>,
+    pub(super) rate: Option<Located<u32>>,
+    pub(super) every: Option<Located<String>>,
+    pub(super) concurrent: Option<Located<u32>>,
+    pub(super) ttl: Option<Located<String>>,
 }
 
 /// Conditions on entries; all must hold.
 #[derive(Default)]
 pub(super) struct When {
-    pub(super) tests: Vec<(At<String>, Test)>,
+    pub(super) tests: Vec<(Located<String>, Test)>,
 }
 
 pub(super) enum Test {
-    Equal(At<String>),
+    Equal(Located<String>),
     Prefix(String),
-    Cidr(Vec<At<String>>),
+    Cidr(Vec<Located<String>>),
     Present,
     Absent,
     Any(Vec<Self>),
 }
 
 pub(super) struct Override {
-    pub(super) table: Option<At<String>>,
-    pub(super) row: Option<At<String>>,
+    pub(super) table: Option<Located<String>>,
+    pub(super) row: Option<Located<String>>,
     pub(super) when: When,
-    pub(super) until: Option<At<String>>,
+    pub(super) until: Option<Located<String>>,
     pub(super) buckets: Option<Buckets>,
 }
 
@@ -128,14 +128,14 @@ pub(super) fn file(node: &Node<'_>) -> Option<File> {
     let mut fields = node.fields("a policy: `domain`, `tables` and so on")?;
     let domain = fields.take("domain");
     if domain.is_none() {
-        node.complain("`domain` is missing; it is the domain that Envoy's filter names");
+        node.report("`domain` is missing; it is the domain that Envoy's filter names");
     }
     let tables = fields.take("tables");
     if tables.is_none() {
-        node.complain("`tables` is missing; a policy without tables limits nothing");
+        node.report("`tables` is missing; a policy without tables limits nothing");
     }
     if tables.as_ref().and_then(|node| node.value.as_sequence()).is_some_and(<[_]>::is_empty) {
-        node.complain(
+        node.report(
             "no table at all; where nothing is to be limited, write a table with `rows: { all: \
              unlimited }`",
         );
@@ -155,7 +155,7 @@ pub(super) fn file(node: &Node<'_>) -> Option<File> {
         denial_body: fields.take("denial_body").and_then(|node| denial::body(&node)),
         groups: fields.take("endpoint_groups").map(|node| groups(&node)).unwrap_or_default(),
         tables: items(tables, "a list of tables", table),
-        overrides: items(fields.take("overrides"), "a list of overrides", over_ride),
+        overrides: items(fields.take("overrides"), "a list of overrides", policy_override),
         bypass: items(fields.take("bypass"), "a list of conditions", |node| {
             Some(some_when(node, everybody))
         }),
@@ -168,7 +168,7 @@ fn items<T>(node: Option<Node<'_>>, what: &str, read: impl Fn(&Node<'_>) -> Opti
     node.map(|node| node.list(what).iter().filter_map(read).collect()).unwrap_or_default()
 }
 
-fn entry_keys(node: &Node<'_>) -> Vec<At<String>> {
+fn entry_keys(node: &Node<'_>) -> Vec<Located<String>> {
     node.list("a list of entries' keys").iter().filter_map(Node::entry_key).collect()
 }
 
@@ -180,8 +180,8 @@ fn one_of<T: Copy, const N: usize>(
     let text = node.text()?.value;
     let choice = choices.iter().find(|(name, _)| *name == text).map(|(_, choice)| *choice);
     if choice.is_none() {
-        let cure = node.document.near_or_all(&text, &choices.map(|(name, _)| name));
-        node.complain(format!("unknown {what} `{}`{cure}", text.escape_debug()));
+        let hint = node.document.suggest(&text, &choices.map(|(name, _)| name));
+        node.report(format!("unknown {what} `{}`{hint}", text.escape_debug()));
     }
     choice
 }
@@ -204,7 +204,7 @@ fn table(node: &Node<'_>) -> Option<Table> {
         (&rows, "`rows` is missing; write `rows: { all: [..] }` for one row"),
     ] {
         if field.is_none() {
-            node.complain(what);
+            node.report(what);
         }
     }
     let table = Table {
@@ -222,27 +222,27 @@ fn table(node: &Node<'_>) -> Option<Table> {
 }
 
 /// The selecting entry; empty where it cannot be read, so that the table still counts as selecting.
-fn select(node: &Node<'_>) -> At<String> {
+fn select(node: &Node<'_>) -> Located<String> {
     node.entry_key().unwrap_or_else(|| node.at(String::new()))
 }
 
 fn prefix(node: &Node<'_>) -> Option<Prefix> {
     let mut fields = node.fields("`ipv4` and `ipv6`, the bits of an address that count")?;
     let mut bits = |name| fields.take(name).and_then(|node| node.whole());
-    let prefix = Prefix { ipv4: bits("ipv4"), ipv6: bits("ipv6"), place: node.place.clone() };
+    let prefix = Prefix { ipv4: bits("ipv4"), ipv6: bits("ipv6"), path: node.path.clone() };
     fields.finish();
     Some(prefix)
 }
 
 fn table_rows(node: &Node<'_>) -> Vec<Row> {
     if node.value.as_mapping().is_some_and(<[_]>::is_empty) {
-        node.complain("no row at all; a table without rows limits nothing");
+        node.report("no row at all; a table without rows limits nothing");
     }
     let entries = node.entries("rows: a name and a list of buckets each");
     entries.into_iter().map(|(name, node)| row(name, &node)).collect()
 }
 
-fn row(name: At<String>, node: &Node<'_>) -> Row {
+fn row(name: Located<String>, node: &Node<'_>) -> Row {
     if !node.value.is_mapping() {
         return Row { name, shadow: false, buckets: buckets(node) };
     }
@@ -255,7 +255,7 @@ fn row_fields(node: &Node<'_>) -> Option<(bool, Buckets)> {
     let shadow = fields.take("shadow").and_then(|node| node.flag()).unwrap_or(false);
     let listed = fields.take("buckets");
     if listed.is_none() {
-        node.complain(
+        node.report(
             "`buckets` is missing; a row may also be just the list, as in `[{ per_second: 10 }]`",
         );
     }
@@ -271,13 +271,13 @@ fn buckets(node: &Node<'_>) -> Buckets {
         Some(other) => {
             let near = node.document.did_you_mean(other, ["unlimited", "blocked"]);
             let other = other.escape_debug();
-            node.complain(format!("expected {BUCKETS}, found `{other}`{near}"));
+            node.report(format!("expected {BUCKETS}, found `{other}`{near}"));
             return Buckets::default();
         }
         None => {}
     }
     if node.value.as_sequence().is_some_and(<[_]>::is_empty) {
-        node.complain("no bucket at all; write `unlimited` or `blocked`, whichever is meant");
+        node.report("no bucket at all; write `unlimited` or `blocked`, whichever is meant");
     }
     let listed = node.list(BUCKETS);
     Buckets::Listed(listed.iter().filter_map(bucket).collect())
@@ -285,7 +285,7 @@ fn buckets(node: &Node<'_>) -> Buckets {
 
 /// A bucket, unless something is wrong in it: what is missing then may be what was misspelled.
 fn bucket(node: &Node<'_>) -> Option<Bucket> {
-    let before = node.document.complaints();
+    let before = node.document.problem_count();
     let mut fields = node.fields("a bucket, as in `{ size: 10, per_second: 5 }`")?;
     let mut count = |name| fields.take(name).and_then(|node| count(&node));
     let size = count("size");
@@ -295,36 +295,36 @@ fn bucket(node: &Node<'_>) -> Option<Bucket> {
     let span = |name| fields.take(name).and_then(|node| node.text_of(DURATION, ""));
     let [every, ttl, hold] = ["every", "ttl", "hold"].map(span);
     fields.finish();
-    if let (Some(_), Some(At { place, .. })) = (&ttl, &hold) {
-        node.document.complain(place, "`hold` is the old word for `ttl`; keep one of them");
+    if let (Some(_), Some(Located { path, .. })) = (&ttl, &hold) {
+        node.document.report(path, "`hold` is the old word for `ttl`; keep one of them");
     }
     let ttl = ttl.or(hold);
-    let bucket = Bucket { place: node.place.clone(), size, per, rate, every, concurrent, ttl };
-    (node.document.complaints() == before).then_some(bucket)
+    let bucket = Bucket { path: node.path.clone(), size, per, rate, every, concurrent, ttl };
+    (node.document.problem_count() == before).then_some(bucket)
 }
 
-fn count(node: &Node<'_>) -> Option<At<u32>> {
+fn count(node: &Node<'_>) -> Option<Located<u32>> {
     let count = node.whole()?;
     if count.value == 0 {
-        node.complain(LimitError::Zero.to_string());
+        node.report(LimitError::Zero.to_string());
     }
     Some(count)
 }
 
-fn over_ride(node: &Node<'_>) -> Option<Override> {
+fn policy_override(node: &Node<'_>) -> Option<Override> {
     let mut fields = node.fields("an override: `table`, `when`, `buckets` and so on")?;
     let table = fields.take("table");
     let when_node = fields.take("when");
     let listed = fields.take("buckets");
     for (name, field) in [("table", &table), ("when", &when_node), ("buckets", &listed)] {
         if field.is_none() {
-            node.complain(format!(
+            node.report(format!(
                 "`{name}` is missing; an override is a table, whose calls, and buckets"
             ));
         }
     }
     let nobody = "an override says whose calls it is for; to change them all, change the row";
-    let over_ride = Override {
+    let policy_override = Override {
         table: table.and_then(|node| node.text()),
         row: fields.take("row").and_then(|node| node.text()),
         when: when_node.map(|node| some_when(&node, nobody)).unwrap_or_default(),
@@ -332,5 +332,5 @@ fn over_ride(node: &Node<'_>) -> Option<Override> {
         buckets: listed.map(|node| buckets(&node)),
     };
     fields.finish();
-    Some(over_ride)
+    Some(policy_override)
 }

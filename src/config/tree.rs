@@ -1,4 +1,4 @@
-//! From text to a tree of values. What a tree has no room for is told with its place, and the rest of the
+//! From text to a tree of values. What a tree has no room for is told with its path, and the rest of the
 //! text is read all the same: a key that stands twice, a second document.
 //!
 //! The text is read event by event, and what it comes to is counted as it comes: a text of a few thousand
@@ -11,7 +11,7 @@ use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, Tag, o
 use hashbrown::{HashMap, HashSet};
 
 use super::bounds::{MAX_LEVELS, MAX_TEXT, MAX_TEXT_LENGTH, MAX_VALUES};
-use super::place::{Place, Position};
+use super::path::{NodePath, Position};
 use super::problem::{self, Problem};
 use super::read::Document;
 use super::value::{Entry, Kind, Value, plain};
@@ -26,9 +26,9 @@ pub(super) fn tree<'t>(document: &Document<'t>) -> Option<Value<'t>> {
         return None;
     }
     let mut parser = Parser::new_from_str_with_options(document.text(), options());
-    let mut growing = Growing::new(document);
+    let mut builder = TreeBuilder::new(document);
     loop {
-        match growing.take(parser.next()?) {
+        match builder.take(parser.next()?) {
             Ok(None) => {}
             Ok(Some(tree)) => return Some(tree),
             Err(problem) => {
@@ -98,18 +98,18 @@ enum Within<'t> {
 }
 
 /// A value that is whole, and what it comes to.
-type Grown<'t> = (Value<'t>, Extent);
+type Anchored<'t> = (Value<'t>, Extent);
 
-struct Growing<'d, 't> {
+struct TreeBuilder<'d, 't> {
     document: &'d Document<'t>,
     open: Vec<Open<'t>>,
     /// What can be written again: nothing that has not ended, so that nothing stands within itself.
-    anchors: HashMap<usize, Grown<'t>>,
+    anchors: HashMap<usize, Anchored<'t>>,
     total: Extent,
     root: Option<Value<'t>>,
 }
 
-impl<'d, 't> Growing<'d, 't> {
+impl<'d, 't> TreeBuilder<'d, 't> {
     fn new(document: &'d Document<'t>) -> Self {
         Self {
             document,
@@ -212,7 +212,7 @@ impl<'d, 't> Growing<'d, 't> {
     }
 
     fn wrong(&self, position: Position, what: impl Into<String>) -> Problem {
-        Problem::of(self.document.file(), &self.place(position), what)
+        Problem::of(self.document.file(), &self.path(position), what)
     }
 
     /// Hangs a value that is whole into what is open.
@@ -236,14 +236,14 @@ impl<'d, 't> Growing<'d, 't> {
         }
     }
 
-    /// The place that is read now.
-    fn place(&self, position: Position) -> Place {
-        let here = Place::root(position);
-        self.open.iter().fold(here, |place, open| match &open.kind {
-            Within::List(items) => place.index(items.len(), position),
+    /// The path that is read now.
+    fn path(&self, position: Position) -> NodePath {
+        let here = NodePath::root(position);
+        self.open.iter().fold(here, |path, open| match &open.kind {
+            Within::List(items) => path.index(items.len(), position),
             Within::Mapping { key, .. } => match key.as_ref().and_then(Value::word) {
-                Some(key) => place.key(&key, position),
-                None => place,
+                Some(key) => path.key(&key, position),
+                None => path,
             },
         })
     }
@@ -259,17 +259,17 @@ impl<'d, 't> Growing<'d, 't> {
                 united.push((key, value));
                 continue;
             };
-            let place = || self.place(key.position).key(&name, key.position);
+            let path = || self.path(key.position).key(&name, key.position);
             if !keys.insert((*name).into()) {
                 let what = "this key is here already; keep one of the two";
-                self.document.complain(&place(), what);
+                self.document.report(&path(), what);
             } else if key.as_str() != Some(MERGE) {
                 united.push((key, value));
             } else if let Some(mappings) = mergeable(&value) {
                 merged = mappings;
             } else {
                 let what = "`<<` takes in a mapping, or a list of them, as in `<<: *other`";
-                self.document.complain(&place(), what);
+                self.document.report(&path(), what);
             }
         }
         for (key, value) in merged.iter().flat_map(|entries| &**entries) {

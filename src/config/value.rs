@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use super::place::Position;
+use super::path::Position;
 
 /// A value and where it begins. A copy shares what is within: an alias costs no more than a word.
 #[derive(Debug, Clone)]

@@ -187,10 +187,10 @@ fn many_buckets(domain: &str) -> Source {
 /// An override of each row, of which there are many: 400 times 500 that are kept.
 fn many_overrides() -> String {
     let rows: String = (1..400).map(|at| format!("      r{at}: *row\n")).collect();
-    let over_ride = |at| {
+    let policy_override = |at| {
         format!("  - {{ table: t, when: {{ tenant: t{at} }}, buckets: [{{ per_hour: 7 }}] }}\n")
     };
-    let overrides: String = (0..500).map(over_ride).collect();
+    let overrides: String = (0..500).map(policy_override).collect();
     format!(
         "domain: d\ntables:\n  - name: t\n    select: k\n    key: [tenant]\n    rows:\n      \
          r0: &row [{{ per_hour: 5 }}]\n{rows}overrides:\n{overrides}"

@@ -1,7 +1,7 @@
 //! Buckets and moments.
 
-use super::super::place::{Place, shown};
-use super::super::read::{At, Document};
+use super::super::path::{NodePath, shown};
+use super::super::read::{Located, Document};
 use super::super::schema;
 use super::Compiler;
 use crate::clock::{Nanos, Timestamp};
@@ -14,7 +14,7 @@ pub(super) struct Listed<'a> {
     /// When they end: those of an override may.
     pub(super) until: Option<Timestamp>,
     /// Where it is told that there is no room.
-    pub(super) at: &'a Place,
+    pub(super) at: &'a NodePath,
 }
 
 impl Compiler<'_> {
@@ -39,8 +39,8 @@ impl Compiler<'_> {
 
 /// Tells what is wrong with buckets.
 pub(super) fn check(document: &Document<'_>, buckets: &schema::Buckets) {
-    for (place, what) in listed(buckets).iter().filter_map(|written| bucket(written).err()) {
-        document.complain(&place, what);
+    for (path, what) in listed(buckets).iter().filter_map(|written| bucket(written).err()) {
+        document.report(&path, what);
     }
 }
 
@@ -51,14 +51,14 @@ fn listed(buckets: &schema::Buckets) -> &[schema::Bucket] {
     }
 }
 
-type Wrong = (Place, String);
+type BucketError = (NodePath, String);
 
-fn bucket(written: &schema::Bucket) -> Result<Bucket, Wrong> {
+fn bucket(written: &schema::Bucket) -> Result<Bucket, BucketError> {
     match (&written.concurrent, &written.ttl) {
         (Some(slots), ttl) => concurrency(written, slots, ttl.as_ref()).map(Bucket::Concurrency),
         (None, Some(ttl)) => {
             let what = "`ttl` goes with `concurrent`, the number of slots";
-            Err((ttl.place.clone(), what.to_owned()))
+            Err((ttl.path.clone(), what.to_owned()))
         }
         (None, None) => tokens(written).map(Bucket::Tokens),
     }
@@ -66,40 +66,40 @@ fn bucket(written: &schema::Bucket) -> Result<Bucket, Wrong> {
 
 fn concurrency(
     written: &schema::Bucket,
-    slots: &At<u32>,
-    ttl: Option<&At<String>>,
-) -> Result<Concurrency, Wrong> {
+    slots: &Located<u32>,
+    ttl: Option<&Located<String>>,
+) -> Result<Concurrency, BucketError> {
     let has_rate = !written.per.is_empty() || written.rate.is_some() || written.every.is_some();
     if has_rate || written.size.is_some() {
         let what =
             "a bucket limits either how often or how many at a time; list two buckets for both";
-        return Err((written.place.clone(), what.to_owned()));
+        return Err((written.path.clone(), what.to_owned()));
     }
     let Some(ttl) = ttl else {
         let what =
             "`ttl` is missing: how long a lease lasts if it is not released, as in `ttl: 1h`";
-        return Err((written.place.clone(), what.to_owned()));
+        return Err((written.path.clone(), what.to_owned()));
     };
     let length = duration(ttl)?;
     Concurrency::new(slots.value, length.into()).map_err(|error| {
-        let place = if error == LimitError::InvalidTtl { &ttl.place } else { &slots.place };
-        (place.clone(), error.to_string())
+        let path = if error == LimitError::InvalidTtl { &ttl.path } else { &slots.path };
+        (path.clone(), error.to_string())
     })
 }
 
-fn tokens(written: &schema::Bucket) -> Result<TokenBucket, Wrong> {
+fn tokens(written: &schema::Bucket) -> Result<TokenBucket, BucketError> {
     let (tokens, rate) = rate(written)?;
     let size = written.size.as_ref().unwrap_or(tokens);
-    TokenBucket::new(size.value, rate).map_err(|error| (size.place.clone(), error.to_string()))
+    TokenBucket::new(size.value, rate).map_err(|error| (size.path.clone(), error.to_string()))
 }
 
-fn rate(written: &schema::Bucket) -> Result<(&At<u32>, Rate), Wrong> {
-    let wrong = |what: &str| Err((written.place.clone(), what.to_owned()));
+fn rate(written: &schema::Bucket) -> Result<(&Located<u32>, Rate), BucketError> {
+    let wrong = |what: &str| Err((written.path.clone(), what.to_owned()));
     let (tokens, period) = match (&*written.per, &written.rate, &written.every) {
         ([(unit, tokens)], None, None) => (tokens, Period::one(*unit)),
         ([], Some(tokens), Some(every)) => {
             let period = Period::from_duration(duration(every)?)
-                .map_err(|error| (every.place.clone(), error.to_string()))?;
+                .map_err(|error| (every.path.clone(), error.to_string()))?;
             (tokens, period)
         }
         ([], None, None) => {
@@ -118,25 +118,25 @@ fn rate(written: &schema::Bucket) -> Result<(&At<u32>, Rate), Wrong> {
         }
     };
     let rate = Rate::new(tokens.value, period);
-    Ok((tokens, rate.map_err(|error| (tokens.place.clone(), error.to_string()))?))
+    Ok((tokens, rate.map_err(|error| (tokens.path.clone(), error.to_string()))?))
 }
 
-fn duration(text: &At<String>) -> Result<std::time::Duration, Wrong> {
+fn duration(text: &Located<String>) -> Result<std::time::Duration, BucketError> {
     humantime::parse_duration(&text.value).map_err(|error| {
-        let (value, place) = (shown(&text.value), text.place.clone());
-        (place, format!("`{value}` is no duration, as `30s`, `5m`, `1h` and `1day` are: {error}"))
+        let (value, path) = (shown(&text.value), text.path.clone());
+        (path, format!("`{value}` is no duration, as `30s`, `5m`, `1h` and `1day` are: {error}"))
     })
 }
 
 /// A moment in UTC.
-pub(super) fn moment(document: &Document<'_>, text: &At<String>) -> Option<Timestamp> {
+pub(super) fn moment(document: &Document<'_>, text: &Located<String>) -> Option<Timestamp> {
     let parsed = humantime::parse_rfc3339(&text.value).ok();
     let since_epoch = parsed.and_then(|moment| moment.duration_since(std::time::UNIX_EPOCH).ok());
     if since_epoch.is_none() {
         let value = shown(&text.value);
         let what =
             format!("`{value}` is no moment after 1970 in UTC, as `2027-01-01T00:00:00Z` is");
-        document.complain(&text.place, what);
+        document.report(&text.path, what);
     }
     since_epoch.map(|span| Timestamp::default().after(Nanos::from(span)))
 }

@@ -3,8 +3,8 @@
 use hashbrown::HashSet;
 use ipnet::{IpNet, Ipv4Net};
 
-use super::super::place::shown;
-use super::super::read::{At, Document};
+use super::super::path::shown;
+use super::super::read::{Located, Document};
 use super::super::schema;
 use crate::policy::condition::{Condition, Conditions, Matcher};
 use crate::policy::values::{KeyIndex, Keys};
@@ -13,7 +13,7 @@ use crate::policy::values::{KeyIndex, Keys};
 pub(super) struct Reader<'a> {
     pub(super) document: &'a Document<'a>,
     pub(super) keys: &'a mut Keys,
-    pub(super) groups: Vec<At<String>>,
+    pub(super) groups: Vec<Located<String>>,
 }
 
 impl Reader<'_> {
@@ -42,10 +42,10 @@ impl Reader<'_> {
     /// A network without `cidr` is a text like any other, which no address is equal to.
     fn check_addresses(&self, test: &schema::Test) {
         match test {
-            schema::Test::Equal(At { value, place }) if value.parse::<IpNet>().is_ok() => {
+            schema::Test::Equal(Located { value, path }) if value.parse::<IpNet>().is_ok() => {
                 let what =
                     "no address is equal to a network; write `{ cidr: [..] }` to mean those within";
-                self.document.complain(place, what);
+                self.document.report(path, what);
             }
             schema::Test::Any(tests) => tests.iter().for_each(|test| self.check_addresses(test)),
             _ => {}
@@ -79,7 +79,7 @@ impl Reader<'_> {
         Matcher::Any(rest.into())
     }
 
-    fn network(&self, text: &At<String>) -> Option<IpNet> {
+    fn network(&self, text: &Located<String>) -> Option<IpNet> {
         let network = text.value.parse::<IpNet>().ok();
         let one = || text.value.parse::<std::net::IpAddr>().ok().map(IpNet::from);
         let network = network.or_else(one).map(|network| canonical(network.trunc()));
@@ -88,7 +88,7 @@ impl Reader<'_> {
             let what = format!(
                 "`{value}` is no network, as `10.0.0.0/8`, `2001:db8::/32` and `10.0.0.1` are"
             );
-            self.document.complain(&text.place, what);
+            self.document.report(&text.path, what);
         }
         network
     }

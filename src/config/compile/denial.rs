@@ -1,7 +1,7 @@
 //! The body of a denial.
 
-use super::super::place::shown;
-use super::super::read::{At, Document};
+use super::super::path::shown;
+use super::super::read::{Located, Document};
 use super::super::schema::{self, Content, Json};
 use crate::policy::denial::{self, BodyPiece, DenialBody};
 use crate::policy::message::{self, Placeholder};
@@ -21,14 +21,14 @@ pub(super) fn body(written: Option<&schema::DenialBody>, document: &Document<'_>
         return DenialBody::default();
     };
     let mut writer = Writer { document, pieces: Vec::new(), last: String::new() };
-    let (usual, is_json, place) = match content {
+    let (usual, is_json, path) = match content {
         Content::Text(text) => {
             writer.template(text, str::to_owned);
-            (denial::TEXT, false, &text.place)
+            (denial::TEXT, false, &text.path)
         }
-        Content::Json(At { value, place }) => {
+        Content::Json(Located { value, path }) => {
             writer.json(value);
-            (denial::JSON, true, place)
+            (denial::JSON, true, path)
         }
     };
     let pieces = writer.finish();
@@ -37,7 +37,7 @@ pub(super) fn body(written: Option<&schema::DenialBody>, document: &Document<'_>
         BodyPiece::Message | BodyPiece::Fill(_) => 0,
     };
     if pieces.iter().map(text).sum::<usize>() > MAX_BODY {
-        document.complain(place, format!("a body has at most {MAX_BODY} bytes; shorten it"));
+        document.report(path, format!("a body has at most {MAX_BODY} bytes; shorten it"));
     }
     let media_type = content_type.as_ref().map_or(usual, |media_type| {
         check_media_type(media_type, document);
@@ -47,7 +47,7 @@ pub(super) fn body(written: Option<&schema::DenialBody>, document: &Document<'_>
 }
 
 /// A header carries it.
-fn check_media_type(At { value, place }: &At<String>, document: &Document<'_>) {
+fn check_media_type(Located { value, path }: &Located<String>, document: &Document<'_>) {
     let is_plain = value.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
     if !is_plain || !value.contains('/') || !(1..=100).contains(&value.len()) {
         let what = format!(
@@ -55,7 +55,7 @@ fn check_media_type(At { value, place }: &At<String>, document: &Document<'_>) {
              `application/problem+json`",
             shown(value)
         );
-        document.complain(place, what);
+        document.report(path, what);
     }
 }
 
@@ -107,7 +107,7 @@ impl Writer<'_> {
     }
 
     /// A text whose placeholders are to be filled in.
-    fn template(&mut self, At { value, place }: &At<String>, escape: impl Fn(&str) -> String) {
+    fn template(&mut self, Located { value, path }: &Located<String>, escape: impl Fn(&str) -> String) {
         let placeholder = |name: &str| match name {
             MESSAGE => Some(BodyPiece::Message),
             _ => Placeholder::from_name(name).map(BodyPiece::Fill),
@@ -123,7 +123,7 @@ impl Writer<'_> {
             Err(unknown) => {
                 let known = Placeholder::ALL.map(|(name, _)| name);
                 let known: Vec<&str> = [MESSAGE].into_iter().chain(known).collect();
-                super::complain_of_placeholder(self.document, place, value, &unknown, &known);
+                super::report_placeholder(self.document, path, value, &unknown, &known);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Which entries name a table's buckets.
 
-use super::super::place::shown;
-use super::super::read::At;
+use super::super::path::shown;
+use super::super::read::Located;
 use super::super::schema;
 use super::Compiler;
 use crate::descriptor;
@@ -16,18 +16,18 @@ impl Compiler<'_> {
     }
 
     /// The entries that name a bucket, as many as a call can bring.
-    fn key_entries<'s>(&self, table: &'s schema::Table) -> &'s [At<String>] {
+    fn key_entries<'s>(&self, table: &'s schema::Table) -> &'s [Located<String>] {
         let key = table.key.as_deref().unwrap_or_default();
         let (key, beyond) = key.split_at_checked(descriptor::MAX_ENTRIES).unwrap_or((key, &[]));
-        if let Some(At { place, .. }) = beyond.first() {
+        if let Some(Located { path, .. }) = beyond.first() {
             let most = descriptor::MAX_ENTRIES;
             let what = format!("a call has {most} entries at most, so no call has all of these");
-            self.document.complain(place, what);
+            self.document.report(path, what);
         }
-        for (at, At { value, place }) in key.iter().enumerate() {
+        for (at, Located { value, path }) in key.iter().enumerate() {
             if key.iter().take(at).any(|other| other.value == *value) {
                 let what = "this entry is in the key already; once is enough to name a bucket";
-                self.document.complain(place, what);
+                self.document.report(path, what);
             }
         }
         key
@@ -35,32 +35,32 @@ impl Compiler<'_> {
 
     /// A partition that names no bucket would be a slip.
     pub(super) fn check_partition(&self, file: &schema::File) {
-        if let Some(At { value, place }) = &file.partition
+        if let Some(Located { value, path }) = &file.partition
             && !self.builder.is_partitioned()
         {
             let what = format!("no table has `{}` in its `key`", shown(value));
-            self.document.complain(place, what);
+            self.document.report(path, what);
         }
     }
 
     fn prefixes(&self, table: &schema::Table, has_address: bool) -> Prefixes {
         let usual = Prefixes::default();
-        let Some(schema::Prefix { place, ipv4, ipv6 }) = &table.prefix else { return usual };
+        let Some(schema::Prefix { path, ipv4, ipv6 }) = &table.prefix else { return usual };
         if !has_address && table.key.is_some() {
             let what = "`prefix` is about `remote_address`, which is not in this table's `key`";
-            self.document.complain(place, what);
+            self.document.report(path, what);
         }
         let ipv4 = self.bits(ipv4.as_ref(), usual.ipv4(), 32);
         let ipv6 = self.bits(ipv6.as_ref(), usual.ipv6(), 128);
         Prefixes::new(ipv4, ipv6).unwrap_or(usual)
     }
 
-    fn bits(&self, bits: Option<&At<u32>>, usual: u8, most: u8) -> u8 {
-        let Some(At { value, place }) = bits else { return usual };
+    fn bits(&self, bits: Option<&Located<u32>>, usual: u8, most: u8) -> u8 {
+        let Some(Located { value, path }) = bits else { return usual };
         let counted = u8::try_from(*value).ok().filter(|bits| (1..=most).contains(bits));
         counted.unwrap_or_else(|| {
             let what = format!("1 to {most} bits of such an address can count, not {value}");
-            self.document.complain(place, what);
+            self.document.report(path, what);
             usual
         })
     }

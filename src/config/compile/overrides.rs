@@ -2,8 +2,8 @@
 
 use hashbrown::{HashMap, HashSet};
 
-use super::super::place::shown;
-use super::super::read::At;
+use super::super::path::shown;
+use super::super::read::Located;
 use super::super::schema;
 use super::Compiler;
 use super::buckets::{self, Listed};
@@ -47,7 +47,7 @@ impl Compiler<'_> {
     /// Gives an override to the row it names; one that names none to every row of its table that has buckets,
     /// and one that blocks to every row, so that none stays open. What is wrong with it is told even where its
     /// table is not to be found.
-    pub(super) fn over_ride(
+    pub(super) fn compile_override(
         &mut self,
         written: &schema::Override,
         targets: &Targets<'_>,
@@ -76,9 +76,9 @@ impl Compiler<'_> {
             Some(name) => Box::new(table.rows.row_mut(&name.value).into_iter()),
             None => Box::new(table.rows.iter_mut().filter(move |row| blocks || row.is_limited())),
         };
-        let listed = Listed { buckets, until: scope.until(), at: &named.place };
+        let listed = Listed { buckets, until: scope.until(), at: &named.path };
         for row in rows {
-            if !self.room.take(scope.size(), self.document, &named.place) {
+            if !self.room.take(scope.size(), self.document, &named.path) {
                 return;
             }
             let buckets = self.buckets(&listed, row.message(), [row.table(), row.name()]);
@@ -92,11 +92,11 @@ impl Compiler<'_> {
         written: &schema::Override,
         targets: &'t Targets<'_>,
     ) -> Option<&'t Target<'t>> {
-        let At { value, place } = written.table.as_ref()?;
+        let Located { value, path } = written.table.as_ref()?;
         let Some(target) = targets.by_name.get(&**value) else {
-            let cure = self.document.near_or_all(value, &targets.names);
-            let what = format!("there is no table `{}`{cure}", shown(value));
-            self.document.complain(place, what);
+            let hint = self.document.suggest(value, &targets.names);
+            let what = format!("there is no table `{}`{hint}", shown(value));
+            self.document.report(path, what);
             return None;
         };
         let blocks = matches!(written.buckets, Some(schema::Buckets::Blocked));
@@ -104,23 +104,23 @@ impl Compiler<'_> {
             Some(row) => self.check_target_row(row, target),
             None if target.has_no_buckets && !blocks => {
                 let what = "no row of this table has buckets; name the `row` that is overridden";
-                self.document.complain(place, what);
+                self.document.report(path, what);
             }
             None => {}
         }
         Some(target)
     }
 
-    fn check_target_row(&self, At { value, place }: &At<String>, target: &Target<'_>) {
+    fn check_target_row(&self, Located { value, path }: &Located<String>, target: &Target<'_>) {
         let is_same = |words: [&str; 2]| {
             words.contains(&&**value) && words.iter().any(|word| target.rows.contains(word))
         };
         if !target.rows.contains(&**value) && !is_same(DEFAULT) && !is_same(ALL) {
             let mut names: Vec<&str> = target.rows.iter().copied().collect();
             names.sort_unstable();
-            let cure = self.document.near_or_all(value, &names);
-            let what = format!("the table has no row `{}`{cure}", shown(value));
-            self.document.complain(place, what);
+            let hint = self.document.suggest(value, &names);
+            let what = format!("the table has no row `{}`{hint}", shown(value));
+            self.document.report(path, what);
         }
     }
 }

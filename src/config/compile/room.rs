@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use super::super::bounds::MAX_COMPILED_BYTES;
-use super::super::place::Place;
+use super::super::path::NodePath;
 use super::super::read::Document;
 
 /// The room there is, in bytes. What is kept for each bucket of each row is many times what is written: a file
@@ -20,9 +20,9 @@ impl Default for Room {
 }
 
 impl Room {
-    /// Takes some of it for what stands at a place. Where there is not so much left it is told, once, and
+    /// Takes some of it for what stands at a path. Where there is not so much left it is told, once, and
     /// nothing more fits.
-    pub(super) fn take(&self, bytes: usize, document: &Document<'_>, at: &Place) -> bool {
+    pub(super) fn take(&self, bytes: usize, document: &Document<'_>, at: &NodePath) -> bool {
         match self.left.get().checked_sub(bytes) {
             Some(left) if !self.is_spent.get() => {
                 self.left.set(left);
@@ -35,7 +35,7 @@ impl Room {
                          an override of many rows counts for each, so name a `row`, and a message \
                          counts for each bucket, so shorten it"
                     );
-                    document.complain(at, what);
+                    document.report(at, what);
                 }
                 false
             }

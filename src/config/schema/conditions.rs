@@ -1,6 +1,6 @@
 //! Conditions on entries.
 
-use super::super::read::{At, Node};
+use super::super::read::{Located, Node};
 use super::{Test, When};
 
 pub(super) fn when(node: &Node<'_>) -> When {
@@ -13,7 +13,7 @@ pub(super) fn when(node: &Node<'_>) -> When {
 /// Conditions where none at all would mean every call.
 pub(super) fn some_when(node: &Node<'_>, what: &str) -> When {
     if node.value.as_mapping().is_some_and(<[_]>::is_empty) {
-        node.complain(what);
+        node.report(what);
     }
     when(node)
 }
@@ -25,13 +25,13 @@ fn test(node: &Node<'_>) -> Option<Test> {
     if !node.value.is_mapping() {
         return text_test(node);
     }
-    let before = node.document.complaints();
+    let before = node.document.problem_count();
     let mut tests = tests(node)?;
-    if node.document.complaints() > before {
+    if node.document.problem_count() > before {
         return None;
     }
     if tests.len() != 1 {
-        node.complain("a condition is one of equal, one_of, prefix, cidr, present, absent");
+        node.report("a condition is one of equal, one_of, prefix, cidr, present, absent");
     }
     tests.pop()
 }
@@ -54,7 +54,7 @@ fn tests(node: &Node<'_>) -> Option<Vec<Test>> {
 
 fn only_true(node: &Node<'_>, test: Test) -> Test {
     if node.flag() == Some(false) {
-        node.complain("this can only be true; leave the condition out otherwise");
+        node.report("this can only be true; leave the condition out otherwise");
     }
     test
 }
@@ -62,12 +62,12 @@ fn only_true(node: &Node<'_>, test: Test) -> Test {
 /// The items of a list that must have some.
 fn some<'a>(node: &Node<'a>) -> Vec<Node<'a>> {
     if node.value.as_sequence().is_some_and(<[_]>::is_empty) {
-        node.complain("a list of no values never holds");
+        node.report("a list of no values never holds");
     }
     node.list("a list")
 }
 
-fn networks(node: &Node<'_>) -> Vec<At<String>> {
+fn networks(node: &Node<'_>) -> Vec<Located<String>> {
     if node.value.is_string() {
         return node.text().into_iter().collect();
     }
@@ -81,7 +81,7 @@ fn text_test(node: &Node<'_>) -> Option<Test> {
         None => Some(Test::Equal(text)),
         Some((prefix, "")) => Some(Test::Prefix(prefix.to_owned())),
         Some(_) => {
-            node.complain(
+            node.report(
                 "`*` stands at the end, for any rest; write `{ equal: .. }` to mean a star",
             );
             None

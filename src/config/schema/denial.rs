@@ -1,24 +1,24 @@
 //! The body of a denial as it is written.
 
-use super::super::place::Place;
-use super::super::read::{At, Node};
+use super::super::path::NodePath;
+use super::super::read::{Located, Node};
 use super::super::value::{Kind, Value};
 
 pub(in crate::config) struct DenialBody {
-    pub(in crate::config) content_type: Option<At<String>>,
+    pub(in crate::config) content_type: Option<Located<String>>,
     pub(in crate::config) content: Content,
 }
 
 pub(in crate::config) enum Content {
-    Text(At<String>),
-    Json(At<Json>),
+    Text(Located<String>),
+    Json(Located<Json>),
 }
 
 /// A value of JSON whose texts may have placeholders.
 pub(in crate::config) enum Json {
     /// Anything but a text, a list or an object, as JSON has it.
     Word(String),
-    Text(At<String>),
+    Text(Located<String>),
     List(Vec<Self>),
     Object(Vec<(String, Self)>),
 }
@@ -29,10 +29,10 @@ pub(super) fn body(node: &Node<'_>) -> Option<DenialBody> {
     let (written, text) = (fields.take("json"), fields.take("text"));
     fields.finish();
     let content = match (written, text) {
-        (Some(node), None) => Content::Json(node.at(json(&node, node.value, &node.place))),
+        (Some(node), None) => Content::Json(node.at(json(&node, node.value, &node.path))),
         (None, Some(node)) => Content::Text(node.text()?),
         _ => {
-            node.complain(
+            node.report(
                 "one of `json` and `text` is needed, as in `{ text: \"{message}\" }` or \
                  `{ json: { error: \"{message}\" } }`",
             );
@@ -42,11 +42,11 @@ pub(super) fn body(node: &Node<'_>) -> Option<DenialBody> {
     Some(DenialBody { content_type, content })
 }
 
-/// A value; `null` in place of one that JSON does not have.
-fn json(node: &Node<'_>, value: &Value<'_>, place: &Place) -> Json {
+/// A value; `null` in path of one that JSON does not have.
+fn json(node: &Node<'_>, value: &Value<'_>, path: &NodePath) -> Json {
     let null = || Json::Word("null".to_owned());
-    let wrong = |place: &Place, what: &str| {
-        node.document.complain(place, what);
+    let wrong = |path: &NodePath, what: &str| {
+        node.document.report(path, what);
         null()
     };
     match &value.kind {
@@ -56,28 +56,28 @@ fn json(node: &Node<'_>, value: &Value<'_>, place: &Place) -> Json {
         Kind::Number(number) => match serde_json::from_str::<serde_json::Number>(number) {
             Ok(_) => Json::Word(number.to_string()),
             Err(_) => {
-                wrong(place, "JSON has no such number; put it in quotes, or write it as in `-1.5`")
+                wrong(path, "JSON has no such number; put it in quotes, or write it as in `-1.5`")
             }
         },
-        Kind::Text(text) => Json::Text(At { value: text.to_string(), place: place.clone() }),
+        Kind::Text(text) => Json::Text(Located { value: text.to_string(), path: path.clone() }),
         Kind::List(items) => {
             let item = |(at, value): (usize, &Value<'_>)| {
-                json(node, value, &place.index(at, value.position))
+                json(node, value, &path.index(at, value.position))
             };
             Json::List(items.iter().enumerate().map(item).collect())
         }
         Kind::Mapping(entries) => {
             let entry = |(key, value): &(Value<'_>, Value<'_>)| match key.as_str() {
                 Some(name) => {
-                    (name.to_owned(), json(node, value, &place.key(name, value.position)))
+                    (name.to_owned(), json(node, value, &path.key(name, value.position)))
                 }
                 None => {
                     let what = format!("a name must be text, found {}", key.describe());
-                    (String::new(), wrong(&place.clone().at(key.position), &what))
+                    (String::new(), wrong(&path.clone().at(key.position), &what))
                 }
             };
             Json::Object(entries.iter().map(entry).collect())
         }
-        Kind::Tagged(tag) => wrong(place, &format!("JSON has no tags; remove {tag}")),
+        Kind::Tagged(tag) => wrong(path, &format!("JSON has no tags; remove {tag}")),
     }
 }

@@ -28,14 +28,14 @@ impl Position {
 /// The way from a document's root to a value, `tables[2].rows.free[0]`, and the position there. Places of one
 /// list or mapping share the way to it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Place {
-    way: Option<Rc<Way>>,
+pub(super) struct NodePath {
+    way: Option<Rc<PathLink>>,
     pub(super) position: Position,
 }
 
 #[derive(Debug)]
-struct Way {
-    before: Option<Rc<Way>>,
+struct PathLink {
+    before: Option<Rc<PathLink>>,
     step: Step,
 }
 
@@ -45,7 +45,7 @@ enum Step {
     Index(usize),
 }
 
-impl Place {
+impl NodePath {
     /// The root of a document.
     pub(super) const fn root(position: Position) -> Self {
         Self { way: None, position }
@@ -65,18 +65,18 @@ impl Place {
     }
 
     fn then(&self, step: Step, position: Position) -> Self {
-        Self { way: Some(Rc::new(Way { before: self.way.clone(), step })), position }
+        Self { way: Some(Rc::new(PathLink { before: self.way.clone(), step })), position }
     }
 }
 
 /// A key that is longer is told by its beginning.
 const MAX_SHOWN_CHARS: usize = 100;
 
-impl fmt::Display for Place {
+impl fmt::Display for NodePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut steps = Vec::new();
         let mut way = self.way.as_ref();
-        while let Some(Way { before, step }) = way.map(|way| &**way) {
+        while let Some(PathLink { before, step }) = way.map(|way| &**way) {
             steps.push(step);
             way = before.as_ref();
         }
@@ -105,11 +105,11 @@ mod tests {
     #[test]
     fn a_place_is_told_as_the_way_to_it() {
         let table =
-            Place::default().key("tables", Position::default()).index(0, Position::new(3, 5));
+            NodePath::default().key("tables", Position::default()).index(0, Position::new(3, 5));
         let bucket = table.key("rows", Position::default()).key("free", Position::default());
         assert_eq!(bucket.index(0, Position::new(5, 14)).to_string(), "tables[0].rows.free[0]");
         assert_eq!(table.position, Position { line: 3, column: 5 });
-        assert_eq!(Place::default().to_string(), "");
+        assert_eq!(NodePath::default().to_string(), "");
     }
 
     #[test]
