@@ -2,6 +2,7 @@
 
 mod bounds;
 mod compile;
+mod document;
 mod path;
 mod problem;
 mod read;
@@ -18,7 +19,8 @@ use self::bounds::{MAX_BYTES, MAX_FILES, MAX_TOTAL_BYTES};
 use self::compile::Room;
 use self::path::{NodePath, shown};
 use self::problem::Problem;
-use self::read::{Document, Node};
+use self::document::Document;
+use self::read::Node;
 use crate::file;
 use crate::policy::fingerprint::FingerprintKey;
 use crate::policy::{Policies, Policy};

@@ -15,7 +15,7 @@ use self::buckets::Listed;
 use self::conditions::Reader;
 use self::overrides::Targets;
 use super::path::{NodePath, shown};
-use super::read::{Located, Document};
+use super::document::{Document, Located};
 use super::schema;
 use crate::policy::Policy;
 use crate::policy::builder::{Builder, LIMIT_OVERRIDE, NewRow, Settings};

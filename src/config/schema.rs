@@ -7,7 +7,8 @@ mod denial;
 use self::conditions::{some_when, when};
 pub(super) use self::denial::{Content, DenialBody, Json};
 use super::path::NodePath;
-use super::read::{Located, Node};
+use super::document::Located;
+use super::read::Node;
 use crate::limit::{LimitError, Unit};
 use crate::policy::{HeaderStyle, OnStoreError};
 

@@ -13,7 +13,7 @@ use hashbrown::{HashMap, HashSet};
 use super::bounds::{MAX_LEVELS, MAX_TEXT, MAX_TEXT_LENGTH, MAX_VALUES};
 use super::path::{NodePath, Position};
 use super::problem::{self, Problem};
-use super::read::Document;
+use super::document::Document;
 use super::value::{Entry, Kind, Value, plain};
 
 /// The key under which YAML merges other mappings into one.

@@ -1,7 +1,7 @@
 //! Buckets and moments.
 
 use super::super::path::{NodePath, shown};
-use super::super::read::{Located, Document};
+use super::super::document::{Document, Located};
 use super::super::schema;
 use super::Compiler;
 use crate::clock::{Nanos, Timestamp};

@@ -4,7 +4,7 @@ use hashbrown::HashSet;
 use ipnet::{IpNet, Ipv4Net};
 
 use super::super::path::shown;
-use super::super::read::{Located, Document};
+use super::super::document::{Document, Located};
 use super::super::schema;
 use crate::policy::condition::{Condition, Conditions, Matcher};
 use crate::policy::values::{KeyIndex, Keys};

@@ -1,7 +1,7 @@
 //! The body of a denial.
 
 use super::super::path::shown;
-use super::super::read::{Located, Document};
+use super::super::document::{Document, Located};
 use super::super::schema::{self, Content, Json};
 use crate::policy::denial::{self, BodyPiece, DenialBody};
 use crate::policy::message::{self, Placeholder};

@@ -1,7 +1,7 @@
 //! Which entries name a table's buckets.
 
 use super::super::path::shown;
-use super::super::read::Located;
+use super::super::document::Located;
 use super::super::schema;
 use super::Compiler;
 use crate::descriptor;

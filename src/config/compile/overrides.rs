@@ -3,7 +3,7 @@
 use hashbrown::{HashMap, HashSet};
 
 use super::super::path::shown;
-use super::super::read::Located;
+use super::super::document::Located;
 use super::super::schema;
 use super::Compiler;
 use super::buckets::{self, Listed};

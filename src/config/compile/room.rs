@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use super::super::bounds::MAX_COMPILED_BYTES;
 use super::super::path::NodePath;
-use super::super::read::Document;
+use super::super::document::Document;
 
 /// The room there is, in bytes. What is kept for each bucket of each row is many times what is written: a file
 /// of 4 MiB could take gigabytes.

@@ -1,6 +1,7 @@
 //! Conditions on entries.
 
-use super::super::read::{Located, Node};
+use super::super::document::Located;
+use super::super::read::Node;
 use super::{Test, When};
 
 pub(super) fn when(node: &Node<'_>) -> When {

@@ -1,7 +1,8 @@
 //! The body of a denial as it is written.
 
 use super::super::path::NodePath;
-use super::super::read::{Located, Node};
+use super::super::document::Located;
+use super::super::read::Node;
 use super::super::value::{Kind, Value};
 
 pub(in crate::config) struct DenialBody {

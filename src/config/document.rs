@@ -1,0 +1,85 @@
+//! A file being read, and the problems found in it.
+
+use std::cell::{Cell, RefCell};
+
+use super::path::NodePath;
+use super::problem::{Problem, Problems, did_you_mean, suggest};
+
+/// A file being read.
+pub(super) struct Document<'a> {
+    file: &'a str,
+    text: &'a str,
+    problems: RefCell<Problems>,
+    /// Complaints that are only counted: nobody reads thousands of them.
+    omitted: Cell<usize>,
+}
+
+impl<'a> Document<'a> {
+    pub(super) fn new(file: &'a str, text: &'a str) -> Self {
+        Self { file, text, problems: RefCell::default(), omitted: Cell::default() }
+    }
+
+    pub(super) const fn file(&self) -> &'a str {
+        self.file
+    }
+
+    pub(super) const fn text(&self) -> &'a str {
+        self.text
+    }
+
+    pub(super) fn report(&self, path: &NodePath, what: impl Into<String>) {
+        if self.is_full() {
+            self.omitted.set(self.omitted.get() + 1);
+        } else {
+            self.push(Problem::of(self.file, path, what));
+        }
+    }
+
+    pub(super) fn push(&self, problem: Problem) {
+        self.problems.borrow_mut().push(problem);
+    }
+
+    /// Whether further complaints are only counted, so that their words need not be looked for.
+    pub(super) fn is_full(&self) -> bool {
+        self.problems.borrow().is_full()
+    }
+
+    /// As [`did_you_mean`], where that will be told.
+    pub(super) fn did_you_mean<'n>(
+        &self,
+        name: &str,
+        known: impl IntoIterator<Item = &'n str>,
+    ) -> String {
+        if self.is_full() { String::new() } else { did_you_mean(name, known) }
+    }
+
+    /// As [`suggest`], where that will be told.
+    pub(super) fn suggest(&self, name: &str, known: &[&str]) -> String {
+        if self.is_full() { String::new() } else { suggest(name, known) }
+    }
+
+    /// How many complaints there are so far.
+    pub(super) fn problem_count(&self) -> usize {
+        self.problems.borrow().len() + self.omitted.get()
+    }
+
+    pub(super) fn into_problems(self) -> Problems {
+        self.problems.into_inner().in_order(self.file, self.omitted.get())
+    }
+}
+
+/// Something read, with the path it was read from.
+#[derive(Debug, Clone)]
+pub(super) struct Located<T> {
+    pub(super) value: T,
+    pub(super) path: NodePath,
+}
+
+impl Located<String> {
+    /// Complains of an empty key, which no entry has.
+    pub(super) fn check_key(&self, document: &Document<'_>) {
+        if self.value.is_empty() {
+            document.report(&self.path, "no entry has an empty key; name one that Envoy sends");
+        }
+    }
+}
