@@ -1,6 +1,6 @@
 //! TLS, for gRPC and HTTP alike: our own certificate, and which callers' certificates let in.
 
-mod callers;
+mod client_auth;
 mod contents;
 mod names;
 
@@ -15,8 +15,8 @@ use tokio_rustls::rustls::server::NoServerSessionStorage;
 use tokio_rustls::rustls::{self, ServerConfig, ServerConnection};
 use tokio_rustls::{Accept, TlsAcceptor};
 
-pub use self::callers::Callers;
-pub use self::names::{Name, NameError};
+pub use self::client_auth::ClientAuth;
+pub use self::names::{ClientName, ClientNameError};
 
 use self::contents::{Contents, Hash};
 
@@ -67,7 +67,7 @@ pub enum TlsError {
         error: rustls::Error,
     },
     /// Certificates that can vouch for nobody.
-    #[error("the client CA in {} cannot vouch for callers: {error}", path.display())]
+    #[error("the client CA in {} cannot vouch for client_auth: {error}", path.display())]
     Authority {
         /// Their file.
         path: PathBuf,
@@ -84,7 +84,7 @@ pub struct Files {
     /// Its key.
     pub key: PathBuf,
     /// Who may come in; none: anybody, and nobody is asked for a certificate.
-    pub callers: Option<Callers>,
+    pub client_auth: Option<ClientAuth>,
 }
 
 /// What TLS connections of one side are accepted with: what its files held when they were read last.
@@ -95,13 +95,13 @@ pub struct Identity(Arc<Inner>);
 struct Inner {
     side: Side,
     files: Files,
-    in_force: ArcSwap<InForce>,
+    active: ArcSwap<Active>,
     /// Held while files are read, so that what was read last is in force.
     reading: Mutex<()>,
 }
 
 #[derive(Debug)]
-struct InForce {
+struct Active {
     config: Arc<ServerConfig>,
     /// Of the files' contents.
     hash: Hash,
@@ -111,7 +111,7 @@ struct InForce {
 
 /// Other certificates than those in force, of the same files.
 #[derive(Debug)]
-pub struct Renewed(InForce);
+pub struct NewCertificates(Active);
 
 impl Identity {
     /// Reads the files.
@@ -120,8 +120,8 @@ impl Identity {
     /// [`TlsError`] where one is not there, or they do not go together.
     pub fn read(side: Side, files: Files) -> Result<Self, TlsError> {
         let contents = Contents::read(&files)?;
-        let in_force = ArcSwap::from_pointee(in_force(side, &files, &contents)?);
-        Ok(Self(Arc::new(Inner { side, files, in_force, reading: Mutex::default() })))
+        let active = ArcSwap::from_pointee(build(side, &files, &contents)?);
+        Ok(Self(Arc::new(Inner { side, files, active, reading: Mutex::default() })))
     }
 
     /// Reads the files again, and returns whether they say anything new. Connections that are open stay as
@@ -131,9 +131,9 @@ impl Identity {
     /// [`TlsError`] where it cannot be used; what was read before stays in force then.
     pub fn reload(&self) -> Result<bool, TlsError> {
         let _reading = self.0.reading.lock();
-        let renewed = self.read_again()?;
+        let renewed = self.reread()?;
         let has_changed = renewed.is_some();
-        renewed.into_iter().for_each(|renewed| self.put(renewed));
+        renewed.into_iter().for_each(|renewed| self.install(renewed));
         Ok(has_changed)
     }
 
@@ -141,18 +141,18 @@ impl Identity {
     ///
     /// # Errors
     /// [`TlsError`] where it cannot be used.
-    pub fn read_again(&self) -> Result<Option<Renewed>, TlsError> {
-        let Inner { side, files, in_force: before, .. } = &*self.0;
+    pub fn reread(&self) -> Result<Option<NewCertificates>, TlsError> {
+        let Inner { side, files, active: before, .. } = &*self.0;
         let contents = Contents::read(files)?;
         if contents.hash() == before.load().hash {
             return Ok(None);
         }
-        in_force(*side, files, &contents).map(Renewed).map(Some)
+        build(*side, files, &contents).map(NewCertificates).map(Some)
     }
 
     /// Puts in force what was read. Connections that are open stay as they are.
-    pub fn put(&self, Renewed(renewed): Renewed) {
-        self.0.in_force.store(Arc::new(renewed));
+    pub fn install(&self, NewCertificates(renewed): NewCertificates) {
+        self.0.active.store(Arc::new(renewed));
     }
 
     /// Whose it is.
@@ -162,8 +162,8 @@ impl Identity {
 
     /// What is read.
     pub fn paths(&self) -> Vec<PathBuf> {
-        let Files { certificate, key, callers } = &self.0.files;
-        let authority = callers.as_ref().map(|callers| &callers.authority);
+        let Files { certificate, key, client_auth } = &self.0.files;
+        let authority = client_auth.as_ref().map(|client_auth| &client_auth.authority);
         [certificate, key].into_iter().chain(authority).cloned().collect()
     }
 
@@ -177,30 +177,30 @@ impl Identity {
 
     /// What is in force: another, once other files were read.
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.0.in_force.load().config)
+        Arc::clone(&self.0.active.load().config)
     }
 
     /// Whether our certificate is for a host of this name, in any case.
-    pub(crate) fn is_for(&self, host: &str) -> bool {
-        let in_force = self.0.in_force.load();
-        in_force.names.iter().any(|name| names::covers(name, host))
+    pub(crate) fn covers_host(&self, host: &str) -> bool {
+        let active = self.0.active.load();
+        active.names.iter().any(|name| names::covers(name, host))
     }
 
     /// Whether the caller, past its handshake, showed a certificate with an allowed name.
-    pub(crate) fn knows(&self, caller: &ServerConnection) -> bool {
+    pub(crate) fn is_authorized(&self, caller: &ServerConnection) -> bool {
         let shown = caller.peer_certificates().and_then(<[_]>::first);
-        let callers = self.0.files.callers.as_ref();
-        callers.zip(shown).is_some_and(|(callers, shown)| callers.allow(shown))
+        let client_auth = self.0.files.client_auth.as_ref();
+        client_auth.zip(shown).is_some_and(|(client_auth, shown)| client_auth.allows(shown))
     }
 }
 
-fn in_force(side: Side, files: &Files, contents: &Contents) -> Result<InForce, TlsError> {
+fn build(side: Side, files: &Files, contents: &Contents) -> Result<Active, TlsError> {
     let (chain, secret) = contents.pair(files)?;
-    let names = chain.first().map(names::of).unwrap_or_default();
+    let names = chain.first().map(names::dns_names).unwrap_or_default();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let callers = files.callers.as_ref().zip(contents.roots(files)?);
+    let client_auth = files.client_auth.as_ref().zip(contents.roots(files)?);
     let verifier =
-        callers.map(|(callers, roots)| callers.verifier(side, roots, &provider)).transpose()?;
+        client_auth.map(|(client_auth, roots)| client_auth.verifier(side, roots, &provider)).transpose()?;
     let pair = |error| TlsError::Pair {
         certificate: files.certificate.clone(),
         key: files.key.clone(),
@@ -221,7 +221,7 @@ fn in_force(side: Side, files: &Files, contents: &Contents) -> Result<InForce, T
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
     }
-    Ok(InForce { config: Arc::new(config), hash: contents.hash(), names })
+    Ok(Active { config: Arc::new(config), hash: contents.hash(), names })
 }
 
 type Provider = Arc<CryptoProvider>;

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 
 use libfuzzer_sys::fuzz_target;
 use rustls_pki_types::CertificateDer;
-use tollgate::tls::{Callers, Name};
+use tollgate::tls::{ClientAuth, ClientName};
 use tollgate_fuzz::der;
 
 fuzz_target!(|data: &[u8]| {
     let Some(end) = data.iter().position(|byte| *byte == b'\n') else { return };
     let Ok(allowed) = std::str::from_utf8(&data[..end]) else { return };
-    let allowed: Name = match allowed.parse() {
+    let allowed: ClientName = match allowed.parse() {
         Ok(name) => name,
         Err(error) => return assert!(!error.to_string().is_empty()),
     };
@@ -25,15 +25,15 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-fn allows(allowed: &Name, certificate: &[u8]) -> bool {
-    let callers = Callers { authority: PathBuf::new(), names: vec![allowed.clone()] };
-    callers.allow(&CertificateDer::from(certificate))
+fn allows(allowed: &ClientName, certificate: &[u8]) -> bool {
+    let client_auth = ClientAuth { authority: PathBuf::new(), names: vec![allowed.clone()] };
+    client_auth.allows(&CertificateDer::from(certificate))
 }
 
 /// No certificate lets in without the name.
-fn check_any(allowed: &Name, certificate: &[u8]) {
+fn check_any(allowed: &ClientName, certificate: &[u8]) {
     if allows(allowed, certificate) {
-        let (Name::Dns(name) | Name::Uri(name)) = allowed;
+        let (ClientName::Dns(name) | ClientName::Uri(name)) = allowed;
         let mut parts = certificate.windows(name.len());
         let is_it = |part: &[u8]| part.eq_ignore_ascii_case(name.as_bytes());
         assert!(parts.any(is_it), "the name is not in it");
@@ -42,10 +42,10 @@ fn check_any(allowed: &Name, certificate: &[u8]) {
 
 /// One of which the names can be read lets in if one is the allowed one, and of its kind. What is no DNS name
 /// and no URI may stand before it.
-fn check_read(allowed: &Name, names: &[der::Shown<'_>], certificate: &[u8]) {
+fn check_read(allowed: &ClientName, names: &[der::Shown<'_>], certificate: &[u8]) {
     let is_it = |(tag, shown): &der::Shown<'_>| match allowed {
-        Name::Dns(name) => *tag == der::DNS && shown.eq_ignore_ascii_case(name.as_bytes()),
-        Name::Uri(name) => *tag == der::URI && *shown == name.as_bytes(),
+        ClientName::Dns(name) => *tag == der::DNS && shown.eq_ignore_ascii_case(name.as_bytes()),
+        ClientName::Uri(name) => *tag == der::URI && *shown == name.as_bytes(),
     };
     let has = names.iter().any(is_it);
     let is_allowed = allows(allowed, certificate);

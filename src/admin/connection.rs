@@ -103,7 +103,7 @@ async fn open(
     // Read before the handshake: if it is replaced meanwhile, the certificate does not count.
     let config = tls.config();
     let stream = tokio::time::timeout(REQUEST_TIMEOUT, tls.accept(stream)).await??;
-    let verified = tls.knows(stream.get_ref().1).then_some(VerifiedClient { tls, config });
+    let verified = tls.is_authorized(stream.get_ref().1).then_some(VerifiedClient { tls, config });
     Ok(Opened { io: Box::new(stream), verified })
 }
 

@@ -77,7 +77,7 @@ impl Hosts {
 
     fn has_name(&self, host: &str) -> bool {
         let is_given = self.names.iter().any(|HostName(name)| name == host);
-        is_given || self.tls.as_ref().is_some_and(|tls| tls.is_for(host))
+        is_given || self.tls.as_ref().is_some_and(|tls| tls.covers_host(host))
     }
 
     /// Whether a request names this server and no other.

@@ -8,7 +8,7 @@ use super::Failure;
 use crate::observe::telemetry::Certificates;
 use crate::policy_files::Cause;
 use crate::reading::{self, Reader, Unread};
-use crate::tls::{Callers, Files, Identity, Name, Renewed, Side, TlsError};
+use crate::tls::{ClientAuth, ClientName, Files, Identity, NewCertificates, Side, TlsError};
 
 /// TLS for gRPC.
 #[derive(Debug, Args)]
@@ -53,7 +53,7 @@ pub(super) struct GrpcTls {
         value_delimiter = ',',
         requires = "grpc_tls_client_ca"
     )]
-    client_name: Vec<Name>,
+    client_name: Vec<ClientName>,
 }
 
 impl GrpcTls {
@@ -110,7 +110,7 @@ pub(super) struct HttpTls {
         value_delimiter = ',',
         requires = "http_tls_client_ca"
     )]
-    client_name: Vec<Name>,
+    client_name: Vec<ClientName>,
 }
 
 impl HttpTls {
@@ -144,7 +144,7 @@ impl Renewal {
     /// Reads them all. Where a side's cannot be used, or not be read in time, those before stay in force.
     pub(super) async fn renew(&self, cause: Cause) {
         let identities = self.identities.clone();
-        let read = move || identities.iter().map(Identity::read_again).collect::<Vec<_>>();
+        let read = move || identities.iter().map(Identity::reread).collect::<Vec<_>>();
         let (identities, counters) = (self.identities.clone(), self.counters.clone());
         let settle = move |read: Result<Vec<_>, Unread>| {
             let refused = match read {
@@ -165,13 +165,13 @@ impl Renewal {
 
 fn settle(
     identity: &Identity,
-    read: Result<Option<Renewed>, TlsError>,
+    read: Result<Option<NewCertificates>, TlsError>,
     cause: Cause,
 ) -> Result<(), TlsError> {
     let side = identity.side();
     match read {
         Ok(Some(renewed)) => {
-            identity.put(renewed);
+            identity.install(renewed);
             tracing::info!(?side, %cause, "other certificates are in force");
             Ok(())
         }
@@ -195,9 +195,9 @@ fn files(
     certificate: &Option<PathBuf>,
     key: &Option<PathBuf>,
     authority: &Option<PathBuf>,
-    names: &[Name],
+    names: &[ClientName],
 ) -> Option<Files> {
     let (certificate, key) = certificate.clone().zip(key.clone())?;
-    let callers = |authority| Callers { authority, names: names.to_vec() };
-    Some(Files { certificate, key, callers: authority.clone().map(callers) })
+    let client_auth = |authority| ClientAuth { authority, names: names.to_vec() };
+    Some(Files { certificate, key, client_auth: authority.clone().map(client_auth) })
 }

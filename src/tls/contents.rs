@@ -25,7 +25,7 @@ pub(super) struct Contents {
 
 impl Contents {
     pub(super) fn read(files: &Files) -> Result<Self, TlsError> {
-        let authority = files.callers.as_ref().map(|callers| &callers.authority);
+        let authority = files.client_auth.as_ref().map(|client_auth| &client_auth.authority);
         Ok(Self {
             certificate: read("certificate", &files.certificate)?,
             key: read("key", &files.key)?,
@@ -52,12 +52,12 @@ impl Contents {
 
     /// Those that vouch for callers, if they are to be known.
     pub(super) fn roots(&self, files: &Files) -> Result<Option<RootCertStore>, TlsError> {
-        let Some((callers, text)) = files.callers.as_ref().zip(self.authority.as_ref()) else {
+        let Some((client_auth, text)) = files.client_auth.as_ref().zip(self.authority.as_ref()) else {
             return Ok(None);
         };
         let mut roots = RootCertStore::empty();
-        for root in certificates("client CA", &callers.authority, text)? {
-            roots.add(root).map_err(|error| callers.unusable(error))?;
+        for root in certificates("client CA", &client_auth.authority, text)? {
+            roots.add(root).map_err(|error| client_auth.authority_error(error))?;
         }
         Ok(Some(roots))
     }

@@ -8,7 +8,7 @@ use webpki::EndEntityCert;
 /// A name that a caller's certificate may have among its alternative names. It is matched as a whole: `*` in
 /// a certificate stands for itself, which is no name that can be allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Name {
+pub enum ClientName {
     /// A DNS name, in any case.
     Dns(String),
     /// A URI, such as a SPIFFE ID, to the letter.
@@ -17,7 +17,7 @@ pub enum Name {
 
 /// Why a text is no name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NameError {
+pub enum ClientNameError {
     /// A name with a wildcard.
     #[error("names are matched as a whole, so `*` would match nothing; write every name")]
     Wildcard,
@@ -26,30 +26,30 @@ pub enum NameError {
     Neither,
 }
 
-impl FromStr for Name {
-    type Err = NameError;
+impl FromStr for ClientName {
+    type Err = ClientNameError;
 
-    fn from_str(text: &str) -> Result<Self, NameError> {
+    fn from_str(text: &str) -> Result<Self, ClientNameError> {
         if text.contains('*') {
-            return Err(NameError::Wildcard);
+            return Err(ClientNameError::Wildcard);
         }
         if let Some((scheme, rest)) = text.split_once(':') {
             let is_uri = is_scheme(scheme) && !rest.is_empty();
             let is_plain = text.bytes().all(|byte| byte.is_ascii_graphic());
             return Some(Self::Uri(text.to_owned()))
                 .filter(|_| is_uri && is_plain)
-                .ok_or(NameError::Neither);
+                .ok_or(ClientNameError::Neither);
         }
         // A certificate's names do not end with a dot.
         match DnsName::try_from(text) {
             Ok(_) if !text.ends_with('.') => Ok(Self::Dns(text.to_owned())),
-            _ => Err(NameError::Neither),
+            _ => Err(ClientNameError::Neither),
         }
     }
 }
 
 /// The DNS names of a certificate; none where it cannot be read.
-pub(super) fn of(certificate: &CertificateDer<'_>) -> Vec<String> {
+pub(super) fn dns_names(certificate: &CertificateDer<'_>) -> Vec<String> {
     let Ok(certificate) = EndEntityCert::try_from(certificate) else { return Vec::new() };
     certificate.valid_dns_names().map(str::to_owned).collect()
 }
@@ -76,18 +76,18 @@ mod tests {
 
     #[test]
     fn a_name_is_a_dns_name_or_a_uri() {
-        let dns = |text: &str| Ok(Name::Dns(text.into()));
-        let uri = |text: &str| Ok(Name::Uri(text.into()));
-        assert_eq!("envoy.Example.org".parse::<Name>(), dns("envoy.Example.org"));
-        assert_eq!("localhost".parse::<Name>(), dns("localhost"));
+        let dns = |text: &str| Ok(ClientName::Dns(text.into()));
+        let uri = |text: &str| Ok(ClientName::Uri(text.into()));
+        assert_eq!("envoy.Example.org".parse::<ClientName>(), dns("envoy.Example.org"));
+        assert_eq!("localhost".parse::<ClientName>(), dns("localhost"));
         let spiffe = "spiffe://example.org/ns/edge/sa/envoy";
-        assert_eq!(spiffe.parse::<Name>(), uri(spiffe));
-        assert_eq!("urn:uuid:1".parse::<Name>(), uri("urn:uuid:1"));
+        assert_eq!(spiffe.parse::<ClientName>(), uri(spiffe));
+        assert_eq!("urn:uuid:1".parse::<ClientName>(), uri("urn:uuid:1"));
         for wrong in ["", " ", "a b", "envoy.", "spiffe:", ":x", "1a:x", "u:a b", "u:\u{1b}[31m"] {
-            assert_eq!(wrong.parse::<Name>(), Err(NameError::Neither), "{wrong:?}");
+            assert_eq!(wrong.parse::<ClientName>(), Err(ClientNameError::Neither), "{wrong:?}");
         }
         for wrong in ["*.example.org", "*", "spiffe://example.org/*"] {
-            assert_eq!(wrong.parse::<Name>(), Err(NameError::Wildcard), "{wrong:?}");
+            assert_eq!(wrong.parse::<ClientName>(), Err(ClientNameError::Wildcard), "{wrong:?}");
         }
     }
 

@@ -22,7 +22,7 @@ use support::{SHIPPED, TestServer, runtime, shipped};
 use tempfile::TempDir;
 use tollgate::config;
 use tollgate::server::Options;
-use tollgate::tls::{Callers, Files, Identity, Side, TlsError};
+use tollgate::tls::{ClientAuth, Files, Identity, Side, TlsError};
 use tollgate::wire::{RateLimitRequest, RateLimitServiceClient};
 use tonic::transport::{self, Certificate, Channel, ClientTlsConfig};
 
@@ -37,7 +37,7 @@ impl Ours {
     fn new() -> Self {
         let (authority, folder) = (Authority::new(), tempfile::tempdir().unwrap());
         let (certificate, key) = authority.issue(&["localhost"]).write(folder.path(), "server");
-        Self { authority, folder, files: Files { certificate, key, callers: None } }
+        Self { authority, folder, files: Files { certificate, key, client_auth: None } }
     }
 
     /// Lets in only whom this authority vouches for, with one of these names if there are any.
@@ -45,7 +45,7 @@ impl Ours {
         let path = self.folder.path().join("callers.pem");
         std::fs::write(&path, authority.pem()).unwrap();
         let names = names.iter().map(|name| name.parse().unwrap()).collect();
-        self.files.callers = Some(Callers { authority: path, names });
+        self.files.client_auth = Some(ClientAuth { authority: path, names });
         self
     }
 
@@ -129,8 +129,8 @@ fn plain_text_is_refused_where_tls_is_on_and_harms_nobody() {
 fn a_certificate_that_cannot_be_used_is_told_with_its_file() {
     let (ours, other) = (Ours::new(), Ours::new());
     let told = |certificate: &Path, key: &Path, callers: Option<&Path>| {
-        let callers = callers.map(|path| Callers { authority: path.into(), names: Vec::new() });
-        let files = Files { certificate: certificate.into(), key: key.into(), callers };
+        let client_auth = callers.map(|path| ClientAuth { authority: path.into(), names: Vec::new() });
+        let files = Files { certificate: certificate.into(), key: key.into(), client_auth };
         Identity::read(Side::Grpc, files).map(drop).unwrap_err()
     };
     let (certificate, key) = (&*ours.files.certificate, &*ours.files.key);

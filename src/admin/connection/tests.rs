@@ -16,7 +16,7 @@ use tokio_rustls::TlsConnector;
 use self::certificates::{Authority, Pair, client};
 use super::super::timed_io::{ActivityClock, WRITE_TIMEOUT};
 use super::*;
-use crate::tls::{Callers, Files, Side};
+use crate::tls::{ClientAuth, Files, Side};
 
 fn run(test: impl Future<Output = ()>) {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
@@ -27,12 +27,12 @@ fn run(test: impl Future<Output = ()>) {
 fn identity(ours: &Authority, callers: Option<&Authority>) -> Identity {
     let folder = tempfile::tempdir().unwrap();
     let (certificate, key) = ours.issue(&["localhost"]).write(folder.path(), "server");
-    let callers = callers.map(|callers| {
+    let client_auth = callers.map(|callers| {
         let authority = folder.path().join("callers.pem");
         std::fs::write(&authority, callers.pem()).unwrap();
-        Callers { authority, names: vec!["admin".parse().unwrap()] }
+        ClientAuth { authority, names: vec!["admin".parse().unwrap()] }
     });
-    Identity::read(Side::Http, Files { certificate, key, callers }).unwrap()
+    Identity::read(Side::Http, Files { certificate, key, client_auth }).unwrap()
 }
 
 /// Whether a handler sees a verified certificate on a request over a connection with this certificate.
@@ -79,8 +79,8 @@ fn a_client_verified_by_a_replaced_configuration_is_no_longer_verified() {
         let (certificate, key) = ours.issue(&["localhost"]).write(folder.path(), "server");
         let authority = folder.path().join("callers.pem");
         std::fs::write(&authority, callers.pem()).unwrap();
-        let callers_known = Callers { authority: authority.clone(), names: Vec::new() };
-        let files = Files { certificate, key, callers: Some(callers_known) };
+        let client_auth = ClientAuth { authority: authority.clone(), names: Vec::new() };
+        let files = Files { certificate, key, client_auth: Some(client_auth) };
         let identity = Identity::read(Side::Http, files).unwrap();
         let (caller, connection) = duplex(1 << 16);
         let connector = client(&ours, Some(&callers.issue(&["admin"])), b"http/1.1");

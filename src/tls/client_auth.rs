@@ -13,21 +13,21 @@ use tokio_rustls::rustls::{
 };
 use webpki::EndEntityCert;
 
-use super::{Name, Provider, Side, TlsError};
+use super::{ClientName, Provider, Side, TlsError};
 
 /// How many names of a certificate that is refused are logged.
 const NAMES_LOGGED: usize = 8;
 
 /// Whose certificates let in.
 #[derive(Debug, Clone)]
-pub struct Callers {
+pub struct ClientAuth {
     /// The file with the certificates that vouch for callers, in PEM.
     pub authority: PathBuf,
     /// The names of which a certificate must have one; none: any certificate they vouch for will do.
-    pub names: Vec<Name>,
+    pub names: Vec<ClientName>,
 }
 
-impl Callers {
+impl ClientAuth {
     /// What checks a certificate at the handshake.
     pub(super) fn verifier(
         &self,
@@ -42,28 +42,28 @@ impl Callers {
             Side::Http => builder.allow_unauthenticated(),
         };
         let built = builder.build();
-        let vouched = built.map_err(|error| self.unusable(Error::General(error.to_string())))?;
+        let inner = built.map_err(|error| self.authority_error(Error::General(error.to_string())))?;
         Ok(match side {
-            Side::Grpc => Arc::new(Named { vouched, callers: self.clone() }),
-            Side::Http => vouched,
+            Side::Grpc => Arc::new(NameVerifier { inner, client_auth: self.clone() }),
+            Side::Http => inner,
         })
     }
 
-    pub(super) fn unusable(&self, error: Error) -> TlsError {
+    pub(super) fn authority_error(&self, error: Error) -> TlsError {
         TlsError::Authority { path: self.authority.clone(), error }
     }
 
     /// Whether a certificate that was verified has an allowed name; one that cannot be read has none.
-    pub fn allow(&self, certificate: &CertificateDer<'_>) -> bool {
+    pub fn allows(&self, certificate: &CertificateDer<'_>) -> bool {
         if self.names.is_empty() {
             return true;
         }
         let Ok(certificate) = EndEntityCert::try_from(certificate) else { return false };
-        let has = |name: &Name| match name {
-            Name::Dns(name) => {
+        let has = |name: &ClientName| match name {
+            ClientName::Dns(name) => {
                 certificate.valid_dns_names().any(|shown| shown.eq_ignore_ascii_case(name))
             }
-            Name::Uri(name) => certificate.valid_uri_names().any(|shown| shown == name),
+            ClientName::Uri(name) => certificate.valid_uri_names().any(|shown| shown == name),
         };
         let is_allowed = self.names.iter().any(has);
         if !is_allowed {
@@ -78,14 +78,14 @@ impl Callers {
 
 /// Lets in who has a certificate that is vouched for, with an allowed name.
 #[derive(Debug)]
-struct Named {
-    vouched: Arc<dyn ClientCertVerifier>,
-    callers: Callers,
+struct NameVerifier {
+    inner: Arc<dyn ClientCertVerifier>,
+    client_auth: ClientAuth,
 }
 
-impl ClientCertVerifier for Named {
+impl ClientCertVerifier for NameVerifier {
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.vouched.root_hint_subjects()
+        self.inner.root_hint_subjects()
     }
 
     fn verify_client_cert(
@@ -94,8 +94,8 @@ impl ClientCertVerifier for Named {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self.vouched.verify_client_cert(end_entity, intermediates, now)?;
-        if self.callers.allow(end_entity) {
+        let verified = self.inner.verify_client_cert(end_entity, intermediates, now)?;
+        if self.client_auth.allows(end_entity) {
             return Ok(verified);
         }
         Err(CertificateError::ApplicationVerificationFailure.into())
@@ -107,7 +107,7 @@ impl ClientCertVerifier for Named {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.vouched.verify_tls12_signature(message, certificate, signed)
+        self.inner.verify_tls12_signature(message, certificate, signed)
     }
 
     fn verify_tls13_signature(
@@ -116,10 +116,10 @@ impl ClientCertVerifier for Named {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.vouched.verify_tls13_signature(message, certificate, signed)
+        self.inner.verify_tls13_signature(message, certificate, signed)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.vouched.supported_verify_schemes()
+        self.inner.supported_verify_schemes()
     }
 }
