@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-pub use file::{Claim, InUse, NoFile, SnapshotFile};
+pub use file::{InUse, NotAFile, PathLock, SnapshotFile};
 
 use crate::clock::{Clock, Timestamp};
 use crate::observe::telemetry::SnapshotCounters;
@@ -38,7 +38,7 @@ impl Writer {
     ///
     /// # Errors
     /// Where the system gives no thread.
-    pub fn start(self, interval: Duration) -> io::Result<Writing> {
+    pub fn start(self, interval: Duration) -> io::Result<WriterHandle> {
         let (stop, stopped) = mpsc::channel::<Infallible>();
         let thread = std::thread::Builder::new().name("snapshot".to_owned()).spawn(move || {
             let mut is_failing = false;
@@ -54,7 +54,7 @@ impl Writer {
             }
             self.write(self.clock.now(), is_failing);
         })?;
-        Ok(Writing { stop, thread })
+        Ok(WriterHandle { stop, thread })
     }
 
     /// Writes once. Failures are counted, but logged only when they begin and when they are over: a full
@@ -86,12 +86,12 @@ impl Writer {
 
 /// A thread that writes snapshots. If it is dropped, the last one is still written, but not waited for.
 #[derive(Debug)]
-pub struct Writing {
+pub struct WriterHandle {
     stop: Sender<Infallible>,
     thread: JoinHandle<()>,
 }
 
-impl Writing {
+impl WriterHandle {
     /// Has the last snapshot written, and returns once it is. To be called when nobody decides any more, so
     /// that all that was decided is in it.
     pub fn finish(self) {

@@ -300,7 +300,7 @@ impl Serve {
         let sources = reading::at_once(move || config::read(&path))??;
         let file = self.snapshot.clone().map(SnapshotFile::new).transpose()?;
         // Held until the last snapshot is written.
-        let _claim = file.as_ref().map(SnapshotFile::claim).transpose()?;
+        let _lock = file.as_ref().map(SnapshotFile::lock).transpose()?;
         let (store, key) = self.state(file.as_ref(), clock.now())?;
         let store = Arc::new(store);
         let telemetry = Arc::new(Telemetry::with_log(Arc::clone(&store), log.lines()));

@@ -20,12 +20,12 @@ const OWNER_ONLY: u32 = 0o600;
 const MAX_LINKS: usize = 40;
 
 /// Bytes that are written to the disk at a time.
-const PIECE: usize = 1 << 20;
+const FLUSH_BYTES: usize = 1 << 20;
 
 /// A path that can be no snapshot.
 #[derive(Debug, thiserror::Error)]
 #[error("{} is not a file; --snapshot takes the path of one, which need not be there yet", .0.display())]
-pub struct NoFile(PathBuf);
+pub struct NotAFile(PathBuf);
 
 /// Another process keeps its state there.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +37,7 @@ pub struct InUse(PathBuf);
 
 /// Keeps other processes out of a snapshot's path, until it is dropped or the process dies.
 #[derive(Debug)]
-pub struct Claim {
+pub struct PathLock {
     /// None where the file system has no locks, or the folder cannot be written to.
     _lock: Option<File>,
 }
@@ -48,11 +48,11 @@ pub struct SnapshotFile {
     /// No symbolic link.
     path: PathBuf,
     /// Where the next one is written until it is whole.
-    beside: PathBuf,
+    temp_path: PathBuf,
     /// Where one goes that is not restored.
-    damaged: PathBuf,
+    damaged_path: PathBuf,
     /// Locked by whose snapshot it is: the file itself is replaced again and again.
-    lock: PathBuf,
+    lock_path: PathBuf,
 }
 
 impl SnapshotFile {
@@ -61,21 +61,21 @@ impl SnapshotFile {
     ///
     /// # Errors
     /// [`NoFile`] for a folder, a device or the like, and for links that lead round in a circle.
-    pub fn new(path: PathBuf) -> Result<Self, NoFile> {
-        let path = end_of_links(path)?;
+    pub fn new(path: PathBuf) -> Result<Self, NotAFile> {
+        let path = resolve_links(path)?;
         let is_other = fs::metadata(&path).is_ok_and(|what| !what.is_file());
         let Some(name) = path.file_name().filter(|_| !is_other) else {
-            return Err(NoFile(path));
+            return Err(NotAFile(path));
         };
-        let called = |end: &str| {
-            let mut called = name.to_owned();
-            called.push(end);
-            path.with_file_name(called)
+        let sibling = |end: &str| {
+            let mut sibling = name.to_owned();
+            sibling.push(end);
+            path.with_file_name(sibling)
         };
         Ok(Self {
-            beside: called(".new"),
-            damaged: called(".damaged"),
-            lock: called(".lock"),
+            temp_path: sibling(".new"),
+            damaged_path: sibling(".damaged"),
+            lock_path: sibling(".lock"),
             path,
         })
     }
@@ -84,20 +84,20 @@ impl SnapshotFile {
     ///
     /// # Errors
     /// [`InUse`] where another process has claimed it.
-    pub fn claim(&self) -> Result<Claim, InUse> {
+    pub fn lock(&self) -> Result<PathLock, InUse> {
         let mut options = OpenOptions::new();
-        let opened = options.create(true).append(true).mode(OWNER_ONLY).open(&self.lock);
+        let opened = options.create(true).append(true).mode(OWNER_ONLY).open(&self.lock_path);
         let locked = opened.map_err(TryLockError::Error).and_then(|lock| {
             lock.try_lock()?;
             Ok(lock)
         });
         match locked {
-            Ok(lock) => Ok(Claim { _lock: Some(lock) }),
+            Ok(lock) => Ok(PathLock { _lock: Some(lock) }),
             Err(TryLockError::WouldBlock) => Err(InUse(self.path.clone())),
             Err(TryLockError::Error(error)) => {
-                let lock = self.lock.display();
+                let lock = self.lock_path.display();
                 tracing::warn!(%lock, %error, "nobody keeps other processes out of the snapshot");
-                Ok(Claim { _lock: None })
+                Ok(PathLock { _lock: None })
             }
         }
     }
@@ -118,32 +118,32 @@ impl SnapshotFile {
         key: FingerprintKey,
         now: Timestamp,
     ) -> io::Result<usize> {
-        let written = self.write_beside(store, key, now);
+        let written = self.write_temp(store, key, now);
         if written.is_err() {
             // What is half written only takes room. It may not even be there.
-            let _ = fs::remove_file(&self.beside);
+            let _ = fs::remove_file(&self.temp_path);
         }
         let keys = written?;
-        fs::rename(&self.beside, &self.path)?;
+        fs::rename(&self.temp_path, &self.path)?;
         File::open(self.folder())?.sync_all()?;
         Ok(keys)
     }
 
-    fn write_beside(
+    fn write_temp(
         &self,
         store: &MemoryStore,
         key: FingerprintKey,
         now: Timestamp,
     ) -> io::Result<usize> {
         // One may lie there from a process that was killed, with who knows what permissions.
-        match fs::remove_file(&self.beside) {
+        match fs::remove_file(&self.temp_path) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}
         }
         let mut options = OpenOptions::new();
-        let file = options.write(true).create_new(true).mode(OWNER_ONLY).open(&self.beside)?;
-        let steady = Steady { file: &file, unwritten: 0 };
-        let keys = snapshot::write(store, key, now, BufWriter::new(steady))?;
+        let file = options.write(true).create_new(true).mode(OWNER_ONLY).open(&self.temp_path)?;
+        let writer = FlushingWriter { file: &file, unflushed: 0 };
+        let keys = snapshot::write(store, key, now, BufWriter::new(writer))?;
         file.sync_all()?;
         Ok(keys)
     }
@@ -160,7 +160,7 @@ impl SnapshotFile {
         let path = self.path.display();
         match self.read(max_keys, now) {
             Ok(restored) => {
-                tell(&restored, &self.path);
+                log_restored(&restored, &self.path);
                 Some(restored)
             }
             Err(SnapshotError::Unreadable(error)) if error.kind() == ErrorKind::NotFound => {
@@ -168,7 +168,7 @@ impl SnapshotFile {
                 None
             }
             Err(problem) => {
-                let done = self.set_aside();
+                let done = self.quarantine();
                 tracing::error!(
                     %path, %problem, done,
                     "the snapshot is not restored: starting with every bucket full"
@@ -183,9 +183,9 @@ impl SnapshotFile {
     }
 
     /// Tells what became of a file that is of no use.
-    fn set_aside(&self) -> String {
-        let (aside, had_one) = (self.damaged.display(), self.damaged.exists());
-        match fs::rename(&self.path, &self.damaged) {
+    fn quarantine(&self) -> String {
+        let (aside, had_one) = (self.damaged_path.display(), self.damaged_path.exists());
+        match fs::rename(&self.path, &self.damaged_path) {
             Ok(()) if had_one => format!("set aside as {aside}, in place of an earlier one"),
             Ok(()) => format!("set aside as {aside}"),
             Err(error) => {
@@ -196,30 +196,30 @@ impl SnapshotFile {
 }
 
 /// Where symbolic links lead, be there a file or not.
-fn end_of_links(path: PathBuf) -> Result<PathBuf, NoFile> {
+fn resolve_links(path: PathBuf) -> Result<PathBuf, NotAFile> {
     let mut end = path.clone();
     for _ in 0..=MAX_LINKS {
         let Ok(target) = fs::read_link(&end) else { return Ok(end) };
         // A relative one counts from where the link lies.
         end = end.parent().map_or_else(|| target.clone(), |folder| folder.join(&target));
     }
-    Err(NoFile(path))
+    Err(NotAFile(path))
 }
 
 /// Has the disk write a piece as soon as there is one. A file of 200 MB that was written at the end, all at
 /// once, had other threads stand still for 4 to 7 ms, whatever they were at; see docs/performance.md.
-struct Steady<'a> {
+struct FlushingWriter<'a> {
     file: &'a File,
-    unwritten: usize,
+    unflushed: usize,
 }
 
-impl Write for Steady<'_> {
+impl Write for FlushingWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let taken = self.file.write(bytes)?;
-        self.unwritten += taken;
-        if self.unwritten >= PIECE {
+        self.unflushed += taken;
+        if self.unflushed >= FLUSH_BYTES {
             self.file.sync_data()?;
-            self.unwritten = 0;
+            self.unflushed = 0;
         }
         Ok(taken)
     }
@@ -229,7 +229,7 @@ impl Write for Steady<'_> {
     }
 }
 
-fn tell(restored: &Restored, path: &Path) {
+fn log_restored(restored: &Restored, path: &Path) {
     let (path, store) = (path.display(), &restored.store);
     let (keys, leases, evicted) = (store.len(), store.lease_count(), store.evictions());
     tracing::info!(%path, keys, leases, evicted, "the snapshot is restored");

@@ -15,14 +15,14 @@ use crate::store::memory::tests::{NOW, charge, is_admitted, tokens};
 const KEY: FingerprintKey = FingerprintKey::fixed(7);
 
 /// A folder, a file in it, a store to write there, and who writes it.
-struct Place {
+struct Fixture {
     folder: TempDir,
     path: PathBuf,
     store: Arc<MemoryStore>,
     day: Bucket,
 }
 
-impl Place {
+impl Fixture {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state");
@@ -95,37 +95,37 @@ fn eventually(what: &str, holds: impl Fn() -> bool) {
 
 #[test]
 fn a_snapshot_is_its_owners_alone_and_takes_the_place_of_the_one_before() {
-    let place = Place::new();
+    let fixture = Fixture::new();
     // What a process left that was killed while it wrote, and a file that anybody may read.
     for name in ["state.new", "state"] {
-        fs::write(place.folder.path().join(name), "left").unwrap();
+        fs::write(fixture.folder.path().join(name), "left").unwrap();
         let anybody = fs::Permissions::from_mode(0o666);
-        fs::set_permissions(place.folder.path().join(name), anybody).unwrap();
+        fs::set_permissions(fixture.folder.path().join(name), anybody).unwrap();
     }
     for (keys, name) in [(1, "a"), (2, "b")] {
-        place.spend(name);
-        assert_eq!(place.file().write(&place.store, KEY, NOW).unwrap(), keys);
-        assert_eq!(fs::metadata(&place.path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!((place.keys(), place.names()), (Some(keys), vec!["state".to_owned()]));
+        fixture.spend(name);
+        assert_eq!(fixture.file().write(&fixture.store, KEY, NOW).unwrap(), keys);
+        assert_eq!(fs::metadata(&fixture.path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!((fixture.keys(), fixture.names()), (Some(keys), vec!["state".to_owned()]));
     }
 }
 
 #[test]
 fn a_snapshot_that_cannot_be_written_leaves_the_one_before() {
-    let place = Place::new();
-    place.spend("a");
-    place.file().write(&place.store, KEY, NOW).unwrap();
-    place.spend("b");
-    fs::create_dir(place.folder.path().join("state.new")).unwrap();
-    place.file().write(&place.store, KEY, NOW).unwrap_err();
-    assert_eq!(place.keys(), Some(1));
+    let fixture = Fixture::new();
+    fixture.spend("a");
+    fixture.file().write(&fixture.store, KEY, NOW).unwrap();
+    fixture.spend("b");
+    fs::create_dir(fixture.folder.path().join("state.new")).unwrap();
+    fixture.file().write(&fixture.store, KEY, NOW).unwrap_err();
+    assert_eq!(fixture.keys(), Some(1));
 }
 
 #[test]
 fn failures_are_counted_each_and_logged_when_they_begin_and_end() {
-    let place = Place::new();
-    let writer = place.writer();
-    let in_the_way = place.folder.path().join("state.new");
+    let fixture = Fixture::new();
+    let writer = fixture.writer();
+    let in_the_way = fixture.folder.path().join("state.new");
     let mut is_failing = false;
     let mut write = || {
         let log = log_of(|| is_failing = writer.write(NOW, is_failing));
@@ -143,51 +143,51 @@ fn failures_are_counted_each_and_logged_when_they_begin_and_end() {
 
 #[test]
 fn no_snapshot_yet_is_no_failure() {
-    let place = Place::new();
-    let log = log_of(|| assert!(place.keys().is_none()));
+    let fixture = Fixture::new();
+    let log = log_of(|| assert!(fixture.keys().is_none()));
     assert!(log.len() == 1 && log[0].contains("INFO"), "{log:?}");
-    assert_eq!(place.names(), Vec::<String>::new());
+    assert_eq!(fixture.names(), Vec::<String>::new());
 }
 
 #[test]
 fn a_damaged_file_is_told_in_one_line_and_set_aside_even_where_one_is() {
-    let place = Place::new();
-    let (aside, path) = (place.folder.path().join("state.damaged"), place.path.display());
+    let fixture = Fixture::new();
+    let (aside, path) = (fixture.folder.path().join("state.damaged"), fixture.path.display());
     let endings = [format!("set aside as {}", aside.display()), "of an earlier one".to_owned()];
     for (damage, ending) in ["first", "second"].into_iter().zip(endings) {
-        fs::write(&place.path, damage).unwrap();
-        let log = log_of(|| assert!(place.keys().is_none()));
+        fs::write(&fixture.path, damage).unwrap();
+        let log = log_of(|| assert!(fixture.keys().is_none()));
         assert_eq!(log.len(), 1, "{log:?}");
         for told in ["ERROR", &format!("path={path}"), "it ends too early", &ending] {
             assert!(log[0].contains(told), "{told}: {log:?}");
         }
         assert_eq!(fs::read_to_string(&aside).unwrap(), damage);
-        assert_eq!(place.names(), ["state.damaged"]);
+        assert_eq!(fixture.names(), ["state.damaged"]);
     }
 }
 
 #[test]
 fn a_damaged_file_that_cannot_be_set_aside_is_told_as_such() {
-    let place = Place::new();
-    fs::create_dir(place.folder.path().join("state.damaged")).unwrap();
-    fs::write(&place.path, "tollgate, but nothing of the kind").unwrap();
-    let log = log_of(|| assert!(place.keys().is_none()));
+    let fixture = Fixture::new();
+    fs::create_dir(fixture.folder.path().join("state.damaged")).unwrap();
+    fs::write(&fixture.path, "tollgate, but nothing of the kind").unwrap();
+    let log = log_of(|| assert!(fixture.keys().is_none()));
     assert!(log.len() == 1 && log[0].contains("cannot be set aside"), "{log:?}");
 }
 
 #[test]
 fn a_snapshot_from_the_future_is_told() {
-    let place = Place::new();
-    place.spend("a");
-    place.file().write(&place.store, KEY, NOW.after(Nanos::from_secs(90))).unwrap();
-    let log = log_of(|| assert_eq!(place.keys(), Some(1)));
+    let fixture = Fixture::new();
+    fixture.spend("a");
+    fixture.file().write(&fixture.store, KEY, NOW.after(Nanos::from_secs(90))).unwrap();
+    let log = log_of(|| assert_eq!(fixture.keys(), Some(1)));
     assert!(log.len() == 2 && log[1].contains("WARN") && log[1].contains("1m 30s"), "{log:?}");
 }
 
 #[test]
 fn what_is_not_a_file_is_refused_and_left_alone() {
-    let place = Place::new();
-    let folder = place.folder.path().to_owned();
+    let fixture = Fixture::new();
+    let folder = fixture.folder.path().to_owned();
     for path in [folder.clone(), folder.join(".."), "/".into(), "/dev/null".into()] {
         let refused = SnapshotFile::new(path.clone()).unwrap_err();
         assert!(refused.to_string().starts_with(&format!("{} is not a file", path.display())));
@@ -197,26 +197,26 @@ fn what_is_not_a_file_is_refused_and_left_alone() {
 }
 
 /// Writes, and returns what the folder of the link holds then.
-fn written_through(place: &Place, link: &std::path::Path) -> Vec<String> {
+fn written_through(fixture: &Fixture, link: &std::path::Path) -> Vec<String> {
     let file = SnapshotFile::new(link.to_owned()).unwrap();
-    let _claim = file.claim().unwrap();
-    file.write(&place.store, KEY, NOW).unwrap();
+    let _lock = file.lock().unwrap();
+    file.write(&fixture.store, KEY, NOW).unwrap();
     assert!(fs::symlink_metadata(link).unwrap().is_symlink(), "the link is gone");
-    assert_eq!(file.restore(1_000, NOW).unwrap().store.len(), place.store.len());
-    place.names()
+    assert_eq!(file.restore(1_000, NOW).unwrap().store.len(), fixture.store.len());
+    fixture.names()
 }
 
 #[test]
 fn a_symbolic_link_is_followed_and_stays() {
-    let place = Place::new();
+    let fixture = Fixture::new();
     let elsewhere = tempfile::tempdir().unwrap();
     let target = elsewhere.path().join("kept");
     fs::write(&target, "left").unwrap();
-    std::os::unix::fs::symlink(&target, &place.path).unwrap();
-    place.spend("a");
-    place.file().write(&place.store, KEY, NOW).unwrap();
+    std::os::unix::fs::symlink(&target, &fixture.path).unwrap();
+    fixture.spend("a");
+    fixture.file().write(&fixture.store, KEY, NOW).unwrap();
     assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o600);
-    assert_eq!(written_through(&place, &place.path), ["state"]);
+    assert_eq!(written_through(&fixture, &fixture.path), ["state"]);
     let beside = fs::read_dir(elsewhere.path()).unwrap().map(|entry| entry.unwrap().file_name());
     let mut beside: Vec<_> = beside.collect();
     beside.sort_unstable();
@@ -225,15 +225,15 @@ fn a_symbolic_link_is_followed_and_stays() {
 
 #[test]
 fn links_that_lead_nowhere_yet_and_through_others_are_followed() {
-    let place = Place::new();
-    let folder = place.folder.path();
+    let fixture = Fixture::new();
+    let folder = fixture.folder.path();
     fs::create_dir(folder.join("inner")).unwrap();
     // state -> inner/next -> ../kept, which is not there.
-    std::os::unix::fs::symlink("inner/next", &place.path).unwrap();
+    std::os::unix::fs::symlink("inner/next", &fixture.path).unwrap();
     std::os::unix::fs::symlink("../kept", folder.join("inner/next")).unwrap();
     for name in ["a", "b"] {
-        place.spend(name);
-        assert_eq!(written_through(&place, &place.path), ["inner", "kept", "kept.lock", "state"]);
+        fixture.spend(name);
+        assert_eq!(written_through(&fixture, &fixture.path), ["inner", "kept", "kept.lock", "state"]);
     }
     assert!(fs::symlink_metadata(folder.join("inner/next")).unwrap().is_symlink());
     assert!(fs::symlink_metadata(folder.join("kept")).unwrap().is_file());
@@ -241,30 +241,30 @@ fn links_that_lead_nowhere_yet_and_through_others_are_followed() {
 
 #[test]
 fn who_comes_through_a_link_is_kept_out_of_what_another_has_claimed() {
-    let place = Place::new();
-    let link = place.folder.path().join("link");
-    std::os::unix::fs::symlink(&place.path, &link).unwrap();
-    let _claim = place.file().claim().unwrap();
-    assert!(SnapshotFile::new(link).unwrap().claim().is_err());
+    let fixture = Fixture::new();
+    let link = fixture.folder.path().join("link");
+    std::os::unix::fs::symlink(&fixture.path, &link).unwrap();
+    let _lock = fixture.file().lock().unwrap();
+    assert!(SnapshotFile::new(link).unwrap().lock().is_err());
 }
 
 #[test]
 fn what_a_link_leads_to_is_set_aside_where_it_lies() {
-    let place = Place::new();
+    let fixture = Fixture::new();
     let elsewhere = tempfile::tempdir().unwrap();
     let target = elsewhere.path().join("kept");
     fs::write(&target, "damaged").unwrap();
-    std::os::unix::fs::symlink(&target, &place.path).unwrap();
-    let log = log_of(|| assert!(place.keys().is_none()));
+    std::os::unix::fs::symlink(&target, &fixture.path).unwrap();
+    let log = log_of(|| assert!(fixture.keys().is_none()));
     assert!(log.len() == 1 && log[0].contains("kept.damaged"), "{log:?}");
     assert_eq!(fs::read_to_string(elsewhere.path().join("kept.damaged")).unwrap(), "damaged");
-    assert_eq!(place.names(), ["state"]);
+    assert_eq!(fixture.names(), ["state"]);
 }
 
 #[test]
 fn links_in_a_circle_and_to_what_is_no_file_are_refused() {
-    let place = Place::new();
-    let folder = place.folder.path();
+    let fixture = Fixture::new();
+    let folder = fixture.folder.path();
     for (link, target) in [("one", "two"), ("two", "one"), ("folder", "."), ("null", "/dev/null")] {
         std::os::unix::fs::symlink(target, folder.join(link)).unwrap();
     }
@@ -276,21 +276,21 @@ fn links_in_a_circle_and_to_what_is_no_file_are_refused() {
 
 #[test]
 fn it_is_written_at_once_and_at_the_end() {
-    let place = Place::new();
-    let writing = place.writer().start(Duration::from_secs(86_400)).unwrap();
-    eventually("it is written at once", || place.path.exists());
-    place.spend("decided last");
+    let fixture = Fixture::new();
+    let writing = fixture.writer().start(Duration::from_secs(86_400)).unwrap();
+    eventually("it is written at once", || fixture.path.exists());
+    fixture.spend("decided last");
     writing.finish();
-    assert_eq!(place.keys(), Some(1));
+    assert_eq!(fixture.keys(), Some(1));
 }
 
 #[test]
 fn it_is_written_again_after_each_interval() {
-    let place = Place::new();
-    let writing = place.writer().start(Duration::from_millis(1)).unwrap();
+    let fixture = Fixture::new();
+    let writing = fixture.writer().start(Duration::from_millis(1)).unwrap();
     for (keys, name) in [(1, "a"), (2, "b"), (3, "c")] {
-        place.spend(name);
-        eventually("it is written again", || place.keys() == Some(keys));
+        fixture.spend(name);
+        eventually("it is written again", || fixture.keys() == Some(keys));
     }
     writing.finish();
 }
