@@ -7,15 +7,15 @@
 //! Errors go to standard error. A reader that stalls does not delay the exit.
 
 mod admin;
-mod again;
+mod reread;
 mod check;
 mod explain;
 mod health;
 mod http;
 mod logging;
 mod pages;
-mod pairs;
-mod patience;
+mod entry_args;
+mod output;
 mod query;
 mod serve;
 mod tls;
@@ -27,7 +27,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use self::patience::{complain, patiently};
+use self::output::{report_error, write_or_give_up};
 use crate::config::{self, Problems};
 use crate::policy::Policies;
 use crate::policy::fingerprint::FingerprintKey;
@@ -117,7 +117,7 @@ impl Cli {
             Command::Man(man) => man.run(out),
         };
         result.unwrap_or_else(|failure| {
-            complain(failure.to_string());
+            report_error(failure.to_string());
             ExitCode::from(FAILED)
         })
     }
@@ -127,7 +127,7 @@ impl Cli {
 fn told(answer: clap::Error) -> ExitCode {
     let code = u8::try_from(answer.exit_code()).unwrap_or(FAILED);
     if answer.use_stderr() {
-        patiently(move || drop(answer.print()));
+        write_or_give_up(move || drop(answer.print()));
     } else {
         drop(answer.print());
     }

@@ -23,7 +23,7 @@
 //! | `admin` | the HTTP side: the API and the dashboard |
 //! | `grpc` | the gRPC transport: connections, fairness between them, calls; whether an answer was delivered |
 //! | `listener` | accepting connections |
-//! | `watching` | notices changes of files |
+//! | `file_watch` | notices changes of files |
 //! | `tls` | the certificate of the server, and the verification of clients' certificates |
 //! | `service` | the path of a request; `backend` has the differences between memory and the shared store |
 //! | `shared` | Redis or Valkey: connections, and decisions while they are down |
@@ -66,6 +66,7 @@ pub mod config;
 pub mod decision;
 pub mod descriptor;
 pub mod file;
+pub mod file_watch;
 pub mod grpc;
 pub mod limit;
 pub mod listener;
@@ -83,5 +84,4 @@ pub mod store;
 pub mod striped;
 pub mod text;
 pub mod tls;
-pub mod watching;
 pub mod wire;

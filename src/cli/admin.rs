@@ -13,8 +13,8 @@ use serde_json::Value;
 
 use super::Failure;
 use super::http::{Answer, Server};
-use super::pairs::Pair;
-use super::patience::complain;
+use super::entry_args::EntryArg;
+use super::output::report_error;
 use crate::admin::api::types::{
     Bucket, BucketName, BucketState, Buckets, KeyEntry, Lease, Leases, List, ReleaseRequest,
     Released, Reload, ReloadResult, Reset, ResetRequest, Time,
@@ -68,7 +68,7 @@ enum Command {
         all: bool,
         /// The entries.
         #[arg(required = true, value_name = "KEY=VALUE")]
-        entries: Vec<Pair>,
+        entries: Vec<EntryArg>,
     },
     /// Make token buckets full: those that a key names in a table, or one by its ID.
     Reset {
@@ -86,7 +86,7 @@ enum Command {
         row: Option<String>,
         /// The entries of the table's key; none for one bucket for all calls.
         #[arg(value_name = "KEY=VALUE")]
-        key: Vec<Pair>,
+        key: Vec<EntryArg>,
     },
     /// List the leases that the server gave out and that are held, the oldest first. Shows whole leases, which
     /// `release` takes, only with the token.
@@ -126,7 +126,7 @@ impl Admin {
         match answer.status {
             StatusCode::OK => Ok(ExitCode::SUCCESS),
             StatusCode::NOT_FOUND | StatusCode::UNPROCESSABLE_ENTITY => {
-                complain(read::<Refusal>(&answer)?.text());
+                report_error(read::<Refusal>(&answer)?.text());
                 Ok(ExitCode::from(1))
             }
             _ => Err(read::<Refusal>(&answer)?.text().into()),
@@ -147,7 +147,7 @@ impl Admin {
                 get(&path(domain.as_deref(), *all, entries))
             }
             Command::Reset { id, domain, table, row, key } => {
-                let entry = |Pair { key, value }: &Pair| [key.clone(), value.clone()];
+                let entry = |EntryArg { key, value }: &EntryArg| [key.clone(), value.clone()];
                 let key: Vec<KeyEntry> = key.iter().map(entry).collect();
                 let request = ResetRequest {
                     id: id.clone(),
@@ -189,7 +189,7 @@ fn read<T: DeserializeOwned>(Answer { status, body }: &Answer) -> Result<T, Fail
     })
 }
 
-fn path(domain: Option<&str>, all: bool, entries: &[Pair]) -> String {
+fn path(domain: Option<&str>, all: bool, entries: &[EntryArg]) -> String {
     let mut query = form_urlencoded::Serializer::new(String::from("/buckets?"));
     if let Some(domain) = domain {
         query.append_pair("domain", domain);

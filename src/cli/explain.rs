@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::pairs::{self, Pair};
+use super::entry_args::{self, EntryArg};
 use super::{Failure, PolicyPath, load};
 use crate::clock::{BootClock, Clock};
 use crate::limit::{Blocked, Bucket};
@@ -22,14 +22,14 @@ pub(super) struct Explain {
     domain: Option<String>,
     /// Entries of the descriptor, in order.
     #[arg(required = true, value_name = "KEY=VALUE")]
-    entries: Vec<Pair>,
+    entries: Vec<EntryArg>,
 }
 
 impl Explain {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
         let policies = load(&self.policy.config)??;
         let policy = choose(&policies, self.domain.as_deref())?;
-        let query = pairs::query(policy.domain(), &self.entries)?;
+        let query = entry_args::query(policy.domain(), &self.entries)?;
         for descriptor in query.descriptors() {
             write(out, policy, &policy.explain(descriptor, BootClock::start().now()))?;
         }

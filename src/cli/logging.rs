@@ -12,7 +12,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
 use self::lines::Lines;
-use super::patience::PATIENCE;
+use super::output::WRITE_TIMEOUT;
 use crate::clock::Clock;
 use crate::observe::telemetry::LogLines;
 
@@ -80,7 +80,7 @@ impl Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        self.0.settle(PATIENCE);
+        self.0.settle(WRITE_TIMEOUT);
     }
 }
 

@@ -9,7 +9,7 @@ use clap::Args;
 use tonic::transport::Endpoint;
 
 use super::Failure;
-use super::pairs::Pair;
+use super::entry_args::EntryArg;
 use crate::descriptor::{LEASE, LeaseId};
 use crate::wire::{self, RateLimitResponse, RateLimitServiceClient};
 
@@ -40,7 +40,7 @@ pub(super) struct Query {
     json: bool,
     /// Entries of the descriptor, in order.
     #[arg(required = true, value_name = "KEY=VALUE")]
-    entries: Vec<Pair>,
+    entries: Vec<EntryArg>,
 }
 
 impl Query {

@@ -12,9 +12,9 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::again::{self, Watch};
+use super::reread;
 use super::logging::{Filter, Format, Log};
-use super::patience::aside;
+use super::output::write_in_background;
 use super::tls::{GrpcTls, HttpTls, Renewal};
 use super::values::{Age, Switch, age, duration, interval, prefix, ratio, target};
 use super::{Failure, PolicyPath};
@@ -50,7 +50,7 @@ pub(super) struct Serve {
         value_name = "on|off",
         hide_possible_values = true
     )]
-    watch: Watch,
+    watch: Switch,
     /// Listen address of the gRPC service that Envoy calls. Port 0 picks a free port; `unix:PATH` is a Unix
     /// domain socket.
     #[arg(
@@ -195,7 +195,7 @@ pub(super) struct Serve {
 
 /// Lets the arguments be parsed where there is no command line for them.
 #[derive(Debug, Parser)]
-struct Alone {
+struct StandaloneServe {
     #[command(flatten)]
     serve: Serve,
 }
@@ -206,7 +206,7 @@ impl Serve {
     /// # Errors
     /// What is wrong with it.
     pub(super) fn from_environment() -> Result<Self, clap::Error> {
-        Alone::try_parse_from(["tollgate"]).map(|alone| alone.serve)
+        StandaloneServe::try_parse_from(["tollgate"]).map(|standalone| standalone.serve)
     }
 
     /// What calls that change something have to bring, if they are to be taken.
@@ -365,7 +365,7 @@ impl Serve {
         let ended = runtime.block_on(async {
             let server = Server::bind(options).await?;
             let signals = signals()?;
-            again::read(vec![self.policy.config.clone()], self.watch, move |cause| {
+            reread::start(vec![self.policy.config.clone()], self.watch, move |cause| {
                 let reloader = Arc::clone(&reloader);
                 async move {
                     // What came of it is logged there.
@@ -373,7 +373,7 @@ impl Serve {
                 }
             })?;
             if let Some(renewal) = renewal.map(Arc::new) {
-                again::read(renewal.paths(), self.watch, move |cause| {
+                reread::start(renewal.paths(), self.watch, move |cause| {
                     let renewal = Arc::clone(&renewal);
                     async move { renewal.renew(cause).await }
                 })?;
@@ -387,7 +387,7 @@ impl Serve {
             {
                 let grpc = grpc.clone();
                 // Nobody to read it is no reason not to serve.
-                drop(aside(move || drop(write_call_to_try(&mut stdout(), &grpc, &policy))));
+                drop(write_in_background(move || drop(print_example_call(&mut stdout(), &grpc, &policy))));
             }
             let writing = writer.map(|writer| writer.start(self.snapshot_interval)).transpose()?;
             let ended = server.run(core, received(signals.clone(), 1), received(signals, 2)).await;
@@ -448,7 +448,7 @@ fn example(policy: &Policy) -> Option<String> {
     Some(entries.join(" ")).filter(|entries| entries.chars().all(is_plain))
 }
 
-fn write_call_to_try(out: &mut dyn Write, grpc: &Address, entries: &str) -> std::io::Result<()> {
+fn print_example_call(out: &mut dyn Write, grpc: &Address, entries: &str) -> std::io::Result<()> {
     writeln!(
         out,
         "\nTry a call, from another terminal:\n\n  \

@@ -1,15 +1,15 @@
-//! `key=value` arguments.
+//! `KEY=VALUE` arguments.
 
 use crate::descriptor::{BadRequest, Hits, Query};
 
 /// One entry of a descriptor.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Pair {
+pub(super) struct EntryArg {
     pub(super) key: String,
     pub(super) value: String,
 }
 
-impl std::str::FromStr for Pair {
+impl std::str::FromStr for EntryArg {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -17,16 +17,19 @@ impl std::str::FromStr for Pair {
             Some((key, value)) if !key.is_empty() => {
                 Ok(Self { key: key.to_owned(), value: value.to_owned() })
             }
-            _ => Err("an entry is written as key=value"),
+            _ => Err("write an entry as KEY=VALUE"),
         }
     }
 }
 
-/// One descriptor of all pairs, in order.
-pub(super) fn query<'a>(domain: &'a str, pairs: &'a [Pair]) -> Result<Query<'a>, BadRequest> {
+/// A query of one descriptor with these entries, in order, and one hit.
+pub(super) fn query<'a>(
+    domain: &'a str,
+    entries: &'a [EntryArg],
+) -> Result<Query<'a>, BadRequest> {
     let mut query = Query::default();
     query.begin(domain, 1)?;
-    pairs.iter().for_each(|pair| query.entry(&pair.key, &pair.value));
+    entries.iter().for_each(|entry| query.entry(&entry.key, &entry.value));
     query.close(Hits::ONE, None)?;
     Ok(query)
 }

@@ -29,35 +29,35 @@ const MAX_LINKS: usize = 40;
 
 /// Files and folders that are watched.
 #[derive(Debug)]
-pub struct Watching {
+pub struct FileWatch {
     paths: Vec<PathBuf>,
-    happened: Arc<Notify>,
+    changes: Arc<Notify>,
     /// Dropped, it watches no more.
     watcher: RecommendedWatcher,
 }
 
-impl Watching {
+impl FileWatch {
     /// Watches files, and folders with the files in them, from now on. They need not be there.
     ///
     /// # Errors
     /// Where the system does not watch, or none of the folders that lead to them.
     pub async fn start(paths: Vec<PathBuf>) -> notify::Result<Self> {
         let paths = paths.iter().map(std::path::absolute).collect::<Result<Vec<_>, _>>()?;
-        let happened = Arc::new(Notify::new());
-        let watcher = watch(&paths, &happened).await?;
-        Ok(Self { paths, happened, watcher })
+        let changes = Arc::new(Notify::new());
+        let watcher = watch(&paths, &changes).await?;
+        Ok(Self { paths, changes, watcher })
     }
 
     /// Completes when something may have changed since the start or the last time, and is complete as far as
     /// one can tell. What is read then is either the newest, or the next call completes at once.
     pub async fn changed(&mut self) {
-        self.happened.notified().await;
+        self.changes.notified().await;
         let first = Instant::now();
         while first.elapsed() < MAX_SETTLING
-            && timeout(QUIET, self.happened.notified()).await.is_ok()
+            && timeout(QUIET, self.changes.notified()).await.is_ok()
         {}
         // Links may lead elsewhere by now, and folders be others of the same name.
-        match watch(&self.paths, &self.happened).await {
+        match watch(&self.paths, &self.changes).await {
             Ok(watcher) => self.watcher = watcher,
             Err(error) => tracing::warn!(%error, "changed files may go unnoticed from now on"),
         }
@@ -65,18 +65,18 @@ impl Watching {
 }
 
 /// Elsewhere, since a disk may take its time.
-async fn watch(paths: &[PathBuf], happened: &Arc<Notify>) -> notify::Result<RecommendedWatcher> {
-    let (paths, happened) = (paths.to_vec(), Arc::clone(happened));
-    let watching = tokio::task::spawn_blocking(move || watcher(&paths, &happened));
+async fn watch(paths: &[PathBuf], changes: &Arc<Notify>) -> notify::Result<RecommendedWatcher> {
+    let (paths, changes) = (paths.to_vec(), Arc::clone(changes));
+    let watching = tokio::task::spawn_blocking(move || watcher(&paths, &changes));
     watching.await.unwrap_or_else(|error| Err(notify::Error::generic(&error.to_string())))
 }
 
-fn watcher(paths: &[PathBuf], happened: &Arc<Notify>) -> notify::Result<RecommendedWatcher> {
-    let mut watched = Watched::of(paths);
+fn watcher(paths: &[PathBuf], changes: &Arc<Notify>) -> notify::Result<RecommendedWatcher> {
+    let mut watched = WatchSet::of(paths);
     for _ in 0..MAX_TRIES {
-        let watcher = watch_all(watched.clone(), Arc::clone(happened))?;
+        let watcher = watch_all(watched.clone(), Arc::clone(changes))?;
         // A link that came to lead elsewhere before it was watched has told nobody.
-        let again = Watched::of(paths);
+        let again = WatchSet::of(paths);
         if again == watched {
             return Ok(watcher);
         }
@@ -85,18 +85,18 @@ fn watcher(paths: &[PathBuf], happened: &Arc<Notify>) -> notify::Result<Recommen
     Err(notify::Error::generic("what leads to it changes all the time"))
 }
 
-fn watch_all(watched: Watched, happened: Arc<Notify>) -> notify::Result<RecommendedWatcher> {
+fn watch_all(watched: WatchSet, changes: Arc<Notify>) -> notify::Result<RecommendedWatcher> {
     let watched = Arc::new(watched);
     let told = Arc::clone(&watched);
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
         // Where it is not known what happened, anything may have.
-        if event.is_err() || event.is_ok_and(|event| told.is_concerned(&event)) {
-            happened.notify_one();
+        if event.is_err() || event.is_ok_and(|event| told.concerns(&event)) {
+            changes.notify_one();
         }
     })?;
     let mut refused = None;
     let mut is_watching = false;
-    for place in watched.places() {
+    for place in watched.watch_paths() {
         // One on the way that may not be read, or is not there, is no reason not to watch the others.
         match watcher.watch(place, RecursiveMode::NonRecursive) {
             Ok(()) => is_watching = true,
@@ -115,22 +115,22 @@ fn parts(path: &Path) -> impl Iterator<Item = OsString> {
 
 /// What matters to some paths.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Watched {
+struct WatchSet {
     /// Everything that is looked up on the way to them.
     names: BTreeSet<PathBuf>,
     /// Where they lead: to a folder, in which everything matters, or to a file.
     ends: BTreeSet<PathBuf>,
 }
 
-impl Watched {
+impl WatchSet {
     fn of(paths: &[PathBuf]) -> Self {
         let mut watched = Self::default();
         for path in paths {
-            let end = watched.follow(path);
+            let end = watched.resolve(path);
             let entries = std::fs::read_dir(&end).into_iter().flatten();
             let files = entries.filter_map(|entry| Some(entry.ok()?.path()));
             for link in files.filter(|path| path.is_symlink()) {
-                watched.follow(&link);
+                watched.resolve(&link);
             }
             watched.ends.insert(end);
         }
@@ -138,7 +138,7 @@ impl Watched {
     }
 
     /// Notes every name on the way to an absolute path, and returns where it leads.
-    fn follow(&mut self, path: &Path) -> PathBuf {
+    fn resolve(&mut self, path: &Path) -> PathBuf {
         let mut ahead: VecDeque<OsString> = parts(path).collect();
         let mut here = PathBuf::new();
         let mut links = 0;
@@ -175,7 +175,7 @@ impl Watched {
         of_names.chain(self.ends.iter().map(|end| &**end)).collect()
     }
 
-    fn is_concerned(&self, event: &Event) -> bool {
+    fn concerns(&self, event: &Event) -> bool {
         let is_change = match event.kind {
             // It is read by ourselves, too.
             EventKind::Access(kind) => kind == AccessKind::Close(AccessMode::Write),
@@ -219,16 +219,16 @@ mod tests {
         let root = mounted();
         let root = root.path().canonicalize().unwrap();
         let volume = root.join("volume");
-        let watched = Watched::of(&[volume.join("policy.yaml")]);
+        let watched = WatchSet::of(&[volume.join("policy.yaml")]);
         let own = ["", "policy.yaml", "..data", "..2026_1", "..2026_1/policy.yaml"];
         for name in own {
-            assert!(watched.is_concerned(&changed(&volume.join(name))), "{name}");
+            assert!(watched.concerns(&changed(&volume.join(name))), "{name}");
         }
-        assert!(watched.is_concerned(&changed(&root)));
+        assert!(watched.concerns(&changed(&root)));
         for other in ["other.yaml", "..data/policy.yaml", "..2026_1/other.yaml"] {
-            assert!(!watched.is_concerned(&changed(&volume.join(other))), "{other}");
+            assert!(!watched.concerns(&changed(&volume.join(other))), "{other}");
         }
-        let places = watched.places();
+        let places = watched.watch_paths();
         let folder = volume.join("..2026_1");
         for place in [&root, &volume, &folder, &folder.join("policy.yaml")] {
             assert!(places.contains(&**place), "{place:?}");
@@ -239,19 +239,19 @@ mod tests {
     fn everything_in_a_folder_matters_and_what_its_links_lead_to() {
         let root = mounted();
         let volume = root.path().canonicalize().unwrap().join("volume");
-        let watched = Watched::of(std::slice::from_ref(&volume));
+        let watched = WatchSet::of(std::slice::from_ref(&volume));
         for name in ["new.yaml", "..2026_2", "..2026_1/policy.yaml"] {
-            assert!(watched.is_concerned(&changed(&volume.join(name))), "{name}");
+            assert!(watched.concerns(&changed(&volume.join(name))), "{name}");
         }
-        assert!(!watched.is_concerned(&changed(&volume.join("..2026_1/other.yaml"))));
+        assert!(!watched.concerns(&changed(&volume.join("..2026_1/other.yaml"))));
     }
 
     #[test]
     fn reading_a_file_is_no_change() {
         let root = mounted();
         let path = root.path().canonicalize().unwrap().join("volume/policy.yaml");
-        let watched = Watched::of(std::slice::from_ref(&path));
-        let of = |kind| watched.is_concerned(&event(EventKind::Access(kind), &path));
+        let watched = WatchSet::of(std::slice::from_ref(&path));
+        let of = |kind| watched.concerns(&event(EventKind::Access(kind), &path));
         let read = AccessKind::Open(AccessMode::Any);
         let written = AccessKind::Close(AccessMode::Write);
         assert_eq!((of(read), of(written)), (false, true));
@@ -263,7 +263,7 @@ mod tests {
         let path = root.path().canonicalize().unwrap().join("a");
         symlink("b", &path).unwrap();
         symlink("./a", path.with_file_name("b")).unwrap();
-        let watched = Watched::of(std::slice::from_ref(&path));
+        let watched = WatchSet::of(std::slice::from_ref(&path));
         assert!(watched.names.contains(&path.with_file_name("b")));
     }
 }

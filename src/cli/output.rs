@@ -1,0 +1,43 @@
+//! Writing to a pipe that may be full: a reader that stalls delays neither serving nor the exit.
+
+use std::convert::Infallible;
+use std::io::{self, Write};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+/// How long to wait for the reader of standard error.
+pub(super) const WRITE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Writes an error to standard error, or gives up after [`WRITE_TIMEOUT`].
+pub(super) fn report_error(message: String) {
+    // There is nowhere else to report that standard error is closed.
+    write_or_give_up(move || drop(writeln!(io::stderr(), "{message}")));
+}
+
+/// Calls `write`, and returns when it has, or after [`WRITE_TIMEOUT`].
+pub(super) fn write_or_give_up(write: impl Fn() + Send + Sync + 'static) {
+    let write = Arc::new(write);
+    let in_thread = Arc::clone(&write);
+    match write_in_background(move || in_thread()) {
+        // Nothing is sent: the channel closes when `write` has returned.
+        Ok(ended) => drop(ended.recv_timeout(WRITE_TIMEOUT)),
+        // Having no thread may be the very error to report.
+        Err(_) => write(),
+    }
+}
+
+/// Calls `write` on a thread of its own. The channel closes when it has returned.
+///
+/// # Errors
+/// If the system refuses a thread.
+pub(super) fn write_in_background(
+    write: impl FnOnce() + Send + 'static,
+) -> io::Result<Receiver<Infallible>> {
+    let (end, ended) = channel();
+    std::thread::Builder::new().name("message".to_owned()).spawn(move || {
+        write();
+        drop(end);
+    })?;
+    Ok(ended)
+}
