@@ -64,7 +64,7 @@ for server in memory shared; do
   store=memory
   [ "$server" = memory ] || store=redis://127.0.0.1:$redis_port
   start "$server" 0 "${grpc[$server]}" "$target/release/tollgate" serve --config "$out/policy" --workers 1 \
-    --store "$store" --max-keys 100000 --max-connection-age 2m --drain-delay 0s --log json --log-denied 10 \
+    --store "$store" --max-keys 100000 --max-connection-age 2m --drain-delay 0s --log-format json --log-denied-per-second 10 \
     --grpc "127.0.0.1:${grpc[$server]}" --http "127.0.0.1:${http[$server]}"
   pids[$server]=$pid
 done

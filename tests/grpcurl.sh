@@ -39,7 +39,7 @@ for tool in "$tollgate" "$grpcurl"; do
 done
 
 "$tollgate" serve --config "$root/config/management-api.yaml" \
-  --grpc 127.0.0.1:0 --http 127.0.0.1:0 --log json --drain-delay 0s </dev/null >/dev/null 2>"$work/log" &
+  --grpc 127.0.0.1:0 --http 127.0.0.1:0 --log-format json --drain-delay 0s </dev/null >/dev/null 2>"$work/log" &
 server=$!
 
 # The line with the addresses comes once they are bound; a healthy start takes milliseconds.

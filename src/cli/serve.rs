@@ -157,9 +157,9 @@ pub(super) struct Serve {
           value_parser = duration)]
     drain_delay: Duration,
     /// How long calls in flight may take to finish after the drain delay.
-    #[arg(long, env = "TOLLGATE_DRAIN", default_value = "10s", value_name = "DURATION",
+    #[arg(long, env = "TOLLGATE_DRAIN_TIMEOUT", default_value = "10s", value_name = "DURATION",
           value_parser = duration)]
-    drain: Duration,
+    drain_timeout: Duration,
     /// File that keeps buckets and leases across restarts. It is written at every snapshot interval and at
     /// exit, and restored at the start. Without it, every bucket is full after a restart.
     #[arg(long, env = "TOLLGATE_SNAPSHOT", value_name = "PATH")]
@@ -170,15 +170,15 @@ pub(super) struct Serve {
           value_parser = interval)]
     snapshot_interval: Duration,
     /// Format of the log, which goes to standard error.
-    #[arg(long, env = "TOLLGATE_LOG", default_value = "text", value_name = "text|json")]
-    log: Format,
+    #[arg(long, env = "TOLLGATE_LOG_FORMAT", default_value = "text", value_name = "text|json")]
+    log_format: Format,
     /// What to log: off, error, warn, info, debug, or a list of target=level.
     #[arg(long, env = "TOLLGATE_LOG_LEVEL", default_value = "info", value_name = "LEVEL")]
     log_level: Filter,
     /// Log denied calls, at most this many per second, with the domain, table and row, the values that name the
     /// bucket, and the wait. Without it, none is logged.
-    #[arg(long, env = "TOLLGATE_LOG_DENIED", value_name = "COUNT")]
-    log_denied: Option<NonZeroU32>,
+    #[arg(long, env = "TOLLGATE_LOG_DENIED_PER_SECOND", value_name = "COUNT")]
+    log_denied_per_second: Option<NonZeroU32>,
     /// Send spans of calls to this collector, by OTLP over gRPC: `http://HOST:4317`, or `https://HOST:4317` for
     /// TLS. Without it, no call is traced.
     #[arg(long, env = "TOLLGATE_OTLP_ENDPOINT", value_name = "URL")]
@@ -295,7 +295,7 @@ impl Serve {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         let clock: Arc<dyn Clock> = Arc::new(BootClock::start());
         // Dropped last, so that the log has all that is said until the end.
-        let log = Log::start(self.log, &self.log_level, Arc::clone(&clock))?;
+        let log = Log::start(self.log_format, &self.log_level, Arc::clone(&clock))?;
         let path = self.policy.config.clone();
         let sources = reading::at_once(move || config::read(&path))??;
         let file = self.snapshot.clone().map(SnapshotFile::new).transpose()?;
@@ -331,7 +331,7 @@ impl Serve {
             None => Stores::Memory(store),
         };
         let core = Core::new(clock, policies, stores, telemetry);
-        let core = match self.log_denied {
+        let core = match self.log_denied_per_second {
             Some(most) => core.with_denied_log(most),
             None => core,
         };
@@ -357,7 +357,7 @@ impl Serve {
             max_connections: open_files::raise_limit(self.max_connections.get()),
             max_connection_age: self.max_connection_age.0,
             drain_delay: self.drain_delay,
-            drain: self.drain,
+            drain: self.drain_timeout,
             controls,
         };
         let identities = [&options.grpc_tls, &options.http_tls].into_iter().flatten().cloned();
@@ -381,7 +381,7 @@ impl Serve {
             let (grpc, http) = (server.grpc_address(), server.http_address());
             tracing::info!(%grpc, %http, config = %self.policy.config.display(), "started");
             // `query` speaks plain text.
-            if self.log == Format::Text
+            if self.log_format == Format::Text
                 && !self.grpc_tls.is_on()
                 && let Some(policy) = example
             {

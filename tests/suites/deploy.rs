@@ -168,7 +168,7 @@ fn ports_and_names_agree_from_the_service_to_the_process() {
 fn whoever_stops_it_waits_for_the_drain() {
     let words = args(&container());
     let of = |flag| humantime::parse_duration(value(&words, flag)).unwrap().as_secs();
-    let stop = of("--drain-delay") + of("--drain");
+    let stop = of("--drain-delay") + of("--drain-timeout");
     let pod = &manifest("deployment.yaml")["spec"]["template"]["spec"];
     assert!(pod["terminationGracePeriodSeconds"].as_u64().unwrap() > stop);
     let unit = read("deploy/systemd/tollgate.service");

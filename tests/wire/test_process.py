@@ -68,7 +68,7 @@ def test_a_port_that_is_taken_is_told_and_nothing_is_started(taken):
         other.listen()
         address = f"127.0.0.1:{other.getsockname()[1]}"
         flags = {"--grpc": "127.0.0.1:0", "--http": "127.0.0.1:0", taken: address}
-        ended = run("serve", "--config", SHIPPED_POLICY, "--log", "json", *(x for pair in flags.items() for x in pair))
+        ended = run("serve", "--config", SHIPPED_POLICY, "--log-format", "json", *(x for pair in flags.items() for x in pair))
     assert ended.returncode > 0, "an error, and not the end of a signal"
     assert address in ended.stderr
     assert "in use" in ended.stderr.lower()
@@ -79,7 +79,7 @@ def test_a_port_that_is_taken_is_told_and_nothing_is_started(taken):
 def test_a_second_server_cannot_take_the_port_of_the_first(serve):
     first = serve(POLICY)
     ended = run(
-        "serve", "--config", SHIPPED_POLICY, "--grpc", first.grpc_address, "--http", "127.0.0.1:0", "--log", "json"
+        "serve", "--config", SHIPPED_POLICY, "--grpc", first.grpc_address, "--http", "127.0.0.1:0", "--log-format", "json"
     )
     assert ended.returncode > 0
     assert started_lines(ended.stderr) == []
@@ -93,7 +93,7 @@ def refusal_of(tmp_path, text):
     """What `serve` says of a policy that it must refuse with exit code 2."""
     path = tmp_path / "bad.yaml"
     path.write_text(text)
-    ended = run("serve", "--config", path, "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--log", "json")
+    ended = run("serve", "--config", path, "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--log-format", "json")
     assert ended.returncode == 2, ended
     assert started_lines(ended.stderr) == []
     assert "panicked" not in ended.stderr
@@ -233,7 +233,7 @@ def is_refused(address):
 
 def test_new_connections_are_refused_while_calls_under_way_finish(serve):
     """Refused, not left waiting: Envoy then asks another replica at once."""
-    server = serve(POLICY, "--drain", "60s")
+    server = serve(POLICY, "--drain-timeout", "60s")
     with h2.Connection(server.grpc_address) as connection:
         stream, rest = half_a_call(connection)
         server.terminate()
@@ -246,7 +246,7 @@ def test_new_connections_are_refused_while_calls_under_way_finish(serve):
 
 
 def test_a_client_that_never_finishes_cannot_keep_the_server_from_ending(serve):
-    server = serve(POLICY, "--drain", "1s")
+    server = serve(POLICY, "--drain-timeout", "1s")
     with h2.Connection(server.grpc_address) as connection:
         half_a_call(connection)
         server.terminate()
@@ -261,7 +261,7 @@ def test_an_interrupt_ends_the_server_like_a_termination(serve):
 
 def test_a_watch_of_health_is_told_and_does_not_keep_the_server_from_ending(serve):
     """A watch never ends by itself, so to wait for it is to wait for the whole of the drain."""
-    server = serve(POLICY, "--drain", "60s")
+    server = serve(POLICY, "--drain-timeout", "60s")
     watch = health_grpc.HealthStub(server.channel).Watch(health.HealthCheckRequest(), timeout=3 * PATIENCE)
     assert next(watch).status == health.HealthCheckResponse.SERVING
     server.terminate()

@@ -90,7 +90,7 @@ class Tollgate:
     def __init__(self, config, *flags, http="127.0.0.1:0"):
         self._process = subprocess.Popen(
             [binary(), "serve", "--config", str(config), "--grpc", "127.0.0.1:0"]
-            + ["--http", http, "--log", "json", *map(str, flags)],
+            + ["--http", http, "--log-format", "json", *map(str, flags)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,

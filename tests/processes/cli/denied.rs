@@ -1,4 +1,4 @@
-//! `--log-denied`: which calls were denied, in the log.
+//! `--log-denied-per-second`: which calls were denied, in the log.
 
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ fn logged(format: &str, more: &[&str]) -> Vec<String> {
     std::fs::write(&path, policy).unwrap();
     let config = path.to_str().unwrap();
     let free = "127.0.0.1:0";
-    let args = ["serve", "--config", config, "--grpc", free, "--http", free, "--log", format];
+    let args = ["serve", "--config", config, "--grpc", free, "--http", free, "--log-format", format];
     let server = Served::start(&[&args, more].concat(), &[]);
     let address = server.grpc.to_string();
     for code in [0, 1, 1] {
@@ -29,7 +29,7 @@ fn logged(format: &str, more: &[&str]) -> Vec<String> {
 
 #[test]
 fn a_denied_call_is_told_with_its_row_and_values() {
-    let log = logged("json", &["--log-denied", "1000"]);
+    let log = logged("json", &["--log-denied-per-second", "1000"]);
     let lines = log.iter().map(|line| serde_json::from_str::<Value>(line).expect(line));
     let denied: Vec<_> = lines.filter(|line| line["fields"]["message"] == "denied").collect();
     assert_eq!(denied.len(), 2, "{log:?}");
@@ -48,7 +48,7 @@ fn a_denied_call_is_told_with_its_row_and_values() {
 
 #[test]
 fn a_line_of_text_holds_nothing_that_a_terminal_acts_on() {
-    let log = logged("text", &["--log-denied", "1000"]);
+    let log = logged("text", &["--log-denied-per-second", "1000"]);
     let denied: Vec<_> = log.iter().filter(|line| line.contains(" denied ")).collect();
     assert_eq!(denied.len(), 2, "{log:?}");
     for line in denied {

@@ -126,7 +126,7 @@ fn hostile_values_reach_neither_terminal_nor_log_raw() {
     let hostile =
         ["a\nFORGED line", "\u{1b}[31mred", "\u{9b}31mred", "a\r\nset-cookie: b", "\u{7f}\u{8}"];
     for log in ["text", "json"] {
-        let args = [&QUIET[..5], &["--log", log, "--log-level", "trace"]].concat();
+        let args = [&QUIET[..5], &["--log-format", log, "--log-level", "trace"]].concat();
         let server = Served::start(&args, &[]);
         for value in hostile {
             let (key, tenant) = (format!("{value}=x"), format!("tenant={value}"));

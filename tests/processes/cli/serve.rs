@@ -12,7 +12,7 @@ use super::{SHIPPED, run, run_in, tollgate, wait};
 
 /// Free ports, and logs that a program can read.
 pub(crate) const QUIET: [&str; 7] =
-    ["serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--log", "json"];
+    ["serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--log-format", "json"];
 
 /// A server that said it has started; it is killed when dropped.
 pub(crate) struct Served {
@@ -131,7 +131,7 @@ fn a_policy_that_is_wrong_ends_it_with_2_and_every_problem() {
             (format!("tests/config/bad/{name}.yaml"), format!("tests/config/bad/{name}.txt"));
         let problems = std::fs::read_to_string(beside).unwrap();
         for log in ["text", "json"] {
-            let ended = run(&[&QUIET[..5], &["--log", log, "--config", &bad]].concat());
+            let ended = run(&[&QUIET[..5], &["--log-format", log, "--config", &bad]].concat());
             assert_eq!((ended.code, &*ended.out, &*ended.err), (Some(2), "", &*problems), "{log}");
         }
     }
@@ -146,7 +146,7 @@ fn a_port_that_is_taken_ends_it_with_2_and_the_flag_to_choose_another() {
         ("http", ["--grpc", "127.0.0.1:0", "--http", &address]),
     ] {
         for log in ["text", "json"] {
-            let ended = run(&[&["serve", "--log", log][..], &args].concat());
+            let ended = run(&[&["serve", "--log-format", log][..], &args].concat());
             assert_eq!((ended.code, &*ended.out), (Some(2), ""), "{ended:?}");
             let begin = format!("cannot listen on {address} for {what}: Address already in use");
             assert!(ended.err.starts_with(&begin), "{ended:?}");
@@ -178,10 +178,10 @@ fn every_flag_has_a_twin_in_the_environment() {
         "max-keys",
         "max-connection-age",
         "drain-delay",
-        "drain",
+        "drain-timeout",
         "snapshot",
         "snapshot-interval",
-        "log",
+        "log-format",
         "log-level",
     ] {
         assert!(names.contains(&known), "{known}: {help}");
@@ -198,13 +198,13 @@ fn the_environment_speaks_where_no_flag_does() {
         ("TOLLGATE_CONFIG", "tests/config/good/merged.yaml"),
         ("TOLLGATE_GRPC", "127.0.0.1:0"),
         ("TOLLGATE_HTTP", "127.0.0.1:0"),
-        ("TOLLGATE_LOG", "json"),
+        ("TOLLGATE_LOG_FORMAT", "json"),
         ("TOLLGATE_WORKERS", "1"),
         ("TOLLGATE_MAX_CONNECTIONS", "100"),
         ("TOLLGATE_MAX_KEYS", "2048"),
         ("TOLLGATE_MAX_CONNECTION_AGE", "off"),
         ("TOLLGATE_DRAIN_DELAY", "0s"),
-        ("TOLLGATE_DRAIN", "1s"),
+        ("TOLLGATE_DRAIN_TIMEOUT", "1s"),
     ];
     // Without a command it serves, too.
     for args in [&["serve"][..], &[]] {
@@ -226,9 +226,9 @@ fn every_twin_is_read() {
         ("TOLLGATE_MAX_KEYS", "--max-keys"),
         ("TOLLGATE_MAX_CONNECTION_AGE", "--max-connection-age"),
         ("TOLLGATE_DRAIN_DELAY", "--drain-delay"),
-        ("TOLLGATE_DRAIN", "--drain"),
+        ("TOLLGATE_DRAIN_TIMEOUT", "--drain-timeout"),
         ("TOLLGATE_SNAPSHOT_INTERVAL", "--snapshot-interval"),
-        ("TOLLGATE_LOG", "--log"),
+        ("TOLLGATE_LOG_FORMAT", "--log-format"),
     ] {
         for args in [&["serve"][..], &[]] {
             let ended = run_in(args, &[(name, "wrong")]);
@@ -248,7 +248,7 @@ fn every_twin_is_read() {
 #[test]
 fn a_flag_goes_before_the_environment() {
     let env =
-        [("TOLLGATE_CONFIG", "nowhere.yaml"), ("TOLLGATE_GRPC", "wrong"), ("TOLLGATE_LOG", "text")];
+        [("TOLLGATE_CONFIG", "nowhere.yaml"), ("TOLLGATE_GRPC", "wrong"), ("TOLLGATE_LOG_FORMAT", "text")];
     let server = Served::start(&[&QUIET[..], &["--config", SHIPPED]].concat(), &env);
     assert!(serde_json::from_str::<Value>(server.log.last().unwrap()).is_ok());
     assert_eq!(server.stop().0, Some(0));

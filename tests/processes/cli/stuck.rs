@@ -35,7 +35,7 @@ impl Stuck {
         let folder = tempfile::tempdir().unwrap();
         let (path, trouble) = (folder.path().join("policy.yaml"), folder.path().join("trouble"));
         std::fs::write(&path, policy(2)).unwrap();
-        let args = ["--config", path.to_str().unwrap(), "--watch", "off", "--drain", "0s"];
+        let args = ["--config", path.to_str().unwrap(), "--watch", "off", "--drain-timeout", "0s"];
         let args = [&QUIET[..], &args, &["--admin-token", TOKEN], more].concat();
         let server = Served::start(&args, &[(TROUBLE, trouble.to_str().unwrap())]);
         Self { server, folder }

@@ -83,7 +83,7 @@ fn who_is_refused_is_logged_without_the_control_characters_of_its_names() {
     let hostile = certificates.callers.issue(&["spiffe://a/\nFORGED \u{1b}[31mred"]);
     let envoy = certificates.callers.issue(&["envoy"]);
     for log in ["text", "json"] {
-        let more = ["--log", log, "--log-level", "debug"];
+        let more = ["--log-format", log, "--log-level", "debug"];
         let names = ("TOLLGATE_GRPC_TLS_CLIENT_NAME", "front,spiffe://a/b,envoy");
         let args = [&QUIET[..5], &more].concat();
         let flags = certificates.flags("grpc");

@@ -25,7 +25,7 @@ impl Sockets {
     }
 
     fn args(&self) -> Vec<String> {
-        let words = ["serve", "--log", "json", "--grpc", &address(&self.grpc)];
+        let words = ["serve", "--log-format", "json", "--grpc", &address(&self.grpc)];
         [&words[..], &["--http", &address(&self.http)]]
             .concat()
             .into_iter()

@@ -141,7 +141,7 @@ impl Tollgate {
         let mut command = command(env!("CARGO_BIN_EXE_tollgate"));
         // Before the test's own words, which may say otherwise.
         command.env("TOLLGATE_DRAIN_DELAY", "0s");
-        command.args(arguments).args(["--log", "json"]);
+        command.args(arguments).args(["--log-format", "json"]);
         let mut process = Running::start(name, &mut command, folder);
         let started = process.wait_for("a line that says started", |process| {
             let log = process.log();
