@@ -28,7 +28,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use self::output::{report_error, write_or_give_up};
-use crate::config::{self, Problems};
+use crate::config::{self, Problems, Source};
 use crate::policy::Policies;
 use crate::policy::fingerprint::FingerprintKey;
 use crate::reading::{self, caught};
@@ -78,13 +78,32 @@ struct PolicyPath {
 /// Why a command failed, in words for a person.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Reads and compiles a policy without serving it. A path that hangs is given up, and a fault of our own is told.
-fn load(path: &Path) -> Result<Result<Policies, Problems>, Failure> {
-    let named = |error| format!("{}: {error}", path.display());
+/// Reads the files of a policy. A path that hangs is given up after a deadline.
+fn read(path: &Path) -> Result<Result<Vec<Source>, Problems>, Failure> {
     let owned = path.to_owned();
-    let sources = reading::at_once(move || config::read(&owned)).map_err(named)?;
-    let compile = |sources: Vec<_>| config::compile(&sources, FingerprintKey::fixed(0));
-    Ok(caught(|| sources.and_then(compile)).map_err(|error| named(error.into()))?)
+    let sources = reading::at_once(move || config::read(&owned));
+    sources.map_err(|error| format!("{}: {error}", path.display()).into())
+}
+
+/// Compiles a policy that nothing is decided by: its fingerprints have a fixed key.
+fn compile(path: &Path, sources: &[Source]) -> Result<Result<Policies, Problems>, Failure> {
+    let compiled = caught(|| config::compile(sources, FingerprintKey::fixed(0)));
+    compiled.map_err(|error| format!("{}: {error}", path.display()).into())
+}
+
+/// Reads and compiles a policy without serving it.
+fn load(path: &Path) -> Result<Result<Policies, Problems>, Failure> {
+    match read(path)? {
+        Ok(sources) => compile(path, &sources),
+        Err(problems) => Ok(Err(problems)),
+    }
+}
+
+/// The texts of a policy, which compile.
+fn checked_sources(path: &Path) -> Result<Vec<Source>, Failure> {
+    let sources = read(path)??;
+    compile(path, &sources)?.map(drop)?;
+    Ok(sources)
 }
 
 /// Could not be done.

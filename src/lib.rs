@@ -57,7 +57,7 @@
 //! | another language for policies | a module beside `config` that compiles to `policy/builder.rs` |
 //! | an admin endpoint | `admin/api`, a file each, with its types in `admin/api/types/` |
 //! | a metric | `observe/telemetry.rs` and the files in its folder |
-//! | a flag of `serve` | `cli/serve.rs` |
+//! | a flag of `serve` | `cli/serve.rs`; `cli/serve/assemble.rs` builds the server from it |
 
 pub mod admin;
 pub mod cli;

@@ -40,7 +40,10 @@ impl FromStr for Filter {
             Some(word) => {
                 Err(format!("`{word}` is no level; there are off, error, warn, info, debug, trace"))
             }
-            None => Ok(Self(text.to_owned())),
+            None => match EnvFilter::builder().parse(text) {
+                Ok(_) => Ok(Self(text.to_owned())),
+                Err(error) => Err(error.to_string()),
+            },
         }
     }
 }

@@ -1,6 +1,8 @@
 //! `tollgate serve`.
 
-use std::io::{Write, stdout};
+mod assemble;
+
+use std::fmt::Display;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -9,34 +11,21 @@ use std::time::Duration;
 
 use clap::{Args, Parser};
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
 
-use super::reread;
 use super::logging::{Filter, Format, Log};
-use super::output::write_in_background;
-use super::tls::{GrpcTls, HttpTls, Renewal};
+use super::tls::{GrpcTls, HttpTls};
 use super::values::{Age, Switch, age, duration, interval, prefix, ratio, target};
 use super::{Failure, PolicyPath};
-use crate::admin::{Controls, HostName, Token};
-use crate::clock::{BootClock, Clock, Timestamp};
-use crate::config;
+use crate::admin::{HostName, Token};
+use crate::clock::{BootClock, Clock};
+use crate::config::Source;
 use crate::file;
 use crate::listener::Address;
-use crate::live::ActivePolicies;
-use crate::observe::telemetry::Telemetry;
 use crate::observe::traces::{Collector, Tracer};
-use crate::policy::Policy;
-use crate::policy::fingerprint::FingerprintKey;
-use crate::policy::table::Rows;
-use crate::policy_files::{self, PolicyFiles, Reloader};
-use crate::reading::{self, caught};
-use crate::server::{Options, Server, open_files};
-use crate::service::{Core, Stores};
+use crate::shared::Settings;
 use crate::shared::target::{Target, TargetError};
-use crate::shared::{self, Settings};
-use crate::snapshot::{SnapshotFile, Writer};
-use crate::store::MemoryStore;
+use crate::snapshot::SnapshotFile;
+use crate::tls::Identity;
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
@@ -71,7 +60,7 @@ pub(super) struct Serve {
     http: Address,
     /// Token that an HTTP call must send to change anything, as `Authorization: Bearer TOKEN`; at least 16
     /// characters. Without a token, only a client certificate permits such calls.
-    // Whatever is wrong with it is told later: clap would repeat it.
+    // Checked later: clap would print the token.
     #[arg(long, env = "TOLLGATE_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     admin_token: Option<String>,
     /// File that contains the admin token.
@@ -121,7 +110,7 @@ pub(super) struct Serve {
     /// Where buckets are kept: `memory`, or a Redis or Valkey that replicas share: `redis://HOST:PORT`,
     /// `rediss://USER:PASSWORD@HOST:PORT/DATABASE` over TLS, `redis://HOST:PORT,HOST:PORT` for a cluster, or
     /// `redis+sentinel://HOST:PORT,HOST:PORT/NAME`.
-    // Whatever is wrong with it is told later: clap would repeat it, and the password in it.
+    // Its errors are reported later: clap would print the password in it.
     #[arg(long, env = "TOLLGATE_STORE", default_value = "memory", value_name = "memory|URL",
           hide_env_values = true, value_parser = target)]
     store: Result<Target, TargetError>,
@@ -141,7 +130,7 @@ pub(super) struct Serve {
     /// How long a request waits for the shared store. Keep it below the timeout of Envoy's rate-limit filter.
     #[arg(long, env = "TOLLGATE_STORE_TIMEOUT", default_value = "50ms", value_name = "DURATION",
           value_parser = duration)]
-    store_timeout: std::time::Duration,
+    store_timeout: Duration,
     /// Number of replicas that share the store. While the store is unavailable, each replica admits its share
     /// of every bucket.
     #[arg(long, env = "TOLLGATE_REPLICAS", default_value = "1", value_name = "COUNT")]
@@ -193,23 +182,90 @@ pub(super) struct Serve {
     trace_sample: f64,
 }
 
-/// Lets the arguments be parsed where there is no command line for them.
+/// Parses the flags where there is no command line: from their defaults and the environment.
 #[derive(Debug, Parser)]
 struct StandaloneServe {
     #[command(flatten)]
     serve: Serve,
 }
 
+/// The flags, and what they name: files read, certificates and secrets parsed. No store and no port is open yet.
+struct Checked {
+    flags: Serve,
+    sources: Vec<Source>,
+    token: Option<Token>,
+    snapshot: Option<SnapshotFile>,
+    /// `None` for the memory store.
+    shared: Option<Settings>,
+    tracer: Option<Arc<Tracer>>,
+    grpc_tls: Option<Identity>,
+    http_tls: Option<Identity>,
+}
+
+/// The errors of all flags, so that one run reports them together.
+#[derive(Default)]
+struct FlagErrors(Vec<String>);
+
+impl FlagErrors {
+    /// The value; an error is kept for the report.
+    fn keep<T>(&mut self, result: Result<T, impl Display>) -> Option<T> {
+        result.map_err(|error| self.0.push(error.to_string())).ok()
+    }
+
+    fn into_failure(self) -> Failure {
+        self.0.join("\n").into()
+    }
+}
+
 impl Serve {
-    /// The defaults, as the environment changes them.
+    /// The defaults, with what the environment sets.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// If a variable has an invalid value.
     pub(super) fn from_environment() -> Result<Self, clap::Error> {
         StandaloneServe::try_parse_from(["tollgate"]).map(|standalone| standalone.serve)
     }
 
-    /// What calls that change something have to bring, if they are to be taken.
+    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+        let clock: Arc<dyn Clock> = Arc::new(BootClock::start());
+        // Dropped last, so that it writes every line.
+        let log = Log::start(self.log_format, &self.log_level, Arc::clone(&clock))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let checked = self.check(&runtime)?;
+        assemble::run(checked, &log, clock, runtime)
+    }
+
+    /// Reads and checks what the flags name.
+    ///
+    /// # Errors
+    /// All of their errors, one a line.
+    fn check(self, runtime: &Runtime) -> Result<Checked, Failure> {
+        let mut errors = FlagErrors::default();
+        let sources = errors.keep(super::checked_sources(&self.policy.config));
+        let token = errors.keep(self.admin_token());
+        let snapshot = errors.keep(self.snapshot_file());
+        let shared = errors.keep(self.shared_settings());
+        let tracer = errors.keep(self.tracer(runtime));
+        let grpc_tls = errors.keep(self.grpc_tls.identity());
+        let http_tls = errors.keep(self.http_tls.identity());
+        let all = (sources, token, snapshot, shared, tracer, grpc_tls, http_tls);
+        let (
+            Some(sources),
+            Some(token),
+            Some(snapshot),
+            Some(shared),
+            Some(tracer),
+            Some(grpc_tls),
+            Some(http_tls),
+        ) = all
+        else {
+            return Err(errors.into_failure());
+        };
+        let flags = self;
+        Ok(Checked { flags, sources, token, snapshot, shared, tracer, grpc_tls, http_tls })
+    }
+
+    /// The token that calls must send to change anything; `None` if no flag sets one.
     fn admin_token(&self) -> Result<Option<Token>, String> {
         let (text, flag) = match (&self.admin_token, &self.admin_token_file) {
             (Some(text), _) => (text.clone(), "--admin-token".to_owned()),
@@ -224,20 +280,23 @@ impl Serve {
         text.parse().map(Some).map_err(|error| format!("{flag}: {error}"))
     }
 
-    fn target(&self) -> Result<Target, String> {
-        self.store.clone().map_err(|error| format!("--store: {error}"))
+    fn snapshot_file(&self) -> Result<Option<SnapshotFile>, String> {
+        let Some(path) = self.snapshot.clone() else { return Ok(None) };
+        if self.store.as_ref().is_ok_and(|target| !target.is_memory()) {
+            return Err("--snapshot: a shared store keeps its own state; omit the flag".to_owned());
+        }
+        SnapshotFile::new(path).map(Some).map_err(|error| error.to_string())
     }
 
-    /// The store that replicas share, if there is one.
-    fn shared(
-        &self,
-        local: &Arc<MemoryStore>,
-        clock: &Arc<dyn Clock>,
-        telemetry: &Arc<Telemetry>,
-    ) -> Result<Option<Arc<shared::Store>>, Failure> {
-        let target = self.target()?;
+    /// How to reach the store that replicas share; `None` for the memory store.
+    fn shared_settings(&self) -> Result<Option<Settings>, String> {
+        let target = self.store.clone().map_err(|error| format!("--store: {error}"))?;
         if target.is_memory() {
             return Ok(None);
+        }
+        if let Some(path) = &self.store_tls_ca {
+            file::read(path, file::MAX_PEM)
+                .map_err(|error| format!("--store-tls-ca {}: {error}", path.display()))?;
         }
         let read = |path: &PathBuf| {
             let password = file::read_text(path, file::MAX_SECRET);
@@ -245,21 +304,18 @@ impl Serve {
         };
         let password = self.store_password_file.as_ref().map(read).transpose()?;
         let password = password.as_deref().map(str::trim_end);
-        let settings = Settings {
+        Ok(Some(Settings {
             target: target.with_credentials(self.store_user.as_deref(), password),
             root: self.store_tls_ca.clone(),
             prefix: self.store_prefix.clone(),
             timeout: self.store_timeout,
             replicas: self.replicas,
-        };
-        let (local, clock, telemetry) =
-            (Arc::clone(local), Arc::clone(clock), Arc::clone(telemetry));
-        let max_keys = usize::try_from(self.max_keys)?;
-        Ok(Some(shared::Store::new(settings, max_keys, local, clock, telemetry)?))
+        }))
     }
 
-    /// What makes the spans of calls, if they are asked for.
-    fn tracer(&self, runtime: &Runtime) -> Result<Option<Arc<Tracer>>, Failure> {
+    /// The tracer that sends spans of calls; `None` if no flag names a collector.
+    fn tracer(&self, runtime: &Runtime) -> Result<Option<Arc<Tracer>>, String> {
+        // Its connection belongs to the runtime.
         let _within = runtime.enter();
         let Some(endpoint) = self.otlp_endpoint.clone() else { return Ok(None) };
         let read = |path: &PathBuf| {
@@ -267,192 +323,8 @@ impl Serve {
             root.map_err(|error| format!("--otlp-tls-ca {}: {error}", path.display()))
         };
         let root = self.otlp_tls_ca.as_ref().map(read).transpose()?;
-        let wrong = format!("--otlp-endpoint {endpoint}");
+        let flag = format!("--otlp-endpoint {endpoint}");
         let tracer = Tracer::start(Collector { endpoint, root }, self.trace_sample);
-        let tracer = tracer.map_err(|error| format!("{wrong}: {error}"))?;
-        Ok(Some(Arc::new(tracer)))
+        tracer.map(|tracer| Some(Arc::new(tracer))).map_err(|error| format!("{flag}: {error}"))
     }
-
-    /// The store as it was, with the key of its buckets' names, or an empty one and a new key.
-    fn state(
-        &self,
-        file: Option<&SnapshotFile>,
-        now: Timestamp,
-    ) -> Result<(MemoryStore, FingerprintKey), Failure> {
-        let max_keys = usize::try_from(self.max_keys)?;
-        if !self.target()?.is_memory() {
-            if file.is_some() {
-                return Err("a shared store keeps its buckets itself: leave --snapshot out".into());
-            }
-            return Ok((MemoryStore::new(max_keys), FingerprintKey::shared()));
-        }
-        match file.and_then(|file| file.restore(max_keys, now)) {
-            Some(restored) => Ok((restored.store, restored.key)),
-            None => Ok((MemoryStore::new(max_keys), FingerprintKey::random()?)),
-        }
-    }
-
-    pub(super) fn run(self) -> Result<ExitCode, Failure> {
-        let clock: Arc<dyn Clock> = Arc::new(BootClock::start());
-        // Dropped last, so that the log has all that is said until the end.
-        let log = Log::start(self.log_format, &self.log_level, Arc::clone(&clock))?;
-        let path = self.policy.config.clone();
-        let sources = reading::at_once(move || config::read(&path))??;
-        let file = self.snapshot.clone().map(SnapshotFile::new).transpose()?;
-        // Held until the last snapshot is written.
-        let _lock = file.as_ref().map(SnapshotFile::lock).transpose()?;
-        let (store, key) = self.state(file.as_ref(), clock.now())?;
-        let store = Arc::new(store);
-        let telemetry = Arc::new(Telemetry::with_log(Arc::clone(&store), log.lines()));
-        telemetry.record_start(clock.now());
-        let policies = caught(|| {
-            let first = policy_files::compile(&sources, key)?;
-            Ok::<_, config::Problems>(ActivePolicies::new(
-                first,
-                Arc::clone(&telemetry),
-                clock.now(),
-            ))
-        })?;
-        let policies = Arc::new(policies?);
-        let example = policies.load().policies().first().and_then(|policy| example(policy));
-        let shared = self.shared(&store, &clock, &telemetry)?;
-        let writer = file.map(|file| Writer {
-            file,
-            store: Arc::clone(&store),
-            key,
-            clock: Arc::clone(&clock),
-            counters: telemetry.snapshots().clone(),
-        });
-        let files = PolicyFiles::new(self.policy.config.clone(), key, Arc::clone(&policies));
-        let reloader = Arc::new(Reloader::new(files, Arc::clone(&clock)));
-        let certificates = telemetry.certificates().clone();
-        let stores = match shared {
-            Some(shared) => Stores::Shared(shared),
-            None => Stores::Memory(store),
-        };
-        let core = Core::new(clock, policies, stores, telemetry);
-        let core = match self.log_denied_per_second {
-            Some(most) => core.with_denied_log(most),
-            None => core,
-        };
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let tracer = self.tracer(&runtime)?;
-        let core = Arc::new(match &tracer {
-            Some(tracer) => core.with_tracer(Arc::clone(tracer)),
-            None => core,
-        });
-        let defaults = Options::default();
-        let controls = Controls {
-            token: self.admin_token()?,
-            reloader: Some(Arc::clone(&reloader)),
-            decides_for_all: self.http_json == Switch::On,
-            hosts: self.http_host.clone(),
-        };
-        let options = Options {
-            grpc: self.grpc.clone(),
-            http: self.http.clone(),
-            grpc_tls: self.grpc_tls.identity()?,
-            http_tls: self.http_tls.identity()?,
-            workers: self.workers.unwrap_or(defaults.workers),
-            max_connections: open_files::raise_limit(self.max_connections.get()),
-            max_connection_age: self.max_connection_age.0,
-            drain_delay: self.drain_delay,
-            drain: self.drain_timeout,
-            controls,
-        };
-        let identities = [&options.grpc_tls, &options.http_tls].into_iter().flatten().cloned();
-        let renewal = Renewal::new(identities.collect(), certificates);
-        let ended = runtime.block_on(async {
-            let server = Server::bind(options).await?;
-            let signals = signals()?;
-            reread::start(vec![self.policy.config.clone()], self.watch, move |cause| {
-                let reloader = Arc::clone(&reloader);
-                async move {
-                    // What came of it is logged there.
-                    let _ = reloader.reload(cause).await;
-                }
-            })?;
-            if let Some(renewal) = renewal.map(Arc::new) {
-                reread::start(renewal.paths(), self.watch, move |cause| {
-                    let renewal = Arc::clone(&renewal);
-                    async move { renewal.renew(cause).await }
-                })?;
-            }
-            let (grpc, http) = (server.grpc_address(), server.http_address());
-            tracing::info!(%grpc, %http, config = %self.policy.config.display(), "started");
-            // `query` speaks plain text.
-            if self.log_format == Format::Text
-                && !self.grpc_tls.is_on()
-                && let Some(policy) = example
-            {
-                let grpc = grpc.clone();
-                // Nobody to read it is no reason not to serve.
-                drop(write_in_background(move || drop(print_example_call(&mut stdout(), &grpc, &policy))));
-            }
-            let writing = writer.map(|writer| writer.start(self.snapshot_interval)).transpose()?;
-            let ended = server.run(core, received(signals.clone(), 1), received(signals, 2)).await;
-            if let Some(writing) = writing {
-                writing.finish();
-            }
-            if let Some(tracer) = tracer {
-                // Elsewhere, since this runtime does the sending.
-                tokio::task::spawn_blocking(move || tracer.stop()).await?;
-            }
-            ended?;
-            tracing::info!("stopped");
-            Ok(ExitCode::SUCCESS)
-        });
-        // Dropped, it would wait for who looks up the files that are watched, for ever if they hang.
-        runtime.shutdown_background();
-        ended
-    }
-}
-
-/// Counts SIGTERM and SIGINT from now on.
-fn signals() -> std::io::Result<watch::Receiver<u32>> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let (count, counted) = watch::channel(0);
-    tokio::spawn(async move {
-        loop {
-            let name = tokio::select! {
-                _ = terminate.recv() => "SIGTERM",
-                _ = interrupt.recv() => "SIGINT",
-            };
-            count.send_modify(|count| *count += 1);
-            tracing::info!(signal = name, "stopping: calls in flight finish");
-        }
-    });
-    Ok(counted)
-}
-
-/// Completes with the signal of that number.
-async fn received(mut signals: watch::Receiver<u32>, number: u32) {
-    if signals.wait_for(|count| *count >= number).await.is_err() {
-        std::future::pending().await
-    }
-}
-
-/// An entry for all that the policy's first table asks about.
-fn example(policy: &Policy) -> Option<String> {
-    let table = policy.tables().first()?;
-    let keys = policy.keys();
-    let mut entries = vec![format!("--domain {}", policy.domain())];
-    if let Rows::Selected { by, .. } = table.rows() {
-        let row = table.rows().iter().min_by_key(|row| row.id())?;
-        entries.push(format!("{}={}", keys.name(*by), row.name()));
-    }
-    let names = policy.key_set(table.key())?.names(keys);
-    entries.extend(names.iter().map(|name| format!("{name}=acme")));
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.= ".contains(c);
-    Some(entries.join(" ")).filter(|entries| entries.chars().all(is_plain))
-}
-
-fn print_example_call(out: &mut dyn Write, grpc: &Address, entries: &str) -> std::io::Result<()> {
-    writeln!(
-        out,
-        "\nTry a call, from another terminal:\n\n  \
-         cargo run -- query --addr {grpc} {entries}\n"
-    )?;
-    out.flush()
 }

@@ -254,6 +254,39 @@ fn a_flag_goes_before_the_environment() {
     assert_eq!(server.stop().0, Some(0));
 }
 
+#[test]
+fn the_errors_of_all_flags_are_reported_in_one_run() {
+    let wrong = [
+        ("--config", "nowhere.yaml", "nowhere.yaml: cannot be read: "),
+        ("--admin-token-file", "nowhere.token", "--admin-token-file nowhere.token: "),
+        ("--snapshot", "src", "src is not a file; "),
+        ("--store", "memcached://127.0.0.1", "--store: "),
+        ("--otlp-endpoint", "nowhere", "--otlp-endpoint nowhere: "),
+        ("--grpc-tls-cert", "nowhere.pem", "cannot read the certificate in nowhere.pem: "),
+        ("--http-tls-cert", "elsewhere.pem", "cannot read the certificate in elsewhere.pem: "),
+    ];
+    let mut args: Vec<_> = wrong.iter().flat_map(|(flag, value, _)| [*flag, *value]).collect();
+    args.extend(["--grpc-tls-key", "nowhere.key", "--http-tls-key", "nowhere.key"]);
+    let ended = run(&[&QUIET[..], &args].concat());
+    assert_eq!((ended.code, &*ended.out), (Some(2), ""), "{ended:?}");
+    assert_eq!(ended.err.lines().count(), wrong.len(), "{ended:?}");
+    for (line, (_, _, begin)) in ended.err.lines().zip(wrong) {
+        assert!(line.starts_with(begin), "{begin}: {line}");
+    }
+}
+
+#[test]
+fn a_wrong_flag_ends_it_before_the_snapshot_is_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state");
+    std::fs::write(&path, "damaged").unwrap();
+    let args = ["--snapshot", path.to_str().unwrap(), "--config", "tests/config/bad/empty.yaml"];
+    let ended = run(&[&QUIET[..], &args].concat());
+    assert_eq!((ended.code, ended.err.lines().count()), (Some(2), 1), "{ended:?}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "damaged");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
 /// A pager that was quit, a collector that died: who logs into nothing must not hang or die of it.
 #[test]
 fn a_server_whose_log_nobody_reads_still_stops() {

@@ -1,0 +1,276 @@
+//! Builds the server from its checked flags, and runs it until a signal ends it.
+
+use std::io::{Write, stdout};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::{Checked, Serve};
+use crate::admin::{Controls, Token};
+use crate::cli::Failure;
+use crate::cli::logging::{Format, Log};
+use crate::cli::output::write_in_background;
+use crate::cli::reread;
+use crate::cli::tls::Renewal;
+use crate::cli::values::Switch;
+use crate::clock::{Clock, Timestamp};
+use crate::config::{Problems, Source};
+use crate::listener::Address;
+use crate::live::ActivePolicies;
+use crate::observe::telemetry::Telemetry;
+use crate::observe::traces::Tracer;
+use crate::policy::Policy;
+use crate::policy::fingerprint::FingerprintKey;
+use crate::policy::table::Rows;
+use crate::policy_files::{self, PolicyFiles, Reloader};
+use crate::reading::caught;
+use crate::server::{Options, Server, open_files};
+use crate::service::{Core, Stores};
+use crate::shared;
+use crate::snapshot::{SnapshotFile, Writer};
+use crate::store::MemoryStore;
+use crate::tls::Identity;
+
+/// Runs the server until a signal ends it.
+///
+/// # Errors
+/// If another process uses the snapshot, a store cannot be opened, or an address cannot be listened on.
+pub(super) fn run(
+    checked: Checked,
+    log: &Log,
+    clock: Arc<dyn Clock>,
+    runtime: Runtime,
+) -> Result<ExitCode, Failure> {
+    // Held until the last snapshot is written.
+    let _lock = checked.snapshot.as_ref().map(SnapshotFile::lock).transpose()?;
+    let assembled = assemble(checked, log, clock)?;
+    let ended = runtime.block_on(assembled.serve());
+    // Dropping it would wait for its blocking threads, without end if they look up files on a file system that hangs.
+    runtime.shutdown_background();
+    ended
+}
+
+/// Everything that serves, not started yet.
+struct Assembled {
+    flags: Serve,
+    core: Arc<Core>,
+    options: Options,
+    writer: Option<Writer>,
+    reloader: Arc<Reloader>,
+    renewal: Option<Arc<Renewal>>,
+    tracer: Option<Arc<Tracer>>,
+    /// The arguments of a `query` that the policy limits.
+    example: Option<String>,
+}
+
+fn assemble(
+    checked: Checked,
+    log: &Log,
+    clock: Arc<dyn Clock>,
+) -> Result<Assembled, Failure> {
+    let Checked { flags, sources, token, snapshot, shared, tracer, grpc_tls, http_tls } = checked;
+    let max_keys = usize::try_from(flags.max_keys)?;
+    let (store, key) = match &shared {
+        Some(_) => (MemoryStore::new(max_keys), FingerprintKey::shared()),
+        None => restore(snapshot.as_ref(), max_keys, clock.now())?,
+    };
+    let store = Arc::new(store);
+    let telemetry = Arc::new(Telemetry::with_log(Arc::clone(&store), log.lines()));
+    telemetry.record_start(clock.now());
+    let policies = activate(&sources, key, &telemetry, clock.now())?;
+    let example = policies.load().policies().first().and_then(|policy| example(policy));
+    let reloader = {
+        let files = PolicyFiles::new(flags.policy.config.clone(), key, Arc::clone(&policies));
+        Arc::new(Reloader::new(files, Arc::clone(&clock)))
+    };
+    let writer = snapshot.map(|file| Writer {
+        file,
+        store: Arc::clone(&store),
+        key,
+        clock: Arc::clone(&clock),
+        counters: telemetry.snapshots().clone(),
+    });
+    let identities: Vec<Identity> = [&grpc_tls, &http_tls].into_iter().flatten().cloned().collect();
+    let renewal = Renewal::new(identities, telemetry.certificates().clone()).map(Arc::new);
+    let stores = match shared {
+        Some(settings) => {
+            let (clock, telemetry) = (Arc::clone(&clock), Arc::clone(&telemetry));
+            Stores::Shared(shared::Store::new(settings, max_keys, store, clock, telemetry)?)
+        }
+        None => Stores::Memory(store),
+    };
+    let core = Core::new(clock, policies, stores, telemetry);
+    let core = match flags.log_denied_per_second {
+        Some(lines) => core.with_denied_log(lines),
+        None => core,
+    };
+    let core = Arc::new(match &tracer {
+        Some(tracer) => core.with_tracer(Arc::clone(tracer)),
+        None => core,
+    });
+    let controls = controls(&flags, token, Arc::clone(&reloader));
+    let options = options(&flags, grpc_tls, http_tls, controls);
+    Ok(Assembled { flags, core, options, writer, reloader, renewal, tracer, example })
+}
+
+/// The store as its snapshot has it, with the key of its fingerprints; else an empty one with a random key.
+fn restore(
+    snapshot: Option<&SnapshotFile>,
+    max_keys: usize,
+    now: Timestamp,
+) -> Result<(MemoryStore, FingerprintKey), Failure> {
+    match snapshot.and_then(|file| file.restore(max_keys, now)) {
+        Some(restored) => Ok((restored.store, restored.key)),
+        None => Ok((MemoryStore::new(max_keys), FingerprintKey::random()?)),
+    }
+}
+
+fn activate(
+    sources: &[Source],
+    key: FingerprintKey,
+    telemetry: &Arc<Telemetry>,
+    now: Timestamp,
+) -> Result<Arc<ActivePolicies>, Failure> {
+    let policies = caught(|| {
+        let first = policy_files::compile(sources, key)?;
+        Ok::<_, Problems>(ActivePolicies::new(first, Arc::clone(telemetry), now))
+    })?;
+    Ok(Arc::new(policies?))
+}
+
+fn controls(flags: &Serve, token: Option<Token>, reloader: Arc<Reloader>) -> Controls {
+    Controls {
+        token,
+        reloader: Some(reloader),
+        decides_for_all: flags.http_json == Switch::On,
+        hosts: flags.http_host.clone(),
+    }
+}
+
+fn options(
+    flags: &Serve,
+    grpc_tls: Option<Identity>,
+    http_tls: Option<Identity>,
+    controls: Controls,
+) -> Options {
+    let defaults = Options::default();
+    Options {
+        grpc: flags.grpc.clone(),
+        http: flags.http.clone(),
+        grpc_tls,
+        http_tls,
+        workers: flags.workers.unwrap_or(defaults.workers),
+        max_connections: open_files::raise_limit(flags.max_connections.get()),
+        max_connection_age: flags.max_connection_age.0,
+        drain_delay: flags.drain_delay,
+        drain: flags.drain_timeout,
+        controls,
+    }
+}
+
+impl Assembled {
+    async fn serve(self) -> Result<ExitCode, Failure> {
+        let Self { flags, core, options, writer, reloader, renewal, tracer, example } = self;
+        let server = Server::bind(options).await?;
+        let signals = signals()?;
+        reread_files(&flags.policy.config, flags.watch, reloader, renewal)?;
+        let (grpc, http) = (server.grpc_address(), server.http_address());
+        tracing::info!(%grpc, %http, config = %flags.policy.config.display(), "started");
+        // `query` does not speak TLS.
+        if flags.log_format == Format::Text
+            && !flags.grpc_tls.is_on()
+            && let Some(entries) = example
+        {
+            let grpc = grpc.clone();
+            let print = move || drop(print_example_call(&mut stdout(), &grpc, &entries));
+            // The server runs just as well without the example.
+            drop(write_in_background(print));
+        }
+        let writer = writer.map(|writer| writer.start(flags.snapshot_interval)).transpose()?;
+        let ended = server.run(core, received(signals.clone(), 1), received(signals, 2)).await;
+        if let Some(writer) = writer {
+            writer.finish();
+        }
+        if let Some(tracer) = tracer {
+            // On another thread, since this runtime sends the last spans meanwhile.
+            tokio::task::spawn_blocking(move || tracer.stop()).await?;
+        }
+        ended?;
+        tracing::info!("stopped");
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Has the policy and the certificates read again when their files change, and on SIGHUP.
+fn reread_files(
+    config: &Path,
+    watch: Switch,
+    reloader: Arc<Reloader>,
+    renewal: Option<Arc<Renewal>>,
+) -> std::io::Result<()> {
+    reread::start(vec![config.to_owned()], watch, move |cause| {
+        let reloader = Arc::clone(&reloader);
+        async move {
+            // The reloader logs the result.
+            let _ = reloader.reload(cause).await;
+        }
+    })?;
+    let Some(renewal) = renewal else { return Ok(()) };
+    reread::start(renewal.paths(), watch, move |cause| {
+        let renewal = Arc::clone(&renewal);
+        async move { renewal.renew(cause).await }
+    })
+}
+
+/// Counts SIGTERM and SIGINT from now on.
+fn signals() -> std::io::Result<watch::Receiver<u32>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let (count, counted) = watch::channel(0);
+    tokio::spawn(async move {
+        loop {
+            let name = tokio::select! {
+                _ = terminate.recv() => "SIGTERM",
+                _ = interrupt.recv() => "SIGINT",
+            };
+            count.send_modify(|count| *count += 1);
+            tracing::info!(signal = name, "stopping: calls in flight finish");
+        }
+    });
+    Ok(counted)
+}
+
+/// Completes with the signal of this number, counted from 1.
+async fn received(mut signals: watch::Receiver<u32>, number: u32) {
+    if signals.wait_for(|count| *count >= number).await.is_err() {
+        std::future::pending().await
+    }
+}
+
+/// Arguments of `query` that match the policy's first table; none if a shell would need quotes for them.
+fn example(policy: &Policy) -> Option<String> {
+    let table = policy.tables().first()?;
+    let keys = policy.keys();
+    let mut entries = vec![format!("--domain {}", policy.domain())];
+    if let Rows::Selected { by, .. } = table.rows() {
+        let row = table.rows().iter().min_by_key(|row| row.id())?;
+        entries.push(format!("{}={}", keys.name(*by), row.name()));
+    }
+    let names = policy.key_set(table.key())?.names(keys);
+    entries.extend(names.iter().map(|name| format!("{name}=acme")));
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.= ".contains(c);
+    Some(entries.join(" ")).filter(|entries| entries.chars().all(is_plain))
+}
+
+fn print_example_call(out: &mut dyn Write, grpc: &Address, entries: &str) -> std::io::Result<()> {
+    writeln!(
+        out,
+        "\nTry a call, from another terminal:\n\n  \
+         cargo run -- query --addr {grpc} {entries}\n"
+    )?;
+    out.flush()
+}
