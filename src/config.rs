@@ -1,4 +1,4 @@
-//! The only module that knows YAML: from texts to policies, or to everything that is wrong with them.
+//! Compiles policy files. The only module that knows YAML.
 
 mod bounds;
 mod compile;
@@ -16,10 +16,10 @@ use std::path::{Path, PathBuf};
 use hashbrown::HashMap;
 
 use self::bounds::{MAX_BYTES, MAX_FILES, MAX_TOTAL_BYTES};
-use self::compile::Room;
+use self::compile::MemoryBudget;
+use self::document::Document;
 use self::path::{NodePath, shown};
 use self::problem::Problem;
-use self::document::Document;
 use self::read::Node;
 use crate::file;
 use crate::policy::fingerprint::FingerprintKey;
@@ -27,21 +27,21 @@ use crate::policy::{Policies, Policy};
 
 pub use self::problem::Problems;
 
-/// One file's text, wherever it came from.
+/// The text of one policy file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
-    /// What to call it when something is wrong with it.
+    /// Its name in problems, usually its path.
     pub name: String,
-    /// What it says.
+    /// The YAML.
     pub text: String,
 }
 
-/// Reads a file, or every `.yaml` and `.yml` file of a folder in the order of their names. Files whose
-/// name begins with a dot are passed over, and so are folders within the folder. At most 4 MiB of a file are
-/// read, 16 MiB of a folder, and 1,000 files.
+/// Reads a file, or every `.yaml` and `.yml` file of a folder in the order of their names. Skips files whose name
+/// begins with a dot, and folders within the folder. Reads at most 4 MiB of a file, and 16 MiB and 1,000 files of a
+/// folder.
 ///
 /// # Errors
-/// Where something cannot be read, or is too much, or a folder holds no such file.
+/// If a file cannot be read or exceeds a bound, or if a folder contains no such file.
 pub fn read(path: &Path) -> Result<Vec<Source>, Problems> {
     let found = if path.is_dir() { files_of(path) } else { Ok(vec![path.to_owned()]) };
     let mut problems = Problems::default();
@@ -61,8 +61,8 @@ pub fn read(path: &Path) -> Result<Vec<Source>, Problems> {
                 }
                 None => {
                     let what = format!(
-                        "with this the files hold more than {MAX_TOTAL_BYTES} bytes, the most \
-                         that is read of a folder; serve some domains by another tollgate"
+                        "the files up to this one hold more than {MAX_TOTAL_BYTES} bytes, the \
+                         maximum for a folder; serve some domains from another tollgate"
                     );
                     problems.push(wrong(file, &what));
                     break;
@@ -75,7 +75,7 @@ pub fn read(path: &Path) -> Result<Vec<Source>, Problems> {
         }
     }
     if sources.is_empty() && problems.is_empty() {
-        let what = "holds no .yaml file; name a policy file, or a folder of them";
+        let what = "contains no .yaml file; name a policy file, or a folder of them";
         problems.push(wrong(path, what));
     }
     if problems.is_empty() { Ok(sources) } else { Err(problems) }
@@ -85,8 +85,8 @@ fn unreadable(error: &io::Error) -> String {
     let hint = match error.kind() {
         ErrorKind::NotFound => "; name a policy file, or a folder of them",
         ErrorKind::InvalidData => "; save it as UTF-8",
-        ErrorKind::FileTooLarge => "; split it by domains",
-        ErrorKind::Unsupported => "; put the policy there as a file",
+        ErrorKind::FileTooLarge => "; split the policy into several domains",
+        ErrorKind::Unsupported => "; put a regular file there",
         _ => "",
     };
     format!("cannot be read: {error}{hint}")
@@ -99,13 +99,13 @@ fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
         let is_yaml = path.extension().is_some_and(|end| end == "yaml" || end == "yml");
         let is_hidden =
             path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        // What is no folder is told if it cannot be read: a policy that is left out limits nothing.
+        // A FIFO or the like is not skipped: reading it reports it, while a policy left out would limit nothing.
         if is_yaml && !is_hidden && !path.is_dir() {
             files.push(path);
         }
         if files.len() > MAX_FILES {
             let what =
-                format!("it holds more than {MAX_FILES} .yaml files; keep only policies in it");
+                format!("it contains more than {MAX_FILES} .yaml files; keep only policies there");
             return Err(io::Error::other(what));
         }
     }
@@ -113,49 +113,55 @@ fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Compiles texts, one policy each, every one of another domain.
+/// Compiles each text to the policy of its domain.
 ///
 /// # Errors
-/// Everything that is wrong with any of them.
+/// All problems of all texts, and domains that two texts define.
 pub fn compile(sources: &[Source], key: FingerprintKey) -> Result<Policies, Problems> {
     let mut problems = Problems::default();
     let mut policies: Vec<Policy> = Vec::new();
     let mut owners: HashMap<String, &str> = HashMap::new();
-    let room = Room::default();
+    let budget = MemoryBudget::default();
     for source in sources {
         let document = Document::new(&source.name, text(source));
-        if let Some(Compiled { policy, domain }) = compile_one(&document, key, &room) {
+        if let Some(Compiled { policy, domain }) = compile_one(&document, key, &budget) {
             if !policy.domain().is_empty()
                 && let Some(owner) = owners.insert(policy.domain().to_owned(), &source.name)
             {
                 let name = shown(policy.domain());
-                let what = format!("domain `{name}` is in {owner} already; one file, one domain");
+                let what = format!(
+                    "domain `{name}` is already defined in {owner}; each file needs its own domain"
+                );
                 document.report(&domain, what);
             }
             policies.push(policy);
         }
-        problems.take_in(document.into_problems());
+        problems.append(document.into_problems());
     }
     if problems.is_empty() { Ok(Policies::new(policies)) } else { Err(problems) }
 }
 
-/// A policy, and the path of its domain.
+/// A policy, and where its file names the domain.
 struct Compiled {
     policy: Policy,
     domain: NodePath,
 }
 
-fn compile_one(document: &Document<'_>, key: FingerprintKey, room: &Room) -> Option<Compiled> {
+fn compile_one(
+    document: &Document<'_>,
+    key: FingerprintKey,
+    budget: &MemoryBudget,
+) -> Option<Compiled> {
     let file = {
-        // Gone before anything is compiled, so that not all of it is there at a time.
+        // The tree is freed before compiling starts, so that both are not in memory at once.
         let tree = tree::tree(document)?;
         schema::file(&Node { document, value: &tree, path: NodePath::root(tree.position) })?
     };
     let domain = file.domain.as_ref().map(|domain| domain.path.clone()).unwrap_or_default();
-    Some(Compiled { policy: compile::policy(&file, document, key, room), domain })
+    Some(Compiled { policy: compile::policy(&file, document, key, budget), domain })
 }
 
-/// A source's text without the mark that some editors put at the beginning.
+/// The text without the byte order mark that some editors write.
 fn text(source: &Source) -> &str {
     source.text.strip_prefix('\u{feff}').unwrap_or(&source.text)
 }
@@ -163,7 +169,7 @@ fn text(source: &Source) -> &str {
 /// Reads and compiles a file or a folder.
 ///
 /// # Errors
-/// Everything that is wrong with it.
+/// All problems of the files.
 pub fn load(path: &Path, key: FingerprintKey) -> Result<Policies, Problems> {
     compile(&read(path)?, key)
 }

@@ -1,5 +1,5 @@
-//! Reading files whole: regular ones of a bounded size. A FIFO nobody writes to, a device or a file without
-//! an end would otherwise keep the reader for ever, or take all memory there is.
+//! Reads whole files: regular ones of a bounded size. A FIFO without a writer, a device or an endless file would block
+//! the reader for ever, or exhaust memory.
 
 use std::fmt;
 use std::fs::{File, FileType, OpenOptions};
@@ -9,37 +9,37 @@ use std::path::Path;
 
 use rustix::fs::OFlags;
 
-/// The longest token or password that is read, in bytes.
+/// Maximum bytes of a file with a token or a password.
 pub const MAX_SECRET: u64 = 64 << 10;
 
-/// The most certificates and keys that are read from one file, in bytes. A system's own are some 250 KB.
+/// Maximum bytes of a file with certificates or keys. The CA certificates of a system take about 250 KB.
 pub const MAX_PEM: u64 = 4 << 20;
 
-/// Why a file is not read, though it is there.
+/// Why an existing file is not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
-    /// A FIFO, a device or the like.
-    #[error("it is {0}; only a regular file is read")]
-    Other(What),
-    /// More than is read.
-    #[error("it holds more than {0} bytes, the most that is read")]
+    /// It is a FIFO, a device or the like.
+    #[error("it is {0}, not a regular file")]
+    Irregular(FileKind),
+    /// It has more bytes than the maximum.
+    #[error("it is larger than {0} bytes, the maximum")]
     TooLarge(u64),
 }
 
-/// What stands at a path in place of a regular file.
+/// A kind of file that is not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum What {
+pub enum FileKind {
     /// A folder.
     Folder,
     /// A FIFO.
     Fifo,
     /// A socket.
     Socket,
-    /// A device, or what the system may have besides.
+    /// A device or any other kind.
     Device,
 }
 
-impl What {
+impl FileKind {
     fn of(kind: FileType) -> Option<Self> {
         match kind {
             kind if kind.is_file() => None,
@@ -51,7 +51,7 @@ impl What {
     }
 }
 
-impl fmt::Display for What {
+impl fmt::Display for FileKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Folder => "a folder",
@@ -65,22 +65,22 @@ impl fmt::Display for What {
 impl From<Unfit> for io::Error {
     fn from(unfit: Unfit) -> Self {
         let kind = match unfit {
-            Unfit::Other(What::Folder) => ErrorKind::IsADirectory,
-            Unfit::Other(_) => ErrorKind::Unsupported,
+            Unfit::Irregular(FileKind::Folder) => ErrorKind::IsADirectory,
+            Unfit::Irregular(_) => ErrorKind::Unsupported,
             Unfit::TooLarge(_) => ErrorKind::FileTooLarge,
         };
         Self::new(kind, unfit)
     }
 }
 
-/// Opens a regular file to read it. What only a file system can delay, it still may.
+/// Opens a regular file for reading. Never waits for the writer of a FIFO; a file system may still hang.
 ///
 /// # Errors
-/// Where it cannot be opened, or is [`Unfit`].
+/// If it cannot be opened, or is [`Unfit`].
 pub fn open(path: &Path) -> io::Result<File> {
-    // To open a device may already do something.
+    // Checked first, since opening a device may have an effect.
     check(std::fs::metadata(path)?.file_type())?;
-    // By now it may be another: to open a FIFO would wait for somebody who writes.
+    // The path may name another file by now, and opening a FIFO would wait for a writer.
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits();
     let flags = i32::try_from(flags).map_err(io::Error::other)?;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
@@ -89,34 +89,34 @@ pub fn open(path: &Path) -> io::Result<File> {
 }
 
 fn check(kind: FileType) -> Result<(), Unfit> {
-    What::of(kind).map_or(Ok(()), |what| Err(Unfit::Other(what)))
+    FileKind::of(kind).map_or(Ok(()), |kind| Err(Unfit::Irregular(kind)))
 }
 
-/// Reads a regular file of at most so many bytes.
+/// Reads a regular file of at most `max` bytes.
 ///
 /// # Errors
-/// Where it cannot be read, or is [`Unfit`].
-pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+/// If it cannot be read, or is [`Unfit`].
+pub fn read(path: &Path, max: u64) -> io::Result<Vec<u8>> {
     let file = open(path)?;
-    // Before anything is read, where the size is known.
-    if file.metadata()?.len() > most {
-        return Err(Unfit::TooLarge(most).into());
+    // Checked before reading if the file system knows the size.
+    if file.metadata()?.len() > max {
+        return Err(Unfit::TooLarge(max).into());
     }
     let mut bytes = Vec::new();
-    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
-    if u64::try_from(bytes.len()).is_ok_and(|length| length <= most) {
+    file.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length <= max) {
         Ok(bytes)
     } else {
-        Err(Unfit::TooLarge(most).into())
+        Err(Unfit::TooLarge(max).into())
     }
 }
 
-/// Reads a regular file of text, in UTF-8, of at most so many bytes.
+/// Reads a regular file of UTF-8 text of at most `max` bytes.
 ///
 /// # Errors
-/// Where it cannot be read, is no UTF-8, or is [`Unfit`].
-pub fn read_text(path: &Path, most: u64) -> io::Result<String> {
-    let text = String::from_utf8(read(path, most)?);
+/// If it cannot be read, is not UTF-8, or is [`Unfit`].
+pub fn read_text(path: &Path, max: u64) -> io::Result<String> {
+    let text = String::from_utf8(read(path, max)?);
     text.map_err(|_| io::Error::new(ErrorKind::InvalidData, "it is not text in UTF-8"))
 }
 
@@ -128,34 +128,34 @@ mod tests {
 
     use super::*;
 
-    fn told(path: &Path) -> String {
+    fn error(path: &Path) -> String {
         read(path, 10).unwrap_err().to_string()
     }
 
     #[test]
-    fn what_is_no_regular_file_is_not_waited_for() {
+    fn irregular_files_are_rejected_without_waiting() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join(name);
         mkfifoat(CWD, path("fifo"), Mode::RUSR).unwrap();
         let _socket = UnixListener::bind(path("socket")).unwrap();
-        assert_eq!(told(&path("fifo")), "it is a FIFO; only a regular file is read");
-        assert_eq!(told(&path("socket")), "it is a socket; only a regular file is read");
-        assert_eq!(told(folder.path()), "it is a folder; only a regular file is read");
-        assert_eq!(told(Path::new("/dev/zero")), "it is a device; only a regular file is read");
+        assert_eq!(error(&path("fifo")), "it is a FIFO, not a regular file");
+        assert_eq!(error(&path("socket")), "it is a socket, not a regular file");
+        assert_eq!(error(folder.path()), "it is a folder, not a regular file");
+        assert_eq!(error(Path::new("/dev/zero")), "it is a device, not a regular file");
         assert_eq!(read(&path("none"), 10).unwrap_err().kind(), ErrorKind::NotFound);
     }
 
     #[test]
-    fn so_many_bytes_are_read_and_not_one_more() {
+    fn a_file_of_the_maximum_size_is_read_and_a_larger_one_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         std::fs::write(&path, "0123456789").unwrap();
         assert_eq!(read_text(&path, 10).unwrap(), "0123456789");
         assert_eq!(
             read(&path, 9).unwrap_err().to_string(),
-            "it holds more than 9 bytes, the most that is read"
+            "it is larger than 9 bytes, the maximum"
         );
-        // A file that tells no size, and has one.
+        // A file whose metadata says 0 bytes.
         assert!(read(Path::new("/proc/self/stat"), 9).is_err());
         assert!(read(Path::new("/proc/self/stat"), 9999).is_ok());
         std::fs::write(&path, [0xff]).unwrap();

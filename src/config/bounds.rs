@@ -1,5 +1,5 @@
-//! How much a policy may say. A file that says more is refused for that alone: what it would take to read it,
-//! a container may not have, and the policy before shall stay in force rather than the process be killed.
+//! Bounds of a policy. A file beyond one of them is rejected, so that reading it cannot exhaust the memory of a
+//! container: the process must survive, with the previous policy in force.
 
 /// Bytes of one file.
 pub(super) const MAX_BYTES: u64 = 4 << 20;
@@ -10,21 +10,21 @@ pub(super) const MAX_TOTAL_BYTES: u64 = 16 << 20;
 /// Files of a folder.
 pub(super) const MAX_FILES: usize = 1_000;
 
-/// Keys, words, lists and mappings of one file, with every alias and merge written out.
+/// Keys, scalars, lists and mappings of one file, with aliases and merges expanded.
 pub(super) const MAX_VALUES: usize = 500_000;
 
-/// Bytes of its keys and words, with every alias written out.
+/// Bytes of all keys and scalars of one file, with aliases expanded.
 pub(super) const MAX_TEXT: usize = 8 << 20;
 
-/// Lists and mappings within each other. A policy needs eight.
+/// Nesting of lists and mappings. A policy needs eight levels.
 pub(super) const MAX_LEVELS: usize = 32;
 
-/// Bytes of one key or word: what no call can say need not be asked about.
+/// Bytes of one key or scalar.
 pub(super) const MAX_TEXT_LENGTH: usize = 64 << 10;
 
-/// Problems that are told of one file.
+/// Problems reported for one file.
 pub(super) const MAX_PROBLEMS: usize = 100;
 
-/// What the policies of all files may take once they are compiled, in bytes: an override without `row`, or a
-/// message, is kept once for each bucket.
+/// Bytes of all compiled policies. An override without `row` is kept once for each row, and a message once for each
+/// bucket.
 pub(super) const MAX_COMPILED_BYTES: usize = 64 << 20;

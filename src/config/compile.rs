@@ -1,11 +1,11 @@
-//! From a policy as it is written to one that cannot be wrong, or to everything that is wrong with it.
+//! Compiles a policy from its schema, or reports all of its problems.
 
 mod buckets;
+mod budget;
 mod conditions;
 mod denial;
 mod keys;
 mod overrides;
-mod room;
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use hashbrown::{HashMap, HashSet};
 use self::buckets::Listed;
 use self::conditions::Reader;
 use self::overrides::Targets;
-use super::path::{NodePath, shown};
 use super::document::{Document, Located};
+use super::path::{NodePath, shown};
 use super::schema;
 use crate::policy::Policy;
 use crate::policy::builder::{Builder, LIMIT_OVERRIDE, NewRow, Settings};
@@ -25,17 +25,17 @@ use crate::policy::fingerprint::FingerprintKey;
 use crate::policy::message::{Message, Placeholder};
 use crate::policy::table::{ALL, DEFAULT, KeySetId, Row, Rows, Table};
 
-pub(super) use self::room::Room;
+pub(super) use self::budget::MemoryBudget;
 
-/// What partitions the buckets where the file does not say.
+/// The default of `partition`.
 const PARTITION: &str = "tenant";
 
-/// Compiles a file. What is wrong is told to the document; the policy then only served to find it.
+/// Compiles a file. Problems go to the document; the returned policy is then not usable.
 pub(super) fn policy(
     file: &schema::File,
     document: &Document<'_>,
     key: FingerprintKey,
-    room: &Room,
+    budget: &MemoryBudget,
 ) -> Policy {
     let domain = file.domain.as_ref().map_or("", |domain| &domain.value);
     if let Some(Located { value, path }) = &file.domain
@@ -51,7 +51,7 @@ pub(super) fn policy(
     };
     let mut compiler = Compiler {
         document,
-        room,
+        budget,
         builder: Builder::new(domain, key, settings),
         message: Arc::default(),
         groups: file.groups.iter().map(|group| &*group.name.value).collect(),
@@ -69,9 +69,9 @@ pub(super) fn policy(
 
 struct Compiler<'a> {
     document: &'a Document<'a>,
-    room: &'a Room,
+    budget: &'a MemoryBudget,
     builder: Builder,
-    /// The default message, shared by all rows that have no other.
+    /// The default message, shared by all rows without their own.
     message: Arc<Message>,
     groups: HashSet<&'a str>,
 }
@@ -82,8 +82,8 @@ impl<'a> Compiler<'a> {
         for group in groups {
             self.check_group_name(&group.name);
             for endpoint in &group.endpoints {
-                let size = ENDPOINT + 3 * endpoint.value.len() + group.name.value.len();
-                if !self.room.take(size, self.document, &endpoint.path) {
+                let size = ENDPOINT_SIZE + 3 * endpoint.value.len() + group.name.value.len();
+                if !self.budget.take(size, self.document, &endpoint.path) {
                     return endpoints;
                 }
                 if let Err(error) = endpoints.add(&endpoint.value, &group.name.value) {
@@ -94,10 +94,11 @@ impl<'a> Compiler<'a> {
         endpoints
     }
 
-    /// A group's name is the name of its row, too.
+    /// A table that selects by endpoint group has rows of the groups' names.
     fn check_group_name(&self, Located { value, path }: &Located<String>) {
         if ALL.contains(&&**value) || DEFAULT.contains(&&**value) {
-            let what = format!("`{value}` is the name of a row for other calls; choose another");
+            let what =
+                format!("`{value}` is a reserved row name; choose another name for the group");
             self.document.report(path, what);
         }
     }
@@ -121,7 +122,7 @@ impl<'a> Compiler<'a> {
         let mut rows = HashMap::with_capacity(table.rows.len());
         for row in &table.rows {
             let size = size_of::<Row>() + 2 * row.name.value.len() + shared.len();
-            if !self.room.take(size, self.document, &row.name.path) {
+            if !self.budget.take(size, self.document, &row.name.path) {
                 break;
             }
             let compiled = self.table_row(&shared, key, row, table.shadow, &message);
@@ -138,23 +139,23 @@ impl<'a> Compiler<'a> {
     ) -> Option<&'s str> {
         let name = table.name.as_ref()?;
         let [limit_override, _] = LIMIT_OVERRIDE;
-        let wrong = if !is_label(&name.value) {
+        let problem = if !is_label(&name.value) {
             LABEL_RULE
         } else if name.value == limit_override {
-            "`limit override` stands for limits that Envoy sends along; choose another name"
+            "`limit override` is reserved for limits that Envoy sends; choose another name"
         } else if !seen.insert(&name.value) {
-            "another table has this name already; its buckets could not be told apart"
+            "another table already has this name; choose another"
         } else {
             return Some(&name.value);
         };
-        self.document.report(&name.path, wrong);
+        self.document.report(&name.path, problem);
         None
     }
 
     fn message(&self, text: Option<&Located<String>>) -> Arc<Message> {
         let Some(Located { value, path }) = text else { return Arc::clone(&self.message) };
         if value.len() > MAX_MESSAGE_LENGTH {
-            let what = format!("a message has at most {MAX_MESSAGE_LENGTH} bytes; say less");
+            let what = format!("a message has at most {MAX_MESSAGE_LENGTH} bytes; shorten it");
             self.document.report(path, what);
             return Arc::clone(&self.message);
         }
@@ -171,8 +172,8 @@ impl<'a> Compiler<'a> {
                 _ if !is_label(value) => self.document.report(path, LABEL_RULE),
                 Some(_) if ALL.contains(&&**value) => {
                     let what = format!(
-                        "`{value}` is the row of a table without `select`; the row of any other value \
-                         is `default`"
+                        "`{value}` is only for a table without `select`; call the row for all other \
+                         values `default`"
                     );
                     self.document.report(path, what);
                 }
@@ -188,22 +189,22 @@ impl<'a> Compiler<'a> {
         if table.select.is_none()
             && let Some(row) = table.rows.iter().find(is_own)
         {
-            let what = "a table without `select` has one row, `all`; for more, name the entry to \
-                        select by, as in `select: tenant_type`";
+            let what = "a table without `select` has one row, `all`; for more rows add `select`, as in \
+                        `select: tenant_type`";
             self.document.report(&row.name.path, what);
         }
     }
 
-    /// Where the policy lists endpoint groups, a name that is none of them is a slip.
+    /// If the policy lists endpoint groups, any other name is a misspelling.
     fn check_group(&self, name: &str, path: &NodePath) {
         if self.groups.is_empty() || self.groups.contains(name) {
             return;
         }
-        let near = self.document.did_you_mean(name, self.groups.iter().copied());
-        let hint = if near.is_empty() {
-            "; list it under `endpoint_groups`, with `[]` where only Envoy assigns it".to_owned()
+        let similar = self.document.did_you_mean(name, self.groups.iter().copied());
+        let hint = if similar.is_empty() {
+            "; add it to `endpoint_groups`, with `[]` if only Envoy assigns it".to_owned()
         } else {
-            near
+            similar
         };
         let what = format!("there is no endpoint group `{}`{hint}", shown(name));
         self.document.report(path, what);
@@ -224,7 +225,7 @@ impl<'a> Compiler<'a> {
         }
     }
 
-    /// The row that has one of two words for its name.
+    /// Removes the row that has one of two names for the same thing.
     fn take_row(
         &self,
         table: &schema::Table,
@@ -237,7 +238,7 @@ impl<'a> Compiler<'a> {
             && old.is_some()
             && let Some(second) = table.rows.iter().rfind(|row| words.contains(&&*row.name.value))
         {
-            let what = format!("`{word}` and `{old_word}` are two words for one row; keep one");
+            let what = format!("`{word}` and `{old_word}` name the same row; keep one");
             self.document.report(&second.name.path, what);
         }
         row.or(old)
@@ -252,7 +253,7 @@ impl<'a> Compiler<'a> {
         message: &Arc<Message>,
     ) -> Row {
         let (name, at) = (&row.name.value, &row.name.path);
-        // What is no name was told; it would only take room.
+        // An invalid name is reported already; keeping it would only use the budget.
         let name = if is_label(name) { name } else { "" };
         buckets::check(self.document, &row.buckets);
         let listed = Listed { buckets: &row.buckets, until: None, at };
@@ -272,7 +273,7 @@ impl<'a> Compiler<'a> {
     }
 }
 
-/// Complains of a placeholder in a text that is not one of those known, or is not closed.
+/// Reports a placeholder that is unknown or not closed.
 fn report_placeholder(
     document: &Document<'_>,
     path: &NodePath,
@@ -281,32 +282,32 @@ fn report_placeholder(
     known: &[&str],
 ) {
     let is_closed = text.contains(&format!("{{{unknown}}}"));
-    let near = match is_closed {
+    let similar = match is_closed {
         true => document.did_you_mean(unknown, known.iter().copied()),
         false => String::new(),
     };
-    let hint = match &*near {
+    let hint = match &*similar {
         "" => {
             let all: Vec<_> = known.iter().map(|name| format!("{{{name}}}")).collect();
-            format!("; there are {}", all.join(", "))
+            format!("; choose from {}", all.join(", "))
         }
-        near => near.to_owned(),
+        similar => similar.to_owned(),
     };
     let what = match is_closed {
         true => format!("unknown placeholder `{}`{hint}", shown(unknown)),
-        false => format!("`{{` begins a placeholder, which is not closed{hint}"),
+        false => format!("`{{` begins a placeholder that is not closed{hint}"),
     };
     document.report(path, what);
 }
 
-/// What an endpoint takes in the router, in bytes, as measured, beside its text.
-const ENDPOINT: usize = 1024;
+/// Bytes that the router takes for an endpoint besides its text, as measured.
+const ENDPOINT_SIZE: usize = 1024;
 
-/// In bytes: a response carries it.
+/// Bytes of a message: each denial carries it.
 const MAX_MESSAGE_LENGTH: usize = 1024;
 
-const LABEL_RULE: &str = "a name goes into headers and metrics: 1 to 100 printable ASCII characters, \
-                          without quotes and backslashes";
+const LABEL_RULE: &str = "a name has 1 to 100 printable ASCII characters without quotes and \
+                          backslashes, since headers and metrics contain it";
 
 fn is_label(name: &str) -> bool {
     let is_plain = |b: u8| (b.is_ascii_graphic() || b == b' ') && b != b'"' && b != b'\\';

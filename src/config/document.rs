@@ -10,7 +10,7 @@ pub(super) struct Document<'a> {
     file: &'a str,
     text: &'a str,
     problems: RefCell<Problems>,
-    /// Complaints that are only counted: nobody reads thousands of them.
+    /// The number of problems beyond those that are kept.
     omitted: Cell<usize>,
 }
 
@@ -39,12 +39,12 @@ impl<'a> Document<'a> {
         self.problems.borrow_mut().push(problem);
     }
 
-    /// Whether further complaints are only counted, so that their words need not be looked for.
+    /// Whether further problems are only counted, so that their hints need not be computed.
     pub(super) fn is_full(&self) -> bool {
         self.problems.borrow().is_full()
     }
 
-    /// As [`did_you_mean`], where that will be told.
+    /// [`did_you_mean`], unless the problem is only counted.
     pub(super) fn did_you_mean<'n>(
         &self,
         name: &str,
@@ -53,12 +53,12 @@ impl<'a> Document<'a> {
         if self.is_full() { String::new() } else { did_you_mean(name, known) }
     }
 
-    /// As [`suggest`], where that will be told.
+    /// [`suggest`], unless the problem is only counted.
     pub(super) fn suggest(&self, name: &str, known: &[&str]) -> String {
         if self.is_full() { String::new() } else { suggest(name, known) }
     }
 
-    /// How many complaints there are so far.
+    /// The number of problems so far.
     pub(super) fn problem_count(&self) -> usize {
         self.problems.borrow().len() + self.omitted.get()
     }
@@ -68,7 +68,7 @@ impl<'a> Document<'a> {
     }
 }
 
-/// Something read, with the path it was read from.
+/// A value with the path it was read from.
 #[derive(Debug, Clone)]
 pub(super) struct Located<T> {
     pub(super) value: T,
@@ -76,10 +76,13 @@ pub(super) struct Located<T> {
 }
 
 impl Located<String> {
-    /// Complains of an empty key, which no entry has.
+    /// Reports an empty key.
     pub(super) fn check_key(&self, document: &Document<'_>) {
         if self.value.is_empty() {
-            document.report(&self.path, "no entry has an empty key; name one that Envoy sends");
+            document.report(
+                &self.path,
+                "an entry never has an empty key; name an entry that Envoy sends",
+            );
         }
     }
 }

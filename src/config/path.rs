@@ -1,4 +1,4 @@
-//! Where something stands in a document: the way to it, and its line and column.
+//! The location of a value in a document: its path, line and column.
 
 use std::fmt;
 use std::rc::Rc;
@@ -11,31 +11,31 @@ pub(super) struct Position {
 }
 
 impl Default for Position {
-    /// The beginning.
+    /// The beginning of a file.
     fn default() -> Self {
         Self { line: 1, column: 1 }
     }
 }
 
 impl Position {
-    /// What comes later than any text may be long is told as that.
+    /// Numbers beyond `u32` become its maximum.
     pub(super) fn new(line: usize, column: usize) -> Self {
         let number = |number| u32::try_from(number).unwrap_or(u32::MAX);
         Self { line: number(line), column: number(column) }
     }
 }
 
-/// The way from a document's root to a value, `tables[2].rows.free[0]`, and the position there. Places of one
-/// list or mapping share the way to it.
+/// The path from a document's root to a value, as in `tables[2].rows.free[0]`, and the value's position. Paths share
+/// the links to a common parent.
 #[derive(Debug, Clone, Default)]
 pub(super) struct NodePath {
-    way: Option<Rc<PathLink>>,
+    last: Option<Rc<PathLink>>,
     pub(super) position: Position,
 }
 
 #[derive(Debug)]
 struct PathLink {
-    before: Option<Rc<PathLink>>,
+    parent: Option<Rc<PathLink>>,
     step: Step,
 }
 
@@ -48,7 +48,7 @@ enum Step {
 impl NodePath {
     /// The root of a document.
     pub(super) const fn root(position: Position) -> Self {
-        Self { way: None, position }
+        Self { last: None, position }
     }
 
     pub(super) fn key(&self, key: &str, position: Position) -> Self {
@@ -59,26 +59,26 @@ impl NodePath {
         self.then(Step::Index(index), position)
     }
 
-    /// The same way, to another position.
+    /// The same path with another position.
     pub(super) fn at(self, position: Position) -> Self {
         Self { position, ..self }
     }
 
     fn then(&self, step: Step, position: Position) -> Self {
-        Self { way: Some(Rc::new(PathLink { before: self.way.clone(), step })), position }
+        Self { last: Some(Rc::new(PathLink { parent: self.last.clone(), step })), position }
     }
 }
 
-/// A key that is longer is told by its beginning.
+/// Characters of a file's text that a problem quotes.
 const MAX_SHOWN_CHARS: usize = 100;
 
 impl fmt::Display for NodePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut steps = Vec::new();
-        let mut way = self.way.as_ref();
-        while let Some(PathLink { before, step }) = way.map(|way| &**way) {
+        let mut next = self.last.as_ref();
+        while let Some(PathLink { parent, step }) = next.map(|link| &**link) {
             steps.push(step);
-            way = before.as_ref();
+            next = parent.as_ref();
         }
         steps.iter().rev().enumerate().try_for_each(|(at, step)| match step {
             Step::Key(key) => {
@@ -90,7 +90,7 @@ impl fmt::Display for NodePath {
     }
 }
 
-/// A text out of a file, as a problem tells it: escaped, and no longer than one can read.
+/// Text from a file as a problem quotes it: escaped and shortened.
 pub(super) fn shown(text: &str) -> String {
     match text.char_indices().nth(MAX_SHOWN_CHARS) {
         Some((end, _)) => format!("{}..", text.get(..end).unwrap_or_default().escape_debug()),
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_place_is_told_as_the_way_to_it() {
+    fn a_path_shows_every_step_from_the_root() {
         let table =
             NodePath::default().key("tables", Position::default()).index(0, Position::new(3, 5));
         let bucket = table.key("rows", Position::default()).key("free", Position::default());
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_file_says_is_shown_escaped_and_cut() {
+    fn quoted_text_is_escaped_and_shortened() {
         assert_eq!(shown("a\nb"), "a\\nb");
         assert_eq!(shown(&"é".repeat(100)), "é".repeat(100));
         assert_eq!(shown(&"é".repeat(101)), format!("{}..", "é".repeat(100)));

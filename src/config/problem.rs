@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, and where.
+//! Problems of a policy file: what is wrong, and where.
 
 use std::fmt;
 use std::path::Path;
@@ -9,19 +9,19 @@ use super::bounds::{MAX_LEVELS, MAX_PROBLEMS};
 use super::path::{NodePath, Position, shown};
 use crate::text;
 
-/// One thing that is wrong.
+/// One problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Problem {
     file: String,
     position: Option<Position>,
     path: String,
     what: String,
-    /// For how many problems it stands: more than one where others are not told.
+    /// How many problems it counts for: more than one if it stands for those that are omitted.
     count: usize,
 }
 
 impl Problem {
-    /// Something wrong with a file as a whole.
+    /// A problem of a whole file.
     pub(super) fn of_file(file: &str, what: impl Into<String>) -> Self {
         Self {
             file: file.to_owned(),
@@ -32,44 +32,43 @@ impl Problem {
         }
     }
 
-    /// Something wrong at a position in a file.
+    /// A problem at a position in a file.
     pub(super) fn at(file: &str, position: Position, what: impl Into<String>) -> Self {
         Self { position: Some(position), ..Self::of_file(file, what) }
     }
 
-    /// Something wrong with what stands at a path in a file.
+    /// A problem of the value at a path in a file.
     pub(super) fn of(file: &str, path: &NodePath, what: impl Into<String>) -> Self {
         Self { path: path.to_string(), ..Self::at(file, path.position, what) }
     }
 
-    /// Text that is no YAML, in the parser's words.
+    /// Invalid YAML, as the parser describes it.
     pub(super) fn of_syntax(file: &str, error: &ScanError) -> Self {
         let position = Position::new(error.marker().line(), error.marker().col() + 1);
         if *error.kind() == ErrorKind::RecursionLimitExceeded {
             return Self::at(file, position, too_deep());
         }
-        let what = format!("cannot be read as YAML: {}{}", error.kind(), hint(error.kind()));
+        let what = format!("invalid YAML: {}{}", error.kind(), hint(error.kind()));
         Self::at(file, position, what)
     }
 
     pub(super) fn of_control_character(file: &str, position: Position) -> Self {
-        let what = "cannot be read as YAML: control characters are not allowed; write it as an \
+        let what = "invalid YAML: control characters are not allowed; write it as an \
                     escape in double quotes, as in \"\\t\"";
         Self::at(file, position, what)
     }
 
-    /// So many more in the same file, which nobody could read.
+    /// The number of problems of a file that are not listed.
     fn of_omitted(file: &str, count: usize) -> Self {
-        let what = format!("and {count} more; mend these, and look again");
+        let what = format!("and {count} more; fix these first");
         Self { count, ..Self::of_file(file, what) }
     }
 }
 
-/// What is said of lists and mappings within each other, too many of them.
+/// The problem of lists and mappings nested too deeply.
 pub(super) fn too_deep() -> String {
     format!(
-        "lists and mappings stand more than {MAX_LEVELS} deep within each other; a policy needs \
-         eight"
+        "lists and mappings are nested more than {MAX_LEVELS} levels deep; a policy needs eight"
     )
 }
 
@@ -83,15 +82,15 @@ impl fmt::Display for Problem {
             write!(f, ": {}", self.path)?;
         }
         write!(f, ": ")?;
-        // It may end up on a terminal.
+        // A terminal may show it.
         self.what.chars().take(MAX_PROBLEM_CHARS).try_for_each(|c| text::write_printable(f, c))
     }
 }
 
-/// In characters: what a file says stands in it, which may be long.
+/// Characters of a problem that are shown: it may quote a long text.
 const MAX_PROBLEM_CHARS: usize = 1000;
 
-/// What to do about what the parser says.
+/// What to do about an error of the parser.
 fn hint(kind: &ErrorKind) -> &'static str {
     use ErrorKind as E;
     match kind {
@@ -101,9 +100,7 @@ fn hint(kind: &ErrorKind) -> &'static str {
         | E::TabInPlainScalar
         | E::TabAtBlockScalarStart => "; indent with spaces",
         E::UnexpectedCharacter { .. } => "; quote text that begins with `@`, `%` or a backquote",
-        E::UnknownAnchor => {
-            "; an alias comes after its anchor, and text that begins with `*` is quoted"
-        }
+        E::UnknownAnchor => "; put an alias after its anchor, and quote text that begins with `*`",
         E::MissingAnchorOrAliasName => "; quote text that begins with `*` or `&`",
         E::UnclosedQuotedScalar => "; close the quotes",
         E::UnclosedFlowCollection { .. }
@@ -118,13 +115,13 @@ fn hint(kind: &ErrorKind) -> &'static str {
         | E::UnexpectedEofFlowMapping
         | E::UnexpectedEofFlowSequence
         | E::UnexpectedEofImplicitFlowMapping => {
-            "; close what is open, and within brackets quote text with `{`, `}`, `[`, `]` or `,` in it"
+            "; close every bracket, and quote text that contains `{`, `}`, `[`, `]` or `,`"
         }
-        _ => "; indent alike what belongs together, and quote text with `: ` in it",
+        _ => "; indent items of one level alike, and quote text that contains `: `",
     }
 }
 
-/// The first character that YAML does not allow, be it in quotes.
+/// The first character that YAML does not allow, not even in quotes.
 pub(super) fn control_character(text: &str) -> Option<Position> {
     let is_wrong = |c: char| c.is_control() && !"\t\r\u{85}".contains(c);
     let mut lines = text.split('\n').enumerate();
@@ -133,7 +130,7 @@ pub(super) fn control_character(text: &str) -> Option<Position> {
     })
 }
 
-/// Everything that is wrong, in the order of the files.
+/// All problems, in the order of the files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Problems(Vec<Problem>);
 
@@ -142,12 +139,12 @@ impl Problems {
         self.0.push(problem);
     }
 
-    /// Whether there are as many as are told of one file.
+    /// Whether further problems of this file are only counted.
     pub(super) fn is_full(&self) -> bool {
         self.0.len() >= MAX_PROBLEMS
     }
 
-    /// Those of one file, in its order, and how many more there are.
+    /// Sorts the problems of one file by position, and appends how many are omitted.
     pub(super) fn in_order(mut self, file: &str, omitted: usize) -> Self {
         self.0.sort_by_key(|problem| (problem.position.is_none(), problem.position));
         if omitted > 0 {
@@ -156,28 +153,28 @@ impl Problems {
         self
     }
 
-    /// Adds those of the next file.
-    pub(super) fn take_in(&mut self, mut others: Self) {
+    /// Adds the problems of the next file.
+    pub(super) fn append(&mut self, mut others: Self) {
         self.0.append(&mut others.0);
     }
 
-    /// One problem with a path as a whole.
+    /// One problem of a whole file or folder.
     pub fn of_path(path: &Path, what: &str) -> Self {
         Self(vec![Problem::of_file(&path.display().to_string(), what)])
     }
 
-    /// Whether nothing is wrong.
+    /// Whether there is no problem.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// How many things are wrong, told or not.
+    /// The number of problems, with those that are omitted.
     pub fn len(&self) -> usize {
         self.0.iter().map(|problem| problem.count).sum()
     }
 }
 
-/// One problem a line: `file:line:column: path: what is wrong and what to do`.
+/// One problem per line: `file:line:column: path: what is wrong; what to do`.
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().enumerate().try_for_each(|(at, problem)| {
@@ -189,41 +186,42 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// Names that are longer are no slip of another.
+/// A longer name is not taken for a misspelling.
 const MAX_NAME_LENGTH: usize = 64;
 
-/// Among more names the near one is not looked for.
+/// Names that are compared with a misspelling.
 const MAX_NAMES: usize = 500;
 
-/// Of more names the first are told.
+/// Names that a hint lists.
 const MAX_LISTED: usize = 20;
 
-/// `; did you mean X?` where one of the known names is near, else nothing.
+/// `; did you mean X?` if a known name is similar, else nothing. Similar means a Damerau-Levenshtein distance of at most
+/// a third of its length.
 pub(super) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let is_short = |name: &str| name.len() <= MAX_NAME_LENGTH;
-    let near = known
+    let similar = known
         .into_iter()
         .take(MAX_NAMES)
         .filter(|known| is_short(name) && is_short(known))
         .map(|known| (strsim::damerau_levenshtein(name, known), known))
         .filter(|(distance, known)| *distance <= known.len().div_ceil(3))
         .min();
-    near.map(|(_, known)| format!("; did you mean `{known}`?")).unwrap_or_default()
+    similar.map(|(_, known)| format!("; did you mean `{known}`?")).unwrap_or_default()
 }
 
-/// The known name that is near, else all there are, or the first of them.
+/// The hint for an unknown name: the similar known name, else the list of known names.
 pub(super) fn suggest(name: &str, known: &[&str]) -> String {
-    let near = did_you_mean(name, known.iter().copied());
+    let similar = did_you_mean(name, known.iter().copied());
     let listed =
         |names: &[&str]| names.iter().map(|name| shown(name)).collect::<Vec<_>>().join(", ");
     match (known, known.split_at_checked(MAX_LISTED)) {
-        _ if !near.is_empty() => near,
+        _ if !similar.is_empty() => similar,
         ([], _) => String::new(),
-        ([only], _) => format!("; there is only {}", shown(only)),
+        ([only], _) => format!("; the only choice is {}", shown(only)),
         (_, Some((first, more))) if !more.is_empty() => {
-            format!("; there are {} and {} others", listed(first), more.len())
+            format!("; choose from {} and {} others", listed(first), more.len())
         }
-        (all, _) => format!("; there are {}", listed(all)),
+        (all, _) => format!("; choose from {}", listed(all)),
     }
 }
 
@@ -232,7 +230,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_near_names_are_suggested() {
+    fn only_similar_names_are_suggested() {
         let known = ["per_second", "per_minute", "size"];
         assert_eq!(did_you_mean("per_secnd", known), "; did you mean `per_second`?");
         assert_eq!(did_you_mean("burst", known), "");
@@ -240,11 +238,11 @@ mod tests {
     }
 
     #[test]
-    fn of_many_names_the_first_are_told() {
+    fn a_hint_lists_the_first_of_many_names() {
         let names: Vec<String> = (10..99).map(|at| format!("name_{at}")).collect();
         let names: Vec<&str> = names.iter().map(|name| &**name).collect();
-        let told = suggest("other", &names);
-        assert!(told.starts_with("; there are name_10, name_11, "), "{told}");
-        assert!(told.ends_with(", name_29 and 69 others"), "{told}");
+        let hint = suggest("other", &names);
+        assert!(hint.starts_with("; choose from name_10, name_11, "), "{hint}");
+        assert!(hint.ends_with(", name_29 and 69 others"), "{hint}");
     }
 }

@@ -1,4 +1,4 @@
-//! Reading a tree of YAML values with every complaint kept, instead of stopping at the first.
+//! Reads a tree of YAML values. Keeps every problem instead of stopping at the first.
 
 use super::document::{Document, Located};
 use super::path::{NodePath, shown};
@@ -17,7 +17,7 @@ impl<'a> Node<'a> {
         self.document.report(&self.path, what);
     }
 
-    /// Complains of a value of another kind, with the hint if there is one.
+    /// Reports a value of the wrong kind.
     fn expected<T>(&self, what: &str, hint: &str) -> Option<T> {
         self.report(format!("expected {what}, found {}{hint}", self.value.describe()));
         None
@@ -32,7 +32,7 @@ impl<'a> Node<'a> {
         self.text_of("text", if is_plain { "; put it in quotes" } else { "" })
     }
 
-    /// Text of a form of its own, such as a duration.
+    /// Text with a syntax of its own, such as a duration.
     pub(super) fn text_of(&self, what: &str, hint: &str) -> Option<Located<String>> {
         match self.value.as_str() {
             Some(text) => Some(self.at(text.to_owned())),
@@ -95,8 +95,8 @@ impl<'a> Node<'a> {
 
     fn entry(&self, key: &Value<'_>, value: &'a Value<'a>) -> Option<(Located<String>, Self)> {
         let Some(name) = key.as_str() else {
-            let (path, hint) = match key.word() {
-                Some(word) => (self.path.key(&word, key.position), "; put it in quotes"),
+            let (path, hint) = match key.scalar() {
+                Some(name) => (self.path.key(&name, key.position), "; put it in quotes"),
                 None => (self.path.clone().at(key.position), ""),
             };
             let what = format!("a name must be text, found {}{hint}", key.describe());
@@ -108,7 +108,7 @@ impl<'a> Node<'a> {
         Some((Located { value: name.to_owned(), path }, node))
     }
 
-    /// The entries of a mapping whose keys are the language's: whatever is left at the end is an error.
+    /// The entries of a mapping whose keys belong to the policy language. Keys that are left at the end are problems.
     pub(super) fn fields(&self, what: &str) -> Option<Fields<'a>> {
         self.mapping(what)?;
         Some(Fields { left: self.entries(what), known: Vec::new() })
@@ -124,11 +124,11 @@ impl<'a> Fields<'a> {
     pub(super) fn take(&mut self, name: &'static str) -> Option<Node<'a>> {
         self.known.push(name);
         let at = self.left.iter().position(|(key, _)| key.value == name)?;
-        // What is left stays in its order, in which it is told.
+        // Keeps the order of the others, in which they are reported.
         Some(self.left.remove(at).1)
     }
 
-    /// Complains of every key that nobody took.
+    /// Reports every key that was not taken.
     pub(super) fn finish(self) {
         for (key, node) in &self.left {
             let hint = node.document.suggest(&key.value, &self.known);

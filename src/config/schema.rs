@@ -1,13 +1,13 @@
-//! The policy file as it is written: one type for each thing a file can say, with the path it was said.
-//! Whether it makes sense is decided in `compile`.
+//! The policy file as it is written: one type for each mapping of the language, each value with its path. `compile`
+//! checks the meaning.
 
 mod conditions;
 mod denial;
 
 use self::conditions::{some_when, when};
 pub(super) use self::denial::{Content, DenialBody, Json};
-use super::path::NodePath;
 use super::document::Located;
+use super::path::NodePath;
 use super::read::Node;
 use crate::limit::{LimitError, Unit};
 use crate::policy::{HeaderStyle, OnStoreError};
@@ -53,7 +53,7 @@ pub(super) struct Row {
 }
 
 impl Row {
-    /// Whether it has buckets of its own, be they wrong.
+    /// Whether it lists buckets, valid or not.
     pub(super) const fn is_limited(&self) -> bool {
         matches!(self.buckets, Buckets::Listed(_))
     }
@@ -81,7 +81,7 @@ pub(super) struct Bucket {
     pub(super) ttl: Option<Located<String>>,
 }
 
-/// Conditions on entries; all must hold.
+/// Conditions on entries; all must match.
 #[derive(Default)]
 pub(super) struct When {
     pub(super) tests: Vec<(Located<String>, Test)>,
@@ -123,13 +123,13 @@ const ON_STORE_ERROR: [(&str, OnStoreError); 3] =
 
 const BUCKETS: &str = "a list of buckets, `unlimited` or `blocked`";
 const DURATION: &str = "a duration, as in `30s`, `5m` or `1h`";
-const MOMENT: &str = "a moment, as in `2027-01-01T00:00:00Z`";
+const TIME: &str = "a time, as in `2027-01-01T00:00:00Z`";
 
 pub(super) fn file(node: &Node<'_>) -> Option<File> {
     let mut fields = node.fields("a policy: `domain`, `tables` and so on")?;
     let domain = fields.take("domain");
     if domain.is_none() {
-        node.report("`domain` is missing; it is the domain that Envoy's filter names");
+        node.report("`domain` is missing; write the domain that Envoy's filter sends");
     }
     let tables = fields.take("tables");
     if tables.is_none() {
@@ -137,11 +137,11 @@ pub(super) fn file(node: &Node<'_>) -> Option<File> {
     }
     if tables.as_ref().and_then(|node| node.value.as_sequence()).is_some_and(<[_]>::is_empty) {
         node.report(
-            "no table at all; where nothing is to be limited, write a table with `rows: { all: \
+            "the list of tables is empty; to limit nothing, write a table with `rows: { all: \
              unlimited }`",
         );
     }
-    let everybody = "a bypass without conditions would let every call through";
+    let no_condition = "a bypass without conditions matches every request; add one, or remove it";
     let file = File {
         domain: domain.and_then(|domain| domain.text()),
         headers: fields
@@ -158,7 +158,7 @@ pub(super) fn file(node: &Node<'_>) -> Option<File> {
         tables: items(tables, "a list of tables", table),
         overrides: items(fields.take("overrides"), "a list of overrides", policy_override),
         bypass: items(fields.take("bypass"), "a list of conditions", |node| {
-            Some(some_when(node, everybody))
+            Some(some_when(node, no_condition))
         }),
     };
     fields.finish();
@@ -201,7 +201,7 @@ fn table(node: &Node<'_>) -> Option<Table> {
     let (name, key, rows) = (fields.take("name"), fields.take("key"), fields.take("rows"));
     for (field, what) in [
         (&name, "`name` is missing; metrics and overrides need one"),
-        (&key, "`key` is missing; it lists the entries that name a bucket (`[]`: one for all)"),
+        (&key, "`key` is missing; list the entries that tell buckets apart (`[]`: one for all)"),
         (&rows, "`rows` is missing; write `rows: { all: [..] }` for one row"),
     ] {
         if field.is_none() {
@@ -222,7 +222,7 @@ fn table(node: &Node<'_>) -> Option<Table> {
     Some(table)
 }
 
-/// The selecting entry; empty where it cannot be read, so that the table still counts as selecting.
+/// The key of the selecting entry; empty if it is invalid, so that the table still counts as selecting.
 fn select(node: &Node<'_>) -> Located<String> {
     node.entry_key().unwrap_or_else(|| node.at(String::new()))
 }
@@ -237,7 +237,7 @@ fn prefix(node: &Node<'_>) -> Option<Prefix> {
 
 fn table_rows(node: &Node<'_>) -> Vec<Row> {
     if node.value.as_mapping().is_some_and(<[_]>::is_empty) {
-        node.report("no row at all; a table without rows limits nothing");
+        node.report("the table has no row and limits nothing; add a row");
     }
     let entries = node.entries("rows: a name and a list of buckets each");
     entries.into_iter().map(|(name, node)| row(name, &node)).collect()
@@ -257,34 +257,34 @@ fn row_fields(node: &Node<'_>) -> Option<(bool, Buckets)> {
     let listed = fields.take("buckets");
     if listed.is_none() {
         node.report(
-            "`buckets` is missing; a row may also be just the list, as in `[{ per_second: 10 }]`",
+            "`buckets` is missing; a row may also be the list itself, as in `[{ per_second: 10 }]`",
         );
     }
     fields.finish();
     Some((shadow, buckets(&listed?)))
 }
 
-/// The buckets of a row; those that can be read, where something is wrong with them.
+/// The buckets of a row that can be read.
 fn buckets(node: &Node<'_>) -> Buckets {
     match node.value.as_str() {
         Some("unlimited") => return Buckets::Unlimited,
         Some("blocked") => return Buckets::Blocked,
         Some(other) => {
-            let near = node.document.did_you_mean(other, ["unlimited", "blocked"]);
+            let similar = node.document.did_you_mean(other, ["unlimited", "blocked"]);
             let other = other.escape_debug();
-            node.report(format!("expected {BUCKETS}, found `{other}`{near}"));
+            node.report(format!("expected {BUCKETS}, found `{other}`{similar}"));
             return Buckets::default();
         }
         None => {}
     }
     if node.value.as_sequence().is_some_and(<[_]>::is_empty) {
-        node.report("no bucket at all; write `unlimited` or `blocked`, whichever is meant");
+        node.report("the list of buckets is empty; write `unlimited` or `blocked` instead");
     }
     let listed = node.list(BUCKETS);
     Buckets::Listed(listed.iter().filter_map(bucket).collect())
 }
 
-/// A bucket, unless something is wrong in it: what is missing then may be what was misspelled.
+/// A bucket; `None` if it has a problem, since a field that seems missing may be the misspelled one.
 fn bucket(node: &Node<'_>) -> Option<Bucket> {
     let before = node.document.problem_count();
     let mut fields = node.fields("a bucket, as in `{ size: 10, per_second: 5 }`")?;
@@ -297,7 +297,7 @@ fn bucket(node: &Node<'_>) -> Option<Bucket> {
     let [every, ttl, hold] = ["every", "ttl", "hold"].map(span);
     fields.finish();
     if let (Some(_), Some(Located { path, .. })) = (&ttl, &hold) {
-        node.document.report(path, "`hold` is the old word for `ttl`; keep one of them");
+        node.document.report(path, "`hold` is the old name of `ttl`; keep one of them");
     }
     let ttl = ttl.or(hold);
     let bucket = Bucket { path: node.path.clone(), size, per, rate, every, concurrent, ttl };
@@ -320,16 +320,16 @@ fn policy_override(node: &Node<'_>) -> Option<Override> {
     for (name, field) in [("table", &table), ("when", &when_node), ("buckets", &listed)] {
         if field.is_none() {
             node.report(format!(
-                "`{name}` is missing; an override is a table, whose calls, and buckets"
+                "`{name}` is missing; an override needs `table`, `when` and `buckets`"
             ));
         }
     }
-    let nobody = "an override says whose calls it is for; to change them all, change the row";
+    let no_condition = "an override needs a condition; to change all requests, change the row";
     let policy_override = Override {
         table: table.and_then(|node| node.text()),
         row: fields.take("row").and_then(|node| node.text()),
-        when: when_node.map(|node| some_when(&node, nobody)).unwrap_or_default(),
-        until: fields.take("until").and_then(|node| node.text_of(MOMENT, "")),
+        when: when_node.map(|node| some_when(&node, no_condition)).unwrap_or_default(),
+        until: fields.take("until").and_then(|node| node.text_of(TIME, "")),
         buckets: listed.map(|node| buckets(&node)),
     };
     fields.finish();

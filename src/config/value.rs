@@ -1,11 +1,11 @@
-//! What a document says, as a tree: every value with the position where it stands.
+//! The content of a document as a tree of values with their positions.
 
 use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::path::Position;
 
-/// A value and where it begins. A copy shares what is within: an alias costs no more than a word.
+/// A value and where it begins. A clone shares its children, so that an alias costs no more than a scalar.
 #[derive(Debug, Clone)]
 pub(super) struct Value<'t> {
     pub(super) kind: Kind<'t>,
@@ -15,18 +15,18 @@ pub(super) struct Value<'t> {
 /// A key and its value.
 pub(super) type Entry<'t> = (Value<'t>, Value<'t>);
 
-/// What can be said.
+/// The kinds of values.
 #[derive(Debug, Clone)]
 pub(super) enum Kind<'t> {
     Nothing,
     Flag(bool),
     Whole(u64),
-    /// Any other number, as it is written: nothing in a policy is negative, a fraction or that large.
+    /// Any other number, as it is written: nothing in a policy is negative, a fraction or above `u64`.
     Number(Cow<'t, str>),
     Text(Cow<'t, str>),
     List(Rc<[Value<'t>]>),
     Mapping(Rc<[Entry<'t>]>),
-    /// No tag means anything here, so what is within does not matter.
+    /// A value with a custom tag, which no policy has; only the tag is kept.
     Tagged(String),
 }
 
@@ -64,8 +64,8 @@ impl<'t> Value<'t> {
         }
     }
 
-    /// The value as it is written in the text, where it is a single word.
-    pub(super) fn word(&self) -> Option<Cow<'_, str>> {
+    /// The text of a scalar; `None` for other kinds.
+    pub(super) fn scalar(&self) -> Option<Cow<'_, str>> {
         match &self.kind {
             Kind::Text(text) | Kind::Number(text) => Some(Cow::Borrowed(text)),
             Kind::Whole(number) => Some(number.to_string().into()),
@@ -74,7 +74,7 @@ impl<'t> Value<'t> {
         }
     }
 
-    /// What it is, in words.
+    /// The kind in words, for a problem.
     pub(super) fn describe(&self) -> String {
         match &self.kind {
             Kind::Nothing => "nothing".to_owned(),
@@ -89,22 +89,22 @@ impl<'t> Value<'t> {
     }
 }
 
-/// What a word without quotes means, by YAML's core schema.
-pub(super) fn plain(word: Cow<'_, str>) -> Kind<'_> {
-    match &*word {
+/// The value of a plain scalar by YAML's core schema.
+pub(super) fn plain(scalar: Cow<'_, str>) -> Kind<'_> {
+    match &*scalar {
         "" | "~" | "null" | "Null" | "NULL" => return Kind::Nothing,
         "true" | "True" | "TRUE" => return Kind::Flag(true),
         "false" | "False" | "FALSE" => return Kind::Flag(false),
         _ => {}
     }
-    if let Some(number) = whole(&word) {
+    if let Some(number) = whole(&scalar) {
         return Kind::Whole(number);
     }
-    if is_number(&word) { Kind::Number(word) } else { Kind::Text(word) }
+    if is_number(&scalar) { Kind::Number(scalar) } else { Kind::Text(scalar) }
 }
 
-fn whole(word: &str) -> Option<u64> {
-    let digits = word.strip_prefix('+').unwrap_or(word);
+fn whole(scalar: &str) -> Option<u64> {
+    let digits = scalar.strip_prefix('+').unwrap_or(scalar);
     for (sign, base) in [("0x", 16), ("0o", 8), ("0b", 2)] {
         if let Some(digits) = digits.strip_prefix(sign) {
             let is_plain = digits.bytes().all(|byte| byte.is_ascii_alphanumeric());
@@ -115,10 +115,10 @@ fn whole(word: &str) -> Option<u64> {
     digits.parse().ok().filter(|_| is_plain)
 }
 
-/// Whether it is a number of another kind: negative, a fraction, an infinity, or of any length.
-fn is_number(word: &str) -> bool {
-    let bare = word.strip_prefix(['-', '+']).unwrap_or(word);
-    if [".inf", ".Inf", ".INF"].contains(&bare) || [".nan", ".NaN", ".NAN"].contains(&word) {
+/// Whether it is a number that is not a `u64`: negative, a fraction, an infinity or too large.
+fn is_number(scalar: &str) -> bool {
+    let bare = scalar.strip_prefix(['-', '+']).unwrap_or(scalar);
+    if [".inf", ".Inf", ".INF"].contains(&bare) || [".nan", ".NaN", ".NAN"].contains(&scalar) {
         return true;
     }
     let begins = bare.starts_with(|c: char| c.is_ascii_digit() || c == '.');
@@ -130,7 +130,7 @@ fn is_digits(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// YAML reads such a word as text.
+/// YAML reads digits with a leading zero as text.
 fn has_leading_zero(digits: &str) -> bool {
     digits.len() > 1 && digits.starts_with('0')
 }
@@ -139,13 +139,13 @@ fn has_leading_zero(digits: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn is(word: &str) -> String {
-        Value { kind: plain(word.into()), position: Position::default() }.describe()
+    fn described(scalar: &str) -> String {
+        Value { kind: plain(scalar.into()), position: Position::default() }.describe()
     }
 
     #[test]
-    fn words_mean_what_the_core_schema_says() {
-        for (word, told) in [
+    fn plain_scalars_follow_the_core_schema() {
+        for (scalar, expected) in [
             ("", "nothing"),
             ("~", "nothing"),
             ("null", "nothing"),
@@ -165,14 +165,14 @@ mod tests {
             ("-.inf", "the number -.inf"),
             (".nan", "the number .nan"),
         ] {
-            assert_eq!(is(word), told, "{word}");
+            assert_eq!(described(scalar), expected, "{scalar}");
         }
         for text in ["nan", "inf", "infinity", "no", "yes", "nULL", "007", "-01", "0x", "0xg"] {
-            assert_eq!(is(text), "text", "{text}");
+            assert_eq!(described(text), "text", "{text}");
         }
         for text in ["0x-1", "0x+1", "+", "-", ".", "1.2.3", "10.0.0.0/8", "5m", "--1", "+-1", "e5"]
         {
-            assert_eq!(is(text), "text", "{text}");
+            assert_eq!(described(text), "text", "{text}");
         }
     }
 }

@@ -73,28 +73,28 @@ fn fifo() -> String {
 /// Everything that is told of what is made here.
 pub(crate) fn all_told() -> String {
     let made = [too_long_a_word, too_large_a_file, too_large_a_folder, too_many_files, fifo];
-    made.map(|made| made()).join("\n") + ROOM
+    made.map(|made| made()).join("\n") + BUDGET
 }
 
 #[test]
 fn what_is_too_large_is_told_with_where_and_what_to_do() {
     assert_eq!(
         too_long_a_word(),
-        "test.yaml:3:6: key: no more than 65536 bytes of text at a time; shorten it"
+        "test.yaml:3:6: key: one text has at most 65536 bytes; shorten it"
     );
     assert_eq!(
         too_large_a_file(),
-        "/policy.yaml: cannot be read: it holds more than 4194304 bytes, the most that is read; \
-         split it by domains"
+        "/policy.yaml: cannot be read: it is larger than 4194304 bytes, the maximum; split the \
+         policy into several domains"
     );
     assert_eq!(
         too_large_a_folder(),
-        "/4.yaml: with this the files hold more than 16777216 bytes, the most that is read of a \
-         folder; serve some domains by another tollgate"
+        "/4.yaml: the files up to this one hold more than 16777216 bytes, the maximum for a \
+         folder; serve some domains from another tollgate"
     );
     assert_eq!(
         too_many_files(),
-        "/: cannot be read: it holds more than 1000 .yaml files; keep only policies in it"
+        "/: cannot be read: it contains more than 1000 .yaml files; keep only policies there"
     );
 }
 
@@ -102,8 +102,7 @@ fn what_is_too_large_is_told_with_where_and_what_to_do() {
 fn what_is_no_file_in_a_folder_is_told_and_folders_are_passed_over() {
     assert_eq!(
         fifo(),
-        "/b.yaml: cannot be read: it is a FIFO; only a regular file is read; put the policy there \
-         as a file"
+        "/b.yaml: cannot be read: it is a FIFO, not a regular file; put a regular file there"
     );
     let folder = tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink("gone", folder.path().join("link.yaml")).unwrap();
@@ -197,9 +196,8 @@ fn many_overrides() -> String {
     )
 }
 
-const ROOM: &str = "with this the policies take more than 67108864 bytes of memory; an override of \
-                    many rows counts for each, so name a `row`, and a message counts for each \
-                    bucket, so shorten it";
+const BUDGET: &str = "the policies up to here take more than 67108864 bytes of memory; name a `row` in overrides, which \
+                      otherwise count once for each row, and shorten messages, which count once for each bucket";
 
 #[test]
 fn what_is_compiled_has_so_much_room_in_all_files_together() {
@@ -207,7 +205,7 @@ fn what_is_compiled_has_so_much_room_in_all_files_together() {
     let files = ["one", "two", "three"].map(many_buckets);
     assert!(compile(&files[..2]).is_ok());
     let told = compile(&files).unwrap_err().to_string();
-    let (begins, ends) = ("three:", format!(": {ROOM}"));
+    let (begins, ends) = ("three:", format!(": {BUDGET}"));
     assert!(told.starts_with(begins) && told.ends_with(&ends), "{told}");
     assert_eq!(told.lines().count(), 1);
     let told = super::told(&many_overrides());

@@ -131,8 +131,7 @@ fn every_problem_has_its_line_and_they_come_in_order() {
         }
         let told = load(&path).expect_err("bad").to_string();
         // How many more there are stands nowhere.
-        let lines =
-            told.lines().filter(|line| !line.ends_with(" more; mend these, and look again"));
+        let lines = told.lines().filter(|line| !line.ends_with(" more; fix these first"));
         let found: Vec<_> = lines.map(|line| position(&path, line).expect(line)).collect();
         assert!(found.is_sorted(), "{told}");
     }
@@ -222,7 +221,7 @@ fn of_a_thousand_mistakes_the_first_are_told_and_all_are_counted() {
             format!(": tables[0].rows.row{at}[0].per_secnd: unknown key `per_secnd`; did you");
         assert!(line.starts_with(&begins) && line.contains(&place), "{line}");
     }
-    assert_eq!(lines[100], "test.yaml: and 900 more; mend these, and look again");
+    assert_eq!(lines[100], "test.yaml: and 900 more; fix these first");
 }
 
 #[test]

@@ -1,7 +1,7 @@
-//! Buckets and moments.
+//! Buckets, and the times until which they apply.
 
-use super::super::path::{NodePath, shown};
 use super::super::document::{Document, Located};
+use super::super::path::{NodePath, shown};
 use super::super::schema;
 use super::Compiler;
 use crate::clock::{Nanos, Timestamp};
@@ -11,15 +11,15 @@ use crate::policy::message::Message;
 /// The buckets of one row, or of an override of it.
 pub(super) struct Listed<'a> {
     pub(super) buckets: &'a schema::Buckets,
-    /// When they end: those of an override may.
+    /// When an override of them ends, if it does.
     pub(super) until: Option<Timestamp>,
-    /// Where it is told that there is no room.
+    /// Where an exceeded memory budget is reported.
     pub(super) at: &'a NodePath,
 }
 
 impl Compiler<'_> {
-    /// The buckets that are right, as far as there is room for them in this row of this table. What is wrong with
-    /// the others is told by [`check`].
+    /// The valid buckets of a row, as far as the memory budget allows. [`check`] reports the invalid ones. `row` is the
+    /// table's name and the row's.
     pub(super) fn buckets(
         &self,
         listed: &Listed<'_>,
@@ -28,16 +28,16 @@ impl Compiler<'_> {
     ) -> Vec<Bucket> {
         let blocked = || Bucket::Blocked(Blocked { until: listed.until });
         let blocked = matches!(listed.buckets, schema::Buckets::Blocked).then(blocked);
-        let right = self::listed(listed.buckets).iter().filter_map(|written| bucket(written).ok());
+        let valid = self::listed(listed.buckets).iter().filter_map(|written| bucket(written).ok());
         let fits = |bucket: &Bucket| {
             let size = self.builder.rule_size(message, row, bucket);
-            self.room.take(size, self.document, listed.at)
+            self.budget.take(size, self.document, listed.at)
         };
-        blocked.into_iter().chain(right).take_while(fits).collect()
+        blocked.into_iter().chain(valid).take_while(fits).collect()
     }
 }
 
-/// Tells what is wrong with buckets.
+/// Reports the problems of buckets.
 pub(super) fn check(document: &Document<'_>, buckets: &schema::Buckets) {
     for (path, what) in listed(buckets).iter().filter_map(|written| bucket(written).err()) {
         document.report(&path, what);
@@ -57,7 +57,7 @@ fn bucket(written: &schema::Bucket) -> Result<Bucket, BucketError> {
     match (&written.concurrent, &written.ttl) {
         (Some(slots), ttl) => concurrency(written, slots, ttl.as_ref()).map(Bucket::Concurrency),
         (None, Some(ttl)) => {
-            let what = "`ttl` goes with `concurrent`, the number of slots";
+            let what = "`ttl` needs `concurrent`, the number of slots";
             Err((ttl.path.clone(), what.to_owned()))
         }
         (None, None) => tokens(written).map(Bucket::Tokens),
@@ -71,13 +71,12 @@ fn concurrency(
 ) -> Result<Concurrency, BucketError> {
     let has_rate = !written.per.is_empty() || written.rate.is_some() || written.every.is_some();
     if has_rate || written.size.is_some() {
-        let what =
-            "a bucket limits either how often or how many at a time; list two buckets for both";
+        let what = "a bucket has either a rate or `concurrent`; for both, list two buckets";
         return Err((written.path.clone(), what.to_owned()));
     }
     let Some(ttl) = ttl else {
         let what =
-            "`ttl` is missing: how long a lease lasts if it is not released, as in `ttl: 1h`";
+            "`ttl` is missing: how long a lease lasts unless it is released, as in `ttl: 1h`";
         return Err((written.path.clone(), what.to_owned()));
     };
     let length = duration(ttl)?;
@@ -94,7 +93,7 @@ fn tokens(written: &schema::Bucket) -> Result<TokenBucket, BucketError> {
 }
 
 fn rate(written: &schema::Bucket) -> Result<(&Located<u32>, Rate), BucketError> {
-    let wrong = |what: &str| Err((written.path.clone(), what.to_owned()));
+    let error = |what: &str| Err((written.path.clone(), what.to_owned()));
     let (tokens, period) = match (&*written.per, &written.rate, &written.every) {
         ([(unit, tokens)], None, None) => (tokens, Period::one(*unit)),
         ([], Some(tokens), Some(every)) => {
@@ -103,17 +102,17 @@ fn rate(written: &schema::Bucket) -> Result<(&Located<u32>, Rate), BucketError> 
             (tokens, period)
         }
         ([], None, None) => {
-            return wrong(
+            return error(
                 "a bucket needs a rate: one of per_second, per_minute, per_hour, per_day, or \
                  `rate` with `every`",
             );
         }
         ([_, _, ..], None, None) => {
-            return wrong("a bucket has one rate; list one bucket for each");
+            return error("a bucket has one rate; list one bucket for each rate");
         }
         _ => {
-            return wrong(
-                "`rate` and `every` go together and alone, as in `{ rate: 10, every: 5m }`",
+            return error(
+                "`rate` and `every` need each other and exclude other rates, as in `{ rate: 10, every: 5m }`",
             );
         }
     };
@@ -124,18 +123,18 @@ fn rate(written: &schema::Bucket) -> Result<(&Located<u32>, Rate), BucketError> 
 fn duration(text: &Located<String>) -> Result<std::time::Duration, BucketError> {
     humantime::parse_duration(&text.value).map_err(|error| {
         let (value, path) = (shown(&text.value), text.path.clone());
-        (path, format!("`{value}` is no duration, as `30s`, `5m`, `1h` and `1day` are: {error}"))
+        (path, format!("`{value}` is not a duration, such as `30s`, `5m`, `1h` or `1day`: {error}"))
     })
 }
 
-/// A moment in UTC.
-pub(super) fn moment(document: &Document<'_>, text: &Located<String>) -> Option<Timestamp> {
+/// A time in UTC after 1970.
+pub(super) fn time(document: &Document<'_>, text: &Located<String>) -> Option<Timestamp> {
     let parsed = humantime::parse_rfc3339(&text.value).ok();
     let since_epoch = parsed.and_then(|moment| moment.duration_since(std::time::UNIX_EPOCH).ok());
     if since_epoch.is_none() {
         let value = shown(&text.value);
         let what =
-            format!("`{value}` is no moment after 1970 in UTC, as `2027-01-01T00:00:00Z` is");
+            format!("`{value}` is not a time in UTC after 1970, such as `2027-01-01T00:00:00Z`");
         document.report(&text.path, what);
     }
     since_epoch.map(|span| Timestamp::default().after(Nanos::from(span)))

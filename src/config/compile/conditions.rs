@@ -3,13 +3,13 @@
 use hashbrown::HashSet;
 use ipnet::{IpNet, Ipv4Net};
 
-use super::super::path::shown;
 use super::super::document::{Document, Located};
+use super::super::path::shown;
 use super::super::schema;
 use crate::policy::condition::{Condition, Conditions, Matcher};
 use crate::policy::values::{KeyIndex, Keys};
 
-/// Reads conditions, interns the keys of their entries, and collects the endpoint groups they name.
+/// Compiles conditions, assigns indexes to the keys that they test, and collects the endpoint groups that they name.
 pub(super) struct Reader<'a> {
     pub(super) document: &'a Document<'a>,
     pub(super) keys: &'a mut Keys,
@@ -39,12 +39,11 @@ impl Reader<'_> {
         }
     }
 
-    /// A network without `cidr` is a text like any other, which no address is equal to.
+    /// Reports a network without `cidr`: it is compared as text, and no address equals it.
     fn check_addresses(&self, test: &schema::Test) {
         match test {
             schema::Test::Equal(Located { value, path }) if value.parse::<IpNet>().is_ok() => {
-                let what =
-                    "no address is equal to a network; write `{ cidr: [..] }` to mean those within";
+                let what = "an address never equals a network; write `{ cidr: [..] }` to match addresses in it";
                 self.document.report(path, what);
             }
             schema::Test::Any(tests) => tests.iter().for_each(|test| self.check_addresses(test)),
@@ -65,7 +64,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Whole values go into one set, whatever their number; only prefixes are tried one by one.
+    /// Whole values go into one set; only the other tests are tried one by one.
     fn any(&self, tests: &[schema::Test]) -> Matcher {
         let whole: HashSet<Box<str>> = tests.iter().filter_map(whole_value).collect();
         let rest = tests.iter().filter(|test| whole_value(test).is_none());
@@ -86,7 +85,7 @@ impl Reader<'_> {
         if network.is_none() {
             let value = shown(&text.value);
             let what = format!(
-                "`{value}` is no network, as `10.0.0.0/8`, `2001:db8::/32` and `10.0.0.1` are"
+                "`{value}` is not a network, such as `10.0.0.0/8`, `2001:db8::/32` or `10.0.0.1`"
             );
             self.document.report(&text.path, what);
         }
@@ -94,8 +93,8 @@ impl Reader<'_> {
     }
 }
 
-/// A network of IPv4 addresses that is written as IPv6 (`::ffff:10.0.0.0/104`) is the IPv4 one, as are the
-/// addresses that it is compared with.
+/// Maps a network of IPv4-mapped addresses (`::ffff:10.0.0.0/104`) to the IPv4 network (`10.0.0.0/8`), as the addresses
+/// compared with it are mapped.
 fn canonical(network: IpNet) -> IpNet {
     let bits = network.prefix_len().checked_sub(96);
     let mapped = match network {
@@ -119,11 +118,11 @@ mod tests {
 
     #[test]
     fn a_network_is_the_same_in_either_spelling() {
-        let told = |text: &str| canonical(text.parse().unwrap()).to_string();
-        assert_eq!(told("::ffff:10.0.0.0/104"), "10.0.0.0/8");
-        assert_eq!(told("::ffff:10.0.0.1/128"), "10.0.0.1/32");
-        assert_eq!(told("10.0.0.0/8"), "10.0.0.0/8");
-        assert_eq!(told("2001:db8::/32"), "2001:db8::/32");
-        assert_eq!(told("::/0"), "::/0");
+        let canonical = |text: &str| canonical(text.parse().unwrap()).to_string();
+        assert_eq!(canonical("::ffff:10.0.0.0/104"), "10.0.0.0/8");
+        assert_eq!(canonical("::ffff:10.0.0.1/128"), "10.0.0.1/32");
+        assert_eq!(canonical("10.0.0.0/8"), "10.0.0.0/8");
+        assert_eq!(canonical("2001:db8::/32"), "2001:db8::/32");
+        assert_eq!(canonical("::/0"), "::/0");
     }
 }

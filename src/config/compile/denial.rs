@@ -1,26 +1,26 @@
 //! The body of a denial.
 
-use super::super::path::shown;
 use super::super::document::{Document, Located};
+use super::super::path::shown;
 use super::super::schema::{self, Content, Json};
 use crate::policy::denial::{self, BodyPiece, DenialBody};
 use crate::policy::message::{self, Placeholder};
 
-/// Bytes of a body as it is written, for each response carries it.
-const MAX_BODY: usize = 4096;
+/// Bytes of a body before its placeholders are filled in: each denial carries it.
+const MAX_BODY_LENGTH: usize = 4096;
 
-/// What stands around a text.
+/// The quotation mark of JSON.
 const QUOTE: char = '\u{22}';
 
-/// The placeholder that stands for the message of the table.
+/// The placeholder for the message of the table.
 const MESSAGE: &str = "message";
 
-/// The body that a policy writes, or the default. What is wrong is told to the document.
+/// The body of the policy, or the default. Problems go to the document.
 pub(super) fn body(written: Option<&schema::DenialBody>, document: &Document<'_>) -> DenialBody {
     let Some(schema::DenialBody { content_type, content }) = written else {
         return DenialBody::default();
     };
-    let mut writer = Writer { document, pieces: Vec::new(), last: String::new() };
+    let mut writer = Writer { document, pieces: Vec::new(), text: String::new() };
     let (usual, is_json, path) = match content {
         Content::Text(text) => {
             writer.template(text, str::to_owned);
@@ -36,8 +36,8 @@ pub(super) fn body(written: Option<&schema::DenialBody>, document: &Document<'_>
         BodyPiece::Text(text) => text.len(),
         BodyPiece::Message | BodyPiece::Fill(_) => 0,
     };
-    if pieces.iter().map(text).sum::<usize>() > MAX_BODY {
-        document.report(path, format!("a body has at most {MAX_BODY} bytes; shorten it"));
+    if pieces.iter().map(text).sum::<usize>() > MAX_BODY_LENGTH {
+        document.report(path, format!("a body has at most {MAX_BODY_LENGTH} bytes; shorten it"));
     }
     let media_type = content_type.as_ref().map_or(usual, |media_type| {
         check_media_type(media_type, document);
@@ -46,7 +46,7 @@ pub(super) fn body(written: Option<&schema::DenialBody>, document: &Document<'_>
     DenialBody::new(media_type, is_json, pieces)
 }
 
-/// A header carries it.
+/// Reports a media type that a header cannot carry.
 fn check_media_type(Located { value, path }: &Located<String>, document: &Document<'_>) {
     let is_plain = value.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
     if !is_plain || !value.contains('/') || !(1..=100).contains(&value.len()) {
@@ -62,61 +62,65 @@ fn check_media_type(Located { value, path }: &Located<String>, document: &Docume
 struct Writer<'a> {
     document: &'a Document<'a>,
     pieces: Vec<BodyPiece>,
-    /// The text that is being written.
-    last: String,
+    /// The text after the last piece.
+    text: String,
 }
 
 impl Writer<'_> {
     fn finish(mut self) -> Vec<BodyPiece> {
-        self.pieces.push(BodyPiece::Text(self.last.into()));
+        self.pieces.push(BodyPiece::Text(self.text.into()));
         self.pieces
     }
 
     fn json(&mut self, json: &Json) {
         match json {
-            Json::Word(word) => self.last.push_str(word),
+            Json::Word(word) => self.text.push_str(word),
             Json::Text(text) => {
-                self.last.push(QUOTE);
+                self.text.push(QUOTE);
                 self.template(text, denial::escape_json);
-                self.last.push(QUOTE);
+                self.text.push(QUOTE);
             }
             Json::List(items) => {
-                self.last.push('[');
+                self.text.push('[');
                 for (at, item) in items.iter().enumerate() {
                     self.comma(at);
                     self.json(item);
                 }
-                self.last.push(']');
+                self.text.push(']');
             }
             Json::Object(entries) => {
-                self.last.push('{');
+                self.text.push('{');
                 for (at, (name, value)) in entries.iter().enumerate() {
                     self.comma(at);
-                    self.last.push_str(&format!("\"{}\":", denial::escape_json(name)));
+                    self.text.push_str(&format!("\"{}\":", denial::escape_json(name)));
                     self.json(value);
                 }
-                self.last.push('}');
+                self.text.push('}');
             }
         }
     }
 
     fn comma(&mut self, at: usize) {
         if at > 0 {
-            self.last.push(',');
+            self.text.push(',');
         }
     }
 
-    /// A text whose placeholders are to be filled in.
-    fn template(&mut self, Located { value, path }: &Located<String>, escape: impl Fn(&str) -> String) {
+    /// Appends a text with placeholders; `escape` applies to the text between them.
+    fn template(
+        &mut self,
+        Located { value, path }: &Located<String>,
+        escape: impl Fn(&str) -> String,
+    ) {
         let placeholder = |name: &str| match name {
             MESSAGE => Some(BodyPiece::Message),
             _ => Placeholder::from_name(name).map(BodyPiece::Fill),
         };
         match message::split(value, BodyPiece::Text, placeholder) {
             Ok(pieces) => pieces.into_iter().for_each(|piece| match piece {
-                BodyPiece::Text(text) => self.last.push_str(&escape(&text)),
+                BodyPiece::Text(text) => self.text.push_str(&escape(&text)),
                 piece @ (BodyPiece::Message | BodyPiece::Fill(_)) => {
-                    self.pieces.push(BodyPiece::Text(std::mem::take(&mut self.last).into()));
+                    self.pieces.push(BodyPiece::Text(std::mem::take(&mut self.text).into()));
                     self.pieces.push(piece);
                 }
             }),

@@ -1,7 +1,7 @@
-//! Which entries name a table's buckets.
+//! The entries whose values identify the buckets of a table.
 
-use super::super::path::shown;
 use super::super::document::Located;
+use super::super::path::shown;
 use super::super::schema;
 use super::Compiler;
 use crate::descriptor;
@@ -15,30 +15,31 @@ impl Compiler<'_> {
         self.builder.key_set(&key, prefixes)
     }
 
-    /// The entries that name a bucket, as many as a call can bring.
+    /// The entries of the key, as many as a descriptor may have.
     fn key_entries<'s>(&self, table: &'s schema::Table) -> &'s [Located<String>] {
         let key = table.key.as_deref().unwrap_or_default();
         let (key, beyond) = key.split_at_checked(descriptor::MAX_ENTRIES).unwrap_or((key, &[]));
         if let Some(Located { path, .. }) = beyond.first() {
-            let most = descriptor::MAX_ENTRIES;
-            let what = format!("a call has {most} entries at most, so no call has all of these");
+            let max = descriptor::MAX_ENTRIES;
+            let what = format!("a descriptor has at most {max} entries; shorten the key");
             self.document.report(path, what);
         }
         for (at, Located { value, path }) in key.iter().enumerate() {
             if key.iter().take(at).any(|other| other.value == *value) {
-                let what = "this entry is in the key already; once is enough to name a bucket";
+                let what = "this entry is already in the key; remove one of the two";
                 self.document.report(path, what);
             }
         }
         key
     }
 
-    /// A partition that names no bucket would be a slip.
+    /// Reports a partition that no table has in its key.
     pub(super) fn check_partition(&self, file: &schema::File) {
         if let Some(Located { value, path }) = &file.partition
             && !self.builder.is_partitioned()
         {
-            let what = format!("no table has `{}` in its `key`", shown(value));
+            let what =
+                format!("no table has `{}` in its `key`; name an entry of a key", shown(value));
             self.document.report(path, what);
         }
     }
@@ -47,7 +48,7 @@ impl Compiler<'_> {
         let usual = Prefixes::default();
         let Some(schema::Prefix { path, ipv4, ipv6 }) = &table.prefix else { return usual };
         if !has_address && table.key.is_some() {
-            let what = "`prefix` is about `remote_address`, which is not in this table's `key`";
+            let what = "`prefix` applies to `remote_address`, which is not in this table's `key`";
             self.document.report(path, what);
         }
         let ipv4 = self.bits(ipv4.as_ref(), usual.ipv4(), 32);
@@ -55,13 +56,13 @@ impl Compiler<'_> {
         Prefixes::new(ipv4, ipv6).unwrap_or(usual)
     }
 
-    fn bits(&self, bits: Option<&Located<u32>>, usual: u8, most: u8) -> u8 {
-        let Some(Located { value, path }) = bits else { return usual };
-        let counted = u8::try_from(*value).ok().filter(|bits| (1..=most).contains(bits));
-        counted.unwrap_or_else(|| {
-            let what = format!("1 to {most} bits of such an address can count, not {value}");
+    fn bits(&self, bits: Option<&Located<u32>>, default: u8, max: u8) -> u8 {
+        let Some(Located { value, path }) = bits else { return default };
+        let valid = u8::try_from(*value).ok().filter(|bits| (1..=max).contains(bits));
+        valid.unwrap_or_else(|| {
+            let what = format!("a prefix of such an address has 1 to {max} bits, not {value}");
             self.document.report(path, what);
-            usual
+            default
         })
     }
 }

@@ -1,16 +1,16 @@
-//! Overrides: other buckets for some of a table's calls.
+//! Overrides: other buckets for some requests of a table.
 
 use hashbrown::{HashMap, HashSet};
 
-use super::super::path::shown;
 use super::super::document::Located;
+use super::super::path::shown;
 use super::super::schema;
 use super::Compiler;
 use super::buckets::{self, Listed};
 use crate::policy::builder::Scope;
 use crate::policy::table::{ALL, DEFAULT, Row, Table};
 
-/// What an override can be about: looked up, since there may be thousands of either.
+/// The tables that overrides may name, by name: there may be thousands of tables and of overrides.
 pub(super) struct Targets<'a> {
     names: Vec<&'a str>,
     by_name: HashMap<&'a str, Target<'a>>,
@@ -18,9 +18,9 @@ pub(super) struct Targets<'a> {
 
 struct Target<'a> {
     rows: HashSet<&'a str>,
-    /// Whether there are rows, and none of them has buckets.
+    /// Whether it has rows, but none with buckets.
     has_no_buckets: bool,
-    /// Its number among the compiled ones; none where something is wrong with it.
+    /// Its index among the compiled tables; `None` if it has a problem.
     compiled: Option<usize>,
 }
 
@@ -44,9 +44,8 @@ impl<'a> Targets<'a> {
 }
 
 impl Compiler<'_> {
-    /// Gives an override to the row it names; one that names none to every row of its table that has buckets,
-    /// and one that blocks to every row, so that none stays open. What is wrong with it is told even where its
-    /// table is not to be found.
+    /// Attaches an override to the row that it names. Without `row` it goes to every row of the table that has buckets,
+    /// and if it blocks, to every row. Its problems are reported even if there is no such table.
     pub(super) fn compile_override(
         &mut self,
         written: &schema::Override,
@@ -55,7 +54,7 @@ impl Compiler<'_> {
     ) {
         let when = self.conditions(&written.when);
         let until = written.until.as_ref();
-        let until = until.and_then(|until| buckets::moment(self.document, until));
+        let until = until.and_then(|until| buckets::time(self.document, until));
         if let Some(listed) = &written.buckets {
             buckets::check(self.document, listed);
         }
@@ -78,7 +77,7 @@ impl Compiler<'_> {
         };
         let listed = Listed { buckets, until: scope.until(), at: &named.path };
         for row in rows {
-            if !self.room.take(scope.size(), self.document, &named.path) {
+            if !self.budget.take(scope.size(), self.document, &named.path) {
                 return;
             }
             let buckets = self.buckets(&listed, row.message(), [row.table(), row.name()]);
@@ -86,7 +85,7 @@ impl Compiler<'_> {
         }
     }
 
-    /// The table that an override is about. An override of nothing is a slip.
+    /// The table of an override. A table or row that does not exist is a problem.
     fn target<'t>(
         &self,
         written: &schema::Override,
@@ -103,7 +102,7 @@ impl Compiler<'_> {
         match &written.row {
             Some(row) => self.check_target_row(row, target),
             None if target.has_no_buckets && !blocks => {
-                let what = "no row of this table has buckets; name the `row` that is overridden";
+                let what = "no row of this table has buckets; name the `row` to override";
                 self.document.report(path, what);
             }
             None => {}

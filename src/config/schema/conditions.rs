@@ -5,13 +5,13 @@ use super::super::read::Node;
 use super::{Test, When};
 
 pub(super) fn when(node: &Node<'_>) -> When {
-    let entries = node.entries("conditions: an entry's key and what its value must be like");
+    let entries = node.entries("conditions: an entry's key and the value that it must have");
     let entries = entries.into_iter().inspect(|(key, node)| key.check_key(node.document));
     let tests = entries.filter_map(|(key, node)| Some((key, test(&node)?)));
     When { tests: tests.collect() }
 }
 
-/// Conditions where none at all would mean every call.
+/// Conditions, at least one; `what` is the problem if there is none, which would match every request.
 pub(super) fn some_when(node: &Node<'_>, what: &str) -> When {
     if node.value.as_mapping().is_some_and(<[_]>::is_empty) {
         node.report(what);
@@ -55,15 +55,15 @@ fn tests(node: &Node<'_>) -> Option<Vec<Test>> {
 
 fn only_true(node: &Node<'_>, test: Test) -> Test {
     if node.flag() == Some(false) {
-        node.report("this can only be true; leave the condition out otherwise");
+        node.report("this can only be true; remove the condition instead");
     }
     test
 }
 
-/// The items of a list that must have some.
+/// The items of a list, which must not be empty.
 fn some<'a>(node: &Node<'a>) -> Vec<Node<'a>> {
     if node.value.as_sequence().is_some_and(<[_]>::is_empty) {
-        node.report("a list of no values never holds");
+        node.report("an empty list never matches; list at least one value");
     }
     node.list("a list")
 }
@@ -75,7 +75,7 @@ fn networks(node: &Node<'_>) -> Vec<Located<String>> {
     some(node).iter().filter_map(Node::text).collect()
 }
 
-/// A value, or the beginning of one: `text*`.
+/// A whole value, or a prefix: `text*`.
 fn text_test(node: &Node<'_>) -> Option<Test> {
     let text = node.text()?;
     match text.value.split_once('*') {
@@ -83,7 +83,7 @@ fn text_test(node: &Node<'_>) -> Option<Test> {
         Some((prefix, "")) => Some(Test::Prefix(prefix.to_owned())),
         Some(_) => {
             node.report(
-                "`*` stands at the end, for any rest; write `{ equal: .. }` to mean a star",
+                "`*` may only be at the end; to match the character, write `{ equal: .. }`",
             );
             None
         }

@@ -1,7 +1,7 @@
-//! The body of a denial as it is written.
+//! The body of a denial as the file has it.
 
-use super::super::path::NodePath;
 use super::super::document::Located;
+use super::super::path::NodePath;
 use super::super::read::Node;
 use super::super::value::{Kind, Value};
 
@@ -15,9 +15,9 @@ pub(in crate::config) enum Content {
     Json(Located<Json>),
 }
 
-/// A value of JSON whose texts may have placeholders.
+/// A JSON value whose texts may contain placeholders.
 pub(in crate::config) enum Json {
-    /// Anything but a text, a list or an object, as JSON has it.
+    /// `null`, a boolean or a number, in JSON syntax.
     Word(String),
     Text(Located<String>),
     List(Vec<Self>),
@@ -34,7 +34,7 @@ pub(super) fn body(node: &Node<'_>) -> Option<DenialBody> {
         (None, Some(node)) => Content::Text(node.text()?),
         _ => {
             node.report(
-                "one of `json` and `text` is needed, as in `{ text: \"{message}\" }` or \
+                "a body needs one of `json` and `text`, as in `{ text: \"{message}\" }` or \
                  `{ json: { error: \"{message}\" } }`",
             );
             return None;
@@ -43,10 +43,10 @@ pub(super) fn body(node: &Node<'_>) -> Option<DenialBody> {
     Some(DenialBody { content_type, content })
 }
 
-/// A value; `null` in path of one that JSON does not have.
+/// A value; `null` instead of one that JSON cannot represent.
 fn json(node: &Node<'_>, value: &Value<'_>, path: &NodePath) -> Json {
     let null = || Json::Word("null".to_owned());
-    let wrong = |path: &NodePath, what: &str| {
+    let invalid = |path: &NodePath, what: &str| {
         node.document.report(path, what);
         null()
     };
@@ -57,7 +57,7 @@ fn json(node: &Node<'_>, value: &Value<'_>, path: &NodePath) -> Json {
         Kind::Number(number) => match serde_json::from_str::<serde_json::Number>(number) {
             Ok(_) => Json::Word(number.to_string()),
             Err(_) => {
-                wrong(path, "JSON has no such number; put it in quotes, or write it as in `-1.5`")
+                invalid(path, "JSON has no such number; put it in quotes, or write it as in `-1.5`")
             }
         },
         Kind::Text(text) => Json::Text(Located { value: text.to_string(), path: path.clone() }),
@@ -69,16 +69,14 @@ fn json(node: &Node<'_>, value: &Value<'_>, path: &NodePath) -> Json {
         }
         Kind::Mapping(entries) => {
             let entry = |(key, value): &(Value<'_>, Value<'_>)| match key.as_str() {
-                Some(name) => {
-                    (name.to_owned(), json(node, value, &path.key(name, value.position)))
-                }
+                Some(name) => (name.to_owned(), json(node, value, &path.key(name, value.position))),
                 None => {
                     let what = format!("a name must be text, found {}", key.describe());
-                    (String::new(), wrong(&path.clone().at(key.position), &what))
+                    (String::new(), invalid(&path.clone().at(key.position), &what))
                 }
             };
             Json::Object(entries.iter().map(entry).collect())
         }
-        Kind::Tagged(tag) => wrong(path, &format!("JSON has no tags; remove {tag}")),
+        Kind::Tagged(tag) => invalid(path, &format!("JSON has no tags; remove {tag}")),
     }
 }
