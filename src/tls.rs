@@ -1,4 +1,4 @@
-//! TLS, for gRPC and HTTP alike: our own certificate, and which callers' certificates let in.
+//! TLS for gRPC and HTTP: the server's certificate, and the client certificates that it accepts.
 
 mod client_auth;
 mod contents;
@@ -20,18 +20,18 @@ pub use self::names::{ClientName, ClientNameError};
 
 use self::contents::{Contents, Hash};
 
-/// Which side is served, and so what is spoken inside and how strict it is with callers.
+/// The side that is served: it decides on the protocol within TLS, and on how strictly clients are verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// HTTP/2. Where callers are to be known, one without a certificate or with a name that is not allowed
-    /// is refused at the handshake.
+    /// HTTP/2. With [`ClientAuth`], the handshake rejects a client without a certificate or without an allowed name.
     Grpc,
-    /// HTTP/1.1. Probes and scrapers may have no certificate: only one that nobody vouches for is refused.
+    /// HTTP/1.1. With [`ClientAuth`], the handshake rejects only a certificate from another CA: probes and scrapers may
+    /// have no certificate.
     Http,
 }
 
 impl Side {
-    /// What it speaks, as ALPN names it.
+    /// The protocol's name in ALPN.
     const fn protocol(self) -> &'static [u8] {
         match self {
             Self::Grpc => b"h2",
@@ -40,7 +40,7 @@ impl Side {
     }
 }
 
-/// Why TLS cannot be offered.
+/// Why TLS cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read, or is not PEM.
@@ -50,44 +50,44 @@ pub enum TlsError {
         what: &'static str,
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The cause.
         error: pem::Error,
     },
     /// A file without a certificate.
-    #[error("{}: there is no certificate in it; give one in PEM, with those that vouch for it", .0.display())]
+    #[error("{}: it contains no certificate; write at least one, in PEM", .0.display())]
     NoCertificate(PathBuf),
-    /// Certificate and key do not go together, or are of a kind that is not known.
+    /// The key does not belong to the certificate, or one of them is of an unsupported kind.
     #[error("the certificate in {} cannot be used with the key in {}: {error}", certificate.display(), key.display())]
     Pair {
         /// The certificate's file.
         certificate: PathBuf,
         /// The key's file.
         key: PathBuf,
-        /// What is wrong.
+        /// The cause.
         error: rustls::Error,
     },
-    /// Certificates that can vouch for nobody.
-    #[error("the client CA in {} cannot vouch for client_auth: {error}", path.display())]
+    /// Client CA certificates that cannot verify a certificate.
+    #[error("the client CA in {} cannot verify certificates: {error}", path.display())]
     Authority {
-        /// Their file.
+        /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The cause.
         error: rustls::Error,
     },
 }
 
-/// The files that TLS is served with, in PEM.
+/// The PEM files of one side.
 #[derive(Debug, Clone)]
 pub struct Files {
-    /// Our certificate, with the chain that vouches for it.
+    /// The server's certificate, followed by its intermediate certificates.
     pub certificate: PathBuf,
-    /// Its key.
+    /// Its private key.
     pub key: PathBuf,
-    /// Who may come in; none: anybody, and nobody is asked for a certificate.
+    /// The client certificates that are accepted; `None`: clients are not asked for one.
     pub client_auth: Option<ClientAuth>,
 }
 
-/// What TLS connections of one side are accepted with: what its files held when they were read last.
+/// The TLS configuration of one side, from its files as they were last read.
 #[derive(Debug, Clone)]
 pub struct Identity(Arc<Inner>);
 
@@ -96,20 +96,20 @@ struct Inner {
     side: Side,
     files: Files,
     active: ArcSwap<Active>,
-    /// Held while files are read, so that what was read last is in force.
+    /// Held while files are read, so that the last read wins.
     reading: Mutex<()>,
 }
 
 #[derive(Debug)]
 struct Active {
     config: Arc<ServerConfig>,
-    /// Of the files' contents.
+    /// The hash of the files' contents.
     hash: Hash,
-    /// The DNS names of our certificate, wildcards among them.
+    /// The DNS names of the server's certificate, with wildcards.
     names: Vec<String>,
 }
 
-/// Other certificates than those in force, of the same files.
+/// Certificates that differ from those in force, from the same files.
 #[derive(Debug)]
 pub struct NewCertificates(Active);
 
@@ -117,18 +117,18 @@ impl Identity {
     /// Reads the files.
     ///
     /// # Errors
-    /// [`TlsError`] where one is not there, or they do not go together.
+    /// [`TlsError`] if a file cannot be read, or the files do not belong together.
     pub fn read(side: Side, files: Files) -> Result<Self, TlsError> {
         let contents = Contents::read(&files)?;
         let active = ArcSwap::from_pointee(build(side, &files, &contents)?);
         Ok(Self(Arc::new(Inner { side, files, active, reading: Mutex::default() })))
     }
 
-    /// Reads the files again, and returns whether they say anything new. Connections that are open stay as
-    /// they are; those to come meet what was read.
+    /// Reads the files again, puts changes in force, and returns whether there were any. Open connections are not
+    /// affected.
     ///
     /// # Errors
-    /// [`TlsError`] where it cannot be used; what was read before stays in force then.
+    /// [`TlsError`] if the files cannot be used; the previous certificates stay in force.
     pub fn reload(&self) -> Result<bool, TlsError> {
         let _reading = self.0.reading.lock();
         let renewed = self.reread()?;
@@ -137,10 +137,10 @@ impl Identity {
         Ok(has_changed)
     }
 
-    /// Reads the files again, and returns what they say if that is new.
+    /// Reads the files again, and returns their certificates if they have changed.
     ///
     /// # Errors
-    /// [`TlsError`] where it cannot be used.
+    /// [`TlsError`] if the files cannot be used.
     pub fn reread(&self) -> Result<Option<NewCertificates>, TlsError> {
         let Inner { side, files, active: before, .. } = &*self.0;
         let contents = Contents::read(files)?;
@@ -150,24 +150,24 @@ impl Identity {
         build(*side, files, &contents).map(NewCertificates).map(Some)
     }
 
-    /// Puts in force what was read. Connections that are open stay as they are.
+    /// Puts certificates in force. Open connections are not affected.
     pub fn install(&self, NewCertificates(renewed): NewCertificates) {
         self.0.active.store(Arc::new(renewed));
     }
 
-    /// Whose it is.
+    /// The side that it is for.
     pub fn side(&self) -> Side {
         self.0.side
     }
 
-    /// What is read.
+    /// The files that are read.
     pub fn paths(&self) -> Vec<PathBuf> {
         let Files { certificate, key, client_auth } = &self.0.files;
         let authority = client_auth.as_ref().map(|client_auth| &client_auth.authority);
         [certificate, key].into_iter().chain(authority).cloned().collect()
     }
 
-    /// A connection's handshake. Nothing bounds its time.
+    /// Starts a handshake, which has no timeout of its own.
     pub(crate) fn accept<I>(&self, io: I) -> Accept<I>
     where
         I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
@@ -175,22 +175,22 @@ impl Identity {
         TlsAcceptor::from(self.config()).accept(io)
     }
 
-    /// What is in force: another, once other files were read.
+    /// The configuration in force; a later call may return another.
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.0.active.load().config)
     }
 
-    /// Whether our certificate is for a host of this name, in any case.
+    /// Whether the server's certificate has this host name, ignoring case.
     pub(crate) fn covers_host(&self, host: &str) -> bool {
         let active = self.0.active.load();
         active.names.iter().any(|name| names::covers(name, host))
     }
 
-    /// Whether the caller, past its handshake, showed a certificate with an allowed name.
-    pub(crate) fn is_authorized(&self, caller: &ServerConnection) -> bool {
-        let shown = caller.peer_certificates().and_then(<[_]>::first);
+    /// Whether the client, after its handshake, has a certificate with an allowed name.
+    pub(crate) fn is_authorized(&self, client: &ServerConnection) -> bool {
+        let certificate = client.peer_certificates().and_then(<[_]>::first);
         let client_auth = self.0.files.client_auth.as_ref();
-        client_auth.zip(shown).is_some_and(|(client_auth, shown)| client_auth.allows(shown))
+        client_auth.zip(certificate).is_some_and(|(auth, certificate)| auth.allows(certificate))
     }
 }
 
@@ -199,8 +199,9 @@ fn build(side: Side, files: &Files, contents: &Contents) -> Result<Active, TlsEr
     let names = chain.first().map(names::dns_names).unwrap_or_default();
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let client_auth = files.client_auth.as_ref().zip(contents.roots(files)?);
-    let verifier =
-        client_auth.map(|(client_auth, roots)| client_auth.verifier(side, roots, &provider)).transpose()?;
+    let verifier = client_auth
+        .map(|(client_auth, roots)| client_auth.verifier(side, roots, &provider))
+        .transpose()?;
     let pair = |error| TlsError::Pair {
         certificate: files.certificate.clone(),
         key: files.key.clone(),
@@ -209,15 +210,15 @@ fn build(side: Side, files: &Files, contents: &Contents) -> Result<Active, TlsEr
     let builder = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(pair)?;
-    let is_asked = verifier.is_some();
+    let verifies_clients = verifier.is_some();
     let builder = match verifier {
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_single_cert(chain, secret).map_err(pair)?;
     config.alpn_protocols = vec![side.protocol().to_vec()];
-    if is_asked {
-        // A session taken up again would not have its certificate looked at again, be it expired by then.
+    if verifies_clients {
+        // A resumed session would skip the verification of its certificate, even if it has expired since.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
     }

@@ -7,7 +7,7 @@ use clap::Args;
 use super::Failure;
 use crate::observe::telemetry::Certificates;
 use crate::policy_files::Cause;
-use crate::reading::{self, Reader, Unread};
+use crate::reading::{self, ReadError, Reader};
 use crate::tls::{ClientAuth, ClientName, Files, Identity, NewCertificates, Side, TlsError};
 
 /// TLS for gRPC.
@@ -61,7 +61,7 @@ impl GrpcTls {
         self.cert.is_some()
     }
 
-    /// What gRPC is served with, if over TLS.
+    /// The TLS identity of gRPC; `None` for plain text.
     pub(super) fn identity(&self) -> Result<Option<Identity>, Failure> {
         let files = files(&self.cert, &self.key, &self.client_ca, &self.client_name);
         files.map(|files| identity(Side::Grpc, files)).transpose()
@@ -114,14 +114,14 @@ pub(super) struct HttpTls {
 }
 
 impl HttpTls {
-    /// What HTTP is served with, if over TLS.
+    /// The TLS identity of HTTP; `None` for plain text.
     pub(super) fn identity(&self) -> Result<Option<Identity>, Failure> {
         let files = files(&self.cert, &self.key, &self.client_ca, &self.client_name);
         files.map(|files| identity(Side::Http, files)).transpose()
     }
 }
 
-/// Certificates that are read again when they have changed.
+/// Reads certificates again when their files change.
 #[derive(Debug)]
 pub(super) struct Renewal {
     identities: Vec<Identity>,
@@ -130,10 +130,10 @@ pub(super) struct Renewal {
 }
 
 impl Renewal {
-    /// Of all sides' certificates, if there are any.
+    /// For the certificates of all sides; `None` if there are none.
     pub(super) fn new(identities: Vec<Identity>, counters: Certificates) -> Option<Self> {
-        let is_any = !identities.is_empty();
-        is_any.then(|| Self { identities, counters, reader: Reader::default() })
+        let has_any = !identities.is_empty();
+        has_any.then(|| Self { identities, counters, reader: Reader::default() })
     }
 
     /// The files that hold them.
@@ -141,29 +141,29 @@ impl Renewal {
         self.identities.iter().flat_map(Identity::paths).collect()
     }
 
-    /// Reads them all. Where a side's cannot be used, or not be read in time, those before stay in force.
+    /// Reads all certificates. If those of a side cannot be used or read in time, its previous ones stay in force.
     pub(super) async fn renew(&self, cause: Cause) {
         let identities = self.identities.clone();
         let read = move || identities.iter().map(Identity::reread).collect::<Vec<_>>();
         let (identities, counters) = (self.identities.clone(), self.counters.clone());
-        let settle = move |read: Result<Vec<_>, Unread>| {
-            let refused = match read {
+        let apply = move |read: Result<Vec<_>, ReadError>| {
+            let rejected = match read {
                 Ok(read) => {
                     let sides = identities.iter().zip(read);
-                    sides.filter_map(|(identity, read)| settle(identity, read, cause).err()).count()
+                    sides.filter_map(|(identity, read)| apply(identity, read, cause).err()).count()
                 }
                 Err(error) => {
-                    tracing::error!(%cause, %error, "certificates before stay in force");
+                    tracing::error!(%cause, %error, "the previous certificates stay in force");
                     identities.len()
                 }
             };
-            counters.record(refused);
+            counters.record(rejected);
         };
-        self.reader.read(read, settle).await;
+        self.reader.read(read, apply).await;
     }
 }
 
-fn settle(
+fn apply(
     identity: &Identity,
     read: Result<Option<NewCertificates>, TlsError>,
     cause: Cause,
@@ -172,22 +172,22 @@ fn settle(
     match read {
         Ok(Some(renewed)) => {
             identity.install(renewed);
-            tracing::info!(?side, %cause, "other certificates are in force");
+            tracing::info!(?side, %cause, "new certificates are in force");
             Ok(())
         }
         Ok(None) => {
-            tracing::debug!(?side, %cause, "certificates are what they were");
+            tracing::debug!(?side, %cause, "the certificates have not changed");
             Ok(())
         }
         Err(error) => {
-            tracing::error!(?side, %cause, %error, "certificates before stay in force");
+            tracing::error!(?side, %cause, %error, "the previous certificates stay in force");
             Err(error)
         }
     }
 }
 
 fn identity(side: Side, files: Files) -> Result<Identity, Failure> {
-    let read = reading::at_once(move || Identity::read(side, files));
+    let read = reading::read_now(move || Identity::read(side, files));
     Ok(read.map_err(|error| format!("the certificates of {side:?} cannot be read: {error}"))??)
 }
 

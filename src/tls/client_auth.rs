@@ -1,4 +1,4 @@
-//! Who may come in.
+//! The client certificates that are accepted.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,20 +15,20 @@ use webpki::EndEntityCert;
 
 use super::{ClientName, Provider, Side, TlsError};
 
-/// How many names of a certificate that is refused are logged.
-const NAMES_LOGGED: usize = 8;
+/// Names of a rejected certificate that are logged.
+const MAX_LOGGED_NAMES: usize = 8;
 
-/// Whose certificates let in.
+/// Which client certificates are accepted.
 #[derive(Debug, Clone)]
 pub struct ClientAuth {
-    /// The file with the certificates that vouch for callers, in PEM.
+    /// The file with the CA certificates that verify client certificates, in PEM.
     pub authority: PathBuf,
-    /// The names of which a certificate must have one; none: any certificate they vouch for will do.
+    /// The names of which a certificate must have one. If empty, every certificate from the CA is accepted.
     pub names: Vec<ClientName>,
 }
 
 impl ClientAuth {
-    /// What checks a certificate at the handshake.
+    /// The verifier of client certificates in the handshake.
     pub(super) fn verifier(
         &self,
         side: Side,
@@ -42,7 +42,8 @@ impl ClientAuth {
             Side::Http => builder.allow_unauthenticated(),
         };
         let built = builder.build();
-        let inner = built.map_err(|error| self.authority_error(Error::General(error.to_string())))?;
+        let inner =
+            built.map_err(|error| self.authority_error(Error::General(error.to_string())))?;
         Ok(match side {
             Side::Grpc => Arc::new(NameVerifier { inner, client_auth: self.clone() }),
             Side::Http => inner,
@@ -53,7 +54,7 @@ impl ClientAuth {
         TlsError::Authority { path: self.authority.clone(), error }
     }
 
-    /// Whether a certificate that was verified has an allowed name; one that cannot be read has none.
+    /// Whether a verified certificate has an allowed name. One that cannot be read has none.
     pub fn allows(&self, certificate: &CertificateDer<'_>) -> bool {
         if self.names.is_empty() {
             return true;
@@ -61,22 +62,22 @@ impl ClientAuth {
         let Ok(certificate) = EndEntityCert::try_from(certificate) else { return false };
         let has = |name: &ClientName| match name {
             ClientName::Dns(name) => {
-                certificate.valid_dns_names().any(|shown| shown.eq_ignore_ascii_case(name))
+                certificate.valid_dns_names().any(|own| own.eq_ignore_ascii_case(name))
             }
-            ClientName::Uri(name) => certificate.valid_uri_names().any(|shown| shown == name),
+            ClientName::Uri(name) => certificate.valid_uri_names().any(|own| own == name),
         };
         let is_allowed = self.names.iter().any(has);
         if !is_allowed {
             let names = certificate.valid_dns_names().chain(certificate.valid_uri_names());
-            let names: Vec<_> = names.take(NAMES_LOGGED).collect();
-            // As Rust writes strings, which escapes what a caller may have put in.
-            tracing::debug!(?names, "a caller's certificate has no name that is allowed");
+            let names: Vec<_> = names.take(MAX_LOGGED_NAMES).collect();
+            // `?` escapes the names, which the client chose.
+            tracing::debug!(?names, "a client certificate has no allowed name");
         }
         is_allowed
     }
 }
 
-/// Lets in who has a certificate that is vouched for, with an allowed name.
+/// Accepts a certificate that `inner` verifies and that has an allowed name.
 #[derive(Debug)]
 struct NameVerifier {
     inner: Arc<dyn ClientCertVerifier>,

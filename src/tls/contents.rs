@@ -1,4 +1,4 @@
-//! What the files of TLS hold.
+//! The contents of the TLS files.
 
 use std::path::Path;
 
@@ -10,13 +10,13 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use super::{Files, TlsError};
 use crate::file::MAX_PEM;
 
-/// What tells contents from others.
+/// A SHA-256 hash of the contents.
 pub(super) type Hash = [u8; 32];
 
-/// Certificates, as a file has them.
+/// The certificates of a file, in its order.
 type Chain = Vec<CertificateDer<'static>>;
 
-/// What each file held at one time.
+/// The bytes of each file.
 pub(super) struct Contents {
     certificate: Vec<u8>,
     key: Vec<u8>,
@@ -36,23 +36,24 @@ impl Contents {
     pub(super) fn hash(&self) -> Hash {
         let mut hash = Sha256::new();
         for text in [&self.certificate, &self.key].into_iter().chain(&self.authority) {
-            // What moves from one file to the next is a change.
+            // The length separates the files, so that moving bytes from one to the next changes the hash.
             hash.update(text.len().to_be_bytes());
             hash.update(text);
         }
         hash.finalize().into()
     }
 
-    /// The certificate, with the chain that vouches for it, and its key.
+    /// The certificate with its intermediate certificates, and its key.
     pub(super) fn pair(&self, files: &Files) -> Result<(Chain, PrivateKeyDer<'static>), TlsError> {
         let chain = certificates("certificate", &files.certificate, &self.certificate)?;
         let key = PrivateKeyDer::from_pem_slice(&self.key);
         Ok((chain, key.map_err(file("key", &files.key))?))
     }
 
-    /// Those that vouch for callers, if they are to be known.
+    /// The CA certificates that verify clients; `None` without client authentication.
     pub(super) fn roots(&self, files: &Files) -> Result<Option<RootCertStore>, TlsError> {
-        let Some((client_auth, text)) = files.client_auth.as_ref().zip(self.authority.as_ref()) else {
+        let Some((client_auth, text)) = files.client_auth.as_ref().zip(self.authority.as_ref())
+        else {
             return Ok(None);
         };
         let mut roots = RootCertStore::empty();
@@ -72,7 +73,7 @@ fn file(what: &'static str, path: &Path) -> impl FnOnce(pem::Error) -> TlsError 
     move |error| TlsError::File { what, path, error }
 }
 
-/// The certificates in a text, one at least.
+/// The certificates in a PEM text, at least one.
 fn certificates(what: &'static str, path: &Path, text: &[u8]) -> Result<Chain, TlsError> {
     let found: Chain =
         CertificateDer::pem_slice_iter(text).collect::<Result<_, _>>().map_err(file(what, path))?;

@@ -1,25 +1,25 @@
-//! The names of callers and of this server, as certificates tell them.
+//! Names in certificates: those of clients, and the server's own.
 
 use std::str::FromStr;
 
 use tokio_rustls::rustls::pki_types::{CertificateDer, DnsName};
 use webpki::EndEntityCert;
 
-/// A name that a caller's certificate may have among its alternative names. It is matched as a whole: `*` in
-/// a certificate stands for itself, which is no name that can be allowed.
+/// A subject alternative name that permits a client. It is matched as a whole: a certificate with a wildcard matches no
+/// allowed name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClientName {
-    /// A DNS name, in any case.
+    /// A DNS name, matched ignoring case.
     Dns(String),
-    /// A URI, such as a SPIFFE ID, to the letter.
+    /// A URI, such as a SPIFFE ID, matched exactly.
     Uri(String),
 }
 
-/// Why a text is no name.
+/// Why a text is not a client's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ClientNameError {
     /// A name with a wildcard.
-    #[error("names are matched as a whole, so `*` would match nothing; write every name")]
+    #[error("names are matched as a whole, so `*` matches nothing; write every name")]
     Wildcard,
     /// Anything else.
     #[error("write a DNS name or a URI, as in envoy.example.org or spiffe://example.org/envoy")]
@@ -40,7 +40,7 @@ impl FromStr for ClientName {
                 .filter(|_| is_uri && is_plain)
                 .ok_or(ClientNameError::Neither);
         }
-        // A certificate's names do not end with a dot.
+        // DNS names in certificates do not end with a dot.
         match DnsName::try_from(text) {
             Ok(_) if !text.ends_with('.') => Ok(Self::Dns(text.to_owned())),
             _ => Err(ClientNameError::Neither),
@@ -48,13 +48,13 @@ impl FromStr for ClientName {
     }
 }
 
-/// The DNS names of a certificate; none where it cannot be read.
+/// The DNS names of a certificate; none if it cannot be read.
 pub(super) fn dns_names(certificate: &CertificateDer<'_>) -> Vec<String> {
     let Ok(certificate) = EndEntityCert::try_from(certificate) else { return Vec::new() };
     certificate.valid_dns_names().map(str::to_owned).collect()
 }
 
-/// Whether a certificate's name is that of a host; `*.` stands for one label, as browsers have it.
+/// Whether a name in a certificate covers a host. `*.` covers one label, as in browsers.
 pub(super) fn covers(name: &str, host: &str) -> bool {
     match (name.strip_prefix("*."), host.split_once('.')) {
         (Some(rest), Some((label, domain))) => {
@@ -66,8 +66,8 @@ pub(super) fn covers(name: &str, host: &str) -> bool {
 }
 
 fn is_scheme(text: &str) -> bool {
-    let is_of_it = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
-    text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(is_of_it)
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    text.starts_with(|c: char| c.is_ascii_alphabetic()) && text.chars().all(is_allowed)
 }
 
 #[cfg(test)]

@@ -103,7 +103,7 @@ fn who_is_refused_is_logged_without_the_control_characters_of_its_names() {
         assert!(lines.iter().all(is_plain), "{lines:?}");
         assert!(!lines.iter().any(|line| line.starts_with("FORGED")), "{lines:?}");
         let told = |text| lines.iter().filter(|line| line.contains(text)).count();
-        assert_eq!(told("a caller's certificate has no name that is allowed"), 1, "{lines:?}");
+        assert_eq!(told("a client certificate has no allowed name"), 1, "{lines:?}");
         assert_eq!(told("its TLS handshake failed: "), 1, "{lines:?}");
     }
 }
@@ -135,8 +135,8 @@ fn changed_certificates_are_read_at_a_signal_and_broken_ones_are_counted() {
     let (code, log) = server.stop();
     assert_eq!(code, Some(0));
     let told = |text: &str| log.iter().filter(|line| line.contains(text)).count();
-    assert_eq!(told("other certificates are in force"), 2, "{log:?}");
-    assert_eq!(told("certificates before stay in force"), 2, "{log:?}");
+    assert_eq!(told("new certificates are in force"), 2, "{log:?}");
+    assert_eq!(told("the previous certificates stay in force"), 2, "{log:?}");
 }
 
 /// As Kubernetes mounts a Secret: each file is a link to one in `..data`, which is a link to a folder.
