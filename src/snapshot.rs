@@ -1,5 +1,5 @@
-//! The store's state in a file, so that buckets and leases outlive the process: written again and again
-//! while it serves and once more at its end, and restored when it starts.
+//! The state of the memory store in a file, so that buckets and leases outlive the process. Written at an interval and
+//! at exit, restored at the start.
 
 mod file;
 
@@ -17,27 +17,26 @@ use crate::observe::telemetry::SnapshotCounters;
 use crate::policy::fingerprint::FingerprintKey;
 use crate::store::MemoryStore;
 
-/// Writes a store to its file, and tells how that went.
+/// Writes a store to its snapshot file; logs and counts the results.
 pub struct Writer {
-    /// Where to.
+    /// The file.
     pub file: SnapshotFile,
-    /// What.
+    /// The store.
     pub store: Arc<MemoryStore>,
-    /// The key under which the store's buckets are named.
+    /// The key of the fingerprints in the store.
     pub key: FingerprintKey,
-    /// What the time is.
+    /// The clock of the store.
     pub clock: Arc<dyn Clock>,
-    /// Where it is counted.
+    /// Counters of written and failed snapshots.
     pub counters: SnapshotCounters,
 }
 
 impl Writer {
-    /// Writes until it is finished: at once, so that a path that cannot be written to is told at the start,
-    /// then every `interval`, and once more at the end. On a thread of its own, since a disk may take its
-    /// time.
+    /// Writes on a thread of its own: at once, so that a path that cannot be written is logged at the start, then every
+    /// `interval`, and once more at the end.
     ///
     /// # Errors
-    /// Where the system gives no thread.
+    /// If the system refuses a thread.
     pub fn start(self, interval: Duration) -> io::Result<WriterHandle> {
         let (stop, stopped) = mpsc::channel::<Infallible>();
         let thread = std::thread::Builder::new().name("snapshot".to_owned()).spawn(move || {
@@ -57,8 +56,8 @@ impl Writer {
         Ok(WriterHandle { stop, thread })
     }
 
-    /// Writes once. Failures are counted, but logged only when they begin and when they are over: a full
-    /// disk is not to be filled with that. Returns whether it failed.
+    /// Writes once, and returns whether it failed. Every failure is counted; the first and the end of a series are logged,
+    /// since a full disk may hold the log, too.
     fn write(&self, now: Timestamp, was_failing: bool) -> bool {
         let (path, counters) = (self.file.path().display(), &self.counters);
         match self.file.write(&self.store, self.key, now) {
@@ -74,8 +73,8 @@ impl Writer {
                 if !was_failing {
                     tracing::error!(
                         %path, %error,
-                        "the snapshot cannot be written: the one before stays, and a restart would go \
-                         back to it; trying again"
+                        "the snapshot cannot be written: the previous one stays, and a restart would \
+                         restore it; trying again at the next interval"
                     );
                 }
                 true
@@ -84,7 +83,7 @@ impl Writer {
     }
 }
 
-/// A thread that writes snapshots. If it is dropped, the last one is still written, but not waited for.
+/// A thread that writes snapshots. If this is dropped, the last snapshot is still written, but not waited for.
 #[derive(Debug)]
 pub struct WriterHandle {
     stop: Sender<Infallible>,
@@ -92,13 +91,12 @@ pub struct WriterHandle {
 }
 
 impl WriterHandle {
-    /// Has the last snapshot written, and returns once it is. To be called when nobody decides any more, so
-    /// that all that was decided is in it.
+    /// Waits until the last snapshot is written. To be called after the last decision, so that it is in the snapshot.
     pub fn finish(self) {
         drop(self.stop);
         if self.thread.join().is_err() {
             tracing::error!(
-                "the thread that writes snapshots ended early: the last is not written"
+                "the thread that writes snapshots has panicked: the last one is not written"
             );
         }
     }

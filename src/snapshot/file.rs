@@ -1,5 +1,5 @@
-//! Where a snapshot lies: written beside and renamed, so that there is always a whole one, and set aside
-//! where it cannot be read.
+//! The snapshot file: written to a temporary file and renamed, so that it is always whole, and moved to quarantine if it
+//! cannot be read.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, BufWriter, ErrorKind, Write};
@@ -12,55 +12,55 @@ use crate::policy::fingerprint::FingerprintKey;
 use crate::store::MemoryStore;
 use crate::store::memory::snapshot::{self, Restored, SnapshotError};
 
-/// Who reads the key in a snapshot can make values whose buckets collide, and who reads a lease can give it
-/// back: nobody but the owner may.
+/// Permissions of the file. With the key in a snapshot one can construct values whose buckets collide, and with a lease
+/// release it, so only the owner may read it.
 const OWNER_ONLY: u32 = 0o600;
 
-/// The most links that are followed to one file: as many as Linux follows.
+/// Symbolic links that are followed to one file, as many as Linux follows.
 const MAX_LINKS: usize = 40;
 
-/// Bytes that are written to the disk at a time.
+/// Bytes that are written before a flush to the disk.
 const FLUSH_BYTES: usize = 1 << 20;
 
-/// A path that can be no snapshot.
+/// A path that cannot be a snapshot file.
 #[derive(Debug, thiserror::Error)]
-#[error("{} is not a file; --snapshot takes the path of one, which need not be there yet", .0.display())]
+#[error("{} is not a file; --snapshot takes the path of a file, which need not exist yet", .0.display())]
 pub struct NotAFile(PathBuf);
 
-/// Another process keeps its state there.
+/// Another process has locked the path.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "another process keeps its state in {}: end it first, or give each its own --snapshot",
+    "another process keeps its state in {}: stop it first, or give each process its own --snapshot",
     .0.display()
 )]
 pub struct InUse(PathBuf);
 
-/// Keeps other processes out of a snapshot's path, until it is dropped or the process dies.
+/// Keeps other processes from using a snapshot's path until this is dropped or the process dies.
 #[derive(Debug)]
 pub struct PathLock {
-    /// None where the file system has no locks, or the folder cannot be written to.
+    /// `None` if the file system has no locks, or the folder is not writable.
     _lock: Option<File>,
 }
 
-/// The file of one process. Two that write to the same one overwrite each other's state.
+/// The snapshot file of one process.
 #[derive(Debug, Clone)]
 pub struct SnapshotFile {
-    /// No symbolic link.
+    /// With symbolic links resolved.
     path: PathBuf,
-    /// Where the next one is written until it is whole.
+    /// The next snapshot until it is complete.
     temp_path: PathBuf,
-    /// Where one goes that is not restored.
+    /// The quarantine: the last snapshot that could not be restored.
     damaged_path: PathBuf,
-    /// Locked by whose snapshot it is: the file itself is replaced again and again.
+    /// A file to lock in place of the snapshot, which is replaced at every write.
     lock_path: PathBuf,
 }
 
 impl SnapshotFile {
-    /// A file that is there or can be. Of a symbolic link it is the file that the link leads to: what lies beside
-    /// it then lies in its folder, too, and renaming leaves the link as it is.
+    /// A file that exists or may be created. Symbolic links are resolved first: the temporary file is then in the folder
+    /// of the target, and renaming it does not replace the link.
     ///
     /// # Errors
-    /// [`NoFile`] for a folder, a device or the like, and for links that lead round in a circle.
+    /// [`NotAFile`] for a folder, a device or the like, and for a loop of links.
     pub fn new(path: PathBuf) -> Result<Self, NotAFile> {
         let path = resolve_links(path)?;
         let is_other = fs::metadata(&path).is_ok_and(|what| !what.is_file());
@@ -80,10 +80,10 @@ impl SnapshotFile {
         })
     }
 
-    /// Claims the path for this process. Where nothing can be locked it is not claimed, and the log says so.
+    /// Locks the path for this process. If it cannot be locked, logs a warning and goes on without.
     ///
     /// # Errors
-    /// [`InUse`] where another process has claimed it.
+    /// [`InUse`] if another process has locked it.
     pub fn lock(&self) -> Result<PathLock, InUse> {
         let mut options = OpenOptions::new();
         let opened = options.create(true).append(true).mode(OWNER_ONLY).open(&self.lock_path);
@@ -96,22 +96,22 @@ impl SnapshotFile {
             Err(TryLockError::WouldBlock) => Err(InUse(self.path.clone())),
             Err(TryLockError::Error(error)) => {
                 let lock = self.lock_path.display();
-                tracing::warn!(%lock, %error, "nobody keeps other processes out of the snapshot");
+                tracing::warn!(%lock, %error, "cannot lock the snapshot: another process may overwrite it");
                 Ok(PathLock { _lock: None })
             }
         }
     }
 
-    /// Where it is.
+    /// The path, with symbolic links resolved.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Writes a snapshot in place of the one before, as readable by its owner only. Whenever the process or
-    /// the machine dies, one of the two is there whole. Returns how many keys it holds.
+    /// Replaces the snapshot, and returns its number of keys. If the process or the machine dies meanwhile, either the
+    /// old or the new snapshot is there and whole. Only the owner may read it.
     ///
     /// # Errors
-    /// Where the folder cannot be written to, or the disk is full; the one before is untouched then.
+    /// If the folder is not writable or the disk is full; the old snapshot is then unchanged.
     pub fn write(
         &self,
         store: &MemoryStore,
@@ -120,7 +120,7 @@ impl SnapshotFile {
     ) -> io::Result<usize> {
         let written = self.write_temp(store, key, now);
         if written.is_err() {
-            // What is half written only takes room. It may not even be there.
+            // An incomplete file only takes space. It may not exist at all.
             let _ = fs::remove_file(&self.temp_path);
         }
         let keys = written?;
@@ -135,7 +135,7 @@ impl SnapshotFile {
         key: FingerprintKey,
         now: Timestamp,
     ) -> io::Result<usize> {
-        // One may lie there from a process that was killed, with who knows what permissions.
+        // A process that was killed may have left one, with other permissions.
         match fs::remove_file(&self.temp_path) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -153,9 +153,8 @@ impl SnapshotFile {
         parent.unwrap_or(Path::new("."))
     }
 
-    /// What the file tells, in a store of at most `max_keys` keys; `None` where there is none yet, or none
-    /// that can be read to its end and is whole. Such a one is set aside for a person to look at, in place
-    /// of an earlier one, so that there is one at most. Either way the log says what was done.
+    /// Restores the snapshot to a store of at most `max_keys` keys; `None` if there is none, or it is damaged. A damaged
+    /// one is moved to quarantine, where it replaces an earlier one. Logs the result.
     pub fn restore(&self, max_keys: usize, now: Timestamp) -> Option<Restored> {
         let path = self.path.display();
         match self.read(max_keys, now) {
@@ -164,14 +163,14 @@ impl SnapshotFile {
                 Some(restored)
             }
             Err(SnapshotError::Unreadable(error)) if error.kind() == ErrorKind::NotFound => {
-                tracing::info!(%path, "no snapshot yet: starting with every bucket full");
+                tracing::info!(%path, "there is no snapshot yet: every bucket starts full");
                 None
             }
             Err(problem) => {
                 let done = self.quarantine();
                 tracing::error!(
                     %path, %problem, done,
-                    "the snapshot is not restored: starting with every bucket full"
+                    "the snapshot cannot be restored: every bucket starts full"
                 );
                 None
             }
@@ -182,32 +181,32 @@ impl SnapshotFile {
         snapshot::read(BufReader::new(file::open(&self.path)?), max_keys, now)
     }
 
-    /// Tells what became of a file that is of no use.
+    /// Moves a damaged snapshot away, and describes the result for the log.
     fn quarantine(&self) -> String {
-        let (aside, had_one) = (self.damaged_path.display(), self.damaged_path.exists());
+        let (damaged, had_one) = (self.damaged_path.display(), self.damaged_path.exists());
         match fs::rename(&self.path, &self.damaged_path) {
-            Ok(()) if had_one => format!("set aside as {aside}, in place of an earlier one"),
-            Ok(()) => format!("set aside as {aside}"),
+            Ok(()) if had_one => format!("moved to {damaged}, in place of an earlier one"),
+            Ok(()) => format!("moved to {damaged}"),
             Err(error) => {
-                format!("cannot be set aside as {aside}, and the next takes its place: {error}")
+                format!("cannot be moved to {damaged}, and the next snapshot replaces it: {error}")
             }
         }
     }
 }
 
-/// Where symbolic links lead, be there a file or not.
+/// The target of symbolic links, whether it exists or not.
 fn resolve_links(path: PathBuf) -> Result<PathBuf, NotAFile> {
     let mut end = path.clone();
     for _ in 0..=MAX_LINKS {
         let Ok(target) = fs::read_link(&end) else { return Ok(end) };
-        // A relative one counts from where the link lies.
+        // A relative target is relative to the folder of the link.
         end = end.parent().map_or_else(|| target.clone(), |folder| folder.join(&target));
     }
     Err(NotAFile(path))
 }
 
-/// Has the disk write a piece as soon as there is one. A file of 200 MB that was written at the end, all at
-/// once, had other threads stand still for 4 to 7 ms, whatever they were at; see docs/performance.md.
+/// Flushes to the disk after every [`FLUSH_BYTES`]. A file of 200 MB flushed only at the end stopped all other threads
+/// for 4 to 7 ms; see docs/performance.md.
 struct FlushingWriter<'a> {
     file: &'a File,
     unflushed: usize,
@@ -236,7 +235,7 @@ fn log_restored(restored: &Restored, path: &Path) {
     if restored.ahead > Nanos::ZERO {
         tracing::warn!(
             %path, ahead = %restored.ahead,
-            "the snapshot is from the future, the clock was set back: it counts as taken now"
+            "the snapshot is from the future, since the clock was set back: it counts as taken now"
         );
     }
 }

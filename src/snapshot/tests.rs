@@ -14,7 +14,7 @@ use crate::store::memory::tests::{NOW, charge, is_admitted, tokens};
 
 const KEY: FingerprintKey = FingerprintKey::fixed(7);
 
-/// A folder, a file in it, a store to write there, and who writes it.
+/// A folder, a snapshot path in it, and a store to write there.
 struct Fixture {
     folder: TempDir,
     path: PathBuf,
@@ -49,7 +49,7 @@ impl Fixture {
         assert!(is_admitted(&self.store, NOW, &[charge(name, &self.day, Hits::ONE)]));
     }
 
-    /// How many keys the file tells.
+    /// The number of keys in the file.
     fn keys(&self) -> Option<usize> {
         Some(self.file().restore(1_000, NOW)?.store.len())
     }
@@ -63,7 +63,7 @@ impl Fixture {
     }
 }
 
-/// What is logged on this thread.
+/// The log lines of this thread.
 fn log_of(what: impl FnOnce()) -> Vec<String> {
     #[derive(Clone, Default)]
     struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -94,13 +94,13 @@ fn eventually(what: &str, holds: impl Fn() -> bool) {
 }
 
 #[test]
-fn a_snapshot_is_its_owners_alone_and_takes_the_place_of_the_one_before() {
+fn a_snapshot_replaces_the_previous_one_and_only_its_owner_may_read_it() {
     let fixture = Fixture::new();
-    // What a process left that was killed while it wrote, and a file that anybody may read.
+    // A temporary file of a process that was killed, and a snapshot that everyone may read.
     for name in ["state.new", "state"] {
         fs::write(fixture.folder.path().join(name), "left").unwrap();
-        let anybody = fs::Permissions::from_mode(0o666);
-        fs::set_permissions(fixture.folder.path().join(name), anybody).unwrap();
+        let everyone = fs::Permissions::from_mode(0o666);
+        fs::set_permissions(fixture.folder.path().join(name), everyone).unwrap();
     }
     for (keys, name) in [(1, "a"), (2, "b")] {
         fixture.spend(name);
@@ -111,7 +111,7 @@ fn a_snapshot_is_its_owners_alone_and_takes_the_place_of_the_one_before() {
 }
 
 #[test]
-fn a_snapshot_that_cannot_be_written_leaves_the_one_before() {
+fn a_snapshot_that_cannot_be_written_leaves_the_previous_one() {
     let fixture = Fixture::new();
     fixture.spend("a");
     fixture.file().write(&fixture.store, KEY, NOW).unwrap();
@@ -122,7 +122,7 @@ fn a_snapshot_that_cannot_be_written_leaves_the_one_before() {
 }
 
 #[test]
-fn failures_are_counted_each_and_logged_when_they_begin_and_end() {
+fn every_failure_is_counted_and_the_first_and_the_end_are_logged() {
     let fixture = Fixture::new();
     let writer = fixture.writer();
     let in_the_way = fixture.folder.path().join("state.new");
@@ -142,7 +142,7 @@ fn failures_are_counted_each_and_logged_when_they_begin_and_end() {
 }
 
 #[test]
-fn no_snapshot_yet_is_no_failure() {
+fn a_missing_snapshot_is_not_an_error() {
     let fixture = Fixture::new();
     let log = log_of(|| assert!(fixture.keys().is_none()));
     assert!(log.len() == 1 && log[0].contains("INFO"), "{log:?}");
@@ -150,10 +150,10 @@ fn no_snapshot_yet_is_no_failure() {
 }
 
 #[test]
-fn a_damaged_file_is_told_in_one_line_and_set_aside_even_where_one_is() {
+fn a_damaged_file_is_logged_in_one_line_and_quarantined_in_place_of_an_earlier_one() {
     let fixture = Fixture::new();
-    let (aside, path) = (fixture.folder.path().join("state.damaged"), fixture.path.display());
-    let endings = [format!("set aside as {}", aside.display()), "of an earlier one".to_owned()];
+    let (damaged, path) = (fixture.folder.path().join("state.damaged"), fixture.path.display());
+    let endings = [format!("moved to {}", damaged.display()), "of an earlier one".to_owned()];
     for (damage, ending) in ["first", "second"].into_iter().zip(endings) {
         fs::write(&fixture.path, damage).unwrap();
         let log = log_of(|| assert!(fixture.keys().is_none()));
@@ -161,22 +161,22 @@ fn a_damaged_file_is_told_in_one_line_and_set_aside_even_where_one_is() {
         for told in ["ERROR", &format!("path={path}"), "it ends too early", &ending] {
             assert!(log[0].contains(told), "{told}: {log:?}");
         }
-        assert_eq!(fs::read_to_string(&aside).unwrap(), damage);
+        assert_eq!(fs::read_to_string(&damaged).unwrap(), damage);
         assert_eq!(fixture.names(), ["state.damaged"]);
     }
 }
 
 #[test]
-fn a_damaged_file_that_cannot_be_set_aside_is_told_as_such() {
+fn a_damaged_file_that_cannot_be_quarantined_is_logged_as_such() {
     let fixture = Fixture::new();
     fs::create_dir(fixture.folder.path().join("state.damaged")).unwrap();
     fs::write(&fixture.path, "tollgate, but nothing of the kind").unwrap();
     let log = log_of(|| assert!(fixture.keys().is_none()));
-    assert!(log.len() == 1 && log[0].contains("cannot be set aside"), "{log:?}");
+    assert!(log.len() == 1 && log[0].contains("cannot be moved to"), "{log:?}");
 }
 
 #[test]
-fn a_snapshot_from_the_future_is_told() {
+fn a_snapshot_from_the_future_is_logged() {
     let fixture = Fixture::new();
     fixture.spend("a");
     fixture.file().write(&fixture.store, KEY, NOW.after(Nanos::from_secs(90))).unwrap();
@@ -185,7 +185,7 @@ fn a_snapshot_from_the_future_is_told() {
 }
 
 #[test]
-fn what_is_not_a_file_is_refused_and_left_alone() {
+fn a_path_that_is_not_a_file_is_rejected_and_left_alone() {
     let fixture = Fixture::new();
     let folder = fixture.folder.path().to_owned();
     for path in [folder.clone(), folder.join(".."), "/".into(), "/dev/null".into()] {
@@ -196,7 +196,7 @@ fn what_is_not_a_file_is_refused_and_left_alone() {
     assert!(SnapshotFile::new("state".into()).is_ok());
 }
 
-/// Writes, and returns what the folder of the link holds then.
+/// Writes through a link, and returns the names in its folder.
 fn written_through(fixture: &Fixture, link: &std::path::Path) -> Vec<String> {
     let file = SnapshotFile::new(link.to_owned()).unwrap();
     let _lock = file.lock().unwrap();
@@ -217,14 +217,14 @@ fn a_symbolic_link_is_followed_and_stays() {
     fixture.file().write(&fixture.store, KEY, NOW).unwrap();
     assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(written_through(&fixture, &fixture.path), ["state"]);
-    let beside = fs::read_dir(elsewhere.path()).unwrap().map(|entry| entry.unwrap().file_name());
-    let mut beside: Vec<_> = beside.collect();
-    beside.sort_unstable();
-    assert_eq!(beside, ["kept", "kept.lock"]);
+    let names = fs::read_dir(elsewhere.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<_> = names.collect();
+    names.sort_unstable();
+    assert_eq!(names, ["kept", "kept.lock"]);
 }
 
 #[test]
-fn links_that_lead_nowhere_yet_and_through_others_are_followed() {
+fn chains_of_links_and_dangling_links_are_followed() {
     let fixture = Fixture::new();
     let folder = fixture.folder.path();
     fs::create_dir(folder.join("inner")).unwrap();
@@ -233,14 +233,17 @@ fn links_that_lead_nowhere_yet_and_through_others_are_followed() {
     std::os::unix::fs::symlink("../kept", folder.join("inner/next")).unwrap();
     for name in ["a", "b"] {
         fixture.spend(name);
-        assert_eq!(written_through(&fixture, &fixture.path), ["inner", "kept", "kept.lock", "state"]);
+        assert_eq!(
+            written_through(&fixture, &fixture.path),
+            ["inner", "kept", "kept.lock", "state"]
+        );
     }
     assert!(fs::symlink_metadata(folder.join("inner/next")).unwrap().is_symlink());
     assert!(fs::symlink_metadata(folder.join("kept")).unwrap().is_file());
 }
 
 #[test]
-fn who_comes_through_a_link_is_kept_out_of_what_another_has_claimed() {
+fn a_lock_holds_for_a_link_to_the_path_too() {
     let fixture = Fixture::new();
     let link = fixture.folder.path().join("link");
     std::os::unix::fs::symlink(&fixture.path, &link).unwrap();
@@ -249,7 +252,7 @@ fn who_comes_through_a_link_is_kept_out_of_what_another_has_claimed() {
 }
 
 #[test]
-fn what_a_link_leads_to_is_set_aside_where_it_lies() {
+fn the_target_of_a_link_is_quarantined_in_its_own_folder() {
     let fixture = Fixture::new();
     let elsewhere = tempfile::tempdir().unwrap();
     let target = elsewhere.path().join("kept");
@@ -262,7 +265,7 @@ fn what_a_link_leads_to_is_set_aside_where_it_lies() {
 }
 
 #[test]
-fn links_in_a_circle_and_to_what_is_no_file_are_refused() {
+fn loops_of_links_and_links_to_other_than_files_are_rejected() {
     let fixture = Fixture::new();
     let folder = fixture.folder.path();
     for (link, target) in [("one", "two"), ("two", "one"), ("folder", "."), ("null", "/dev/null")] {
@@ -275,7 +278,7 @@ fn links_in_a_circle_and_to_what_is_no_file_are_refused() {
 }
 
 #[test]
-fn it_is_written_at_once_and_at_the_end() {
+fn a_snapshot_is_written_at_once_and_at_the_end() {
     let fixture = Fixture::new();
     let writing = fixture.writer().start(Duration::from_secs(86_400)).unwrap();
     eventually("it is written at once", || fixture.path.exists());
@@ -285,7 +288,7 @@ fn it_is_written_at_once_and_at_the_end() {
 }
 
 #[test]
-fn it_is_written_again_after_each_interval() {
+fn a_snapshot_is_written_at_every_interval() {
     let fixture = Fixture::new();
     let writing = fixture.writer().start(Duration::from_millis(1)).unwrap();
     for (keys, name) in [(1, "a"), (2, "b"), (3, "c")] {

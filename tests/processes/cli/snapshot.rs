@@ -141,7 +141,7 @@ fn a_damaged_file_is_told_and_set_aside_and_it_serves() {
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert_eq!(errors[0]["path"], path.to_str().unwrap());
     assert_eq!(errors[0]["problem"], "it is not a snapshot of tollgate");
-    assert_eq!(errors[0]["done"], format!("set aside as {}", aside.display()));
+    assert_eq!(errors[0]["done"], format!("moved to {}", aside.display()));
     assert_eq!(std::fs::read_to_string(&aside).unwrap(), "not a snapshot");
     assert_eq!(query(&server, &[&["--hits", "5"], &ROTATE]).code, Some(0));
     assert_eq!(server.stop().0, Some(0));
@@ -167,7 +167,7 @@ fn a_path_that_is_no_file_ends_it_with_2() {
     let path = folder.path().to_str().unwrap();
     let ended = run(&[&QUIET[..], &["--snapshot", path]].concat());
     let err = format!(
-        "{path} is not a file; --snapshot takes the path of one, which need not be there yet\n"
+        "{path} is not a file; --snapshot takes the path of a file, which need not exist yet\n"
     );
     assert_eq!((ended.code, &*ended.out, &*ended.err), (Some(2), "", &*err));
 }
