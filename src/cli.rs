@@ -1,22 +1,24 @@
 //! The commands and their exit codes.
 //!
-//! 0: done. 1: `check` found errors, `query` was over the limit, `health` found no server that is ready, or `admin`
-//! found no such bucket or lease, or an invalid policy. 2: the command could not run: the command line is wrong, `serve`
-//! was started with an invalid policy, or the server cannot be reached.
+//! - 0: success.
+//! - 1: `check` found errors, `query` was over the limit, `health` found no ready server, or `admin` found no such bucket
+//!   or lease, or an invalid policy.
+//! - 2: the command could not run: the command line is wrong, `serve` was started with an invalid policy, or the server
+//!   cannot be reached.
 //!
 //! Errors go to standard error. A reader that stalls does not delay the exit.
 
 mod admin;
-mod reread;
 mod check;
+mod entry_args;
 mod explain;
 mod health;
 mod http;
 mod logging;
-mod pages;
-mod entry_args;
 mod output;
+mod pages;
 mod query;
+mod reread;
 mod serve;
 mod tls;
 mod values;
@@ -62,7 +64,7 @@ enum Command {
     Man(pages::ManPage),
 }
 
-/// Which policy a command is about.
+/// The policy that a command reads.
 #[derive(Debug, Args)]
 struct PolicyPath {
     /// The policy: a file, or a folder of files with one domain each.
@@ -75,13 +77,13 @@ struct PolicyPath {
     config: PathBuf,
 }
 
-/// Why a command failed, in words for a person.
+/// Why a command failed.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Reads the files of a policy. A path that hangs is given up after a deadline.
 fn read(path: &Path) -> Result<Result<Vec<Source>, Problems>, Failure> {
     let owned = path.to_owned();
-    let sources = reading::at_once(move || config::read(&owned));
+    let sources = reading::read_now(move || config::read(&owned));
     sources.map_err(|error| format!("{}: {error}", path.display()).into())
 }
 
@@ -106,24 +108,24 @@ fn checked_sources(path: &Path) -> Result<Vec<Source>, Failure> {
     Ok(sources)
 }
 
-/// Could not be done.
+/// The exit code of a command that could not run.
 const FAILED: u8 = 2;
 
 impl Cli {
-    /// The command line.
+    /// Parses the command line.
     ///
     /// # Errors
-    /// The code to exit with where there is nothing to run. Why is told by then, be it help that was asked for.
+    /// The exit code if there is nothing to run. The error, or the help that was asked for, is printed by then.
     pub fn read() -> Result<Self, ExitCode> {
-        Self::try_parse().map_err(told)
+        Self::try_parse().map_err(print_clap)
     }
 
-    /// Runs the command. What it has to say goes to `out`, what went wrong to standard error.
+    /// Runs the command. Output goes to `out`, errors go to standard error.
     pub fn run(self, out: &mut dyn Write) -> ExitCode {
         let serve = || Ok(Command::Serve(Box::new(serve::Serve::from_environment()?)));
         let command = match self.command.map_or_else(serve, Ok) {
             Ok(command) => command,
-            Err(wrong) => return told(wrong),
+            Err(error) => return print_clap(error),
         };
         let result = match command {
             Command::Serve(serve) => serve.run(),
@@ -142,8 +144,8 @@ impl Cli {
     }
 }
 
-/// Tells what the command line is answered with. Help may be read page by page, for as long as that takes.
-fn told(answer: clap::Error) -> ExitCode {
+/// Prints clap's error or help, and returns the exit code. Help is not bounded in time: its reader may be a pager.
+fn print_clap(answer: clap::Error) -> ExitCode {
     let code = u8::try_from(answer.exit_code()).unwrap_or(FAILED);
     if answer.use_stderr() {
         write_or_give_up(move || drop(answer.print()));

@@ -10,7 +10,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::{self, Problems, Source};
 use crate::live::{ActivePolicies, LoadedPolicies, PolicySource, PolicyVersion, VersionedPolicies};
 use crate::policy::fingerprint::FingerprintKey;
-use crate::reading::{Reader, Unread};
+use crate::reading::{ReadError, Reader};
 
 /// Compiles files, one policy each, each with a domain of its own. The version's id is the SHA-256 of their texts, in
 /// hexadecimal digits, as printed by `cat FILES | sha256sum`; it does not depend on file names.
@@ -126,9 +126,9 @@ impl Reloader {
         let (files, clock) = (Arc::clone(&self.files), Arc::clone(&self.clock));
         let read = move || files.read(clock.now());
         let (files, clock) = (Arc::clone(&self.files), Arc::clone(&self.clock));
-        let apply = move |read: Result<_, Unread>| {
-            let read = read.unwrap_or_else(|unread| {
-                Err(Problems::of_path(&files.path, &format!("cannot be read: {unread}")))
+        let apply = move |read: Result<_, ReadError>| {
+            let read = read.unwrap_or_else(|error| {
+                Err(Problems::of_path(&files.path, &format!("cannot be read: {error}")))
             });
             let result = files.apply(read, clock.now());
             log(&result, files.policies.load().version().id(), cause);

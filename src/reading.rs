@@ -1,6 +1,5 @@
-//! Reading what may never come, on a thread of its own: a file of a network file system that hangs keeps its
-//! reader for as long as it likes. Nobody waits for such a thread beyond a deadline, the end of the process
-//! least of all, and there is one at most. And a panic in what it does is an error like others.
+//! Reads that may hang, as on a network file system. Each runs on a thread of its own, of which a [`Reader`] has one at
+//! most; callers wait until a deadline, and the exit of the process does not wait. A panic in a read is an error.
 
 mod caught;
 
@@ -16,50 +15,51 @@ use tokio::time::{Instant, timeout_at};
 
 pub use self::caught::{Panicked, caught};
 
-/// How long it is waited for what is read: shorter than who asks for it over HTTP waits for an answer.
+/// How long callers wait for a read. Shorter than the timeout of a request over HTTP.
 pub const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Why nothing was read.
+/// Why a read failed.
 #[derive(Debug, thiserror::Error)]
-pub enum Unread {
-    /// It takes longer than anybody waits.
+pub enum ReadError {
+    /// It missed the deadline.
     #[error(
-        "nothing came within {}; does its file system hang? What is there once it answers is taken \
-         then", humantime::format_duration(*.0)
+        "no answer within {}; does its file system hang? The file is read once it answers",
+        humantime::format_duration(*.0)
     )]
     Late(Duration),
-    /// The one before has not ended.
+    /// The previous read has not ended.
     #[error(
-        "the read before this one has not ended; does its file system hang? It is read again once it does"
+        "the previous read has not ended; does its file system hang? The file is read once it answers"
     )]
     Busy,
-    /// A fault of the program's own.
+    /// A bug in tollgate.
     #[error(transparent)]
     Panicked(#[from] Panicked),
-    /// The system has no thread to give.
-    #[error("no thread to read with: {0}")]
+    /// The system refused a thread.
+    #[error("cannot start a thread to read with: {0}")]
     NoThread(std::io::Error),
 }
 
-/// Reads, one at a time.
+/// Runs one read at a time.
 #[derive(Debug, Clone)]
 pub struct Reader {
-    place: Arc<Semaphore>,
-    /// Whether the one that is at it is late.
+    /// One permit: for the running read.
+    permit: Arc<Semaphore>,
+    /// Whether the running read has missed its deadline.
     is_late: Arc<AtomicBool>,
     deadline: Duration,
 }
 
-/// How far a reader has come.
+/// The progress of a read.
 #[derive(Debug, Default, PartialEq, Eq)]
 enum State {
-    /// Whoever asked waits.
+    /// Its caller waits.
     #[default]
     Awaited,
-    /// It is late, and whoever asked was told so.
+    /// Its caller has got [`ReadError::Late`].
     Late,
-    /// It has read; what becomes of that is being settled.
-    Settling,
+    /// It is done, and its result is being applied.
+    Applying,
 }
 
 impl Default for Reader {
@@ -69,94 +69,94 @@ impl Default for Reader {
 }
 
 impl Reader {
-    /// One that is waited for no longer than that.
+    /// A reader with another deadline than [`DEADLINE`].
     pub fn with_deadline(deadline: Duration) -> Self {
-        Self { place: Arc::new(Semaphore::new(1)), is_late: Arc::default(), deadline }
+        Self { permit: Arc::new(Semaphore::new(1)), is_late: Arc::default(), deadline }
     }
 
-    /// Reads, and settles what becomes of it: once, in that order, and not while another is at it. Where it
-    /// comes to nothing in time, that is settled; a reader that ends later reads again, since what it has may
-    /// be old, and settles that.
-    pub async fn read<R, T, Read, Settle>(&self, read: Read, settle: Settle) -> T
+    /// Calls `read`, then `apply` with its result, while no other read runs. At the deadline `apply` gets
+    /// [`ReadError::Late`] instead. A late read that ends after all is repeated, since its result may be outdated, and
+    /// applied then.
+    pub async fn read<R, T, Read, Apply>(&self, read: Read, apply: Apply) -> T
     where
         R: 'static,
         T: Send + 'static,
         Read: Fn() -> R + Send + 'static,
-        Settle: Fn(Result<R, Unread>) -> T + Send + Sync + 'static,
+        Apply: Fn(Result<R, ReadError>) -> T + Send + Sync + 'static,
     {
         let until = Instant::now() + self.deadline;
-        let Some(place) = self.place(until).await else { return settle(Err(Unread::Busy)) };
-        let settle = Arc::new(settle);
-        let (sender, settled) = oneshot::channel();
+        let Some(permit) = self.permit(until).await else { return apply(Err(ReadError::Busy)) };
+        let apply = Arc::new(apply);
+        let (sender, applied) = oneshot::channel();
         let state = Arc::new(Mutex::new(State::Awaited));
-        let errand = Errand {
-            place,
+        let job = Job {
+            permit,
             is_late: Arc::clone(&self.is_late),
             state: Arc::clone(&state),
             read,
-            settle: Arc::clone(&settle),
+            apply: Arc::clone(&apply),
         };
         let thread = std::thread::Builder::new().name("reader".to_owned());
-        // Nobody joins it.
-        if let Err(error) = thread.spawn(move || drop(sender.send(errand.run()))) {
-            return settle(Err(Unread::NoThread(error)));
+        // It is never joined: it may hang for ever.
+        if let Err(error) = thread.spawn(move || drop(sender.send(job.run()))) {
+            return apply(Err(ReadError::NoThread(error)));
         }
-        let mut settled = settled;
-        if let Ok(Ok(settled)) = timeout_at(until, &mut settled).await {
-            return settled;
+        let mut applied = applied;
+        if let Ok(Ok(applied)) = timeout_at(until, &mut applied).await {
+            return applied;
         }
         {
             let mut state = state.lock();
             if *state == State::Awaited {
                 *state = State::Late;
                 self.is_late.store(true, Release);
-                // With the state held, so that the reader settles after this.
-                return settle(Err(Unread::Late(self.deadline)));
+                // While the state is locked, so that a late result is applied after this.
+                return apply(Err(ReadError::Late(self.deadline)));
             }
         }
-        // It is at its end.
-        settled.await.unwrap_or_else(|_| settle(Err(Unread::Busy)))
+        // The read is done, and its result is being applied.
+        applied.await.unwrap_or_else(|_| apply(Err(ReadError::Busy)))
     }
 
-    /// The place of the one reader: none where another keeps it too long, at once if that is known.
-    async fn place(&self, until: Instant) -> Option<OwnedSemaphorePermit> {
-        let place = Arc::clone(&self.place);
-        match Arc::clone(&place).try_acquire_owned() {
-            Ok(place) => Some(place),
+    /// The permit to read; `None` if another read keeps it beyond the deadline, at once if that read is known to be late.
+    async fn permit(&self, until: Instant) -> Option<OwnedSemaphorePermit> {
+        let permit = Arc::clone(&self.permit);
+        match Arc::clone(&permit).try_acquire_owned() {
+            Ok(permit) => Some(permit),
             Err(_) if self.is_late.load(Acquire) => None,
-            Err(_) => timeout_at(until, place.acquire_owned()).await.ok()?.ok(),
+            Err(_) => timeout_at(until, permit.acquire_owned()).await.ok()?.ok(),
         }
     }
 }
 
-/// What a reader's thread does.
-struct Errand<Read, Settle> {
-    place: OwnedSemaphorePermit,
+/// The work of a read's thread.
+struct Job<Read, Apply> {
+    permit: OwnedSemaphorePermit,
     is_late: Arc<AtomicBool>,
     state: Arc<Mutex<State>>,
     read: Read,
-    settle: Arc<Settle>,
+    apply: Arc<Apply>,
 }
 
-impl<Read, Settle> Errand<Read, Settle> {
+impl<Read, Apply> Job<Read, Apply> {
     fn run<R, T>(self) -> T
     where
         Read: Fn() -> R,
-        Settle: Fn(Result<R, Unread>) -> T,
+        Apply: Fn(Result<R, ReadError>) -> T,
     {
-        let Self { place, is_late, state, read, settle } = self;
+        let Self { permit, is_late, state, read, apply } = self;
         let read = || {
-            trouble();
+            simulate_test_fault();
             read()
         };
         let mut done = caught(read);
         if !is_awaited(&state) {
             done = caught(read);
         }
-        let settled = settle(done.map_err(Unread::from));
+        let applied = apply(done.map_err(ReadError::from));
         is_late.store(false, Release);
-        drop(place);
-        settled
+        drop(permit);
+        applied
     }
 }
 
@@ -164,39 +164,40 @@ fn is_awaited(state: &Mutex<State>) -> bool {
     let mut state = state.lock();
     let is_awaited = *state == State::Awaited;
     if is_awaited {
-        *state = State::Settling;
+        *state = State::Applying;
     }
     is_awaited
 }
 
-/// Reads where nothing else is going on yet, as at the start.
+/// Reads once, blocking the caller, as at the start.
 ///
 /// # Errors
-/// [`Unread`] where nothing comes in time. Its thread is left to itself then.
-pub fn at_once<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Result<T, Unread> {
+/// [`ReadError`] if it misses the deadline, and then leaves the thread behind; or if it panics.
+pub fn read_now<T: Send + 'static>(
+    read: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ReadError> {
     let (sender, done) = sync_channel(1);
     let thread = std::thread::Builder::new().name("reader".to_owned());
     let read = || {
-        trouble();
+        simulate_test_fault();
         read()
     };
-    thread.spawn(move || drop(sender.send(caught(read)))).map_err(Unread::NoThread)?;
+    thread.spawn(move || drop(sender.send(caught(read)))).map_err(ReadError::NoThread)?;
     match done.recv_timeout(DEADLINE) {
         Ok(done) => Ok(done?),
-        Err(RecvTimeoutError::Timeout) => Err(Unread::Late(DEADLINE)),
-        Err(RecvTimeoutError::Disconnected) => Err(Unread::Busy),
+        Err(RecvTimeoutError::Timeout) => Err(ReadError::Late(DEADLINE)),
+        Err(RecvTimeoutError::Disconnected) => Err(ReadError::Busy),
     }
 }
 
-/// What a test has a reader meet, as the file says that this variable names: no file system hangs when asked to.
-/// A release build knows nothing of it.
+/// Names a file with a fault to simulate, for tests: no file system hangs on demand. Not in release builds.
 #[cfg(debug_assertions)]
-const TROUBLE: &str = "TOLLGATE_TEST_READER";
+const TEST_FAULT: &str = "TOLLGATE_TEST_READER";
 
 #[cfg(debug_assertions)]
-#[allow(clippy::panic, reason = "it is what the test asks for")]
-fn trouble() {
-    let Some(path) = std::env::var_os(TROUBLE) else { return };
+#[allow(clippy::panic, reason = "the test asks for it")]
+fn simulate_test_fault() {
+    let Some(path) = std::env::var_os(TEST_FAULT) else { return };
     loop {
         match std::fs::read_to_string(&path).as_deref() {
             Ok("hang") => std::thread::park_timeout(Duration::from_millis(10)),
@@ -207,7 +208,7 @@ fn trouble() {
 }
 
 #[cfg(not(debug_assertions))]
-const fn trouble() {}
+const fn simulate_test_fault() {}
 
 #[cfg(test)]
 mod tests;

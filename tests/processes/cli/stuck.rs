@@ -127,7 +127,7 @@ fn a_policy_that_is_no_file_or_too_large_is_refused_at_once() {
     for times in 1..=3 {
         let (status, told) = stuck.reload();
         assert!(status == 422 && told.contains("it is a FIFO; only a regular file"), "{told}");
-        stuck.is_refused(times, "it is a FIFO; only a regular file is read");
+        stuck.is_refused(times, "it is a FIFO, not a regular file");
     }
     std::fs::remove_file(stuck.path()).unwrap();
     std::fs::write(stuck.path(), format!("{}#{}", policy(3), "#".repeat(4 << 20))).unwrap();
@@ -147,12 +147,12 @@ fn a_read_that_hangs_holds_up_nobody_and_is_made_up_for() {
     stuck.meet("hang");
     std::fs::write(stuck.path(), policy(3)).unwrap();
     let (status, told) = stuck.reload();
-    assert!(status == 422 && told.contains("cannot be read: nothing came within 5s"), "{told}");
-    stuck.is_refused(1, "nothing came within 5s");
+    assert!(status == 422 && told.contains("cannot be read: no answer within 5s"), "{told}");
+    stuck.is_refused(1, "no answer within 5s");
     for times in 2..20 {
         let (status, told) = stuck.reload();
         assert!(status == 422 && told.contains("the read before this one has not"), "{told}");
-        stuck.is_refused(times, "the read before this one has not ended");
+        stuck.is_refused(times, "the previous read has not ended");
     }
     assert_eq!(stuck.readers(), 1, "one at most");
     stuck.meet("");
@@ -162,7 +162,7 @@ fn a_read_that_hangs_holds_up_nobody_and_is_made_up_for() {
     assert!(in_force.contains("3 per day"), "{in_force}");
     std::fs::write(stuck.path(), policy(4)).unwrap();
     assert_eq!(stuck.reload(), (200, "changed".into()));
-    stuck.stop("nothing came within 5s");
+    stuck.stop("no answer within 5s");
 }
 
 #[test]
