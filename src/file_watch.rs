@@ -1,8 +1,8 @@
-//! Whether files may have changed: written in place, replaced by renaming, or reached by a link that now leads
-//! elsewhere, which is how Kubernetes replaces what it mounts.
+//! Notices that files may have changed: written in place, replaced by renaming, or reached by a symbolic link with a new
+//! target, which is how Kubernetes updates mounted files.
 //!
-//! To watch a file is not enough, since what is renamed over it is another file. So are the folders in which its
-//! name, and those of all folders and links on the way to it, are looked up.
+//! Watching a file is not enough: renaming another file over it is an event of the folder. So every folder is watched in
+//! which a component of the path, or of a link on it, is looked up.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsString;
@@ -15,32 +15,32 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-/// What is written in several steps is complete when there was none for so long.
+/// A series of events counts as complete after this time without another.
 const QUIET: Duration = Duration::from_millis(100);
 
-/// How long to wait for that. Somebody may be writing all the time.
+/// The longest wait for a series to complete: the files may be written all the time.
 const MAX_SETTLING: Duration = Duration::from_secs(2);
 
-/// How often it is tried to watch what changes meanwhile.
-const MAX_TRIES: usize = 16;
+/// Attempts to set up a watch while the paths change.
+const MAX_ATTEMPTS: usize = 16;
 
-/// How many links are followed, as by the system itself.
+/// Symbolic links that are followed on one path, as many as Linux follows.
 const MAX_LINKS: usize = 40;
 
-/// Files and folders that are watched.
+/// A watch on files and folders.
 #[derive(Debug)]
 pub struct FileWatch {
     paths: Vec<PathBuf>,
     changes: Arc<Notify>,
-    /// Dropped, it watches no more.
+    /// Watches until it is dropped.
     watcher: RecommendedWatcher,
 }
 
 impl FileWatch {
-    /// Watches files, and folders with the files in them, from now on. They need not be there.
+    /// Watches files, and folders with the files in them, from now on. They need not exist.
     ///
     /// # Errors
-    /// Where the system does not watch, or none of the folders that lead to them.
+    /// If none of the folders on their paths can be watched.
     pub async fn start(paths: Vec<PathBuf>) -> notify::Result<Self> {
         let paths = paths.iter().map(std::path::absolute).collect::<Result<Vec<_>, _>>()?;
         let changes = Arc::new(Notify::new());
@@ -48,63 +48,65 @@ impl FileWatch {
         Ok(Self { paths, changes, watcher })
     }
 
-    /// Completes when something may have changed since the start or the last time, and is complete as far as
-    /// one can tell. What is read then is either the newest, or the next call completes at once.
+    /// Completes when a file may have changed since the start or the previous call, and the series of events is over.
+    /// A read after it gets the newest content, or the next call completes at once.
     pub async fn changed(&mut self) {
         self.changes.notified().await;
         let first = Instant::now();
         while first.elapsed() < MAX_SETTLING
             && timeout(QUIET, self.changes.notified()).await.is_ok()
         {}
-        // Links may lead elsewhere by now, and folders be others of the same name.
+        // Links may have new targets by now, and folders may have been replaced.
         match watch(&self.paths, &self.changes).await {
             Ok(watcher) => self.watcher = watcher,
-            Err(error) => tracing::warn!(%error, "changed files may go unnoticed from now on"),
+            Err(error) => {
+                tracing::warn!(%error, "cannot renew the watch: changes of files may go unnoticed")
+            }
         }
     }
 }
 
-/// Elsewhere, since a disk may take its time.
+/// On a blocking thread, since looking up paths may take long.
 async fn watch(paths: &[PathBuf], changes: &Arc<Notify>) -> notify::Result<RecommendedWatcher> {
     let (paths, changes) = (paths.to_vec(), Arc::clone(changes));
-    let watching = tokio::task::spawn_blocking(move || watcher(&paths, &changes));
-    watching.await.unwrap_or_else(|error| Err(notify::Error::generic(&error.to_string())))
+    let watcher = tokio::task::spawn_blocking(move || watcher(&paths, &changes));
+    watcher.await.unwrap_or_else(|error| Err(notify::Error::generic(&error.to_string())))
 }
 
 fn watcher(paths: &[PathBuf], changes: &Arc<Notify>) -> notify::Result<RecommendedWatcher> {
     let mut watched = WatchSet::of(paths);
-    for _ in 0..MAX_TRIES {
+    for _ in 0..MAX_ATTEMPTS {
         let watcher = watch_all(watched.clone(), Arc::clone(changes))?;
-        // A link that came to lead elsewhere before it was watched has told nobody.
+        // A link may have changed before it was watched.
         let again = WatchSet::of(paths);
         if again == watched {
             return Ok(watcher);
         }
         watched = again;
     }
-    Err(notify::Error::generic("what leads to it changes all the time"))
+    Err(notify::Error::generic("the paths change all the time"))
 }
 
 fn watch_all(watched: WatchSet, changes: Arc<Notify>) -> notify::Result<RecommendedWatcher> {
     let watched = Arc::new(watched);
-    let told = Arc::clone(&watched);
+    let in_handler = Arc::clone(&watched);
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-        // Where it is not known what happened, anything may have.
-        if event.is_err() || event.is_ok_and(|event| told.concerns(&event)) {
+        // After an error, any file may have changed.
+        if event.is_err() || event.is_ok_and(|event| in_handler.concerns(&event)) {
             changes.notify_one();
         }
     })?;
-    let mut refused = None;
-    let mut is_watching = false;
-    for place in watched.watch_paths() {
-        // One on the way that may not be read, or is not there, is no reason not to watch the others.
-        match watcher.watch(place, RecursiveMode::NonRecursive) {
-            Ok(()) => is_watching = true,
-            Err(error) => refused = Some(error),
+    let mut failure = None;
+    let mut watches_any = false;
+    for path in watched.watch_paths() {
+        // A folder that cannot be read or does not exist does not prevent watching the others.
+        match watcher.watch(path, RecursiveMode::NonRecursive) {
+            Ok(()) => watches_any = true,
+            Err(error) => failure = Some(error),
         }
     }
-    match refused {
-        Some(error) if !is_watching => Err(error),
+    match failure {
+        Some(error) if !watches_any => Err(error),
         _ => Ok(watcher),
     }
 }
@@ -113,31 +115,31 @@ fn parts(path: &Path) -> impl Iterator<Item = OsString> {
     path.components().map(|part| part.as_os_str().to_owned())
 }
 
-/// What matters to some paths.
+/// The names that some paths depend on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct WatchSet {
-    /// Everything that is looked up on the way to them.
+    /// Every name that is looked up on the paths.
     names: BTreeSet<PathBuf>,
-    /// Where they lead: to a folder, in which everything matters, or to a file.
-    ends: BTreeSet<PathBuf>,
+    /// The targets of the paths: files, or folders in which every file matters.
+    targets: BTreeSet<PathBuf>,
 }
 
 impl WatchSet {
     fn of(paths: &[PathBuf]) -> Self {
         let mut watched = Self::default();
         for path in paths {
-            let end = watched.resolve(path);
-            let entries = std::fs::read_dir(&end).into_iter().flatten();
+            let target = watched.resolve(path);
+            let entries = std::fs::read_dir(&target).into_iter().flatten();
             let files = entries.filter_map(|entry| Some(entry.ok()?.path()));
             for link in files.filter(|path| path.is_symlink()) {
                 watched.resolve(&link);
             }
-            watched.ends.insert(end);
+            watched.targets.insert(target);
         }
         watched
     }
 
-    /// Notes every name on the way to an absolute path, and returns where it leads.
+    /// Adds every name on an absolute path, and returns its target.
     fn resolve(&mut self, path: &Path) -> PathBuf {
         let mut ahead: VecDeque<OsString> = parts(path).collect();
         let mut here = PathBuf::new();
@@ -150,7 +152,7 @@ impl WatchSet {
                     continue;
                 }
                 Some(Component::CurDir) | None => continue,
-                // The root, from which the way begins anew.
+                // The root, as of an absolute link.
                 Some(Component::RootDir | Component::Prefix(_)) => {
                     here = PathBuf::from(part);
                     continue;
@@ -168,22 +170,22 @@ impl WatchSet {
         here
     }
 
-    /// What there is to watch, each once: the folders where the names are, and the ends. A file among these may
-    /// be written by another name, as one is that is mounted alone into a container.
-    fn places(&self) -> BTreeSet<&Path> {
+    /// The folders of the names, and the targets. A target may be written under another name, as a single file mounted
+    /// into a container is.
+    fn watch_paths(&self) -> BTreeSet<&Path> {
         let of_names = self.names.iter().filter_map(|name| name.parent());
-        of_names.chain(self.ends.iter().map(|end| &**end)).collect()
+        of_names.chain(self.targets.iter().map(|target| &**target)).collect()
     }
 
     fn concerns(&self, event: &Event) -> bool {
         let is_change = match event.kind {
-            // It is read by ourselves, too.
+            // Reading the file is an access, too.
             EventKind::Access(kind) => kind == AccessKind::Close(AccessMode::Write),
             _ => true,
         };
         let is_ours = |path: &PathBuf| {
             self.names.contains(path)
-                || path.parent().is_some_and(|folder| self.ends.contains(folder))
+                || path.parent().is_some_and(|folder| self.targets.contains(folder))
         };
         is_change && (event.need_rescan() || event.paths.iter().any(is_ours))
     }
@@ -195,7 +197,7 @@ mod tests {
 
     use super::*;
 
-    /// As Kubernetes lays it out: the file is a link to one in `..data`, which is a link to a folder.
+    /// As Kubernetes mounts a file: a link to a file in `..data`, which is a link to a folder.
     fn mounted() -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         let volume = root.path().join("volume");
@@ -215,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn every_name_on_the_way_to_a_file_matters_and_no_other() {
+    fn every_name_on_the_path_to_a_file_matters_and_no_other() {
         let root = mounted();
         let root = root.path().canonicalize().unwrap();
         let volume = root.join("volume");
@@ -228,15 +230,15 @@ mod tests {
         for other in ["other.yaml", "..data/policy.yaml", "..2026_1/other.yaml"] {
             assert!(!watched.concerns(&changed(&volume.join(other))), "{other}");
         }
-        let places = watched.watch_paths();
+        let paths = watched.watch_paths();
         let folder = volume.join("..2026_1");
-        for place in [&root, &volume, &folder, &folder.join("policy.yaml")] {
-            assert!(places.contains(&**place), "{place:?}");
+        for path in [&root, &volume, &folder, &folder.join("policy.yaml")] {
+            assert!(paths.contains(&**path), "{path:?}");
         }
     }
 
     #[test]
-    fn everything_in_a_folder_matters_and_what_its_links_lead_to() {
+    fn every_file_in_a_folder_matters_and_the_targets_of_its_links() {
         let root = mounted();
         let volume = root.path().canonicalize().unwrap().join("volume");
         let watched = WatchSet::of(std::slice::from_ref(&volume));
@@ -247,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn reading_a_file_is_no_change() {
+    fn reading_a_file_is_not_a_change() {
         let root = mounted();
         let path = root.path().canonicalize().unwrap().join("volume/policy.yaml");
         let watched = WatchSet::of(std::slice::from_ref(&path));
@@ -258,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn links_in_a_circle_come_to_an_end() {
+    fn following_a_loop_of_links_ends() {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().canonicalize().unwrap().join("a");
         symlink("b", &path).unwrap();

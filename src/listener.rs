@@ -1,4 +1,4 @@
-//! Accepting connections, over gRPC and over HTTP alike.
+//! Accepts connections over TCP and Unix domain sockets, for gRPC and HTTP.
 
 mod address;
 mod socket;
@@ -14,10 +14,10 @@ pub use self::address::{Address, AddressError};
 
 use self::socket::{ParkedSocket, SocketListener};
 
-/// How long to pause when the system refuses a connection.
-const PAUSE: Duration = Duration::from_millis(100);
+/// The pause after the system failed to accept a connection.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
 
-/// Something that connections come from.
+/// A listening socket.
 #[derive(Debug)]
 pub struct Listener {
     address: Address,
@@ -30,7 +30,7 @@ enum Socket {
     Unix(SocketListener),
 }
 
-/// A listener on its way from one runtime to another. Who connects meanwhile waits in the system's queue.
+/// A listener between two runtimes. Connections wait in the system's queue meanwhile.
 #[derive(Debug)]
 pub struct ParkedListener {
     address: Address,
@@ -44,10 +44,10 @@ enum Parked {
 }
 
 impl ParkedListener {
-    /// Listens in the runtime of the caller.
+    /// Registers the listener with the current runtime.
     ///
     /// # Errors
-    /// What the system says.
+    /// If the system refuses.
     pub fn unpark(self) -> io::Result<Listener> {
         let socket = match self.socket {
             Parked::Tcp(listener) => Socket::Tcp(TcpListener::from_std(listener)?),
@@ -57,7 +57,7 @@ impl ParkedListener {
     }
 }
 
-/// A connection that was accepted, and is in no runtime's care yet.
+/// An accepted connection that is not registered with a runtime yet.
 #[derive(Debug)]
 pub enum Stream {
     /// Over TCP.
@@ -67,10 +67,10 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// The address of the other end, which a Unix domain socket does not have.
+    /// The address of the peer; `None` for a Unix domain socket.
     pub fn peer(&self) -> Option<IpAddr> {
         match self {
-            // Who is gone already has none.
+            // A peer that has closed already has none.
             Self::Tcp(stream) => stream.peer_addr().ok().map(|peer| peer.ip()),
             Self::Unix(_) => None,
         }
@@ -78,12 +78,11 @@ impl Stream {
 }
 
 impl Listener {
-    /// Listens from now on. A Unix domain socket whose file is there already and that nobody listens on is
-    /// taken over.
+    /// Starts to listen. Replaces the file of a Unix domain socket without a listener.
     ///
     /// # Errors
-    /// What the system says, as where the address is taken or not this machine's. For a Unix domain socket
-    /// also where its file is none of a socket.
+    /// If the system refuses, as for an address that is taken or not local; or if the path of a Unix domain socket has a
+    /// file of another kind.
     pub async fn bind(address: &Address) -> io::Result<Self> {
         Ok(match address {
             Address::Tcp(address) => {
@@ -98,10 +97,10 @@ impl Listener {
         })
     }
 
-    /// Takes it out of its runtime, for another to take it up.
+    /// Removes the listener from its runtime.
     ///
     /// # Errors
-    /// What the system says.
+    /// If the system refuses.
     pub fn park(self) -> io::Result<ParkedListener> {
         let socket = match self.socket {
             Socket::Tcp(listener) => Parked::Tcp(listener.into_std()?),
@@ -110,16 +109,15 @@ impl Listener {
         Ok(ParkedListener { address: self.address, socket })
     }
 
-    /// Where it listens: of TCP the port that was free, where port 0 was asked for.
+    /// Where it listens. For port 0 this is the port that was picked.
     pub const fn address(&self) -> &Address {
         &self.address
     }
 
-    /// The next connection. One that its caller gave up is nobody's trouble. Where the system has no more to
-    /// give, as when files run out, asking again at once would only burn what is left, and saying so each time
-    /// would fill the log.
+    /// The next connection. Connections that were closed before are skipped. If the system is out of resources such as
+    /// file descriptors, retries after [`RETRY_PAUSE`] and logs the first failure only.
     pub async fn accept(&self) -> Stream {
-        let mut is_told = false;
+        let mut is_logged = false;
         loop {
             match self.next().await {
                 Ok(stream) => return stream,
@@ -129,10 +127,10 @@ impl Listener {
                         ConnectionAborted | ConnectionReset | Interrupted
                     ) => {}
                 Err(error) => {
-                    if !std::mem::replace(&mut is_told, true) {
-                        tracing::warn!(%error, "connections cannot be accepted for now");
+                    if !std::mem::replace(&mut is_logged, true) {
+                        tracing::warn!(%error, "cannot accept connections; retrying");
                     }
-                    tokio::time::sleep(PAUSE).await;
+                    tokio::time::sleep(RETRY_PAUSE).await;
                 }
             }
         }

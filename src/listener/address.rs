@@ -1,30 +1,30 @@
-//! Where to listen.
+//! Addresses to listen on.
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// What the address of a Unix domain socket begins with.
+/// The prefix of the address of a Unix domain socket.
 const UNIX: &str = "unix:";
 
 /// An address to listen on, as in `127.0.0.1:8081` or `unix:/run/tollgate.sock`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
-    /// Over TCP; port 0 takes a free one.
+    /// TCP; port 0 picks a free port.
     Tcp(SocketAddr),
-    /// A Unix domain socket: a path that the system takes for one, of 1 to 107 bytes on Linux.
+    /// A Unix domain socket; the path has 1 to 107 bytes on Linux.
     Unix(PathBuf),
 }
 
-/// Why a text is no address.
+/// Why a text is not an address.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// Neither of the two.
+    /// It has neither form.
     #[error("write ADDRESS:PORT, as in 127.0.0.1:8081, or unix:PATH")]
     Neither,
-    /// A path that is no socket's.
-    #[error("a Unix domain socket cannot be at that path of {0} bytes; give one of 1 to 107")]
+    /// The system does not take the path for a socket.
+    #[error("the path of a Unix domain socket has 1 to 107 bytes; this one has {0}")]
     Path(usize),
 }
 
@@ -37,7 +37,7 @@ impl Address {
         }
     }
 
-    /// How another is written.
+    /// The form of such an address, for error messages.
     pub const fn form(&self) -> &'static str {
         match self {
             Self::Tcp(_) => "ADDRESS:PORT",
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_a_port_or_a_path_and_is_told_as_it_is_written() {
+    fn an_address_displays_as_it_is_written() {
         for text in ["127.0.0.1:0", "[::1]:8081", "unix:/run/tollgate.sock", "unix:here.sock"] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_as_long_as_the_system_takes() {
+    fn the_length_of_a_path_is_bounded() {
         let of = |length: usize| format!("unix:{}", "a".repeat(length)).parse::<Address>();
         assert!(of(1).is_ok() && of(107).is_ok());
         assert_eq!([of(0), of(108)], [0, 108].map(|length| Err(AddressError::Path(length))));

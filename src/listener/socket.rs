@@ -1,4 +1,4 @@
-//! The file of a Unix domain socket. The system leaves it behind, and listens nowhere where one is.
+//! The file of a Unix domain socket. The system does not remove it, and does not listen on a path that has a file.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -7,33 +7,33 @@ use std::path::{Path, PathBuf};
 
 use tokio::net::{UnixListener, UnixStream};
 
-/// A listener whose file is removed when this is dropped.
+/// A listener that removes its file when dropped.
 #[derive(Debug)]
 pub(super) struct SocketListener {
     listener: UnixListener,
     file: SocketFile,
 }
 
-/// The same in no runtime's care.
+/// A [`SocketListener`] that is not registered with a runtime.
 #[derive(Debug)]
 pub(super) struct ParkedSocket {
     listener: std::os::unix::net::UnixListener,
     file: SocketFile,
 }
 
-/// The file of a socket, removed when this is dropped.
+/// The file of a socket, removed on drop.
 #[derive(Debug)]
 struct SocketFile {
     path: PathBuf,
-    /// The file's device and its number there: what lies at the path by the end may be another's.
+    /// Device and inode. The path may name another process's file by the time of the drop.
     identity: (u64, u64),
 }
 
 impl SocketListener {
-    /// Listens at a path, and takes it over from who does no more.
+    /// Listens on a path. Replaces the file of a socket without a listener.
     pub(super) async fn bind(path: &Path) -> io::Result<Self> {
-        // Of several that find it stale, one removes it, and the others find that one's: between bind(2) and
-        // listen(2) it would look stale as well. Where the folder cannot be read, nobody is kept out.
+        // Of several processes that find a stale file, only one may remove it. Between bind(2) and listen(2) the new
+        // socket looks stale as well, so that the others must wait. Without read access to the folder there is no lock.
         let _lock = Lock::take(path).ok();
         let listener = match UnixListener::bind(path) {
             Err(error) if error.kind() == ErrorKind::AddrInUse => {
@@ -62,13 +62,13 @@ impl ParkedSocket {
     }
 }
 
-/// Keeps other processes from taking the same file over meanwhile: a lock of the folder that it is in.
+/// A lock on the folder, which keeps other processes from replacing the file meanwhile.
 struct Lock {
     _folder: File,
 }
 
 impl Lock {
-    /// Waits for who has it: for as long as it takes to try a connection.
+    /// Waits for the lock. Others hold it only while they try a connection.
     fn take(path: &Path) -> io::Result<Self> {
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let folder = File::open(folder.unwrap_or(Path::new(".")))?;
@@ -82,7 +82,7 @@ impl Drop for SocketFile {
         if identity(&self.path).is_ok_and(|now| now == self.identity)
             && let Err(error) = std::fs::remove_file(&self.path)
         {
-            tracing::warn!(%error, path = %self.path.display(), "the socket's file stays behind");
+            tracing::warn!(%error, path = %self.path.display(), "cannot remove the socket's file");
         }
     }
 }
@@ -92,20 +92,20 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     Ok((file.dev(), file.ino()))
 }
 
-/// Removes the file of a socket that nobody listens on, if it is still there: who listened may just have ended.
+/// Removes the file of a socket without a listener. It may be gone already, if the listener has just ended.
 async fn remove_stale(path: &Path) -> io::Result<()> {
     let metadata = match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         metadata => metadata?,
     };
     if !metadata.file_type().is_socket() {
-        let told = "a file is there that is no socket; move it away";
-        return Err(io::Error::new(ErrorKind::AlreadyExists, told));
+        let what = "the path has a file that is not a socket; move it away";
+        return Err(io::Error::new(ErrorKind::AlreadyExists, what));
     }
     match UnixStream::connect(path).await {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => std::fs::remove_file(path),
-        // Whoever has more callers waiting than it takes listens, too.
         Ok(_) => Err(taken()),
+        // A listener with a full queue.
         Err(error) if error.kind() == ErrorKind::WouldBlock => Err(taken()),
         Err(error) => Err(error),
     }
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_nobody_listens_on_is_taken_over_and_one_in_use_is_not() {
+    fn a_stale_file_is_replaced_and_one_in_use_is_not() {
         run(async {
             let (_folder, path) = at("a.sock");
             // A listener of the standard library leaves its file behind.
@@ -148,9 +148,9 @@ mod tests {
         });
     }
 
-    /// Without the lock, in some of these rounds one removes the file of another that has just taken it over.
+    /// Without the lock, in some rounds one listener removes the file of another that has just replaced the stale one.
     #[test]
-    fn of_many_that_take_a_stale_file_over_together_one_is_reached_and_the_others_are_told() {
+    fn of_many_that_replace_a_stale_file_at_once_exactly_one_listens() {
         for _ in 0..50 {
             let (_folder, path) = at("a.sock");
             drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
@@ -160,7 +160,7 @@ mod tests {
                 runtime.unwrap().block_on(async {
                     start.wait();
                     let bound = SocketListener::bind(&path).await;
-                    // It listens until everybody has tried.
+                    // Keeps listening until all have tried.
                     start.wait();
                     bound.map(|listener| listener.file.identity)
                 })
@@ -169,21 +169,21 @@ mod tests {
                 let all: Vec<_> = (0..8).map(|_| scope.spawn(bind)).collect();
                 all.into_iter().map(|one| one.join().unwrap()).collect()
             });
-            let (listening, told): (Vec<_>, Vec<_>) = bound.into_iter().partition(Result::is_ok);
+            let (listening, failed): (Vec<_>, Vec<_>) = bound.into_iter().partition(Result::is_ok);
             assert_eq!(listening.len(), 1);
-            for error in told {
+            for error in failed {
                 assert_eq!(error.unwrap_err().kind(), ErrorKind::AddrInUse);
             }
         }
     }
 
     #[test]
-    fn what_is_no_socket_is_never_removed() {
+    fn a_file_that_is_not_a_socket_is_never_removed() {
         run(async {
             let (folder, path) = at("a.sock");
             std::fs::write(&path, "mine").unwrap();
             let error = SocketListener::bind(&path).await.unwrap_err();
-            assert!(error.to_string().contains("no socket; move it away"), "{error}");
+            assert!(error.to_string().contains("not a socket; move it away"), "{error}");
             assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
             assert!(SocketListener::bind(folder.path()).await.is_err());
             assert!(folder.path().is_dir());
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_has_become_anothers_stays() {
+    fn the_file_of_another_listener_stays() {
         run(async {
             let (_folder, path) = at("a.sock");
             let listener = SocketListener::bind(&path).await.unwrap();

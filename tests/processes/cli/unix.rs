@@ -98,7 +98,7 @@ fn what_is_no_socket_and_what_is_no_path_of_one_end_it_with_2() {
     let args = sockets.args();
     let ended = run(&args.iter().map(String::as_str).collect::<Vec<_>>());
     assert_eq!(ended.code, Some(2));
-    assert!(ended.err.contains("for http: a file is there that is no socket"), "{ended:?}");
+    assert!(ended.err.contains("for http: the path has a file that is not a socket"), "{ended:?}");
     assert_eq!(std::fs::read_to_string(&sockets.http).unwrap(), "mine");
     assert!(!sockets.grpc.exists(), "the other's file stays behind");
     let long = address(&sockets.folder.path().join("a".repeat(108)));
