@@ -1,4 +1,4 @@
-//! `tollgate admin`: asks a running server's admin API, and prints the answer.
+//! `tollgate admin`: a client of the admin API.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Failure;
-use super::http::{Answer, Server};
 use super::entry_args::EntryArg;
+use super::http::{Answer, Server};
 use super::output::report_error;
 use crate::admin::api::types::{
     Bucket, BucketName, BucketState, Buckets, KeyEntry, Lease, Leases, List, ReleaseRequest,
@@ -58,24 +58,24 @@ enum Command {
         #[arg(long)]
         domain: Option<String>,
     },
-    /// Look up the buckets that entries name, as in `tenant=acme`, and show how each stands.
+    /// Look up the buckets of entries, such as `tenant=acme`, and show their state.
     Lookup {
-        /// The domain; may be left out where there is only one.
+        /// The domain; may be omitted if the policy has only one.
         #[arg(long)]
         domain: Option<String>,
         /// Include buckets that are full.
         #[arg(long)]
         all: bool,
-        /// The entries.
+        /// Entries of the key.
         #[arg(required = true, value_name = "KEY=VALUE")]
         entries: Vec<EntryArg>,
     },
-    /// Make token buckets full: those that a key names in a table, or one by its ID.
+    /// Fill token buckets: those of a key in a table, or one by its ID.
     Reset {
-        /// The ID of a bucket that `buckets` or `lookup` lists; they show IDs only with the token.
+        /// The ID of a bucket, as `buckets` and `lookup` list it; they show IDs only with the token.
         #[arg(long, conflicts_with_all = ["domain", "table", "row", "key"])]
         id: Option<String>,
-        /// The domain; may be left out where there is only one.
+        /// The domain; may be omitted if the policy has only one.
         #[arg(long)]
         domain: Option<String>,
         /// The table.
@@ -84,23 +84,23 @@ enum Command {
         /// Only buckets of this row.
         #[arg(long)]
         row: Option<String>,
-        /// The entries of the table's key; none for one bucket for all calls.
+        /// Entries of the table's key; none if all calls share a bucket.
         #[arg(value_name = "KEY=VALUE")]
         key: Vec<EntryArg>,
     },
-    /// List the leases that the server gave out and that are held, the oldest first. Shows whole leases, which
+    /// List the leases that this server granted and that are held, the oldest first. Shows whole lease IDs, which
     /// `release` takes, only with the token.
     Leases,
-    /// Release a lease, so that its slots are free.
+    /// Release a lease: its slots become free.
     Release {
-        /// The lease, as `leases` shows it.
+        /// The lease ID, as `leases` lists it.
         lease: String,
     },
-    /// Have the server read its policy files again.
+    /// Make the server read its policy files again.
     Reload,
 }
 
-/// What a request failed with: an error, and of policies all that is wrong with them.
+/// The body of an error response. A rejected policy has a list of problems.
 #[derive(Debug, Deserialize)]
 struct Refusal {
     error: String,
@@ -138,8 +138,8 @@ impl Admin {
             let token = file::read_text(path, file::MAX_SECRET);
             token.map_err(|error| format!("--token-file {}: {error}", path.display()))
         };
-        let of_file = self.token_file.as_ref().map(read).transpose()?;
-        let token = self.token.as_deref().or(of_file.as_deref()).map(str::trim_end);
+        let from_file = self.token_file.as_ref().map(read).transpose()?;
+        let token = self.token.as_deref().or(from_file.as_deref()).map(str::trim_end);
         let get = |path: &str| self.server.ask(path, token, None);
         match &self.command {
             Command::Buckets { domain } => get(&path(domain.as_deref(), false, &[])),
@@ -178,12 +178,12 @@ impl Admin {
     }
 }
 
-/// Reads an answer as what it must be.
+/// Parses the body of an answer.
 fn read<T: DeserializeOwned>(Answer { status, body }: &Answer) -> Result<T, Failure> {
     serde_json::from_str(body).map_err(|error| {
         format!(
-            "{status}, and not the JSON that is expected: {error}; is --addr where `tollgate serve --http` \
-             listens, of the same version?"
+            "the server answered {status} without the expected JSON: {error}; set --addr to the address of \
+             `tollgate serve --http`, of the same version"
         )
         .into()
     })
@@ -202,7 +202,7 @@ fn path(domain: Option<&str>, all: bool, entries: &[EntryArg]) -> String {
 }
 
 impl Command {
-    /// The server's answer, for a person.
+    /// The server's answer as text.
     fn render(&self, answer: &Answer) -> Result<String, Failure> {
         Ok(match self {
             Self::Buckets { .. } | Self::Lookup { .. } => {
@@ -285,12 +285,12 @@ fn key(of: &BucketName) -> String {
     if pairs.is_empty() { "for all calls".to_owned() } else { pairs.join(" ") }
 }
 
-/// Text that came over the network, without what a terminal would take for a command.
+/// Text from the network, with control characters escaped for the terminal.
 fn escaped(text: &str) -> String {
     text.escape_debug().to_string()
 }
 
-/// In whole seconds, or in milliseconds where it is less than one.
+/// A duration in whole seconds, or in milliseconds below one second.
 fn duration(span: Duration) -> String {
     let shown = match span.as_secs() {
         0 => Duration::from_millis(span.subsec_millis().into()),
@@ -299,7 +299,7 @@ fn duration(span: Duration) -> String {
     humantime::format_duration(shown).to_string()
 }
 
-/// Columns under their names, and how many more there are. A last column without words has no name either.
+/// A table with a header, and the number of omitted rows. The header omits the last column if it is empty.
 fn table<T, const N: usize>(
     names: &[&str; N],
     list: &List<T>,
@@ -308,7 +308,7 @@ fn table<T, const N: usize>(
     let rows: Vec<_> = list.items.iter().map(row).collect();
     match (rows.len(), list.omitted) {
         (0, 0) => return "none\n".to_owned(),
-        (0, more) => return format!("{more}, whose names are not known\n"),
+        (0, more) => return format!("{more} without known names\n"),
         _ => {}
     }
     let mut names = names.map(str::to_owned);

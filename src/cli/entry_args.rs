@@ -23,10 +23,7 @@ impl std::str::FromStr for EntryArg {
 }
 
 /// A query of one descriptor with these entries, in order, and one hit.
-pub(super) fn query<'a>(
-    domain: &'a str,
-    entries: &'a [EntryArg],
-) -> Result<Query<'a>, BadRequest> {
+pub(super) fn query<'a>(domain: &'a str, entries: &'a [EntryArg]) -> Result<Query<'a>, BadRequest> {
     let mut query = Query::default();
     query.begin(domain, 1)?;
     entries.iter().for_each(|entry| query.entry(&entry.key, &entry.value));

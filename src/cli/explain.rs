@@ -42,10 +42,10 @@ impl Explain {
     }
 }
 
-/// The policy of a domain, or the only one there is.
+/// The policy of the domain; without one, the only policy.
 fn choose<'a>(policies: &'a Policies, domain: Option<&str>) -> Result<&'a Policy, String> {
     let mut all = policies.iter();
-    let (chosen, wrong) = match (domain, all.next(), all.next()) {
+    let (chosen, problem) = match (domain, all.next(), all.next()) {
         (Some(domain), ..) => {
             (policies.get(domain), format!("there is no domain `{}`", domain.escape_debug()))
         }
@@ -55,7 +55,7 @@ fn choose<'a>(policies: &'a Policies, domain: Option<&str>) -> Result<&'a Policy
     chosen.ok_or_else(|| {
         let known: Vec<_> =
             policies.iter().map(|policy| policy.domain().escape_debug().to_string()).collect();
-        format!("{wrong}; say --domain, one of: {}", known.join(", "))
+        format!("{problem}; choose with --domain from: {}", known.join(", "))
     })
 }
 
@@ -71,14 +71,14 @@ fn write(out: &mut dyn Write, policy: &Policy, explained: &Explained<'_>) -> std
     writeln!(out)?;
     for (table, matched) in &explained.tables {
         match matched {
-            Ok((row, rules)) => write_met(out, policy, table, row, rules)?,
+            Ok((row, rules)) => write_row(out, policy, table, row, rules)?,
             Err(miss) => writeln!(out, "- {}: {}", table.name(), policy.miss_reason(*miss))?,
         }
     }
     writeln!(out, "\n{}", explained.outcome())
 }
 
-fn write_met(
+fn write_row(
     out: &mut dyn Write,
     policy: &Policy,
     table: &Table,

@@ -1,4 +1,4 @@
-//! `tollgate health`, a health check for containers that hold no other program.
+//! `tollgate health`: a health check for containers without other programs.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -16,13 +16,13 @@ pub(super) struct Health {
 }
 
 impl Health {
-    /// Ends with 0 or 1 whatever the server does: Docker gives other codes no meaning.
+    /// Returns 0 or 1 in every case: Docker reserves other codes.
     pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
-        let (told, is_ready) = match self.server.ask("/readyz", None, None) {
+        let (text, is_ready) = match self.server.ask("/readyz", None, None) {
             Ok(answer) => (answer.body, answer.status == StatusCode::OK),
             Err(error) => (error.to_string(), false),
         };
-        writeln!(out, "{}", told.lines().next().unwrap_or_default().escape_debug())?;
+        writeln!(out, "{}", text.lines().next().unwrap_or_default().escape_debug())?;
         Ok(ExitCode::from(u8::from(!is_ready)))
     }
 }

@@ -1,4 +1,4 @@
-//! One request of a server's HTTP side, over TCP, TLS or a Unix socket.
+//! An HTTP client for one request to a server, over TCP, TLS or a Unix domain socket.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -21,13 +21,13 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 use super::Failure;
 use crate::file;
 
-/// A server that takes longer is not there.
+/// The timeout of a request.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The longest answer that is read, in bytes.
+/// Maximum bytes of a response.
 const MAX_RESPONSE: usize = 16 << 20;
 
-/// Which server is asked, and how.
+/// The address of a server, and TLS.
 #[derive(Debug, Args)]
 pub(super) struct Server {
     /// Address of the server's HTTP side: `http://HOST:PORT`, `https://HOST:PORT` or `unix:PATH`.
@@ -42,7 +42,7 @@ pub(super) struct Server {
     /// CA certificates that verify the server over https, in PEM; required for https.
     #[arg(long, env = "TOLLGATE_ADMIN_TLS_CA", value_name = "FILE", global = true)]
     tls_ca: Option<PathBuf>,
-    /// Client certificate, in PEM, if the server asks for one over https.
+    /// Client certificate for https, in PEM, if the server requires one.
     #[arg(
         long,
         env = "TOLLGATE_ADMIN_TLS_CERT",
@@ -62,7 +62,7 @@ pub(super) struct Server {
     tls_key: Option<PathBuf>,
 }
 
-/// What a server said.
+/// The response of a server.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
@@ -70,10 +70,10 @@ pub(super) struct Answer {
 }
 
 impl Server {
-    /// Asks for a path; a body is posted.
+    /// Sends a GET, or a POST if there is a body.
     ///
     /// # Errors
-    /// Where there is no answer: who was asked, what happened, and what to do.
+    /// If there is no response: the address, the cause and a hint.
     pub(super) fn ask(
         &self,
         path: &str,
@@ -93,7 +93,7 @@ impl Server {
         let request = request.body(Body::from(body.unwrap_or_default()))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let answer = runtime.block_on(async {
-            let late = |_| format!("nothing came within {TIMEOUT:?}");
+            let late = |_| format!("no answer within {TIMEOUT:?}");
             tokio::time::timeout(TIMEOUT, self.send(request)).await.map_err(late)?
         });
         let addr = &self.addr;
@@ -121,15 +121,16 @@ impl Server {
 
     fn tls(&self) -> Result<ClientConfig, Failure> {
         let ca = self.tls_ca.as_ref();
-        let ca = ca.ok_or("say --tls-ca FILE, with the certificates that vouch for it")?;
-        let wrong = |path: &PathBuf| {
+        let ca =
+            ca.ok_or("set --tls-ca to a file with the CA certificates that verify the server")?;
+        let invalid = |path: &PathBuf| {
             let path = path.display().to_string();
             move |error| format!("{path}: {error}")
         };
         let mut roots = RootCertStore::empty();
         let text = read(ca)?;
         for root in CertificateDer::pem_slice_iter(&text) {
-            roots.add(root.map_err(wrong(ca))?)?;
+            roots.add(root.map_err(invalid(ca))?)?;
         }
         let provider = Arc::new(crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
@@ -140,8 +141,8 @@ impl Server {
         };
         let text = read(cert)?;
         let chain = CertificateDer::pem_slice_iter(&text);
-        let chain = chain.collect::<Result<_, _>>().map_err(wrong(cert))?;
-        let key = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(wrong(key))?;
+        let chain = chain.collect::<Result<_, _>>().map_err(invalid(cert))?;
+        let key = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(invalid(key))?;
         Ok(config.with_client_auth_cert(chain, key)?)
     }
 }
@@ -155,7 +156,7 @@ async fn exchange(
     request: Request<Body>,
 ) -> Result<Answer, Failure> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    // What goes wrong with it, whoever waits for the answer is told.
+    // Its errors also fail the request below.
     tokio::spawn(connection);
     let response = sender.send_request(request).await?;
     let status = response.status();
@@ -163,12 +164,12 @@ async fn exchange(
     Ok(Answer { status, body: String::from_utf8_lossy(&body).into_owned() })
 }
 
-/// Where a server listens.
+/// The address of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Address {
     /// Host and port.
     Plain(String),
-    /// The same, and the name that its certificate is to have.
+    /// Host and port, and the name that the server's certificate must have.
     Tls(String, ServerName<'static>),
     Unix(PathBuf),
 }
@@ -197,10 +198,10 @@ impl FromStr for Address {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         if let Some(path) = text.strip_prefix("unix:") {
-            return if path.is_empty() { Err(WRITE) } else { Ok(Self::Unix(path.into())) };
+            return if path.is_empty() { Err(ADDRESS_FORMS) } else { Ok(Self::Unix(path.into())) };
         }
-        let uri = Uri::from_str(text).map_err(|_| WRITE)?;
-        let host = uri.host().filter(|host| !host.is_empty()).ok_or(WRITE)?;
+        let uri = Uri::from_str(text).map_err(|_| ADDRESS_FORMS)?;
+        let host = uri.host().filter(|host| !host.is_empty()).ok_or(ADDRESS_FORMS)?;
         let is_whole = uri.path() == "/" && uri.query().is_none();
         let has_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
         let at = |port| format!("{host}:{}", uri.port_u16().unwrap_or(port));
@@ -208,23 +209,23 @@ impl FromStr for Address {
             Some("http") if is_whole && !has_user => Ok(Self::Plain(at(80))),
             Some("https") if is_whole && !has_user => {
                 let bare = host.trim_matches(['[', ']']).to_owned();
-                Ok(Self::Tls(at(443), ServerName::try_from(bare).map_err(|_| WRITE)?))
+                Ok(Self::Tls(at(443), ServerName::try_from(bare).map_err(|_| ADDRESS_FORMS)?))
             }
-            _ => Err(WRITE),
+            _ => Err(ADDRESS_FORMS),
         }
     }
 }
 
-const WRITE: &str = "write http://HOST:PORT, https://HOST:PORT or unix:PATH";
+const ADDRESS_FORMS: &str = "write http://HOST:PORT, https://HOST:PORT or unix:PATH";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_a_server_and_nothing_behind_it() {
+    fn an_address_has_no_path_query_or_user() {
         let read = |text: &str| text.parse::<Address>().map(|address| address.to_string());
-        for (text, told) in [
+        for (text, expected) in [
             ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
             ("http://[::1]:8080/", "http://[::1]:8080"),
             ("http://tollgate", "http://tollgate:80"),
@@ -232,7 +233,7 @@ mod tests {
             ("unix:/run/tollgate.sock", "unix:/run/tollgate.sock"),
             ("unix:http.sock", "unix:http.sock"),
         ] {
-            assert_eq!(read(text), Ok(told.to_owned()));
+            assert_eq!(read(text), Ok(expected.to_owned()));
         }
         for wrong in [
             "",
@@ -246,7 +247,7 @@ mod tests {
             "unix:",
             "http://a b",
         ] {
-            assert_eq!(read(wrong), Err(WRITE), "{wrong}");
+            assert_eq!(read(wrong), Err(ADDRESS_FORMS), "{wrong}");
         }
     }
 }

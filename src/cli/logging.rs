@@ -1,4 +1,4 @@
-//! Logs, to standard error, without waiting for who reads it.
+//! The log, which goes to standard error without waiting for its reader.
 
 mod lines;
 
@@ -16,7 +16,7 @@ use super::output::WRITE_TIMEOUT;
 use crate::clock::Clock;
 use crate::observe::telemetry::LogLines;
 
-/// How a log line is written.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
     /// Lines for people.
@@ -25,20 +25,20 @@ pub(super) enum Format {
     Json,
 }
 
-/// What is logged: a level, or tracing's list of `target=level`.
+/// The log filter: a level, or a list of `target=level` as of tracing.
 #[derive(Debug, Clone)]
 pub(super) struct Filter(String);
 
 impl FromStr for Filter {
     type Err = String;
 
-    /// A single word must be a level: tracing would take a misspelled one for a target, and log nothing.
+    /// A word without `=` must be a level: tracing would take a misspelled level for a target, and log nothing.
     fn from_str(text: &str) -> Result<Self, String> {
         let is_level = |word: &str| !word.is_empty() && LevelFilter::from_str(word).is_ok();
-        let is_wrong = |word: &&str| !word.contains('=') && !is_level(word);
-        match text.split(',').find(is_wrong) {
+        let is_invalid = |word: &&str| !word.contains('=') && !is_level(word);
+        match text.split(',').find(is_invalid) {
             Some(word) => {
-                Err(format!("`{word}` is no level; there are off, error, warn, info, debug, trace"))
+                Err(format!("`{word}` is not a level; use off, error, warn, info, debug or trace"))
             }
             None => match EnvFilter::builder().parse(text) {
                 Ok(_) => Ok(Self(text.to_owned())),
@@ -48,34 +48,34 @@ impl FromStr for Filter {
     }
 }
 
-/// A log that was started. When it is dropped, what was logged until then is written, unless nobody takes it.
+/// A started log. Dropping it waits until its lines are written, for at most [`WRITE_TIMEOUT`].
 #[derive(Debug)]
 pub(super) struct Log(Lines);
 
 impl Log {
-    /// Starts logging, of panics as well.
+    /// Starts to log, also panics.
     pub(super) fn start(
         format: Format,
         filter: &Filter,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, super::Failure> {
         let filter = EnvFilter::builder().parse(&filter.0)?;
-        let lines = Lines::start(std::io::stderr(), clock, tell_what_was_dropped)?;
+        let lines = Lines::start(std::io::stderr(), clock, log_dropped)?;
         let builder = tracing_subscriber::fmt()
             .with_env_filter(filter)
             .with_writer(lines.clone())
-            // It would say so on standard error, and wait for that.
+            // An internal error would be printed to standard error, and wait for its reader.
             .log_internal_errors(false);
         match format {
             Format::Text => builder.with_target(false).with_ansi(false).try_init()?,
             Format::Json => builder.json().try_init()?,
         }
-        // The usual hook writes to standard error itself: a thread that panics would wait for who reads that.
+        // The default hook would write to standard error and wait for its reader.
         std::panic::set_hook(Box::new(log_panic));
         Ok(Self(lines))
     }
 
-    /// What was dropped.
+    /// The counters of dropped lines.
     pub(super) const fn lines(&self) -> &LogLines {
         self.0.counters()
     }
@@ -83,28 +83,24 @@ impl Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        self.0.settle(WRITE_TIMEOUT);
+        self.0.flush(WRITE_TIMEOUT);
     }
 }
 
-fn tell_what_was_dropped(lines: u64, all: u64) {
-    tracing::warn!(
-        lines,
-        all,
-        "lines of the log were dropped: standard error did not take them in time"
-    );
+fn log_dropped(lines: u64, all: u64) {
+    tracing::warn!(lines, all, "log lines were dropped: standard error did not take them in time");
 }
 
 fn log_panic(panic: &PanicHookInfo<'_>) {
-    let why = panic.payload_as_str().unwrap_or("it does not say why").escape_debug();
+    let why = panic.payload_as_str().unwrap_or("no message").escape_debug();
     let at = panic.location().map(ToString::to_string).unwrap_or_default();
     let thread = std::thread::current();
-    let thread = thread.name().unwrap_or("without a name");
+    let thread = thread.name().unwrap_or("unnamed");
     let backtrace = Backtrace::capture();
     match backtrace.status() {
         BacktraceStatus::Captured => tracing::error!(thread, at, %why, %backtrace, "panicked"),
         _ => {
-            tracing::error!(thread, at, %why, "panicked; RUST_BACKTRACE=1 would tell from where")
+            tracing::error!(thread, at, %why, "panicked; set RUST_BACKTRACE=1 for a backtrace")
         }
     }
 }
@@ -118,7 +114,7 @@ mod tests {
 
     use super::*;
 
-    /// What was written.
+    /// The written bytes.
     #[derive(Clone, Default)]
     struct Written(Arc<Mutex<Vec<u8>>>);
 
@@ -134,14 +130,14 @@ mod tests {
     #[test]
     fn a_panic_is_a_line_of_the_log() {
         let own = std::thread::current().id();
-        // Other tests catch panics with a hook of theirs, which is put in place once: before, and for good.
+        // `caught` installs a hook once, for good. Done here first, so that it does not replace the one below.
         crate::reading::caught(|| ()).unwrap();
-        let usual = std::panic::take_hook();
+        let previous = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
             if std::thread::current().id() == own {
                 log_panic(panic);
             } else {
-                usual(panic);
+                previous(panic);
             }
         }));
         let written = Written::default();
@@ -152,8 +148,8 @@ mod tests {
         });
         let text = String::from_utf8(written.0.lock().clone()).unwrap();
         let first = text.lines().next().unwrap();
-        for told in ["ERROR", "panicked", "why=of a caller\\n\\u{1b}[31m", "logging.rs:"] {
-            assert!(first.contains(told), "{told}: {text}");
+        for expected in ["ERROR", "panicked", "why=of a caller\\n\\u{1b}[31m", "logging.rs:"] {
+            assert!(first.contains(expected), "{expected}: {text}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! What a package installs beside the binary: completions for shells, and man pages.
+//! Completion scripts and man pages, for packages to install.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -17,7 +17,7 @@ pub(super) struct Completions {
 
 impl Completions {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
-        // Written at once: the generator panics where it cannot write, as when nobody reads to the end.
+        // Generated into memory first: the generator panics if it cannot write, as to a closed pipe.
         let mut text = Vec::new();
         clap_complete::generate(self.shell, &mut Cli::command(), "tollgate", &mut text);
         out.write_all(&text)?;
@@ -34,7 +34,7 @@ pub(super) struct ManPage {
 impl ManPage {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
         let mut program = Cli::command();
-        // Gives every command its whole name, as in `tollgate serve`.
+        // Gives every command its full name, as in `tollgate serve`.
         program.build();
         let page = match &self.command {
             None => program,
@@ -48,10 +48,12 @@ impl ManPage {
 fn page_of(program: &Command, name: &str) -> Result<Command, Failure> {
     let Some(command) = program.find_subcommand(name) else {
         let names: Vec<_> = program.get_subcommands().map(Command::get_name).collect();
-        return Err(format!("there is no command {name:?}; there are: {}", names.join(", ")).into());
+        return Err(
+            format!("there is no command {name:?}; choose from: {}", names.join(", ")).into()
+        );
     };
     let whole = format!("tollgate-{}", command.get_name());
-    // Beside the program's version, or the page would have none.
+    // A subcommand has no version of its own.
     let version = program.get_version().unwrap_or_default().to_owned();
     Ok(command.clone().name(whole).version(version))
 }

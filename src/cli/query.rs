@@ -13,7 +13,7 @@ use super::entry_args::EntryArg;
 use crate::descriptor::{LEASE, LeaseId};
 use crate::wire::{self, RateLimitResponse, RateLimitServiceClient};
 
-/// A server that takes longer is not there.
+/// The timeout of connecting, and of the request.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
@@ -48,10 +48,9 @@ impl Query {
         if self.release
             && let Some(lease) = self.entries.iter().find(|pair| pair.key == LEASE)
         {
-            // The server takes what is no lease for one that nobody has.
-            LeaseId::parse(lease.value.as_bytes()).ok_or(
-                "lease must be the 32 hexadecimal digits that the acquiring call returned",
-            )?;
+            // The server treats an invalid lease like an unknown one, and reports success.
+            LeaseId::parse(lease.value.as_bytes())
+                .ok_or("a lease is the 32 hexadecimal digits that the acquiring call returned")?;
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let response = runtime.block_on(self.ask())?;
@@ -68,7 +67,7 @@ impl Query {
         let is_socket = self.addr.starts_with("unix:");
         let url = if is_socket { self.addr.clone() } else { format!("http://{}", self.addr) };
         let endpoint = Endpoint::from_shared(url).map_err(|error| {
-            format!("`{addr}` is no address: {error}; write --addr ADDRESS:PORT")
+            format!("`{addr}` is not an address: {error}; write --addr ADDRESS:PORT")
         })?;
         let endpoint = endpoint.connect_timeout(TIMEOUT).timeout(TIMEOUT);
         let channel = endpoint
@@ -78,22 +77,22 @@ impl Query {
         let entries = self.entries.iter().map(|pair| (pair.key.clone(), pair.value.clone()));
         let request = wire::request(&self.domain, entries, self.hits, self.release);
         let response = RateLimitServiceClient::new(channel).should_rate_limit(request).await;
-        // A server's words come over the network.
+        // Escaped, since it comes from the network.
         let response = response
             .map_err(|status| format!("{}: {}", status.code(), status.message().escape_debug()))?;
         Ok(response.into_inner())
     }
 }
 
-/// An error's causes, down to the one that the system tells.
+/// The causes of an error, down to that of the system.
 fn causes(error: &dyn Error) -> String {
-    let mut told = Vec::new();
+    let mut causes = Vec::new();
     let mut next = error.source();
     while let Some(cause) = next {
-        told.push(cause.to_string());
+        causes.push(cause.to_string());
         next = cause.source();
     }
-    told.join(": ")
+    causes.join(": ")
 }
 
 fn write(out: &mut dyn Write, response: &RateLimitResponse) -> std::io::Result<()> {

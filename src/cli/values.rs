@@ -1,4 +1,4 @@
-//! What the values of flags may be, where clap does not know.
+//! Parsers for the values of flags.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -7,19 +7,19 @@ use clap::ValueEnum;
 
 use crate::shared::target::{Target, TargetError};
 
-/// Whether something is done that is not always wanted.
+/// `on` or `off`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Switch {
     On,
     Off,
 }
 
-/// Never fails itself.
+/// Where buckets are kept. Returns an invalid value to the caller: clap would print it, with its password.
 pub(super) fn target(text: &str) -> Result<Result<Target, TargetError>, Infallible> {
     Ok(text.parse())
 }
 
-/// Keys are told apart by line and by braces, and people read them.
+/// A prefix of keys: up to 64 letters, digits, and any of `-_.:`.
 pub(super) fn prefix(text: &str) -> Result<String, String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
     if text.is_empty() || text.len() > 64 || !text.chars().all(is_plain) {
@@ -28,18 +28,17 @@ pub(super) fn prefix(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// A share of a whole.
+/// A number from 0 to 1.
 pub(super) fn ratio(text: &str) -> Result<f64, String> {
     let ratio = text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
     ratio.ok_or_else(|| "write a number from 0 to 1".to_owned())
 }
 
-/// How old a connection may become, if there is a limit. Not an option: clap would take it for a flag that may
-/// be left out.
+/// The maximum age of a connection; `None` for `off`. Not an `Option` itself, which clap would take for an optional flag.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Age(pub(super) Option<Duration>);
 
-/// A second at least, so that connections are not opened all the time.
+/// At least a second, so that connections are not reopened all the time.
 pub(super) fn age(text: &str) -> Result<Age, String> {
     if text == "off" {
         return Ok(Age(None));
@@ -47,7 +46,7 @@ pub(super) fn age(text: &str) -> Result<Age, String> {
     interval(text).map(|age| Age(Some(age))).map_err(|error| format!("{error}, or `off`"))
 }
 
-/// Less often than once a second, so that the disk has time for others.
+/// At least a second, so that snapshots do not occupy the disk.
 pub(super) fn interval(text: &str) -> Result<Duration, String> {
     match duration(text)? {
         interval if interval >= Duration::from_secs(1) => Ok(interval),
@@ -55,10 +54,10 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// How long a flag may say that something takes: beyond that a clock may not be able to tell when it is over.
+/// The longest duration of a flag: a clock may not be able to represent the end of a longer one.
 const MAX_DURATION: Duration = Duration::from_secs(366 * 86_400);
 
-/// A duration that any moment of this process can be followed by.
+/// A duration of at most [`MAX_DURATION`].
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     match humantime::parse_duration(text) {
         Ok(duration) if duration <= MAX_DURATION => Ok(duration),

@@ -129,7 +129,8 @@ fn plain_text_is_refused_where_tls_is_on_and_harms_nobody() {
 fn a_certificate_that_cannot_be_used_is_told_with_its_file() {
     let (ours, other) = (Ours::new(), Ours::new());
     let told = |certificate: &Path, key: &Path, callers: Option<&Path>| {
-        let client_auth = callers.map(|path| ClientAuth { authority: path.into(), names: Vec::new() });
+        let client_auth =
+            callers.map(|path| ClientAuth { authority: path.into(), names: Vec::new() });
         let files = Files { certificate: certificate.into(), key: key.into(), client_auth };
         Identity::read(Side::Grpc, files).map(drop).unwrap_err()
     };

@@ -1,8 +1,8 @@
-//! The thread that writes the log, so that nobody else waits for whoever reads it.
+//! A thread that writes the log, so that no other thread waits for the reader of the log.
 //!
-//! tracing-appender has such a thread, too. But where nobody reads, its guard waits for more than a second at the
-//! end and then prints to standard output, which may be the same pipe; it bounds lines, and not their bytes; and
-//! what could not be written it neither counts nor tells.
+//! tracing-appender has such a thread as well. But if the reader stalls, its guard waits for more than a second at the
+//! end and then prints to standard output, which may be the same pipe. It bounds the number of waiting lines, but not
+//! their bytes, and it neither counts nor reports lines that it cannot write.
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -15,17 +15,17 @@ use tracing_subscriber::fmt::MakeWriter;
 use crate::clock::{Clock, Timestamp};
 use crate::observe::telemetry::LogLines;
 
-/// The most lines that wait to be written, and the most bytes, unless it is a single line.
+/// Maximum lines and bytes that wait to be written. A single line may be longer.
 const MAX_LINES: usize = 4096;
 const MAX_BYTES: usize = 4 << 20;
 
-/// How often it is told that lines were dropped, at most.
-const TOLD_EVERY: Duration = Duration::from_secs(1);
+/// The minimum time between two reports of dropped lines.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often [`Lines::settle`] looks whether all is written.
-const LOOKED_EVERY: Duration = Duration::from_millis(1);
+/// How often [`Lines::flush`] checks whether all lines are written.
+const POLL_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Where log lines are handed over. A line for which there is no room is dropped, and counted.
+/// A bounded queue of log lines. A line beyond the bound is dropped and counted.
 #[derive(Debug, Clone)]
 pub(super) struct Lines {
     queue: SyncSender<Box<[u8]>>,
@@ -34,39 +34,39 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// Starts the thread that writes to `out`. Once a line was written after others were dropped, it calls `tell`
-    /// with how many those were, and with how many it were since the start; once a second at most.
+    /// Starts the thread that writes to `out`. When a line is written after others were dropped, it calls `report` with
+    /// the number of dropped lines since the last report and since the start, at most once a second.
     ///
     /// # Errors
-    /// Where the system gives no thread.
+    /// If the system refuses a thread.
     pub(super) fn start(
         out: impl Write + Send + 'static,
         clock: Arc<dyn Clock>,
-        tell: impl Fn(u64, u64) + Send + 'static,
+        report: impl Fn(u64, u64) + Send + 'static,
     ) -> io::Result<Self> {
         let (queue, lines) = sync_channel(MAX_LINES);
         let (waiting, counters) = (Arc::default(), LogLines::default());
-        let handed_over = Self { queue, waiting, counters };
-        let writing = Writing {
+        let sender = Self { queue, waiting, counters };
+        let writer = LineWriter {
             out,
-            waiting: Arc::clone(&handed_over.waiting),
-            counters: handed_over.counters.clone(),
+            waiting: Arc::clone(&sender.waiting),
+            counters: sender.counters.clone(),
             clock,
-            tell,
-            told: 0,
-            next: Timestamp::default(),
+            report,
+            reported: 0,
+            next_report: Timestamp::default(),
         };
-        std::thread::Builder::new().name("log".to_owned()).spawn(move || writing.run(&lines))?;
-        Ok(handed_over)
+        std::thread::Builder::new().name("log".to_owned()).spawn(move || writer.run(&lines))?;
+        Ok(sender)
     }
 
-    /// What was dropped.
+    /// The counters of dropped lines.
     pub(super) const fn counters(&self) -> &LogLines {
         &self.counters
     }
 
-    /// Hands over a line, or drops it. It never blocks.
-    fn put(&self, line: &[u8]) {
+    /// Queues a line, or drops it. Never blocks.
+    fn push(&self, line: &[u8]) {
         let with_it = |waiting: usize| {
             let all = waiting.saturating_add(line.len());
             (waiting == 0 || all <= MAX_BYTES).then_some(all)
@@ -80,13 +80,12 @@ impl Lines {
         }
     }
 
-    /// Waits until all that was handed over is written, for that long at most. It looks rather than be told, so
-    /// that the thread that writes takes no lock.
-    pub(super) fn settle(&self, most: Duration) {
-        let mut left = most;
+    /// Waits until all queued lines are written, at most for `timeout`. Polls, so that the writing thread needs no lock.
+    pub(super) fn flush(&self, timeout: Duration) {
+        let mut left = timeout;
         while self.waiting.load(Ordering::Acquire) > 0 && !left.is_zero() {
-            std::thread::sleep(LOOKED_EVERY);
-            left = left.saturating_sub(LOOKED_EVERY);
+            std::thread::sleep(POLL_INTERVAL);
+            left = left.saturating_sub(POLL_INTERVAL);
         }
     }
 }
@@ -99,10 +98,10 @@ impl<'a> MakeWriter<'a> for Lines {
     }
 }
 
-/// The formatter writes a line at a time.
+/// The formatter writes one line per call.
 impl Write for &Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.put(line);
+        self.push(line);
         Ok(line.len())
     }
 
@@ -111,35 +110,35 @@ impl Write for &Lines {
     }
 }
 
-/// What the thread has.
-struct Writing<W, T> {
+/// The state of the writing thread.
+struct LineWriter<W, T> {
     out: W,
-    /// Bytes that are handed over and not written yet.
+    /// Bytes that are queued and not written yet.
     waiting: Arc<AtomicUsize>,
     counters: LogLines,
     clock: Arc<dyn Clock>,
-    tell: T,
-    /// Of how many dropped lines it was told.
-    told: u64,
-    /// When it may be told again.
-    next: Timestamp,
+    report: T,
+    /// The number of dropped lines that were reported.
+    reported: u64,
+    /// The earliest time of the next report.
+    next_report: Timestamp,
 }
 
-impl<W: Write, T: Fn(u64, u64)> Writing<W, T> {
-    /// Writes until nobody is left who could hand over a line.
+impl<W: Write, T: Fn(u64, u64)> LineWriter<W, T> {
+    /// Writes until all senders are dropped.
     fn run(mut self, lines: &Receiver<Box<[u8]>>) {
         let mut is_taken = false;
         loop {
-            // Nobody may log for a long time.
-            let next = if is_taken && self.untold() > 0 {
-                lines.recv_timeout(TOLD_EVERY)
+            // The next line may be far away; the report must not wait for it.
+            let next = if is_taken && self.unreported() > 0 {
+                lines.recv_timeout(REPORT_INTERVAL)
             } else {
                 lines.recv().map_err(|_| RecvTimeoutError::Disconnected)
             };
-            // Now that one has left the queue, there is room for that line. Where nothing is taken, it would not be
-            // either, and only be dropped in its turn.
+            // A line has just left the queue, so that there is space for the report. If `out` takes no lines, the report
+            // would be dropped as well.
             if is_taken {
-                self.tell_what_was_dropped();
+                self.report_dropped();
             }
             match next {
                 Ok(line) => is_taken = self.write(&line),
@@ -149,7 +148,7 @@ impl<W: Write, T: Fn(u64, u64)> Writing<W, T> {
         }
     }
 
-    /// Returns whether the line was taken; one that was not is lost.
+    /// Writes a line, and returns whether `out` took it. If not, the line is lost.
     fn write(&mut self, line: &[u8]) -> bool {
         let is_taken = self.out.write_all(line).is_ok();
         if !is_taken {
@@ -159,18 +158,18 @@ impl<W: Write, T: Fn(u64, u64)> Writing<W, T> {
         is_taken
     }
 
-    fn untold(&self) -> u64 {
-        self.counters.dropped.get().saturating_sub(self.told)
+    fn unreported(&self) -> u64 {
+        self.counters.dropped.get().saturating_sub(self.reported)
     }
 
-    fn tell_what_was_dropped(&mut self) {
-        let untold = self.untold();
-        if untold == 0 || self.clock.now() < self.next {
+    fn report_dropped(&mut self) {
+        let unreported = self.unreported();
+        if unreported == 0 || self.clock.now() < self.next_report {
             return;
         }
-        self.told += untold;
-        self.next = self.clock.now().after(TOLD_EVERY.into());
-        (self.tell)(untold, self.told);
+        self.reported += unreported;
+        self.next_report = self.clock.now().after(REPORT_INTERVAL.into());
+        (self.report)(unreported, self.reported);
     }
 }
 

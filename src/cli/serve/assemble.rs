@@ -67,11 +67,7 @@ struct Assembled {
     example: Option<String>,
 }
 
-fn assemble(
-    checked: Checked,
-    log: &Log,
-    clock: Arc<dyn Clock>,
-) -> Result<Assembled, Failure> {
+fn assemble(checked: Checked, log: &Log, clock: Arc<dyn Clock>) -> Result<Assembled, Failure> {
     let Checked { flags, sources, token, snapshot, shared, tracer, grpc_tls, http_tls } = checked;
     let max_keys = usize::try_from(flags.max_keys)?;
     let (store, key) = match &shared {

@@ -31,7 +31,15 @@ impl Process {
                 command.env_remove(name);
             }
         }
-        command.args(["serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--log-format", "json"]);
+        command.args([
+            "serve",
+            "--grpc",
+            "127.0.0.1:0",
+            "--http",
+            "127.0.0.1:0",
+            "--log-format",
+            "json",
+        ]);
         command.args(["--workers", "1", "--max-connections", &max_connections]);
         command.args(more);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());

@@ -16,7 +16,8 @@ fn logged(format: &str, more: &[&str]) -> Vec<String> {
     std::fs::write(&path, policy).unwrap();
     let config = path.to_str().unwrap();
     let free = "127.0.0.1:0";
-    let args = ["serve", "--config", config, "--grpc", free, "--http", free, "--log-format", format];
+    let args =
+        ["serve", "--config", config, "--grpc", free, "--http", free, "--log-format", format];
     let server = Served::start(&[&args, more].concat(), &[]);
     let address = server.grpc.to_string();
     for code in [0, 1, 1] {

@@ -180,10 +180,10 @@ fn buckets_in_shadow_are_not_among_those_that_must_admit() {
 #[test]
 fn a_domain_that_is_not_there_is_told_with_those_that_are() {
     let ended = run(&["explain", "--config", SHIPPED, "--domain", "managment-api", "tenant=acme"]);
-    let err = "there is no domain `managment-api`; say --domain, one of: management-api\n";
+    let err = "there is no domain `managment-api`; choose with --domain from: management-api\n";
     assert_eq!((ended.code, &*ended.out, &*ended.err), (Some(2), "", err));
     let ended = run(&["explain", "--config", "tests/config/good", "tenant=acme"]);
-    let err = "there are several domains; say --domain, one of: everything, explained, marked, merged, \
+    let err = "there are several domains; choose with --domain from: everything, explained, marked, merged, \
                old_words, windows\n";
     assert_eq!((ended.code, &*ended.out, &*ended.err), (Some(2), "", err));
     let of_folder =

@@ -115,5 +115,5 @@ fn a_server_is_asked_over_https_and_shown_a_certificate() {
     let ended = health(&["--tls-ca", &client[0]]);
     assert!(ended.code == Some(1) && ended.out.contains("certificate"), "{ended:?}");
     let ended = health(&[]);
-    assert!(ended.code == Some(1) && ended.out.contains("say --tls-ca FILE"), "{ended:?}");
+    assert!(ended.code == Some(1) && ended.out.contains("set --tls-ca to a file"), "{ended:?}");
 }

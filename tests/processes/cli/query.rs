@@ -94,7 +94,7 @@ fn what_the_server_refuses_ends_with_2_and_its_words() {
     assert!(ended.err.ends_with(": rate limit domain must not be empty\n"), "{ended:?}");
     let ended = query(&server, &[&["--release", "lease=\u{1b}[31m"]]);
     assert_eq!((ended.code, &*ended.out), (Some(2), ""));
-    assert!(ended.err.contains("lease must be the 32 hexadecimal digits"), "{ended:?}");
+    assert!(ended.err.contains("a lease is the 32 hexadecimal digits"), "{ended:?}");
 }
 
 #[test]

@@ -247,8 +247,11 @@ fn every_twin_is_read() {
 
 #[test]
 fn a_flag_goes_before_the_environment() {
-    let env =
-        [("TOLLGATE_CONFIG", "nowhere.yaml"), ("TOLLGATE_GRPC", "wrong"), ("TOLLGATE_LOG_FORMAT", "text")];
+    let env = [
+        ("TOLLGATE_CONFIG", "nowhere.yaml"),
+        ("TOLLGATE_GRPC", "wrong"),
+        ("TOLLGATE_LOG_FORMAT", "text"),
+    ];
     let server = Served::start(&[&QUIET[..], &["--config", SHIPPED]].concat(), &env);
     assert!(serde_json::from_str::<Value>(server.log.last().unwrap()).is_ok());
     assert_eq!(server.stop().0, Some(0));

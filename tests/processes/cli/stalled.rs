@@ -129,7 +129,8 @@ fn a_start_that_fails_ends_though_nobody_reads_why() {
 #[test]
 fn what_a_full_disk_does_not_take_is_lost_and_counted_and_nothing_else_is() {
     let full = || OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let mut server = Server::start(&["--log-denied-per-second", "1000"], full().into(), full().into());
+    let mut server =
+        Server::start(&["--log-denied-per-second", "1000"], full().into(), full().into());
     eventually("it listens", || server.is_up());
     let codes = [(); 4].map(|()| server.ask("a"));
     assert_eq!(codes, [Some(0), Some(0), Some(1), Some(1)]);
@@ -165,7 +166,14 @@ fn denied_calls_are_answered_while_the_log_stalls_and_every_line_is_written_or_c
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("policy.yaml");
     std::fs::write(&path, POLICY).unwrap();
-    let more = ["--config", path.to_str().unwrap(), "--log-denied-per-second", "1000000", "--workers", "2"];
+    let more = [
+        "--config",
+        path.to_str().unwrap(),
+        "--log-denied-per-second",
+        "1000000",
+        "--workers",
+        "2",
+    ];
     let mut child = tollgate(&[&QUIET[..], &more].concat(), &[]).spawn().unwrap();
     let mut log = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
@@ -198,7 +206,7 @@ fn denied_calls_are_answered_while_the_log_stalls_and_every_line_is_written_or_c
             _ => break line,
         }
     };
-    assert!(message(&told).starts_with("lines of the log were dropped: "), "{told}");
+    assert!(message(&told).starts_with("log lines were dropped: "), "{told}");
     assert_eq!(told["fields"]["lines"], dropped);
     assert_eq!(denied + dropped, u64::try_from(CALLS - 2 + 1).unwrap());
 

@@ -33,7 +33,15 @@ impl Tollgate {
         }
         // Where no deadline is the subject, a busy machine shall not pass one.
         command.env("TOLLGATE_STORE_TIMEOUT", "10s");
-        command.args(["serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--log-format", "json"]);
+        command.args([
+            "serve",
+            "--grpc",
+            "127.0.0.1:0",
+            "--http",
+            "127.0.0.1:0",
+            "--log-format",
+            "json",
+        ]);
         command.args(["--workers", "1"]).args(arguments).arg("--config").arg(&path);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();

@@ -6,7 +6,7 @@ use crate::clock::ManualClock;
 /// Long enough for anything that is going to happen.
 const BOUND: Duration = Duration::from_secs(30);
 
-/// What lies behind a pipe: it may stall, or be full, and keeps what it took.
+/// The reader of a pipe. It may stall or fail, and keeps the bytes that it took.
 #[derive(Debug, Default)]
 struct Reader {
     state: Mutex<State>,
@@ -17,7 +17,7 @@ struct Reader {
 struct State {
     is_stalled: bool,
     is_full: bool,
-    /// How often somebody began to write.
+    /// The number of writes that began.
     begun: usize,
     taken: Vec<u8>,
 }
@@ -28,7 +28,7 @@ impl Reader {
         self.changed.notify_all();
     }
 
-    /// Waits until that is so.
+    /// Waits until the condition holds.
     fn wait(&self, what: &str, mut holds: impl FnMut(&State) -> bool) {
         let mut state = self.state.lock();
         let waited = self.changed.wait_while_for(&mut state, |state| !holds(state), BOUND);
@@ -66,28 +66,28 @@ struct Fixture {
     reader: Arc<Reader>,
     clock: Arc<ManualClock>,
     lines: Lines,
-    /// What was told of dropped lines.
-    told: Arc<Mutex<Vec<(u64, u64)>>>,
+    /// The reports of dropped lines.
+    reports: Arc<Mutex<Vec<(u64, u64)>>>,
 }
 
 impl Fixture {
     fn new() -> Self {
         let (reader, clock) = (Arc::<Reader>::default(), Arc::new(ManualClock::at(NOW)));
-        let told = Arc::<Mutex<Vec<_>>>::default();
-        let tell = Arc::clone(&told);
+        let reports = Arc::<Mutex<Vec<_>>>::default();
+        let report = Arc::clone(&reports);
         let lines = Lines::start(
             Pipe(Arc::clone(&reader)),
             Arc::clone(&clock) as Arc<dyn Clock>,
-            move |lines, all| tell.lock().push((lines, all)),
+            move |lines, all| report.lock().push((lines, all)),
         );
-        Self { reader, clock, lines: lines.unwrap(), told }
+        Self { reader, clock, lines: lines.unwrap(), reports }
     }
 
     fn log(&self, line: &str) {
         (&self.lines).write_all(format!("{line}\n").as_bytes()).unwrap();
     }
 
-    /// Has a line begun that nobody takes, so that no other leaves the queue.
+    /// Makes the reader stall in the middle of a line, so that no other leaves the queue.
     fn stall(&self) {
         self.reader.set(|state| (state.is_stalled, state.begun) = (true, 0));
         self.log("stalled");
@@ -110,86 +110,86 @@ fn lines_are_written_in_order_and_none_is_lost_before_the_end() {
     let log = Fixture::new();
     let lines: Vec<_> = (0..1_000).map(|number| number.to_string()).collect();
     lines.iter().for_each(|line| log.log(line));
-    log.lines.settle(BOUND);
+    log.lines.flush(BOUND);
     assert_eq!(log.reader.lines(), lines);
-    assert_eq!((log.dropped(), log.told.lock().len()), (0, 0));
+    assert_eq!((log.dropped(), log.reports.lock().len()), (0, 0));
 }
 
 #[test]
-fn whoever_logs_goes_on_while_nobody_reads_and_what_has_no_room_is_counted_and_told_once() {
+fn logging_does_not_wait_for_a_stalled_reader_and_dropped_lines_are_counted_and_reported_once() {
     let log = Fixture::new();
     log.stall();
     let room = MAX_LINES;
     (0..room + 7).for_each(|number| log.log(&number.to_string()));
     assert_eq!(log.dropped(), 7);
-    assert!(log.told.lock().is_empty(), "nobody reads that");
+    assert!(log.reports.lock().is_empty(), "the reader stalls");
     log.resume();
-    log.lines.settle(BOUND);
+    log.lines.flush(BOUND);
     let mut expected = vec!["stalled".to_owned()];
     expected.extend((0..room).map(|number| number.to_string()));
     assert_eq!(log.reader.lines(), expected);
-    assert_eq!(*log.told.lock(), [(7, 7)]);
+    assert_eq!(*log.reports.lock(), [(7, 7)]);
 }
 
 #[test]
-fn it_is_told_once_a_second_at_most() {
+fn dropped_lines_are_reported_at_most_once_a_second() {
     let log = Fixture::new();
     let drop_some = |count| {
         log.stall();
         (0..MAX_LINES + count).for_each(|_| log.log("x"));
         log.resume();
-        log.lines.settle(BOUND);
+        log.lines.flush(BOUND);
     };
     drop_some(1);
     drop_some(2);
     drop_some(3);
-    assert_eq!(*log.told.lock(), [(1, 1)]);
-    log.clock.advance(TOLD_EVERY.into());
+    assert_eq!(*log.reports.lock(), [(1, 1)]);
+    log.clock.advance(REPORT_INTERVAL.into());
     log.log("later");
-    log.lines.settle(BOUND);
-    // It is told after the line is written.
+    log.lines.flush(BOUND);
+    // The report follows a written line.
     log.log("and once more");
-    log.lines.settle(BOUND);
-    assert_eq!(*log.told.lock(), [(1, 1), (5, 6)]);
+    log.lines.flush(BOUND);
+    assert_eq!(*log.reports.lock(), [(1, 1), (5, 6)]);
 }
 
 #[test]
-fn bytes_that_wait_are_bounded_as_well_and_a_single_line_may_be_longer() {
+fn waiting_bytes_are_bounded_and_a_single_line_may_be_longer() {
     let log = Fixture::new();
     let long = "x".repeat(MAX_BYTES / 4);
     log.stall();
-    // The newlines, and the line that is being written, take a little of the room.
+    // The newlines and the stalled line take a few bytes of the bound.
     (0..6).for_each(|_| log.log(&long));
     assert_eq!(log.dropped(), 3);
     log.resume();
-    log.lines.settle(BOUND);
+    log.lines.flush(BOUND);
     log.log(&"x".repeat(2 * MAX_BYTES));
-    log.lines.settle(BOUND);
+    log.lines.flush(BOUND);
     assert_eq!((log.dropped(), log.reader.lines().len()), (3, 5));
 }
 
 #[test]
-fn the_end_does_not_wait_for_a_reader_that_stalls() {
+fn the_exit_does_not_wait_for_a_stalled_reader() {
     let log = Fixture::new();
     log.stall();
-    // It returns at all.
-    log.lines.settle(Duration::from_millis(20));
+    // It returns nevertheless.
+    log.lines.flush(Duration::from_millis(20));
     assert_eq!(log.reader.lines(), Vec::<String>::new());
     log.resume();
 }
 
 #[test]
-fn what_cannot_be_written_is_counted_and_told_when_something_can_be_again() {
+fn lines_that_cannot_be_written_are_counted_and_reported_once_writing_works_again() {
     let log = Fixture::new();
     log.reader.set(|state| state.is_full = true);
     (0..3).for_each(|_| log.log("lost"));
-    log.lines.settle(BOUND);
+    log.lines.flush(BOUND);
     assert_eq!(log.dropped(), 3);
-    assert!(log.told.lock().is_empty());
+    assert!(log.reports.lock().is_empty());
     log.reader.set(|state| state.is_full = false);
     log.log("there is room");
     log.log("still");
-    log.lines.settle(BOUND);
+    log.lines.flush(BOUND);
     assert_eq!(log.reader.lines(), ["there is room", "still"]);
-    assert_eq!(*log.told.lock(), [(3, 3)]);
+    assert_eq!(*log.reports.lock(), [(3, 3)]);
 }
