@@ -31,9 +31,9 @@ impl Bench {
             number
         };
         let apply = move |read: Result<u32, ReadError>| {
-            let told = read.map_or_else(|error| error.to_string(), |read| read.to_string());
-            applied.lock().push(told.clone());
-            told
+            let text = read.map_or_else(|error| error.to_string(), |read| read.to_string());
+            applied.lock().push(text.clone());
+            text
         };
         self.reader.read(read, apply).await
     }

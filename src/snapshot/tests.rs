@@ -158,8 +158,8 @@ fn a_damaged_file_is_logged_in_one_line_and_quarantined_in_place_of_an_earlier_o
         fs::write(&fixture.path, damage).unwrap();
         let log = log_of(|| assert!(fixture.keys().is_none()));
         assert_eq!(log.len(), 1, "{log:?}");
-        for told in ["ERROR", &format!("path={path}"), "it ends too early", &ending] {
-            assert!(log[0].contains(told), "{told}: {log:?}");
+        for expected in ["ERROR", &format!("path={path}"), "it ends too early", &ending] {
+            assert!(log[0].contains(expected), "{expected}: {log:?}");
         }
         assert_eq!(fs::read_to_string(&damaged).unwrap(), damage);
         assert_eq!(fixture.names(), ["state.damaged"]);
