@@ -1,8 +1,8 @@
 //! The commands and their exit codes.
 //!
 //! - 0: success.
-//! - 1: `check` found errors, `query` was over the limit, `health` found no ready server, or `admin` found no such bucket
-//!   or lease, or an invalid policy.
+//! - 1: `check` found errors, `query` was over the limit, `health` found no ready server, or `admin` found no such
+//!   bucket or lease, or an invalid policy.
 //! - 2: the command could not run: the command line is wrong, `serve` was started with an invalid policy, or the server
 //!   cannot be reached.
 //!

@@ -1,8 +1,8 @@
-//! Notices that files may have changed: written in place, replaced by renaming, or reached by a symbolic link with a new
-//! target, which is how Kubernetes updates mounted files.
+//! Notices that files may have changed: written in place, replaced by renaming, or reached by a symbolic link with a
+//! new target, which is how Kubernetes updates mounted files.
 //!
-//! Watching a file is not enough: renaming another file over it is an event of the folder. So every folder is watched in
-//! which a component of the path, or of a link on it, is looked up.
+//! Watching a file is not enough: renaming another file over it is an event of the folder. So every folder is watched
+//! in which a component of the path, or of a link on it, is looked up.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsString;

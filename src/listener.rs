@@ -81,8 +81,8 @@ impl Listener {
     /// Starts to listen. Replaces the file of a Unix domain socket without a listener.
     ///
     /// # Errors
-    /// If the system refuses, as for an address that is taken or not local; or if the path of a Unix domain socket has a
-    /// file of another kind.
+    /// If the system refuses, as for an address that is taken or not local; or if the path of a Unix domain socket has
+    /// a file of another kind.
     pub async fn bind(address: &Address) -> io::Result<Self> {
         Ok(match address {
             Address::Tcp(address) => {

@@ -118,7 +118,8 @@ impl Reader {
         applied.await.unwrap_or_else(|_| apply(Err(ReadError::Busy)))
     }
 
-    /// The permit to read; `None` if another read keeps it beyond the deadline, at once if that read is known to be late.
+    /// The permit to read; `None` if another read keeps it beyond the deadline, at once if that read is known to be
+    /// late.
     async fn permit(&self, until: Instant) -> Option<OwnedSemaphorePermit> {
         let permit = Arc::clone(&self.permit);
         match Arc::clone(&permit).try_acquire_owned() {

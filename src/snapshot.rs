@@ -56,8 +56,8 @@ impl Writer {
         Ok(WriterHandle { stop, thread })
     }
 
-    /// Writes once, and returns whether it failed. Every failure is counted; the first and the end of a series are logged,
-    /// since a full disk may hold the log, too.
+    /// Writes once, and returns whether it failed. Every failure is counted; the first and the end of a series are
+    /// logged, since a full disk may hold the log, too.
     fn write(&self, now: Timestamp, was_failing: bool) -> bool {
         let (path, counters) = (self.file.path().display(), &self.counters);
         match self.file.write(&self.store, self.key, now) {

@@ -34,7 +34,8 @@ pub(super) fn ratio(text: &str) -> Result<f64, String> {
     ratio.ok_or_else(|| "write a number from 0 to 1".to_owned())
 }
 
-/// The maximum age of a connection; `None` for `off`. Not an `Option` itself, which clap would take for an optional flag.
+/// The maximum age of a connection; `None` for `off`. Not an `Option` itself, which clap would take for an optional
+/// flag.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Age(pub(super) Option<Duration>);
 

@@ -195,8 +195,8 @@ const MAX_NAMES: usize = 500;
 /// Names that a hint lists.
 const MAX_LISTED: usize = 20;
 
-/// `; did you mean X?` if a known name is similar, else nothing. Similar means a Damerau-Levenshtein distance of at most
-/// a third of its length.
+/// `; did you mean X?` if a known name is similar, else nothing. Similar means a Damerau-Levenshtein distance of at
+/// most a third of its length.
 pub(super) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let is_short = |name: &str| name.len() <= MAX_NAME_LENGTH;
     let similar = known

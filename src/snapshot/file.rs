@@ -1,5 +1,5 @@
-//! The snapshot file: written to a temporary file and renamed, so that it is always whole, and moved to quarantine if it
-//! cannot be read.
+//! The snapshot file: written to a temporary file and renamed, so that it is always whole, and moved to quarantine if
+//! it cannot be read.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufReader, BufWriter, ErrorKind, Write};
@@ -56,8 +56,8 @@ pub struct SnapshotFile {
 }
 
 impl SnapshotFile {
-    /// A file that exists or may be created. Symbolic links are resolved first: the temporary file is then in the folder
-    /// of the target, and renaming it does not replace the link.
+    /// A file that exists or may be created. Symbolic links are resolved first: the temporary file is then in the
+    /// folder of the target, and renaming it does not replace the link.
     ///
     /// # Errors
     /// [`NotAFile`] for a folder, a device or the like, and for a loop of links.
@@ -153,8 +153,8 @@ impl SnapshotFile {
         parent.unwrap_or(Path::new("."))
     }
 
-    /// Restores the snapshot to a store of at most `max_keys` keys; `None` if there is none, or it is damaged. A damaged
-    /// one is moved to quarantine, where it replaces an earlier one. Logs the result.
+    /// Restores the snapshot to a store of at most `max_keys` keys; `None` if there is none, or it is damaged. A
+    /// damaged one is moved to quarantine, where it replaces an earlier one. Logs the result.
     pub fn restore(&self, max_keys: usize, now: Timestamp) -> Option<Restored> {
         let path = self.path.display();
         match self.read(max_keys, now) {

@@ -80,7 +80,8 @@ impl Lines {
         }
     }
 
-    /// Waits until all queued lines are written, at most for `timeout`. Polls, so that the writing thread needs no lock.
+    /// Waits until all queued lines are written, at most for `timeout`. Polls, so that the writing thread needs no
+    /// lock.
     pub(super) fn flush(&self, timeout: Duration) {
         let mut left = timeout;
         while self.waiting.load(Ordering::Acquire) > 0 && !left.is_zero() {
@@ -135,8 +136,8 @@ impl<W: Write, T: Fn(u64, u64)> LineWriter<W, T> {
             } else {
                 lines.recv().map_err(|_| RecvTimeoutError::Disconnected)
             };
-            // A line has just left the queue, so that there is space for the report. If `out` takes no lines, the report
-            // would be dropped as well.
+            // A line has just left the queue, so that there is space for the report. If `out` takes no lines, the
+            // report would be dropped as well.
             if is_taken {
                 self.report_dropped();
             }

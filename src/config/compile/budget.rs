@@ -6,8 +6,8 @@ use super::super::bounds::MAX_COMPILED_BYTES;
 use super::super::document::Document;
 use super::super::path::NodePath;
 
-/// The memory left for compiled policies, in bytes. Overrides and messages are kept once for each row or bucket, so that
-/// a file of 4 MiB could compile to gigabytes.
+/// The memory left for compiled policies, in bytes. Overrides and messages are kept once for each row or bucket, so
+/// that a file of 4 MiB could compile to gigabytes.
 pub(in crate::config) struct MemoryBudget {
     left: Cell<usize>,
     is_exceeded: Cell<bool>,
