@@ -5,11 +5,13 @@
 
 pub mod blocked;
 pub(crate) mod counter;
+pub mod field;
 pub mod gcra;
 pub mod memory;
 pub mod script;
 pub mod slots;
 pub mod state;
+mod tokens;
 
 use smallvec::SmallVec;
 

@@ -1,10 +1,10 @@
 //! Buckets by the kind of their state, and the buckets whose state is one number.
 //!
 //! A new bucket of this kind is a variant of [`Counter`], a module beside [`gcra`] for its arithmetic, and
-//! a kind in the script. Stores and snapshots carry its state unread.
+//! a kind in the script with a module beside [`tokens`] for its operations. Stores and snapshots carry its state unread.
 
-use super::script::Field;
-use super::script::tokens::{self, Operation};
+use super::field::Field;
+use super::tokens::{self, Operation};
 use super::{BucketState, Outcome, gcra};
 use crate::clock::Timestamp;
 use crate::descriptor::Hits;

@@ -6,16 +6,16 @@
 
 mod reply;
 mod request;
-pub(super) mod tokens;
 
 use super::Charge;
 use super::counter::Counter;
 use crate::limit::Bucket;
 
-pub use self::reply::{Field, ObservedState, Released, ScriptReply, State};
+pub use self::reply::{ObservedState, Released, ScriptReply, State};
 pub use self::request::{
     KeyNames, NewLease, ScriptCall, decide, lease_key, lease_partition, probe, refund, release,
 };
+pub use super::field::Field;
 
 /// The script, in Lua. It defines two functions with keys and arguments: `decide` and `release`.
 pub const DECIDE: &str = include_str!("script/decide.lua");

@@ -107,6 +107,34 @@ fn only_its_own_module_knows_yaml_protobuf_and_tokio() {
     }
 }
 
+/// Two files of one folder that import each other are one file in two.
+#[test]
+fn no_two_files_of_a_folder_import_each_other() {
+    let mut found = Vec::new();
+    files(Path::new("src"), &mut found);
+    let imports: Vec<(PathBuf, String, Vec<String>)> = found
+        .into_iter()
+        .map(|file| {
+            let text = std::fs::read_to_string(&file).unwrap();
+            let code = text.split("#[cfg(test)]").next().unwrap().to_owned();
+            let lines = code.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let siblings = lines.flat_map(|line| {
+                line.split("super::").skip(1).map(|rest| {
+                    rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+                })
+            });
+            let name = file.file_stem().unwrap().to_str().unwrap().to_owned();
+            (file.parent().unwrap().to_owned(), name, siblings.collect())
+        })
+        .collect();
+    for (folder, name, of) in &imports {
+        for (other_folder, other, of_other) in &imports {
+            let is_circle = folder == other_folder && of.contains(other) && of_other.contains(name);
+            assert!(!is_circle, "{}: {name} and {other}", folder.display());
+        }
+    }
+}
+
 #[test]
 fn main_stays_small() {
     let text = std::fs::read_to_string("src/main.rs").unwrap();

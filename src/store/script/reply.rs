@@ -4,6 +4,7 @@ use super::{NANOS_PER_SECOND, is_counter};
 use crate::clock::{Nanos, Timestamp};
 use crate::descriptor::LeaseId;
 use crate::store::counter::StateKind;
+use crate::store::field::Field;
 use crate::store::slots::{self, Occupancy};
 use crate::store::{
     Admission, BucketState, Charge, Outcome, Outcomes, StoreError, Wait, blocked, settle,
@@ -11,27 +12,6 @@ use crate::store::{
 
 /// How many fields come before those of the buckets: two of the time, and whether the request is denied.
 const HEADER_FIELDS: usize = 3;
-
-/// A field of a reply.
-#[derive(Debug, Clone, Copy)]
-pub enum Field<'a> {
-    /// Null, or false.
-    Nil,
-    /// A number.
-    Number(i64),
-    /// A text.
-    Text(&'a [u8]),
-}
-
-impl Field<'_> {
-    fn number(self) -> Result<u64, StoreError> {
-        match self {
-            Self::Number(number) => u64::try_from(number).ok(),
-            _ => None,
-        }
-        .ok_or(StoreError::Reply("a field is not a number"))
-    }
-}
 
 /// The state of a bucket before the call, and the time of the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,16 +1,16 @@
 //! Token buckets in the script: their operations, and their state.
 
-use super::Field;
+use super::field::Field;
+use super::{BucketState, gcra};
 use crate::clock::{Nanos, Timestamp};
 use crate::descriptor::Hits;
 use crate::limit::TokenBucket;
-use crate::store::{BucketState, gcra};
 
 /// An operation of the script on a counter, and its two arguments: spans or moments, in nanoseconds.
-pub(in crate::store) type Operation = (&'static str, [u64; 2]);
+pub(super) type Operation = (&'static str, [u64; 2]);
 
 /// The operation for these hits; it only peeks if the request is denied already.
-pub(in crate::store) fn operation(bucket: &TokenBucket, hits: Hits, is_denied: bool) -> Operation {
+pub(super) fn operation(bucket: &TokenBucket, hits: Hits, is_denied: bool) -> Operation {
     let (charged, given) = (hits.charged(), hits.given_back());
     let (op, hits) = match (charged, given) {
         (_, 1..) if is_denied => ("l", 0),
@@ -25,7 +25,7 @@ pub(in crate::store) fn operation(bucket: &TokenBucket, hits: Hits, is_denied: b
 
 /// The operation that refunds these hits, charged at `at` in this state; `None` if nothing was charged. It does not
 /// refund the part that the bucket has refilled since.
-pub(in crate::store) fn refund(
+pub(super) fn refund(
     bucket: &TokenBucket,
     state: BucketState,
     at: Timestamp,
@@ -39,7 +39,7 @@ pub(in crate::store) fn refund(
 }
 
 /// The state from a field of the reply: when the bucket is full.
-pub(in crate::store) fn read(field: Field<'_>) -> BucketState {
+pub(super) fn read(field: Field<'_>) -> BucketState {
     let nanos = match field {
         Field::Text(text) => std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()),
         _ => None,
