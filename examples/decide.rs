@@ -20,7 +20,7 @@ domain: shop
 tables:
   - name: users
     key: [user]
-    rows: { always: [{ per_second: 2 }, { per_minute: 3 }] }
+    rows: { all: [{ per_second: 2 }, { per_minute: 3 }] }
 ";
 
 fn main() -> Result<(), Box<dyn Error>> {

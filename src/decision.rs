@@ -103,7 +103,7 @@ pub fn tightest<'v, 'a>(of_each: &[Option<&'v Decided<'a>>]) -> Option<&'v Decid
 /// use tollgate::policy::fingerprint::FingerprintKey;
 /// use tollgate::store::MemoryStore;
 ///
-/// let text = "domain: shop\ntables: [{ name: users, key: [user], rows: { always: [{ per_second: 1 }] } }]";
+/// let text = "domain: shop\ntables: [{ name: users, key: [user], rows: { all: [{ per_second: 1 }] } }]";
 /// let source = Source { name: "shop.yaml".into(), text: text.into() };
 /// let policies = config::compile(&[source], FingerprintKey::random()?)?;
 /// let policy = policies.get("shop").ok_or("no such domain")?;

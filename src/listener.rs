@@ -115,7 +115,7 @@ impl Listener {
     }
 
     /// The next connection. Connections that were closed before are skipped. If the system is out of resources such as
-    /// file descriptors, retries after [`RETRY_PAUSE`] and logs the first failure only.
+    /// file descriptors, retries after a pause and logs the first failure only.
     pub async fn accept(&self) -> Stream {
         let mut is_logged = false;
         loop {

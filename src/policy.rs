@@ -102,7 +102,7 @@ impl Policies {
 /// use tollgate::descriptor::{Hits, Query};
 /// use tollgate::policy::fingerprint::FingerprintKey;
 ///
-/// let text = "domain: shop\ntables: [{ name: users, key: [user], rows: { always: [{ per_second: 2 }] } }]";
+/// let text = "domain: shop\ntables: [{ name: users, key: [user], rows: { all: [{ per_second: 2 }] } }]";
 /// let source = Source { name: "shop.yaml".into(), text: text.into() };
 /// let policies = config::compile(&[source], FingerprintKey::random()?)?;
 /// let policy = policies.get("shop").ok_or("no such domain")?;

@@ -82,7 +82,7 @@ impl Shape {
                 writeln!(text, "      type_{number}: [{}]", row(open)).unwrap();
             }
             writeln!(text, "      spent: [{}]", row(spent)).unwrap();
-            writeln!(text, "      otherwise: [{}]", row(open)).unwrap();
+            writeln!(text, "      default: [{}]", row(open)).unwrap();
         }
         if self.overrides > 0 {
             text += "overrides:\n";

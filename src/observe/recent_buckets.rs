@@ -223,7 +223,7 @@ mod tests {
         recent.record_one(fingerprint, bucket, outcome, at, || BucketLabel {
             domain: "d".into(),
             table: "t".into(),
-            row: "always".into(),
+            row: "all".into(),
             key: [("k".into(), key.to_string().into_bytes().into())].into(),
             is_truncated: false,
             is_shadow: false,

@@ -24,14 +24,14 @@ POLICY = """
         rows:
           small: [{ per_day: 5 }]
           banned: blocked
-          otherwise: [{ per_day: 1000 }]
+          default: [{ per_day: 1000 }]
       - name: jobs
         when: { job: { present: true } }
         key: [who]
-        rows: { always: [{ concurrent: 2, hold: 1h }] }
+        rows: { all: [{ concurrent: 2, ttl: 1h }] }
       - name: addresses
         key: [remote_address]
-        rows: { always: { shadow: true, buckets: [{ per_day: 5 }] } }
+        rows: { all: { shadow: true, buckets: [{ per_day: 5 }] } }
     overrides:
       - { table: calls, row: small, when: { who: large }, until: 2100-01-01T00:00:00Z, buckets: [{ per_day: 100 }] }
 """

@@ -30,18 +30,18 @@ POLICY = """
         rows:
           small: [{ per_day: 5 }]
           banned: blocked
-          otherwise: [{ per_day: 1000 }]
+          default: [{ per_day: 1000 }]
       - name: jobs
         when: { job: { present: true } }
         key: [who]
-        rows: { always: [{ concurrent: 2, hold: 1h }] }
+        rows: { all: [{ concurrent: 2, ttl: 1h }] }
       - name: logins
         when: { action: login, method: [PUT, POST] }
         key: [remote_address]
-        rows: { always: [{ per_day: 3 }] }
+        rows: { all: [{ per_day: 3 }] }
       - name: addresses
         key: [remote_address]
-        rows: { always: [{ per_day: 5 }] }
+        rows: { all: [{ per_day: 5 }] }
 """
 
 

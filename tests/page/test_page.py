@@ -99,7 +99,7 @@ def test_a_key_of_a_table_with_conditions_is_explained_with_what_they_ask_for(pa
     page.until("document.querySelector('#near').innerText.includes('198.51.100.77')")
     page.ask("[...document.querySelectorAll('#near li')].find((li) => li.innerText.includes('logins')).querySelector('button').click()")
     page.until("!!document.querySelector('#answer .verdict')")
-    assert page.text("#answer .verdict").startswith("Would be denied now: logins / always")
+    assert page.text("#answer .verdict").startswith("Would be denied now: logins / all")
 
 
 def test_what_is_blocked_is_explained_as_that(page):

@@ -26,16 +26,16 @@ tables:
     key: [tenant]
     rows:
       free: [{ per_day: 10 }, { per_hour: 5 }]
-      otherwise: [{ per_day: 20 }]
+      default: [{ per_day: 20 }]
   - name: paid
     when: { kind: [paid] }
     key: [tenant]
-    rows: { always: [{ per_day: 30 }] }
+    rows: { all: [{ per_day: 30 }] }
   - name: address
     key: [tenant, remote_address]
-    rows: { always: [{ per_day: 10 }] }
-  - { name: everybody, key: [], rows: { always: [{ per_day: 1000 }] } }
-  - { name: jobs, when: { job: { present: true } }, key: [tenant], rows: { always: [{ concurrent: 2, hold: 1h }] } }
+    rows: { all: [{ per_day: 10 }] }
+  - { name: everybody, key: [], rows: { all: [{ per_day: 1000 }] } }
+  - { name: jobs, when: { job: { present: true } }, key: [tenant], rows: { all: [{ concurrent: 2, ttl: 1h }] } }
 overrides:
   - { table: tenant, row: free, when: { tenant: large }, buckets: [{ per_day: 100 }] }
 ";
@@ -375,8 +375,8 @@ fn buckets_near_or_over_their_limit_are_listed_and_no_others() {
     admin.spend(10, &[("tenant", "calm")]);
     admin.spend(19, &[("tenant", "busy")]);
     admin.spend(20, &[("tenant", "done")]);
-    let done = r#"tenant/otherwise ["tenant","done"] 20 per day: 0 over"#;
-    let busy = r#"tenant/otherwise ["tenant","busy"] 20 per day: 1 near"#;
+    let done = r#"tenant/default ["tenant","done"] 20 per day: 0 over"#;
+    let busy = r#"tenant/default ["tenant","busy"] 20 per day: 1 near"#;
     assert_eq!(admin.listed(""), [done, busy]);
     assert_eq!(admin.listed("?domain=other"), [""; 0]);
     // 72 minutes for each.
@@ -410,7 +410,7 @@ fn a_tenants_buckets_are_found_in_every_row_that_it_can_meet() {
     assert_eq!(admin.listed("?tenant=acme&kind=paid"), [""; 0]);
     assert_eq!(admin.listed("?tenant=other"), [""; 0]);
     let address =
-        r#"address/always ["tenant","acme"]["remote_address","10.0.0.7/32"] 10 per day: 7 clear"#;
+        r#"address/all ["tenant","acme"]["remote_address","10.0.0.7/32"] 10 per day: 7 clear"#;
     let all = admin.listed("?tenant=acme&remote_address=10.0.0.7");
     assert_eq!(all, [free[0], free[1], &address.replace("/32", "")].map(str::to_owned));
     // Full ones: two rows of one table, that of the paid and the slots.
@@ -424,7 +424,7 @@ fn a_tenants_buckets_are_found_in_every_row_that_it_can_meet() {
     admin.spend(7, &[("tenant", "acme"), ("remote_address", "10.0.0.7")]);
     let listed = admin.listed("?tenant=acme");
     assert!(
-        listed.iter().any(|told| told.starts_with("address/always ") && told.ends_with("0 over")),
+        listed.iter().any(|told| told.starts_with("address/all ") && told.ends_with("0 over")),
         "{listed:?}"
     );
     assert!(!admin.listed("?tenant=acm").iter().any(|told| told.starts_with("address/")));
@@ -555,7 +555,7 @@ fn a_truncated_key_resets_nothing() {
     let (status, answer) = admin.post("/reset", &first);
     assert_eq!(status, 404);
     assert!(answer["error"].as_str().unwrap().ends_with("send the whole `key`"), "{answer}");
-    let whole = json!({ "table": "tenant", "row": "otherwise", "key": [["tenant", long]] });
+    let whole = json!({ "table": "tenant", "row": "default", "key": [["tenant", long]] });
     assert_eq!(admin.post("/reset", &whole).1["already_full"], 0);
 }
 
@@ -563,7 +563,8 @@ fn a_truncated_key_resets_nothing() {
 fn an_address_is_asked_for_alone_or_with_a_network_that_counts_as_one() {
     let mut admin = Admin::start();
     admin.spend(10, &[("tenant", "acme"), ("remote_address", "2001:db8:1:2:3::4")]);
-    let told = r#"address/always ["tenant","acme"]["remote_address","2001:db8:1:2::/64"] 10 per day: 0 over"#;
+    let told =
+        r#"address/all ["tenant","acme"]["remote_address","2001:db8:1:2::/64"] 10 per day: 0 over"#;
     for of in ["2001:db8:1:2::/64", "2001:db8:1:2::5", "2001:db8:1:2:3::/80"] {
         let both = admin.listed(&format!("?tenant=acme&remote_address={of}"));
         assert_eq!(both.last().unwrap(), told, "computed from {of}");
@@ -633,7 +634,7 @@ fn leases_are_listed_by_age_and_released_once() {
     assert_eq!((since_taken(&answer["at"]), since_taken(&of["expires_at"])), (60, 3600));
     assert_eq!(
         (&of["table"], &of["row"], &of["slots"]),
-        (&json!("jobs"), &json!("always"), &json!(1))
+        (&json!("jobs"), &json!("all"), &json!(1))
     );
     assert_eq!(of["key"], json!([["tenant", "<img src=x>\u{202e}"]]));
     assert_eq!(admin.post("/leases/release", &json!({ "lease": first })).0, 200);

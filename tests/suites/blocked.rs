@@ -19,7 +19,7 @@ const TABLE: &str = "tables:
   - name: plan
     select: kind
     key: [k]
-    rows: { banned: blocked, house: unlimited, otherwise: [{ per_day: 3 }] }
+    rows: { banned: blocked, house: unlimited, default: [{ per_day: 3 }] }
 ";
 
 const BANNED: [(&str, &str); 2] = [("k", "1"), ("kind", "banned")];
@@ -104,8 +104,8 @@ fn an_override_blocks_until_its_end_and_says_when_that_is() {
         (
             "ietf",
             vec![
-                ("ratelimit-policy", r#""plan/otherwise";q=0"#),
-                ("ratelimit", r#""plan/otherwise";r=0;t=3600"#),
+                ("ratelimit-policy", r#""plan/default";q=0"#),
+                ("ratelimit", r#""plan/default";r=0;t=3600"#),
             ],
         ),
     ];
@@ -115,7 +115,7 @@ fn an_override_blocks_until_its_end_and_says_when_that_is() {
         let denial = client.ask(late.clone());
         expected.extend([("retry-after", "3600"), ("content-type", "application/json")]);
         assert_eq!(headers(&denial), expected, "{style}");
-        assert_eq!(denial.denied_by(), ("plan", "otherwise", "blocked"));
+        assert_eq!(denial.denied_by(), ("plan", "default", "blocked"));
         assert_eq!(message(&denial), "Requests like this are blocked, please retry after 3600 s");
         let reset = denial.0.statuses[0].duration_until_reset.unwrap();
         assert_eq!((reset.seconds, reset.nanos), (3600, 0));
@@ -151,7 +151,7 @@ fn a_tables_message_is_said_unless_it_tells_a_time_that_there_is_not() {
     let with = |message: &str, until: &str| {
         let (_server, mut client) = server(&format!(
             "tables:
-  - {{ name: t, select: kind, key: [k], rows: {{ no: blocked, otherwise: [{{ per_day: 1 }}] }}, message: \"{message}\" }}
+  - {{ name: t, select: kind, key: [k], rows: {{ no: blocked, default: [{{ per_day: 1 }}] }}, message: \"{message}\" }}
 overrides: [{{ table: t, row: no, when: {{ k: late }}, {until} buckets: blocked }}]"
         ));
         let told =
@@ -171,8 +171,8 @@ fn message_of(client: &mut support::Client, entries: &[(&str, &str)]) -> String 
 #[test]
 fn where_one_row_blocks_nothing_is_charged_and_no_lease_is_taken() {
     let (server, mut client) = server(&format!(
-        "{TABLE}  - {{ name: all, key: [], rows: {{ always: [{{ per_day: 10 }}] }} }}
-  - {{ name: jobs, key: [k], rows: {{ always: [{{ concurrent: 1, hold: 1h }}] }} }}
+        "{TABLE}  - {{ name: all, key: [], rows: {{ all: [{{ per_day: 10 }}] }} }}
+  - {{ name: jobs, key: [k], rows: {{ all: [{{ concurrent: 1, ttl: 1h }}] }} }}
 "
     ));
     let both = request("d", &[descriptor(&[("k", "2")]), descriptor(&BANNED)]);
@@ -199,7 +199,7 @@ fn hits_given_back_to_what_is_blocked_do_nothing_and_are_not_denied() {
 fn a_blocked_row_in_shadow_denies_nobody_and_is_told_of() {
     let (server, mut client) = server(
         "tables:
-  - { name: t, key: [k], rows: { always: [{ per_day: 2 }] } }
+  - { name: t, key: [k], rows: { all: [{ per_day: 2 }] } }
   - { name: tried, select: kind, key: [k], rows: { no: { shadow: true, buckets: blocked } } }",
     );
     let asked = call(&[("k", "1"), ("kind", "no")]);

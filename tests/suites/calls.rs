@@ -17,8 +17,8 @@ use tollgate::wire::RateLimitResponse;
 
 const POLICY: &str = "
 tables:
-  - { name: calls, key: [k], rows: { always: [{ per_day: 1000000 }] } }
-  - { name: jobs, when: { job: { present: true } }, key: [k], rows: { always: [{ concurrent: 2, hold: 1h }] } }
+  - { name: calls, key: [k], rows: { all: [{ per_day: 1000000 }] } }
+  - { name: jobs, when: { job: { present: true } }, key: [k], rows: { all: [{ concurrent: 2, ttl: 1h }] } }
 ";
 
 fn connected() -> (TestServer, Connection) {

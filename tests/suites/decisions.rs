@@ -13,7 +13,7 @@ use support::{Client, call, descriptor, give_back, hits, limit, request, server}
 use tollgate::clock::Nanos;
 use tonic::Code;
 
-const TEN_A_DAY: &str = "tables: [{ name: t, key: [k], rows: { always: [{ per_day: 10 }] } }]";
+const TEN_A_DAY: &str = "tables: [{ name: t, key: [k], rows: { all: [{ per_day: 10 }] } }]";
 const SECOND: i32 = 1;
 const MINUTE: i32 = 2;
 const YEAR: i32 = 6;
@@ -22,8 +22,8 @@ const YEAR: i32 = 6;
 fn a_request_is_charged_everywhere_or_nowhere_over_all_descriptors() {
     let (_server, mut client) = server(
         "tables:
-           - { name: a, key: [a], rows: { always: [{ per_day: 3 }] } }
-           - { name: b, key: [b], rows: { always: [{ per_day: 1 }] } }",
+           - { name: a, key: [a], rows: { all: [{ per_day: 3 }] } }
+           - { name: b, key: [b], rows: { all: [{ per_day: 1 }] } }",
     );
     let both = request("d", &[descriptor(&[("a", "1")]), descriptor(&[("b", "1")])]);
     let first = client.ask(both.clone());
@@ -32,7 +32,7 @@ fn a_request_is_charged_everywhere_or_nowhere_over_all_descriptors() {
         let denial = client.ask(both.clone());
         let codes: Vec<_> = denial.0.statuses.iter().map(|status| status.code).collect();
         assert_eq!((denial.is_ok(), codes, denial.remaining()), (false, vec![1, 2], vec![2, 0]));
-        assert_eq!(denial.denied_by(), ("b", "always", "1 per day"));
+        assert_eq!(denial.denied_by(), ("b", "all", "1 per day"));
     }
     assert_eq!(client.drain(&call(&[("a", "1")]), 5).0, 2);
 }
@@ -63,7 +63,7 @@ fn a_descriptors_own_hits_go_before_the_requests() {
 #[test]
 fn a_look_at_an_empty_bucket_is_over_limit_and_charges_nothing() {
     let (server, mut client) =
-        server("tables: [{ name: t, key: [k], rows: { always: [{ per_hour: 2 }] } }]");
+        server("tables: [{ name: t, key: [k], rows: { all: [{ per_hour: 2 }] } }]");
     assert!(client.ask(request("d", &[hits(2, &[("k", "1")])])).is_ok());
     for _ in 0..3 {
         assert!(!client.ask(request("d", &[hits(0, &[("k", "1")])])).is_ok());
@@ -100,7 +100,7 @@ fn hits_given_back_fill_up_to_full_and_never_deny() {
 #[test]
 fn an_idle_bucket_admits_its_size_and_not_twice_that() {
     let (server, mut client) =
-        server("tables: [{ name: t, key: [k], rows: { always: [{ per_second: 10 }] } }]");
+        server("tables: [{ name: t, key: [k], rows: { all: [{ per_second: 10 }] } }]");
     assert_eq!(client.drain(&call(&[("k", "1")]), 30).0, 10);
     server.advance(Nanos::from_secs(86_400));
     assert_eq!(client.drain(&call(&[("k", "1")]), 30).0, 10);
@@ -114,8 +114,8 @@ fn an_idle_bucket_admits_its_size_and_not_twice_that() {
 fn a_brought_limit_replaces_the_token_buckets_and_no_others() {
     let (_server, mut client) = server(
         "tables:
-           - { name: t, key: [k], rows: { always: [{ per_day: 1 }, { per_minute: 1 }] } }
-           - { name: j, key: [k], rows: { always: [{ concurrent: 4, hold: 1h }] } }",
+           - { name: t, key: [k], rows: { all: [{ per_day: 1 }, { per_minute: 1 }] } }
+           - { name: j, key: [k], rows: { all: [{ concurrent: 4, ttl: 1h }] } }",
     );
     let asked = request("d", &[limit(3, MINUTE, Some(2), &[("k", "1")])]);
     let first = client.ask(asked.clone());
@@ -227,8 +227,8 @@ fn an_unknown_domain_and_an_unmatched_descriptor_pass_and_are_counted() {
 fn a_brought_limit_replaces_only_what_its_own_descriptor_met() {
     let (_server, mut client) = server(
         "tables:
-           - { name: a, key: [a], rows: { always: [{ per_day: 2 }] } }
-           - { name: b, key: [b], rows: { always: [{ per_day: 2 }] } }",
+           - { name: a, key: [a], rows: { all: [{ per_day: 2 }] } }
+           - { name: b, key: [b], rows: { all: [{ per_day: 2 }] } }",
     );
     let both = request("d", &[descriptor(&[("a", "1")]), limit(9, MINUTE, None, &[("b", "1")])]);
     let answer = client.ask(both.clone());
@@ -249,8 +249,8 @@ fn brought_limits_of_other_rates_are_other_buckets() {
 fn a_brought_limit_leaves_shadow_rows_alone_and_holds_where_the_policy_has_none() {
     let (_server, mut client) = server(
         "tables:
-           - { name: watched, key: [k], shadow: true, rows: { always: [{ per_day: 1 }] } }
-           - { name: free, key: [k], rows: { always: unlimited } }",
+           - { name: watched, key: [k], shadow: true, rows: { all: [{ per_day: 1 }] } }
+           - { name: free, key: [k], rows: { all: unlimited } }",
     );
     let asked = request("d", &[limit(2, MINUTE, None, &[("k", "1")])]);
     let (admitted, denial) = client.drain(&asked, 9);
@@ -262,8 +262,8 @@ fn a_brought_limit_leaves_shadow_rows_alone_and_holds_where_the_policy_has_none(
 fn many_descriptors_are_decided_as_exactly_as_a_few() {
     let (_server, mut client) = server(
         "tables:
-           - { name: a, key: [a], rows: { always: [{ per_day: 5 }, { per_hour: 4 }] } }
-           - { name: b, key: [b], rows: { always: [{ per_day: 200 }] } }",
+           - { name: a, key: [a], rows: { all: [{ per_day: 5 }, { per_hour: 4 }] } }
+           - { name: b, key: [b], rows: { all: [{ per_day: 200 }] } }",
     );
     let descriptors: Vec<_> =
         (0..200).map(|at| descriptor(&[("a", &*(at % 100).to_string()), ("b", "same")])).collect();

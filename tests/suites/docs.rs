@@ -79,7 +79,7 @@ fn every_command_is_in_the_docs_and_no_other_is() {
 
 #[test]
 fn every_path_of_http_is_in_the_docs_with_its_methods_and_no_other_is() {
-    let (server, _) = server("tables: [{ name: t, key: [k], rows: { always: unlimited } }]");
+    let (server, _) = server("tables: [{ name: t, key: [k], rows: { all: unlimited } }]");
     let answer = server.get("/openapi.json");
     let (_, body) = answer.split_once("\r\n\r\n").unwrap();
     let document: Value = serde_json::from_str(body).unwrap();

@@ -18,8 +18,8 @@ use tollgate::wire::RateLimitRequest;
 const POLICY: &str = "
 domain: d
 tables:
-  - { name: jobs, key: [tenant], rows: { always: [{ concurrent: 2, hold: 1m }] } }
-  - { name: calls, when: { counted: { present: true } }, key: [tenant], rows: { always: [{ per_day: 1 }] } }
+  - { name: jobs, key: [tenant], rows: { all: [{ concurrent: 2, ttl: 1m }] } }
+  - { name: calls, when: { counted: { present: true } }, key: [tenant], rows: { all: [{ per_day: 1 }] } }
 ";
 
 fn acquire(tenant: &str) -> RateLimitRequest {
@@ -176,7 +176,7 @@ fn a_lease_whose_answer_went_out_outlives_its_connection() {
 fn a_stall_of_many_calls_that_time_out_costs_no_release_and_no_bystander() {
     let server = TestServer::with_policy(
         "domain: d
-tables: [{ name: jobs, key: [tenant], rows: { always: [{ concurrent: 300, hold: 1m }] } }]",
+tables: [{ name: jobs, key: [tenant], rows: { all: [{ concurrent: 300, ttl: 1m }] } }]",
     );
     let mut client = server.client();
     let leases: Vec<_> = (0..300).map(|_| lease(&client.ask(acquire("acme")))).collect();
@@ -213,7 +213,7 @@ fn a_release_is_carried_out_even_if_its_call_is_reset() {
 #[test]
 fn a_bucket_of_many_slots_reaches_its_limit_however_few_keys_there_may_be() {
     let policy = "domain: d
-tables: [{ name: jobs, key: [tenant], rows: { always: [{ concurrent: 6000, hold: 1h }] } }]";
+tables: [{ name: jobs, key: [tenant], rows: { all: [{ concurrent: 6000, ttl: 1h }] } }]";
     for max_keys in [64, 10_000_000] {
         let parts = Parts::new(&source(policy), max_keys);
         let admitted = (0..9_000).filter(|_| parts.ask(&acquire("acme")).is_ok()).count();
@@ -225,8 +225,8 @@ tables: [{ name: jobs, key: [tenant], rows: { always: [{ concurrent: 6000, hold:
 fn leases_without_a_place_are_denied_counted_and_told_and_so_are_buckets_that_are_forgotten() {
     let policy = "domain: d
 tables:
-  - { name: jobs, when: { job: { present: true } }, key: [tenant], rows: { always: [{ concurrent: 6000, hold: 1h }] } }
-  - { name: calls, key: [user], rows: { always: [{ per_day: 1 }] } }";
+  - { name: jobs, when: { job: { present: true } }, key: [tenant], rows: { all: [{ concurrent: 6000, ttl: 1h }] } }
+  - { name: calls, key: [user], rows: { all: [{ per_day: 1 }] } }";
     let server = TestServer::running(Parts::new(&source(policy), 64), |_| {});
     let job = |tenant| request("d", &[descriptor(&[("tenant", tenant), ("job", "")])]);
     let ready = || server.get("/readyz").rsplit("\r\n").next().unwrap().to_owned();
@@ -237,7 +237,7 @@ tables:
     }
     assert_eq!(ready(), "ready\n");
     let denial = server.parts.ask(&job("acme"));
-    assert_eq!(denial.denied_by(), ("jobs", "always", "6000 concurrent"));
+    assert_eq!(denial.denied_by(), ("jobs", "all", "6000 concurrent"));
     assert_eq!(denial.number("retry-after"), 1);
     let leases = "the maximum number of leases is held, so calls that take more are denied";
     assert_eq!(ready(), format!("ready, degraded: {leases}\n"));

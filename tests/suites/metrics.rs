@@ -53,7 +53,7 @@ fn labels(text: &str, name: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_metric_is_in_the_docs_with_its_type_and_labels_and_no_other_is() {
-    let (server, _) = server("tables: [{ name: t, key: [k], rows: { always: unlimited } }]");
+    let (server, _) = server("tables: [{ name: t, key: [k], rows: { all: unlimited } }]");
     let text = server.get("/metrics");
     let exposed: BTreeSet<_> = kinds(&text)
         .into_iter()
@@ -75,7 +75,7 @@ fn every_metric_is_in_the_docs_with_its_type_and_labels_and_no_other_is() {
 /// What `promtool check metrics` asks for, and the conventions of Prometheus on top.
 #[test]
 fn names_and_helps_follow_prometheus() {
-    let (server, _) = server("tables: [{ name: t, key: [k], rows: { always: unlimited } }]");
+    let (server, _) = server("tables: [{ name: t, key: [k], rows: { all: unlimited } }]");
     let text = server.get("/metrics");
     let kinds = kinds(&text);
     assert!(kinds.len() > 20, "{text}");
@@ -109,8 +109,8 @@ fn names_and_helps_follow_prometheus() {
 fn hits_are_counted_where_decisions_are() {
     let parts = Parts::new(
         &source(
-            "domain: d\ntables:\n  - { name: t, key: [k], rows: { always: [{ per_minute: 10 }, \
-             { per_hour: 100 }] } }\n  - { name: s, key: [k], shadow: true, rows: { always: [{ \
+            "domain: d\ntables:\n  - { name: t, key: [k], rows: { all: [{ per_minute: 10 }, \
+             { per_hour: 100 }] } }\n  - { name: s, key: [k], shadow: true, rows: { all: [{ \
              per_minute: 5 }] } }\n",
         ),
         1000,
@@ -119,7 +119,7 @@ fn hits_are_counted_where_decisions_are() {
     assert!(ask(4) && ask(3) && !ask(20) && !ask(4) && ask(0));
     let text = parts.telemetry.encode().unwrap();
     let told = |metric, table, outcome| {
-        let labels = format!("domain=\"d\",table=\"{table}\",row=\"always\",outcome=\"{outcome}\"");
+        let labels = format!("domain=\"d\",table=\"{table}\",row=\"all\",outcome=\"{outcome}\"");
         value(&text, &format!("tollgate_{metric}_total{{{labels}}}"))
     };
     for (table, outcome, decisions, hits) in [
@@ -137,7 +137,7 @@ const CALLS: &str = "tollgate_call_duration_seconds";
 
 #[test]
 fn a_call_is_timed_from_its_last_byte_until_its_answer_has_gone_out() {
-    let (server, _) = server("tables: [{ name: t, key: [k], rows: { always: unlimited } }]");
+    let (server, _) = server("tables: [{ name: t, key: [k], rows: { all: unlimited } }]");
     let mut connection = Connection::open(server.grpc);
     connection.send(&frames::room_of_answers(3));
     let [begun, rest] = frames::halves(1, &call(&[("k", "1")]));
@@ -161,8 +161,7 @@ fn a_call_is_timed_from_its_last_byte_until_its_answer_has_gone_out() {
 
 #[test]
 fn some_calls_are_timed() {
-    let (server, mut client) =
-        server("tables: [{ name: t, key: [k], rows: { always: unlimited } }]");
+    let (server, mut client) = server("tables: [{ name: t, key: [k], rows: { all: unlimited } }]");
     // The first of a worker is.
     for (calls, timed) in [(1, "1"), (60, "1"), (1, "2"), (61, "3")] {
         for _ in 0..calls {
@@ -177,7 +176,7 @@ fn some_calls_are_timed() {
 fn a_reload_tells_when_it_was_and_whether_it_came_into_force() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("policy.yaml");
-    let good = "domain: d\ntables: [{ name: t, key: [k], rows: { always: unlimited } }]\n";
+    let good = "domain: d\ntables: [{ name: t, key: [k], rows: { all: unlimited } }]\n";
     let server = TestServer::with_policy(good);
     let parts = &server.parts;
     let files = PolicyFiles::new(path.clone(), parts.key, Arc::clone(&parts.policies));
@@ -209,7 +208,7 @@ fn no_series_is_made_by_what_a_client_sends() {
     let parts = Parts::new(
         &source(
             "domain: d\ntables:\n  - { name: t, select: kind, key: [k], rows: { a: [{ per_minute: \
-             1 }], otherwise: [{ per_minute: 1 }] } }\n",
+             1 }], default: [{ per_minute: 1 }] } }\n",
         ),
         10_000,
     );

@@ -18,8 +18,8 @@ use tollgate::text::MAX_CHARS;
 /// Twenty a day, by address too, and that in shadow.
 const POLICY: &str = "domain: d
 tables:
-  - { name: t, key: [k], rows: { always: [{ per_day: 20 }] } }
-  - { name: a, key: [remote_address], rows: { always: [{ per_day: 20 }] }, shadow: true }
+  - { name: t, key: [k], rows: { all: [{ per_day: 20 }] } }
+  - { name: a, key: [remote_address], rows: { all: [{ per_day: 20 }] }, shadow: true }
 ";
 
 /// How long the bucket takes to gain one.
@@ -53,15 +53,14 @@ fn a_bucket_is_listed_once_less_than_a_tenth_is_left() {
     ask(&parts, 18, &[("k", "one")]);
     assert_eq!(told(&parts), [""; 0], "a tenth is left");
     ask(&parts, 1, &[("k", "one")]);
-    assert_eq!(told(&parts), ["d t/always k=one: 1 near"]);
+    assert_eq!(told(&parts), ["d t/all k=one: 1 near"]);
 }
 
 #[test]
 fn a_bucket_that_denies_is_listed_and_so_is_one_in_shadow() {
     let parts = parts();
     ask(&parts, 20, &[("k", "one"), ("remote_address", "2001:db8::1")]);
-    let both =
-        ["d a/always remote_address=2001:db8::/64: 0 over shadow", "d t/always k=one: 0 over"];
+    let both = ["d a/all remote_address=2001:db8::/64: 0 over shadow", "d t/all k=one: 0 over"];
     let mut told_of = told(&parts);
     told_of.sort();
     assert_eq!(told_of, both);
@@ -92,7 +91,7 @@ fn values_are_kept_as_they_came_and_cut_where_they_are_long() {
     }
     let mut told_of = told(&parts);
     told_of.sort();
-    let told = |value| format!("d t/always k={value}: 0 over");
+    let told = |value| format!("d t/all k={value}: 0 over");
     let all = [told("a\n\u{1b}[31m\""), told(&whole), told(&format!("{whole}… cut"))];
     assert_eq!(told_of, all);
 }
@@ -102,9 +101,9 @@ fn it_is_told_how_they_stand_now_the_emptiest_first() {
     let parts = parts();
     ask(&parts, 19, &[("k", "one")]);
     ask(&parts, 20, &[("k", "two")]);
-    assert_eq!(told(&parts), ["d t/always k=two: 0 over", "d t/always k=one: 1 near"]);
+    assert_eq!(told(&parts), ["d t/all k=two: 0 over", "d t/all k=one: 1 near"]);
     parts.clock.advance(ONE.times(2));
-    assert_eq!(told(&parts), ["d t/always k=two: 2 clear", "d t/always k=one: 3 clear"]);
+    assert_eq!(told(&parts), ["d t/all k=two: 2 clear", "d t/all k=one: 3 clear"]);
 }
 
 #[test]

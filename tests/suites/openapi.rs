@@ -21,8 +21,8 @@ use support::{TestServer, call, eventually};
 
 const POLICY: &str = "domain: d
 tables:
-  - { name: t, key: [k], rows: { always: [{ per_day: 1 }] } }
-  - { name: jobs, key: [job], rows: { always: [{ concurrent: 1, hold: 1h }] } }
+  - { name: t, key: [k], rows: { all: [{ per_day: 1 }] } }
+  - { name: jobs, key: [job], rows: { all: [{ concurrent: 1, ttl: 1h }] } }
 ";
 
 const METHODS: [&str; 5] = ["get", "post", "put", "delete", "patch"];

@@ -17,7 +17,7 @@ use support::{TestServer, call, eventually, hits, request, server, shipped};
 use tollgate::clock::Nanos;
 
 /// So many a day, so that time does not matter.
-const POLICY: &str = "tables: [{ name: t, key: [k], rows: { always: [{ per_day: 10 }] } }]";
+const POLICY: &str = "tables: [{ name: t, key: [k], rows: { all: [{ per_day: 10 }] } }]";
 
 const HOSTILE: &str = "<img src=x onerror=\"alert(1)\">\r\n\r\ndata: x\u{202e}";
 
@@ -103,7 +103,7 @@ fn a_viewer_is_told_what_was_decided() {
     let sample = viewer.event("sample");
     assert_eq!((&sample["admitted"], &sample["denied"]), (&json!(10), &json!(1)), "{sample}");
     let row = &sample["rows"]["items"][0];
-    assert_eq!((&row["table"], &row["row"]), (&json!("t"), &json!("always")));
+    assert_eq!((&row["table"], &row["row"]), (&json!("t"), &json!("all")));
     assert_eq!((&row["admitted"], &row["exceeded"]), (&json!(10), &json!(1)));
     assert_eq!(sample["store"]["keys"], 1);
     let near = &sample["near"]["items"][0];
@@ -125,9 +125,9 @@ fn a_viewer_is_told_what_was_decided() {
 #[test]
 fn a_denial_is_explained_by_the_bucket_that_denies_and_when_it_does_not_any_more() {
     let tables = "tables:
-  - { name: t, key: [k], rows: { always: [{ per_minute: 60, size: 2 }, { per_day: 10 }] } }
-  - { name: try, key: [k], rows: { always: { shadow: true, buckets: [{ per_day: 1 }] } } }
-  - { name: other, key: [absent], rows: { always: [{ per_day: 1 }] } }";
+  - { name: t, key: [k], rows: { all: [{ per_minute: 60, size: 2 }, { per_day: 10 }] } }
+  - { name: try, key: [k], rows: { all: { shadow: true, buckets: [{ per_day: 1 }] } } }
+  - { name: other, key: [absent], rows: { all: [{ per_day: 1 }] } }";
     let (server, mut client) = server(tables);
     assert_eq!(client.drain(&call(&[("k", "1")]), 20).0, 2);
     let denied = explain(&server, "d", &[("k", "1"), ("color", "red")]);

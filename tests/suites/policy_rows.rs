@@ -167,7 +167,7 @@ fn dynamic_registration_is_counted_by_tenant_and_address() {
     for address in ["192.0.2.1", "192.0.2.2", "2001:db8:0:1::1", "2001:db8:0:2::1"] {
         let (admitted, denial) = client.drain(&call("acme", address), 20);
         assert_eq!(admitted, 5, "{address}");
-        assert_eq!(denial.denied_by(), ("dynamic registration", "always", "5 per second"));
+        assert_eq!(denial.denied_by(), ("dynamic registration", "all", "5 per second"));
     }
     for same in ["::ffff:192.0.2.1", "2001:db8:0:1:ffff::2", "2001:0db8:0000:0001::1"] {
         assert!(!client.ask(call("acme", same)).is_ok(), "{same}");
@@ -187,7 +187,7 @@ fn a_users_token_has_ten_calls_a_minute_in_its_tenant() {
         shipped(&entries)
     };
     let mut model = tenant("startup");
-    model.push(Credit::new("user tokens", "always", 10, MINUTE));
+    model.push(Credit::new("user tokens", "all", 10, MINUTE));
     run(&server, &mut client, &call("acme", "u1", "current_user"), model, 20);
     assert_eq!(client.drain(&call("acme", "u2", "current_user"), 60).0, 10);
     assert_eq!(client.drain(&call("other", "u1", "current_user"), 60).0, 10);
@@ -201,7 +201,7 @@ fn import_jobs_are_two_at_a_time_with_the_published_message() {
     let call = by_path("startup", "acme", "POST /api/v2/jobs/users-imports");
     let (admitted, denial) = client.drain(&call, 10);
     assert_eq!(admitted, 2);
-    assert_eq!(denial.denied_by(), ("import users jobs", "always", "2 concurrent"));
+    assert_eq!(denial.denied_by(), ("import users jobs", "all", "2 concurrent"));
     let body: serde_json::Value = serde_json::from_str(denial.body()).unwrap();
     let expected = serde_json::json!({
         "statusCode": 429,

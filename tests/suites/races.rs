@@ -22,9 +22,9 @@ use tollgate::wire::RateLimitRequest;
 const POLICY: &str = "
 domain: race
 tables:
-  - { name: a, key: [a], rows: { always: [{ per_day: 3 }] } }
-  - { name: b, key: [b], rows: { always: [{ per_day: 2 }] } }
-  - { name: c, key: [c], rows: { always: [{ per_day: 4 }] } }
+  - { name: a, key: [a], rows: { all: [{ per_day: 3 }] } }
+  - { name: b, key: [b], rows: { all: [{ per_day: 2 }] } }
+  - { name: c, key: [c], rows: { all: [{ per_day: 4 }] } }
 ";
 const SIZES: [u64; 3] = [3, 2, 4];
 const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -151,8 +151,8 @@ fn a_moving_clock_admits_the_size_and_what_was_gained_since() {
     const POLICY: &str = "
 domain: race
 tables:
-  - { name: fast, key: [], rows: { always: [{ size: 50, per_second: 5000 }] } }
-  - { name: slow, key: [t], rows: { always: [{ size: 300, per_second: 1000 }] } }
+  - { name: fast, key: [], rows: { all: [{ size: 50, per_second: 5000 }] } }
+  - { name: slow, key: [t], rows: { all: [{ size: 300, per_second: 1000 }] } }
 ";
     let parts = Parts::new(&source(POLICY), 10_000);
     let admitted = AtomicU32::new(0);
@@ -179,7 +179,7 @@ fn slots_are_never_held_by_more_than_there_are() {
     const POLICY: &str = "
 domain: race
 tables:
-  - { name: jobs, key: [t], rows: { always: [{ concurrent: 3, hold: 1h }] } }
+  - { name: jobs, key: [t], rows: { all: [{ concurrent: 3, ttl: 1h }] } }
 ";
     let parts = Parts::new(&source(POLICY), 10_000);
     let acquire = request("race", &[descriptor(&[("t", "acme")])]);
@@ -213,8 +213,8 @@ fn a_request_sees_one_policy_while_others_are_put_in_force() {
         source(&format!(
             "domain: race
 tables:
-  - {{ name: first {version}, key: [a], rows: {{ always: [{{ per_second: 1000000 }}] }} }}
-  - {{ name: last {version}, key: [b], rows: {{ always: [{{ per_second: 1000000 }}] }} }}
+  - {{ name: first {version}, key: [a], rows: {{ all: [{{ per_second: 1000000 }}] }} }}
+  - {{ name: last {version}, key: [b], rows: {{ all: [{{ per_second: 1000000 }}] }} }}
 "
         ))
     };
@@ -234,12 +234,8 @@ tables:
                     .map(|status| status.current_limit.as_ref().unwrap().name.clone())
                     .collect();
                 match [&*names[0], &*names[1]] {
-                    ["first one/always", "last one/always"] => {
-                        seen[0].fetch_add(1, Ordering::Relaxed)
-                    }
-                    ["first two/always", "last two/always"] => {
-                        seen[1].fetch_add(1, Ordering::Relaxed)
-                    }
+                    ["first one/all", "last one/all"] => seen[0].fetch_add(1, Ordering::Relaxed),
+                    ["first two/all", "last two/all"] => seen[1].fetch_add(1, Ordering::Relaxed),
                     mixed => panic!("two policies in one reply: {mixed:?}"),
                 };
             }

@@ -17,7 +17,7 @@ const MINUTE: i32 = 2;
 
 fn with_headers(style: &str) -> (TestServer, Client) {
     server(&format!(
-        "headers: {style}\ntables: [{{ name: t, key: [k], rows: {{ always: [{{ size: 2, per_minute: 1 }}] }} }}]"
+        "headers: {style}\ntables: [{{ name: t, key: [k], rows: {{ all: [{{ size: 2, per_minute: 1 }}] }} }}]"
     ))
 }
 
@@ -30,8 +30,8 @@ fn headers(answer: &Answer) -> Vec<(&str, &str)> {
 fn statuses_follow_the_descriptors_and_name_the_tightest_bucket() {
     let (_server, mut client) = server(
         "tables:
-           - { name: wide, key: [k], rows: { always: [{ per_minute: 100 }, { rate: 50, every: 5m }] } }
-           - { name: tight, key: [j], rows: { always: [{ size: 20, per_second: 7 }] } }",
+           - { name: wide, key: [k], rows: { all: [{ per_minute: 100 }, { rate: 50, every: 5m }] } }
+           - { name: tight, key: [j], rows: { all: [{ size: 20, per_second: 7 }] } }",
     );
     let answer = client.ask(request(
         "d",
@@ -39,10 +39,10 @@ fn statuses_follow_the_descriptors_and_name_the_tightest_bucket() {
     ));
     let told: Vec<_> = answer.0.statuses.iter().map(|status| &status.current_limit).collect();
     let (first, last) = (told[0].as_ref().unwrap(), told[2].as_ref().unwrap());
-    assert_eq!((&*first.name, first.requests_per_unit, first.unit), ("tight/always", 7, SECOND));
+    assert_eq!((&*first.name, first.requests_per_unit, first.unit), ("tight/all", 7, SECOND));
     assert_eq!(first.unit_multiplier, None);
     assert_eq!(*told[1], None);
-    assert_eq!((&*last.name, last.requests_per_unit, last.unit), ("wide/always", 50, MINUTE));
+    assert_eq!((&*last.name, last.requests_per_unit, last.unit), ("wide/all", 50, MINUTE));
     assert_eq!(last.unit_multiplier, Some(5));
     assert_eq!(answer.remaining(), [19, 0, 49]);
     let reset = answer.0.statuses[2].duration_until_reset.unwrap();
@@ -78,10 +78,10 @@ fn headers_are_those_that_the_policy_asks_for() {
             ("x-ratelimit-reset", "120"),
         ],
     ];
-    let policy = ("ratelimit-policy", r#""t/always";q=2;w=120"#);
+    let policy = ("ratelimit-policy", r#""t/all";q=2;w=120"#);
     let ietf: [Vec<(&str, &str)>; 2] = [
-        vec![policy, ("ratelimit", r#""t/always";r=1;t=60"#)],
-        vec![policy, ("ratelimit", r#""t/always";r=0;t=120"#)],
+        vec![policy, ("ratelimit", r#""t/all";r=1;t=60"#)],
+        vec![policy, ("ratelimit", r#""t/all";r=0;t=120"#)],
     ];
     let denied = [("retry-after", "60"), ("content-type", "application/json")];
     for (style, [first, rest]) in
@@ -98,7 +98,7 @@ fn headers_are_those_that_the_policy_asks_for() {
 #[test]
 fn retry_after_is_rounded_up_and_never_0() {
     let (server, mut client) =
-        server("tables: [{ name: t, key: [k], rows: { always: [{ per_second: 100 }] } }]");
+        server("tables: [{ name: t, key: [k], rows: { all: [{ per_second: 100 }] } }]");
     let (_, denial) = client.drain(&call(&[("k", "1")]), 200);
     assert_eq!(denial.number("retry-after"), 1);
     let reset = denial.0.statuses[0].duration_until_reset.unwrap();
@@ -113,13 +113,13 @@ fn a_message_is_filled_in_and_escaped() {
         r#"tables:
            - name: t
              key: [k]
-             rows: { always: [{ per_minute: 1 }] }
+             rows: { all: [{ per_minute: 1 }] }
              message: "\"{limit}\" {bucket}\n{table}\\{row} {retry_after}"
-           - { name: u, key: [u], rows: { always: [{ per_minute: 1 }] } }"#,
+           - { name: u, key: [u], rows: { all: [{ per_minute: 1 }] } }"#,
     );
     let (_, denial) = client.drain(&call(&[("k", "1")]), 2);
     let body: serde_json::Value = serde_json::from_str(denial.body()).unwrap();
-    assert_eq!(body["message"], "\"1\" 1 per minute\nt\\always 60");
+    assert_eq!(body["message"], "\"1\" 1 per minute\nt\\all 60");
     assert_eq!((&body["statusCode"], &body["error"]), (&429.into(), &"Too Many Requests".into()));
     let (_, denial) = client.drain(&call(&[("u", "1")]), 2);
     let body: serde_json::Value = serde_json::from_str(denial.body()).unwrap();
@@ -132,7 +132,7 @@ fn a_message_is_filled_in_and_escaped() {
 #[test]
 fn what_a_client_sends_comes_back_nowhere() {
     let (server, mut client) = server(
-        "tables: [{ name: t, select: kind, key: [k], rows: { otherwise: [{ per_minute: 1 }] } }]",
+        "tables: [{ name: t, select: kind, key: [k], rows: { default: [{ per_minute: 1 }] } }]",
     );
     let hostile = "evil\r\nset-cookie: x=1\u{1b}[31m\"}";
     let entries = [("k", hostile), ("kind", hostile), (hostile, hostile)];
@@ -145,8 +145,7 @@ fn what_a_client_sends_comes_back_nowhere() {
 
 #[test]
 fn some_decisions_are_timed() {
-    let (server, mut client) =
-        server("tables: [{ name: t, key: [k], rows: { always: unlimited } }]");
+    let (server, mut client) = server("tables: [{ name: t, key: [k], rows: { all: unlimited } }]");
     let timed = || {
         let metrics = server.parts.telemetry.encode().unwrap();
         let name = "tollgate_decision_duration_seconds_count ";
@@ -165,7 +164,7 @@ fn a_policy_writes_the_body_of_its_denials() {
     let body = |written: &str| {
         let (_server, mut client) = server(&format!(
             "denial_body: {written}
-tables: [{{ name: t, key: [k], message: 'no \"more\" than {{limit}}', rows: {{ always: [{{ per_minute: 1 }}] }} }}]"
+tables: [{{ name: t, key: [k], message: 'no \"more\" than {{limit}}', rows: {{ all: [{{ per_minute: 1 }}] }} }}]"
         ));
         client.ask(call(&[("k", "1")]));
         let denied = client.ask(call(&[("k", "1")]));
@@ -178,7 +177,7 @@ tables: [{{ name: t, key: [k], message: 'no \"more\" than {{limit}}', rows: {{ a
         ),
         (
             "application/problem+json".to_owned(),
-            r#"{"detail":"no \"more\" than 1","of":["t/always",429,null]}"#.to_owned()
+            r#"{"detail":"no \"more\" than 1","of":["t/all",429,null]}"#.to_owned()
         )
     );
     assert_eq!(

@@ -21,7 +21,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-const POLICY: &str = "tables: [{ name: t, key: [k], rows: { always: [{ per_day: 10 }] } }]";
+const POLICY: &str = "tables: [{ name: t, key: [k], rows: { all: [{ per_day: 10 }] } }]";
 
 /// A server with a call in flight: the rest of it is still to come.
 fn busy() -> (TestServer, Connection, Vec<u8>) {
@@ -114,7 +114,7 @@ fn a_second_signal_gives_up_what_is_in_flight() {
 #[test]
 fn leases_whose_answers_never_left_are_given_back_before_the_server_has_ended() {
     const LEASES: usize = 900;
-    let jobs = "tables: [{ name: t, key: [k], rows: { always: [{ concurrent: 900, hold: 1h }] } }]";
+    let jobs = "tables: [{ name: t, key: [k], rows: { all: [{ concurrent: 900, ttl: 1h }] } }]";
     for _ in 0..10 {
         let (mut server, _) = server(jobs);
         let mut connection = Connection::open(server.grpc);

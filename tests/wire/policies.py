@@ -5,7 +5,7 @@ FIVE_A_DAY = """
     tables:
       - name: tenant
         key: [tenant]
-        rows: { always: [{ per_day: 5 }] }
+        rows: { all: [{ per_day: 5 }] }
 """
 
 HOUR_AND_DAY = """
@@ -19,8 +19,8 @@ HOUR_AND_DAY = """
           "small, told backwards": [{ per_day: 10 }, { per_hour: 3 }]
           large: [{ size: 100, per_day: 50 }]
           house: unlimited
-          otherwise: [{ per_day: 2 }]
+          default: [{ per_day: 2 }]
       - name: user
         key: [tenant, user]
-        rows: { always: [{ per_day: 4 }] }
+        rows: { all: [{ per_day: 4 }] }
 """

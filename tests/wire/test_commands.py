@@ -26,7 +26,7 @@ def test_check_tells_what_it_loaded():
 
 def test_check_tells_every_error_of_every_file(tmp_path):
     write_policy(tmp_path, "domain: one\ntabels: []\n", "one.yaml")
-    write_policy(tmp_path, "domain: two\nheaders: epoc\ntables: [{ name: t, key: [], rows: { always: unlimited } }]\n", "two.yaml")
+    write_policy(tmp_path, "domain: two\nheaders: epoc\ntables: [{ name: t, key: [], rows: { all: unlimited } }]\n", "two.yaml")
     ended = run("check", tmp_path)
     told = ended.stdout + ended.stderr
     assert ended.returncode == 1
@@ -38,7 +38,7 @@ def test_check_tells_every_error_of_every_file(tmp_path):
 
 def test_check_refuses_two_files_of_one_domain(tmp_path):
     for name in ("one.yaml", "two.yaml"):
-        write_policy(tmp_path, "domain: same\ntables: [{ name: t, key: [], rows: { always: unlimited } }]\n", name)
+        write_policy(tmp_path, "domain: same\ntables: [{ name: t, key: [], rows: { all: unlimited } }]\n", name)
     ended = run("check", tmp_path)
     assert ended.returncode == 1
     assert "two.yaml" in ended.stdout + ended.stderr

@@ -58,7 +58,7 @@ def test_a_status_tells_a_period_of_several_units(serve):
         """
         domain: test
         tables:
-          - { name: slow, key: [tenant], rows: { always: [{ rate: 3, every: 5h }] } }
+          - { name: slow, key: [tenant], rows: { all: [{ rate: 3, every: 5h }] } }
         """
     )
     status = server.ask(one(tenant="acme")).statuses[0]

@@ -87,7 +87,7 @@ def test_keys_are_bounded_and_what_had_to_go_is_counted(serve):
         """
         domain: test
         tables:
-          - { name: address, key: [remote_address], rows: { always: [{ per_day: 2 }] } }
+          - { name: address, key: [remote_address], rows: { all: [{ per_day: 2 }] } }
         """,
         "--max-keys",
         1_000,
@@ -166,8 +166,8 @@ TOKEN = "0123456789abcdef"
 SMALL = """
     domain: management-api
     tables:
-      - { name: tenant, key: [tenant], rows: { always: [{ per_day: 2 }] } }
-      - { name: jobs, when: { job: { present: true } }, key: [tenant], rows: { always: [{ concurrent: 2, hold: 1h }] } }
+      - { name: tenant, key: [tenant], rows: { all: [{ per_day: 2 }] } }
+      - { name: jobs, when: { job: { present: true } }, key: [tenant], rows: { all: [{ concurrent: 2, ttl: 1h }] } }
 """
 
 
@@ -254,7 +254,7 @@ def test_the_log_holds_no_raw_text_of_clients(serve):
         """
         domain: test
         tables:
-          - { name: tenant, key: [tenant], rows: { always: [{ per_day: 1 }] } }
+          - { name: tenant, key: [tenant], rows: { all: [{ per_day: 1 }] } }
         """
     )
     forged = '\n{"level":"INFO","fields":{"message":"forged"}}\n'

@@ -46,7 +46,7 @@ def test_a_row_is_picked_by_the_exact_value_and_otherwise_takes_the_rest(serve):
 
     assert limit(plan="small") == (3, 3_600)
     assert limit(plan="large") == (50, 86_400)
-    for other in ("medium", "Small", "smal", "small*", "otherwise", ""):
+    for other in ("medium", "Small", "smal", "small*", "default", ""):
         assert limit(plan=other) == (2, 86_400), other
     assert limit() == (2, 86_400)
 

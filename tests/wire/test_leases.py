@@ -17,14 +17,14 @@ JOBS = """
       - name: jobs
         when: { kind: job }
         key: [tenant]
-        rows: { always: [{ concurrent: 2, hold: 1h }] }
+        rows: { all: [{ concurrent: 2, ttl: 1h }] }
         message: There are {limit} active jobs
       - name: tenant
         key: [tenant]
-        rows: { always: [{ per_day: 100 }] }
+        rows: { all: [{ per_day: 100 }] }
       - name: user
         key: [user]
-        rows: { always: [{ per_day: 1 }] }
+        rows: { all: [{ per_day: 1 }] }
 """
 
 

@@ -30,7 +30,7 @@ def test_a_table_applies_exactly_where_its_condition_holds(serve, condition, met
           - name: some
             when: {{ plan: {condition} }}
             key: [tenant]
-            rows: {{ always: [{{ per_day: 5 }}] }}
+            rows: {{ all: [{{ per_day: 5 }}] }}
         """
     )
 
@@ -50,7 +50,7 @@ def test_several_conditions_must_all_hold(serve):
           - name: some
             when: { plan: free, region: [eu, us] }
             key: [tenant]
-            rows: { always: [{ per_day: 1 }] }
+            rows: { all: [{ per_day: 1 }] }
         """
     )
     for facts in ({"plan": "free"}, {"region": "eu"}, {"plan": "free", "region": "asia"}):
@@ -66,7 +66,7 @@ def test_a_network_condition_holds_within_the_network_however_the_address_is_wri
           - name: inside
             when: { remote_address: { cidr: [10.0.0.0/8, "2001:db8::/32"] } }
             key: [tenant]
-            rows: { always: [{ per_day: 5 }] }
+            rows: { all: [{ per_day: 5 }] }
         """
     )
 
@@ -98,7 +98,7 @@ ENDPOINTS = """
           write_users: [{ per_day: 12 }]
           read_roles: [{ per_day: 13 }]
           me: [{ per_day: 14 }]
-          otherwise: [{ per_day: 19 }]
+          default: [{ per_day: 19 }]
 """
 
 
@@ -155,7 +155,7 @@ BY_ADDRESS = """
     tables:
       - name: address
         key: [remote_address]
-        rows: { always: [{ per_day: 5 }] }
+        rows: { all: [{ per_day: 5 }] }
 """
 
 
@@ -250,7 +250,7 @@ def test_an_override_does_not_reach_a_call_that_its_table_does_not_match(serve):
 BYPASS = """
     domain: test
     tables:
-      - { name: tenant, key: [tenant], rows: { always: [{ per_day: 1 }] } }
+      - { name: tenant, key: [tenant], rows: { all: [{ per_day: 1 }] } }
     bypass:
       - { remote_address: { cidr: [10.0.0.0/8, "fd00::/8"] } }
       - { tenant: house, scope: internal }
@@ -288,7 +288,7 @@ def test_a_shadow_table_counts_but_never_denies(serve):
         """
         domain: test
         tables:
-          - { name: trial, shadow: true, key: [tenant], rows: { always: [{ per_day: 2 }] } }
+          - { name: trial, shadow: true, key: [tenant], rows: { all: [{ per_day: 2 }] } }
         """
     )
     answers = [server.ask(one(tenant="acme")) for _ in range(4)]
@@ -319,8 +319,8 @@ def test_a_shadow_table_does_not_keep_another_from_denying(serve):
         """
         domain: test
         tables:
-          - { name: trial, shadow: true, key: [tenant], rows: { always: [{ per_day: 1 }] } }
-          - { name: real, key: [tenant], rows: { always: [{ per_day: 3 }] } }
+          - { name: trial, shadow: true, key: [tenant], rows: { all: [{ per_day: 1 }] } }
+          - { name: real, key: [tenant], rows: { all: [{ per_day: 3 }] } }
         """
     )
     answers = [server.ask(one(tenant="acme")) for _ in range(5)]

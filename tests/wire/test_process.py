@@ -13,7 +13,7 @@ from tollgate import PATIENCE, SHIPPED_POLICY, eventually, run, write_policy
 POLICY = """
     domain: test
     tables:
-      - { name: tenant, key: [tenant], rows: { always: [{ per_day: 5 }] } }
+      - { name: tenant, key: [tenant], rows: { all: [{ per_day: 5 }] } }
 """
 
 
@@ -104,7 +104,7 @@ def refusal_of(tmp_path, text):
 def test_a_misspelled_key_is_told_with_file_line_and_cure(tmp_path):
     told = refusal_of(
         tmp_path,
-        "domain: test\ntables:\n  - name: tenant\n    kye: [tenant]\n    rows: { always: [{ per_day: 5 }] }\n",
+        "domain: test\ntables:\n  - name: tenant\n    kye: [tenant]\n    rows: { all: [{ per_day: 5 }] }\n",
     )
     assert "bad.yaml:4" in told
     assert "kye" in told
@@ -113,7 +113,7 @@ def test_a_misspelled_key_is_told_with_file_line_and_cure(tmp_path):
 
 def test_a_misspelled_rate_does_not_become_a_limit_of_nothing(tmp_path):
     told = refusal_of(
-        tmp_path, "domain: test\ntables:\n  - name: t\n    key: [tenant]\n    rows: { always: [{ per_minite: 5 }] }\n"
+        tmp_path, "domain: test\ntables:\n  - name: t\n    key: [tenant]\n    rows: { all: [{ per_minite: 5 }] }\n"
     )
     assert "bad.yaml:5" in told
     assert "did you mean `per_minute`" in told
@@ -126,13 +126,13 @@ def test_all_errors_are_told_at_once(tmp_path):
 tables:
   - name: zero
     key: [tenant]
-    rows: { always: [{ per_day: 0 }] }
+    rows: { all: [{ per_day: 0 }] }
   - name: same
     key: [tenant]
-    rows: { always: [{ per_day: 5 }] }
+    rows: { all: [{ per_day: 5 }] }
   - name: same
     key: [user]
-    rows: { always: [{ per_day: 5 }] }
+    rows: { all: [{ per_day: 5 }] }
 overrides:
   - { table: smae, when: { tenant: acme }, buckets: [{ per_day: 9 }] }
 """,
@@ -148,11 +148,11 @@ overrides:
         "",
         "domain: [",
         "[]",
-        "domain: ''\ntables: [{ name: t, key: [], rows: { always: unlimited } }]\n",
-        "tables: [{ name: t, key: [], rows: { always: unlimited } }]\n",
+        "domain: ''\ntables: [{ name: t, key: [], rows: { all: unlimited } }]\n",
+        "tables: [{ name: t, key: [], rows: { all: unlimited } }]\n",
         "domain: test\ntables: []\n",
         "\t",
-        "domain: test\ndomain: test\ntables: [{ name: t, key: [], rows: { always: unlimited } }]\n",
+        "domain: test\ndomain: test\ntables: [{ name: t, key: [], rows: { all: unlimited } }]\n",
         "\x00",
     ],
     ids=["empty", "cut", "a list", "no name", "no domain", "no tables", "a tab", "domain twice", "binary"],
@@ -165,7 +165,7 @@ def test_a_file_that_is_no_policy_is_refused(tmp_path, text):
 def test_a_name_that_could_break_a_header_or_a_label_is_refused(tmp_path, name):
     told = refusal_of(
         tmp_path,
-        f'domain: test\ntables:\n  - name: "{name}"\n    key: [tenant]\n    rows: {{ always: [{{ per_day: 5 }}] }}\n',
+        f'domain: test\ntables:\n  - name: "{name}"\n    key: [tenant]\n    rows: {{ all: [{{ per_day: 5 }}] }}\n',
     )
     assert "bad.yaml:3" in told
 

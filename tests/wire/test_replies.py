@@ -18,11 +18,11 @@ POLICY = """
         rows:
           free: [{{ per_day: 5 }}]
           fast: [{{ size: 1, per_second: 1000 }}]
-          otherwise: [{{ size: 8, per_hour: 4 }}, {{ per_day: 24 }}]
+          default: [{{ size: 8, per_hour: 4 }}, {{ per_day: 24 }}]
       - name: uploads
         when: {{ job: upload }}
         key: [tenant]
-        rows: {{ always: [{{ per_day: 1 }}] }}
+        rows: {{ all: [{{ per_day: 1 }}] }}
         message: "No more than {{limit}} in {{table}}/{{row}}; again in {{retry_after}} s"
 """
 
@@ -150,7 +150,7 @@ def test_a_table_may_have_its_own_message_with_places_filled_in(served):
     server.ask(one(**facts))
     answer = server.ask(one(**facts))
     retry_after = response_headers(answer)["retry-after"]
-    assert json.loads(answer.raw_body)["message"] == f"No more than 1 in uploads/always; again in {retry_after} s"
+    assert json.loads(answer.raw_body)["message"] == f"No more than 1 in uploads/all; again in {retry_after} s"
 
 
 def test_an_admitted_call_has_no_body_and_no_content_type(served):

@@ -11,7 +11,7 @@ POLICY = """
     tables:
       - name: tenant
         key: [tenant]
-        rows: { always: [{ per_day: 5 }] }
+        rows: { all: [{ per_day: 5 }] }
 """
 
 

@@ -193,7 +193,7 @@ pub(in crate::admin) mod tests {
 
     /// A service whose policy limits nothing.
     pub(in crate::admin) fn service() -> Arc<Service> {
-        let text = "domain: d\ntables:\n  - { name: t, key: [], rows: { always: unlimited } }\n";
+        let text = "domain: d\ntables:\n  - { name: t, key: [], rows: { all: unlimited } }\n";
         let sources = [Source { name: "test.yaml".into(), text: text.into() }];
         let store = Arc::new(MemoryStore::new(64));
         let telemetry = Arc::new(Telemetry::new(Arc::clone(&store)));

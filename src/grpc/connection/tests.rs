@@ -29,8 +29,8 @@ fn run<F: Future<Output = ()>>(test: impl FnOnce(DuplexStream, Arc<MemoryStore>)
 
 fn services(store: Arc<MemoryStore>) -> Services {
     let jobs = "domain: d
-tables: [{ name: jobs, key: [k], rows: { always: [{ concurrent: 10000, hold: 1h }] } },
-         { name: calls, key: [c], rows: { always: [{ per_second: 1000000 }] } }]";
+tables: [{ name: jobs, key: [k], rows: { all: [{ concurrent: 10000, ttl: 1h }] } },
+         { name: calls, key: [c], rows: { all: [{ per_second: 1000000 }] } }]";
     let policy = [Source { name: "jobs.yaml".into(), text: jobs.into() }];
     let clock = Arc::new(BootClock::start());
     let telemetry = Arc::new(Telemetry::new(Arc::clone(&store)));

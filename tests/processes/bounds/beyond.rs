@@ -10,7 +10,7 @@ use tonic::Code;
 use super::frames::{self, CALM, Connection, DATA, GOAWAY, HEADERS, REFUSED, RST_STREAM};
 use super::support::{call, descriptor, eventually, request, server, server_with_connections};
 
-const POLICY: &str = "tables: [{ name: t, key: [k], rows: { always: [{ per_day: 1000000 }] } }]";
+const POLICY: &str = "tables: [{ name: t, key: [k], rows: { all: [{ per_day: 1000000 }] } }]";
 
 #[test]
 fn what_envoy_can_send_at_most_is_answered() {

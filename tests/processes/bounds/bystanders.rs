@@ -99,7 +99,7 @@ fn median(mut rounds: Vec<Duration>) -> Duration {
 #[test]
 fn a_call_waits_for_some_of_those_before_it_on_other_connections_and_not_for_all() {
     let (server, _) =
-        server("tables: [{ name: t, key: [], rows: { always: [{ per_day: 1000000000 }] } }]");
+        server("tables: [{ name: t, key: [], rows: { all: [{ per_day: 1000000000 }] } }]");
     // Connections are dealt to two workers in turn, and the client above was the first.
     let [_, honest, _, other] = [(); 4].map(|()| Connection::open(server.grpc));
     let [mut honest, mut other] = [honest, other];

@@ -75,7 +75,7 @@ fn metric(server: &Process, name: &str) -> u64 {
 /// A policy of many tables, of which an explanation tells one by one.
 fn long_to_explain() -> (tempfile::TempDir, String, String) {
     let table = |at| {
-        format!("  - {{ name: t{at}, key: [k], rows: {{ always: [{{ per_day: 1000000 }}] }} }}\n")
+        format!("  - {{ name: t{at}, key: [k], rows: {{ all: [{{ per_day: 1000000 }}] }} }}\n")
     };
     let tables: String = (0..20).map(table).collect();
     let folder = tempfile::tempdir().unwrap();

@@ -11,9 +11,9 @@ const TOKEN: &str = "0123456789abcdef";
 
 const POLICY: &str = "domain: management-api
 tables:
-  - { name: calls, key: [tenant], rows: { always: [{ per_day: 5 }] } }
-  - { name: jobs, when: { job: { present: true } }, key: [tenant], rows: { always: [{ concurrent: 2, hold: 1h }] } }
-  - { name: banned, when: { tenant: outlaw }, key: [tenant], rows: { always: blocked } }
+  - { name: calls, key: [tenant], rows: { all: [{ per_day: 5 }] } }
+  - { name: jobs, when: { job: { present: true } }, key: [tenant], rows: { all: [{ concurrent: 2, ttl: 1h }] } }
+  - { name: banned, when: { tenant: outlaw }, key: [tenant], rows: { all: blocked } }
 ";
 
 /// A server with a policy of its own, whose token is in a file.
@@ -64,10 +64,10 @@ fn what_is_blocked_is_told_and_not_reset() {
     let lab = Lab::start();
     let denied = query(&lab.server, &[&["tenant=outlaw"]]);
     assert_eq!(denied.code, Some(1), "{denied:?}");
-    assert!(denied.out.starts_with("OVER_LIMIT\n  banned/always: blocked\n"), "{denied:?}");
+    assert!(denied.out.starts_with("OVER_LIMIT\n  banned/all: blocked\n"), "{denied:?}");
     assert!(denied.out.contains("\n  metadata bucket: blocked\n"), "{denied:?}");
     let listed = lab.admin(&["lookup", "tenant=outlaw"]);
-    let expected = ["over", "0 of 0", "never", "blocked", "banned/always", "tenant=outlaw"];
+    let expected = ["over", "0 of 0", "never", "blocked", "banned/all", "tenant=outlaw"];
     assert_eq!(words(&listed)[1..], [expected.to_vec()]);
     let refused = lab.admin(&["reset", "--table", "banned", "tenant=outlaw"]);
     assert_eq!((refused.code, &*refused.out), (Some(2), ""));
@@ -89,7 +89,7 @@ fn a_bucket_is_found_and_made_full() {
         assert_eq!(lines.len(), 2, "{ended:?}");
         assert_eq!(lines[1][..2], ["over", "0 of 5"]);
         assert!(lines[1][2].starts_with("23h 59m "), "{ended:?}");
-        assert_eq!(lines[1][3..6], ["5 per day", "calls/always", "tenant=acme"]);
+        assert_eq!(lines[1][3..6], ["5 per day", "calls/all", "tenant=acme"]);
         assert_eq!(lines[1][6].len(), 32);
     }
     // Who may not reset it does not learn its name.
@@ -133,7 +133,7 @@ fn a_lease_is_found_by_its_age_and_released() {
     let lines = words(&ended);
     assert_eq!(lines[0], ["LEASE", "HELD FOR", "LEFT", "SLOTS", "TABLE/ROW", "KEY"]);
     assert_eq!(lines.len(), 3);
-    assert_eq!(lines[1][3..], ["1", "jobs/always", "tenant=acme"]);
+    assert_eq!(lines[1][3..], ["1", "jobs/all", "tenant=acme"]);
     let lease = lines[1][0];
     assert_eq!(lab.admin(&["release", lease]).out, format!("{lease} is released\n"));
     assert_eq!(lab.ask(&["tenant=acme", "job=1"]), Some(0));

@@ -12,7 +12,7 @@ fn logged(format: &str, more: &[&str]) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("policy.yaml");
     let policy = "domain: d\ntables: [{ name: t, select: kind, key: [k, endpoint_group], rows: { \
-                  otherwise: [{ per_day: 1 }] } }]\nendpoint_groups: { things: [GET /things] }\n";
+                  default: [{ per_day: 1 }] } }]\nendpoint_groups: { things: [GET /things] }\n";
     std::fs::write(&path, policy).unwrap();
     let config = path.to_str().unwrap();
     let free = "127.0.0.1:0";
@@ -37,7 +37,7 @@ fn a_denied_call_is_told_with_its_row_and_values() {
     for line in denied {
         let fields = &line["fields"];
         let told = ["domain", "table", "row"].map(|name| fields[name].as_str().unwrap());
-        assert_eq!(told, ["d", "t", "otherwise"]);
+        assert_eq!(told, ["d", "t", "default"]);
         let values = fields["values"].as_str().unwrap();
         let begin = "k=evil\\\"}\\r\\n{\\\"message\\\": \\\"started\\\"} \\u{1b}[31mxxx";
         assert!(values.starts_with(begin), "{values}");

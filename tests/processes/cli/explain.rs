@@ -51,7 +51,7 @@ endpoint group register_dynamic_client
 - enterprise endpoints: does not apply: only if tenant_type is one of ["enterprise_non_production", "enterprise_production", "startup"]
 - self-service endpoints: does not apply: only if tenant_type is one of ["free", "self_service", "trial"]
 - every subscription: no row for this `endpoint_group`, and no `default`
-+ dynamic registration, row always; one for each tenant and remote_address (/32 of IPv4, /64 of IPv6):
++ dynamic registration, row all; one for each tenant and remote_address (/32 of IPv4, /64 of IPv6):
     5 per second: holds 5, gains one every 200ms
 - import users jobs: does not apply: only if endpoint_group is "create_import_users_job"
 - user tokens: does not apply: only if scope is "current_user"
@@ -66,7 +66,7 @@ fn a_job_is_explained_with_its_slots_and_an_unlimited_row_as_such() {
     let job =
         ["tenant_type=startup", "tenant=acme", "method=POST", "path=/api/v2/jobs/users-imports"];
     let told = explain(SHIPPED, &job);
-    let slots = "\n+ import users jobs, row always; one for each tenant:\n    \
+    let slots = "\n+ import users jobs, row all; one for each tenant:\n    \
                  2 concurrent: each held until released, 1h at most\n";
     assert!(told.contains(slots), "{told}");
     let status = ["tenant_type=trial", "tenant=acme", "endpoint_group=read_connection_status"];
@@ -111,7 +111,7 @@ endpoint group none
 
 + tenant, row free, by an override; one for each tenant:
     200 per second: holds 200, gains one every 5ms
-+ everybody, row always; one for all calls:
++ everybody, row all; one for all calls:
     20 at 10 per 5 minutes: holds 20, gains one every 30s
 
 2 buckets; all of them must admit, or none is charged
@@ -140,7 +140,7 @@ endpoint group none
 
 + tenant, row banned; one for each tenant:
     blocked: nothing passes
-+ everybody, row always; one for all calls:
++ everybody, row all; one for all calls:
     20 at 10 per 5 minutes: holds 20, gains one every 30s
 
 a blocked row; the call is denied, and nothing is charged
@@ -161,7 +161,7 @@ bypassed, since remote_address is within 10.0.0.0/8; without that:
 
 + tenant, row free, by an override; one for each tenant:
     200 per second: holds 200, gains one every 5ms
-+ everybody, row always; one for all calls:
++ everybody, row all; one for all calls:
     20 at 10 per 5 minutes: holds 20, gains one every 30s
 
 bypassed: no bucket is charged

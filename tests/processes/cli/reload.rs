@@ -14,7 +14,7 @@ use super::serve::{QUIET, Served};
 /// So many a day, so that time does not matter.
 fn policy(size: u32) -> String {
     format!(
-        "domain: d\ntables: [{{ name: t, key: [k], rows: {{ always: [{{ per_day: {size} }}] }} }}]\n"
+        "domain: d\ntables: [{{ name: t, key: [k], rows: {{ all: [{{ per_day: {size} }}] }} }}]\n"
     )
 }
 
@@ -107,7 +107,7 @@ fn a_wrong_policy_is_told_of_until_a_right_one_comes() {
 fn the_version_is_the_hash_of_what_was_read_and_the_same_again_is_no_change() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("policy.yaml");
-    let text = "domain: d\ntables: [{ name: t, key: [k], rows: { always: unlimited } }]\n";
+    let text = "domain: d\ntables: [{ name: t, key: [k], rows: { all: unlimited } }]\n";
     std::fs::write(&path, text).unwrap();
     let server = serve(&path, "off");
     let before = config(&server);

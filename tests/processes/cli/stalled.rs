@@ -24,7 +24,7 @@ const NONBLOCK: i32 = 0o4000;
 
 /// Two a day.
 const POLICY: &str =
-    "domain: d\ntables: [{ name: t, key: [k], rows: { always: [{ per_day: 2 }] } }]\n";
+    "domain: d\ntables: [{ name: t, key: [k], rows: { all: [{ per_day: 2 }] } }]\n";
 
 /// A pipe in which there is no room for another byte, while nobody reads.
 fn full_pipe() -> (PipeReader, PipeWriter) {

@@ -20,7 +20,7 @@ const TROUBLE: &str = "TOLLGATE_TEST_READER";
 
 fn policy(size: u32) -> String {
     format!(
-        "domain: d\ntables: [{{ name: t, key: [k], rows: {{ always: [{{ per_day: {size} }}] }} }}]\n"
+        "domain: d\ntables: [{{ name: t, key: [k], rows: {{ all: [{{ per_day: {size} }}] }} }}]\n"
     )
 }
 

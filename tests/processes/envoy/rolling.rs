@@ -13,7 +13,7 @@ const RESTARTS: usize = 10;
 
 /// More than any load of a test's.
 const POLICY: &str = "domain: management-api
-tables: [{ name: t, key: [tenant], rows: { always: [{ per_second: 1000000 }] } }]";
+tables: [{ name: t, key: [tenant], rows: { all: [{ per_second: 1000000 }] } }]";
 
 fn local() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, free_port()).into()

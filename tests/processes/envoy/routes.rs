@@ -65,8 +65,8 @@ fn the_routes_of_the_sample_repeat_the_policys_groups() {
 /// The row that limits a group, and a type of tenant that it applies to.
 fn row_of(group: &str) -> (&'static str, String) {
     match group {
-        "create_import_users_job" => ("startup", "import users jobs/always".into()),
-        "register_dynamic_client" => ("self_service", "dynamic registration/always".into()),
+        "create_import_users_job" => ("startup", "import users jobs/all".into()),
+        "register_dynamic_client" => ("self_service", "dynamic registration/all".into()),
         "verify_custom_domain" | "read_connection_status" | "rotate_signing_keys" => {
             ("startup", format!("every subscription/{group}"))
         }

@@ -208,8 +208,8 @@ fn registration_needs_no_token_and_is_limited_by_the_peers_address() {
     });
     assert!(assert_denied(&denial).contains("5 per second"));
     let decided = [
-        "dynamic registration/always admitted",
-        "dynamic registration/always over_limit",
+        "dynamic registration/all admitted",
+        "dynamic registration/all over_limit",
         "tenant/self_service admitted",
     ];
     assert_eq!(rows, decided);

@@ -17,8 +17,8 @@ const LOOPBACK: SocketAddr =
 
 const POLICY: &str = "domain: d
 tables:
-  - { name: calls, key: [k], rows: { always: [{ per_day: 5 }] } }
-  - { name: jobs, when: { job: { present: true } }, key: [k], rows: { always: [{ concurrent: 2, hold: 1h }] } }
+  - { name: calls, key: [k], rows: { all: [{ per_day: 5 }] } }
+  - { name: jobs, when: { job: { present: true } }, key: [k], rows: { all: [{ concurrent: 2, ttl: 1h }] } }
 ";
 
 const TOKEN: &str = "0123456789abcdef";
@@ -103,7 +103,7 @@ fn leases_are_those_that_a_replica_has_taken_and_nobody_has_released() {
     assert!(leases.iter().all(|lease| listed.contains(&**lease)), "{listed}");
     assert!(
         listed.contains(
-            r#""table":"jobs","row":"always","key":[["k","1"]],"truncated":false,"shadow":false,"slots":1"#
+            r#""table":"jobs","row":"all","key":[["k","1"]],"truncated":false,"shadow":false,"slots":1"#
         ),
         "{listed}"
     );

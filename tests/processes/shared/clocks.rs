@@ -8,12 +8,12 @@ use super::support::{call, give_back, hits, request};
 
 const DAILY: &str = "domain: d
 headers: epoch
-tables: [{ name: t, key: [k], rows: { always: [{ per_day: 60 }] } }]
+tables: [{ name: t, key: [k], rows: { all: [{ per_day: 60 }] } }]
 ";
 const JOBS: &str = "domain: d
 tables:
-  - { name: t, key: [k], rows: { always: [{ per_day: 2 }] } }
-  - { name: jobs, when: { job: { present: true } }, key: [job], rows: { always: [{ concurrent: 1, hold: 1h }] } }
+  - { name: t, key: [k], rows: { all: [{ per_day: 2 }] } }
+  - { name: jobs, when: { job: { present: true } }, key: [job], rows: { all: [{ concurrent: 1, ttl: 1h }] } }
 ";
 
 fn time(redis: &Redis) -> Timestamp {

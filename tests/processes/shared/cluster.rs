@@ -8,13 +8,13 @@ use super::support::{Client, call, eventually};
 
 const POLICY: &str = "domain: d
 tables:
-  - { name: tenant, key: [tenant], rows: { always: [{ per_day: 5 }] } }
-  - { name: address, key: [remote_address], rows: { always: [{ per_day: 3 }] } }
-  - { name: user, key: [user], rows: { always: [{ per_day: 1 }] } }
-  - { name: jobs, when: { job: { present: true } }, key: [tenant], rows: { always: [{ concurrent: 1, hold: 1h }] } }
-  - { name: job, when: { job: { present: true } }, key: [job], rows: { always: [{ concurrent: 1, hold: 1h }] } }
-  - { name: banned, when: { user: bad }, key: [user], rows: { always: blocked } }
-  - { name: tried, when: { user: odd }, key: [user], shadow: true, rows: { always: blocked } }
+  - { name: tenant, key: [tenant], rows: { all: [{ per_day: 5 }] } }
+  - { name: address, key: [remote_address], rows: { all: [{ per_day: 3 }] } }
+  - { name: user, key: [user], rows: { all: [{ per_day: 1 }] } }
+  - { name: jobs, when: { job: { present: true } }, key: [tenant], rows: { all: [{ concurrent: 1, ttl: 1h }] } }
+  - { name: job, when: { job: { present: true } }, key: [job], rows: { all: [{ concurrent: 1, ttl: 1h }] } }
+  - { name: banned, when: { user: bad }, key: [user], rows: { all: blocked } }
+  - { name: tried, when: { user: odd }, key: [user], shadow: true, rows: { all: blocked } }
 ";
 
 fn cluster() -> Vec<Redis> {
@@ -59,7 +59,7 @@ fn buckets_on_several_servers_are_charged_all_or_none() {
     for number in 0..20 {
         let tenant = ("tenant", &*format!("tenant-{number}"));
         let denied = client.ask(call(&[tenant, address]));
-        assert_eq!(denied.denied_by(), ("address", "always", "3 per day"));
+        assert_eq!(denied.denied_by(), ("address", "all", "3 per day"));
         assert_eq!(client.ask(call(&[tenant])).remaining(), [4], "tenant {number}");
     }
     let keys = |server: &Redis| server.command(&["DBSIZE"]);

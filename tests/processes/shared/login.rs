@@ -10,7 +10,7 @@ use super::redis_server::{self, Redis};
 use super::support::{call, eventually};
 
 const DAILY: &str =
-    "domain: d\ntables: [{ name: t, key: [k], rows: { always: [{ per_day: 200 }] } }]\n";
+    "domain: d\ntables: [{ name: t, key: [k], rows: { all: [{ per_day: 200 }] } }]\n";
 
 /// What vouches for a server, and what the server shows.
 struct Certificates {

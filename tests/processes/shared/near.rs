@@ -10,7 +10,7 @@ use super::support::{hits, request};
 const START: Timestamp = Timestamp::from_unix_nanos(1_772_323_200_000_000_000);
 
 const POLICY: &str = "domain: d
-tables: [{ name: t, key: [k], rows: { always: [{ per_day: 20 }] } }]
+tables: [{ name: t, key: [k], rows: { all: [{ per_day: 20 }] } }]
 ";
 
 const DAY: Nanos = Nanos::from_secs(86_400);

@@ -9,8 +9,8 @@ use super::support::{call, eventually, give_back, request};
 const POLICY: &str = "domain: d
 on_store_error: deny
 tables:
-  - { name: t, key: [tenant], rows: { always: [{ per_day: 200 }] } }
-  - { name: jobs, when: { job: { present: true } }, key: [tenant], rows: { always: [{ concurrent: 5, hold: 1h }] } }
+  - { name: t, key: [tenant], rows: { all: [{ per_day: 200 }] } }
+  - { name: jobs, when: { job: { present: true } }, key: [tenant], rows: { all: [{ concurrent: 5, ttl: 1h }] } }
 ";
 
 const USER: &str = "gate on >gate-word ~* &* +@all";

@@ -17,8 +17,8 @@ use super::support::{START, call, eventually, give_back, request};
 const JOBS: &str = "domain: d
 on_store_error: deny
 tables:
-  - { name: tenant, when: { tenant: { present: true } }, key: [tenant], rows: { always: [{ concurrent: 1, hold: 1h }] } }
-  - { name: job, when: { job: { present: true } }, key: [job], rows: { always: [{ concurrent: 1, hold: 1h }] } }
+  - { name: tenant, when: { tenant: { present: true } }, key: [tenant], rows: { all: [{ concurrent: 1, ttl: 1h }] } }
+  - { name: job, when: { job: { present: true } }, key: [job], rows: { all: [{ concurrent: 1, ttl: 1h }] } }
 ";
 
 fn release(lease: &str) -> tollgate::wire::RateLimitRequest {
@@ -214,7 +214,7 @@ fn a_call_that_fails_late_leaves_the_connection_alone_that_was_made_since() {
     let redis = Redis::start();
     let between = Between::start(redis.address);
     let url = format!("redis://{}", between.address);
-    let policy = JOBS.replace("concurrent: 1, hold: 1h", "per_day: 5");
+    let policy = JOBS.replace("concurrent: 1, ttl: 1h", "per_day: 5");
     let replica = Replica::new(&url, &policy, START, Duration::from_secs(1));
     replica.runtime.block_on(async {
         let service = Arc::clone(&replica.service);

@@ -11,9 +11,9 @@ use super::redis_server::Redis;
 use super::support::{call, eventually};
 
 const DAILY: &str =
-    "domain: d\ntables: [{ name: t, key: [k], rows: { always: [{ per_day: 200 }] } }]\n";
+    "domain: d\ntables: [{ name: t, key: [k], rows: { all: [{ per_day: 200 }] } }]\n";
 const JOBS: &str = "domain: d
-tables: [{ name: t, key: [k], rows: { always: [{ concurrent: 1, hold: 1h }] } }]
+tables: [{ name: t, key: [k], rows: { all: [{ concurrent: 1, ttl: 1h }] } }]
 ";
 
 /// What a call takes at most: the deadline, and what a machine that others use takes to answer.
@@ -63,7 +63,7 @@ fn a_request_is_one_round_trip_and_a_denied_client_that_hammers_costs_none() {
     for _ in 0..50 {
         let answer = client.ask(call(&[("k", "1")]));
         assert!(!answer.is_ok());
-        assert_eq!(answer.denied_by(), ("t", "always", "20 per day"));
+        assert_eq!(answer.denied_by(), ("t", "all", "20 per day"));
     }
     assert_eq!(redis.calls_of("fcall") - denied, 0);
     assert_eq!(replica.metric("tollgate_shared_store_cached_denials_total"), 50);
@@ -78,9 +78,9 @@ fn what_is_blocked_is_denied_without_a_round_trip() {
         let policy = format!(
             "domain: d\non_store_error: {mode}
 tables:
-  - {{ name: t, key: [k], rows: {{ always: [{{ per_day: 200 }}] }} }}
-  - {{ name: banned, when: {{ k: bad }}, key: [], rows: {{ always: blocked }} }}
-  - {{ name: jobs, when: {{ job: {{ present: true }} }}, key: [k], rows: {{ always: [{{ concurrent: 9, hold: 1h }}] }} }}
+  - {{ name: t, key: [k], rows: {{ all: [{{ per_day: 200 }}] }} }}
+  - {{ name: banned, when: {{ k: bad }}, key: [], rows: {{ all: blocked }} }}
+  - {{ name: jobs, when: {{ job: {{ present: true }} }}, key: [k], rows: {{ all: [{{ concurrent: 9, ttl: 1h }}] }} }}
 "
         );
         // A thread that found the store late would ask once more to see that it can.
@@ -89,7 +89,7 @@ tables:
         let mut denies = |entries: &[(&str, &str)]| {
             let answer = client.ask(call(entries));
             assert!(!answer.is_ok(), "{mode} {entries:?}");
-            assert_eq!(answer.denied_by(), ("banned", "always", "blocked"), "{mode} {entries:?}");
+            assert_eq!(answer.denied_by(), ("banned", "all", "blocked"), "{mode} {entries:?}");
         };
         denies(&[("k", "bad"), ("job", "1")]);
         // Each thread decides something once, to see that it can; that of HTTP has, once it answers.

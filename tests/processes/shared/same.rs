@@ -20,12 +20,12 @@ const START: Timestamp = Timestamp::from_unix_nanos(4_102_444_800_000_000_000);
 
 const POLICY: &str = "domain: d
 tables:
-  - { name: fast, key: [tenant], rows: { always: [{ per_second: 3 }, { size: 50, rate: 7, every: 1m }] } }
-  - { name: address, key: [remote_address], rows: { always: [{ per_minute: 40 }] } }
-  - { name: maybe, key: [tenant], shadow: true, rows: { always: [{ per_minute: 5 }, { per_hour: 9 }] } }
-  - { name: jobs, when: { job: { present: true } }, key: [tenant], rows: { always: [{ concurrent: 3, hold: 90s }] } }
-  - { name: tried, when: { job: { present: true } }, key: [job], shadow: true, rows: { always: [{ concurrent: 1, hold: 1h }] } }
-  - { name: tried too, when: { job: b }, key: [job], shadow: true, rows: { always: blocked } }
+  - { name: fast, key: [tenant], rows: { all: [{ per_second: 3 }, { size: 50, rate: 7, every: 1m }] } }
+  - { name: address, key: [remote_address], rows: { all: [{ per_minute: 40 }] } }
+  - { name: maybe, key: [tenant], shadow: true, rows: { all: [{ per_minute: 5 }, { per_hour: 9 }] } }
+  - { name: jobs, when: { job: { present: true } }, key: [tenant], rows: { all: [{ concurrent: 3, ttl: 90s }] } }
+  - { name: tried, when: { job: { present: true } }, key: [job], shadow: true, rows: { all: [{ concurrent: 1, ttl: 1h }] } }
+  - { name: tried too, when: { job: b }, key: [job], shadow: true, rows: { all: blocked } }
 overrides:
   - { table: fast, row: always, when: { tenant: big }, buckets: [{ per_second: 100 }] }
   - { table: address, when: { remote_address: 10.0.0.3 }, until: 2100-01-01T00:05:00Z, buckets: blocked }
@@ -150,8 +150,8 @@ fn all_buckets_are_charged_or_none() {
         let policies = policies(
             "domain: d
 tables:
-  - { name: one, key: [a], rows: { always: [{ per_day: 2 }] } }
-  - { name: two, key: [b], rows: { always: [{ per_day: 3 }] } }",
+  - { name: one, key: [a], rows: { all: [{ per_day: 2 }] } }
+  - { name: two, key: [b], rows: { all: [{ per_day: 3 }] } }",
         );
         let mut ask = |a, b| decide(store, &policies, &call(&[("a", a), ("b", b)]), START);
         assert_eq!(ask("x", "y").1.iter().map(|o| o.remaining).collect::<Vec<_>>(), [1, 2]);
@@ -171,9 +171,8 @@ tables:
 #[ignore = "needs Redis; bash tests/run.sh"]
 fn hits_are_looked_at_given_back_and_refused_where_they_are_too_many() {
     both(|store| {
-        let policies = policies(
-            "domain: d\ntables: [{ name: t, key: [k], rows: { always: [{ per_day: 5 }] } }]",
-        );
+        let policies =
+            policies("domain: d\ntables: [{ name: t, key: [k], rows: { all: [{ per_day: 5 }] } }]");
         let k: &[(&str, &str)] = &[("k", "1")];
         let mut ask = |descriptor| decide(store, &policies, &request("d", &[descriptor]), START);
         assert_eq!(ask(hits(4, k)).1[0].remaining, 1);
@@ -195,7 +194,7 @@ fn hits_are_looked_at_given_back_and_refused_where_they_are_too_many() {
 fn a_lease_is_held_until_it_is_released_once_or_expires() {
     both(|store| {
         let policies = policies(
-            "domain: d\ntables: [{ name: t, key: [k], rows: { always: [{ concurrent: 2, hold: 60s }] } }]",
+            "domain: d\ntables: [{ name: t, key: [k], rows: { all: [{ concurrent: 2, ttl: 60s }] } }]",
         );
         let ask = |store: &mut dyn Store, now| decide(store, &policies, &call(&[("k", "1")]), now);
         let second = |count| START.after(Nanos::from_secs(count));
@@ -224,9 +223,9 @@ fn what_is_blocked_denies_and_leaves_all_others_as_they_stand() {
         let policies = policies(
             "domain: d
 tables:
-  - { name: t, select: kind, key: [k], rows: { banned: blocked, otherwise: [{ per_day: 5 }] } }
-  - { name: all, key: [], rows: { always: [{ per_day: 9 }] } }
-  - { name: jobs, key: [k], rows: { always: [{ concurrent: 2, hold: 60s }] } }",
+  - { name: t, select: kind, key: [k], rows: { banned: blocked, default: [{ per_day: 5 }] } }
+  - { name: all, key: [], rows: { all: [{ per_day: 9 }] } }
+  - { name: jobs, key: [k], rows: { all: [{ concurrent: 2, ttl: 60s }] } }",
         );
         let banned: &[(&str, &str)] = &[("k", "1"), ("kind", "banned")];
         let mut ask = |descriptor| decide(store, &policies, &request("d", &[descriptor]), START);
@@ -248,7 +247,7 @@ fn a_shadow_row_is_charged_whole_or_not_and_denies_nobody() {
     both(|store| {
         let policies = policies(
             "domain: d
-tables: [{ name: t, shadow: true, key: [k], rows: { always: [{ per_day: 1 }, { per_hour: 5 }] } }]",
+tables: [{ name: t, shadow: true, key: [k], rows: { all: [{ per_day: 1 }, { per_hour: 5 }] } }]",
         );
         let mut ask = || decide(store, &policies, &call(&[("k", "1")]), START);
         assert_eq!(ask().0, ADMITTED);
@@ -266,7 +265,7 @@ fn a_reload_keeps_what_is_unchanged_and_an_overridden_bucket_is_another() {
         let policy = |size: u32| {
             policies(&format!(
                 "domain: d
-tables: [{{ name: t, key: [k], rows: {{ always: [{{ per_day: {size} }}] }} }}]
+tables: [{{ name: t, key: [k], rows: {{ all: [{{ per_day: {size} }}] }} }}]
 overrides: [{{ table: t, row: always, when: {{ k: big }}, buckets: [{{ per_day: 100 }}] }}]"
             ))
         };
@@ -289,7 +288,7 @@ fn what_a_larger_bucket_gave_is_owed_by_a_smaller_one() {
         let policy = |size: u32| {
             policies(&format!(
                 "domain: d
-tables: [{{ name: t, key: [k], rows: {{ always: [{{ size: {size}, rate: 10, every: 10s }}] }} }}]"
+tables: [{{ name: t, key: [k], rows: {{ all: [{{ size: {size}, rate: 10, every: 10s }}] }} }}]"
             ))
         };
         let (large, small) = (policy(30), policy(10));
@@ -315,9 +314,8 @@ tables: [{{ name: t, key: [k], rows: {{ always: [{{ size: {size}, rate: 10, ever
 #[ignore = "needs Redis; bash tests/run.sh"]
 fn nobody_waits_longer_for_a_clock_that_is_set_back_than_when_it_was_charged() {
     let redis = Redis::start();
-    let policies = policies(
-        "domain: d\ntables: [{ name: t, key: [k], rows: { always: [{ per_minute: 2 }] } }]",
-    );
+    let policies =
+        policies("domain: d\ntables: [{ name: t, key: [k], rows: { all: [{ per_minute: 2 }] } }]");
     let two = request("d", &[hits(2, &[("k", "1")])]);
     let one = call(&[("k", "1")]);
     let seconds = |count| START.after(Nanos::from_secs(count));

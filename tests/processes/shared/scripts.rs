@@ -6,8 +6,8 @@ use super::support::{Client, call, give_back, request};
 
 const POLICY: &str = "domain: d
 tables:
-  - { name: t, key: [k], rows: { always: [{ per_day: 20 }, { per_hour: 10 }] } }
-  - { name: jobs, when: { job: { present: true } }, key: [job], rows: { always: [{ concurrent: 1, hold: 1h }] } }
+  - { name: t, key: [k], rows: { all: [{ per_day: 20 }, { per_hour: 10 }] } }
+  - { name: jobs, when: { job: { present: true } }, key: [job], rows: { all: [{ concurrent: 1, ttl: 1h }] } }
 ";
 
 /// A server that does not know the command, as those before version 7.

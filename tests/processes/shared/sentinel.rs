@@ -6,7 +6,7 @@ use super::replicas::Hammer;
 use super::support::{call, eventually};
 
 const DAILY: &str =
-    "domain: d\ntables: [{ name: t, key: [k], rows: { always: [{ per_day: 200 }] } }]\n";
+    "domain: d\ntables: [{ name: t, key: [k], rows: { all: [{ per_day: 200 }] } }]\n";
 
 mod wall_clock {
     use super::*;

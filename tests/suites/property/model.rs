@@ -29,24 +29,24 @@ tables:
       y: [{{ per_hour: {odd} }}]
       free: unlimited
       banned: blocked
-      otherwise: [{{ size: {slow}, rate: {odd}, every: 10s }}]
+      default: [{{ size: {slow}, rate: {odd}, every: 10s }}]
   - name: pair
     when: {{ b: {{ present: true }} }}
     key: [a, b]
-    rows: {{ always: [{{ per_second: {odd} }}] }}
+    rows: {{ all: [{{ per_second: {odd} }}] }}
   - name: jobs
     when: {{ type: [x, z*] }}
     key: [a]
-    rows: {{ always: [{{ concurrent: {slots}, hold: 30s }}] }}
+    rows: {{ all: [{{ concurrent: {slots}, ttl: 30s }}] }}
   - name: watched
     shadow: true
     key: [b]
-    rows: {{ always: [{{ per_minute: {fast} }}, {{ size: {slow}, per_hour: {odd} }}] }}
+    rows: {{ all: [{{ per_minute: {fast} }}, {{ size: {slow}, per_hour: {odd} }}] }}
   - {{ name: tried, select: type, shadow: true, key: [b], rows: {{ y: blocked }} }}
   - name: everybody
     when: {{ c: {{ absent: true }} }}
     key: []
-    rows: {{ always: [{{ size: 40, per_second: {slow} }}] }}
+    rows: {{ all: [{{ size: 40, per_second: {slow} }}] }}
 "
     )
 }
@@ -110,20 +110,20 @@ pub(crate) fn met(sizes: Sizes, entries: &[(String, String)]) -> Vec<(String, Na
         Some("y") => add("by type", "y", &["a"], &[tokens(odd, odd, 3600)], false),
         Some("free") => {}
         Some("banned") => add("by type", "banned", &["a"], &[Kind::Blocked], false),
-        _ => add("by type", "otherwise", &["a"], &[tokens(slow, odd, 10)], false),
+        _ => add("by type", "default", &["a"], &[tokens(slow, odd, 10)], false),
     }
     if first(entries, "b").is_some() {
-        add("pair", "always", &["a", "b"], &[tokens(odd, odd, 1)], false);
+        add("pair", "all", &["a", "b"], &[tokens(odd, odd, 1)], false);
     }
     if first(entries, "type").is_some_and(|kind| kind == "x" || kind.starts_with('z')) {
-        add("jobs", "always", &["a"], &[Kind::Slots(slots.into(), 30 * SECOND)], false);
+        add("jobs", "all", &["a"], &[Kind::Slots(slots.into(), 30 * SECOND)], false);
     }
-    add("watched", "always", &["b"], &[tokens(fast, fast, 60), tokens(slow, odd, 3600)], true);
+    add("watched", "all", &["b"], &[tokens(fast, fast, 60), tokens(slow, odd, 3600)], true);
     if first(entries, "type") == Some("y") {
         add("tried", "y", &["b"], &[Kind::Blocked], true);
     }
     if first(entries, "c").is_none() {
-        add("everybody", "always", &[], &[tokens(40, slow, 1)], false);
+        add("everybody", "all", &[], &[tokens(40, slow, 1)], false);
     }
     met
 }
