@@ -139,7 +139,7 @@ fn a_lease_is_found_by_its_age_and_released() {
     assert_eq!(lab.ask(&["tenant=acme", "job=1"]), Some(0));
     let ended = lab.admin(&["release", lease]);
     assert_eq!(
-        (ended.code, ended.err.contains("it was released, or has expired")),
+        (ended.code, ended.err.contains("it was released, it has expired")),
         (Some(1), true)
     );
 }
@@ -219,8 +219,11 @@ fn a_token_that_is_none_ends_it_and_is_not_told() {
     std::fs::write(&path, "\n").unwrap();
     let path = path.to_str().unwrap();
     for (args, told) in [
-        (&["--admin-token", "short-secret"][..], "--admin-token: a token has 16 characters"),
-        (&["--admin-token-file", path], "token: a token has 16 characters"),
+        (
+            &["--admin-token", "short-secret"][..],
+            "--admin-token: a token must have at least 16 characters",
+        ),
+        (&["--admin-token-file", path], "token: a token must have at least 16 characters"),
         (&["--admin-token-file", "nowhere"], "--admin-token-file nowhere: No such file"),
         (&["--admin-token", TOKEN, "--admin-token-file", path], "cannot be used with"),
     ] {

@@ -19,7 +19,7 @@ fn policy(size: u32) -> String {
 }
 
 /// What `sha256sum` tells of the policy in the test of versions.
-const VERSION: &str = "5d5bd6908cee23e8ef052a381d62a080ea5ba49a037940c8759bcd7c23801001";
+const VERSION: &str = "0db30443480e8c981ae97544cb35a95d49ec399d69486d7c304bf5917cc5898e";
 
 fn serve(path: &Path, watch: &str) -> Served {
     let args = ["--config", path.to_str().unwrap(), "--watch", watch, "--log-level", "debug"];

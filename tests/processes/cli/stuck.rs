@@ -126,14 +126,18 @@ fn a_policy_that_is_no_file_or_too_large_is_refused_at_once() {
     fifo(&stuck.path());
     for times in 1..=3 {
         let (status, told) = stuck.reload();
-        assert!(status == 422 && told.contains("it is a FIFO; only a regular file"), "{told}");
+        assert!(
+            status == 422
+                && told.contains("it is a FIFO, not a regular file; put a regular file there"),
+            "{told}"
+        );
         stuck.is_refused(times, "it is a FIFO, not a regular file");
     }
     std::fs::remove_file(stuck.path()).unwrap();
     std::fs::write(stuck.path(), format!("{}#{}", policy(3), "#".repeat(4 << 20))).unwrap();
     let (status, told) = stuck.reload();
-    assert!(status == 422 && told.contains("it holds more than 4194304 bytes"), "{told}");
-    stuck.is_refused(4, "it holds more than 4194304 bytes");
+    assert!(status == 422 && told.contains("it is larger than 4194304 bytes"), "{told}");
+    stuck.is_refused(4, "it is larger than 4194304 bytes");
     std::fs::write(stuck.path(), policy(3)).unwrap();
     assert_eq!(stuck.reload(), (200, "changed".into()));
     stuck.is_right();
@@ -151,7 +155,7 @@ fn a_read_that_hangs_holds_up_nobody_and_is_made_up_for() {
     stuck.is_refused(1, "no answer within 5s");
     for times in 2..20 {
         let (status, told) = stuck.reload();
-        assert!(status == 422 && told.contains("the read before this one has not"), "{told}");
+        assert!(status == 422 && told.contains("the previous read has not ended"), "{told}");
         stuck.is_refused(times, "the previous read has not ended");
     }
     assert_eq!(stuck.readers(), 1, "one at most");

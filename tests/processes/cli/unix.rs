@@ -106,7 +106,7 @@ fn what_is_no_socket_and_what_is_no_path_of_one_end_it_with_2() {
         for flag in ["--grpc", "--http"] {
             let ended = run(&["serve", flag, path]);
             assert_eq!(ended.code, Some(2));
-            assert!(ended.err.contains(flag) && ended.err.contains("of 1 to 107"), "{ended:?}");
+            assert!(ended.err.contains(flag) && ended.err.contains("has 1 to 107"), "{ended:?}");
         }
     }
 }
