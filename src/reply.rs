@@ -196,16 +196,24 @@ pub fn compose<'a>(
         limit_headers(tightest, style, now, &mut response_headers);
     }
     let lease = verdict.lease.map(|lease| lease.to_string());
+    let (body, denied_by) = match denied_by {
+        None => (None, None),
+        Some(denied) => {
+            let (parts, place) = denials.denial(denied.matched);
+            let retry_after = retry_after(denied);
+            (Some(Body { content_type: denials.content_type(), parts, retry_after }), Some(place))
+        }
+    };
     Reply {
         is_over_limit: !verdict.is_admitted,
         statuses: of_each.into_iter().map(status).collect(),
         response_headers,
         request_headers: lease.iter().map(|id| Header::text(LEASE_HEADER, id.clone())).collect(),
-        body: denied_by.map(|denied| body(denied, denials)),
+        body,
         metadata: Metadata {
             lease,
             released: verdict.released,
-            denied_by: denied_by.map(|denied| denials.place(denied.matched)),
+            denied_by,
             shadow: shadows(verdict, denials),
         },
     }
@@ -290,14 +298,6 @@ fn ietf_headers(tightest: &Decided<'_>, headers: &mut Headers<'_>) {
         format!("\"{name}\";r={}{}", outcome.remaining, reset.as_deref().unwrap_or_default());
     headers.push(Header::text("ratelimit-policy", policy));
     headers.push(Header::text("ratelimit", limit));
-}
-
-fn body<'a>(denied: &Decided<'a>, denials: &'a Denials) -> Body<'a> {
-    Body {
-        content_type: denials.content_type(),
-        parts: denials.body(denied.matched),
-        retry_after: retry_after(denied),
-    }
 }
 
 fn shadows<'a>(verdict: &Verdict<'a>, denials: &'a Denials) -> Vec<Place<'a>> {

@@ -5,7 +5,6 @@ use std::borrow::Cow;
 
 use super::Place;
 use crate::policy::denial::DenialBody;
-use crate::policy::message::Message;
 use crate::policy::rule::Rule;
 use crate::policy::table::Row;
 use crate::policy::{MatchedBucket, Policy};
@@ -45,14 +44,19 @@ impl Denials {
         self.body.content_type()
     }
 
-    /// The body of a denial by this bucket, split where the seconds of `retry_after` belong.
-    pub fn body<'a>(&'a self, matched: &MatchedBucket<'_>) -> Cow<'a, [Box<str>]> {
+    /// The body of a denial by this bucket, split where the seconds of `retry_after` belong, and the bucket's place in
+    /// the policy.
+    pub(super) fn denial<'a>(
+        &'a self,
+        matched: &MatchedBucket<'a>,
+    ) -> (Cow<'a, [Box<str>]>, Place<'a>) {
         match self.encoded(matched) {
-            Some(denial) => Cow::Borrowed(&denial.body),
+            Some(denial) => (Cow::Borrowed(&denial.body), Place::Encoded(&denial.place)),
             None => {
-                let (message, names): (&Message, _) =
+                let (message, names) =
                     (matched.row.message(), [matched.row.table(), matched.row.name()]);
-                Cow::Owned(self.body.parts(message, names, matched.bucket).into_vec())
+                let body = self.body.parts(message, names, matched.bucket).into_vec();
+                (Cow::Owned(body), Self::named_place(matched))
             }
         }
     }
@@ -61,11 +65,13 @@ impl Denials {
     pub(super) fn place<'a>(&'a self, matched: &MatchedBucket<'a>) -> Place<'a> {
         match self.encoded(matched) {
             Some(denial) => Place::Encoded(&denial.place),
-            None => {
-                let (table, row) = (matched.row.table(), matched.row.name());
-                Place::Named { table, row, bucket: matched.bucket.to_string() }
-            }
+            None => Self::named_place(matched),
         }
+    }
+
+    fn named_place<'a>(matched: &MatchedBucket<'a>) -> Place<'a> {
+        let (table, row) = (matched.row.table(), matched.row.name());
+        Place::Named { table, row, bucket: matched.bucket.to_string() }
     }
 
     fn encoded(&self, matched: &MatchedBucket<'_>) -> Option<&Denial> {

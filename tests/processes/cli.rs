@@ -197,7 +197,7 @@ fn a_wrong_command_line_ends_with_2_and_what_could_be_said() {
 fn a_collector_that_the_build_has_no_spans_for_ends_the_start() {
     let ended = run(&["serve", "--otlp-endpoint", "http://127.0.0.1:4317"]);
     assert_eq!((ended.code, &*ended.out), (Some(2), ""));
-    assert!(ended.err.contains("build it with the Cargo feature `otlp`"), "{ended:?}");
+    assert!(ended.err.contains("build tollgate with the Cargo feature `otlp`"), "{ended:?}");
 }
 
 #[test]
