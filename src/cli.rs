@@ -53,7 +53,7 @@ enum Command {
     /// Show which buckets a descriptor matches, and why, without a server.
     Explain(explain::Explain),
     /// Send one rate-limit request to a running server.
-    Query(query::Query),
+    Query(query::QueryCommand),
     /// Check whether a running server is ready.
     Health(health::Health),
     /// Inspect and change a running server's state: buckets, leases, the policy.

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::Failure;
 use super::entry_args::EntryArg;
-use super::http::{Answer, Server};
+use super::http::{HttpResponse, HttpServer};
 use super::output::report_error;
 use crate::admin::api::types::{
     Bucket, BucketName, BucketState, Buckets, KeyEntry, Lease, Leases, List, ReleaseRequest,
@@ -24,7 +24,7 @@ use crate::file;
 #[derive(Debug, Args)]
 pub(super) struct Admin {
     #[command(flatten)]
-    server: Server,
+    server: HttpServer,
     /// The server's --admin-token; needed by commands that change something.
     #[arg(
         long,
@@ -133,7 +133,7 @@ impl Admin {
         }
     }
 
-    fn ask(&self) -> Result<Answer, Failure> {
+    fn ask(&self) -> Result<HttpResponse, Failure> {
         let read = |path: &PathBuf| {
             let token = file::read_text(path, file::MAX_SECRET);
             token.map_err(|error| format!("--token-file {}: {error}", path.display()))
@@ -173,13 +173,13 @@ impl Admin {
         path: &str,
         token: Option<&str>,
         request: &impl Serialize,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<HttpResponse, Failure> {
         self.server.ask(path, token, Some(serde_json::to_string(request)?))
     }
 }
 
 /// Parses the body of an answer.
-fn read<T: DeserializeOwned>(Answer { status, body }: &Answer) -> Result<T, Failure> {
+fn read<T: DeserializeOwned>(HttpResponse { status, body }: &HttpResponse) -> Result<T, Failure> {
     serde_json::from_str(body).map_err(|error| {
         format!(
             "the server answered {status} without the expected JSON: {error}; set --addr to the address of \
@@ -203,7 +203,7 @@ fn path(domain: Option<&str>, all: bool, entries: &[EntryArg]) -> String {
 
 impl Command {
     /// The server's answer as text.
-    fn render(&self, answer: &Answer) -> Result<String, Failure> {
+    fn render(&self, answer: &HttpResponse) -> Result<String, Failure> {
         Ok(match self {
             Self::Buckets { .. } | Self::Lookup { .. } => {
                 let Buckets { list, unknown_keys } = read(answer)?;

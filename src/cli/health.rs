@@ -7,12 +7,12 @@ use axum::http::StatusCode;
 use clap::Args;
 
 use super::Failure;
-use super::http::Server;
+use super::http::HttpServer;
 
 #[derive(Debug, Args)]
 pub(super) struct Health {
     #[command(flatten)]
-    server: Server,
+    server: HttpServer,
 }
 
 impl Health {

@@ -29,7 +29,7 @@ const MAX_RESPONSE: usize = 16 << 20;
 
 /// The address of a server, and TLS.
 #[derive(Debug, Args)]
-pub(super) struct Server {
+pub(super) struct HttpServer {
     /// Address of the server's HTTP side: `http://HOST:PORT`, `https://HOST:PORT` or `unix:PATH`.
     #[arg(
         long,
@@ -38,7 +38,7 @@ pub(super) struct Server {
         value_name = "URL",
         global = true
     )]
-    addr: Address,
+    addr: HttpAddress,
     /// CA certificates that verify the server over https, in PEM; required for https.
     #[arg(long, env = "TOLLGATE_ADMIN_TLS_CA", value_name = "FILE", global = true)]
     tls_ca: Option<PathBuf>,
@@ -64,12 +64,12 @@ pub(super) struct Server {
 
 /// The response of a server.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct HttpResponse {
     pub(super) status: StatusCode,
     pub(super) body: String,
 }
 
-impl Server {
+impl HttpServer {
     /// Sends a GET, or a POST if there is a body.
     ///
     /// # Errors
@@ -79,7 +79,7 @@ impl Server {
         path: &str,
         token: Option<&str>,
         body: Option<String>,
-    ) -> Result<Answer, Failure> {
+    ) -> Result<HttpResponse, Failure> {
         let mut request = Request::builder()
             .method(if body.is_some() { Method::POST } else { Method::GET })
             .uri(path)
@@ -105,13 +105,13 @@ impl Server {
         })
     }
 
-    async fn send(&self, request: Request<Body>) -> Result<Answer, Failure> {
+    async fn send(&self, request: Request<Body>) -> Result<HttpResponse, Failure> {
         match &self.addr {
-            Address::Unix(path) => exchange(UnixStream::connect(path).await?, request).await,
-            Address::Plain(authority) => {
+            HttpAddress::Unix(path) => exchange(UnixStream::connect(path).await?, request).await,
+            HttpAddress::Plain(authority) => {
                 exchange(TcpStream::connect(authority).await?, request).await
             }
-            Address::Tls(authority, name) => {
+            HttpAddress::Tls(authority, name) => {
                 let connector = TlsConnector::from(Arc::new(self.tls()?));
                 let stream = TcpStream::connect(authority).await?;
                 exchange(connector.connect(name.clone(), stream).await?, request).await
@@ -154,19 +154,19 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     request: Request<Body>,
-) -> Result<Answer, Failure> {
+) -> Result<HttpResponse, Failure> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // Its errors also fail the request below.
     tokio::spawn(connection);
     let response = sender.send_request(request).await?;
     let status = response.status();
     let body = to_bytes(Body::new(response.into_body()), MAX_RESPONSE).await?;
-    Ok(Answer { status, body: String::from_utf8_lossy(&body).into_owned() })
+    Ok(HttpResponse { status, body: String::from_utf8_lossy(&body).into_owned() })
 }
 
 /// The address of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Address {
+enum HttpAddress {
     /// Host and port.
     Plain(String),
     /// Host and port, and the name that the server's certificate must have.
@@ -174,7 +174,7 @@ enum Address {
     Unix(PathBuf),
 }
 
-impl Address {
+impl HttpAddress {
     fn host(&self) -> &str {
         match self {
             Self::Plain(authority) | Self::Tls(authority, _) => authority,
@@ -183,7 +183,7 @@ impl Address {
     }
 }
 
-impl fmt::Display for Address {
+impl fmt::Display for HttpAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Plain(authority) => write!(f, "http://{authority}"),
@@ -193,7 +193,7 @@ impl fmt::Display for Address {
     }
 }
 
-impl FromStr for Address {
+impl FromStr for HttpAddress {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -224,7 +224,7 @@ mod tests {
 
     #[test]
     fn an_address_has_no_path_query_or_user() {
-        let read = |text: &str| text.parse::<Address>().map(|address| address.to_string());
+        let read = |text: &str| text.parse::<HttpAddress>().map(|address| address.to_string());
         for (text, expected) in [
             ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
             ("http://[::1]:8080/", "http://[::1]:8080"),

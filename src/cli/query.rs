@@ -17,7 +17,7 @@ use crate::wire::{self, RateLimitResponse, RateLimitServiceClient};
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Args)]
-pub(super) struct Query {
+pub(super) struct QueryCommand {
     /// Address of the server's gRPC side; `unix:PATH` is a Unix domain socket.
     #[arg(
         long,
@@ -43,7 +43,7 @@ pub(super) struct Query {
     entries: Vec<EntryArg>,
 }
 
-impl Query {
+impl QueryCommand {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
         if self.release
             && let Some(lease) = self.entries.iter().find(|pair| pair.key == LEASE)

@@ -57,9 +57,9 @@ pub(super) enum Malformed {
 }
 
 /// Iterates over a message's fields in the order in which they were sent, unknown fields included.
-pub(super) struct Fields<'a>(pub(super) &'a [u8]);
+pub(super) struct FieldReader<'a>(pub(super) &'a [u8]);
 
-impl<'a> Fields<'a> {
+impl<'a> FieldReader<'a> {
     /// Inlined, so that a known field takes a few instructions.
     #[inline]
     fn read(&mut self) -> Result<(u32, FieldValue<'a>), Malformed> {
@@ -120,7 +120,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-impl<'a> Iterator for Fields<'a> {
+impl<'a> Iterator for FieldReader<'a> {
     type Item = Result<(u32, FieldValue<'a>), Malformed>;
 
     #[inline]

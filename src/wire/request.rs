@@ -5,7 +5,7 @@
 
 use smallvec::SmallVec;
 
-use super::fields::{Fields, Malformed};
+use super::fields::{FieldReader, Malformed};
 use super::pb::envoy::r#type::v3::RateLimitUnit;
 use crate::descriptor::{BadRequest, Hits, Query};
 use crate::limit::{Bucket, Unit};
@@ -49,7 +49,7 @@ struct Request<'a> {
 impl<'a> Request<'a> {
     fn read(message: &'a [u8]) -> Result<Self, Malformed> {
         let mut request = Self::default();
-        for field in Fields(message) {
+        for field in FieldReader(message) {
             match field? {
                 (1, value) => request.domain = value.text()?,
                 (2, value) => request.descriptors.push(value.bytes()?),
@@ -73,7 +73,7 @@ impl DescriptorFields {
     /// Reads a descriptor; adds its entries to the query.
     fn read<'a>(message: &'a [u8], query: &mut Query<'a>) -> Result<Self, Malformed> {
         let mut fields = Self::default();
-        for field in Fields(message) {
+        for field in FieldReader(message) {
             match field? {
                 (1, value) => entry(value.bytes()?, query)?,
                 (2, value) => fields.limit.get_or_insert_default().merge(value.bytes()?)?,
@@ -97,7 +97,7 @@ impl DescriptorFields {
 
 fn entry<'a>(message: &'a [u8], query: &mut Query<'a>) -> Result<(), Malformed> {
     let (mut key, mut bytes) = ("", &[][..]);
-    for field in Fields(message) {
+    for field in FieldReader(message) {
         match field? {
             (1, value) => key = value.text()?,
             // A `string` in the proto, but Envoy fills it with any bytes that the client sent.
@@ -112,7 +112,7 @@ fn entry<'a>(message: &'a [u8], query: &mut Query<'a>) -> Result<(), Malformed> 
 /// The value of a wrapper such as UInt64Value; `None` if it is left out.
 fn wrapped(message: &[u8]) -> Result<Option<u64>, Malformed> {
     let mut number = None;
-    for field in Fields(message) {
+    for field in FieldReader(message) {
         if let (1, value) = field? {
             number = Some(value.number()?);
         }
@@ -130,7 +130,7 @@ struct Limit {
 
 impl Limit {
     fn merge(&mut self, message: &[u8]) -> Result<(), Malformed> {
-        for field in Fields(message) {
+        for field in FieldReader(message) {
             match field? {
                 (1, value) => self.requests_per_unit = value.number32()?,
                 (2, value) => self.unit = value.number32()?,

@@ -36,7 +36,12 @@ impl SharedStore {
         let up = register::gauge(registry, "shared_store_up", help);
         let calls = Family::<CallLabels, Counter>::default();
         registry.register("shared_store_calls", "Calls to the shared store", calls.clone());
-        let outcomes = [Call::answered, Call::failed, Call::refused, Call::timeout];
+        let outcomes = [
+            CallOutcome::answered,
+            CallOutcome::failed,
+            CallOutcome::refused,
+            CallOutcome::timeout,
+        ];
         let [answered, failed, refused, timed_out] =
             outcomes.map(|outcome| calls.get_or_create_owned(&CallLabels { outcome }));
         let help = "Requests denied by an earlier answer of the shared store";
@@ -59,7 +64,7 @@ impl SharedStore {
 /// Outcome of a call to the shared store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 #[expect(non_camel_case_types, reason = "the names are label values")]
-enum Call {
+enum CallOutcome {
     answered,
     failed,
     refused,
@@ -68,5 +73,5 @@ enum Call {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CallLabels {
-    outcome: Call,
+    outcome: CallOutcome,
 }

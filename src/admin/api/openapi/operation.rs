@@ -6,11 +6,11 @@ pub(super) const JSON: &str = "application/json";
 pub(super) const TEXT: &str = "text/plain";
 
 /// One answer: its status, its description, the media type of its body, and the body's schema.
-pub(super) type Answer = (&'static str, &'static str, &'static str, Value);
+pub(super) type ResponseSpec = (&'static str, &'static str, &'static str, Value);
 
 /// The answers of an operation, by their status.
-pub(super) fn answers(all: impl IntoIterator<Item = Answer>) -> Value {
-    let answer = |(status, description, kind, schema): Answer| {
+pub(super) fn answers(all: impl IntoIterator<Item = ResponseSpec>) -> Value {
+    let answer = |(status, description, kind, schema): ResponseSpec| {
         let answer =
             json!({ "description": description, "content": { kind: { "schema": schema } } });
         (status.to_owned(), answer)
@@ -19,7 +19,7 @@ pub(super) fn answers(all: impl IntoIterator<Item = Answer>) -> Value {
 }
 
 /// A GET operation.
-pub(super) fn get(id: &str, summary: &str, all: Vec<Answer>) -> Value {
+pub(super) fn get(id: &str, summary: &str, all: Vec<ResponseSpec>) -> Value {
     json!({ "get": { "operationId": id, "summary": summary, "responses": answers(all) } })
 }
 
@@ -41,7 +41,7 @@ pub(super) struct Post<'a> {
     /// The schema of the request's body, if it has one.
     pub(super) body: Option<Value>,
     /// The answers that are specific to this operation.
-    pub(super) answers: Vec<Answer>,
+    pub(super) answers: Vec<ResponseSpec>,
     /// Whether it requires the token.
     pub(super) changes: bool,
 }
