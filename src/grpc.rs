@@ -1,22 +1,20 @@
 //! The gRPC transport: HTTP/2 connections, and the calls on them.
 //!
-//! It stands on `h2` itself: hyper would spawn a task for each call, and tonic would box its future and bodies.
+//! HTTP/2 itself is the crate `unary_h2`, a state machine without I/O; `connection` reads and writes for it.
 //! A `ConnectionServer` serves the connections of one worker. A connection is read in turns with the others of its
 //! worker, so that none of them waits long for another.
 
-mod arriving;
-mod bounded;
 pub(crate) mod builtin_services;
 mod call;
 mod connection;
 mod connection_age;
-mod http2_settings;
+mod http2;
 mod in_flight;
 mod keepalive;
-mod request_check;
+mod refusals;
+mod rejection;
 mod routed;
 mod sampling;
-mod turn;
 
 use std::future::Future;
 use std::io;
@@ -24,15 +22,32 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tonic::service::Routes;
+use unary_h2::Budget;
 
-use self::arriving::Arriving;
-use self::connection::{ConnectionError, Services};
+pub use self::connection::ConnectionError;
+use self::connection::Services;
 pub(crate) use self::in_flight::InFlight;
+use self::refusals::Refusals;
 use self::sampling::Sampler;
 use crate::listener::Stream;
 use crate::service::Service;
 use crate::tls::Identity;
+
+/// Serves one connection over any stream, in memory or of another runtime's making, until it ends: for programs that
+/// accept connections themselves, and for benches. Answers rate-limit calls only.
+///
+/// # Errors
+/// If the peer does not speak HTTP/2, or breaks its rules.
+pub async fn serve(
+    io: impl AsyncRead + AsyncWrite + Unpin,
+    service: Arc<Service>,
+) -> Result<(), ConnectionError> {
+    let config = ConnectionConfig { tls: None, max_age: None };
+    let server = ConnectionServer::new(config, service, Routes::default(), InFlight::default());
+    connection::serve(io, None, server.services, std::future::pending()).await
+}
 
 /// How connections are served.
 #[derive(Debug, Clone)]
@@ -57,8 +72,12 @@ impl ConnectionServer {
         others: Routes,
         in_flight: InFlight,
     ) -> Self {
-        let (arriving, timing) = (Arriving::default(), Sampler::default());
-        Self { config, services: Services { rate_limit, others, in_flight, arriving, timing } }
+        let http2 = Arc::new(http2::config(rate_limit.is_traced()));
+        let (sampler, partial) = (Sampler::default(), Budget::new(http2::MAX_PARTIAL_OF_ALL));
+        let refusals = Refusals::new(rate_limit.telemetry().unanswered().clone());
+        let services =
+            Services { rate_limit, others, in_flight, sampler, http2, partial, refusals };
+        Self { config, services }
     }
 
     /// Serves a connection in a task of its own, which drops `permit` when the connection ends. Once `draining`

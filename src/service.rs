@@ -88,6 +88,11 @@ impl Service {
         &self.core
     }
 
+    /// Whether calls are traced.
+    pub fn is_traced(&self) -> bool {
+        self.core.tracer.is_some()
+    }
+
     /// The span of a call with these headers, if calls are traced and it is sampled.
     pub fn begin_span(&self, headers: &HeaderMap) -> Option<Box<Span>> {
         self.core.tracer.as_ref()?.begin(headers)

@@ -5,6 +5,9 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 
 use crate::wire;
 
+/// The most bytes of one request to these services. Theirs have a name or two.
+const MAX_MESSAGE: usize = 64 << 10;
+
 /// Full name of the health service.
 const HEALTH: &str = "grpc.health.v1.Health";
 
@@ -28,7 +31,9 @@ pub(crate) fn routes(
             .with_service_name(HEALTH)
             .with_service_name(name)
     };
-    Ok(Routes::new(health)
-        .add_service(reflection(REFLECTION).build_v1()?)
-        .add_service(reflection(REFLECTION_ALPHA).build_v1alpha()?))
+    Ok(Routes::new(health.max_decoding_message_size(MAX_MESSAGE))
+        .add_service(reflection(REFLECTION).build_v1()?.max_decoding_message_size(MAX_MESSAGE))
+        .add_service(
+            reflection(REFLECTION_ALPHA).build_v1alpha()?.max_decoding_message_size(MAX_MESSAGE),
+        ))
 }

@@ -1,301 +1,200 @@
-//! One call of the rate-limit service, on HTTP/2 itself.
+//! The calls of the rate-limit service on one connection.
 //!
-//! Nearly every call is there whole when its stream is accepted and its answer fits the windows: it is
-//! answered on the spot, without a task of its own. Else it goes on in one.
+//! A call that is decided in memory is answered at once. One that waits for the shared store has a task of its own,
+//! which goes on even if its caller gives up or the connection ends: it may be a release.
 //!
-//! Envoy gives up on a call by resetting its stream. Two things must hold then. A lease that was taken for
-//! a call that was given up is given back: its guard is told only once all that has come on the connection
-//! has been read, the call among it is still wanted, and the connection has taken the answer. And a call that
-//! was received whole is carried out even if it was reset right behind its last byte, since it may be a
-//! release.
+//! Envoy gives up on a call by resetting its stream. If the call took a lease, nobody would hold it. So an answer with a
+//! lease is sent only once all that has arrived on the connection is processed and the call is still wanted; otherwise
+//! its guard releases the lease.
 
-use std::pin::Pin;
+use std::borrow::Cow;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use h2::server::SendResponse;
-use h2::{RecvStream, SendStream};
-use http::Request;
-use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use tokio::time::error::Elapsed;
-use tokio::time::timeout;
-use tonic::Status;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
+use tokio::sync::mpsc;
+use tonic::{Code, Status};
+use unary_h2::{Call, Connection, StreamId, Unread};
 
-use super::arriving::{Arriving, Part};
-use super::bounded::Reading;
-use super::in_flight::InFlight;
+use super::http2::TRACE_FIELDS;
+use super::in_flight::{InFlight, InFlightGuard};
+use super::rejection::Rejection;
 use super::sampling::Sampler;
 use crate::clock::Timestamp;
 use crate::observe::traces::Span;
 use crate::service::{Answer, CallResult, LeaseGuard, Response, Service};
-use crate::wire::frame;
+use crate::wire::frame::{self, MAX_MESSAGE};
 
-/// The path of a call.
-pub(super) const PATH: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
-
-/// How long a call may wait for its body, and then for room for its answer. Envoy waits a fraction of it.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
-
-const GRPC: HeaderValue = HeaderValue::from_static("application/grpc");
-const STATUS: HeaderName = HeaderName::from_static("grpc-status");
-const OK: HeaderValue = HeaderValue::from_static("0");
-
-/// The calls of one connection.
-#[derive(Clone)]
+/// Where the calls of one connection go.
 pub(super) struct Calls {
-    pub(super) service: Arc<Service>,
-    pub(super) arriving: Arriving,
-    pub(super) reading: Reading,
-    pub(super) in_flight: InFlight,
-    pub(super) timing: Sampler,
+    service: Arc<Service>,
+    is_traced: bool,
+    in_flight: InFlight,
+    sampler: Sampler,
+    outbox: mpsc::UnboundedSender<Decided>,
+    /// Answers with a lease that wait until all that has arrived is processed.
+    leases: Vec<LeaseAnswer>,
+    /// Answers that wait for room in the peer's windows, if it matters when they are delivered.
+    delivering: Vec<Delivery>,
+}
+
+struct LeaseAnswer {
+    stream: StreamId,
+    frame: Vec<u8>,
+    lease: LeaseGuard,
+    arrived: Option<Timestamp>,
+}
+
+/// What is to be done once an answer is delivered.
+struct Delivery {
+    stream: StreamId,
+    lease: Option<LeaseGuard>,
+    arrived: Option<Timestamp>,
+}
+
+/// A call that has been decided.
+pub(super) struct Decided {
+    stream: StreamId,
+    result: CallResult,
+    /// When its message had arrived, if its duration is measured.
+    arrived: Option<Timestamp>,
+    _in_flight: InFlightGuard,
 }
 
 impl Calls {
-    /// Answers a call, now if that can be.
-    pub(super) fn start(&self, request: Request<RecvStream>, respond: SendResponse<Bytes>) {
-        let span = self.service.begin_span(request.headers());
-        let body = request.into_body();
-        let mut call = Call { respond, step: Step::Receiving(body, None), arrived: None, span };
-        if call.poll(self, &mut Context::from_waker(Waker::noop())).is_pending() {
-            let (calls, counted) = (self.clone(), self.in_flight.begin());
-            tokio::spawn(async move {
-                if call.carry(&calls).await.is_err() {
-                    tracing::debug!(
-                        "a call was given up: its end, or room for its answer, did not come"
-                    );
-                }
-                drop(counted);
-            });
+    pub(super) fn new(
+        service: Arc<Service>,
+        in_flight: InFlight,
+        sampler: Sampler,
+        outbox: mpsc::UnboundedSender<Decided>,
+    ) -> Self {
+        let is_traced = service.is_traced();
+        let (leases, delivering) = (Vec::new(), Vec::new());
+        Self { service, is_traced, in_flight, sampler, outbox, leases, delivering }
+    }
+
+    /// Decides a call, or starts to.
+    pub(super) fn begin(&mut self, call: Call<'_>, connection: &mut Connection) {
+        self.in_flight.record_arrival();
+        if let Some(rejection) = Rejection::of(call.is_post, call.is_grpc) {
+            self.service.telemetry().count_invalid_request();
+            rejection.answer(call.stream, call.is_head, connection);
+            return;
         }
-    }
-
-    /// The time, for a call that is timed.
-    fn arrived(&self) -> Option<Timestamp> {
-        self.timing.sample().then(|| self.service.now())
-    }
-}
-
-/// A call under way.
-struct Call {
-    respond: SendResponse<Bytes>,
-    step: Step,
-    /// When its message had come, if it is timed.
-    arrived: Option<Timestamp>,
-    /// Ends with the call.
-    span: Option<Box<Span>>,
-}
-
-enum Step {
-    /// Its body is coming; so much of it has come in parts.
-    Receiving(RecvStream, Option<Received>),
-    /// The shared store is asked.
-    Deciding(Pin<Box<dyn Future<Output = CallResult> + Send>>),
-    /// Its answer waits until there is room for it.
-    Sending(SendStream<Bytes>, Bytes, Option<LeaseGuard>),
-    /// There is nothing more to send.
-    Over,
-}
-
-struct Received {
-    bytes: BytesMut,
-    part: Part,
-}
-
-impl Call {
-    /// Carries the call as far as it goes; it is over when this is ready.
-    fn poll(&mut self, calls: &Calls, context: &mut Context<'_>) -> Poll<()> {
-        if let Step::Receiving(body, received) = &mut self.step {
-            let body = ready!(receive(body, received, &calls.arriving, context));
-            self.arrived = calls.arrived();
-            self.answer(calls, body);
-        }
-        self.poll_answered(calls, context)
-    }
-
-    /// Carries the call to its end. A message that has come is always answered, however long others' turns take.
-    async fn carry(&mut self, calls: &Calls) -> Result<(), Elapsed> {
-        if let Step::Receiving(body, received) = &mut self.step {
-            let receive =
-                |context: &mut Context<'_>| receive(body, received, &calls.arriving, context);
-            let body = timeout(PATIENCE, std::future::poll_fn(receive)).await?;
-            self.arrived = calls.arrived();
-            match (&body, received) {
-                (Ok(message), Some(_)) => {
-                    let bytes = message.len();
-                    calls.arriving.in_turn(bytes, || self.answer(calls, body)).await;
-                }
-                // A thousand may end with their connection.
-                (Err(Unread::Gone), _) => {
-                    calls.arriving.in_turn(0, || self.step = Step::Over).await
-                }
-                _ => self.answer(calls, body),
+        let stream = call.stream;
+        let arrived = self.sampler.sample().then(|| self.service.now());
+        let span = if self.is_traced { self.service.begin_span(&headers(&call)) } else { None };
+        match self.handle(call.body, span) {
+            Response::Ready(result) => self.answer(stream, result, arrived, connection),
+            Response::Pending(result) => {
+                let (outbox, in_flight) = (self.outbox.clone(), self.in_flight.begin());
+                tokio::spawn(async move {
+                    let result = result.await;
+                    // Fails if the connection has ended. The lease is released then.
+                    let decided = Decided { stream, result, arrived, _in_flight: in_flight };
+                    let _ = outbox.send(decided);
+                });
             }
         }
-        if let Step::Deciding(told) = &mut self.step {
-            // Not given up where its caller gives up: it may be a release. The store has a deadline of its own.
-            let told = told.await;
-            self.step = self.begin(told);
-        }
-        timeout(PATIENCE, std::future::poll_fn(|context| self.poll_answered(calls, context))).await
     }
 
-    fn answer(&mut self, calls: &Calls, body: Result<Bytes, Unread>) {
-        let span = self.span.take();
-        let answering = match body {
+    fn handle(&self, body: Result<Cow<'_, [u8]>, Unread>, span: Option<Box<Span>>) -> Response {
+        let reject = |status, span| Response::Ready((self.service.reject_unread(status), span));
+        match body {
             Ok(body) => match frame::message(&body) {
-                Ok(message) => calls.service.handle(message, span),
-                Err(status) => Response::Ready((calls.service.reject_unread(status), span)),
+                Ok(message) => self.service.handle(message, span),
+                Err(status) => reject(status, span),
             },
-            Err(Unread::Refused(status)) => {
-                Response::Ready((calls.service.reject_unread(status), span))
-            }
-            Err(Unread::Gone) => {
-                self.step = Step::Over;
-                return;
-            }
-        };
-        self.step = match answering {
-            Response::Ready(result) => self.begin(result),
-            Response::Pending(result) => Step::Deciding(result),
-        };
-    }
-
-    /// Carries a call on whose message has come.
-    fn poll_answered(&mut self, calls: &Calls, context: &mut Context<'_>) -> Poll<()> {
-        if let Step::Deciding(told) = &mut self.step {
-            // Carried out even where the caller gives up meanwhile: it may be a release.
-            let told = ready!(told.as_mut().poll(context));
-            self.step = self.begin(told);
-        }
-        match &mut self.step {
-            Step::Sending(stream, frame, lease) => {
-                if lease.is_some() {
-                    // What is there to be read may give the call up, and nobody would hold the lease.
-                    ready!(calls.reading.poll_dry(context));
-                }
-                let is_sent = ready!(send(stream, frame, lease, context));
-                if let Some(arrived) = self.arrived.take()
-                    && is_sent
-                {
-                    calls.service.observe_call(arrived);
-                }
-                Poll::Ready(())
-            }
-            Step::Receiving(..) | Step::Deciding(_) | Step::Over => Poll::Ready(()),
+            Err(unread) => reject(unread_status(unread), span),
         }
     }
 
-    /// Sends the head of an answer. There is nothing more to send for a call that failed, or whose caller
-    /// is gone.
-    fn begin(&mut self, (answer, span): CallResult) -> Step {
-        self.span = span;
-        if let Some(span) = &mut self.span {
+    pub(super) fn answer_decided(&mut self, decided: Decided, connection: &mut Connection) {
+        let Decided { stream, result, arrived, .. } = decided;
+        self.answer(stream, result, arrived, connection);
+    }
+
+    fn answer(
+        &mut self,
+        stream: StreamId,
+        (answer, mut span): CallResult,
+        arrived: Option<Timestamp>,
+        connection: &mut Connection,
+    ) {
+        if let Some(span) = &mut span {
             span.record_end(answer.as_ref().err());
         }
         match answer {
-            Ok(Answer { frame, lease, .. }) => {
-                let mut head = http::Response::new(());
-                head.headers_mut().insert(CONTENT_TYPE, GRPC);
-                match self.respond.send_response(head, false) {
-                    Ok(stream) => Step::Sending(stream, frame.into(), lease),
-                    Err(_) => Step::Over,
+            Ok(Answer { frame, lease: None, .. }) => {
+                if connection.answer(stream, &frame) && arrived.is_some() {
+                    self.deliver(Delivery { stream, lease: None, arrived }, connection);
                 }
+            }
+            Ok(Answer { frame, lease: Some(lease), .. }) => {
+                self.leases.push(LeaseAnswer { stream, frame, lease, arrived });
             }
             Err(status) => {
-                // Fails where the caller is gone.
-                let _ = self.respond.send_response(status.into_http(), true);
-                Step::Over
+                connection.answer_error(stream, code(status.code()), status.message());
             }
         }
     }
-}
 
-/// Why there is no body.
-enum Unread {
-    /// It is refused.
-    Refused(Status),
-    /// Its caller gave it up, or is gone.
-    Gone,
-}
-
-impl From<Status> for Unread {
-    fn from(status: Status) -> Self {
-        Self::Refused(status)
-    }
-}
-
-/// The whole body, once it has come. One that was given up behind its last byte has come whole, too.
-///
-/// # Errors
-/// [`Unread::Refused`] with `RESOURCE_EXHAUSTED` where it is too large, or too much has come on the
-/// connection that is not whole.
-fn receive(
-    body: &mut RecvStream,
-    received: &mut Option<Received>,
-    arriving: &Arriving,
-    context: &mut Context<'_>,
-) -> Poll<Result<Bytes, Unread>> {
-    loop {
-        let more = match ready!(body.poll_data(context)) {
-            Some(Ok(more)) => more,
-            ended => {
-                // Its part counts until it is answered.
-                let whole = |received: &mut Received| std::mem::take(&mut received.bytes).freeze();
-                let bytes = received.as_mut().map(whole);
-                let bytes = bytes.unwrap_or_default();
-                let is_gone = ended.is_some() && frame::message(&bytes).is_err();
-                return Poll::Ready(if is_gone { Err(Unread::Gone) } else { Ok(bytes) });
-            }
-        };
-        if received.is_none() && body.is_end_stream() {
-            return Poll::Ready(Ok(more));
+    /// Completes a delivery if all of the answer has been sent. Otherwise it waits.
+    fn deliver(&mut self, delivery: Delivery, connection: &Connection) {
+        if connection.queued(delivery.stream).is_some() {
+            self.delivering.push(delivery);
+            return;
         }
-        let Received { bytes, part } = received
-            .get_or_insert_with(|| Received { bytes: BytesMut::new(), part: arriving.part() });
-        bytes.extend_from_slice(&more);
-        frame::check(bytes)?;
-        part.grow(more.len())?;
-        // Fails where the stream is gone, and its part of the window with it.
-        let _ = body.flow_control().release_capacity(more.len());
-    }
-}
-
-/// Sends the answer, as fast as its reader makes room for it: nearly always at once. Returns whether it went out
-/// whole.
-fn send(
-    stream: &mut SendStream<Bytes>,
-    frame: &mut Bytes,
-    lease: &mut Option<LeaseGuard>,
-    context: &mut Context<'_>,
-) -> Poll<bool> {
-    if lease.is_some() && stream.poll_reset(context).is_ready() {
-        return Poll::Ready(false);
-    }
-    while !frame.is_empty() {
-        stream.reserve_capacity(frame.len());
-        let room = match stream.capacity() {
-            0 => {
-                if stream.poll_reset(context).is_ready() {
-                    return Poll::Ready(false);
-                }
-                let Some(Ok(room)) = ready!(stream.poll_capacity(context)) else {
-                    return Poll::Ready(false);
-                };
-                room
-            }
-            room => room,
-        };
-        if stream.send_data(frame.split_to(room.min(frame.len())), false).is_err() {
-            return Poll::Ready(false);
+        if let Some(lease) = delivery.lease {
+            lease.disarm();
+        }
+        if let Some(arrived) = delivery.arrived {
+            self.service.observe_call(arrived);
         }
     }
-    let mut trailers = HeaderMap::with_capacity(1);
-    trailers.insert(STATUS, OK);
-    let is_sent = stream.send_trailers(trailers).is_ok();
-    if is_sent && let Some(lease) = lease.take() {
-        lease.disarm();
+
+    /// Completes deliveries, and sends the answers with leases. To be called once all that has arrived on the
+    /// connection is processed.
+    pub(super) fn answer_leases(&mut self, connection: &mut Connection) {
+        for delivery in std::mem::take(&mut self.delivering) {
+            self.deliver(delivery, connection);
+        }
+        for LeaseAnswer { stream, frame, lease, arrived } in std::mem::take(&mut self.leases) {
+            if connection.answer(stream, &frame) {
+                self.deliver(Delivery { stream, lease: Some(lease), arrived }, connection);
+            }
+        }
     }
-    Poll::Ready(is_sent)
+
+    /// Releases the lease of a call that is not wanted any more.
+    pub(super) fn cancel(&mut self, stream: StreamId) {
+        self.delivering.retain(|delivery| delivery.stream != stream);
+        self.leases.retain(|answer| answer.stream != stream);
+    }
+}
+
+/// The fields of a call that its trace is read from.
+fn headers(call: &Call<'_>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (field, value) in &call.fields {
+        if let Some(name) = TRACE_FIELDS.get(field.get())
+            && let Ok(value) = HeaderValue::from_bytes(value)
+        {
+            headers.append(HeaderName::from_static(name), value);
+        }
+    }
+    headers
+}
+
+fn unread_status(unread: Unread) -> Status {
+    Status::resource_exhausted(match unread {
+        Unread::TooLarge => format!("a request of more than {MAX_MESSAGE} bytes"),
+        Unread::TooMuch => {
+            "too many bytes of incomplete messages; send fewer messages at a time, or send them whole".to_owned()
+        }
+    })
+}
+
+/// The number of a gRPC status.
+fn code(code: Code) -> u32 {
+    u32::try_from(i32::from(code)).unwrap_or(2)
 }

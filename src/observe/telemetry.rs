@@ -11,6 +11,7 @@ mod rows;
 mod shared_store;
 mod snapshots;
 mod store_reader;
+mod unanswered;
 
 use std::fmt;
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub use self::reloads::{Certificates, Reloads};
 pub use self::rows::{PolicyCounters, RequestCounts, RowCounts};
 pub use self::shared_store::SharedStore;
 pub use self::snapshots::SnapshotCounters;
+pub use self::unanswered::Unanswered;
 
 use self::rows::Rows;
 use self::store_reader::StoreReader;
@@ -73,6 +75,7 @@ pub struct Telemetry {
     reloads: Reloads,
     connections: Connections,
     http_connections: HttpConnections,
+    unanswered: Unanswered,
     shared_store: SharedStore,
     snapshots: SnapshotCounters,
     certificates: Certificates,
@@ -122,6 +125,7 @@ impl Telemetry {
         let certificates = Certificates::new(to);
         let connections = Connections::new(to);
         let http_connections = HttpConnections::new(to);
+        let unanswered = Unanswered::new(to);
         let snapshots = SnapshotCounters::new(to);
         let shared_store = SharedStore::new(to);
         to.register_collector(Box::new(StoreReader(store)));
@@ -141,6 +145,7 @@ impl Telemetry {
             reloads,
             connections,
             http_connections,
+            unanswered,
             shared_store,
             snapshots,
             certificates,
@@ -188,6 +193,11 @@ impl Telemetry {
     /// The metrics of gRPC connections.
     pub const fn connections(&self) -> &Connections {
         &self.connections
+    }
+
+    /// The metrics of what ended otherwise than by an answer.
+    pub const fn unanswered(&self) -> &Unanswered {
+        &self.unanswered
     }
 
     /// The metrics of HTTP connections.

@@ -1,9 +1,12 @@
 mod fairness;
 mod meter;
 
+use bytes::Bytes;
+use http::Request;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use super::super::connection_age;
+use super::super::http2::{self, PATH, STALL_TIMEOUT};
 use super::*;
 use crate::clock::{BootClock, Clock};
 use crate::config::Source;
@@ -38,12 +41,15 @@ tables: [{ name: jobs, key: [k], rows: { all: [{ concurrent: 10000, ttl: 1h }] }
     let first = policy_files::compile(&policy, key).unwrap();
     let policies = ActivePolicies::new(first, Arc::clone(&telemetry), clock.now());
     let service = Service::in_memory(clock, Arc::new(policies), store, telemetry);
+    let refusals = Refusals::new(service.telemetry().unanswered().clone());
     Services {
+        refusals,
         rate_limit: service,
         others: Routes::default(),
         in_flight: InFlight::default(),
-        arriving: Arriving::default(),
-        timing: Sampler::default(),
+        sampler: Sampler::default(),
+        http2: Arc::new(http2::config(false)),
+        partial: Budget::new(http2::MAX_PARTIAL_OF_ALL),
     }
 }
 
@@ -86,7 +92,7 @@ fn head(stream: u32) -> Vec<u8> {
         let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
         [vec![0], text(name), text(value)].concat()
     };
-    let head = [(":method", "POST"), (":scheme", "http"), (":path", call::PATH)].map(literal);
+    let head = [(":method", "POST"), (":scheme", "http"), (":path", PATH)].map(literal);
     let kind = literal(("content-type", "application/grpc"));
     frame(1, 4, stream, &[head.concat(), kind].concat())
 }
@@ -112,7 +118,7 @@ fn a_connection_of_age_takes_no_more_calls_and_finishes_those_it_has() {
         let served = tokio::spawn(serve_http2(connection, services, age));
         let (client, driven) = h2::client::handshake(caller).await.unwrap();
         let driven = tokio::spawn(driven);
-        let request = post(call::PATH).body(()).unwrap();
+        let request = post(PATH).body(()).unwrap();
         let mut ready = client.clone().ready().await.unwrap();
         let (response, mut body) = ready.send_request(request, false).unwrap();
         tokio::time::sleep(Duration::from_millis(3_900)).await;
@@ -205,12 +211,12 @@ fn a_call_whose_body_does_not_end_is_given_up_and_its_connection_goes_on() {
         let begun = tokio::time::Instant::now();
         let call = |client: h2::client::SendRequest<Bytes>| async move {
             let mut client = client.ready().await.unwrap();
-            let request = post(call::PATH).body(());
+            let request = post(PATH).body(());
             client.send_request(request.unwrap(), false).unwrap()
         };
         let (answer, _body) = call(client.clone()).await;
         assert!(answer.await.is_err());
-        assert_eq!(begun.elapsed(), call::PATIENCE);
+        assert_eq!(begun.elapsed(), STALL_TIMEOUT);
         let (answer, mut body) = call(client).await;
         body.send_data(Bytes::from_static(&[0; 5]), true).unwrap();
         // No domain: an answer all the same.
@@ -234,13 +240,15 @@ fn what_is_not_posted_as_grpc_is_refused_whatever_its_path_and_its_connection_go
             let _ = body.send_data(message.clone(), true);
             answer.await.unwrap()
         };
-        for path in [call::PATH, "/grpc.health.v1.Health/Check", "/nowhere", "/"] {
+        for path in [PATH, "/grpc.health.v1.Health/Check", "/nowhere", "/"] {
             for method in ["GET", "HEAD", "PUT", "OPTIONS"] {
                 let refused = ask(post(path).method(method)).await;
                 assert_eq!(
                     (refused.status().as_u16(), &refused.headers()["allow"]),
                     (405, &"POST".parse().unwrap())
                 );
+                let text = refused.into_body().data().await.transpose().unwrap();
+                assert_eq!(text.is_none(), method == "HEAD", "{text:?}");
             }
             let kinds = ["text/plain", "application/x-www-form-urlencoded", "application/grpc-web"];
             for kind in kinds {
@@ -257,7 +265,7 @@ fn what_is_not_posted_as_grpc_is_refused_whatever_its_path_and_its_connection_go
             assert_eq!(refused.status(), 415, "without any");
         }
         assert_eq!(store.lease_count(), 0);
-        let taken = ask(Request::post(format!("http://tollgate{}", call::PATH))
+        let taken = ask(Request::post(format!("http://tollgate{}", PATH))
             .header("content-type", "application/grpc+proto"))
         .await;
         assert_eq!(taken.status(), 200);

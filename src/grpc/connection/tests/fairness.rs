@@ -17,7 +17,7 @@ const FRAMES_OF_A_TURN: usize = 512;
 const SETTINGS_OF_A_TURN: usize = 8;
 
 /// What one read brings. What of it is not of this turn has been read, and waits.
-const READ: usize = 8 << 10;
+const READ: usize = 16 << 10;
 
 /// The least that an answer takes.
 const ANSWER: usize = 60;
@@ -40,10 +40,8 @@ fn short_head(stream: u32) -> Vec<u8> {
     let named =
         |name: u8, value: &[u8]| [&[name, u8::try_from(value.len()).unwrap()], value].concat();
     let block = match stream {
-        1 => {
-            [vec![0x83, 0x86], named(0x44, call::PATH.as_bytes()), named(0x5f, b"application/grpc")]
-                .concat()
-        }
+        1 => [vec![0x83, 0x86], named(0x44, PATH.as_bytes()), named(0x5f, b"application/grpc")]
+            .concat(),
         _ => vec![0x83, 0x86, 0xbf, 0xbe],
     };
     frame(1, 4, stream, &block)
@@ -239,17 +237,11 @@ fn of_a_thousand_calls_whose_connection_ends() {
             harmful.send(&head(stream)).await;
         }
         rest().await;
-        assert_eq!(services.in_flight.waiting(), 1000);
+        // A connection waits for all of its calls, and drops them without a task for each.
+        assert_eq!(services.in_flight.waiting(), 1);
         drop(harmful);
-        while services.in_flight.waiting() == 1000 {
-            tokio::task::yield_now().await;
-        }
         one_call(honest).await;
-        let waiting = services.in_flight.waiting();
-        assert!(waiting >= 500, "all but {waiting} have ended before");
-        for _ in 0..1000 {
-            rest().await;
-        }
+        rest().await;
         assert_eq!(services.in_flight.waiting(), 0);
     });
 }
