@@ -49,6 +49,8 @@ pub(in crate::admin) struct Sample {
     store: StoreState,
     /// gRPC connections that are open.
     connections: i64,
+    /// gRPC requests that ended otherwise than by an answer.
+    unanswered: u64,
 }
 
 /// Requests that passed without a limit.
@@ -221,6 +223,7 @@ pub(super) fn take(service: &Service, is_ready: bool, history: &mut History) -> 
             local_decisions: counters.shared_store().local.get(),
         },
         connections: counters.connections().open.get(),
+        unanswered: counters.unanswered().requests(),
     }
 }
 

@@ -20,6 +20,7 @@ function show(sample) {
   setText("keys", whole.format(sample.store.keys));
   setText("evicted", whole.format(sample.store.evicted));
   setText("connections", whole.format(sample.connections));
+  setText("unanswered", whole.format(sample.unanswered));
   setText("loaded", dayTime.format(moment(sample.policy.loaded_at)));
   // Twelve digits suffice to distinguish versions.
   setText("policy-version", sample.policy.version.slice(0, 12));
