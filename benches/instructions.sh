@@ -21,7 +21,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 kept=benches/instructions.txt
 tolerance=3
-cases=(decision admitted denied open spent)
+cases=(decision admitted denied open spent call call_denied)
 calls=10000
 target=${CARGO_TARGET_DIR:-target}
 out=$target/bench

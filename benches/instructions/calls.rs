@@ -6,11 +6,14 @@
 //!
 //! Makes COUNT calls. CASE is `decision` (four buckets met and charged), or a whole call from bytes to bytes:
 //! `admitted` or `denied` under config/management-api.yaml; `open` or `spent` of one policy, of whose four
-//! buckets none or some deny, so that the one count over the other is what a denial costs. Names are hashed
+//! buckets none or some deny, so that the one count over the other is what a denial costs; `call` or `call_denied`, the
+//! same as `admitted` and `denied` over a connection in memory, HTTP/2 included, 50 at a time. Names are hashed
 //! under a fixed key and time stands still, so that the same program executes the same instructions.
 
 #![allow(clippy::unwrap_used, reason = "bench code: a failure is a panic")]
 
+#[path = "connection.rs"]
+mod connection;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -40,6 +43,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         "decision" => decide(count),
         "admitted" => answer(count, "GET", "/api/v2/organizations/org_1/members", false),
         "denied" => answer(count, "POST", "/api/v2/keys/signing/rotate", true),
+        "call" => connection::calls(count, "GET", "/api/v2/organizations/org_1/members", false),
+        "call_denied" => connection::calls(count, "POST", "/api/v2/keys/signing/rotate", true),
         "open" => repeat(count, "type_0", false),
         "spent" => repeat(count, "spent", true),
         other => return Err(format!("{other} is not among the cases").into()),
