@@ -86,7 +86,7 @@ figures() {
     $1 == "stat::average_exec_per_sec:" { rate = $2 }
     $1 == "stat::peak_rss_mb:" { memory = $2 }
     END {
-      printf "%-11s %12s inputs %8s a second %6s edges   corpus %-12s %5s MB\n",
+      printf "%-12s %12s inputs %8s a second %6s edges   corpus %-12s %5s MB\n",
         name, executed, rate, edges, corpus, memory
     }
   ' "$target/fuzz/$1.log"

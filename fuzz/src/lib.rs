@@ -3,6 +3,7 @@
 
 pub mod bytes;
 pub mod der;
+pub mod http2;
 pub mod parts;
 pub mod told;
 pub mod yaml;
