@@ -14,11 +14,15 @@ call=$service/ShouldRateLimit
 
 work=$(mktemp -d)
 server=
-clean_up() {
+clean_up_server() {
   if [ -n "$server" ]; then
     kill "$server" 2>/dev/null || true
     wait "$server" 2>/dev/null || true
+    server=
   fi
+}
+clean_up() {
+  clean_up_server
   rm -rf "$work"
 }
 trap clean_up EXIT
@@ -38,19 +42,24 @@ for tool in "$tollgate" "$grpcurl"; do
   }
 done
 
-"$tollgate" serve --config "$root/config/management-api.yaml" \
-  --grpc 127.0.0.1:0 --http 127.0.0.1:0 --log-format json --drain-delay 0s </dev/null >/dev/null 2>"$work/log" &
-server=$!
+# start ADDRESS: has a server listen there, in place of the one before; `address` is where it does.
+start() {
+  clean_up_server
+  "$tollgate" serve --config "$root/config/management-api.yaml" \
+    --grpc "$1" --http 127.0.0.1:0 --log-format json --drain-delay 0s </dev/null >/dev/null 2>"$work/log" &
+  server=$!
+  # The line with the addresses comes once they are bound; a healthy start takes milliseconds.
+  address=
+  for _ in $(seq 300); do
+    address=$(sed -n 's/.*"message":"started".*"grpc":"\([^"]*\)".*/\1/p' "$work/log")
+    [ -z "$address" ] || return 0
+    kill -0 "$server" 2>/dev/null || fail "tollgate ended before it had started"
+    sleep 0.1
+  done
+  fail "tollgate did not start within 30 s"
+}
 
-# The line with the addresses comes once they are bound; a healthy start takes milliseconds.
-address=
-for _ in $(seq 300); do
-  address=$(sed -n 's/.*"message":"started".*"grpc":"\([^"]*\)".*/\1/p' "$work/log")
-  [ -z "$address" ] || break
-  kill -0 "$server" 2>/dev/null || fail "tollgate ended before it had started"
-  sleep 0.1
-done
-[ -n "$address" ] || fail "tollgate did not start within 30 s"
+start 127.0.0.1:0
 
 passed=0
 pass() {
@@ -197,5 +206,19 @@ ask "the server as a whole is SERVING" '"status": "SERVING"' "$address" grpc.hea
 
 ask "the service is SERVING" '"status": "SERVING"' \
   -d "{\"service\": \"$service\"}" "$address" grpc.health.v1.Health/Check
+
+# The name that the caller has for the server: of a cluster of Istio or Envoy Gateway, or a path.
+for authority in 'outbound|8081||tollgate.default.svc' a/b/c %2Frun%2Ftollgate%2Fgrpc.sock 'two words' café; do
+  ask "a server that is called '$authority' answers calls" '"overallCode": "OK"' \
+    -authority "$authority" -d "$(request "$authority")" "$address" "$call"
+  ask "a server that is called '$authority' answers for its health" '"status": "SERVING"' \
+    -authority "$authority" "$address" grpc.health.v1.Health/Check
+done
+
+# Without a name grpcurl sends the path of the socket, percent-encoded.
+start "unix:$work/grpc.sock"
+ask "a call over a Unix domain socket is OK" '"overallCode": "OK"' \
+  -unix -d "$(request socket)" "$work/grpc.sock" "$call"
+ask "list names every service over a Unix domain socket" "$service" -unix "$work/grpc.sock" list
 
 printf '%s passed, 0 failed\n' "$passed"

@@ -1,6 +1,7 @@
 //! The commands as a person or a script has them: the real binary, its words and its exit codes.
 
 mod admin;
+mod authority;
 mod denied;
 mod deploy;
 mod explain;
@@ -8,7 +9,7 @@ mod health;
 mod pages;
 mod query;
 mod reload;
-mod serve;
+pub(crate) mod serve;
 mod snapshot;
 mod stalled;
 mod stuck;

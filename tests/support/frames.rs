@@ -40,7 +40,8 @@ pub const CALM: u32 = 11;
 /// The error codes NO_ERROR, INTERNAL_ERROR and CANCEL.
 pub const REASONS: [u32; 3] = [0, 2, 8];
 
-const PATH: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
+/// The path of a call.
+pub const PATH: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = (payload.len() as u32).to_be_bytes();
@@ -118,16 +119,29 @@ pub fn more_room(stream: u32, bytes: u32) -> Vec<u8> {
     frame(WINDOW_UPDATE, 0, stream, &bytes.to_be_bytes())
 }
 
+/// A whole call of a path to a server that the caller calls so, or does not name at all, with a message in Protobuf.
+pub fn call_to(stream: u32, authority: Option<&[u8]>, path: &str, message: &[u8]) -> Vec<u8> {
+    let mut frames = frame(HEADERS, END_HEADERS, stream, &block_to(authority, path));
+    frames.extend(frame(DATA, END_STREAM, stream, &prefixed(message)));
+    frames
+}
+
 fn head(stream: u32) -> Vec<u8> {
     frame(HEADERS, END_HEADERS, stream, &block())
 }
 
 fn block() -> Vec<u8> {
+    block_to(Some(b"tollgate"), PATH)
+}
+
+fn block_to(authority: Option<&[u8]>, path: &str) -> Vec<u8> {
     let mut block = Vec::new();
     header(&mut block, ":method", "POST");
     header(&mut block, ":scheme", "http");
-    header(&mut block, ":authority", "tollgate");
-    header(&mut block, ":path", PATH);
+    if let Some(authority) = authority {
+        header(&mut block, ":authority", authority);
+    }
+    header(&mut block, ":path", path);
     header(&mut block, "content-type", "application/grpc");
     header(&mut block, "te", "trailers");
     block
@@ -241,7 +255,10 @@ pub fn preface() -> Vec<u8> {
 
 /// The message with gRPC's prefix: not compressed, and its length.
 fn body(message: &RateLimitRequest) -> Vec<u8> {
-    let message = message.encode_to_vec();
+    prefixed(&message.encode_to_vec())
+}
+
+fn prefixed(message: &[u8]) -> Vec<u8> {
     let mut body = vec![0];
     body.extend((message.len() as u32).to_be_bytes());
     body.extend(message);
@@ -259,7 +276,7 @@ pub fn wide() -> Vec<u8> {
 }
 
 /// A connection whose settings are exchanged.
-pub struct Connection(BufReader<TcpStream>);
+pub struct Connection<S = TcpStream>(BufReader<S>);
 
 impl Connection {
     pub fn open(address: SocketAddr) -> Self {
@@ -279,6 +296,33 @@ impl Connection {
         connection
     }
 
+    /// Says that nothing more will be sent.
+    pub fn end(&mut self) {
+        self.0.get_mut().shutdown(std::net::Shutdown::Write).unwrap();
+    }
+
+    /// What is sent until the server takes no more for now.
+    pub fn send_what_is_taken(&mut self, bytes: &[u8]) -> usize {
+        let stream = self.0.get_mut();
+        stream.set_nonblocking(true).unwrap();
+        let mut sent = 0;
+        while let Ok(more @ 1..) = stream.write(&bytes[sent..]) {
+            sent += more;
+        }
+        stream.set_nonblocking(false).unwrap();
+        sent
+    }
+}
+
+impl<S: Read + Write> Connection<S> {
+    /// Over a stream that is there already, with what a client says first.
+    pub fn over(stream: S) -> Self {
+        let mut connection = Self(BufReader::new(stream));
+        connection.send(&preface());
+        connection.settle();
+        connection
+    }
+
     /// Lets the server send as much as it likes, see [`wide`].
     pub fn widen(&mut self) {
         self.send(&wide());
@@ -287,11 +331,6 @@ impl Connection {
     /// All bytes in one write.
     pub fn send(&mut self, bytes: &[u8]) {
         self.0.get_mut().write_all(bytes).unwrap();
-    }
-
-    /// Says that nothing more will be sent.
-    pub fn end(&mut self) {
-        self.0.get_mut().shutdown(std::net::Shutdown::Write).unwrap();
     }
 
     /// Waits until the server has read everything sent so far: until it answers a ping.
@@ -380,17 +419,5 @@ impl Connection {
     pub fn wait_for_end(&mut self) -> Option<u32> {
         let payload = self.wait_for(GOAWAY, 0)?;
         payload.get(4..8)?.try_into().ok().map(u32::from_be_bytes)
-    }
-
-    /// What is sent until the server takes no more for now.
-    pub fn send_what_is_taken(&mut self, bytes: &[u8]) -> usize {
-        let stream = self.0.get_mut();
-        stream.set_nonblocking(true).unwrap();
-        let mut sent = 0;
-        while let Ok(more @ 1..) = stream.write(&bytes[sent..]) {
-            sent += more;
-        }
-        stream.set_nonblocking(false).unwrap();
-        sent
     }
 }

@@ -13,10 +13,10 @@ def serve(tmp_path):
     running = []
     names = itertools.count(1)
 
-    def start(policy, *flags):
+    def start(policy, *flags, **addresses):
         if isinstance(policy, str):
             policy = write_policy(tmp_path, policy, f"policy-{next(names)}.yaml")
-        server = Tollgate(policy, *flags)
+        server = Tollgate(policy, *flags, **addresses)
         running.append(server)
         return server
 

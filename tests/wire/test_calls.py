@@ -10,11 +10,13 @@ from stubs import (
     health,
     health_grpc,
     ratelimit,
+    ratelimit_grpc,
     reflection_v1,
     reflection_v1_grpc,
     reflection_v1alpha,
     reflection_v1alpha_grpc,
 )
+from tollgate import SHIPPED_POLICY
 
 SERVICE = "envoy.service.ratelimit.v3.RateLimitService"
 
@@ -53,6 +55,37 @@ def test_a_grpc_timeout_of_any_unit_is_understood(management_api, tenant, timeou
 def test_a_grpc_timeout_that_is_none_does_no_harm(management_api, tenant, timeout):
     call_by_hand(management_api, asked(tenant), [("grpc-timeout", timeout)])
     assert management_api.ask(asked(tenant)).overall_code == OK
+
+
+# What callers call the server: the name of a cluster of Istio or Envoy Gateway, a path, and what nobody should send.
+AUTHORITIES = [
+    "outbound|8081||tollgate.default.svc",
+    "a/b/c",
+    "%2Frun%2Ftollgate%2Fgrpc.sock",
+    "user@tollgate:99999",
+    "two words",
+    "caf\u00e9",
+]
+
+
+def is_answered(address, tenant, authority=None):
+    """Whether the rate limit and health, which different parts of the server answer, are there under that name."""
+    options = [] if authority is None else [("grpc.default_authority", authority)]
+    with grpc.insecure_channel(address, options=options) as channel:
+        answer = ratelimit_grpc.RateLimitServiceStub(channel).ShouldRateLimit(asked(tenant), timeout=30)
+        told = health_grpc.HealthStub(channel).Check(health.HealthCheckRequest(), timeout=30)
+    return answer.overall_code == OK and told.status == health.HealthCheckResponse.SERVING
+
+
+@pytest.mark.parametrize("authority", AUTHORITIES)
+def test_a_call_is_answered_whatever_the_server_is_called(management_api, tenant, authority):
+    assert is_answered(management_api.grpc_address, tenant, authority)
+
+
+@pytest.mark.parametrize("authority", [None, *AUTHORITIES])
+def test_the_same_holds_over_a_unix_domain_socket(serve, tmp_path, tenant, authority):
+    server = serve(SHIPPED_POLICY, grpc_at=f"unix:{tmp_path}/grpc.sock")
+    assert is_answered(server.grpc_address, tenant, authority)
 
 
 # As HPACK's Huffman code has them.

@@ -87,9 +87,9 @@ class HttpAnswer:
 class Tollgate:
     """A running `tollgate serve`, and the ways to talk to it."""
 
-    def __init__(self, config, *flags, http="127.0.0.1:0"):
+    def __init__(self, config, *flags, http="127.0.0.1:0", grpc_at="127.0.0.1:0"):
         self._process = subprocess.Popen(
-            [binary(), "serve", "--config", str(config), "--grpc", "127.0.0.1:0"]
+            [binary(), "serve", "--config", str(config), "--grpc", grpc_at]
             + ["--http", http, "--log-format", "json", *map(str, flags)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
