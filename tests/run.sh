@@ -6,7 +6,7 @@
 #
 #   setup         the tools that the stages below lint use, which run it first (tests/setup.sh)
 #   lint          shell syntax, cargo fmt, clippy and docs, every warning an error; of fuzz/ too
-#   test          cargo test: the Rust suites, with those that need Envoy, Redis, Valkey, promtool or Python
+#   test          cargo test: the Rust suites, with those that need a tool
 #   clock         the Rust tests that judge how long something takes, one at a time
 #   fuzz          the parsers, each target for a minute and all at the same time (fuzz/run.sh)
 #   instructions  a call takes no more instructions than it did (benches/instructions.sh)
@@ -35,6 +35,7 @@ export TOLLGATE_TOOLS
 # The tests that need real parts find them here. Python's fail rather than skip without them.
 export TOLLGATE_ENVOY=$TOLLGATE_TOOLS/venv/bin/envoy
 export TOLLGATE_GRPCURL=$TOLLGATE_TOOLS/bin/grpcurl
+export TOLLGATE_H2SPEC=$TOLLGATE_TOOLS/bin/h2spec
 export TOLLGATE_VALKEY=$TOLLGATE_TOOLS/bin/valkey-server
 export TOLLGATE_PROMTOOL=$TOLLGATE_TOOLS/bin/promtool
 export TOLLGATE_CHROMIUM=$TOLLGATE_TOOLS/bin/chromium
@@ -61,7 +62,7 @@ headline() {
 tools_ready=
 setup() {
   if [ -z "$tools_ready" ]; then
-    headline "set-up: Python, Envoy, grpcurl, Valkey, promtool and Chromium"
+    headline "set-up: Python, Envoy, grpcurl, h2spec, Valkey, promtool and Chromium"
     bash tests/setup.sh
     tools_ready=yes
   fi
@@ -84,11 +85,11 @@ lint() {
   fi
 
   headline "cargo fmt"
-  cargo fmt --check
+  cargo fmt --all --check
   cargo fmt --check --manifest-path fuzz/Cargo.toml
 
   headline "cargo clippy"
-  cargo clippy --all-targets --features bench-drivers --locked -- -D warnings
+  cargo clippy --workspace --all-targets --features bench-drivers --locked -- -D warnings
   cargo clippy --no-default-features --locked -- -D warnings
   # Its own level of optimisation would have everything checked once more.
   CARGO_TARGET_DIR=$target CARGO_PROFILE_DEV_OPT_LEVEL=0 \
@@ -96,7 +97,7 @@ lint() {
 
   headline "cargo doc"
   # The examples ask for the features that all targets have: without them, dependencies are checked twice.
-  RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --locked --lib --examples --features bench-drivers
+  RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked --lib --examples --features bench-drivers
 }
 
 rust_tests() {
@@ -109,6 +110,7 @@ rust_tests() {
   fi
   cargo test --locked --lib --bins --tests -- --include-ignored --skip wall_clock::
   cargo test --locked --doc
+  cargo test --locked -p unary-h2
   headline "cargo test, without OpenTelemetry"
   cargo test --locked --no-default-features --test processes a_collector_that_the_build_has_no_spans_for
 }

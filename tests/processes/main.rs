@@ -27,6 +27,7 @@ mod collector;
 mod envoy;
 #[path = "../support/frames.rs"]
 mod frames;
+mod h2spec;
 #[path = "../support/own_time.rs"]
 mod own_time;
 #[path = "../support/redis_server.rs"]
