@@ -21,7 +21,7 @@
 //! | `cli` | the commands: serve, check, explain, query, health, admin, completions, man |
 //! | `server` | the supervisor: threads, accepting connections, drain, the sweep of the store |
 //! | `admin` | the HTTP side: the API and the dashboard |
-//! | `grpc` | the gRPC transport: connections, fairness between them, calls; whether an answer was delivered |
+//! | `grpc` | the gRPC transport, which drives `crates/unary-h2`: connections, fairness between them, calls; whether an answer was delivered |
 //! | `listener` | accepting connections |
 //! | `file_watch` | notices changes of files |
 //! | `tls` | the certificate of the server, and the verification of clients' certificates |
