@@ -43,7 +43,7 @@ pub(super) const MAX_PARTIAL_OF_ALL: usize = 256 << 20;
 pub(super) const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a peer may take to end its calls once it has been told of the connection's end.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How much of a connection is read in one turn, in bytes: sixty of Envoy's calls. A turn of half of it would cost 3 %
 /// of a call where fifty are open at a time.

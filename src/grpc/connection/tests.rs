@@ -137,6 +137,28 @@ fn a_connection_of_age_takes_no_more_calls_and_finishes_those_it_has() {
     });
 }
 
+/// It goes on to make calls, and acknowledges nothing.
+#[test]
+fn a_peer_that_ignores_goaway_is_left_after_a_while() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().start_paused(true).build().unwrap().block_on(async {
+        let (mut caller, connection) = duplex(1 << 20);
+        let services = services(Arc::new(MemoryStore::new(100_000)));
+        let age = tokio::time::sleep(Duration::from_secs(5));
+        let served = tokio::spawn(serve_http2(connection, services, age));
+        let begun = Instant::now();
+        caller.write_all(&begin()).await.unwrap();
+        for stream in (1..).step_by(2) {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            if caller.write_all(&head(stream)).await.is_err() {
+                break;
+            }
+        }
+        served.await.unwrap().unwrap();
+        assert_eq!(begun.elapsed().as_secs(), 5 + http2::DRAIN_TIMEOUT.as_secs() + 1);
+    });
+}
+
 /// Calls and their resets that are all there before anything is read, as after a stall: more than one
 /// turn brings, so that those that bring the calls do not bring their resets.
 #[test]

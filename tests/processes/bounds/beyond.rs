@@ -6,6 +6,8 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use tonic::Code;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 
 use super::frames::{self, CALM, Connection, DATA, GOAWAY, HEADERS, REFUSED, RST_STREAM};
 use super::support::{call, descriptor, eventually, request, server, server_with_connections};
@@ -112,6 +114,22 @@ fn headers_as_long_as_envoy_takes_them_are_read_and_longer_ones_cost_their_call_
     assert!(told.windows(3).any(|text| text == b"431") || told.contains(&0x48), "{told:?}");
     connection.send(&frames::call(5, &call(&[("k", "1")])));
     connection.wait_for_answer(5);
+}
+
+/// Tonic would keep 4 MiB of each, for as long as its caller likes.
+#[test]
+fn messages_to_other_services_are_small() {
+    let (server, _) = server(POLICY);
+    super::support::runtime().block_on(async {
+        let channel = tonic::transport::Channel::from_shared(format!("http://{}", server.grpc));
+        let channel = channel.unwrap().connect().await.unwrap();
+        let mut health = HealthClient::new(channel);
+        let ask = |length| HealthCheckRequest { service: "x".repeat(length) };
+        let fits = health.check(ask(60 << 10)).await.unwrap_err();
+        assert_eq!(fits.code(), Code::NotFound, "{fits}");
+        let too_large = health.check(ask(70 << 10)).await.unwrap_err();
+        assert_eq!(too_large.code(), Code::OutOfRange, "{too_large}");
+    });
 }
 
 #[test]
