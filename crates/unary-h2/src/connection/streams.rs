@@ -8,7 +8,7 @@ use crate::request::Head;
 
 /// How many streams that were reset are remembered. Frames that the peer had sent before it saw the reset are ignored
 /// (RFC 9113, Section 5.1).
-const MAX_REMEMBERED: usize = 256;
+const MAX_REMEMBERED: usize = 1024;
 
 /// An open stream.
 #[derive(Debug)]
