@@ -192,6 +192,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
             self.busy = Some(self.in_flight.begin());
         }
         if result.is_pending() {
+            self.routed.wake_senders(&self.connection);
             self.set_timer(context);
         }
         result
@@ -262,6 +263,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
                     match Pin::new(&mut self.io).poll_read(context, &mut read) {
                         Poll::Pending => {
                             self.unread.extend_from_slice(front);
+                            if self.unread.is_empty() {
+                                // A silent connection keeps no buffer.
+                                self.unread = Vec::new();
+                            }
                             return Ok(Turn::CaughtUp);
                         }
                         Poll::Ready(Ok(())) if !read.filled().is_empty() => {
@@ -307,7 +312,6 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Driver<I> {
         while let Poll::Ready(Some(part)) = self.parts.poll_recv(context) {
             self.routed.send(part, &mut self.connection);
         }
-        self.routed.wake_senders(&self.connection);
     }
 
     /// Gives up what has been waiting for too long.

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use http::Request;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
-use super::super::connection_age;
 use super::super::http2::{self, PATH, STALL_TIMEOUT};
+use super::super::{builtin_services, connection_age};
 use super::*;
 use crate::clock::{BootClock, Clock};
 use crate::config::Source;
@@ -88,11 +88,15 @@ fn whole(stream: u32, message: &[u8]) -> Vec<u8> {
 
 /// The head of a call, whose body is to follow.
 fn head(stream: u32) -> Vec<u8> {
+    head_of(PATH, stream)
+}
+
+fn head_of(path: &str, stream: u32) -> Vec<u8> {
     let literal = |(name, value): (&str, &str)| {
         let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
         [vec![0], text(name), text(value)].concat()
     };
-    let head = [(":method", "POST"), (":scheme", "http"), (":path", PATH)].map(literal);
+    let head = [(":method", "POST"), (":scheme", "http"), (":path", path)].map(literal);
     let kind = literal(("content-type", "application/grpc"));
     frame(1, 4, stream, &[head.concat(), kind].concat())
 }
@@ -134,6 +138,40 @@ fn a_connection_of_age_takes_no_more_calls_and_finishes_those_it_has() {
         drop((ready, client, answer));
         served.await.unwrap().unwrap();
         driven.await.unwrap().unwrap();
+    });
+}
+
+/// The answers of other services wait for room, too, and go on when there is some.
+#[test]
+fn an_answer_of_another_service_is_sent_as_its_window_allows() {
+    let mut runtime = tokio::runtime::Builder::new_current_thread();
+    runtime.enable_all().start_paused(true).build().unwrap().block_on(async {
+        let (mut caller, connection) = duplex(1 << 20);
+        let mut services = services(Arc::new(MemoryStore::new(100_000)));
+        let (_, health) = tonic_health::server::health_reporter();
+        services.others = builtin_services::routes(health).unwrap();
+        tokio::spawn(serve_http2(connection, services, std::future::pending()));
+        let window = [&[0, 4][..], &3_u32.to_be_bytes()].concat();
+        let call = [
+            PREFACE,
+            &frame(4, 0, 0, &window),
+            &head_of("/grpc.health.v1.Health/Check", 1),
+            &frame(0, 1, 1, &prefix(0)),
+        ];
+        caller.write_all(&call.concat()).await.unwrap();
+        let mut told = vec![0; 1 << 10];
+        let mut length = 0;
+        for room in [0, 1, 1000] {
+            if room > 0 {
+                let more = u32::try_from(room).unwrap().to_be_bytes();
+                caller.write_all(&frame(8, 0, 1, &more)).await.unwrap();
+            }
+            rest().await;
+            length += caller.read(&mut told[length..]).await.unwrap();
+        }
+        // The trailers end the stream.
+        let trailers = [1, 5, 0, 0, 0, 1];
+        assert!(told[..length].windows(6).any(|bytes| bytes == trailers), "{:?}", &told[..length]);
     });
 }
 
