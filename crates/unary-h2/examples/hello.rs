@@ -48,7 +48,7 @@ pub fn listen(listener: &TcpListener) -> std::io::Result<()> {
     loop {
         let (stream, _) = listener.accept()?;
         let (config, budget) = (Arc::clone(&config), budget.clone());
-        // A connection that fails is closed; there is nobody to tell.
+        // A connection that fails is closed.
         std::thread::spawn(move || drop(serve(stream, config, budget)));
     }
 }
@@ -110,13 +110,13 @@ fn handle(event: Event<'_>, connection: &mut Connection) {
             answer(stream, connection);
         }
         Event::Data { stream, bytes, is_end } => {
-            // Nobody wants them: the peer may send more.
+            // The bytes are not used, so the peer may send as many again.
             connection.release(stream, bytes.len());
             if is_end {
                 answer(stream, connection);
             }
         }
-        // A body is to come; or a stream has ended, of which nothing is kept here.
+        // Either the body is not complete, or a stream has ended, for which this server keeps nothing.
         _ => {}
     }
 }

@@ -65,7 +65,7 @@ pub struct Connection {
     scratch: Scratch,
     /// Whether the client knows this end's settings. Until then it may send as much as without them (Section 6.9.3).
     is_acknowledged: bool,
-    /// A header block of which CONTINUATION frames are to come.
+    /// A header block that CONTINUATION frames will complete.
     block: Option<Block>,
     /// The newest call, as long as nothing but its head has come. Nearly always its body is the next frame, and it
     /// never becomes a stream of the list.
@@ -497,7 +497,7 @@ impl Connection {
         }
         // Of a request that has been handed over, the connection's and the stream's window wait until it is read.
         stream.unread += bytes.len();
-        // Padding nobody reads.
+        // Padding is released at once, since it is not handed over.
         let padding = length - bytes.len();
         self.release_connection(padding);
         if !is_end {
@@ -775,7 +775,8 @@ impl Connection {
         if self.resets > limits.max_resets {
             return Err(fail(Code::ENHANCE_YOUR_CALM, Reason::TooManyResets));
         }
-        // A call that lacks nothing but the flag that ends it is made: it may be one whose answer nobody waits for.
+        // A call whose message is complete is handed over, though END_STREAM is missing: its client may not need the
+        // answer.
         if let Kind::Collecting { head: call_head, body } = stream.kind
             && grpc::message(&body).is_ok()
         {

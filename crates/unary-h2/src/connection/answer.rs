@@ -353,7 +353,6 @@ impl Connection {
                 self.send_queued_of(id);
             }
         }
-        // A stream of which a frame was sent stands at the end of the queue again.
     }
 
     /// Sends what waits, of all streams: the windows of all of them may have changed.
