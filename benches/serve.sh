@@ -56,14 +56,19 @@ denied() {
     awk '/^tollgate_requests_total.*code="over_limit"/ { sum += $2 } END { printf "%.0f", sum }'
 }
 
+# h2load writes to its log once a call. tollgate watches the folders on the path of its policy, so that the log must
+# not be in one of them: each write would be an event that its thread for files has to look at.
+mkdir -p "$out/log"
+log=$out/log/h2load.log
+
 # One JSON object of h2load's figures: URL STREAMS BODY. Its log has the microseconds of each call in its
 # third column.
 h2load_once() {
-  rm -f "$out/h2load.log"
-  taskset -c 1 h2load -n "$calls" -c 4 -m "$2" -d "$out/$3.grpc" --log-file="$out/h2load.log" \
+  rm -f "$log"
+  taskset -c 1 h2load -n "$calls" -c 4 -m "$2" -d "$out/$3.grpc" --log-file="$log" \
     -H 'content-type: application/grpc' -H 'te: trailers' "$1" >"$out/h2load.out"
   grep -q " $calls succeeded" "$out/h2load.out" || fail "calls failed; see $out/h2load.out"
-  sort -n -k 3,3 "$out/h2load.log" | awk -v calls="$calls" -v rate="$(awk '/^finished in/ { print $4 }' "$out/h2load.out")" '
+  sort -n -k 3,3 "$log" | awk -v calls="$calls" -v rate="$(awk '/^finished in/ { print $4 }' "$out/h2load.out")" '
     NR == int(calls * 0.5) { p50 = $3 } NR == int(calls * 0.99) { p99 = $3 } NR == int(calls * 0.999) { p999 = $3 }
     END { printf "{\"calls\": %d, \"calls_per_second\": %d, \"p50_us\": %d, \"p99_us\": %d, \"p999_us\": %d}\n", calls, rate, p50, p99, p999 }'
 }
