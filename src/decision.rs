@@ -37,7 +37,13 @@ impl Decided<'_> {
     /// for a bucket that admits it); then the least remaining; then the latest reset.
     fn tightness(&self) -> impl Ord + use<> {
         let Outcome { wait, remaining, reset } = self.outcome;
-        (self.matched.row.is_shadow(), Reverse(wait), remaining, Reverse(reset))
+        // As numbers, which are compared faster.
+        let wait = match wait {
+            Wait::None => 0,
+            Wait::For(wait) => wait.get().saturating_add(1),
+            Wait::Never => u64::MAX,
+        };
+        (self.matched.row.is_shadow(), Reverse(wait), remaining, Reverse(reset.get()))
     }
 }
 
@@ -130,21 +136,38 @@ pub fn decide<'a>(
     store: &MemoryStore,
     now: Timestamp,
 ) -> Result<Verdict<'a>, StoreError> {
+    let mut verdict = Verdict::unlimited();
+    decide_into(plan, store, now, &mut verdict)?;
+    Ok(verdict)
+}
+
+/// As [`decide`], into a verdict that is [`Verdict::unlimited`], which costs a copy less.
+///
+/// # Errors
+/// As [`decide`].
+pub fn decide_into<'a>(
+    plan: &'a Plan<'_>,
+    store: &MemoryStore,
+    now: Timestamp,
+    verdict: &mut Verdict<'a>,
+) -> Result<(), StoreError> {
     let released = plan.releases.iter().filter(|lease| store.release(**lease, now)).count();
-    let charges = Charges::of(plan);
+    let mut charges = Charges::default();
+    charges.add(plan);
     let mut outcomes = Outcomes::new();
     let admission = store.decide(charges.all(), now, &mut outcomes)?;
-    Ok(charges.verdict(plan, &outcomes, admission, released))
+    charges.judge(plan, &outcomes, admission, released, verdict);
+    Ok(())
 }
 
 /// The most buckets that are searched one by one; more are hashed.
 const MAX_LINEAR: usize = 32;
 
-/// One charge for each bucket, and the index of its charge for each match: a bucket that several descriptors match is
-/// charged once, with the largest hits.
+/// One charge for each bucket: a bucket that several descriptors match is charged once, with the largest hits.
 #[derive(Debug, Default)]
 pub struct Charges<'a> {
     charges: SmallVec<[Charge<'a>; 8]>,
+    /// The index of its charge for each match; empty if each match has a charge of its own.
     charge_of: SmallVec<[usize; 8]>,
 }
 
@@ -152,26 +175,38 @@ impl<'a> Charges<'a> {
     /// The charges of everything that a query matches.
     pub fn of(plan: &'a Plan<'_>) -> Self {
         let mut all = Self::default();
-        let mut numbers: HashMap<Fingerprint, usize> = HashMap::new();
+        all.add(plan);
+        all
+    }
+
+    fn add(&mut self, plan: &'a Plan<'_>) {
+        let descriptor = plan.matched.first().map(|matched| matched.descriptor);
+        if plan.matched.last().map(|matched| matched.descriptor) == descriptor {
+            // The buckets that one descriptor matches have different names.
+            let matched = plan.matched.iter().enumerate();
+            self.charges.extend(matched.map(|(at, matched)| charge(plan, at, matched)));
+            return;
+        }
         let are_few = plan.matched.len() <= MAX_LINEAR;
+        let mut numbers: Option<HashMap<Fingerprint, usize>> = (!are_few).then(HashMap::new);
         for (at, matched) in plan.matched.iter().enumerate() {
-            let known = if are_few {
-                all.charges.iter().position(|charge| charge.fingerprint == matched.fingerprint)
-            } else {
-                numbers.get(&matched.fingerprint).copied()
+            let known = match &numbers {
+                None => {
+                    self.charges.iter().position(|charge| charge.fingerprint == matched.fingerprint)
+                }
+                Some(numbers) => numbers.get(&matched.fingerprint).copied(),
             };
-            let number = known.unwrap_or(all.charges.len());
-            if let Some(charge) = all.charges.get_mut(number) {
+            let number = known.unwrap_or(self.charges.len());
+            if let Some(charge) = self.charges.get_mut(number) {
                 charge.hits = charge.hits.max(matched.hits);
             } else {
-                all.charges.push(charge(plan, at, matched));
-                if !are_few {
+                self.charges.push(charge(plan, at, matched));
+                if let Some(numbers) = &mut numbers {
                     numbers.insert(matched.fingerprint, number);
                 }
             }
-            all.charge_of.push(number);
+            self.charge_of.push(number);
         }
-        all
     }
 
     /// The same charges with 0 hits, so that they only read the state.
@@ -194,20 +229,31 @@ impl<'a> Charges<'a> {
         admission: Admission,
         released: usize,
     ) -> Verdict<'a> {
-        let matched = plan.matched.iter().zip(&self.charge_of);
-        let decided = matched.filter_map(|(matched, charge)| {
-            Some(Decided { matched, outcome: *outcomes.get(*charge)? })
-        });
-        Verdict {
-            is_admitted: admission != Admission::Denied,
-            is_bypassed: plan.is_bypassed,
-            is_matched: plan.is_matched,
-            decided: decided.collect(),
-            lease: match admission {
-                Admission::Admitted { lease } => lease,
-                Admission::Denied => None,
-            },
-            released: (!plan.releases.is_empty()).then_some(released),
+        let mut verdict = Verdict::unlimited();
+        self.judge(plan, outcomes, admission, released, &mut verdict);
+        verdict
+    }
+
+    fn judge(
+        &self,
+        plan: &'a Plan<'_>,
+        outcomes: &Outcomes,
+        admission: Admission,
+        released: usize,
+        verdict: &mut Verdict<'a>,
+    ) {
+        verdict.is_admitted = admission != Admission::Denied;
+        verdict.is_bypassed = plan.is_bypassed;
+        verdict.is_matched = plan.is_matched;
+        verdict.lease = match admission {
+            Admission::Admitted { lease } => lease,
+            Admission::Denied => None,
+        };
+        verdict.released = (!plan.releases.is_empty()).then_some(released);
+        for (at, matched) in plan.matched.iter().enumerate() {
+            if let Some(outcome) = outcomes.get(self.charge_of.get(at).copied().unwrap_or(at)) {
+                verdict.decided.push(Decided { matched, outcome: *outcome });
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 mod error;
 mod hits;
 mod lease;
+mod name;
 
 use smallvec::SmallVec;
 
@@ -13,6 +14,7 @@ use crate::limit::Bucket;
 pub use self::error::BadRequest;
 pub use self::hits::Hits;
 pub use self::lease::LeaseId;
+pub use self::name::Name;
 
 /// The key of the entry with the lease to release.
 pub const LEASE: &str = "lease";
@@ -31,7 +33,7 @@ pub const MAX_KEY_LENGTH: usize = 1 << 10;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry<'a> {
     /// What the fact is about; not empty.
-    pub key: &'a str,
+    pub key: Name<'a>,
     /// The fact; may be empty. It is bytes, since Envoy may take it from a header, which may have any byte from 0x80 on
     /// (`obs-text`, RFC 9110, 5.5). Any length and any bytes are accepted: a client may choose the value, and Envoy
     /// lets requests pass for which it gets an error.
@@ -39,12 +41,8 @@ pub struct Entry<'a> {
 }
 
 impl Entry<'_> {
-    fn check(&self, descriptor: usize, entry: usize) -> Result<(), BadRequest> {
-        match self.key.len() {
-            0 => Err(BadRequest::NoKey { descriptor, entry }),
-            1..=MAX_KEY_LENGTH => Ok(()),
-            bytes => Err(BadRequest::LongKey { descriptor, entry, bytes }),
-        }
+    const fn has_valid_key(&self) -> bool {
+        matches!(self.key.len(), 1..=MAX_KEY_LENGTH)
     }
 }
 
@@ -102,13 +100,13 @@ struct Attributes {
 /// query.entry("path", "/orders");
 /// query.close(Hits::ONE, None)?;
 /// let entries: Vec<_> = query.descriptors().flat_map(|descriptor| descriptor.entries()).collect();
-/// assert_eq!((query.domain(), entries.len()), ("shop", 2));
+/// assert_eq!((query.domain().as_str(), entries.len()), ("shop", 2));
 /// assert_eq!(query.begin("", 1), Err(BadRequest::NoDomain));
 /// # Ok::<(), BadRequest>(())
 /// ```
 #[derive(Debug, Clone, Default)]
 pub struct Query<'a> {
-    domain: &'a str,
+    domain: Name<'a>,
     /// The entries of all descriptors, one after another.
     entries: SmallVec<[Entry<'a>; 12]>,
     descriptors: SmallVec<[Attributes; 2]>,
@@ -119,10 +117,14 @@ impl<'a> Query<'a> {
     ///
     /// # Errors
     /// [`BadRequest`] if the domain is empty, or `expected` is 0 or above [`MAX_DESCRIPTORS`].
-    pub fn begin(&mut self, domain: &'a str, expected: usize) -> Result<(), BadRequest> {
-        self.domain = domain;
+    pub fn begin(
+        &mut self,
+        domain: impl Into<Name<'a>>,
+        expected: usize,
+    ) -> Result<(), BadRequest> {
+        self.domain = domain.into();
         match expected {
-            _ if domain.is_empty() => return Err(BadRequest::NoDomain),
+            _ if self.domain.is_empty() => return Err(BadRequest::NoDomain),
             0 => return Err(BadRequest::NoDescriptors),
             1..=MAX_DESCRIPTORS => {}
             more => return Err(BadRequest::TooManyDescriptors(more)),
@@ -134,8 +136,9 @@ impl<'a> Query<'a> {
     }
 
     /// Adds an entry to the current descriptor.
-    pub fn entry(&mut self, key: &'a str, value: &'a (impl AsRef<[u8]> + ?Sized)) {
-        self.entries.push(Entry { key, value: value.as_ref() });
+    #[inline]
+    pub fn entry(&mut self, key: impl Into<Name<'a>>, value: &'a (impl AsRef<[u8]> + ?Sized)) {
+        self.entries.push(Entry { key: key.into(), value: value.as_ref() });
     }
 
     /// Ends the current descriptor.
@@ -152,11 +155,16 @@ impl<'a> Query<'a> {
         if entries.len() > MAX_ENTRIES {
             return Err(BadRequest::TooManyEntries { descriptor: at, count: entries.len() });
         }
-        for (position, entry) in entries.iter().enumerate() {
-            entry.check(at, position)?;
+        if let Some((entry, wrong)) =
+            entries.iter().enumerate().find(|(_, entry)| !entry.has_valid_key())
+        {
+            return Err(match wrong.key.len() {
+                0 => BadRequest::NoKey { descriptor: at, entry },
+                bytes => BadRequest::LongKey { descriptor: at, entry, bytes },
+            });
         }
         // Of several leases, the first counts.
-        let lease = if hits < Hits::PEEK { entries.iter().find(|e| e.key == LEASE) } else { None };
+        let lease = if hits < Hits::PEEK { entries.iter().find(|e| e.key == *LEASE) } else { None };
         let released_lease =
             lease.map(|lease| LeaseId::parse(lease.value).unwrap_or(LeaseId::NEVER_ISSUED));
         self.descriptors.push(Attributes { end: self.entries.len(), hits, limit, released_lease });
@@ -169,7 +177,7 @@ impl<'a> Query<'a> {
     }
 
     /// The domain; not empty.
-    pub const fn domain(&self) -> &'a str {
+    pub const fn domain(&self) -> Name<'a> {
         self.domain
     }
 
@@ -204,7 +212,7 @@ mod tests {
         entries: &[[&'static str; 2]],
         hits: Hits,
     ) -> Result<(), BadRequest> {
-        entries.iter().for_each(|[key, value]| query.entry(key, *value));
+        entries.iter().for_each(|[key, value]| query.entry(*key, *value));
         query.close(hits, None)
     }
 
@@ -236,7 +244,7 @@ mod tests {
         let add = |entries: &[[&str; 2]]| {
             let mut query = Query::default();
             query.begin("d", 1).unwrap();
-            entries.iter().for_each(|[key, value]| query.entry(key, value));
+            entries.iter().for_each(|[key, value]| query.entry(*key, *value));
             query.close(Hits::ONE, None).map_err(|error| error.to_string())
         };
         let text = "x".repeat(MAX_KEY_LENGTH + 1);
@@ -256,7 +264,8 @@ mod tests {
         let mut query = begun(2);
         add(&mut query, &[["a", "1"], ["b", "2"]], Hits::ONE).unwrap();
         add(&mut query, &[["c", "3"]], Hits::PEEK).unwrap();
-        let keys = query.descriptors().map(|d| d.entries().iter().map(|e| e.key).collect());
+        let keys =
+            query.descriptors().map(|d| d.entries().iter().map(|e| e.key.as_str()).collect());
         assert_eq!(keys.collect::<Vec<Vec<_>>>(), [vec!["a", "b"], vec!["c"]]);
         assert_eq!(
             query.descriptors().map(Descriptor::hits).collect::<Vec<_>>(),

@@ -7,11 +7,12 @@
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
-use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 use crate::clock::Timestamp;
+use crate::descriptor::Name;
 use crate::observe::telemetry::{PolicyCounters, Telemetry};
+use crate::policy::name_map::NameMap;
 use crate::policy::{Policies, Policy};
 use crate::reply::Denials;
 use crate::wire;
@@ -72,7 +73,7 @@ pub struct LoadedPolicy {
 /// A set of policies that is ready for requests. A request uses one set from start to end.
 #[derive(Debug)]
 pub struct LoadedPolicies {
-    by_domain: HashMap<Box<str>, LoadedPolicy>,
+    by_domain: NameMap<LoadedPolicy>,
     version: PolicyVersion,
     loaded_at: Timestamp,
 }
@@ -81,18 +82,19 @@ impl LoadedPolicies {
     /// Prepares policies for requests. Removes the metrics of rows that they do not have; see
     /// [`Telemetry::for_policies`].
     pub fn new(next: VersionedPolicies, telemetry: &Telemetry, now: Timestamp) -> Self {
-        let policies: Vec<_> = next.policies.into_policies().collect();
+        let mut policies: Vec<_> = next.policies.into_policies().collect();
+        policies.sort_unstable_by(|a, b| a.domain().cmp(b.domain()));
         let counters = telemetry.for_policies(&policies);
         let loaded = policies.into_iter().zip(counters).map(|(policy, counters)| {
             let denials = Denials::of(&policy, wire::encode_place);
-            (policy.domain().into(), LoadedPolicy { policy, counters, denials })
+            (policy.domain().as_bytes().into(), LoadedPolicy { policy, counters, denials })
         });
         Self { by_domain: loaded.collect(), version: next.version, loaded_at: now }
     }
 
     /// The policy of a domain.
-    pub fn get(&self, domain: &str) -> Option<&LoadedPolicy> {
-        self.by_domain.get(domain)
+    pub fn get<'n>(&self, domain: impl Into<Name<'n>>) -> Option<&LoadedPolicy> {
+        self.by_domain.get(domain.into().as_bytes())
     }
 
     /// Every policy, ordered by domain.

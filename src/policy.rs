@@ -13,6 +13,7 @@ pub mod fingerprint;
 pub mod identity;
 pub mod lookup;
 pub mod message;
+pub mod name_map;
 pub mod overrides;
 pub mod rule;
 pub mod table;
@@ -219,9 +220,16 @@ impl Policy {
         self.key_sets.get(id.0)
     }
 
-    /// Finds every bucket that a query matches at `now`.
+    /// Finds every bucket that a query matches at `now`, and returns the plan by value, which costs one more copy than
+    /// [`Self::resolve_into`].
     pub fn resolve<'a>(&'a self, query: &'a Query<'_>, now: Timestamp) -> Plan<'a> {
         let mut plan = Plan::default();
+        self.resolve_into(query, now, &mut plan);
+        plan
+    }
+
+    /// Adds every bucket that a query matches at `now` to an empty plan.
+    pub fn resolve_into<'a>(&'a self, query: &'a Query<'_>, now: Timestamp, plan: &mut Plan<'a>) {
         for (at, descriptor) in query.descriptors().enumerate() {
             if let Some(lease) = descriptor.released_lease() {
                 plan.releases.push(lease);
@@ -232,15 +240,15 @@ impl Policy {
                 plan.is_bypassed = true;
                 plan.matched.clear();
             } else if !plan.is_bypassed {
-                self.resolve_descriptor(at, descriptor, &values, now, &mut plan);
+                self.resolve_descriptor(at, descriptor, &values, now, plan);
             }
         }
-        plan
     }
 
     /// Projects entries onto the policy's keys, and adds the endpoint group of their method and path.
     pub(crate) fn read<'a>(&'a self, entries: &[Entry<'a>]) -> Values<'a> {
-        let mut values = self.keys.project(entries);
+        let mut values = Values::default();
+        self.keys.project(entries, &mut values);
         if values.get(KeyIndex::ENDPOINT_GROUP).is_none()
             && let (Some(method), Some(path)) =
                 (values.get(KeyIndex::METHOD), values.get(KeyIndex::PATH))
@@ -265,7 +273,7 @@ impl Policy {
             }
             _ => {
                 let entries = descriptor.entries().iter();
-                entries.map(|entry| (entry.key, entry.value.to_vec())).collect()
+                entries.map(|entry| (entry.key.as_str(), entry.value.to_vec())).collect()
             }
         }
     }

@@ -206,7 +206,7 @@ pub fn compose<'a>(
     };
     Reply {
         is_over_limit: !verdict.is_admitted,
-        statuses: of_each.into_iter().map(status).collect(),
+        statuses: of_each.iter().map(|tightest| status(*tightest)).collect(),
         response_headers,
         request_headers: lease.iter().map(|id| Header::text(LEASE_HEADER, id.clone())).collect(),
         body,

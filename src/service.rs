@@ -62,12 +62,12 @@ impl Response {
 }
 
 /// A request that is ready to be decided.
-struct Request<'a, 'm> {
+struct Request<'p, 'a, 'm> {
     query: &'a Query<'m>,
     /// The time of the request: the clock is read once.
     now: Timestamp,
     loaded: &'a LoadedPolicy,
-    plan: Plan<'a>,
+    plan: &'p Plan<'a>,
 }
 
 impl Service {
@@ -131,11 +131,13 @@ impl Service {
         let mut query = Query::default();
         self.read(message, &mut query, span.as_deref_mut())?;
         let policies = self.core.policies.load();
-        let Some(request) = self.prepare(&query, &policies) else {
+        let mut plan = Plan::default();
+        let Some(request) = self.prepare(&query, &policies, &mut plan) else {
             return Ok(self.allow_unknown_domain(&query, span));
         };
         let now = request.now;
-        let verdict = decision::decide(&request.plan, store, now)
+        let mut verdict = Verdict::unlimited();
+        decision::decide_into(request.plan, store, now, &mut verdict)
             .map_err(|error| self.store_failure(&error))?;
         let answer = self.finish(&request, &verdict, now, span);
         if Telemetry::should_sample(now) {
@@ -153,12 +155,13 @@ impl Service {
         let mut query = Query::default();
         self.read(message, &mut query, span.as_deref_mut())?;
         let policies = self.core.policies.load_full();
-        let Some(request) = self.prepare(&query, &policies) else {
+        let mut plan = Plan::default();
+        let Some(request) = self.prepare(&query, &policies, &mut plan) else {
             return Ok(self.allow_unknown_domain(&query, span));
         };
         let on_store_error = request.loaded.policy.on_store_error();
         let (verdict, now) =
-            backend::decide_shared(client, on_store_error, &request.plan, request.now)
+            backend::decide_shared(client, on_store_error, request.plan, request.now)
                 .await
                 .map_err(|error| self.store_failure(&error))?;
         Ok(self.finish(&request, &verdict, now, span))
@@ -173,20 +176,21 @@ impl Service {
     ) -> Result<(), Status> {
         let read = wire::decode_into(message, query);
         if let Some(span) = span {
-            span.record_domain(query.domain());
+            span.record_domain(query.domain().as_str());
         }
         read.map_err(|error| self.reject(Status::invalid_argument(error.to_string())))
     }
 
-    /// Reads the clock and finds the buckets that a query matches; `None` if no policy has its domain.
-    fn prepare<'a, 'm>(
+    /// Reads the clock and adds the buckets that a query matches to an empty plan; `None` if no policy has its domain.
+    fn prepare<'p, 'a, 'm>(
         &self,
         query: &'a Query<'m>,
         policies: &'a LoadedPolicies,
-    ) -> Option<Request<'a, 'm>> {
+        plan: &'p mut Plan<'a>,
+    ) -> Option<Request<'p, 'a, 'm>> {
         let now = self.core.clock.now();
         let loaded = policies.get(query.domain())?;
-        let plan = loaded.policy.resolve(query, now);
+        loaded.policy.resolve_into(query, now, plan);
         // Leases that are about to be released are no longer listed.
         plan.releases.iter().for_each(|lease| self.core.leases.forget(*lease));
         Some(Request { query, now, loaded, plan })
@@ -196,7 +200,7 @@ impl Service {
     /// leases expire.
     fn finish<'p>(
         self: &Arc<Self>,
-        request: &'p Request<'_, '_>,
+        request: &'p Request<'_, '_, '_>,
         verdict: &Verdict<'p>,
         store_now: Timestamp,
         span: Option<&mut Span>,

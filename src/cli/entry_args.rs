@@ -26,7 +26,7 @@ impl std::str::FromStr for EntryArg {
 pub(super) fn query<'a>(domain: &'a str, entries: &'a [EntryArg]) -> Result<Query<'a>, BadRequest> {
     let mut query = Query::default();
     query.begin(domain, 1)?;
-    entries.iter().for_each(|entry| query.entry(&entry.key, &entry.value));
+    entries.iter().for_each(|entry| query.entry(&*entry.key, &entry.value));
     query.close(Hits::ONE, None)?;
     Ok(query)
 }

@@ -220,7 +220,10 @@ impl<'a> Compiler<'a> {
             Some(select) => {
                 let default = self.take_row(table, &mut rows, DEFAULT).map(Box::new);
                 let by = self.builder.keys().intern(&select.value);
-                Some(Rows::Selected { by, rows, default })
+                // In the order of the file, so that the same file makes the same policy.
+                let mut rows: Vec<_> = rows.into_iter().collect();
+                rows.sort_unstable_by_key(|(_, row)| row.id());
+                Some(Rows::Selected { by, rows: rows.into_iter().collect(), default })
             }
         }
     }

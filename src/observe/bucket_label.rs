@@ -89,9 +89,13 @@ impl EntryFilter {
     /// A filter of these entries, which are truncated once, not for each bucket.
     pub fn new(entries: &[Entry<'_>]) -> Self {
         let of = |Entry { key, value }: &Entry<'_>| {
-            let is_address = *key == address::KEY;
+            let is_address = *key == *address::KEY;
             let network = if is_address { address::parse_network(value) } else { None };
-            FilterEntry { key: text::truncate(key), value: text::truncate_value(value), network }
+            FilterEntry {
+                key: text::truncate(key.as_str()),
+                value: text::truncate_value(value),
+                network,
+            }
         };
         Self(entries.iter().map(of).collect())
     }

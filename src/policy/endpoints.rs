@@ -1,5 +1,7 @@
 //! Endpoint groups: matches a method and a path against templates.
 
+use std::borrow::Cow;
+
 use matchit::Router;
 
 /// The most placeholders of one template: `matchit` names them by the letters of the alphabet, and panics at the last.
@@ -87,9 +89,10 @@ impl Endpoints {
         let end = memchr::memchr2(b'?', b'#', path);
         let path = end.and_then(|end| path.get(..end)).unwrap_or(path);
         let (_, router) = self.by_method.iter().find(|(known, _)| known.as_bytes() == method)?;
-        // Such bytes become U+FFFD, which `add` allows in no template.
-        let path = String::from_utf8_lossy(path);
-        router.at(without_slash(&path)).ok().map(|found| &**found.value)
+        // Bytes that are not UTF-8 become U+FFFD, which `add` allows in no template.
+        let text = std::str::from_utf8(path).map(Cow::Borrowed);
+        let text = text.unwrap_or_else(|_| String::from_utf8_lossy(path));
+        router.at(without_slash(&text)).ok().map(|found| &**found.value)
     }
 }
 

@@ -100,7 +100,7 @@ impl Base {
     ) -> Self {
         Self(key.hash(|hasher| {
             for Entry { key, value } in entries {
-                hasher.text(key);
+                hasher.value(key.as_bytes());
                 hasher.value(value);
             }
         }))
@@ -227,7 +227,7 @@ fn address_of(entry: KeyIndex, value: &[u8]) -> Option<IpAddr> {
 #[cfg(test)]
 pub(crate) fn name_for_tests(name: &str) -> Fingerprint {
     let key = FingerprintKey::fixed(7);
-    Base::of_entries(key, [Entry { key: "name", value: name.as_bytes() }].into_iter())
+    Base::of_entries(key, [Entry { key: "name".into(), value: name.as_bytes() }].into_iter())
         .salted(Salt([0, 0]))
 }
 
@@ -290,7 +290,7 @@ mod tests {
     fn shared_names_stay_what_they_are() {
         let base = Base::of_entries(
             FingerprintKey::shared(),
-            [Entry { key: "tenant", value: b"acme" }].into_iter(),
+            [Entry { key: "tenant".into(), value: b"acme" }].into_iter(),
         );
         let name = base.salted(Salt::of(FingerprintKey::shared(), ["tenant", "free"], ["second"]));
         assert_eq!(name.to_string(), "b9dd3a57f3f254cc4a42e2ec0339e1e0");

@@ -89,7 +89,7 @@ fn reachable<'a>(
         Rows::Selected { by, rows, .. } if values.get(*by).is_none() => {
             // A missing value picks the default row.
             add(values);
-            for value in rows.keys() {
+            for value in rows.names() {
                 let mut values = values.clone();
                 values.set(*by, value);
                 add(&values);

@@ -155,9 +155,10 @@ mod tests {
         fn found(&self, entries: &[(&'static str, &'static str)]) -> Option<usize> {
             let mut query = Query::default();
             query.begin("d", 1).unwrap();
-            entries.iter().for_each(|(key, value)| query.entry(key, value));
+            entries.iter().for_each(|(key, value)| query.entry(*key, *value));
             query.close(Hits::ONE, None).unwrap();
-            let values = self.keys.project(query.descriptors().next().unwrap().entries());
+            let mut values = Values::default();
+            self.keys.project(query.descriptors().next().unwrap().entries(), &mut values);
             let found = self.overrides.find(&values, NOW);
             let listed = self.overrides.listed();
             let in_turn = listed.iter().position(|listed| listed.applies(&values, NOW));

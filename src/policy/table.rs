@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use hashbrown::HashMap;
-
 use super::condition::{Condition, Conditions};
 use super::message::Message;
+use super::name_map::NameMap;
 use super::overrides::{Override, Overrides};
 use super::rule::Rule;
 use super::values::{KeyIndex, Values};
@@ -121,7 +120,7 @@ pub enum Rows {
         /// The entry.
         by: KeyIndex,
         /// The rows by the bytes of their value.
-        rows: HashMap<Box<[u8]>, Row>,
+        rows: NameMap<Row>,
         /// The row of every other value, and of calls without the entry.
         default: Option<Box<Row>>,
     },
@@ -222,6 +221,7 @@ impl Table {
     }
 
     /// The row and the buckets that a descriptor matches.
+    #[inline]
     pub(crate) fn resolve<'a>(
         &'a self,
         values: &Values<'_>,

@@ -3,10 +3,10 @@
 //! A policy uses a handful of keys. Each gets a [`KeyIndex`] when the policy is compiled. A descriptor is projected
 //! onto them once; conditions, rows and bucket keys then read its values by index.
 
-use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 use super::address;
+use super::name_map::NameMap;
 use crate::descriptor::Entry;
 
 /// The index of an entry key within one policy.
@@ -35,12 +35,12 @@ const KNOWN: [&str; 4] = ["endpoint_group", "method", "path", address::KEY];
 #[derive(Debug)]
 pub struct Keys {
     names: Vec<Box<str>>,
-    indices: HashMap<Box<str>, KeyIndex>,
+    indices: NameMap<KeyIndex>,
 }
 
 impl Default for Keys {
     fn default() -> Self {
-        let mut keys = Self { names: Vec::new(), indices: HashMap::new() };
+        let mut keys = Self { names: Vec::new(), indices: NameMap::default() };
         for name in KNOWN {
             keys.intern(name);
         }
@@ -51,12 +51,12 @@ impl Default for Keys {
 impl Keys {
     /// The index of a key, which is added if it is new.
     pub(crate) fn intern(&mut self, name: &str) -> KeyIndex {
-        if let Some(index) = self.indices.get(name) {
+        if let Some(index) = self.indices.get(name.as_bytes()) {
             return *index;
         }
         let index = KeyIndex(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
         self.names.push(name.into());
-        self.indices.insert(name.into(), index);
+        self.indices.insert(name.as_bytes().into(), index);
         index
     }
 
@@ -70,23 +70,22 @@ impl Keys {
         self.names.iter().map(|name| &**name)
     }
 
-    /// Finds the value of each key. Of several entries with the same key, the first is used.
-    pub(crate) fn project<'q>(&self, entries: &[Entry<'q>]) -> Values<'q> {
-        let mut values: SmallVec<[Option<&'q [u8]>; 16]> =
-            SmallVec::from_elem(None, self.names.len());
+    /// Finds the value of each key, for values that are empty. Of several entries with the same key, the first is used.
+    #[inline]
+    pub(crate) fn project<'q>(&self, entries: &[Entry<'q>], Values(values): &mut Values<'q>) {
+        values.resize(self.names.len(), None);
         for entry in entries {
-            if let Some(index) = self.indices.get(entry.key)
+            if let Some(index) = self.indices.get(entry.key.as_bytes())
                 && let Some(value) = values.get_mut(index.get())
             {
                 value.get_or_insert(entry.value);
             }
         }
-        Values(values)
     }
 }
 
 /// A descriptor's values, by the index of their key.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Values<'a>(SmallVec<[Option<&'a [u8]>; 16]>);
 
 impl<'a> Values<'a> {

@@ -3,6 +3,8 @@
 use prost::DecodeError;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
+use crate::descriptor::Name;
+
 const VARINT: u64 = WireType::Varint as u64;
 const LENGTH_DELIMITED: u64 = WireType::LengthDelimited as u64;
 
@@ -38,9 +40,15 @@ impl<'a> FieldValue<'a> {
         }
     }
 
-    pub(super) fn text(self) -> Result<&'a str, Malformed> {
-        std::str::from_utf8(self.bytes()?).map_err(|_| Malformed::Text)
+    pub(super) fn name(self) -> Result<Name<'a>, Malformed> {
+        name(self.bytes()?)
     }
+}
+
+/// The name of these bytes.
+#[inline]
+pub(super) fn name(bytes: &[u8]) -> Result<Name<'_>, Malformed> {
+    Name::from_utf8(bytes).ok_or(Malformed::Text)
 }
 
 /// Why bytes are not a valid message.
@@ -60,6 +68,26 @@ pub(super) enum Malformed {
 pub(super) struct FieldReader<'a>(pub(super) &'a [u8]);
 
 impl<'a> FieldReader<'a> {
+    /// Takes the next field if it is a text or a message of this number, below 16, and shorter than 2^14 bytes: a
+    /// field that is expected takes a few instructions so.
+    #[inline]
+    pub(super) fn short(&mut self, tag: u8) -> Option<&'a [u8]> {
+        let (&key, rest) = self.0.split_first()?;
+        if key != tag << 3 | WireType::LengthDelimited as u8 {
+            return None;
+        }
+        let (length, rest) = match rest {
+            [length @ ..0x80, rest @ ..] => (usize::from(*length), rest),
+            [low, high @ ..0x80, rest @ ..] => {
+                (usize::from(*low & 0x7f) | usize::from(*high) << 7, rest)
+            }
+            _ => return None,
+        };
+        let (bytes, rest) = rest.split_at_checked(length)?;
+        self.0 = rest;
+        Some(bytes)
+    }
+
     /// Inlined, so that a known field takes a few instructions.
     #[inline]
     fn read(&mut self) -> Result<(u32, FieldValue<'a>), Malformed> {

@@ -5,9 +5,9 @@
 
 use smallvec::SmallVec;
 
-use super::fields::{FieldReader, Malformed};
+use super::fields::{FieldReader, Malformed, name};
 use super::pb::envoy::r#type::v3::RateLimitUnit;
-use crate::descriptor::{BadRequest, Hits, Query};
+use crate::descriptor::{BadRequest, Hits, Name, Query};
 use crate::limit::{Bucket, Unit};
 
 /// Decodes a query and returns it by value, which costs one more copy than [`decode_into`].
@@ -41,7 +41,7 @@ fn malformed(error: Malformed) -> BadRequest {
 
 #[derive(Default)]
 struct Request<'a> {
-    domain: &'a str,
+    domain: Name<'a>,
     descriptors: SmallVec<[&'a [u8]; 4]>,
     hits_addend: u32,
 }
@@ -49,15 +49,22 @@ struct Request<'a> {
 impl<'a> Request<'a> {
     fn read(message: &'a [u8]) -> Result<Self, Malformed> {
         let mut request = Self::default();
-        for field in FieldReader(message) {
+        let mut fields = FieldReader(message);
+        if let Some(bytes) = fields.short(1) {
+            request.domain = name(bytes)?;
+        }
+        loop {
+            while let Some(bytes) = fields.short(2) {
+                request.descriptors.push(bytes);
+            }
+            let Some(field) = fields.next() else { return Ok(request) };
             match field? {
-                (1, value) => request.domain = value.text()?,
+                (1, value) => request.domain = value.name()?,
                 (2, value) => request.descriptors.push(value.bytes()?),
                 (3, value) => request.hits_addend = value.number32()?,
                 _ => {}
             }
         }
-        Ok(request)
     }
 }
 
@@ -73,9 +80,14 @@ impl DescriptorFields {
     /// Reads a descriptor; adds its entries to the query.
     fn read<'a>(message: &'a [u8], query: &mut Query<'a>) -> Result<Self, Malformed> {
         let mut fields = Self::default();
-        for field in FieldReader(message) {
+        let mut reader = FieldReader(message);
+        loop {
+            while let Some(bytes) = reader.short(1) {
+                entry(bytes, query)?;
+            }
+            let Some(field) = reader.next() else { return Ok(fields) };
             match field? {
-                (1, value) => entry(value.bytes()?, query)?,
+                (1, value) => any_entry(value.bytes()?, query)?,
                 (2, value) => fields.limit.get_or_insert_default().merge(value.bytes()?)?,
                 (3, value) => {
                     let count = fields.hits_addend.get_or_insert_default();
@@ -85,7 +97,6 @@ impl DescriptorFields {
                 _ => {}
             }
         }
-        Ok(fields)
     }
 
     /// The descriptor's own count, where 0 means to read the state; without one, the request's, where 0 means 1.
@@ -95,11 +106,26 @@ impl DescriptorFields {
     }
 }
 
+#[inline(always)]
 fn entry<'a>(message: &'a [u8], query: &mut Query<'a>) -> Result<(), Malformed> {
-    let (mut key, mut bytes) = ("", &[][..]);
+    let mut fields = FieldReader(message);
+    // Nearly every entry has just these.
+    let key = fields.short(1);
+    let value = fields.short(2);
+    if fields.0.is_empty() {
+        query.entry(name(key.unwrap_or_default())?, value.unwrap_or_default());
+        return Ok(());
+    }
+    any_entry(message, query)
+}
+
+/// An entry with fields of any kind and in any order.
+#[cold]
+fn any_entry<'a>(message: &'a [u8], query: &mut Query<'a>) -> Result<(), Malformed> {
+    let (mut key, mut bytes) = (Name::from(""), &[][..]);
     for field in FieldReader(message) {
         match field? {
-            (1, value) => key = value.text()?,
+            (1, value) => key = value.name()?,
             // A `string` in the proto, but Envoy fills it with any bytes that the client sent.
             (2, value) => bytes = value.bytes()?,
             _ => {}
@@ -109,9 +135,15 @@ fn entry<'a>(message: &'a [u8], query: &mut Query<'a>) -> Result<(), Malformed> 
     Ok(())
 }
 
+/// The key of the only field of a wrapper: number 1, a varint.
+const NUMBER: u8 = 1 << 3;
+
 /// The value of a wrapper such as UInt64Value; `None` if it is left out.
 fn wrapped(message: &[u8]) -> Result<Option<u64>, Malformed> {
     let mut number = None;
+    if let [NUMBER, short @ ..0x80] = message {
+        return Ok(Some(u64::from(*short)));
+    }
     for field in FieldReader(message) {
         if let (1, value) = field? {
             number = Some(value.number()?);

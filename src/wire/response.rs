@@ -102,6 +102,20 @@ fn header(out: &mut Writer, tag: u8, header: &Header<'_>) {
 }
 
 fn text_header(out: &mut Writer, tag: u8, name: &str, value: &str) {
+    let of_fields = |length: usize| u8::try_from(length).ok().filter(|length| *length < 0x80);
+    let total = of_fields(2 + name.len() + 2 + value.len());
+    if let (Some(total), Some(of_name), Some(of_value @ 1..)) =
+        (total, of_fields(name.len()), of_fields(value.len()))
+    {
+        // Nearly every header. One byte has each length.
+        let (first, second) =
+            (key(1, WireType::LengthDelimited), key(2, WireType::LengthDelimited));
+        out.0.extend_from_slice(&[key(tag, WireType::LengthDelimited), total, first, of_name]);
+        out.0.extend_from_slice(name.as_bytes());
+        out.0.extend_from_slice(&[second, of_value]);
+        out.0.extend_from_slice(value.as_bytes());
+        return;
+    }
     out.head(tag, text_length(name) + text_length(value));
     out.text(1, name);
     out.text(2, value);

@@ -49,10 +49,11 @@ struct Entry {
 
 /// What a query must say if prost reads this message.
 fn assert_same(query: &Query<'_>, message: &RateLimitRequest) {
-    assert_eq!(query.domain(), message.domain);
+    assert_eq!(query.domain(), *message.domain);
     assert_eq!(query.len(), message.descriptors.len());
     for (read, sent) in query.descriptors().zip(&message.descriptors) {
-        let entries: Vec<_> = read.entries().iter().map(|entry| (entry.key, entry.value)).collect();
+        let entries: Vec<_> =
+            read.entries().iter().map(|entry| (entry.key.as_str(), entry.value)).collect();
         let expected: Vec<_> =
             sent.entries.iter().map(|entry| (&*entry.key, &*entry.value)).collect();
         assert_eq!(entries, expected);

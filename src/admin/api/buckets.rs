@@ -70,7 +70,8 @@ async fn answer(service: &Service, query: &str, ids: Ids<'_>) -> Result<Buckets,
         std::str::from_utf8(value).ok()
     };
     let entries = pairs.iter().filter(|(key, _)| key != "domain" && key != "all");
-    let entries: Vec<_> = entries.map(|(key, value)| Entry { key, value }).collect();
+    let entries: Vec<_> =
+        entries.map(|(key, value)| Entry { key: (&**key).into(), value }).collect();
     let domain = value_of("domain");
     let with_full = pairs.iter().any(|(key, _)| key == "all");
     if with_full && value_of("all") != Some("1") {
@@ -138,7 +139,7 @@ async fn named(
     let found = found.iter().map(|(of, outcome)| from_named(policy, of, outcome, at, ids));
     let others = others.iter().map(|seen| from_snapshot(seen, service, ids));
     let items = found.chain(others).take(MAX_ITEMS).collect();
-    let unknown = entries.iter().map(|entry| entry.key);
+    let unknown = entries.iter().map(|entry| entry.key.as_str());
     let unknown = unknown.filter(|key| !policy.keys().names().any(|name| name == *key));
     Ok(Buckets { list: List::new(items, all), unknown_keys: unknown.map(str::to_owned).collect() })
 }

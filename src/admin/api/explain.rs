@@ -51,7 +51,7 @@ async fn answer(service: &Service, body: &[u8]) -> Result<Explanation, ApiError>
         let known: Vec<_> = snapshot.policies().into_iter().map(Policy::domain).collect();
         let error = format!(
             "no policy has the domain `{}`, so the call is allowed; the domains are: {}",
-            query.domain().escape_debug(),
+            query.domain().as_str().escape_debug(),
             known.join(", ")
         );
         return Err(ApiError::not_found(error));
@@ -84,13 +84,13 @@ fn explanation(
         descriptors.push(descriptor(policy, at, &policy.explain(of, now), verdict, now));
     }
     let asked = query.descriptors().flat_map(|of| of.entries());
-    let unknown = asked.filter(|entry| !policy.keys().names().any(|name| name == entry.key));
+    let unknown = asked.filter(|entry| !policy.keys().names().any(|name| entry.key == *name));
     Some(Explanation {
         domain: policy.domain().to_owned(),
         at: Time(now),
         admits: verdict.is_bypassed || !verdict.decided.iter().any(|of| denies(&of)),
         descriptors,
-        unknown_keys: unknown.map(|entry| entry.key.to_owned()).collect(),
+        unknown_keys: unknown.map(|entry| entry.key.as_str().to_owned()).collect(),
     })
 }
 

@@ -144,5 +144,5 @@ fn no_bucket(policy: &Policy, table: &str) -> String {
 }
 
 fn entry([key, value]: &KeyEntry) -> Entry<'_> {
-    Entry { key, value: value.as_bytes() }
+    Entry { key: (&**key).into(), value: value.as_bytes() }
 }

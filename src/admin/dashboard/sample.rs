@@ -304,11 +304,11 @@ fn near_limit(service: &Service, snapshot: &LoadedPolicies) -> List<NearBucket> 
 
 /// Examples of the entries with which a call matches a bucket, without those of its key.
 fn entries(snapshot: &LoadedPolicies, label: &BucketLabel) -> Vec<KeyEntry> {
-    let Some(LoadedPolicy { policy, .. }) = snapshot.get(&label.domain) else { return Vec::new() };
+    let Some(LoadedPolicy { policy, .. }) = snapshot.get(&*label.domain) else { return Vec::new() };
     let table = policy.tables().iter().find(|of| of.name() == &*label.table);
     let Some(table) = table else { return Vec::new() };
     let selected = match table.rows() {
-        Rows::Selected { by, rows, .. } if rows.contains_key(label.row.as_bytes()) => {
+        Rows::Selected { by, rows, .. } if rows.get(label.row.as_bytes()).is_some() => {
             Some((policy.keys().name(*by), &*label.row))
         }
         Rows::Selected { .. } | Rows::All(_) => None,

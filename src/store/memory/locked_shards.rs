@@ -43,6 +43,9 @@ pub(super) struct LockedShards<'a> {
 impl LockedShards<'_> {
     /// The shard of a charge's bucket. It must be one of the charges given to [`MemoryStore::lock`].
     pub(super) fn of(&mut self, charge: &Charge<'_>) -> &mut Shard {
+        if self.others.is_empty() {
+            return &mut self.first.1;
+        }
         let index = self.store.index(charge.fingerprint.shard());
         let other = self.others.binary_search_by_key(&index, |(other, _)| *other);
         let other = other.ok().and_then(|at| self.others.get_mut(at));
