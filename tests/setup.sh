@@ -10,7 +10,7 @@
 #   bin/chromium       Debian's Chromium
 #
 # Safe to run any time: existing tools are kept, and then it takes well under a second. Missing system
-# packages (Python's venv, Go, curl, compilers of C and C++, valgrind, Redis, Chromium) are installed from
+# packages (Python's venv, Go, curl, compilers of C and C++, valgrind, Redis, Chromium, nghttp2) are installed from
 # Debian, as root or through sudo.
 set -euo pipefail
 
@@ -99,6 +99,7 @@ machine_step() {
   command -v valgrind >/dev/null || missing+=(valgrind)
   command -v redis-server >/dev/null || missing+=(redis-server)
   command -v chromium >/dev/null || missing+=(chromium)
+  command -v nghttp >/dev/null || missing+=(nghttp2-client)
   [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
   venv_ready || find_python >/dev/null || missing+=(python3 python3-venv)
   { grpcurl_ready && h2spec_ready; } || find_go >/dev/null || missing+=(golang-go)

@@ -2,8 +2,11 @@
 //! missed. benches/targets.sh runs it, with the memory of a key beside it.
 //!
 //! ```text
-//! times [costs | stalls [WORD] | bystanders [WORD]]      all, if not said; WORD picks those with it in their name
+//! times [costs | stalls [WORD] | bystanders [WORD] | baseline [WORD]]
 //! ```
+//!
+//! All but `baseline`, if not said; WORD picks those with it in their name. `baseline` does the harm of `bystanders` to
+//! an empty tonic service.
 
 #![allow(
     clippy::unwrap_used,
@@ -16,6 +19,8 @@
 
 mod bystanders;
 mod costs;
+#[path = "../serve/empty.rs"]
+mod empty;
 #[path = "../../tests/support/frames.rs"]
 mod frames;
 #[path = "../../tests/support/own_time.rs"]
@@ -46,6 +51,9 @@ fn main() -> ExitCode {
     // The last: it keeps its threads to single cores.
     if is_asked("bystanders") {
         bystanders::check(&mut report, &word);
+    }
+    if part.as_deref() == Some("baseline") {
+        bystanders::check_baseline(&mut report, &word);
     }
     report.exit()
 }

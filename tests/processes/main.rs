@@ -21,6 +21,7 @@ mod bounds;
 #[path = "../support/certificates.rs"]
 mod certificates;
 mod cli;
+mod clients;
 #[cfg(feature = "otlp")]
 #[path = "../support/collector.rs"]
 mod collector;

@@ -24,6 +24,27 @@ fn a_sidecar_is_asked_over_a_unix_domain_socket() {
     assert_eq!(lab.stat("cluster.upstream.ratelimit.error"), 0);
 }
 
+/// Envoy has two implementations of HTTP/2, nghttp2 and oghttp2.
+#[test]
+#[ignore = "needs Envoy; bash tests/run.sh"]
+fn envoy_is_answered_whichever_http2_it_speaks() {
+    for codec in ["use_oghttp2_codec: false", "use_oghttp2_codec: true"] {
+        let keepalive = "connection_keepalive: { interval: 30s, timeout: 5s }";
+        let both = format!("{codec}\n              {keepalive}");
+        let lab = Lab::start(Sample::front().patient().with(keepalive, &both));
+        let caller = [("x-tenant", "acme"), ("x-tenant-type", "startup")];
+        let mut client = lab.client();
+        let (admitted, denial) = client.drain(ROTATE, &caller, 5);
+        assert_eq!(admitted, 5, "{codec}");
+        assert!(assert_denied(&denial).contains("5 per day"));
+        // A few hundred more on the same streams' connection.
+        client.drain("GET /api/v2/users", &caller, 300);
+        assert_eq!(lab.stat("cluster.upstream.ratelimit.error"), 0, "{codec}");
+        assert!(lab.stat("cluster.upstream.ratelimit.over_limit") > 1, "{codec}");
+        assert_eq!(lab.stat("cluster.tollgate.upstream_cx_protocol_error"), 0, "{codec}");
+    }
+}
+
 #[test]
 #[ignore = "needs Envoy; bash tests/run.sh"]
 fn a_burst_gets_200s_and_then_429s_that_say_why_and_until_when() {
