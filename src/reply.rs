@@ -173,7 +173,7 @@ pub struct Body<'a> {
     pub content_type: &'a str,
     /// Its text, split where the seconds of `retry_after` belong.
     pub parts: Cow<'a, [Box<str>]>,
-    /// Seconds until the same call would be admitted; none for a block without end.
+    /// Seconds until the same call would be admitted; none if it never is.
     pub retry_after: Option<u64>,
 }
 
@@ -199,7 +199,11 @@ pub fn compose<'a>(
     let (body, denied_by) = match denied_by {
         None => (None, None),
         Some(denied) => {
-            let (parts, place) = denials.denial(denied.matched);
+            let (parts, place) = if is_never(denied) {
+                denials.never(denied.matched)
+            } else {
+                denials.denial(denied.matched)
+            };
             let retry_after = retry_after(denied);
             (Some(Body { content_type: denials.content_type(), parts, retry_after }), Some(place))
         }
@@ -244,14 +248,18 @@ const fn reset(bucket: &Bucket, outcome: &Outcome) -> Option<Nanos> {
     }
 }
 
-/// Seconds until the same call would be admitted, rounded up, at least 1. For more hits than the bucket's size, which
-/// it never admits, seconds until it is full. None for a block without end.
-fn retry_after(Decided { matched, outcome }: &Decided<'_>) -> Option<u64> {
-    let reset = reset(matched.bucket, outcome)?;
+/// Whether the call has more hits than its bucket ever has.
+fn is_never(Decided { matched, outcome }: &Decided<'_>) -> bool {
+    outcome.wait == Wait::Never && !matches!(matched.bucket, Bucket::Blocked(_))
+}
+
+/// Seconds until the same call would be admitted, rounded up, at least 1. None if it never is: for a block without end,
+/// and for more hits than the bucket ever has.
+fn retry_after(Decided { outcome, .. }: &Decided<'_>) -> Option<u64> {
     let wait = match outcome.wait {
         Wait::None => Nanos::ZERO,
         Wait::For(wait) => wait,
-        Wait::Never => reset,
+        Wait::Never => return None,
     };
     Some(wait.as_secs_ceil().max(1))
 }

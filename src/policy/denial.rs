@@ -40,10 +40,11 @@ impl DenialBody {
         &self.content_type
     }
 
-    /// The body of a denial by one bucket, split at each `{retry_after}`. `names` are those of its table and row.
+    /// The body of a denial by one bucket, with this message, split at each `{retry_after}`. `names` are those of its
+    /// table and row.
     pub(crate) fn parts(
         &self,
-        message: &Message,
+        message: &[Piece],
         names: [&str; 2],
         bucket: &Bucket,
     ) -> Box<[Box<str>]> {
@@ -52,7 +53,7 @@ impl DenialBody {
             match piece {
                 BodyPiece::Text(text) => parts.push(text),
                 BodyPiece::Fill(placeholder) => parts.fill(*placeholder),
-                BodyPiece::Message => message.pieces(bucket).iter().for_each(|piece| match piece {
+                BodyPiece::Message => message.iter().for_each(|piece| match piece {
                     Piece::Text(text) => parts.value(text),
                     Piece::Fill(placeholder) => parts.fill(*placeholder),
                 }),
@@ -63,7 +64,7 @@ impl DenialBody {
 
     /// The memory, in bytes, of an encoded denial by a bucket, its metadata included.
     pub(crate) fn size(&self, message: &Message, names: [&str; 2], bucket: &Bucket) -> usize {
-        let parts = self.parts(message, names, bucket);
+        let parts = self.parts(message.pieces(bucket), names, bucket);
         let parts = parts.iter().map(|part| size_of::<Box<str>>() + part.len());
         let metadata = names.map(str::len).iter().sum::<usize>() + bucket.to_string().len();
         2 * size_of::<Box<[u8]>>() + parts.sum::<usize>() + METADATA + metadata
@@ -135,8 +136,9 @@ mod tests {
     fn a_denial_is_valid_json_with_any_message() {
         let body = |message| {
             let message = Message::parse(message).unwrap();
-            let parts =
-                DenialBody::default().parts(&message, ["tenant", "free"], &ten_per_second());
+            let bucket = ten_per_second();
+            let message = message.pieces(&bucket);
+            let parts = DenialBody::default().parts(message, ["tenant", "free"], &bucket);
             let value: serde_json::Value = serde_json::from_str(&parts.join("7")).unwrap();
             assert_eq!(
                 (&value["statusCode"], &value["error"]),
@@ -159,8 +161,9 @@ mod tests {
             BodyPiece::Text(" s)".into()),
         ];
         let message = Message::parse("no \"more\" than {limit}").unwrap();
-        let parts =
-            DenialBody::new(TEXT, false, pieces).parts(&message, ["t", "r"], &ten_per_second());
+        let bucket = ten_per_second();
+        let body = DenialBody::new(TEXT, false, pieces);
+        let parts = body.parts(message.pieces(&bucket), ["t", "r"], &bucket);
         assert_eq!(parts.join("7"), "no \"more\" than 10 (7 s)");
     }
 
@@ -168,7 +171,8 @@ mod tests {
     fn a_block_without_end_has_no_time_to_wait() {
         let blocked = |until| Bucket::Blocked(Blocked { until });
         let body = |message: &Message, until| {
-            DenialBody::default().parts(message, ["t", "r"], &blocked(until)).join("7")
+            let bucket = blocked(until);
+            DenialBody::default().parts(message.pieces(&bucket), ["t", "r"], &bucket).join("7")
         };
         let message = Message::parse("no: {limit}, {bucket}").unwrap();
         assert!(body(&message, None).contains(r#""message":"no: 0, blocked""#));

@@ -6,6 +6,10 @@ use crate::limit::{Blocked, Bucket};
 const DEFAULT: &str =
     "Too many requests: the limit is {bucket}, please retry after {retry_after} s";
 
+/// The default message to a call of more hits than the bucket ever has.
+const DEFAULT_NEVER: &str =
+    "Too many requests: the limit is {bucket}, and this request alone exceeds it";
+
 /// The default message of a block that ends at a known time.
 const DEFAULT_BLOCKED: &str = "Requests like this are blocked, please retry after {retry_after} s";
 
@@ -57,6 +61,8 @@ pub enum Piece {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     pieces: Box<[Piece]>,
+    /// The message to a call of more hits than the bucket ever has, which has no time to retry after.
+    never: Box<[Piece]>,
     /// The message of a block that ends at a known time.
     blocked: Box<[Piece]>,
     /// The message of a block without end, which has no time to retry after.
@@ -64,19 +70,20 @@ pub struct Message {
 }
 
 impl Message {
-    /// Parses a message; `{name}` is a placeholder. A message with `{retry_after}` does not fit a block without
-    /// end, which then has the default message.
+    /// Parses a message; `{name}` is a placeholder. A message with `{retry_after}` does not fit where there is no such
+    /// time: a block without end, and a call of more hits than its bucket ever has, then have their default messages.
     ///
     /// # Errors
     /// The name of the first unknown placeholder.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let pieces = pieces(text)?;
-        let blocked_forever = if pieces.contains(&Piece::Fill(Placeholder::RetryAfter)) {
-            [Piece::Text(DEFAULT_BLOCKED_FOREVER.into())].into()
+        let [never, blocked_forever] = if pieces.contains(&Piece::Fill(Placeholder::RetryAfter)) {
+            let Self { never, blocked_forever, .. } = Self::default();
+            [never, blocked_forever]
         } else {
-            pieces.clone()
+            [pieces.clone(), pieces.clone()]
         };
-        Ok(Self { blocked: pieces.clone(), pieces, blocked_forever })
+        Ok(Self { blocked: pieces.clone(), pieces, never, blocked_forever })
     }
 
     /// The pieces of the message about a bucket, in order.
@@ -86,6 +93,11 @@ impl Message {
             Bucket::Blocked(Blocked { until: Some(_) }) => &self.blocked,
             Bucket::Blocked(Blocked { until: None }) => &self.blocked_forever,
         }
+    }
+
+    /// The pieces of the message to a call of more hits than its bucket ever has, in order.
+    pub const fn never(&self) -> &[Piece] {
+        &self.never
     }
 
     /// The message about a bucket, with its placeholders unfilled. Without a bucket, the message of a token bucket.
@@ -133,10 +145,10 @@ fn source_text(pieces: &[Piece]) -> String {
 
 impl Default for Message {
     fn default() -> Self {
-        let [pieces, blocked, blocked_forever] =
-            [DEFAULT, DEFAULT_BLOCKED, DEFAULT_BLOCKED_FOREVER]
+        let [pieces, never, blocked, blocked_forever] =
+            [DEFAULT, DEFAULT_NEVER, DEFAULT_BLOCKED, DEFAULT_BLOCKED_FOREVER]
                 .map(|text| pieces(text).unwrap_or_default());
-        Self { pieces, blocked, blocked_forever }
+        Self { pieces, never, blocked, blocked_forever }
     }
 }
 
@@ -174,5 +186,17 @@ mod tests {
         assert_eq!(default.text(Some(&limited)), DEFAULT);
         assert_eq!(default.text(Some(&blocked(Some(Timestamp::default())))), DEFAULT_BLOCKED);
         assert_eq!(default.text(Some(&blocked(None))), DEFAULT_BLOCKED_FOREVER);
+        assert_eq!(source_text(default.never()), DEFAULT_NEVER);
+    }
+
+    #[test]
+    fn a_message_with_a_time_to_retry_after_does_not_fit_where_there_is_none() {
+        let forever = Bucket::Blocked(Blocked { until: None });
+        let timed = Message::parse("wait {retry_after} s").unwrap();
+        assert_eq!(source_text(timed.never()), DEFAULT_NEVER);
+        assert_eq!(timed.text(Some(&forever)), DEFAULT_BLOCKED_FOREVER);
+        let timeless = Message::parse("{limit} at most").unwrap();
+        assert_eq!(source_text(timeless.never()), "{limit} at most");
+        assert_eq!(timeless.text(Some(&forever)), "{limit} at most");
     }
 }

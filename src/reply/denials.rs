@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use super::Place;
 use crate::policy::denial::DenialBody;
+use crate::policy::message::Piece;
 use crate::policy::rule::Rule;
 use crate::policy::table::Row;
 use crate::policy::{MatchedBucket, Policy};
@@ -32,7 +33,7 @@ impl Denials {
         let denial = |(row, rule): (&Row, &Rule)| {
             let (table, name, bucket) = (row.table(), row.name(), rule.bucket());
             Denial {
-                body: body.parts(row.message(), [table, name], bucket),
+                body: body.parts(row.message().pieces(bucket), [table, name], bucket),
                 place: encode([table, name, &bucket.to_string()]),
             }
         };
@@ -53,12 +54,23 @@ impl Denials {
         match self.encoded(matched) {
             Some(denial) => (Cow::Borrowed(&denial.body), Place::Encoded(&denial.place)),
             None => {
-                let (message, names) =
-                    (matched.row.message(), [matched.row.table(), matched.row.name()]);
-                let body = self.body.parts(message, names, matched.bucket).into_vec();
-                (Cow::Owned(body), Self::named_place(matched))
+                let body = self.body_of(matched.row.message().pieces(matched.bucket), matched);
+                (body, Self::named_place(matched))
             }
         }
+    }
+
+    /// As [`Self::denial`], of a call of more hits than the bucket ever has. It is rare, and encoded when it happens.
+    pub(super) fn never<'a>(
+        &'a self,
+        matched: &MatchedBucket<'a>,
+    ) -> (Cow<'a, [Box<str>]>, Place<'a>) {
+        (self.body_of(matched.row.message().never(), matched), self.place(matched))
+    }
+
+    fn body_of(&self, message: &[Piece], matched: &MatchedBucket<'_>) -> Cow<'_, [Box<str>]> {
+        let names = [matched.row.table(), matched.row.name()];
+        Cow::Owned(self.body.parts(message, names, matched.bucket).into_vec())
     }
 
     /// The bucket's place in the policy.

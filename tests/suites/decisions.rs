@@ -80,7 +80,7 @@ fn more_hits_than_a_bucket_holds_are_over_limit_and_charge_nothing() {
     for count in [11, 533_761, 1_067_521, u64::from(u32::MAX), 1 << 63, u64::MAX] {
         let answer = client.ask(request("d", &[hits(count, &[("k", "1")])]));
         assert_eq!((answer.is_ok(), answer.remaining()), (false, vec![10]), "{count}");
-        assert!(answer.number("retry-after") >= 1);
+        assert_eq!(answer.header("retry-after"), None, "{count}");
     }
     assert!(client.ask(request("d", &[hits(10, &[("k", "1")])])).is_ok());
 }

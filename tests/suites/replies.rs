@@ -188,3 +188,34 @@ tables: [{{ name: t, key: [k], message: 'no \"more\" than {{limit}}', rows: {{ a
         )
     );
 }
+
+/// Waiting helps nobody whose call has more hits than the bucket ever has.
+#[test]
+fn more_than_a_bucket_can_hold_is_denied_without_a_time_to_retry_after() {
+    let (_server, mut client) = server(
+        "tables:
+           - { name: rate, key: [k], rows: { all: [{ per_minute: 10 }] } }
+           - { name: slots, key: [s], rows: { all: [{ concurrent: 2, ttl: 10s }] } }
+           - { name: own, key: [o], rows: { all: [{ per_minute: 10 }] }, message: \"wait {retry_after} s\" }
+           - { name: words, key: [w], rows: { all: [{ per_minute: 10 }] }, message: \"at most {limit}\" }",
+    );
+    let mut asked = |key, hits| client.ask(request("d", &[support::hits(hits, &[(key, "1")])]));
+    let cases = [
+        ("k", "Too many requests: the limit is 10 per minute, and this request alone exceeds it"),
+        ("s", "Too many requests: the limit is 2 concurrent, and this request alone exceeds it"),
+        ("o", "Too many requests: the limit is 10 per minute, and this request alone exceeds it"),
+        ("w", "at most 10"),
+    ];
+    for (key, expected) in cases {
+        for hits in [11, u64::MAX] {
+            let answer = asked(key, hits);
+            assert!(!answer.is_ok(), "{key} {hits}");
+            assert!(answer.header("retry-after").is_none(), "{key}");
+            let body: serde_json::Value = serde_json::from_str(answer.body()).unwrap();
+            assert_eq!(body["message"], expected, "{hits}");
+        }
+    }
+    // What is not there now may be there later.
+    assert!(asked("o", 10).is_ok());
+    assert_eq!(asked("o", 10).number("retry-after"), 60);
+}

@@ -24,6 +24,27 @@ fn a_sidecar_is_asked_over_a_unix_domain_socket() {
     assert_eq!(lab.stat("cluster.upstream.ratelimit.error"), 0);
 }
 
+/// Names of clusters that control planes make: Istio's, Envoy Gateway's, and one that is no authority of a URI at all.
+pub const CLUSTERS: [&str; 3] =
+    ["outbound|8081||tollgate.default.svc", "envoy-gateway-system/tollgate/ratelimit", "a [b:c d"];
+
+#[test]
+#[ignore = "needs Envoy; bash tests/run.sh"]
+fn tollgate_answers_whatever_its_cluster_is_called() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in CLUSTERS {
+        let socket = folder.path().join("grpc.sock");
+        for sample in [Sample::front(), Sample::sidecar(&socket)] {
+            let lab = Lab::start(sample.patient().cluster(name));
+            let caller = [("x-tenant", "acme"), ("x-tenant-type", "startup")];
+            let (admitted, denial) = lab.client().drain(ROTATE, &caller, 5);
+            assert_eq!(admitted, 5, "{name}");
+            assert!(assert_denied(&denial).contains("5 per day"));
+            assert_eq!(lab.stat("cluster.upstream.ratelimit.error"), 0, "{name}");
+        }
+    }
+}
+
 /// Envoy has two implementations of HTTP/2, nghttp2 and oghttp2.
 #[test]
 #[ignore = "needs Envoy; bash tests/run.sh"]

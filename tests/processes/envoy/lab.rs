@@ -58,6 +58,13 @@ impl Sample {
         Self { policy, text, flags: Vec::new() }
     }
 
+    /// With another name for tollgate's cluster, which Envoy sends as the authority of its calls.
+    pub fn cluster(self, name: &str) -> Self {
+        let name = serde_json::to_string(name).unwrap();
+        self.with("- name: tollgate\n", &format!("- name: {name}\n"))
+            .with("cluster_name: tollgate", &format!("cluster_name: {name}"))
+    }
+
     /// With another policy.
     pub fn policy(self, policy: &'static str) -> Self {
         Self { policy, ..self }

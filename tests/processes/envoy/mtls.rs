@@ -37,6 +37,10 @@ impl Certificates {
 
     /// The sample, and a tollgate that lets in one name alone.
     fn lab(&self, allowed: &str) -> Lab {
+        self.lab_of(allowed, |sample| sample)
+    }
+
+    fn lab_of(&self, allowed: &str, change: impl FnOnce(Sample) -> Sample) -> Lab {
         let path = |name: &str| self.folder.path().join(name).to_str().unwrap().to_owned();
         let flag = |flag: &str, value| [format!("--grpc-tls-{flag}"), value];
         let flags = [
@@ -45,7 +49,20 @@ impl Certificates {
             flag("client-ca", path("ca.pem")),
             flag("client-name", allowed.to_owned()),
         ];
-        Lab::start(Sample::mutual_tls(self.folder.path(), flags.concat()).patient())
+        Lab::start(change(Sample::mutual_tls(self.folder.path(), flags.concat()).patient()))
+    }
+}
+
+#[test]
+#[ignore = "needs Envoy; bash tests/run.sh"]
+fn tollgate_answers_over_tls_whatever_its_cluster_is_called() {
+    let certificates = Certificates::new(&TOLLGATE, &[ENVOY]);
+    for name in super::front::CLUSTERS {
+        let lab = certificates.lab_of(ENVOY, |sample| sample.cluster(name));
+        let (admitted, denial) = lab.client().drain(ROTATE, &CALLER, 5);
+        assert_eq!(admitted, 5, "{name}");
+        assert!(assert_denied(&denial).contains("5 per day"));
+        assert_eq!(lab.stat(ERRORS), 0, "{name}");
     }
 }
 
