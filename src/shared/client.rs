@@ -1,7 +1,12 @@
-//! One thread's connection to the shared store. It is re-established in the background; no request waits for that.
+//! One thread's connection to the shared store. It is re-established in the background.
+//!
+//! A connection may be dead although the store is well: managed servers close connections that are idle, and a server
+//! may have been restarted since the last call. A call that finds it dead is made again on the next connection, within
+//! its deadline. Only if the first attempt to reconnect fails is the store taken to be unavailable; then no call waits
+//! for a connection.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -25,6 +30,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const MIN_BACKOFF: Duration = Duration::from_millis(50);
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
+/// How often the server is pinged while there are no calls. Servers and load balancers that close idle connections do so
+/// after a minute at the least.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
 /// The wait of a call whose deadline overflows the clock.
 const MAX_WAIT: Duration = Duration::from_secs(86_400);
 
@@ -39,6 +48,12 @@ pub struct StoreClient {
     pub(super) store: Arc<Store>,
     ready: ArcSwapOption<ReadyConnection>,
     timed_out: AtomicU32,
+    /// Whether a connection that was lost is being made again for the first time, so that calls wait for it.
+    is_reconnecting: AtomicBool,
+    /// There is a connection again, or the attempt has failed.
+    reconnected: Notify,
+    /// When calls waited for a connection last.
+    reconnected_at: Mutex<Option<Instant>>,
     disconnected: Notify,
     /// Why it was disconnected.
     reason: Mutex<Option<DownReason>>,
@@ -57,6 +72,9 @@ impl StoreClient {
             store,
             ready: ArcSwapOption::empty(),
             timed_out: AtomicU32::new(0),
+            is_reconnecting: AtomicBool::new(false),
+            reconnected: Notify::new(),
+            reconnected_at: Mutex::default(),
             disconnected: Notify::new(),
             reason: Mutex::default(),
             probe_needed: Notify::new(),
@@ -77,10 +95,28 @@ impl StoreClient {
         let mut backoff = MIN_BACKOFF;
         let mut is_down = false;
         loop {
-            let reason = match timeout(CONNECT_TIMEOUT, self.connect()).await {
-                Ok(Ok(ready)) => {
-                    self.timed_out.store(0, Ordering::Relaxed);
-                    self.ready.store(Some(Arc::new(ready)));
+            let mut connecting = std::pin::pin!(timeout(CONNECT_TIMEOUT, self.connect()));
+            let mut connected = None;
+            if self.is_reconnecting.load(Ordering::Relaxed) {
+                // Calls wait for this attempt, but no longer than for an answer.
+                connected = timeout(self.store.timeout, &mut connecting).await.ok();
+                if connected.is_none() {
+                    let reason = DownReason::from(&*slow_connection(self.store.timeout));
+                    self.store.health.mark_down(&reason, !std::mem::replace(&mut is_down, true));
+                    self.end_waiting();
+                }
+            }
+            let connected = match connected {
+                Some(connected) => connected,
+                None => connecting.await,
+            };
+            if let Ok(Ok(ready)) = &connected {
+                self.timed_out.store(0, Ordering::Relaxed);
+                self.ready.store(Some(Arc::new(ready.clone())));
+            }
+            self.end_waiting();
+            let reason = match connected {
+                Ok(Ok(_)) => {
                     if std::mem::take(&mut is_down) {
                         self.store.health.mark_recovered();
                     } else {
@@ -93,16 +129,27 @@ impl StoreClient {
                         backoff = MIN_BACKOFF;
                     }
                     let reason = self.reason.lock().take();
-                    reason.unwrap_or_else(|| "calls time out".into())
+                    let reason = reason.unwrap_or_else(|| "calls time out".into());
+                    if self.is_reconnecting.load(Ordering::Relaxed) {
+                        tracing::debug!(reason = reason.text, "reconnecting to the shared store");
+                        continue;
+                    }
+                    reason
                 }
                 Ok(Err(error)) => DownReason::from(&error),
-                Err(_) => DownReason::from(&*format!("no connection within {CONNECT_TIMEOUT:?}")),
+                Err(_) => DownReason::from(&*slow_connection(CONNECT_TIMEOUT)),
             };
             self.store.health.mark_down(&reason, !std::mem::replace(&mut is_down, true));
             self.attempted.send_replace(true);
             tokio::time::sleep(with_jitter(backoff)).await;
             backoff = (backoff * 2).min(MAX_BACKOFF);
         }
+    }
+
+    /// Has the calls go on that wait for a connection.
+    fn end_waiting(&self) {
+        self.is_reconnecting.store(false, Ordering::Relaxed);
+        self.reconnected.notify_waiters();
     }
 
     /// A connection that has passed a probe: it has charged a bucket that no policy has. On a cluster the probe writes
@@ -154,7 +201,9 @@ impl StoreClient {
         now.checked_add(self.store.timeout).unwrap_or_else(|| now + MAX_WAIT)
     }
 
-    /// Calls the script, and waits for the reply until the deadline. After the deadline it sends nothing.
+    /// Calls the script, and waits for the reply until the deadline. After the deadline it sends nothing. If the
+    /// connection turns out to be dead, calls again on the next one. If the store died between charging and replying,
+    /// both calls are charged.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] without a connection or a reply in time; the call may have charged.
@@ -165,14 +214,48 @@ impl StoreClient {
         call: &ScriptCall,
         deadline: Instant,
     ) -> Result<Value, StoreError> {
-        let Some(used) = self.ready.load_full() else {
+        let Some(used) = self.connection(deadline).await else {
             return Err(StoreError::Unavailable("no connection".into()));
         };
+        let failed = match self.call_over(&used, function, call, deadline).await {
+            Err(error @ StoreError::Unavailable(_)) => error,
+            other => return other,
+        };
+        match self.connection(deadline).await {
+            Some(next) if !Arc::ptr_eq(&next, &used) => {
+                self.call_over(&next, function, call, deadline).await
+            }
+            // Still connected: there was no reply in time.
+            _ => Err(failed),
+        }
+    }
+
+    /// The connection; one that was lost is waited for until the deadline, while the first attempt to make it again
+    /// lasts.
+    async fn connection(&self, deadline: Instant) -> Option<Arc<ReadyConnection>> {
+        if let Some(ready) = self.ready.load_full() {
+            return Some(ready);
+        }
+        let mut reconnected = std::pin::pin!(self.reconnected.notified());
+        reconnected.as_mut().enable();
+        if self.is_reconnecting.load(Ordering::Relaxed) {
+            timeout_at(deadline, reconnected).await.ok()?;
+        }
+        self.ready.load_full()
+    }
+
+    async fn call_over(
+        &self,
+        used: &Arc<ReadyConnection>,
+        function: Function,
+        call: &ScriptCall,
+        deadline: Instant,
+    ) -> Result<Value, StoreError> {
         if deadline <= Instant::now() {
             // The call that used up the time has been counted as a timeout.
             return Err(StoreError::Unavailable("the request's deadline has passed".into()));
         }
-        let mut ready = ReadyConnection::clone(&used);
+        let mut ready = ReadyConnection::clone(used);
         let library = &self.store.library;
         let answer = timeout_at(deadline, ready.call(library, function, call)).await;
         let counters = self.store.telemetry.shared_store();
@@ -182,11 +265,11 @@ impl StoreClient {
                 counters.answered.inc();
                 Ok(value)
             }
-            Ok(Err(error)) => Err(self.handle_error(&used, &error)),
+            Ok(Err(error)) => Err(self.handle_error(used, &error)),
             Err(_) => {
                 counters.timed_out.inc();
                 if self.timed_out.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_TIMEOUTS {
-                    self.disconnect(&used, None);
+                    self.disconnect(used, None);
                 }
                 Err(StoreError::Unavailable(format!("no reply within {:?}", self.store.timeout)))
             }
@@ -214,11 +297,17 @@ impl StoreClient {
         }
     }
 
-    /// Drops a connection, and has another made; nothing if it has been dropped already.
+    /// Drops a connection, and has another made; nothing if it has been dropped already. After an error calls wait for
+    /// that, at most once a second: a server that hangs, or loses each connection, is not waited for.
     fn disconnect(&self, used: &Arc<ReadyConnection>, error: Option<&RedisError>) {
         let was = self.ready.compare_and_swap(used, None);
         if was.as_ref().is_some_and(|was| Arc::ptr_eq(was, used)) {
             *self.reason.lock() = error.map(DownReason::from);
+            let mut last = self.reconnected_at.lock();
+            if error.is_some() && last.is_none_or(|at| at.elapsed() > MAX_BACKOFF) {
+                *last = Some(Instant::now());
+                self.is_reconnecting.store(true, Ordering::Relaxed);
+            }
             self.disconnected.notify_one();
         }
     }
@@ -248,7 +337,23 @@ impl StoreClient {
                     }
                 }
                 () = release_due => {}
+                () = tokio::time::sleep(KEEPALIVE) => self.ping().await,
             }
+        }
+    }
+
+    /// Keeps the connection from being idle, and disconnects if it is dead. A cluster's client looks after its own.
+    async fn ping(&self) {
+        let Some(used) = self.ready.load_full() else { return };
+        let Connection::Server(connection) = &used.connection else { return };
+        let (mut connection, ping) = (connection.clone(), redis::cmd("PING"));
+        let answer = timeout(CONNECT_TIMEOUT, connection.send_packed_command(&ping)).await;
+        match answer {
+            Ok(Err(error)) if ErrorScope::of(&error) == ErrorScope::All => {
+                self.disconnect(&used, Some(&error));
+            }
+            Ok(_) => {}
+            Err(_) => self.disconnect(&used, None),
         }
     }
 
@@ -271,6 +376,10 @@ impl StoreClient {
             self.release_from(lease, partition, self.deadline()).await;
         }
     }
+}
+
+fn slow_connection(patience: Duration) -> String {
+    format!("no connection within {patience:?}")
 }
 
 fn verify_timeout() -> RedisError {
