@@ -209,8 +209,22 @@ pub(super) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a s
     similar.map(|(_, known)| format!("; did you mean `{known}`?")).unwrap_or_default()
 }
 
-/// The hint for an unknown name: the similar known name, else the list of known names.
+/// What others call it, and what it is called here.
+const SYNONYMS: [(&str, &str); 6] = [
+    ("burst", "size"),
+    ("capacity", "size"),
+    ("max_tokens", "size"),
+    ("conditions", "when"),
+    ("limits", "rows"),
+    ("shadow_mode", "shadow"),
+];
+
+/// The hint for an unknown name: the known name for the same thing, or a similar one, else the list of known names.
 pub(super) fn suggest(name: &str, known: &[&str]) -> String {
+    let synonym = SYNONYMS.iter().find(|(other, own)| *other == name && known.contains(own));
+    if let Some((_, own)) = synonym {
+        return format!("; did you mean `{own}`?");
+    }
     let similar = did_you_mean(name, known.iter().copied());
     let listed =
         |names: &[&str]| names.iter().map(|name| shown(name)).collect::<Vec<_>>().join(", ");
@@ -235,6 +249,12 @@ mod tests {
         assert_eq!(did_you_mean("per_secnd", known), "; did you mean `per_second`?");
         assert_eq!(did_you_mean("burst", known), "");
         assert_eq!(did_you_mean("siez", known), "; did you mean `size`?");
+    }
+
+    #[test]
+    fn names_of_other_programs_are_known() {
+        assert_eq!(suggest("burst", &["per_second", "size"]), "; did you mean `size`?");
+        assert_eq!(suggest("burst", &["name", "key"]), "; choose from name, key");
     }
 
     #[test]

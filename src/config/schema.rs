@@ -3,6 +3,7 @@
 
 mod conditions;
 mod denial;
+mod foreign;
 
 use self::conditions::{some_when, when};
 pub(super) use self::denial::{Content, DenialBody, Json};
@@ -126,6 +127,10 @@ const DURATION: &str = "a duration, as in `30s`, `5m` or `1h`";
 const TIME: &str = "a time, as in `2027-01-01T00:00:00Z`";
 
 pub(super) fn file(node: &Node<'_>) -> Option<File> {
+    if let Some(what) = foreign::file(node.value) {
+        node.report(what);
+        return None;
+    }
     let mut fields = node.fields("a policy: `domain`, `tables` and so on")?;
     let domain = fields.take("domain");
     if domain.is_none() {
