@@ -253,13 +253,18 @@ fn is_never(Decided { matched, outcome }: &Decided<'_>) -> bool {
     outcome.wait == Wait::Never && !matches!(matched.bucket, Bucket::Blocked(_))
 }
 
-/// Seconds until the same call would be admitted, rounded up, at least 1. None if it never is: for a block without end,
-/// and for more hits than the bucket ever has.
-fn retry_after(Decided { outcome, .. }: &Decided<'_>) -> Option<u64> {
-    let wait = match outcome.wait {
-        Wait::None => Nanos::ZERO,
-        Wait::For(wait) => wait,
-        Wait::Never => return None,
+/// When a call that found no slot free may try again, at the latest. A lease is meant to be released long before it
+/// expires, so that the time until then says nothing of when a slot is free.
+const SLOT_RETRY: Nanos = Nanos::from_secs(5);
+
+/// Seconds until the same call would be admitted, rounded up, at least 1; [`SLOT_RETRY`] at most for a slot. None if it
+/// never is: for a block without end, and for more hits than the bucket ever has.
+fn retry_after(Decided { matched, outcome }: &Decided<'_>) -> Option<u64> {
+    let wait = match (outcome.wait, matched.bucket) {
+        (Wait::None, _) => Nanos::ZERO,
+        (Wait::For(wait), Bucket::Concurrency(_)) => wait.min(SLOT_RETRY),
+        (Wait::For(wait), _) => wait,
+        (Wait::Never, _) => return None,
     };
     Some(wait.as_secs_ceil().max(1))
 }

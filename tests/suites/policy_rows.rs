@@ -210,7 +210,7 @@ fn import_jobs_are_two_at_a_time_with_the_published_message() {
     });
     assert_eq!(body, expected);
     assert_eq!(denial.header("content-type"), Some("application/json"));
-    assert_eq!(denial.number("retry-after"), 3600);
+    assert_eq!(denial.number("retry-after"), 5);
     server.advance(Nanos::from_secs(3600));
     assert_eq!(client.drain(&call, 10).0, 2);
 }
