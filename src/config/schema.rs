@@ -105,11 +105,14 @@ pub(super) struct Override {
     pub(super) buckets: Option<Buckets>,
 }
 
-const PER: [(&str, Unit); 4] = [
+const PER: [(&str, Unit); 7] = [
     ("per_second", Unit::Second),
     ("per_minute", Unit::Minute),
     ("per_hour", Unit::Hour),
     ("per_day", Unit::Day),
+    ("per_week", Unit::Week),
+    ("per_month", Unit::Month),
+    ("per_year", Unit::Year),
 ];
 
 const STYLES: [(&str, HeaderStyle); 4] = [

@@ -9,7 +9,7 @@
 
 use crate::support;
 
-use support::{Answer, Client, START, TestServer, call, descriptor, request, server};
+use support::{Answer, Client, Parts, START, TestServer, call, descriptor, request, server, source};
 use tollgate::clock::Nanos;
 
 const SECOND: i32 = 1;
@@ -47,6 +47,53 @@ fn statuses_follow_the_descriptors_and_name_the_tightest_bucket() {
     assert_eq!(answer.remaining(), [19, 0, 49]);
     let reset = answer.0.statuses[2].duration_until_reset.unwrap();
     assert_eq!((reset.seconds, reset.nanos), (6, 0));
+}
+
+#[test]
+fn a_week_a_month_and_a_year_have_their_units_lengths_and_buckets() {
+    let (server, mut client) = server(
+        "headers: ietf
+tables:
+  - { name: t, select: kind, key: [k], rows: {
+      week: [{ per_week: 7 }], month: [{ per_month: 30 }], year: [{ per_year: 365 }] } }",
+    );
+    // Each gains a token a day.
+    const DAY: i64 = 86_400;
+    for (kind, unit, size) in [("week", 7, 7), ("month", 5, 30), ("year", 6, 365)] {
+        let call = call(&[("kind", kind), ("k", "1")]);
+        let answer = client.ask(call.clone());
+        let status = &answer.0.statuses[0];
+        let limit = status.current_limit.as_ref().unwrap();
+        assert_eq!((limit.requests_per_unit, limit.unit), (size, unit), "{kind}");
+        assert_eq!(limit.unit_multiplier, None, "{kind}");
+        assert_eq!(status.limit_remaining, size - 1, "{kind}");
+        assert_eq!(status.duration_until_reset.unwrap().seconds, DAY, "{kind}");
+        let window = i64::from(size) * DAY;
+        assert_eq!(headers(&answer)[0].1, format!("\"t/{kind}\";q={size};w={window}"));
+        let (_, denial) = client.drain(&call, size);
+        assert_eq!(denial.number("retry-after"), 86_400, "{kind}");
+        let body: serde_json::Value = serde_json::from_slice(&denial.0.raw_body).unwrap();
+        let message = body["message"].as_str().unwrap();
+        assert!(message.contains(&format!("the limit is {size} per {kind},")), "{message}");
+        server.advance(Nanos::from_secs(86_399));
+        assert!(!client.ask(call.clone()).is_ok(), "{kind}");
+        server.advance(Nanos::from_secs(1));
+        assert!(client.ask(call).is_ok(), "{kind}");
+    }
+}
+
+/// They are told apart as they are written, in either order.
+#[test]
+fn a_week_is_another_bucket_than_7_days() {
+    let policy = |buckets| {
+        source(&format!("domain: d\ntables: [{{ name: t, key: [k], rows: {{ all: {buckets} }} }}]"))
+    };
+    let parts = Parts::new(&policy("[{ per_week: 1 }]"), 100);
+    assert!(parts.ask(&call(&[("k", "1")])).is_ok());
+    parts.replace(&policy("[{ rate: 1, every: 7d }]"));
+    assert!(parts.ask(&call(&[("k", "1")])).is_ok());
+    parts.replace(&policy("[{ per_week: 1 }]"));
+    assert!(!parts.ask(&call(&[("k", "1")])).is_ok());
 }
 
 #[test]

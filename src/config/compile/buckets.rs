@@ -103,8 +103,8 @@ fn rate(written: &schema::Bucket) -> Result<(&Located<u32>, Rate), BucketError> 
         }
         ([], None, None) => {
             return error(
-                "a bucket needs a rate: one of per_second, per_minute, per_hour, per_day, or \
-                 `rate` with `every`",
+                "a bucket needs a rate: one of per_second, per_minute, per_hour, per_day, per_week, \
+                 per_month, per_year, or `rate` with `every`",
             );
         }
         ([_, _, ..], None, None) => {
