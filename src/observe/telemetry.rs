@@ -3,6 +3,7 @@
 //!
 //! Every handle is looked up when a policy is loaded; a request only increments atomics.
 
+mod classic;
 mod connections;
 mod owners;
 mod register;
@@ -235,6 +236,18 @@ impl Telemetry {
         self.call_duration.observe(seconds(to.since(from)));
     }
 
+    /// All metrics in a text format.
+    ///
+    /// # Errors
+    /// None in practice: writing to a `String` does not fail.
+    pub fn encode_as(&self, format: TextFormat) -> Result<String, fmt::Error> {
+        let text = self.encode()?;
+        Ok(match format {
+            TextFormat::OpenMetrics => text,
+            TextFormat::Classic => classic::from_openmetrics(&text),
+        })
+    }
+
     /// All metrics in the text format of OpenMetrics.
     ///
     /// # Errors
@@ -246,6 +259,15 @@ impl Telemetry {
         encode_eof(&mut text)?;
         Ok(text)
     }
+}
+
+/// A text format of metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TextFormat {
+    /// Version 1.0.0 of OpenMetrics.
+    OpenMetrics,
+    /// Version 0.0.4 of Prometheus's own.
+    Classic,
 }
 
 fn whole_seconds(at: Timestamp) -> i64 {

@@ -11,6 +11,8 @@ use crate::frames;
 use crate::support;
 
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::Arc;
 
 use frames::{Connection, DATA};
@@ -31,10 +33,7 @@ fn value(text: &str, series: &str) -> String {
 /// The kind of every metric, by the name that it is asked for by.
 fn kinds(text: &str) -> Vec<(String, &str)> {
     let lines = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
-    let named = |(name, kind): (&str, _)| {
-        (if kind == "counter" { format!("{name}_total") } else { name.to_owned() }, kind)
-    };
-    lines.map(named).collect()
+    lines.map(|(name, kind)| (name.to_owned(), kind)).collect()
 }
 
 /// The labels of a metric's series, without those that make a histogram's.
@@ -84,10 +83,10 @@ fn names_and_helps_follow_prometheus() {
         assert!(name.chars().all(is_plain) && name.starts_with(char::is_alphabetic), "{name}");
         let whole = name.strip_suffix("_total");
         assert_eq!(whole.is_some(), kind == "counter", "{name}");
-        let whole = whole.unwrap_or(&name);
         let help = text
             .lines()
-            .find_map(|line| line.strip_prefix("# HELP ")?.strip_prefix(whole)?.strip_prefix(' '));
+            .find_map(|line| line.strip_prefix("# HELP ")?.strip_prefix(&*name)?.strip_prefix(' '));
+        let whole = whole.unwrap_or(&name);
         let help = help.unwrap_or_else(|| panic!("{name} has no help"));
         assert!(help.ends_with('.') && !help.ends_with(".."), "{name}: {help}");
         assert!(help.starts_with(|c: char| c.is_uppercase() || c == 'g'), "{name}: {help}");
@@ -102,7 +101,63 @@ fn names_and_helps_follow_prometheus() {
         assert!(!is_time || words.last() == Some(&"seconds"), "{name}");
         assert_eq!(kind == "histogram", words.contains(&"duration"), "{name}");
     }
-    assert!(text.ends_with("# EOF\n"));
+}
+
+/// The `content-type` of `/metrics`, and the metrics, for these headers.
+fn scraped(server: &TestServer, headers: &str) -> (String, String) {
+    let mut stream = TcpStream::connect(server.http).unwrap();
+    write!(stream, "GET /metrics HTTP/1.1\r\nhost: a\r\nconnection: close\r\n{headers}\r\n")
+        .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, text) = answer.split_once("\r\n\r\n").unwrap();
+    let kind = head.lines().find_map(|line| line.strip_prefix("content-type: ")).unwrap();
+    (kind.to_owned(), text.to_owned())
+}
+
+#[test]
+fn a_scraper_gets_the_format_that_it_asks_for_and_the_classic_one_without_asking() {
+    const OPEN: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
+    let (server, mut client) = server("tables: [{ name: t, key: [k], rows: { all: unlimited } }]");
+    client.ask(call(&[("k", "1")]));
+    let counted = "tollgate_requests_total{domain=\"d\",code=\"ok\"} 1\n";
+    for (headers, expected) in [
+        ("", CLASSIC),
+        ("accept: */*\r\n", CLASSIC),
+        ("accept: text/plain;version=0.0.4\r\n", CLASSIC),
+        ("accept: application/openmetrics-text;q=0.4\r\naccept: text/plain;q=0.5\r\n", CLASSIC),
+        ("accept: application/openmetrics-text;version=1.0.0,text/plain;q=0.5\r\n", OPEN),
+    ] {
+        let (kind, text) = scraped(&server, headers);
+        assert_eq!(kind, expected, "{headers}");
+        assert!(text.contains(counted), "{headers}: {text}");
+        let is_open = expected == OPEN;
+        assert_eq!(text.ends_with("# EOF\n"), is_open, "{headers}");
+        assert_eq!(text.contains("# UNIT "), is_open, "{headers}");
+        assert_eq!(text.contains("# TYPE tollgate_requests counter\n"), is_open, "{headers}");
+        assert_eq!(
+            text.contains("# TYPE tollgate_requests_total counter\n"),
+            !is_open,
+            "{headers}"
+        );
+    }
+}
+
+/// Whichever format, a scraper finds the same series.
+#[test]
+fn both_formats_have_the_same_samples() {
+    let (server, _) = server("tables: [{ name: t, key: [k], rows: { all: unlimited } }]");
+    let samples = |accept: &str| {
+        let (_, text) = scraped(&server, accept);
+        let samples = text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned);
+        let mut samples: Vec<_> = samples.collect();
+        samples.sort_unstable();
+        samples
+    };
+    let classic = samples("");
+    assert!(classic.len() > 100, "{classic:?}");
+    assert_eq!(samples("accept: application/openmetrics-text\r\n"), classic);
 }
 
 #[test]

@@ -132,6 +132,14 @@ fn resolved<'d>(document: &'d Value, schema: &'d Value) -> &'d Value {
     }
 }
 
+#[test]
+fn metrics_are_described_in_both_formats() {
+    let document = document(&TestServer::with_policy(POLICY));
+    let content = &document["paths"]["/metrics"]["get"]["responses"]["200"]["content"];
+    let kinds: Vec<_> = content.as_object().unwrap().keys().collect();
+    assert_eq!(kinds, ["text/plain", "application/openmetrics-text"]);
+}
+
 /// What came is of a kind that the document names, and has the fields that it names.
 fn assert_is_as_said(document: &Value, said: &Value, answer: &Answer) {
     let kinds = said["content"].as_object().unwrap();

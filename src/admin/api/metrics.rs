@@ -1,36 +1,44 @@
-//! `/metrics`: all metrics, in the text format of OpenMetrics.
+//! `/metrics`: all metrics, in the text format that the caller prefers.
+
+mod accept;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use tokio::sync::Mutex;
 
 use crate::admin::Shared;
 use crate::admin::work_queue::{failed, run_blocking};
+use crate::observe::telemetry::TextFormat;
 use crate::service::Service;
 
-pub(super) async fn metrics(State(shared): State<Shared>) -> Response {
-    let kind =
-        [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
-    match shared.queues.scrapes.text(&shared.service).await {
-        Ok(text) => (kind, text).into_response(),
+pub(super) async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
+    let format = accept::preferred(&headers);
+    let kind = match format {
+        TextFormat::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        TextFormat::Classic => "text/plain; version=0.0.4; charset=utf-8",
+    };
+    let head = [(header::CONTENT_TYPE, kind)];
+    match shared.queues.scrapes.text(&shared.service, format).await {
+        Ok(text) => (head, text).into_response(),
         Err(response) => response,
     }
 }
 
-/// Encodes the metrics once for all callers that wait. Each of them gets values from after its request began.
+/// Encodes the metrics once for all callers that wait for the same format. Each of them gets values from after its request began.
 #[derive(Debug, Default)]
 pub(in crate::admin) struct Scrapes {
     /// The number of encodings that have begun.
     begun: AtomicU64,
     last: Arc<Mutex<Scrape>>,
+    last_classic: Arc<Mutex<Scrape>>,
 }
 
-/// The last encoding.
+/// The last encoding in one format.
 #[derive(Debug, Default)]
 struct Scrape {
     number: u64,
@@ -42,16 +50,24 @@ impl Scrapes {
     ///
     /// # Errors
     /// The answer if the metrics cannot be encoded.
-    pub(super) async fn text(&self, service: &Arc<Service>) -> Result<Bytes, Response> {
+    pub(super) async fn text(
+        &self,
+        service: &Arc<Service>,
+        format: TextFormat,
+    ) -> Result<Bytes, Response> {
         let before = self.begun.load(Ordering::Relaxed);
-        let mut last = Arc::clone(&self.last).lock_owned().await;
+        let last = match format {
+            TextFormat::OpenMetrics => &self.last,
+            TextFormat::Classic => &self.last_classic,
+        };
+        let mut last = Arc::clone(last).lock_owned().await;
         if last.number > before {
             return Ok(last.text.clone());
         }
         let number = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
         let service = Arc::clone(service);
         let written = run_blocking(move || {
-            let text = service.telemetry().encode()?.into();
+            let text = service.telemetry().encode_as(format)?.into();
             *last = Scrape { number, text };
             Ok(last.text.clone())
         });
@@ -72,7 +88,9 @@ mod tests {
         let waiting: Vec<_> = (0..100)
             .map(|_| {
                 let (scrapes, service) = (Arc::clone(&scrapes), Arc::clone(&service));
-                tokio::spawn(async move { scrapes.text(&service).await.is_ok() })
+                tokio::spawn(async move {
+                    scrapes.text(&service, TextFormat::OpenMetrics).await.is_ok()
+                })
             })
             .collect();
         tokio::task::yield_now().await;
@@ -82,9 +100,11 @@ mod tests {
         }
         assert_eq!(scrapes.begun.load(Ordering::Relaxed), 1);
         service.telemetry().count_invalid_request();
-        let text = scrapes.text(&service).await.unwrap();
-        assert!(
-            std::str::from_utf8(&text).unwrap().contains("tollgate_invalid_requests_total 1\n")
-        );
+        for format in [TextFormat::OpenMetrics, TextFormat::Classic] {
+            let text = scrapes.text(&service, format).await.unwrap();
+            let text = std::str::from_utf8(&text).unwrap();
+            assert!(text.contains("tollgate_invalid_requests_total 1\n"), "{text}");
+            assert_eq!(text.ends_with("# EOF\n"), format == TextFormat::OpenMetrics);
+        }
     }
 }

@@ -125,9 +125,7 @@ fn reads(schemas: &mut Schemas, error: &Value) -> Vec<(&'static str, Value)> {
             ("200", "They are. The text has what is degraded and what was rejected.", TEXT, text()),
             ("503", "The server is starting or stopping; calls in flight finish.", TEXT, text()),
         ])),
-        ("/metrics", get("metrics", "Metrics, in the text format of OpenMetrics", vec![
-            ("200", "All metrics.", "application/openmetrics-text", text()),
-        ])),
+        ("/metrics", metrics()),
         ("/config", get("config", "The policies in force, in their compiled form", vec![
             ("200", "The policies, and the problems of rejected ones.", JSON, config),
             busy(),
@@ -239,6 +237,17 @@ fn changes(schemas: &mut Schemas, error: &Value) -> Vec<(&'static str, Value)> {
             .operation(error),
         ),
     ]
+}
+
+/// The metrics, in two formats.
+fn metrics() -> Value {
+    let summary = "Metrics for Prometheus";
+    let description = "All metrics: in OpenMetrics if `Accept` names it and does not prefer text/plain, \
+                       otherwise in the text format 0.0.4.";
+    let mut metrics = get("metrics", summary, vec![("200", description, TEXT, text())]);
+    let open = json!({ "schema": text() });
+    insert(&mut metrics, "/get/responses/200/content", "application/openmetrics-text", open);
+    metrics
 }
 
 /// The page and its files.
