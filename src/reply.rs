@@ -41,10 +41,11 @@ pub struct StatusLimit<'a> {
     pub requests: u32,
     /// The period of a token bucket.
     pub period: Option<Period>,
-    /// Tokens or slots left.
+    /// Tokens or slots left. Above `requests` if the bucket holds more than one period gains.
     pub remaining: u32,
-    /// Time until it is full, or until the block ends; none for a block without end.
-    pub reset: Option<Nanos>,
+    /// Seconds until it is full, or until the block ends, rounded up as in the headers: Envoy's own header drops the
+    /// fraction, and would say 0 of a bucket that is not full. None for a block without end.
+    pub reset: Option<u64>,
 }
 
 /// One header.
@@ -234,7 +235,7 @@ fn status<'a>(tightest: Option<&Decided<'a>>) -> Status<'a> {
             requests,
             period,
             remaining: outcome.remaining,
-            reset: reset(matched.bucket, outcome),
+            reset: reset(matched.bucket, outcome).map(Nanos::as_secs_ceil),
         }
     });
     Status { is_over_limit: tightest.is_some_and(Decided::denies), limit }

@@ -87,9 +87,8 @@ pub fn describe(response: &RateLimitResponse) -> Vec<String> {
 fn describe_status(status: &DescriptorStatus) -> String {
     let Some(limit) = &status.current_limit else { return "no limit matched".to_owned() };
     let reset = status.duration_until_reset;
-    let seconds = |reset: prost_types::Duration| {
-        format!("{}.{:03} s", reset.seconds, reset.nanos / 1_000_000)
-    };
+    // tollgate sends whole seconds.
+    let seconds = |reset: prost_types::Duration| format!("{} s", reset.seconds);
     if limit.requests_per_unit == 0 {
         let end = reset.map(|reset| format!(" for {}", seconds(reset)));
         return format!("{}: blocked{}", limit.name, end.unwrap_or_default());

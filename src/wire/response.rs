@@ -5,7 +5,6 @@ use prost::encoding::{WireType, encode_varint, encoded_len_varint};
 use super::frame;
 use super::pb::envoy::service::ratelimit::v3::rate_limit_response::Code;
 use super::pb::envoy::service::ratelimit::v3::rate_limit_response::rate_limit::Unit as WireUnit;
-use crate::clock::Nanos;
 use crate::limit::{Period, Unit};
 use crate::policy::denial;
 use crate::reply::{Body, Header, HeaderValue, Metadata, Place, Reply, Status};
@@ -69,8 +68,8 @@ fn status(out: &mut Writer, status: &Status<'_>) {
         }
     });
     out.number(3, limit.remaining.into());
-    if let Some(reset) = limit.reset {
-        out.message(4, |out| duration(out, reset));
+    if let Some(seconds) = limit.reset {
+        out.message(4, |out| out.number(1, seconds));
     }
 }
 
@@ -85,11 +84,6 @@ const fn unit(unit: Unit) -> u64 {
         Unit::Year => WireUnit::Year,
     };
     (unit as i32).unsigned_abs() as u64
-}
-
-fn duration(out: &mut Writer, span: Nanos) {
-    out.number(1, span.get() / 1_000_000_000);
-    out.number(2, span.get() % 1_000_000_000);
 }
 
 fn header(out: &mut Writer, tag: u8, header: &Header<'_>) {

@@ -9,7 +9,6 @@
 
 use proptest::prelude::*;
 use prost::Message;
-use tollgate::clock::Nanos;
 use tollgate::descriptor::{BadRequest, Hits, Query};
 use tollgate::limit::{Bucket, Period, Unit};
 use tollgate::reply::{Body, Header, HeaderValue, Metadata, Place, Reply, Status, StatusLimit};
@@ -196,7 +195,7 @@ proptest! {
                 requests: numbers[0],
                 period: Period::new(numbers[1] % 3, Unit::Week).ok(),
                 remaining: numbers[2],
-                reset: Some(Nanos::new(nanos)),
+                reset: Some(nanos),
             }),
         };
         let mut statuses: Vec<_> = names.iter().map(|name| status(&**name)).collect();
@@ -240,6 +239,8 @@ proptest! {
         let limit = last.current_limit.as_ref().unwrap();
         assert_eq!((&limit.name, limit.requests_per_unit), (names.last().unwrap(), numbers[0]));
         assert_eq!(last.limit_remaining, numbers[2]);
+        let reset = last.duration_until_reset.unwrap();
+        assert_eq!((reset.seconds, reset.nanos), (nanos.cast_signed(), 0));
     }
 }
 

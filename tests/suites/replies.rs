@@ -9,7 +9,9 @@
 
 use crate::support;
 
-use support::{Answer, Client, Parts, START, TestServer, call, descriptor, request, server, source};
+use support::{
+    Answer, Client, Parts, START, TestServer, call, descriptor, hits, request, server, source,
+};
 use tollgate::clock::Nanos;
 
 const SECOND: i32 = 1;
@@ -152,6 +154,32 @@ fn retry_after_is_rounded_up_and_never_0() {
     assert_eq!((reset.seconds, reset.nanos), (1, 0));
     server.advance(Nanos::new(9_999_999));
     assert_eq!(client.ask(call(&[("k", "1")])).number("retry-after"), 1);
+}
+
+/// Envoy's own header has the seconds of the status, without the fraction.
+#[test]
+fn the_reset_of_a_status_is_rounded_up_and_0_only_if_the_bucket_is_full() {
+    let policy = "headers: delta
+tables: [{ name: t, key: [k], rows: { all: [{ size: 20, per_second: 10 }] } }]";
+    let (server, mut client) = server(policy);
+    // Hits, and tenths of a second until the bucket is full.
+    for (spent, tenths) in [(0, 0), (1, 1), (8, 9), (1, 10), (1, 11), (8, 19), (1, 20)] {
+        let answer = client.ask(request("d", &[hits(spent, &[("k", "1")])]));
+        let status = &answer.0.statuses[0];
+        assert_eq!(status.limit_remaining, 20 - tenths, "{tenths}");
+        let reset = status.duration_until_reset.unwrap();
+        let seconds = u64::from(tenths).div_ceil(10);
+        assert_eq!((reset.seconds, reset.nanos), (seconds.try_into().unwrap(), 0), "{tenths}");
+        assert_eq!(answer.number("x-ratelimit-reset"), seconds, "{tenths}");
+    }
+    server.advance(Nanos::new(1_999_999_999));
+    let reset = |client: &mut Client| {
+        let answer = client.ask(request("d", &[hits(0, &[("k", "1")])]));
+        answer.0.statuses[0].duration_until_reset.unwrap()
+    };
+    assert_eq!(reset(&mut client).seconds, 1, "a nanosecond before it is full");
+    server.advance(Nanos::new(1));
+    assert_eq!((reset(&mut client).seconds, reset(&mut client).nanos), (0, 0));
 }
 
 #[test]
