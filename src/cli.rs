@@ -6,7 +6,8 @@
 //! - 2: the command could not run: the command line is wrong, `serve` was started with an invalid policy, or the server
 //!   cannot be reached.
 //!
-//! Errors go to standard error. A reader that stalls does not delay the exit.
+//! Errors go to standard error. A reader that stalls does not delay the exit. A reader of standard output that is gone
+//! is no error.
 
 mod admin;
 mod check;
@@ -29,7 +30,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use self::output::{report_error, write_or_give_up};
+use self::output::{WhileRead, report_error, write_or_give_up};
 use crate::config::{self, Problems, Source};
 use crate::policy::Policies;
 use crate::policy::fingerprint::FingerprintKey;
@@ -127,6 +128,7 @@ impl Cli {
             Ok(command) => command,
             Err(error) => return print_clap(error),
         };
+        let out = &mut WhileRead::new(out);
         let result = match command {
             Command::Serve(serve) => serve.run(),
             Command::Check(check) => check.run(out),

@@ -59,8 +59,9 @@ pub fn request(
     }
 }
 
-/// Describes a response in lines for display. Control characters are escaped, since values come over the network.
-pub fn describe(response: &RateLimitResponse) -> Vec<String> {
+/// Describes a response for display: its code, and lines of details. Control characters are escaped, since values come
+/// over the network.
+pub fn describe(response: &RateLimitResponse) -> (&'static str, Vec<String>) {
     let code = Code::try_from(response.overall_code).map_or("UNKNOWN", |code| code.as_str_name());
     let statuses = response.statuses.iter().map(describe_status);
     let headers = response.response_headers_to_add.iter().chain(&response.request_headers_to_add);
@@ -68,20 +69,31 @@ pub fn describe(response: &RateLimitResponse) -> Vec<String> {
     let body = (!response.raw_body.is_empty())
         .then(|| String::from_utf8_lossy(&response.raw_body).into_owned());
     let metadata = response.dynamic_metadata.iter().flat_map(|metadata| &metadata.fields);
-    let metadata = metadata.filter_map(|(name, value)| match value.kind.as_ref()? {
-        Kind::StringValue(text) => Some(format!("metadata {name}: {text}")),
-        Kind::NumberValue(number) => Some(format!("metadata {name}: {number}")),
-        Kind::ListValue(list) => {
-            Some(format!("metadata {name}: {} would have denied", list.values.len()))
+    let metadata = metadata.flat_map(|(name, value)| match value.kind.as_ref() {
+        Some(Kind::StringValue(text)) => vec![format!("metadata {name}: {text}")],
+        Some(Kind::NumberValue(number)) => vec![format!("metadata {name}: {number}")],
+        Some(Kind::ListValue(list)) => {
+            let places = list.values.iter().map(describe_place);
+            places.map(|place| format!("metadata {name}: {place} would have denied")).collect()
         }
-        _ => None,
+        _ => Vec::new(),
     });
     let details = statuses
         .chain(headers)
         .chain(body)
         .chain(metadata)
         .map(|line| format!("  {}", text::printable(&line)));
-    std::iter::once(code.to_owned()).chain(details).collect()
+    (code, details.collect())
+}
+
+/// A bucket that metadata names: table, row and bucket.
+fn describe_place(place: &prost_types::Value) -> String {
+    let Some(Kind::StructValue(place)) = &place.kind else { return String::new() };
+    let text = |name| match place.fields.get(name).and_then(|value| value.kind.as_ref()) {
+        Some(Kind::StringValue(text)) => text.as_str(),
+        _ => "",
+    };
+    format!("{}/{} ({})", text("table"), text("row"), text("bucket"))
 }
 
 fn describe_status(status: &DescriptorStatus) -> String {

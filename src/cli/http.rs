@@ -70,11 +70,31 @@ pub(super) struct HttpResponse {
 }
 
 impl HttpServer {
+    /// The server at an address without TLS.
+    pub(super) const fn without_tls(addr: HttpAddress) -> Self {
+        Self { addr, tls_ca: None, tls_cert: None, tls_key: None }
+    }
+
     /// Sends a GET, or a POST if there is a body.
     ///
     /// # Errors
     /// If there is no response: the address, the cause and a hint.
     pub(super) fn ask(
+        &self,
+        path: &str,
+        token: Option<&str>,
+        body: Option<String>,
+    ) -> Result<HttpResponse, Failure> {
+        self.send(path, token, body).map_err(|error| {
+            format!("{error}; set --addr to the address of `tollgate serve --http`").into()
+        })
+    }
+
+    /// Does what [`Self::ask`] does; its errors have no hint, since the flag may have another name.
+    ///
+    /// # Errors
+    /// If there is no response: the address and the cause.
+    pub(super) fn send(
         &self,
         path: &str,
         token: Option<&str>,
@@ -94,18 +114,13 @@ impl HttpServer {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let answer = runtime.block_on(async {
             let late = |_| format!("no answer within {TIMEOUT:?}");
-            tokio::time::timeout(TIMEOUT, self.send(request)).await.map_err(late)?
+            tokio::time::timeout(TIMEOUT, self.exchange(request)).await.map_err(late)?
         });
         let addr = &self.addr;
-        answer.map_err(|error| {
-            format!(
-                "cannot reach {addr}: {error}; set --addr to the address of `tollgate serve --http`"
-            )
-            .into()
-        })
+        answer.map_err(|error| format!("cannot reach {addr}: {error}").into())
     }
 
-    async fn send(&self, request: Request<Body>) -> Result<HttpResponse, Failure> {
+    async fn exchange(&self, request: Request<Body>) -> Result<HttpResponse, Failure> {
         match &self.addr {
             HttpAddress::Unix(path) => exchange(UnixStream::connect(path).await?, request).await,
             HttpAddress::Plain(authority) => {
@@ -166,7 +181,7 @@ async fn exchange(
 
 /// The address of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum HttpAddress {
+pub(super) enum HttpAddress {
     /// Host and port.
     Plain(String),
     /// Host and port, and the name that the server's certificate must have.
@@ -213,6 +228,19 @@ impl FromStr for HttpAddress {
             }
             _ => Err(ADDRESS_FORMS),
         }
+    }
+}
+
+/// Reads an address without TLS.
+///
+/// # Errors
+/// How one is written.
+pub(super) fn plain_address(text: &str) -> Result<HttpAddress, &'static str> {
+    match text.parse::<HttpAddress>()? {
+        HttpAddress::Tls(..) => {
+            Err("https is not supported here; write http://HOST:PORT or unix:PATH")
+        }
+        plain => Ok(plain),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Writing to a pipe that may be full: a reader that stalls delays neither serving nor the exit.
+//! Writing to a pipe whose reader may stall or be gone: it delays neither serving nor the exit, and is no error.
 
 use std::convert::Infallible;
 use std::io::{self, Write};
@@ -8,6 +8,48 @@ use std::time::Duration;
 
 /// How long to wait for the reader of standard error.
 pub(super) const WRITE_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// A writer that drops what is written after its reader is gone, as with `tollgate query | head -1`. The command goes
+/// on to its own exit code.
+pub(super) struct WhileRead<'a> {
+    out: &'a mut dyn Write,
+    is_closed: bool,
+}
+
+impl<'a> WhileRead<'a> {
+    pub(super) const fn new(out: &'a mut dyn Write) -> Self {
+        Self { out, is_closed: false }
+    }
+
+    /// The result of a write, or `otherwise` if the reader is gone.
+    fn unless_closed<T>(&mut self, result: io::Result<T>, otherwise: T) -> io::Result<T> {
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.is_closed = true;
+                Ok(otherwise)
+            }
+            result => result,
+        }
+    }
+}
+
+impl Write for WhileRead<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_closed {
+            return Ok(bytes.len());
+        }
+        let written = self.out.write(bytes);
+        self.unless_closed(written, bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.is_closed {
+            return Ok(());
+        }
+        let flushed = self.out.flush();
+        self.unless_closed(flushed, ())
+    }
+}
 
 /// Writes an error to standard error, or gives up after [`WRITE_TIMEOUT`].
 pub(super) fn report_error(message: String) {

@@ -1,5 +1,7 @@
 //! `tollgate query`.
 
+mod policy;
+
 use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
@@ -10,11 +12,19 @@ use tonic::transport::Endpoint;
 
 use super::Failure;
 use super::entry_args::EntryArg;
+use super::http::{HttpAddress, HttpServer, plain_address};
 use crate::descriptor::{LEASE, LeaseId};
+use crate::text::printable;
 use crate::wire::{self, RateLimitResponse, RateLimitServiceClient};
 
 /// The timeout of connecting, and of the request.
 const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The default of `--addr`.
+const GRPC: &str = "127.0.0.1:8081";
+
+/// The HTTP side of a server with the default addresses.
+const HTTP: &str = "http://127.0.0.1:8080";
 
 #[derive(Debug, Args)]
 pub(super) struct QueryCommand {
@@ -22,13 +32,18 @@ pub(super) struct QueryCommand {
     #[arg(
         long,
         env = "TOLLGATE_GRPC",
-        default_value = "127.0.0.1:8081",
+        default_value = GRPC,
         value_name = "ADDRESS:PORT|unix:PATH"
     )]
     addr: String,
-    /// The domain of the request.
-    #[arg(long, default_value = "management-api")]
-    domain: String,
+    /// Address of the same server's HTTP side: `http://HOST:PORT` or `unix:PATH`. From there come the domain if
+    /// --domain is omitted, and what the gRPC response does not say: unknown domains, bypasses and shadow rows. If
+    /// omitted, it is http://127.0.0.1:8080 if --addr is 127.0.0.1:8081, and otherwise not asked.
+    #[arg(long, value_name = "URL", value_parser = plain_address)]
+    http: Option<HttpAddress>,
+    /// The domain of the request; may be omitted if the server's HTTP side is known and it has only one.
+    #[arg(long)]
+    domain: Option<String>,
     /// Number of hits to charge; 0 charges nothing and only reports what is left.
     #[arg(long, default_value = "1", value_name = "COUNT")]
     hits: u64,
@@ -52,17 +67,40 @@ impl QueryCommand {
             LeaseId::parse(lease.value.as_bytes())
                 .ok_or("a lease is the 32 hexadecimal digits that the acquiring call returned")?;
         }
+        let http = self.http_side()?;
+        let domain = match (&self.domain, &http) {
+            (Some(domain), _) => domain.clone(),
+            (None, Some(http)) => policy::only_domain(http)?,
+            (None, None) => {
+                return Err("choose the domain with --domain, or set --http to the address of \
+                            `tollgate serve --http`, which knows it"
+                    .into());
+            }
+        };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let response = runtime.block_on(self.ask())?;
+        let response = runtime.block_on(self.ask(&domain))?;
         if self.json {
             writeln!(out, "{}", wire::json::encode(&response)?)?;
-        } else {
-            write(out, &response)?;
+            return Ok(ExitCode::from(u8::from(wire::is_over_limit(&response))));
         }
+        let notes = http.map(|http| policy::notes(&http, &domain, &self.entries));
+        let notes = match notes {
+            Some(Ok(notes)) => notes,
+            // The call is answered, so that this is no failure.
+            Some(Err(error)) if self.http.is_some() => vec![format!("not explained: {error}")],
+            Some(Err(_)) | None => Vec::new(),
+        };
+        write(out, &response, &notes)?;
         Ok(ExitCode::from(u8::from(wire::is_over_limit(&response))))
     }
 
-    async fn ask(&self) -> Result<RateLimitResponse, Failure> {
+    /// The server's HTTP side, if it is known.
+    fn http_side(&self) -> Result<Option<HttpServer>, Failure> {
+        let default = (self.addr == GRPC).then(|| plain_address(HTTP)).transpose()?;
+        Ok(self.http.clone().or(default).map(HttpServer::without_tls))
+    }
+
+    async fn ask(&self, domain: &str) -> Result<RateLimitResponse, Failure> {
         let addr = self.addr.escape_debug();
         let is_socket = self.addr.starts_with("unix:");
         let url = if is_socket { self.addr.clone() } else { format!("http://{}", self.addr) };
@@ -75,7 +113,7 @@ impl QueryCommand {
             .await
             .map_err(|error| format!("no server at {addr}: {}", causes(&error)))?;
         let entries = self.entries.iter().map(|pair| (pair.key.clone(), pair.value.clone()));
-        let request = wire::request(&self.domain, entries, self.hits, self.release);
+        let request = wire::request(domain, entries, self.hits, self.release);
         let response = RateLimitServiceClient::new(channel).should_rate_limit(request).await;
         // Escaped, since it comes from the network.
         let response = response
@@ -95,8 +133,15 @@ fn causes(error: &dyn Error) -> String {
     causes.join(": ")
 }
 
-fn write(out: &mut dyn Write, response: &RateLimitResponse) -> std::io::Result<()> {
-    for line in wire::describe(response) {
+/// Writes the response in lines: the code, what the policy says about it, then the rest.
+fn write(
+    out: &mut dyn Write,
+    response: &RateLimitResponse,
+    notes: &[String],
+) -> std::io::Result<()> {
+    let (code, details) = wire::describe(response);
+    let notes = notes.iter().map(|note| format!("  {}", printable(note)));
+    for line in std::iter::once(code.to_owned()).chain(notes).chain(details) {
         writeln!(out, "{line}")?;
     }
     Ok(())

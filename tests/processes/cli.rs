@@ -85,6 +85,32 @@ fn eventually(what: &str, holds: impl Fn() -> bool) {
     panic!("never: {what}");
 }
 
+/// As with `tollgate check ... | head -0`: whoever reads is gone before a word is written.
+#[test]
+fn a_command_whose_reader_is_gone_says_nothing_and_ends_as_it_would() {
+    let server = serve::Served::start(&serve::QUIET, &[]);
+    let (grpc, http) = (server.grpc.to_string(), format!("http://{}", server.http));
+    let bad = "tests/config/bad/many_errors.yaml";
+    for (args, code) in [
+        (&["check", SHIPPED][..], 0),
+        (&["check", bad], 1),
+        (&["explain", "--config", SHIPPED, "tenant=acme"], 0),
+        (&["query", "--addr", &grpc, "--http", &http, "tenant=acme", "tenant_type=free"], 0),
+        (&["health", "--addr", &http], 0),
+        (&["admin", "--addr", &http, "buckets"], 0),
+        (&["completions", "bash"], 0),
+        (&["man"], 0),
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut child = tollgate(args, &[]).stdout(writer).spawn().unwrap();
+        wait(&mut child);
+        let ended = child.wait_with_output().unwrap();
+        let err = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!((ended.status.code(), &*err), (Some(code), ""), "{args:?}");
+    }
+}
+
 #[test]
 fn check_tells_what_it_loaded() {
     let ended = run(&["check", SHIPPED]);

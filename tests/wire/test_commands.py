@@ -117,7 +117,7 @@ def test_query_tells_what_the_server_refused(management_api):
 
 
 def test_query_tells_that_there_is_no_server():
-    ended = run("query", "--addr", "127.0.0.1:1", "tenant=acme")
+    ended = run("query", "--addr", "127.0.0.1:1", "--domain", "d", "tenant=acme")
     assert ended.returncode == 2
     assert "127.0.0.1:1" in ended.stderr
 

@@ -9,8 +9,8 @@ const ROTATE: [&str; 2] = ["tenant_type=startup", "endpoint_group=rotate_signing
 const IMPORT: [&str; 2] = ["tenant_type=startup", "endpoint_group=create_import_users_job"];
 
 pub(crate) fn query(server: &Served, args: &[&[&str]]) -> Ended {
-    let address = server.grpc.to_string();
-    run(&[&["query", "--addr", &address][..], &args.concat()].concat())
+    let (address, http) = (server.grpc.to_string(), format!("http://{}", server.http));
+    run(&[&["query", "--addr", &address, "--http", &http][..], &args.concat()].concat())
 }
 
 fn json(server: &Served, args: &[&[&str]]) -> (Option<i32>, Value) {
@@ -83,7 +83,72 @@ fn a_lease_is_taken_told_and_released_once() {
 fn a_domain_without_a_policy_is_not_limited() {
     let server = Served::start(&QUIET, &[]);
     let ended = query(&server, &[&["--domain", "nobody's", "tenant=acme"]]);
-    assert_eq!((ended.code, &*ended.out), (Some(0), "OK\n  no limit matched\n"));
+    let out = "OK\n  no policy for domain `nobody's`; the server has: management-api\n  no limit matched\n";
+    assert_eq!((ended.code, &*ended.out), (Some(0), out));
+}
+
+const SHADOWS: &str = "domain: shop
+tables:
+  - { name: plan, key: [k], shadow: true, rows: { all: [{ per_day: 1 }] } }
+  - { name: calls, key: [k], rows: { all: [{ per_day: 9 }] } }
+bypass: [{ k: friend }]
+";
+
+fn serve(folder: &tempfile::TempDir, policies: &[(&str, &str)]) -> Served {
+    for (name, text) in policies {
+        std::fs::write(folder.path().join(name), text).unwrap();
+    }
+    let config = ["--config", folder.path().to_str().unwrap()];
+    Served::start(&[&QUIET[..], &config].concat(), &[])
+}
+
+#[test]
+fn the_only_domain_is_taken_and_shadow_rows_and_bypasses_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = serve(&folder, &[("a.yaml", SHADOWS)]);
+    let told = |args: &[&str]| {
+        let ended = query(&server, &[args]);
+        assert_eq!((ended.code, &*ended.err), (Some(0), ""), "{ended:?}");
+        ended.out.lines().map(str::trim_start).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let shadow = "plan/all is in shadow: it never denies";
+    let first = told(&["k=1"]);
+    assert_eq!(first[..2], ["OK", shadow], "{first:?}");
+    assert!(first[2].starts_with("calls/all: 9 per day, 8 left"), "{first:?}");
+    let second = told(&["k=1"]);
+    let denies = "metadata shadow: plan/all (1 per day) would have denied".to_owned();
+    assert!(second.contains(&denies), "{second:?}");
+    let friend = told(&["k=friend"]);
+    assert!(friend[1].starts_with("bypassed, since "), "{friend:?}");
+    assert_eq!(friend[2..], ["no limit matched"]);
+    // Without the HTTP side, what the response has.
+    let address = server.grpc.to_string();
+    let ended = run(&["query", "--addr", &address, "--domain", "shop", "k=1"]);
+    assert!(!ended.out.contains(shadow) && ended.out.contains(&denies), "{ended:?}");
+}
+
+#[test]
+fn without_a_domain_that_can_be_found_nothing_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = SHADOWS.replace("shop", "office");
+    let server = serve(&folder, &[("a.yaml", SHADOWS), ("b.yaml", &other)]);
+    let ended = query(&server, &[&["k=1"]]);
+    assert_eq!((ended.code, &*ended.out), (Some(2), ""));
+    assert_eq!(ended.err, "choose with --domain from: shop, office\n");
+    let address = server.grpc.to_string();
+    let ended = run(&["query", "--addr", &address, "k=1"]);
+    assert_eq!((ended.code, &*ended.out), (Some(2), ""));
+    assert!(ended.err.starts_with("choose the domain with --domain, or set --http "), "{ended:?}");
+    let nowhere = ["query", "--addr", &address, "--http", "http://127.0.0.1:1"];
+    let ended = run(&[&nowhere[..], &["k=1"]].concat());
+    assert_eq!((ended.code, &*ended.out), (Some(2), ""));
+    assert!(ended.err.starts_with("cannot reach http://127.0.0.1:1: "), "{ended:?}");
+    assert!(ended.err.contains("choose the domain with --domain"), "{ended:?}");
+    // The call is answered all the same.
+    let ended = run(&[&nowhere[..], &["--domain", "shop", "k=1"]].concat());
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.out.starts_with("OK\n  not explained: cannot reach "), "{ended:?}");
+    assert!(ended.out.contains("calls/all: 9 per day, 8 left"), "{ended:?}");
 }
 
 #[test]
@@ -99,7 +164,7 @@ fn what_the_server_refuses_ends_with_2_and_its_words() {
 
 #[test]
 fn a_server_that_is_not_there_ends_with_2_its_address_and_the_cause() {
-    let ended = run(&["query", "--addr", "127.0.0.1:1", "tenant=acme"]);
+    let ended = run(&["query", "--addr", "127.0.0.1:1", "--domain", "d", "tenant=acme"]);
     assert_eq!((ended.code, &*ended.out), (Some(2), ""));
     assert!(ended.err.starts_with("no server at 127.0.0.1:1: "), "{ended:?}");
     assert!(ended.err.contains("Connection refused"), "{ended:?}");
@@ -109,7 +174,7 @@ fn a_server_that_is_not_there_ends_with_2_its_address_and_the_cause() {
 #[test]
 fn what_is_no_address_ends_with_2_and_how_one_is_written() {
     for address in ["", "a b", "\u{1b}[31m", "127.0.0.1:http:80"] {
-        let ended = run(&["query", "--addr", address, "tenant=acme"]);
+        let ended = run(&["query", "--addr", address, "--domain", "d", "tenant=acme"]);
         assert_eq!((ended.code, &*ended.out), (Some(2), ""), "{ended:?}");
         assert!(ended.err.ends_with("; write --addr ADDRESS:PORT\n"), "{ended:?}");
         assert!(is_plain(&ended.err), "{ended:?}");

@@ -62,8 +62,9 @@ fn both_sides_are_served_over_sockets_whose_files_go_at_the_end() {
     let told = ["grpc", "http"].map(|name| started["fields"][name].as_str().unwrap());
     assert_eq!(told, [&address(&sockets.grpc), &address(&sockets.http)]);
     assert!(is_healthy(&sockets.http));
+    let [grpc, http] = [&sockets.grpc, &sockets.http].map(|path| address(path));
     let ended =
-        run(&["query", "--addr", &address(&sockets.grpc), "tenant=acme", "tenant_type=free"]);
+        run(&["query", "--addr", &grpc, "--http", &http, "tenant=acme", "tenant_type=free"]);
     assert_eq!((ended.code, &*ended.err), (Some(0), ""), "{ended:?}");
     assert!(ended.out.contains("10 per second, 9 left"), "{ended:?}");
     assert_eq!(server.stop().0, Some(0));
@@ -144,7 +145,7 @@ fn tls_is_spoken_over_a_socket_as_over_tcp() {
 fn a_call_to_a_socket_that_nobody_listens_on_tells_so() {
     let sockets = Sockets::new();
     drop(UnixListener::bind(&sockets.grpc).unwrap());
-    let ended = run(&["query", "--addr", &address(&sockets.grpc), "tenant=acme"]);
+    let ended = run(&["query", "--addr", &address(&sockets.grpc), "--domain", "d", "tenant=acme"]);
     assert_eq!(ended.code, Some(2));
     assert!(ended.err.starts_with("no server at unix:"), "{ended:?}");
 }
