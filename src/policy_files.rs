@@ -130,19 +130,24 @@ impl Reloader {
             let read = read.unwrap_or_else(|error| {
                 Err(Problems::of_path(&files.path, &format!("cannot be read: {error}")))
             });
+            let was_rejected = files.policies.rejected().is_some();
             let result = files.apply(read, clock.now());
-            log(&result, files.policies.load().version().id(), cause);
+            log(&result, was_rejected, files.policies.load().version().id(), cause);
             result
         };
         self.reader.read(read, apply).await
     }
 }
 
-/// Logs the result of a reload.
-fn log(result: &Result<Reloaded, Problems>, version: &str, cause: Cause) {
+/// Logs the result of a reload. `was_rejected` is whether the policy read before was.
+fn log(result: &Result<Reloaded, Problems>, was_rejected: bool, version: &str, cause: Cause) {
     match result {
         Ok(Reloaded::Changed) => {
             tracing::info!(%version, %cause, "policy reloaded: a new version is in force");
+        }
+        // The last line about the policy was an error.
+        Ok(Reloaded::Unchanged) if was_rejected => {
+            tracing::info!(%version, %cause, "policy is valid again: the version in force is unchanged");
         }
         // Files may be touched often without a change.
         Ok(Reloaded::Unchanged) if cause == Cause::FileChange => {

@@ -26,6 +26,7 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use self::connection_limit::ConnectionLimit;
 use self::http_thread::HttpThread;
 pub use self::options::{Options, ServerError};
+pub use self::shutdown::Stop;
 use self::shutdown::{Phase, close_health, report_not_serving, wait_before_drain};
 use self::worker::Worker;
 use crate::admin::Readiness;
@@ -67,8 +68,8 @@ impl Server {
         self.http.address()
     }
 
-    /// Serves until `stop` completes. The server then reports not ready, but serves until the drain delay is over.
-    /// After that it accepts no connections, finishes the calls in flight and returns. When `force` completes, it
+    /// Serves until `stop` completes. The server then reports not ready, but serves until the drain delay is over, if
+    /// `stop` asks for it. After that it accepts no connections, finishes the calls in flight and returns. When `force` completes, it
     /// skips the rest of the delay and of the drain. HTTP answers until the end, so that `/readyz` can report the
     /// drain. On return, nothing is decided any more, and the leases of undelivered answers are released.
     ///
@@ -78,7 +79,7 @@ impl Server {
     pub async fn run(
         self,
         core: Arc<Core>,
-        stop: impl Future<Output = ()>,
+        stop: impl Future<Output = Stop>,
         force: impl Future<Output = ()>,
     ) -> Result<(), ServerError> {
         let (mut reporter, health) = tonic_health::server::health_reporter();
@@ -99,10 +100,13 @@ impl Server {
         let mut force = pin!(force);
         let mut is_forced = false;
         let stopping = async {
-            stop.await;
+            let delay = match stop.await {
+                Stop::AfterDelay => self.options.drain_delay,
+                Stop::WithoutDelay => Duration::ZERO,
+            };
             readiness.set(false);
             report_not_serving(&mut reporter).await;
-            is_forced = wait_before_drain(self.options.drain_delay, force.as_mut()).await;
+            is_forced = wait_before_drain(delay, force.as_mut()).await;
         };
         let result = tokio::select! {
             () = stopping => Ok(()),

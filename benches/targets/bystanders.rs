@@ -20,7 +20,7 @@ use rustix::net::sockopt::set_socket_linger;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use tokio::sync::oneshot;
 use tollgate::server::open_files::raise_limit;
-use tollgate::server::{Options, Server as Tollgate};
+use tollgate::server::{Options, Server as Tollgate, Stop};
 use tollgate::wire::RateLimitRequest;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
@@ -192,7 +192,10 @@ fn server() -> SocketAddr {
             let server = Tollgate::bind(options).await.unwrap();
             bound.send(server.grpc_address().tcp().unwrap()).unwrap();
             let (_never, stop) = oneshot::channel::<()>();
-            let stop = async { stop.await.unwrap_or(()) };
+            let stop = async {
+                stop.await.unwrap_or(());
+                Stop::AfterDelay
+            };
             server
                 .run(Arc::clone(Parts::shipped().service.core()), stop, std::future::pending())
                 .await

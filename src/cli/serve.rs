@@ -141,7 +141,7 @@ pub(super) struct Serve {
           value_parser = age)]
     max_connection_age: Age,
     /// After SIGTERM, keep accepting calls and connections for this long while `/readyz` and gRPC health report
-    /// not ready. Must exceed the interval of your load balancer's health check.
+    /// not ready. Must exceed the interval of your load balancer's health check. SIGINT skips the delay.
     #[arg(long, env = "TOLLGATE_DRAIN_DELAY", default_value = "5s", value_name = "DURATION",
           value_parser = duration)]
     drain_delay: Duration,

@@ -56,9 +56,23 @@ pub(super) struct GrpcTls {
     client_name: Vec<ClientName>,
 }
 
+/// Whether TLS is on, and whether client certificates are verified.
+const fn mode(cert: &Option<PathBuf>, client_ca: &Option<PathBuf>) -> &'static str {
+    match (cert, client_ca) {
+        (None, _) => "off",
+        (Some(_), None) => "on",
+        (Some(_), Some(_)) => "mutual",
+    }
+}
+
 impl GrpcTls {
     pub(super) const fn is_on(&self) -> bool {
         self.cert.is_some()
+    }
+
+    /// Whether it is on, for the log.
+    pub(super) const fn mode(&self) -> &'static str {
+        mode(&self.cert, &self.client_ca)
     }
 
     /// The TLS identity of gRPC; `None` for plain text.
@@ -114,6 +128,11 @@ pub(super) struct HttpTls {
 }
 
 impl HttpTls {
+    /// Whether it is on, for the log.
+    pub(super) const fn mode(&self) -> &'static str {
+        mode(&self.cert, &self.client_ca)
+    }
+
     /// The TLS identity of HTTP; `None` for plain text.
     pub(super) fn identity(&self) -> Result<Option<Identity>, Failure> {
         let files = files(&self.cert, &self.key, &self.client_ca, &self.client_name);

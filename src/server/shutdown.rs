@@ -20,6 +20,15 @@ pub(super) enum Phase {
     Stopped,
 }
 
+/// How a server is told to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// After the drain delay, in which load balancers notice.
+    AfterDelay,
+    /// Without the drain delay.
+    WithoutDelay,
+}
+
 /// Completes when the server has reached `phase`.
 pub(super) async fn reached(mut phases: watch::Receiver<Phase>, phase: Phase) {
     // Fails if the sender, and so the server, is gone, which is the last phase as well.

@@ -29,7 +29,7 @@ use tollgate::live::{ActivePolicies, VersionedPolicies};
 use tollgate::observe::telemetry::Telemetry;
 use tollgate::policy::fingerprint::FingerprintKey;
 use tollgate::policy_files::{self, PolicyFiles, Reloader};
-use tollgate::server::{Options, Server};
+use tollgate::server::{Options, Server, Stop};
 use tollgate::service::{self, Response, Service};
 use tollgate::store::MemoryStore;
 use tollgate::wire::pb::envoy::config::core::v3::HeaderValue;
@@ -170,7 +170,10 @@ impl TestServer {
                 let server = Server::bind(options).await.unwrap();
                 let addresses = [server.grpc_address(), server.http_address()];
                 bound.send(addresses.map(|address| address.tcp().unwrap())).unwrap();
-                let stop = async { stopped.await.unwrap_or(()) };
+                let stop = async {
+                    stopped.await.unwrap_or(());
+                    Stop::AfterDelay
+                };
                 let hurry = async {
                     if hurried.await.is_err() {
                         std::future::pending().await

@@ -28,7 +28,7 @@ use crate::policy::fingerprint::FingerprintKey;
 use crate::policy::table::Rows;
 use crate::policy_files::{self, PolicyFiles, Reloader};
 use crate::reading::caught;
-use crate::server::{Options, Server, open_files};
+use crate::server::{Options, Server, Stop, open_files};
 use crate::service::{Core, Stores};
 use crate::shared;
 use crate::snapshot::{SnapshotFile, Writer};
@@ -175,7 +175,17 @@ impl Assembled {
         let signals = signals()?;
         reread_files(&flags.policy.config, flags.watch, reloader, renewal)?;
         let (grpc, http) = (server.grpc_address(), server.http_address());
-        tracing::info!(%grpc, %http, config = %flags.policy.config.display(), "started");
+        // Without the credentials for the store.
+        let store = flags.store.as_ref().map(ToString::to_string).unwrap_or_default();
+        tracing::info!(
+            %grpc,
+            %http,
+            config = %flags.policy.config.display(),
+            %store,
+            grpc_tls = flags.grpc_tls.mode(),
+            http_tls = flags.http_tls.mode(),
+            "started"
+        );
         // `query` does not speak TLS.
         if flags.log_format == Format::Text
             && !flags.grpc_tls.is_on()
@@ -187,7 +197,7 @@ impl Assembled {
             drop(write_in_background(print));
         }
         let writer = writer.map(|writer| writer.start(flags.snapshot_interval)).transpose()?;
-        let ended = server.run(core, received(signals.clone(), 1), received(signals, 2)).await;
+        let ended = server.run(core, stopped(signals.clone()), received(signals, 2)).await;
         if let Some(writer) = writer {
             writer.finish();
         }
@@ -222,18 +232,31 @@ fn reread_files(
     })
 }
 
-/// Counts SIGTERM and SIGINT from now on.
-fn signals() -> std::io::Result<watch::Receiver<u32>> {
+/// The signals to stop so far.
+#[derive(Debug, Clone, Copy)]
+struct Signals {
+    count: u32,
+    /// What the first of them asks for.
+    first: Stop,
+}
+
+/// Receives SIGTERM and SIGINT from now on. Whoever presses Ctrl-C waits for the end, and no load balancer does.
+fn signals() -> std::io::Result<watch::Receiver<Signals>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let (count, counted) = watch::channel(0);
+    let (count, counted) = watch::channel(Signals { count: 0, first: Stop::AfterDelay });
     tokio::spawn(async move {
         loop {
-            let name = tokio::select! {
-                _ = terminate.recv() => "SIGTERM",
-                _ = interrupt.recv() => "SIGINT",
+            let (name, stop) = tokio::select! {
+                _ = terminate.recv() => ("SIGTERM", Stop::AfterDelay),
+                _ = interrupt.recv() => ("SIGINT", Stop::WithoutDelay),
             };
-            count.send_modify(|count| *count += 1);
+            count.send_modify(|signals| {
+                if signals.count == 0 {
+                    signals.first = stop;
+                }
+                signals.count += 1;
+            });
             tracing::info!(signal = name, "stopping: calls in flight finish");
         }
     });
@@ -241,10 +264,16 @@ fn signals() -> std::io::Result<watch::Receiver<u32>> {
 }
 
 /// Completes with the signal of this number, counted from 1.
-async fn received(mut signals: watch::Receiver<u32>, number: u32) {
-    if signals.wait_for(|count| *count >= number).await.is_err() {
+async fn received(mut signals: watch::Receiver<Signals>, number: u32) {
+    if signals.wait_for(|signals| signals.count >= number).await.is_err() {
         std::future::pending().await
     }
+}
+
+/// Completes with the first signal.
+async fn stopped(signals: watch::Receiver<Signals>) -> Stop {
+    received(signals.clone(), 1).await;
+    signals.borrow().first
 }
 
 /// Arguments of `query` that match the policy's first table; none if a shell would need quotes for them.

@@ -124,6 +124,43 @@ fn a_signal_ends_it_with_0_and_it_says_that_it_stopped() {
     }
 }
 
+/// Longer than `wait` waits.
+const LONG_DELAY: [(&str, &str); 1] = [("TOLLGATE_DRAIN_DELAY", "1h")];
+
+#[test]
+fn ctrl_c_skips_the_drain_delay_and_sigterm_does_not() {
+    let server = Served::start(&QUIET, &LONG_DELAY);
+    let idle = TcpStream::connect(server.grpc).unwrap();
+    server.signal("INT");
+    let (code, log) = server.ended();
+    assert_eq!(code, Some(0), "{log:?}");
+    assert!(!log.iter().any(|line| line.contains("drain delay")), "{log:?}");
+    drop(idle);
+    let mut server = Served::start(&QUIET, &LONG_DELAY);
+    server.signal("TERM");
+    let begun = |line: &String| line.contains("until the drain delay is over");
+    while !begun(&server.lines.recv_timeout(Duration::from_secs(30)).unwrap()) {}
+    assert!(is_open(server.grpc));
+    assert_eq!(server.child.try_wait().unwrap(), None);
+    // The second signal, whichever it is.
+    server.signal("INT");
+    assert_eq!(server.ended().0, Some(0));
+}
+
+#[test]
+fn the_started_line_names_the_store_and_tls() {
+    let started = |args: &[&str]| {
+        let server = Served::start(&[&QUIET[..], args].concat(), &[]);
+        let line: Value = serde_json::from_str(server.log.last().unwrap()).unwrap();
+        ["store", "grpc_tls", "http_tls"]
+            .map(|name| line["fields"][name].as_str().unwrap().to_owned())
+    };
+    assert_eq!(started(&[]), ["memory", "off", "off"]);
+    // Nobody listens there, which does not keep a server from starting.
+    let store = ["--store", "redis://user:secret@127.0.0.1:1"];
+    assert_eq!(started(&store), ["127.0.0.1:1", "off", "off"]);
+}
+
 #[test]
 fn a_policy_that_is_wrong_ends_it_with_2_and_every_problem() {
     for name in ["many_errors", "empty", "syntax_tab"] {
