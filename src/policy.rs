@@ -15,6 +15,7 @@ pub mod lookup;
 pub mod message;
 pub mod name_map;
 pub mod overrides;
+pub mod paths;
 pub mod rule;
 pub mod table;
 pub mod values;

@@ -23,6 +23,7 @@ use crate::policy::condition::Conditions;
 use crate::policy::endpoints::Endpoints;
 use crate::policy::fingerprint::FingerprintKey;
 use crate::policy::message::{Message, Placeholder};
+use crate::policy::paths::PathRules;
 use crate::policy::table::{ALL, DEFAULT, KeySetId, Row, Rows, Table};
 
 pub(super) use self::budget::MemoryBudget;
@@ -56,7 +57,7 @@ pub(super) fn policy(
         message: Arc::default(),
         groups: file.groups.iter().map(|group| &*group.name.value).collect(),
     };
-    let endpoints = compiler.endpoints(&file.groups);
+    let endpoints = compiler.endpoints(&file.groups, path_rules(&file.paths));
     let mut tables = compiler.tables(&file.tables);
     let targets = Targets::of(&file.tables, &tables);
     for policy_override in &file.overrides {
@@ -65,6 +66,24 @@ pub(super) fn policy(
     compiler.check_partition(file);
     let bypass = file.bypass.iter().map(|when| compiler.conditions(when)).collect();
     compiler.builder.build(tables, endpoints, bypass)
+}
+
+/// The rules that are written, and the defaults of the others.
+fn path_rules(written: &schema::Paths) -> PathRules {
+    let usual = PathRules::default();
+    let schema::Paths { merge_slashes, ignore_parameters, decode_unreserved, remove_dots, case } =
+        written;
+    PathRules {
+        merge_slashes: merge_slashes.unwrap_or(usual.merge_slashes),
+        ignore_parameters: ignore_parameters.unwrap_or(usual.ignore_parameters),
+        decode_unreserved: decode_unreserved.unwrap_or(usual.decode_unreserved),
+        remove_dots: remove_dots.unwrap_or(usual.remove_dots),
+        ignore_case: match case {
+            Some(schema::Case::Insensitive) => true,
+            Some(schema::Case::Sensitive) => false,
+            None => usual.ignore_case,
+        },
+    }
 }
 
 struct Compiler<'a> {
@@ -77,8 +96,8 @@ struct Compiler<'a> {
 }
 
 impl<'a> Compiler<'a> {
-    fn endpoints(&self, groups: &[schema::Group]) -> Endpoints {
-        let mut endpoints = Endpoints::default();
+    fn endpoints(&self, groups: &[schema::Group], paths: PathRules) -> Endpoints {
+        let mut endpoints = Endpoints::new(paths);
         for group in groups {
             self.check_group_name(&group.name);
             for endpoint in &group.endpoints {

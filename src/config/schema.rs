@@ -4,9 +4,11 @@
 mod conditions;
 mod denial;
 mod foreign;
+mod paths;
 
 use self::conditions::{some_when, when};
 pub(super) use self::denial::{Content, DenialBody, Json};
+pub(super) use self::paths::{Case, Paths};
 use super::document::Located;
 use super::path::NodePath;
 use super::read::Node;
@@ -19,6 +21,7 @@ pub(super) struct File {
     pub(super) partition: Option<Located<String>>,
     pub(super) on_store_error: OnStoreError,
     pub(super) denial_body: Option<DenialBody>,
+    pub(super) paths: Paths,
     pub(super) groups: Vec<Group>,
     pub(super) tables: Vec<Table>,
     pub(super) overrides: Vec<Override>,
@@ -162,6 +165,7 @@ pub(super) fn file(node: &Node<'_>) -> Option<File> {
             .and_then(|node| one_of(&node, "mode", &ON_STORE_ERROR))
             .unwrap_or_default(),
         denial_body: fields.take("denial_body").and_then(|node| denial::body(&node)),
+        paths: fields.take("paths").and_then(|node| paths::paths(&node)).unwrap_or_default(),
         groups: fields.take("endpoint_groups").map(|node| groups(&node)).unwrap_or_default(),
         tables: items(tables, "a list of tables", table),
         overrides: items(fields.take("overrides"), "a list of overrides", policy_override),

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use matchit::Router;
 
+use super::paths::{Buffer, PathRules};
+
 /// The most placeholders of one template: `matchit` names them by the letters of the alphabet, and panics at the last.
 const MAX_PLACEHOLDERS: usize = 25;
 
@@ -13,6 +15,7 @@ const MAX_METHODS: usize = 64;
 /// Templates of endpoints, each with the name of its group. `{x}` matches exactly one segment, which is not empty.
 #[derive(Debug, Default)]
 pub struct Endpoints {
+    paths: PathRules,
     /// A handful of methods, compared one by one.
     by_method: Vec<(Box<str>, Router<Box<str>>)>,
     listed: Vec<(Box<str>, Box<str>)>,
@@ -41,6 +44,11 @@ pub enum TemplateError {
 }
 
 impl Endpoints {
+    /// No endpoints. Paths are normalized by these rules before they are matched.
+    pub(crate) fn new(paths: PathRules) -> Self {
+        Self { paths, ..Self::default() }
+    }
+
     /// Adds `METHOD /path/{x}` to a group.
     ///
     /// # Errors
@@ -54,7 +62,7 @@ impl Endpoints {
         if !is_method || !is_path {
             return Err(TemplateError::Form);
         }
-        let template = positional(without_slash(path))?;
+        let template = positional(self.paths, without_slash(path))?;
         let router = self.router(method)?;
         if router.insert(&*template, group.into()).is_err() {
             let owner = router.at(&template).map_or("", |found| found.value);
@@ -83,16 +91,29 @@ impl Endpoints {
         self.listed.iter().map(|(endpoint, group)| (&**endpoint, &**group))
     }
 
-    /// The group of a request, if any. The query string and one trailing slash are ignored; method and path are
-    /// case-sensitive. A placeholder also matches bytes that are not UTF-8.
+    /// The group of a request, if any. The query string and one trailing slash are ignored, and the path is normalized.
+    /// Methods are case-sensitive; HEAD counts as GET if no endpoint of HEAD matches the path. A placeholder also
+    /// matches bytes that are not UTF-8.
     pub fn group(&self, method: &[u8], path: &[u8]) -> Option<&str> {
+        let routers = [Some(method), (method == b"HEAD").then_some(b"GET")];
+        let routers = routers.map(|method| method.and_then(|method| self.of_method(method)));
+        if routers.iter().all(Option::is_none) {
+            return None;
+        }
         let end = memchr::memchr2(b'?', b'#', path);
         let path = end.and_then(|end| path.get(..end)).unwrap_or(path);
-        let (_, router) = self.by_method.iter().find(|(known, _)| known.as_bytes() == method)?;
+        let mut buffer = Buffer::new();
+        let path = self.paths.normalize(path, &mut buffer);
         // Bytes that are not UTF-8 become U+FFFD, which `add` allows in no template.
         let text = std::str::from_utf8(path).map(Cow::Borrowed);
         let text = text.unwrap_or_else(|_| String::from_utf8_lossy(path));
-        router.at(without_slash(&text)).ok().map(|found| &**found.value)
+        let text = without_slash(&text);
+        routers.into_iter().flatten().find_map(|router| Some(&**router.at(text).ok()?.value))
+    }
+
+    fn of_method(&self, method: &[u8]) -> Option<&Router<Box<str>>> {
+        let known = self.by_method.iter().find(|(known, _)| known.as_bytes() == method);
+        known.map(|(_, router)| router)
     }
 }
 
@@ -104,8 +125,9 @@ fn without_slash(path: &str) -> &str {
     }
 }
 
-/// Names each placeholder by its position, so that `/a/{id}/b` and `/a/{user}/c` do not conflict.
-fn positional(path: &str) -> Result<String, TemplateError> {
+/// Normalizes the literal segments, and names each placeholder by its position, so that `/a/{id}/b` and `/a/{user}/c` do
+/// not conflict.
+fn positional(paths: PathRules, path: &str) -> Result<String, TemplateError> {
     let mut template = String::with_capacity(path.len() + 8);
     let mut placeholders = 0;
     for (at, segment) in path.split('/').enumerate().skip(1) {
@@ -116,7 +138,9 @@ fn positional(path: &str) -> Result<String, TemplateError> {
                 template.push_str(&format!("{{p{at}}}"));
                 placeholders += 1;
             }
-            None if !segment.contains(['{', '}', '*']) => template.push_str(segment),
+            None if !segment.contains(['{', '}', '*']) => {
+                template.push_str(&paths.literal(segment));
+            }
             _ => return Err(TemplateError::Brace),
         }
     }
@@ -128,10 +152,15 @@ fn positional(path: &str) -> Result<String, TemplateError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::paths::AS_SENT;
     use super::*;
 
     fn endpoints(templates: &[(&str, &str)]) -> Endpoints {
-        let mut endpoints = Endpoints::default();
+        endpoints_by(PathRules::default(), templates)
+    }
+
+    fn endpoints_by(paths: PathRules, templates: &[(&str, &str)]) -> Endpoints {
+        let mut endpoints = Endpoints::new(paths);
         templates.iter().for_each(|(endpoint, group)| endpoints.add(endpoint, group).unwrap());
         endpoints
     }
@@ -148,8 +177,10 @@ mod tests {
 
     #[test]
     fn a_placeholder_never_stands_for_an_empty_segment() {
-        let endpoints =
-            endpoints(&[("GET /{a}/{b}/{c}/{d}", "four"), ("GET /users/{id}/logs", "logs")]);
+        let endpoints = endpoints_by(
+            AS_SENT,
+            &[("GET /{a}/{b}/{c}/{d}", "four"), ("GET /users/{id}/logs", "logs")],
+        );
         assert_eq!(endpoints.group(b"GET", b"/a/b/c/d"), Some("four"));
         for other in ["//b/c/d", "/a//c/d", "/a/b//d", "/a/b/c//", "/users//logs"] {
             assert_eq!(endpoints.group(b"GET", other.as_bytes()), None, "{other}");
@@ -158,13 +189,16 @@ mod tests {
 
     #[test]
     fn a_placeholder_also_matches_bytes_that_are_not_text() {
-        let endpoints = endpoints(&[("GET /users/{id}", "one"), ("GET /users/x", "x")]);
-        for path in [&b"/users/\xff"[..], b"/users/x\xff", b"/users/\xff\xfe/?\xff"] {
-            assert_eq!(endpoints.group(b"GET", path), Some("one"), "{path:?}");
+        for rules in [PathRules::default(), AS_SENT] {
+            let templates = [("GET /users/{id}", "one"), ("GET /users/x", "x")];
+            let endpoints = endpoints_by(rules, &templates);
+            for path in [&b"/users/\xff"[..], b"/users/x\xff", b"/users/\xff\xfe/?\xff"] {
+                assert_eq!(endpoints.group(b"GET", path), Some("one"), "{path:?}");
+            }
+            assert_eq!(endpoints.group(b"GET", b"/users/x?\xff"), Some("x"));
+            assert_eq!(endpoints.group(b"GET\xff", b"/users/x"), None);
+            assert_eq!(endpoints.group(b"GET", b"/users\xff/x"), None);
         }
-        assert_eq!(endpoints.group(b"GET", b"/users/x?\xff"), Some("x"));
-        assert_eq!(endpoints.group(b"GET\xff", b"/users/x"), None);
-        assert_eq!(endpoints.group(b"GET", b"/users\xff/x"), None);
     }
 
     #[test]
@@ -191,6 +225,69 @@ mod tests {
         assert_eq!(endpoints.group(b"GET", b"/Logs"), None);
         assert_eq!(endpoints.group(b"get", b"/logs"), None);
         assert_eq!(endpoints.group(b"POST", b"/logs"), None);
+    }
+
+    #[test]
+    fn every_spelling_of_a_path_is_in_its_group() {
+        let endpoints =
+            endpoints(&[("GET /v2/clients", "list"), ("GET /v2/caf%c3%a9/{id}", "one")]);
+        for same in [
+            "/v2/clients;v=1",
+            "/v2;x/clients",
+            "//v2/clients",
+            "/v2//clients//",
+            "/v2/./clients",
+            "/v2/x/../clients/?a=/../b",
+            "/v2/x/..;y/clients",
+            "/v2/%63lients",
+            "/v2/x/%2E%2e/clients",
+        ] {
+            assert_eq!(endpoints.group(b"GET", same.as_bytes()), Some("list"), "{same}");
+        }
+        for same in ["/v2/caf%C3%A9/7", "/v2/caf%c3%a9/7", "/v2/café/7"] {
+            assert_eq!(endpoints.group(b"GET", same.as_bytes()), Some("one"), "{same}");
+        }
+        for other in ["/v2/Clients", "/v2%2Fclients", "/v2/clients%3Bv=1", "/v2/clients/.."] {
+            assert_eq!(endpoints.group(b"GET", other.as_bytes()), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn without_rules_every_spelling_is_a_path_of_its_own() {
+        let endpoints = endpoints_by(AS_SENT, &[("GET /a/b", "b"), ("GET /a/./%63;v", "odd")]);
+        assert_eq!(endpoints.group(b"GET", b"/a/b"), Some("b"));
+        assert_eq!(endpoints.group(b"GET", b"/a/./%63;v"), Some("odd"));
+        for other in ["/a//b", "/a/./b", "/a/%62", "/a/b;v", "/a/c"] {
+            assert_eq!(endpoints.group(b"GET", other.as_bytes()), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn case_is_ignored_in_templates_and_paths_alike() {
+        let rules = PathRules { ignore_case: true, ..PathRules::default() };
+        let mut endpoints = endpoints_by(rules, &[("GET /Users/{ID}", "one")]);
+        assert_eq!(endpoints.group(b"GET", b"/uSERS/X"), Some("one"));
+        assert_eq!(endpoints.group(b"get", b"/Users/X"), None);
+        let again = endpoints.add("GET /users/{id}", "other");
+        assert_eq!(again, Err(TemplateError::Taken("one".into())));
+    }
+
+    #[test]
+    fn head_is_get_unless_an_endpoint_of_head_matches() {
+        let endpoints = endpoints(&[
+            ("GET /a", "get"),
+            ("GET /b", "get"),
+            ("HEAD /{x}/c", "head"),
+            ("HEAD /b", "head"),
+        ]);
+        for (path, group) in
+            [("/a", Some("get")), ("/b", Some("head")), ("/b/c", Some("head")), ("/c", None)]
+        {
+            assert_eq!(endpoints.group(b"HEAD", path.as_bytes()), group, "{path}");
+        }
+        assert_eq!(endpoints.group(b"GET", b"/b"), Some("get"));
+        assert_eq!(endpoints.group(b"GET", b"/b/c"), None);
+        assert_eq!(endpoints.group(b"OPTIONS", b"/a"), None);
     }
 
     #[test]
@@ -234,7 +331,7 @@ mod tests {
     #[test]
     fn every_template_is_found_or_rejected_beside_any_other() {
         let segments = ["", "a", "ab", "é", "è", "aé", "{x}", "%7B", ":", "p1", "_"];
-        let mut endpoints = Endpoints::default();
+        let mut endpoints = Endpoints::new(AS_SENT);
         let mut added = 0;
         for first in segments {
             for second in segments {

@@ -23,8 +23,8 @@ pub(crate) enum Level {
 }
 
 /// Every level whose keys are words of the language.
-pub(crate) const LANGUAGE: [&str; 8] =
-    ["policy", "denial body", "table", "prefix", "row", "bucket", "override", "condition"];
+pub(crate) const LANGUAGE: [&str; 9] =
+    ["policy", "paths", "denial body", "table", "prefix", "row", "bucket", "override", "condition"];
 
 /// Every level whose keys are names.
 pub(crate) const NAMES: [&str; 4] = ["endpoint groups", "rows", "conditions", "bypass"];
@@ -42,6 +42,7 @@ pub(crate) fn level(place: &[Step]) -> Level {
         [] => Level::Language("policy"),
         ["denial_body"] => Level::Language("denial body"),
         ["denial_body", "json", ..] => Level::Free,
+        ["paths"] => Level::Language("paths"),
         ["endpoint_groups"] => Level::Names("endpoint groups"),
         ["tables", "#"] => Level::Language("table"),
         ["tables", "#", "prefix"] => Level::Language("prefix"),

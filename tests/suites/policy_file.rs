@@ -264,6 +264,49 @@ tables: [{ name: t, select: endpoint_group, key: [k], rows: { users: [{ per_day:
 }
 
 #[test]
+fn no_other_spelling_of_a_path_leads_around_the_limit_of_its_group() {
+    let policy = |paths: &str| {
+        format!(
+            "paths: {paths}
+endpoint_groups: {{ clients: [GET /v2/clients], one: ['GET /v2/clients/{{id}}'] }}
+tables: [{{ name: t, select: endpoint_group, key: [k], rows: {{ clients: [{{ per_day: 2 }}], one: unlimited, default: [{{ per_day: 50 }}] }} }}]"
+        )
+    };
+    let entries = |method, path| call(&[("k", "1"), ("method", method), ("path", path)]);
+    let spellings = [
+        ("GET", "/v2/clients?page=1"),
+        ("GET", "/v2/clients/"),
+        ("HEAD", "/v2/clients"),
+        ("GET", "/v2/clients;v=1"),
+        ("HEAD", "/v2;x/clients"),
+        ("GET", "/v2//clients"),
+        ("GET", "/v2/%63lients"),
+        ("GET", "/v2/./clients"),
+        ("GET", "/v2/x/..;y/clients"),
+    ];
+    let (_server, mut client) = server(&policy("{}"));
+    assert_eq!(client.drain(&entries("GET", "/v2/clients"), 5).0, 2);
+    for (method, path) in spellings {
+        assert!(!client.ask(entries(method, path)).is_ok(), "{method} {path}");
+    }
+    for (method, path) in
+        [("GET", "/v2/Clients"), ("POST", "/v2/clients"), ("GET", "/v2/clients/7")]
+    {
+        assert!(client.ask(entries(method, path)).is_ok(), "{method} {path}");
+    }
+    let (_server, mut client) = server(&policy("{ case: insensitive }"));
+    assert_eq!(client.drain(&entries("GET", "/V2/%43lients"), 5).0, 2);
+    assert!(!client.ask(entries("HEAD", "/v2/Clients")).is_ok());
+    let (_server, mut client) = server(&policy(
+        "{ merge_slashes: false, ignore_parameters: false, decode_unreserved: false, remove_dots: false }",
+    ));
+    assert_eq!(client.drain(&entries("GET", "/v2/clients"), 5).0, 2);
+    for path in ["/v2/clients;v=1", "/v2//clients", "/v2/%63lients", "/v2/./clients"] {
+        assert!(client.ask(entries("GET", path)).is_ok(), "{path}");
+    }
+}
+
+#[test]
 fn an_unlimited_row_is_a_match_and_a_call_that_no_table_has_a_row_for_is_none() {
     let (server, mut client) =
         server("tables: [{ name: t, select: kind, key: [k], rows: { free: unlimited } }]");
