@@ -20,7 +20,7 @@ use super::schema;
 use crate::policy::Policy;
 use crate::policy::builder::{Builder, LIMIT_OVERRIDE, NewRow, Settings};
 use crate::policy::condition::Conditions;
-use crate::policy::endpoints::Endpoints;
+use crate::policy::endpoints::{self, Endpoints};
 use crate::policy::fingerprint::FingerprintKey;
 use crate::policy::message::{Message, Placeholder};
 use crate::policy::paths::PathRules;
@@ -101,7 +101,8 @@ impl<'a> Compiler<'a> {
         for group in groups {
             self.check_group_name(&group.name);
             for endpoint in &group.endpoints {
-                let size = ENDPOINT_SIZE + 3 * endpoint.value.len() + group.name.value.len();
+                let text = 3 * endpoint.value.len() + group.name.value.len();
+                let size = endpoints::method_count(&endpoint.value) * (ENDPOINT_SIZE + text);
                 if !self.budget.take(size, self.document, &endpoint.path) {
                     return endpoints;
                 }
@@ -322,7 +323,7 @@ fn report_placeholder(
     document.report(path, what);
 }
 
-/// Bytes that the router takes for an endpoint besides its text, as measured.
+/// Bytes that the router takes for one method of an endpoint besides its text, as measured.
 const ENDPOINT_SIZE: usize = 1024;
 
 /// Bytes of a message: each denial carries it.

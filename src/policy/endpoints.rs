@@ -1,23 +1,26 @@
 //! Endpoint groups: matches a method and a path against templates.
 
+mod routes;
+mod template;
+
 use std::borrow::Cow;
 
-use matchit::Router;
-
+use self::routes::Routes;
+use self::template::{MAX_BEFORE_REST, MAX_PLACEHOLDERS, Template};
 use super::paths::{Buffer, PathRules};
-
-/// The most placeholders of one template: `matchit` names them by the letters of the alphabet, and panics at the last.
-const MAX_PLACEHOLDERS: usize = 25;
 
 /// The most different methods. HTTP has about forty, with WebDAV.
 const MAX_METHODS: usize = 64;
 
-/// Templates of endpoints, each with the name of its group. `{x}` matches exactly one segment, which is not empty.
+/// Templates of endpoints, each with the name of its group. `{x}` matches exactly one segment, which is not empty, and
+/// `{*x}` at the end one or more.
 #[derive(Debug, Default)]
 pub struct Endpoints {
     paths: PathRules,
     /// A handful of methods, compared one by one.
-    by_method: Vec<(Box<str>, Router<Box<str>>)>,
+    by_method: Vec<(Box<str>, Routes)>,
+    /// The endpoints of `*`.
+    of_any_method: Option<Routes>,
     listed: Vec<(Box<str>, Box<str>)>,
 }
 
@@ -25,16 +28,31 @@ pub struct Endpoints {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     /// Not `METHOD /path`.
-    #[error("an endpoint is a method and a path, as in `GET /users/{{id}}`")]
+    #[error(
+        "an endpoint is a method, or several as in `GET,POST`, or `*` for any, and a path, as in \
+         `GET /users/{{id}}`"
+    )]
     Form,
-    /// A brace that is not a whole segment.
-    #[error("`{{x}}` must be one whole segment between slashes; `*` has no meaning here")]
+    /// A method that is listed twice.
+    #[error("`{0}` is listed twice; keep one of the two")]
+    Repeated(String),
+    /// A brace that is not a whole segment, or a rest that is not the last.
+    #[error(
+        "`{{x}}` must be one whole segment between slashes, and `{{*x}}` the last one; `*` has no \
+         other meaning in a path"
+    )]
     Brace,
     /// More placeholders than the router has names for.
     #[error(
         "an endpoint has at most {MAX_PLACEHOLDERS} placeholders, and this has {0}; write some segments out"
     )]
     Placeholders(usize),
+    /// More segments before a rest than paths are looked up by.
+    #[error(
+        "`{{*x}}` comes after at most {MAX_BEFORE_REST} segments, and here after {0}; begin the rest \
+         earlier"
+    )]
+    Rest(usize),
     /// One method too many.
     #[error("endpoints have at most {MAX_METHODS} different methods; `{0}` is one too many")]
     Methods(String),
@@ -49,41 +67,58 @@ impl Endpoints {
         Self { paths, ..Self::default() }
     }
 
-    /// Adds `METHOD /path/{x}` to a group.
+    /// Adds `METHOD /path/{x}` to a group; `METHOD` may be several, as in `GET,POST`, or `*`.
     ///
     /// # Errors
     /// [`TemplateError`] if the endpoint is not of this form, exceeds a bound, or is in a group already.
     pub(crate) fn add(&mut self, endpoint: &str, group: &str) -> Result<(), TemplateError> {
-        let (method, path) = endpoint.split_once(' ').ok_or(TemplateError::Form)?;
+        let (methods, path) = endpoint.split_once(' ').ok_or(TemplateError::Form)?;
         let path = path.trim_start();
-        let is_method = !method.is_empty() && method.bytes().all(|b| b.is_ascii_uppercase());
+        let is_method = |method: &str| {
+            !method.is_empty() && method.bytes().all(|byte| byte.is_ascii_uppercase())
+        };
         let is_path = path.starts_with('/')
             && !path.contains(|c: char| c.is_whitespace() || "?#\u{fffd}".contains(c));
-        if !is_method || !is_path {
+        if !is_path || methods != "*" && !methods.split(',').all(is_method) {
             return Err(TemplateError::Form);
         }
-        let template = positional(self.paths, without_slash(path))?;
-        let router = self.router(method)?;
-        if router.insert(&*template, group.into()).is_err() {
-            let owner = router.at(&template).map_or("", |found| found.value);
-            return Err(TemplateError::Taken(owner.to_owned()));
+        let template = Template::parse(self.paths, without_slash(path))?;
+        if methods == "*" {
+            self.of_any_method.get_or_insert_default().insert(&template, group)?;
+        } else {
+            self.add_methods(methods, &template, group)?;
         }
         self.listed.push((endpoint.into(), group.into()));
         Ok(())
     }
 
-    fn router(&mut self, method: &str) -> Result<&mut Router<Box<str>>, TemplateError> {
+    fn add_methods(
+        &mut self,
+        methods: &str,
+        template: &Template,
+        group: &str,
+    ) -> Result<(), TemplateError> {
+        for (at, method) in methods.split(',').enumerate() {
+            if methods.split(',').take(at).any(|other| other == method) {
+                return Err(TemplateError::Repeated(method.to_owned()));
+            }
+            self.routes(method)?.insert(template, group)?;
+        }
+        Ok(())
+    }
+
+    fn routes(&mut self, method: &str) -> Result<&mut Routes, TemplateError> {
         let known = self.by_method.iter().position(|(known, _)| **known == *method);
         let at = known.unwrap_or(self.by_method.len());
         if at == MAX_METHODS {
             return Err(TemplateError::Methods(method.to_owned()));
         }
         if known.is_none() {
-            self.by_method.push((method.into(), Router::default()));
+            self.by_method.push((method.into(), Routes::default()));
         }
-        let (_, router) =
+        let (_, routes) =
             self.by_method.get_mut(at).ok_or_else(|| TemplateError::Methods(method.to_owned()))?;
-        Ok(router)
+        Ok(routes)
     }
 
     /// Every endpoint as written in the policy, with its group.
@@ -92,12 +127,12 @@ impl Endpoints {
     }
 
     /// The group of a request, if any. The query string and one trailing slash are ignored, and the path is normalized.
-    /// Methods are case-sensitive; HEAD counts as GET if no endpoint of HEAD matches the path. A placeholder also
-    /// matches bytes that are not UTF-8.
+    /// Methods are case-sensitive; HEAD counts as GET if no endpoint of HEAD matches the path, and an endpoint of any
+    /// method matches if none of the request's own does. A placeholder also matches bytes that are not UTF-8.
     pub fn group(&self, method: &[u8], path: &[u8]) -> Option<&str> {
-        let routers = [Some(method), (method == b"HEAD").then_some(b"GET")];
-        let routers = routers.map(|method| method.and_then(|method| self.of_method(method)));
-        if routers.iter().all(Option::is_none) {
+        let as_get = if method == b"HEAD" { self.of_method(b"GET") } else { None };
+        let routes = [self.of_method(method), as_get, self.of_any_method.as_ref()];
+        if routes.iter().all(Option::is_none) {
             return None;
         }
         let end = memchr::memchr2(b'?', b'#', path);
@@ -108,13 +143,19 @@ impl Endpoints {
         let text = std::str::from_utf8(path).map(Cow::Borrowed);
         let text = text.unwrap_or_else(|_| String::from_utf8_lossy(path));
         let text = without_slash(&text);
-        routers.into_iter().flatten().find_map(|router| Some(&**router.at(text).ok()?.value))
+        routes.into_iter().flatten().find_map(|routes| routes.group(text))
     }
 
-    fn of_method(&self, method: &[u8]) -> Option<&Router<Box<str>>> {
+    fn of_method(&self, method: &[u8]) -> Option<&Routes> {
         let known = self.by_method.iter().find(|(known, _)| known.as_bytes() == method);
-        known.map(|(_, router)| router)
+        known.map(|(_, routes)| routes)
     }
+}
+
+/// The number of methods of an endpoint, valid or not; at most as many as there may be.
+pub(crate) fn method_count(endpoint: &str) -> usize {
+    let (methods, _) = endpoint.split_once(' ').unwrap_or_default();
+    methods.split(',').take(MAX_METHODS).count()
 }
 
 /// `/a/` becomes `/a`; `/` stays.
@@ -123,31 +164,6 @@ fn without_slash(path: &str) -> &str {
         Some("") | None => path,
         Some(shorter) => shorter,
     }
-}
-
-/// Normalizes the literal segments, and names each placeholder by its position, so that `/a/{id}/b` and `/a/{user}/c` do
-/// not conflict.
-fn positional(paths: PathRules, path: &str) -> Result<String, TemplateError> {
-    let mut template = String::with_capacity(path.len() + 8);
-    let mut placeholders = 0;
-    for (at, segment) in path.split('/').enumerate().skip(1) {
-        template.push('/');
-        let placeholder = segment.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
-        match placeholder {
-            Some(name) if !name.is_empty() && !name.contains(['{', '}', '*']) => {
-                template.push_str(&format!("{{p{at}}}"));
-                placeholders += 1;
-            }
-            None if !segment.contains(['{', '}', '*']) => {
-                template.push_str(&paths.literal(segment));
-            }
-            _ => return Err(TemplateError::Brace),
-        }
-    }
-    if placeholders > MAX_PLACEHOLDERS {
-        return Err(TemplateError::Placeholders(placeholders));
-    }
-    Ok(template)
 }
 
 #[cfg(test)]
@@ -291,6 +307,102 @@ mod tests {
     }
 
     #[test]
+    fn a_rest_is_one_segment_or_more() {
+        for rules in [PathRules::default(), AS_SENT] {
+            let endpoints =
+                endpoints_by(rules, &[("GET /files/{*rest}", "files"), ("PUT /{*all}", "all")]);
+            for path in ["/files/a", "/files/a/", "/files/a/b/c?d", "/files/%2F"] {
+                assert_eq!(endpoints.group(b"GET", path.as_bytes()), Some("files"), "{path}");
+                assert_eq!(endpoints.group(b"PUT", path.as_bytes()), Some("all"), "{path}");
+            }
+            for path in ["/files", "/files/", "/files//", "/file/a", "/", ""] {
+                assert_eq!(endpoints.group(b"GET", path.as_bytes()), None, "{path}");
+            }
+            for path in ["/", "", "*", "//"] {
+                assert_eq!(endpoints.group(b"PUT", path.as_bytes()), None, "{path}");
+            }
+            assert_eq!(endpoints.group(b"PUT", b"/files"), Some("all"));
+        }
+    }
+
+    #[test]
+    fn a_literal_goes_before_a_placeholder_and_both_before_a_rest_from_the_left() {
+        let endpoints = endpoints(&[
+            ("GET /{*rest}", "/*"),
+            ("GET /a/{*rest}", "/a/*"),
+            ("GET /{x}/b", "/x/b"),
+            ("GET /{x}/{y}/{*rest}", "/x/y/*"),
+            ("GET /a/{y}/c", "/a/y/c"),
+            ("GET /a/b/{*rest}", "/a/b/*"),
+        ]);
+        for (path, group) in [
+            ("/z", "/*"),
+            ("/a", "/*"),
+            ("/z/b", "/x/b"),
+            ("/a/b", "/a/*"),
+            ("/z/b/c", "/x/y/*"),
+            ("/a/z/c", "/a/y/c"),
+            ("/a/b/c", "/a/b/*"),
+            ("/a/z/d", "/a/*"),
+            ("/a/b/c/d/e", "/a/b/*"),
+            ("/a/z/c/d", "/a/*"),
+        ] {
+            assert_eq!(endpoints.group(b"GET", path.as_bytes()), Some(group), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_rest_beside_a_placeholder_is_no_conflict_and_twice_the_same_is_one() {
+        let mut endpoints =
+            endpoints(&[("GET /a/{x}", "one"), ("GET /a/{*x}", "rest"), ("GET /a", "a")]);
+        for (path, group) in [("/a", "a"), ("/a/b", "one"), ("/a/b/c", "rest")] {
+            assert_eq!(endpoints.group(b"GET", path.as_bytes()), Some(group), "{path}");
+        }
+        let again = endpoints.add("GET /a/{*other}", "other");
+        assert_eq!(again, Err(TemplateError::Taken("rest".into())));
+        let before = format!("GET {}/{{*x}}", "/a".repeat(MAX_BEFORE_REST + 1));
+        assert_eq!(endpoints.add(&before, "g"), Err(TemplateError::Rest(MAX_BEFORE_REST + 1)));
+        let path = format!("{}/{{*x}}", "/{x}".repeat(MAX_PLACEHOLDERS));
+        endpoints.add(&format!("GET {path}"), "most").unwrap();
+        assert_eq!(endpoints.group(b"GET", "/y".repeat(40).as_bytes()), Some("most"));
+    }
+
+    #[test]
+    fn an_endpoint_of_several_methods_is_one_of_each() {
+        let mut endpoints = endpoints(&[("GET,POST /a", "both"), ("PUT /a", "put")]);
+        for (method, group) in [
+            ("GET", Some("both")),
+            ("POST", Some("both")),
+            ("PUT", Some("put")),
+            ("GET,POST", None),
+        ] {
+            assert_eq!(endpoints.group(method.as_bytes(), b"/a"), group, "{method}");
+        }
+        let again = endpoints.add("PATCH,POST /a", "other");
+        assert_eq!(again, Err(TemplateError::Taken("both".into())));
+        let twice = endpoints.add("GET,PUT,GET /b", "g");
+        assert_eq!(twice, Err(TemplateError::Repeated("GET".into())));
+    }
+
+    #[test]
+    fn a_method_goes_before_any_method() {
+        let mut endpoints =
+            endpoints(&[("* /a/b", "any"), ("GET /a/{x}", "get"), ("* /{*rest}", "rest")]);
+        for (method, path, group) in [
+            ("GET", "/a/b", "get"),
+            ("HEAD", "/a/b", "get"),
+            ("POST", "/a/b", "any"),
+            ("whatever", "/a/b", "any"),
+            ("GET", "/c", "rest"),
+            ("POST", "/a/c", "rest"),
+        ] {
+            let found = endpoints.group(method.as_bytes(), path.as_bytes());
+            assert_eq!(found, Some(group), "{method} {path}");
+        }
+        assert_eq!(endpoints.add("* /a/b", "g"), Err(TemplateError::Taken("any".into())));
+    }
+
+    #[test]
     fn the_same_endpoint_twice_is_an_error_that_names_the_first() {
         let mut endpoints = endpoints(&[("GET /users/{id}", "read_users")]);
         let again = endpoints.add("GET /users/{user_id}/", "other");
@@ -360,9 +472,23 @@ mod tests {
         for form in forms.into_iter().chain(["GET /a\u{fffd}"]) {
             assert_eq!(endpoints.add(form, "g"), Err(TemplateError::Form), "{form}");
         }
-        for brace in
-            ["GET /a{id}", "GET /{}", "GET /{*rest}", "GET /{id}.json", "GET /a/*", "GET /{a}{b}"]
+        for form in ["GET, POST /a", ",GET /a", "GET,,POST /a", "GET,* /a", "** /a", "GET|POST /a"]
         {
+            assert_eq!(endpoints.add(form, "g"), Err(TemplateError::Form), "{form}");
+        }
+        for brace in [
+            "GET /a{id}",
+            "GET /{}",
+            "GET /{*}",
+            "GET /{*rest}/a",
+            "GET /{*a}/{*b}",
+            "GET /a{*rest}",
+            "GET /{**a}",
+            "GET /{a*}",
+            "GET /{id}.json",
+            "GET /a/*",
+            "GET /{a}{b}",
+        ] {
             assert_eq!(endpoints.add(brace, "g"), Err(TemplateError::Brace), "{brace}");
         }
     }
