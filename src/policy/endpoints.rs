@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use self::routes::Routes;
 use self::template::{MAX_BEFORE_REST, MAX_PLACEHOLDERS, Template};
-use super::paths::{Buffer, PathRules};
+use super::paths::{Buffer, PathRules, without_query};
 
 /// The most different methods. HTTP has about forty, with WebDAV.
 const MAX_METHODS: usize = 64;
@@ -42,6 +42,39 @@ pub enum TemplateError {
          other meaning in a path"
     )]
     Brace,
+    /// A path in normal form has no `;`.
+    #[error(
+        "no path has a `;` once `paths: {{ ignore_parameters: true }}` applies; leave it out, and what \
+         follows it in its segment"
+    )]
+    Parameters,
+    /// An escape that is decoded in the normal form.
+    #[error(
+        "no path has `{escape}` once `paths: {{ decode_unreserved: true }}` applies; write `{character}`"
+    )]
+    Escape {
+        /// As it is written.
+        escape: String,
+        /// What it stands for.
+        character: char,
+    },
+    /// A character that is an escape in the normal form.
+    #[error("clients send `{character}` as an escape; write `{escape}`")]
+    NotAscii {
+        /// As it is written.
+        character: char,
+        /// As clients send it.
+        escape: String,
+    },
+    /// A path in normal form has no dot segments.
+    #[error(
+        "no path has a segment `.` or `..` once `paths: {{ remove_dots: true }}` applies; write the path \
+         without it"
+    )]
+    Dots,
+    /// A path in normal form has no empty segments.
+    #[error("no path has `//` once `paths: {{ merge_slashes: true }}` applies; write one slash")]
+    Slashes,
     /// More placeholders than the router has names for.
     #[error(
         "an endpoint has at most {MAX_PLACEHOLDERS} placeholders, and this has {0}; write some segments out"
@@ -70,7 +103,7 @@ impl Endpoints {
     /// Adds `METHOD /path/{x}` to a group; `METHOD` may be several, as in `GET,POST`, or `*`.
     ///
     /// # Errors
-    /// [`TemplateError`] if the endpoint is not of this form, exceeds a bound, or is in a group already.
+    /// [`TemplateError`] if the endpoint is not of this form, can never match, exceeds a bound, or is in a group already.
     pub(crate) fn add(&mut self, endpoint: &str, group: &str) -> Result<(), TemplateError> {
         let (methods, path) = endpoint.split_once(' ').ok_or(TemplateError::Form)?;
         let path = path.trim_start();
@@ -135,10 +168,8 @@ impl Endpoints {
         if routes.iter().all(Option::is_none) {
             return None;
         }
-        let end = memchr::memchr2(b'?', b'#', path);
-        let path = end.and_then(|end| path.get(..end)).unwrap_or(path);
         let mut buffer = Buffer::new();
-        let path = self.paths.normalize(path, &mut buffer);
+        let path = self.paths.normalize(without_query(path), &mut buffer);
         // Bytes that are not UTF-8 become U+FFFD, which `add` allows in no template.
         let text = std::str::from_utf8(path).map(Cow::Borrowed);
         let text = text.unwrap_or_else(|_| String::from_utf8_lossy(path));
@@ -275,6 +306,41 @@ mod tests {
         assert_eq!(endpoints.group(b"GET", b"/a/./%63;v"), Some("odd"));
         for other in ["/a//b", "/a/./b", "/a/%62", "/a/b;v", "/a/c"] {
             assert_eq!(endpoints.group(b"GET", other.as_bytes()), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_no_normal_path_matches_is_an_error_under_its_rule_only() {
+        use TemplateError as E;
+        let usual = PathRules::default();
+        let escape = |escape: &str, character| E::Escape { escape: escape.into(), character };
+        let not_ascii = |character, escape: &str| E::NotAscii { character, escape: escape.into() };
+        let (no_parameters, no_escapes, no_dots, no_merging) = (
+            PathRules { ignore_parameters: false, ..usual },
+            PathRules { decode_unreserved: false, ..usual },
+            PathRules { remove_dots: false, ..usual },
+            PathRules { merge_slashes: false, ..usual },
+        );
+        for (path, error, without) in [
+            ("/a;v=1", E::Parameters, no_parameters),
+            ("/;/a", E::Parameters, no_parameters),
+            ("/%2F%63lients", escape("%63", 'c'), no_escapes),
+            ("/a/%2e", escape("%2e", '.'), no_escapes),
+            ("/%25/%7E", escape("%7E", '~'), no_escapes),
+            ("/café/{id}", not_ascii('é', "%C3%A9"), no_escapes),
+            ("/a/../b", E::Dots, no_dots),
+            ("/a/.", E::Dots, no_dots),
+            ("/a//b", E::Slashes, no_merging),
+            ("/a//", E::Slashes, no_merging),
+        ] {
+            let endpoint = format!("GET {path}");
+            assert_eq!(Endpoints::new(usual).add(&endpoint, "g"), Err(error), "{path}");
+            let endpoints = endpoints_by(without, &[(&endpoint, "g")]);
+            assert_eq!(endpoints.group(b"GET", path.as_bytes()), Some("g"), "{path}");
+        }
+        for path in ["/", "//", "/a/", "/a.b/..c", "/%2f%3B%25", "/50%", "/%2563", "/{a;b}"] {
+            let endpoints = endpoints_by(usual, &[(&format!("GET {path}"), "g")]);
+            assert_eq!(endpoints.group(b"GET", path.as_bytes()), Some("g"), "{path}");
         }
     }
 

@@ -133,11 +133,27 @@ impl PathRules {
     }
 }
 
+/// What is before the query, or before a fragment, which no client should send.
+pub(super) fn without_query(path: &[u8]) -> &[u8] {
+    let end = memchr::memchr2(b'?', b'#', path);
+    end.and_then(|end| path.get(..end)).unwrap_or(path)
+}
+
 /// The byte whose escape goes on with this text, and the text after it.
 fn escaped(after_percent: &[u8]) -> Option<(u8, &[u8])> {
     let (digits, after) = after_percent.split_first_chunk::<2>()?;
     let [high, low] = digits.map(|digit| char::from(digit).to_digit(16));
     Some((u8::try_from(high? * 16 + low?).ok()?, after))
+}
+
+/// The first escape of an unreserved character in a text, with that character.
+pub(super) fn unreserved_escape(text: &str) -> Option<(&str, char)> {
+    let escape = |(at, _)| {
+        let escape = text.get(at..at + 3)?;
+        let (value, _) = escaped(escape.as_bytes().get(1..)?)?;
+        is_unreserved(value).then_some((escape, char::from(value)))
+    };
+    text.match_indices('%').find_map(escape)
 }
 
 /// RFC 3986, 2.3.

@@ -1,6 +1,6 @@
 //! A path template as the router has it.
 
-use super::super::paths::PathRules;
+use super::super::paths::{self, PathRules};
 use super::TemplateError;
 
 /// The most placeholders of one template: `matchit` names them by the letters of the alphabet, and panics at the last.
@@ -40,7 +40,10 @@ impl Template {
             }
             text.push('/');
             match segment {
-                Segment::Literal => text.push_str(&paths.literal(written)),
+                Segment::Literal => {
+                    check(paths, written, path)?;
+                    text.push_str(&paths.literal(written));
+                }
                 Segment::Placeholder => text.push_str(&format!("{{p{at}}}")),
                 Segment::Rest => {}
             }
@@ -60,6 +63,27 @@ impl Template {
     /// The number of segments before the rest, if the template ends with one.
     pub(super) fn before_rest(&self) -> Option<usize> {
         self.segments.iter().position(|segment| *segment == Segment::Rest)
+    }
+}
+
+/// Rejects a literal segment that no path in normal form has: the endpoint would never match.
+fn check(paths: PathRules, segment: &str, path: &str) -> Result<(), TemplateError> {
+    if paths.ignore_parameters && segment.contains(';') {
+        return Err(TemplateError::Parameters);
+    }
+    if paths.decode_unreserved {
+        if let Some((escape, character)) = paths::unreserved_escape(segment) {
+            return Err(TemplateError::Escape { escape: escape.to_owned(), character });
+        }
+        if let Some(character) = segment.chars().find(|character| !character.is_ascii()) {
+            let escape = paths.literal(character.encode_utf8(&mut [0; 4]));
+            return Err(TemplateError::NotAscii { character, escape });
+        }
+    }
+    match segment {
+        "." | ".." if paths.remove_dots => Err(TemplateError::Dots),
+        "" if paths.merge_slashes && path != "/" => Err(TemplateError::Slashes),
+        _ => Ok(()),
     }
 }
 
