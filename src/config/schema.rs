@@ -13,6 +13,7 @@ use super::document::Located;
 use super::path::NodePath;
 use super::read::Node;
 use crate::limit::{LimitError, Unit};
+use crate::policy::identity::PathInKey;
 use crate::policy::{HeaderStyle, OnStoreError};
 
 pub(super) struct File {
@@ -38,6 +39,7 @@ pub(super) struct Table {
     pub(super) when: When,
     pub(super) select: Option<Located<String>>,
     pub(super) key: Option<Vec<Located<String>>>,
+    pub(super) key_path: Option<Located<PathInKey>>,
     pub(super) prefix: Option<Prefix>,
     pub(super) shadow: bool,
     pub(super) message: Option<Located<String>>,
@@ -124,6 +126,9 @@ const STYLES: [(&str, HeaderStyle); 4] = [
     ("ietf", HeaderStyle::Ietf),
     ("off", HeaderStyle::Off),
 ];
+
+const KEY_PATH: [(&str, PathInKey); 2] =
+    [("without_query", PathInKey::WithoutQuery), ("with_query", PathInKey::WithQuery)];
 
 const ON_STORE_ERROR: [(&str, OnStoreError); 3] =
     [("allow", OnStoreError::Allow), ("deny", OnStoreError::Deny), ("local", OnStoreError::Local)];
@@ -225,6 +230,9 @@ fn table(node: &Node<'_>) -> Option<Table> {
         when: fields.take("when").map(|node| when(&node)).unwrap_or_default(),
         select: fields.take("select").map(|node| select(&node)),
         key: key.map(|node| entry_keys(&node)),
+        key_path: fields
+            .take("key_path")
+            .and_then(|node| one_of(&node, "choice", &KEY_PATH).map(|choice| node.at(choice))),
         prefix: fields.take("prefix").and_then(|node| prefix(&node)),
         shadow: fields.take("shadow").and_then(|node| node.flag()).unwrap_or(false),
         message: fields.take("message").and_then(|node| node.text()),

@@ -12,7 +12,7 @@ use super::condition::Conditions;
 use super::denial::DenialBody;
 use super::endpoints::Endpoints;
 use super::fingerprint::FingerprintKey;
-use super::identity::{KeySet, RowIdentity};
+use super::identity::{KeySet, PathInKey, RowIdentity};
 use super::message::Message;
 use super::overrides::{Override, Overrides};
 use super::rule::{Rule, RuleId};
@@ -108,11 +108,16 @@ impl Builder {
     }
 
     /// The key set of these entries, in this order. Tables with the same entries share it.
-    pub(crate) fn key_set(&mut self, entries: &[&str], prefixes: Prefixes) -> KeySetId {
+    pub(crate) fn key_set(
+        &mut self,
+        entries: &[&str],
+        prefixes: Prefixes,
+        path: PathInKey,
+    ) -> KeySetId {
         let entries: Box<[KeyIndex]> = entries.iter().map(|name| self.keys.intern(name)).collect();
         let is_partition = |entry: &KeyIndex| *self.keys.name(*entry) == *self.settings.partition;
         let partition = entries.iter().copied().find(is_partition);
-        let set = KeySet { entries, prefixes, partition };
+        let set = KeySet { entries, prefixes, path, partition };
         *self.known_sets.entry(set).or_insert_with_key(|set| {
             self.key_sets.push(set.clone());
             KeySetId(self.key_sets.len() - 1)

@@ -5,7 +5,7 @@ use super::condition::Conditions;
 use super::identity::KeySet;
 use super::rule::Rule;
 use super::table::{Miss, Table};
-use super::{Explained, Policy};
+use super::{Explained, Policy, values};
 
 impl Policy {
     /// Which calls share a bucket of a table: `one for each tenant and remote_address (/32 of IPv4, /64 of IPv6)`.
@@ -25,6 +25,7 @@ impl Policy {
                 let prefixes = set.prefixes();
                 format!("{name} (/{} of IPv4, /{} of IPv6)", prefixes.ipv4(), prefixes.ipv6())
             }
+            values::PATH if set.has_query() => format!("{name} (with its query)"),
             name => name.to_owned(),
         };
         set.names(self.keys()).into_iter().map(name).collect()

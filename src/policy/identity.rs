@@ -16,6 +16,7 @@ use super::address::{self, Prefixes};
 use super::fingerprint::{
     Fingerprint, FingerprintKey, Kind, NameHasher, PARTITION_BITS, PLACE_BITS, SHARD_BITS,
 };
+use super::paths::without_query;
 use super::table::identity_name;
 use super::values::{KeyIndex, Keys, Values};
 use crate::descriptor::Entry;
@@ -134,11 +135,23 @@ impl Salt {
     }
 }
 
+/// How much of a path names a bucket. It is not part of the identity of a bucket: a path without a query names the
+/// same bucket by both.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum PathInKey {
+    /// What is before the first `?` or `#`.
+    #[default]
+    WithoutQuery,
+    /// All of it, as it is sent.
+    WithQuery,
+}
+
 /// The entries whose values name a table's buckets.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct KeySet {
     pub(super) entries: Box<[KeyIndex]>,
     pub(super) prefixes: Prefixes,
+    pub(super) path: PathInKey,
     /// The entry that determines the partition of the buckets, if it is in the key; without it, all entries do.
     pub(super) partition: Option<KeyIndex>,
 }
@@ -170,14 +183,30 @@ impl KeySet {
         self.prefixes
     }
 
-    /// The keys and values of the entries, in order, for display; an address as the network that counts.
+    /// Whether one of the entries is a path, of which the query counts, too.
+    pub(super) fn has_query(&self) -> bool {
+        self.path == PathInKey::WithQuery && self.entries.contains(&KeyIndex::PATH)
+    }
+
+    /// The part of an entry's value that names a bucket.
+    #[inline]
+    fn counted<'v>(&self, entry: KeyIndex, value: &'v [u8]) -> &'v [u8] {
+        if entry == KeyIndex::PATH && self.path == PathInKey::WithoutQuery {
+            without_query(value)
+        } else {
+            value
+        }
+    }
+
+    /// The keys and values of the entries, in order, for display: an address as the network that counts, a path without
+    /// its query unless that counts.
     pub(super) fn describe<'k>(
         &self,
         keys: &'k Keys,
         values: &Values<'_>,
     ) -> Vec<(&'k str, Vec<u8>)> {
         let described = |entry: &KeyIndex| {
-            let value = values.get(*entry)?;
+            let value = self.counted(*entry, values.get(*entry)?);
             let network = address_of(*entry, value).map(|address| self.prefixes.network(address));
             Some((keys.name(*entry), network.map_or_else(|| value.to_vec(), String::into_bytes)))
         };
@@ -208,7 +237,7 @@ impl KeySet {
         mut hasher: impl NameHasher,
     ) -> Result<Base, KeyIndex> {
         for entry in entries {
-            let value = values.get(*entry).ok_or(*entry)?;
+            let value = self.counted(*entry, values.get(*entry).ok_or(*entry)?);
             match address_of(*entry, value).map(|address| self.prefixes.mask(address)) {
                 Some(IpAddr::V4(address)) => hasher.bytes(4, &address.octets()),
                 Some(IpAddr::V6(address)) => hasher.bytes(6, &address.octets()),
@@ -295,6 +324,29 @@ mod tests {
         let name = base.salted(Salt::of(FingerprintKey::shared(), ["tenant", "free"], ["second"]));
         assert_eq!(name.to_string(), "b9dd3a57f3f254cc4a42e2ec0339e1e0");
         assert_eq!(name.partition(), 5324);
+    }
+
+    #[test]
+    fn a_path_without_a_query_names_the_same_bucket_whether_queries_count_or_not() {
+        let keys = Keys::default();
+        let named = |path, value: &[u8]| {
+            let entries = [KeyIndex::METHOD, KeyIndex::PATH].into();
+            let set = KeySet { entries, prefixes: Prefixes::default(), path, partition: None };
+            let mut values = Values::default();
+            let entries = [("method", &b"GET"[..]), ("path", value)];
+            let entries = entries.map(|(key, value)| Entry { key: key.into(), value });
+            keys.project(&entries, &mut values);
+            let Ok(Base(base)) = set.base(KEY, &values) else { panic!("an entry is missing") };
+            (base, set.identity(&keys))
+        };
+        let without = |value: &[u8]| named(PathInKey::WithoutQuery, value);
+        let with = |value: &[u8]| named(PathInKey::WithQuery, value);
+        let all =
+            KEY.hash(|hasher| [&b"GET"[..], b"/a"].iter().for_each(|text| hasher.value(text)));
+        assert_eq!(without(b"/a"), (all, vec!["method".to_owned(), "path".to_owned()]));
+        assert_eq!(without(b"/a"), with(b"/a"));
+        assert_eq!(without(b"/a?b"), without(b"/a"));
+        assert_ne!(with(b"/a?b"), with(b"/a"));
     }
 
     #[test]

@@ -28,8 +28,11 @@ impl KeyIndex {
     }
 }
 
+/// The key of the entry with the path of a request.
+pub(crate) const PATH: &str = "path";
+
 /// The keys with a built-in meaning, in the order of the constants of [`KeyIndex`].
-const KNOWN: [&str; 4] = ["endpoint_group", "method", "path", address::KEY];
+const KNOWN: [&str; 4] = ["endpoint_group", "method", PATH, address::KEY];
 
 /// The entry keys that a policy uses.
 #[derive(Debug)]

@@ -307,6 +307,29 @@ tables: [{{ name: t, select: endpoint_group, key: [k], rows: {{ clients: [{{ per
 }
 
 #[test]
+fn a_path_names_a_bucket_without_its_query_unless_the_table_says_otherwise() {
+    let policy = |key_path: &str| {
+        format!(
+            "tables: [{{ name: t, key: [k, path],{key_path} rows: {{ all: [{{ per_day: 1 }}] }} }}]"
+        )
+    };
+    let of = |path| call(&[("k", "1"), ("path", path)]);
+    for key_path in ["", " key_path: without_query,"] {
+        let (_server, mut client) = server(&policy(key_path));
+        assert!(client.ask(of("/a?x=1")).is_ok());
+        for same in ["/a?x=2", "/a", "/a?", "/a#b?c"] {
+            assert!(!client.ask(of(same)).is_ok(), "{same}");
+        }
+        assert!(client.ask(of("/b?x=1")).is_ok());
+    }
+    let (_server, mut client) = server(&policy(" key_path: with_query,"));
+    for path in ["/a?x=1", "/a?x=2", "/a"] {
+        assert!(client.ask(of(path)).is_ok(), "{path}");
+        assert!(!client.ask(of(path)).is_ok(), "{path}");
+    }
+}
+
+#[test]
 fn an_unlimited_row_is_a_match_and_a_call_that_no_table_has_a_row_for_is_none() {
     let (server, mut client) =
         server("tables: [{ name: t, select: kind, key: [k], rows: { free: unlimited } }]");

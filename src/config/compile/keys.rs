@@ -6,13 +6,25 @@ use super::super::schema;
 use super::Compiler;
 use crate::descriptor;
 use crate::policy::address::{self, Prefixes};
+use crate::policy::identity::PathInKey;
 use crate::policy::table::KeySetId;
+use crate::policy::values::PATH;
 
 impl Compiler<'_> {
     pub(super) fn key_set(&mut self, table: &schema::Table) -> KeySetId {
         let key: Vec<&str> = self.key_entries(table).iter().map(|name| &*name.value).collect();
         let prefixes = self.prefixes(table, key.contains(&address::KEY));
-        self.builder.key_set(&key, prefixes)
+        let path = self.path_in_key(table, key.contains(&PATH));
+        self.builder.key_set(&key, prefixes, path)
+    }
+
+    fn path_in_key(&self, table: &schema::Table, has_path: bool) -> PathInKey {
+        let Some(Located { value, path }) = &table.key_path else { return PathInKey::default() };
+        if !has_path && table.key.is_some() {
+            let what = "`key_path` applies to `path`, which is not in this table's `key`";
+            self.document.report(path, what);
+        }
+        *value
     }
 
     /// The entries of the key, as many as a descriptor may have.
