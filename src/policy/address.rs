@@ -1,5 +1,7 @@
 //! Client addresses: every spelling of an address is the same client.
 
+mod spelling;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
@@ -71,17 +73,22 @@ impl Prefixes {
     }
 }
 
-/// Parses an address. An IPv4-mapped IPv6 address (`::ffff:10.0.0.1`) becomes the IPv4 address.
+/// Parses an address: plain, with a port, in brackets, with a zone, in quotes or with blanks around it. An IPv4-mapped
+/// IPv6 address (`::ffff:10.0.0.1`) becomes the IPv4 address. `None` for anything else, a network or a list included.
 pub fn parse(value: &[u8]) -> Option<IpAddr> {
     let text = std::str::from_utf8(value).ok()?;
-    text.parse::<IpAddr>().ok().map(|address| address.to_canonical())
+    match text.parse::<IpAddr>() {
+        Ok(address) => Some(address.to_canonical()),
+        Err(_) => spelling::decorated(text).map(|address| address.to_canonical()),
+    }
 }
 
-/// Parses an address, or a network such as `2001:db8::/64`.
+/// Parses an address in any spelling, or a network of a plain address, such as `2001:db8::/64`.
 pub fn parse_network(value: &[u8]) -> Option<IpNet> {
     let text = std::str::from_utf8(value).ok()?;
     let Some((address, bits)) = text.split_once('/') else { return parse(value).map(IpNet::from) };
-    IpNet::new(parse(address.as_bytes())?, bits.parse().ok()?).ok()
+    let address = address.parse::<IpAddr>().ok()?.to_canonical();
+    IpNet::new(address, bits.parse().ok()?).ok()
 }
 
 #[cfg(test)]
@@ -118,9 +125,19 @@ mod tests {
         assert!(contains("192.0.2.0/24", "::ffff:192.0.2.77"));
         assert!(!contains("192.0.2.77", "192.0.2.78"));
         assert!(!contains("0.0.0.0/0", "::") && contains("::/0", "2001:db8::1"));
-        for wrong in
-            ["", "a", "192.0.2.0/33", "::/129", "192.0.2.0/", "192.0.2.0/-1", "/24", "::/300"]
-        {
+        assert!(contains("192.0.2.0/24", "192.0.2.77:443"));
+        for wrong in [
+            "",
+            "a",
+            "192.0.2.0/33",
+            "::/129",
+            "192.0.2.0/",
+            "192.0.2.0/-1",
+            "/24",
+            "::/300",
+            "192.0.2.0:443/24",
+            "[2001:db8::]/32",
+        ] {
             assert_eq!(parse_network(wrong.as_bytes()), None, "{wrong}");
         }
         assert_eq!(parse_network(b"192.0.2.77\xff"), None);

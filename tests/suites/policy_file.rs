@@ -191,6 +191,33 @@ fn addresses_count_by_their_prefix() {
 }
 
 #[test]
+fn every_spelling_of_an_address_shares_its_bucket_and_its_bypass() {
+    let (_server, mut client) = server(
+        "tables: [{ name: t, key: [remote_address], rows: { always: [{ per_day: 10 }] } }]
+bypass: [{ remote_address: { cidr: [10.0.0.0/8, '2001:db8:ffff::/48'] } }]",
+    );
+    let mut ask = |address: &str| client.ask(call(&[("remote_address", address)])).remaining();
+    let spellings = [
+        &["192.0.2.1", "192.0.2.1:51001", "192.0.2.1:51002", " 192.0.2.1", "[::ffff:192.0.2.1]:9"]
+            [..],
+        &["2001:db8::1", "[2001:db8::1]", "[2001:DB8:0::1]:443", "\"[2001:db8::1]:443\""],
+        &["fe80::1", "fe80::1%eth0", "[fe80::1%25eth0]:443", "fe80::1%3\t"],
+    ];
+    for client in spellings {
+        for (spelling, left) in client.iter().zip((0..10).rev()) {
+            assert_eq!(ask(spelling), [left], "{spelling}");
+        }
+    }
+    for exempt in ["10.1.2.3", "10.1.2.3:5555", "[2001:db8:ffff::1]:443", " 10.1.2.3"] {
+        assert_eq!(ask(exempt), [0], "{exempt}");
+        assert_eq!(ask(exempt), [0], "{exempt}");
+    }
+    for other in ["10.1.2.3:", "10.1.2.3:notaport", "10.1.2.3.4", "10.1.2.3, 10.1.2.4"] {
+        assert_eq!(ask(other), [9], "a bucket of its own: {other}");
+    }
+}
+
+#[test]
 fn other_policies_are_put_in_force_as_a_whole_and_keep_what_did_not_change() {
     let policy = |a: u32, b: u32| {
         format!(
