@@ -7,6 +7,7 @@ use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use tollgate::config;
 use tollgate::limit::Bucket;
+use tollgate::policy::address;
 use tollgate::policy::fingerprint::FingerprintKey;
 use tollgate::policy::table::Miss;
 use tollgate::wire;
@@ -35,7 +36,13 @@ struct Input<'a> {
 
 /// At most one condition on each of the first three of [`KEYS`].
 #[derive(Debug, Arbitrary)]
-struct When<'a>([Option<Test<'a>>; 3]);
+struct When<'a>([Option<Condition<'a>>; 3]);
+
+#[derive(Debug, Arbitrary)]
+struct Condition<'a> {
+    test: Test<'a>,
+    is_negated: bool,
+}
 
 #[derive(Debug, Arbitrary)]
 enum Test<'a> {
@@ -63,6 +70,10 @@ enum Value<'a> {
     V4(u32),
     V6(u128),
     Mapped(u32),
+    /// An address with a port, and perhaps with blanks.
+    V4WithPort(u32, u16, bool),
+    /// An address in brackets, with a port and perhaps with a zone.
+    V6WithPort(u128, u16, bool),
     /// One of the texts in the conditions, cut and made longer.
     Like(u8, u8, &'a str),
     /// An address of one of their networks, with one bit changed.
@@ -153,21 +164,23 @@ fn policy(when: &When<'_>, overrides: &[When<'_>], bypass: &[When<'_>]) -> Strin
 
 impl When<'_> {
     fn tests(&self) -> impl Iterator<Item = &Test<'_>> {
-        self.0.iter().flatten()
+        self.0.iter().flatten().map(|condition| &condition.test)
     }
 
-    fn keyed(&self) -> impl Iterator<Item = (&'static str, &Test<'_>)> {
-        KEYS.into_iter().zip(&self.0).filter_map(|(key, test)| Some((key, test.as_ref()?)))
+    fn keyed(&self) -> impl Iterator<Item = (&'static str, &Condition<'_>)> {
+        KEYS.into_iter().zip(&self.0).filter_map(|(key, of)| Some((key, of.as_ref()?)))
     }
 
     fn written(&self) -> String {
         let written: Vec<_> =
-            self.keyed().map(|(key, test)| format!("{key}: {}", test.written())).collect();
+            self.keyed().map(|(key, of)| format!("{key}: {}", of.written())).collect();
         format!("{{ {} }}", written.join(", "))
     }
 
     fn is_right(&self) -> bool {
-        self.tests().all(|test| match test {
+        let is_plain = |of: &Condition<'_>| !matches!(of.test, Test::Present | Test::Absent);
+        let mut negated = self.0.iter().flatten().filter(|of| of.is_negated);
+        negated.all(is_plain) && self.tests().all(|test| match test {
             Test::Short(text) => is_short(text),
             Test::List(texts) => !texts.is_empty() && texts.iter().all(|text| is_short(text)),
             Test::OneOf(texts) => !texts.is_empty(),
@@ -179,15 +192,29 @@ impl When<'_> {
     /// An address that is equal to a network is refused. Such texts are left to the tests.
     fn names_a_network(&self) -> bool {
         let mut texts =
-            self.keyed().filter(|(key, _)| *key == ADDRESS).flat_map(|(_, test)| test.texts());
+            self.keyed().filter(|(key, _)| *key == ADDRESS).flat_map(|(_, of)| of.test.texts());
         texts.any(|text| text.contains('/'))
     }
 
     fn holds(&self, entries: &[(&str, Vec<u8>)]) -> bool {
-        self.keyed().all(|(key, test)| {
+        self.keyed().all(|(key, of)| {
             let value = entries.iter().find(|(other, _)| *other == key);
-            test.holds(value.map(|(_, value)| &**value))
+            of.holds(value.map(|(_, value)| &**value))
         })
+    }
+}
+
+impl Condition<'_> {
+    fn written(&self) -> String {
+        let written = self.test.written();
+        if self.is_negated { format!("{{ not: {written} }}") } else { written }
+    }
+
+    fn holds(&self, value: Option<&[u8]>) -> bool {
+        match self.is_negated {
+            true => value.is_some() && !self.test.holds(value),
+            false => self.test.holds(value),
+        }
     }
 }
 
@@ -285,12 +312,7 @@ impl Network {
     }
 
     fn holds(self, value: &[u8]) -> bool {
-        let Ok(text) = std::str::from_utf8(value) else { return false };
-        let Ok(address) = text.parse::<IpAddr>() else { return false };
-        let address = match address {
-            IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(address, IpAddr::V4),
-            IpAddr::V4(_) => address,
-        };
+        let Some(address) = address::parse(value) else { return false };
         match (self.read(), address) {
             ((IpAddr::V4(first), bits), IpAddr::V4(address)) => {
                 (u32::from(first) ^ u32::from(address)).leading_zeros() >= bits
@@ -310,6 +332,14 @@ impl Value<'_> {
             Self::V4(address) => Ipv4Addr::from(*address).to_string().into(),
             Self::V6(address) => Ipv6Addr::from(*address).to_string().into(),
             Self::Mapped(address) => Ipv4Addr::from(*address).to_ipv6_mapped().to_string().into(),
+            Self::V4WithPort(address, port, has_blank) => {
+                let blank = if *has_blank { " " } else { "" };
+                format!("{blank}{}:{port}{blank}", Ipv4Addr::from(*address)).into()
+            }
+            Self::V6WithPort(address, port, has_zone) => {
+                let zone = if *has_zone { "%eth0" } else { "" };
+                format!("[{}{zone}]:{port}", Ipv6Addr::from(*address)).into()
+            }
             Self::Like(which, length, more) => {
                 let texts: Vec<_> = known.iter().flat_map(|test| test.texts()).collect();
                 let text = pick(&texts, *which).copied().unwrap_or_default();

@@ -100,6 +100,8 @@ pub(super) enum Test {
     Present,
     Absent,
     Any(Vec<Self>),
+    /// Of any test but `Present`, `Absent` and `Not`.
+    Not(Box<Self>),
 }
 
 pub(super) struct Override {

@@ -26,6 +26,8 @@ pub enum Matcher {
     Absent,
     /// One of these matches.
     Any(Box<[Self]>),
+    /// The entry is present, and this does not match its value.
+    Not(Box<Self>),
 }
 
 impl Matcher {
@@ -35,6 +37,7 @@ impl Matcher {
             (Self::Any(matchers), value) => matchers.iter().any(|matcher| matcher.matches(value)),
             (_, None) => false,
             (Self::Present, Some(_)) => true,
+            (Self::Not(matcher), value) => !matcher.matches(value),
             (Self::Equal(text), Some(value)) => text.as_bytes() == value,
             (Self::OneOf(texts), Some(value)) => texts.contains(value),
             (Self::Prefix(text), Some(value)) => value.starts_with(text.as_bytes()),
@@ -46,7 +49,7 @@ impl Matcher {
 }
 
 impl Matcher {
-    /// A value that matches; none for networks and for an absent entry.
+    /// A value that matches; none for networks, for an absent entry, and for a negation of all the values tried.
     fn example(&self) -> Option<&str> {
         match self {
             Self::Equal(text) | Self::Prefix(text) => Some(text),
@@ -54,6 +57,39 @@ impl Matcher {
             Self::Present => Some("any"),
             Self::Cidr(_) | Self::Absent => None,
             Self::Any(matchers) => matchers.iter().find_map(Self::example),
+            Self::Not(matcher) => {
+                let examples = match **matcher {
+                    Self::Cidr(_) => ["192.0.2.1", "2001:db8::1", "any"],
+                    _ => ["any", "other", "another"],
+                };
+                examples.into_iter().find(|value| !matcher.matches(Some(value.as_bytes())))
+            }
+        }
+    }
+
+    /// The condition in words, or its negation. Part of the identity of an override's buckets: no two matchers have
+    /// the same words.
+    fn describe(&self, f: &mut fmt::Formatter<'_>, holds: bool) -> fmt::Result {
+        let words = |positive, negative| if holds { positive } else { negative };
+        match self {
+            Self::Equal(text) => write!(f, "{} {text:?}", words("is", "is not")),
+            Self::OneOf(texts) => {
+                write!(f, "{} {:?}", words("is one of", "is none of"), texts.sorted())
+            }
+            Self::Prefix(text) => {
+                write!(f, "{} {text:?}", words("starts with", "does not start with"))
+            }
+            Self::Cidr(networks) => {
+                f.write_str(words("is within", "is not within"))?;
+                networks.iter().try_for_each(|network| write!(f, " {network}"))
+            }
+            Self::Present => f.write_str(words("is present", "is not present")),
+            Self::Absent => f.write_str(words("is absent", "is not absent")),
+            Self::Any(matchers) => matchers.iter().enumerate().try_for_each(|(at, matcher)| {
+                f.write_str(if at == 0 { "" } else { words(" or ", " and ") })?;
+                matcher.describe(f, holds)
+            }),
+            Self::Not(matcher) => matcher.describe(f, !holds),
         }
     }
 }
@@ -64,23 +100,7 @@ fn any_contains(networks: &[IpNet], address: IpAddr) -> bool {
 
 impl fmt::Display for Matcher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Equal(text) => write!(f, "is {text:?}"),
-            Self::OneOf(texts) => {
-                write!(f, "is one of {:?}", texts.sorted())
-            }
-            Self::Prefix(text) => write!(f, "starts with {text:?}"),
-            Self::Cidr(networks) => {
-                f.write_str("is within")?;
-                networks.iter().try_for_each(|network| write!(f, " {network}"))
-            }
-            Self::Present => f.write_str("is present"),
-            Self::Absent => f.write_str("is absent"),
-            Self::Any(matchers) => matchers.iter().enumerate().try_for_each(|(at, matcher)| {
-                let or = if at == 0 { "" } else { " or " };
-                write!(f, "{or}{matcher}")
-            }),
-        }
+        self.describe(f, true)
     }
 }
 
@@ -193,25 +213,107 @@ mod tests {
         ];
         for matcher in matchers {
             assert!(!matcher.matches(None), "{matcher}");
+            let not = not(matcher);
+            assert!(!not.matches(None), "{not}");
         }
         assert!(Matcher::Absent.matches(None));
         assert!(!Matcher::Absent.matches(Some(b"")));
     }
 
+    fn not(matcher: Matcher) -> Matcher {
+        Matcher::Not(Box::new(matcher))
+    }
+
+    fn networks(texts: &[&str]) -> Matcher {
+        Matcher::Cidr(texts.iter().map(|text| text.parse().unwrap()).collect())
+    }
+
+    #[test]
+    fn a_negation_matches_every_value_that_the_condition_does_not() {
+        let list = || Matcher::OneOf(["free", "trial"].into_iter().map(Box::from).collect());
+        for (matcher, matching, others) in [
+            (Matcher::Equal("free".into()), &["free"][..], &["", "Free", "trial"][..]),
+            (list(), &["free", "trial"], &["", "paid"]),
+            (Matcher::Prefix("fr".into()), &["fr", "free"], &["", "f", "trial"]),
+            (
+                Matcher::Any([Matcher::Prefix("x".into()), list()].into()),
+                &["free", "xy"],
+                &["", "paid"],
+            ),
+            (
+                networks(&["10.0.0.0/8"]),
+                &["10.1.2.3", "10.1.2.3:443"],
+                &["11.1.2.3:443", "2001:db8::1", "unknown", ""],
+            ),
+        ] {
+            let not = not(matcher.clone());
+            for value in matching {
+                assert!(matcher.matches(Some(value.as_bytes())), "{matcher}: {value}");
+                assert!(!not.matches(Some(value.as_bytes())), "{not}: {value}");
+            }
+            for value in others {
+                assert!(!matcher.matches(Some(value.as_bytes())), "{matcher}: {value}");
+                assert!(not.matches(Some(value.as_bytes())), "{not}: {value}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_within_neither_family() {
+        let no_address = not(networks(&["0.0.0.0/0", "::/0"]));
+        for value in ["unknown", "", "192.0.2.1:", "192.0.2.1, 192.0.2.2", "192.0.2.0/24"] {
+            assert!(no_address.matches(Some(value.as_bytes())), "{value}");
+        }
+        for value in ["192.0.2.1", "::1", "[::1]:443", "::ffff:192.0.2.1", "0.0.0.0"] {
+            assert!(!no_address.matches(Some(value.as_bytes())), "{value}");
+        }
+        assert!(!no_address.matches(None));
+    }
+
+    /// The words are part of the identity of an override's buckets.
+    #[test]
+    fn a_negation_has_words_of_its_own() {
+        let list = || Matcher::OneOf(["b", "a"].into_iter().map(Box::from).collect());
+        for (matcher, words, negated) in [
+            (Matcher::Equal("a".into()), r#"is "a""#, r#"is not "a""#),
+            (list(), r#"is one of ["a", "b"]"#, r#"is none of ["a", "b"]"#),
+            (Matcher::Prefix("a".into()), r#"starts with "a""#, r#"does not start with "a""#),
+            (
+                networks(&["10.0.0.0/8", "::/0"]),
+                "is within 10.0.0.0/8 ::/0",
+                "is not within 10.0.0.0/8 ::/0",
+            ),
+            (
+                Matcher::Any([Matcher::Prefix("c".into()), list()].into()),
+                r#"starts with "c" or is one of ["a", "b"]"#,
+                r#"does not start with "c" and is none of ["a", "b"]"#,
+            ),
+        ] {
+            assert_eq!(matcher.to_string(), words);
+            assert_eq!(not(matcher).to_string(), negated);
+        }
+    }
+
     #[test]
     fn an_example_matches() {
         let texts = || ["b", "a"].into_iter().map(Box::from).collect();
-        let networks = || Matcher::Cidr(["10.0.0.0/8".parse().unwrap()].into());
+        let ten = || networks(&["10.0.0.0/8"]);
         for matcher in [
             Matcher::Equal("acme".into()),
             Matcher::OneOf(texts()),
             Matcher::Prefix("/api/".into()),
             Matcher::Present,
-            Matcher::Any([networks(), Matcher::Equal("acme".into())].into()),
+            Matcher::Any([ten(), Matcher::Equal("acme".into())].into()),
+            not(Matcher::Equal("any".into())),
+            not(Matcher::Prefix("o".into())),
+            not(ten()),
+            not(networks(&["0.0.0.0/0"])),
+            not(networks(&["0.0.0.0/0", "::/0"])),
         ] {
             assert!(matcher.matches(matcher.example().map(str::as_bytes)), "{matcher}");
         }
-        assert_eq!((networks().example(), Matcher::Absent.example()), (None, None));
+        assert_eq!((ten().example(), Matcher::Absent.example()), (None, None));
+        assert_eq!(not(Matcher::Prefix("".into())).example(), None);
     }
 
     #[test]

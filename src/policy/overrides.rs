@@ -112,7 +112,8 @@ fn most_selective_key(listed: &[Override]) -> Option<KeyIndex> {
     required.into_iter().max_by_key(|(key, texts)| (texts.len(), *key)).map(|(key, _)| key)
 }
 
-/// The values of which a condition requires one; `None` if it does not require a whole value.
+/// The values of which a condition requires one; `None` if it does not require a whole value. A negated condition
+/// requires none: it matches every value but those that it names.
 fn texts(condition: &Condition) -> Option<Vec<&str>> {
     match &condition.matcher {
         Matcher::Equal(text) => Some(vec![text]),
@@ -191,6 +192,24 @@ mod tests {
         assert_eq!(row.found(&[("tenant", "c")]), Some(2));
         assert_eq!(row.found(&[("tenant", "d")]), Some(3));
         assert_eq!(row.found(&[("scope", "x")]), Some(5));
+    }
+
+    #[test]
+    fn a_negated_condition_is_not_indexed_by_the_values_that_it_excludes() {
+        let not = |matcher| Matcher::Not(Box::new(matcher));
+        let row = Row::new()
+            .with(&[("tenant", not(equal("a"))), ("scope", equal("x"))], None)
+            .with(&[("tenant", equal("a"))], None)
+            .with(&[("tenant", equal("b"))], None)
+            .with(
+                &[("tenant", not(Matcher::OneOf(["a", "b"].map(Box::from).into_iter().collect())))],
+                None,
+            );
+        assert_eq!(row.found(&[("tenant", "a"), ("scope", "x")]), Some(1));
+        assert_eq!(row.found(&[("tenant", "b"), ("scope", "x")]), Some(0));
+        assert_eq!(row.found(&[("tenant", "b")]), Some(2));
+        assert_eq!(row.found(&[("tenant", "c")]), Some(3));
+        assert_eq!(row.found(&[("scope", "x")]), None);
     }
 
     #[test]

@@ -54,9 +54,10 @@ pub(crate) fn level(place: &[Step]) -> Level {
         ["overrides", "#"] => Level::Language("override"),
         ["tables" | "overrides", "#", "when"] => Level::Names("conditions"),
         ["bypass", "#"] => Level::Names("bypass"),
-        ["tables" | "overrides", "#", "when", _] | ["bypass", "#", _] => {
-            Level::Language("condition")
-        }
+        ["tables" | "overrides", "#", "when", _]
+        | ["tables" | "overrides", "#", "when", _, "not"]
+        | ["bypass", "#", _]
+        | ["bypass", "#", _, "not"] => Level::Language("condition"),
         _ => panic!("what is at {place:?}?"),
     }
 }

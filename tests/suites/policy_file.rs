@@ -218,6 +218,48 @@ bypass: [{ remote_address: { cidr: [10.0.0.0/8, '2001:db8:ffff::/48'] } }]",
 }
 
 #[test]
+fn what_is_no_address_can_share_one_bucket() {
+    let (_server, mut client) = server(
+        "tables:
+  - { name: address, when: { remote_address: { cidr: [0.0.0.0/0, '::/0'] } }, key: [remote_address], rows: { all: [{ per_day: 2 }] } }
+  - { name: no address, when: { remote_address: { not: { cidr: [0.0.0.0/0, '::/0'] } } }, key: [], rows: { all: [{ per_day: 2 }] } }",
+    );
+    let mut ask = |entries: &[(&str, &str)]| {
+        let answer = client.ask(call(entries));
+        if answer.is_ok() { "ok".to_owned() } else { answer.denied_by().0.to_owned() }
+    };
+    assert_eq!(ask(&[("remote_address", "unknown")]), "ok");
+    assert_eq!(ask(&[("remote_address", "192.0.2.1:")]), "ok");
+    for text in ["", "a", "192.0.2.1, 192.0.2.2", "192.0.2.1:99999"] {
+        assert_eq!(ask(&[("remote_address", text)]), "no address", "{text}");
+    }
+    for text in ["192.0.2.1", "192.0.2.1:443"] {
+        assert_eq!(ask(&[("remote_address", text)]), "ok", "{text}");
+    }
+    assert_eq!(ask(&[("remote_address", "192.0.2.1:444")]), "address");
+    assert_eq!(ask(&[("user", "ann")]), "ok", "a missing entry satisfies neither");
+}
+
+#[test]
+fn a_negated_condition_holds_in_tables_overrides_and_bypasses_and_never_without_its_entry() {
+    let (_server, mut client) = server(
+        "tables: [{ name: t, when: { scope: { not: internal } }, key: [tenant], rows: { all: [{ per_day: 3 }] } }]
+overrides: [{ table: t, when: { tenant: { not: [acme, 'big*'] } }, buckets: [{ per_day: 1 }] }]
+bypass: [{ tenant: { present: true }, path: { not: /api/* } }]",
+    );
+    let mut admitted = |entries: &[(&str, &str)]| {
+        (0..5).filter(|_| client.ask(call(entries)).is_ok()).count()
+    };
+    assert_eq!(admitted(&[("scope", "web"), ("tenant", "acme")]), 3);
+    assert_eq!(admitted(&[("scope", "web"), ("tenant", "big one")]), 3);
+    assert_eq!(admitted(&[("scope", "web"), ("tenant", "small")]), 1);
+    assert_eq!(admitted(&[("scope", "internal"), ("tenant", "acme")]), 5, "not this table");
+    assert_eq!(admitted(&[("tenant", "acme")]), 5, "a missing entry");
+    assert_eq!(admitted(&[("scope", "web"), ("tenant", "small"), ("path", "/health")]), 5);
+    assert_eq!(admitted(&[("scope", "web"), ("tenant", "small"), ("path", "/api/a")]), 0);
+}
+
+#[test]
 fn other_policies_are_put_in_force_as_a_whole_and_keep_what_did_not_change() {
     let policy = |a: u32, b: u32| {
         format!(

@@ -35,6 +35,7 @@ impl Reader<'_> {
         match test {
             schema::Test::Equal(group) => self.groups.push(group.clone()),
             schema::Test::Any(tests) => tests.iter().for_each(|test| self.collect_groups(test)),
+            schema::Test::Not(test) => self.collect_groups(test),
             _ => {}
         }
     }
@@ -47,6 +48,7 @@ impl Reader<'_> {
                 self.document.report(path, what);
             }
             schema::Test::Any(tests) => tests.iter().for_each(|test| self.check_addresses(test)),
+            schema::Test::Not(test) => self.check_addresses(test),
             _ => {}
         }
     }
@@ -61,6 +63,7 @@ impl Reader<'_> {
                 Matcher::Cidr(networks.iter().filter_map(|text| self.network(text)).collect())
             }
             schema::Test::Any(tests) => self.any(tests),
+            schema::Test::Not(test) => Matcher::Not(Box::new(self.test(test))),
         }
     }
 

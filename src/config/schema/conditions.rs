@@ -32,7 +32,7 @@ fn test(node: &Node<'_>) -> Option<Test> {
         return None;
     }
     if tests.len() != 1 {
-        node.report("a condition is one of equal, one_of, prefix, cidr, present, absent");
+        node.report("a condition is one of equal, one_of, prefix, cidr, present, absent, not");
     }
     tests.pop()
 }
@@ -49,8 +49,24 @@ fn tests(node: &Node<'_>) -> Option<Vec<Test>> {
     let cidr = fields.take("cidr").map(|node| Test::Cidr(networks(&node)));
     let present = fields.take("present").map(|node| only_true(&node, Test::Present));
     let absent = fields.take("absent").map(|node| only_true(&node, Test::Absent));
+    let not = fields.take("not").and_then(|node| negated(&node));
     fields.finish();
-    Some([equal, one_of, prefix, cidr, present, absent].into_iter().flatten().collect())
+    Some([equal, one_of, prefix, cidr, present, absent, not].into_iter().flatten().collect())
+}
+
+/// Any condition, negated, unless another word says it more plainly.
+fn negated(node: &Node<'_>) -> Option<Test> {
+    let negated = test(node)?;
+    let what = match negated {
+        Test::Present => "an entry that is not there is `{ absent: true }`; write that",
+        Test::Absent => "an entry that is there is `{ present: true }`; write that",
+        Test::Not(_) => "a condition is negated once; remove both `not`",
+        Test::Equal(_) | Test::Prefix(_) | Test::Cidr(_) | Test::Any(_) => {
+            return Some(Test::Not(Box::new(negated)));
+        }
+    };
+    node.report(what);
+    None
 }
 
 fn only_true(node: &Node<'_>, test: Test) -> Test {
