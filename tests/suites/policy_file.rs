@@ -247,9 +247,8 @@ fn a_negated_condition_holds_in_tables_overrides_and_bypasses_and_never_without_
 overrides: [{ table: t, when: { tenant: { not: [acme, 'big*'] } }, buckets: [{ per_day: 1 }] }]
 bypass: [{ tenant: { present: true }, path: { not: /api/* } }]",
     );
-    let mut admitted = |entries: &[(&str, &str)]| {
-        (0..5).filter(|_| client.ask(call(entries)).is_ok()).count()
-    };
+    let mut admitted =
+        |entries: &[(&str, &str)]| (0..5).filter(|_| client.ask(call(entries)).is_ok()).count();
     assert_eq!(admitted(&[("scope", "web"), ("tenant", "acme")]), 3);
     assert_eq!(admitted(&[("scope", "web"), ("tenant", "big one")]), 3);
     assert_eq!(admitted(&[("scope", "web"), ("tenant", "small")]), 1);
