@@ -180,13 +180,14 @@ impl When<'_> {
     fn is_right(&self) -> bool {
         let is_plain = |of: &Condition<'_>| !matches!(of.test, Test::Present | Test::Absent);
         let mut negated = self.0.iter().flatten().filter(|of| of.is_negated);
-        negated.all(is_plain) && self.tests().all(|test| match test {
-            Test::Short(text) => is_short(text),
-            Test::List(texts) => !texts.is_empty() && texts.iter().all(|text| is_short(text)),
-            Test::OneOf(texts) => !texts.is_empty(),
-            Test::Cidr(networks) => !networks.is_empty(),
-            Test::Equal(_) | Test::Prefix(_) | Test::Present | Test::Absent => true,
-        })
+        negated.all(is_plain)
+            && self.tests().all(|test| match test {
+                Test::Short(text) => is_short(text),
+                Test::List(texts) => !texts.is_empty() && texts.iter().all(|text| is_short(text)),
+                Test::OneOf(texts) => !texts.is_empty(),
+                Test::Cidr(networks) => !networks.is_empty(),
+                Test::Equal(_) | Test::Prefix(_) | Test::Present | Test::Absent => true,
+            })
     }
 
     /// An address that is equal to a network is refused. Such texts are left to the tests.
