@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use self::routes::Routes;
 use self::template::{MAX_BEFORE_REST, MAX_PLACEHOLDERS, Template};
-use super::paths::{Buffer, Normalizer, PathRules, without_query};
+use super::paths::{Buffer, PathRules, without_query};
 
 /// The most different methods. HTTP has about forty, with WebDAV.
 const MAX_METHODS: usize = 64;
@@ -16,7 +16,7 @@ const MAX_METHODS: usize = 64;
 /// `{*x}` at the end one or more.
 #[derive(Debug, Default)]
 pub struct Endpoints {
-    paths: Normalizer,
+    paths: PathRules,
     /// A handful of methods, compared one by one.
     by_method: Vec<(Box<str>, Routes)>,
     /// The endpoints of `*`.
@@ -97,7 +97,7 @@ pub enum TemplateError {
 impl Endpoints {
     /// No endpoints. Paths are normalized by these rules before they are matched.
     pub(crate) fn new(paths: PathRules) -> Self {
-        Self { paths: Normalizer::new(paths), ..Self::default() }
+        Self { paths, ..Self::default() }
     }
 
     /// Adds `METHOD /path/{x}` to a group; `METHOD` may be several, as in `GET,POST`, or `*`.
@@ -115,7 +115,7 @@ impl Endpoints {
         if !is_path || methods != "*" && !methods.split(',').all(is_method) {
             return Err(TemplateError::Form);
         }
-        let template = Template::parse(self.paths.rules(), without_slash(path))?;
+        let template = Template::parse(self.paths, without_slash(path))?;
         if methods == "*" {
             self.of_any_method.get_or_insert_default().insert(&template, group)?;
         } else {

@@ -36,76 +36,30 @@ impl Default for PathRules {
 /// The bytes of a normal form. Few paths are longer than what it holds in place.
 pub(super) type Buffer = SmallVec<[u8; 256]>;
 
-/// The byte changes a path wherever it is.
-const ALWAYS: u8 = 1;
-
-/// The byte changes a path after a slash.
-const AFTER_SLASH: u8 = 2;
-
-/// The byte is a slash.
-const SLASH: u8 = 4;
-
-/// Brings paths into normal form.
-#[derive(Debug)]
-pub(super) struct Normalizer {
-    rules: PathRules,
-    /// What each byte does to a path.
-    effects: [u8; 256],
-}
-
-impl Default for Normalizer {
-    fn default() -> Self {
-        Self::new(PathRules::default())
-    }
-}
-
-impl Normalizer {
-    pub(super) fn new(rules: PathRules) -> Self {
-        let mut effects = [0; 256];
-        for (effect, byte) in effects.iter_mut().zip(0..=u8::MAX) {
-            *effect = rules.effect(byte);
-        }
-        Self { rules, effects }
-    }
-
-    pub(super) const fn rules(&self) -> PathRules {
-        self.rules
-    }
-
+impl PathRules {
     /// The normal form of a path without its query: the path itself if it needs no change, otherwise in the empty
     /// buffer. The normal form of a normal form is itself. A path that does not begin with `/` is left as it is.
     #[inline]
-    pub(super) fn normalize<'p>(&self, path: &'p [u8], buffer: &'p mut Buffer) -> &'p [u8] {
+    pub(super) fn normalize<'p>(self, path: &'p [u8], buffer: &'p mut Buffer) -> &'p [u8] {
         if !path.starts_with(b"/") || !self.may_change(path) {
             return path;
         }
-        self.rules.rewrite(path, buffer);
+        self.rewrite(path, buffer);
         buffer
     }
 
-    /// Whether a path has a byte that some rule changes. One pass without a branch on the bytes: nearly every path
-    /// has none, so stopping at the first would gain nothing.
+    /// Whether a path has a byte that some rule changes, whichever rules there are. Each pass looks at every byte without
+    /// a branch, many at a time: nearly every path has none, so that stopping at the first would gain nothing.
     #[inline]
-    fn may_change(&self, path: &[u8]) -> bool {
-        let (mut found, mut after_slash) = (0, 0);
-        for byte in path {
-            let effect = self.effects.get(usize::from(*byte)).copied().unwrap_or(ALWAYS);
-            found |= effect & (ALWAYS | after_slash);
-            after_slash = (effect & SLASH) / SLASH * AFTER_SLASH;
-        }
-        found != 0
-    }
-}
-
-impl PathRules {
-    fn effect(self, byte: u8) -> u8 {
-        let always = self.decode_unreserved && (byte == b'%' || byte >= 0x80)
-            || self.ignore_parameters && byte == b';'
-            || self.ignore_case && byte.is_ascii_uppercase();
-        let after_slash = self.merge_slashes && byte == b'/' || self.remove_dots && byte == b'.';
-        u8::from(always) * ALWAYS
-            | u8::from(after_slash) * AFTER_SLASH
-            | u8::from(byte == b'/') * SLASH
+    fn may_change(self, path: &[u8]) -> bool {
+        let special = |byte: u8| (byte == b'%') | (byte == b';') | (byte >= 0x80);
+        let special = path.iter().fold(false, |found, byte| found | special(*byte));
+        let after = path.get(1..).unwrap_or_default();
+        let dots = path.iter().zip(after).fold(false, |found, (first, second)| {
+            found | ((*first == b'/') & ((*second == b'/') | (*second == b'.')))
+        });
+        let uppercase = self.ignore_case && path.iter().any(u8::is_ascii_uppercase);
+        special | dots | uppercase
     }
 
     fn rewrite(self, path: &[u8], out: &mut Buffer) {
@@ -222,7 +176,7 @@ mod tests {
     use super::*;
 
     fn normal(rules: PathRules, path: &[u8]) -> Vec<u8> {
-        Normalizer::new(rules).normalize(path, &mut Buffer::new()).to_vec()
+        rules.normalize(path, &mut Buffer::new()).to_vec()
     }
 
     fn check(rules: PathRules, cases: &[(&str, &str)]) {
@@ -300,7 +254,7 @@ mod tests {
     fn a_path_in_normal_form_is_not_copied() {
         let path = b"/api/v2/users/7.json";
         let mut buffer = Buffer::new();
-        assert_eq!(Normalizer::default().normalize(path, &mut buffer).as_ptr(), path.as_ptr());
+        assert_eq!(PathRules::default().normalize(path, &mut buffer).as_ptr(), path.as_ptr());
         assert!(buffer.is_empty());
     }
 
