@@ -134,7 +134,7 @@ fn without_a_domain_that_can_be_found_nothing_is_asked() {
     let server = serve(&folder, &[("a.yaml", SHADOWS), ("b.yaml", &other)]);
     let ended = query(&server, &[&["k=1"]]);
     assert_eq!((ended.code, &*ended.out), (Some(2), ""));
-    assert_eq!(ended.err, "choose with --domain from: shop, office\n");
+    assert_eq!(ended.err, "choose with --domain from: office, shop\n");
     let address = server.grpc.to_string();
     let ended = run(&["query", "--addr", &address, "k=1"]);
     assert_eq!((ended.code, &*ended.out), (Some(2), ""));
