@@ -169,7 +169,11 @@ impl Endpoints {
             return None;
         }
         let mut buffer = Buffer::new();
-        let path = self.paths.normalize(without_query(path), &mut buffer);
+        let path = if self.paths.may_change(path) {
+            self.paths.normalize(without_query(path), &mut buffer)
+        } else {
+            path
+        };
         // Bytes that are not UTF-8 become U+FFFD, which `add` allows in no template.
         let text = std::str::from_utf8(path).map(Cow::Borrowed);
         let text = text.unwrap_or_else(|_| String::from_utf8_lossy(path));

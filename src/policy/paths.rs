@@ -48,11 +48,13 @@ impl PathRules {
         buffer
     }
 
-    /// Whether a path has a byte that some rule changes, whichever rules there are. Each pass looks at every byte without
+    /// Whether a path has a query, or a byte that some rule changes, whichever rules there are. Each pass looks at every byte without
     /// a branch, many at a time: nearly every path has none, so that stopping at the first would gain nothing.
     #[inline]
-    fn may_change(self, path: &[u8]) -> bool {
-        let special = |byte: u8| (byte == b'%') | (byte == b';') | (byte >= 0x80);
+    pub(super) fn may_change(self, path: &[u8]) -> bool {
+        let special = |byte: u8| {
+            (byte == b'%') | (byte == b';') | (byte == b'?') | (byte == b'#') | (byte >= 0x80)
+        };
         let special = path.iter().fold(false, |found, byte| found | special(*byte));
         let after = path.get(1..).unwrap_or_default();
         let dots = path.iter().zip(after).fold(false, |found, (first, second)| {

@@ -61,6 +61,7 @@ impl Denials {
     }
 
     /// As [`Self::denial`], of a call of more hits than the bucket ever has. It is rare, and encoded when it happens.
+    #[cold]
     pub(super) fn never<'a>(
         &'a self,
         matched: &MatchedBucket<'a>,
@@ -68,6 +69,7 @@ impl Denials {
         (self.body_of(matched.row.message().never(), matched), self.place(matched))
     }
 
+    #[cold]
     fn body_of(&self, message: &[Piece], matched: &MatchedBucket<'_>) -> Cow<'_, [Box<str>]> {
         let names = [matched.row.table(), matched.row.name()];
         Cow::Owned(self.body.parts(message, names, matched.bucket).into_vec())

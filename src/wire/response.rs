@@ -250,6 +250,10 @@ impl Writer {
             Ok(short @ ..0x80) => {
                 self.0.extend_from_slice(&[key(tag, WireType::LengthDelimited), short])
             }
+            // A varint of two bytes, as long as the body of nearly every denial needs.
+            Ok(longer) => {
+                self.0.extend_from_slice(&[key(tag, WireType::LengthDelimited), longer, 1])
+            }
             _ => {
                 self.0.push(key(tag, WireType::LengthDelimited));
                 encode_varint(length.try_into().unwrap_or(u64::MAX), &mut self.0);

@@ -93,6 +93,7 @@ impl Shard {
 
     /// The outcome of the bucket without the charge. `change` is what [`Self::decide`] returned under the same lock: it
     /// saves looking the counter up again.
+    #[inline(always)]
     pub(super) fn peek(&self, charge: &Charge<'_>, change: &Change, now: Timestamp) -> Outcome {
         match charge.bucket.into() {
             StateKind::Counter(counter) => {
