@@ -9,9 +9,6 @@ use crate::limit::{Period, Unit};
 use crate::policy::denial;
 use crate::reply::{Body, Header, HeaderValue, Metadata, Place, Reply, Status};
 
-/// The start of a header `retry-after`: its name, and the key of its value.
-const RETRY_AFTER: &[u8] = b"\x0a\x0bretry-after\x12";
-
 /// The name of the header with the media type of a body.
 const CONTENT_TYPE: &str = "content-type";
 
@@ -118,9 +115,30 @@ fn text_header(out: &mut Writer, tag: u8, name: &str, value: &str) {
 /// Writes the headers of a denial's body.
 fn denial_headers(out: &mut Writer, retry_after: Option<&str>, content_type: &str) {
     if let Some(retry_after) = retry_after {
-        out.head(3, RETRY_AFTER.len() + 1 + retry_after.len());
-        out.0.extend_from_slice(RETRY_AFTER);
-        out.varint(retry_after.len().try_into().unwrap_or(u64::MAX));
+        // A number has 20 digits at most, so that each length is one byte.
+        let length = u8::try_from(retry_after.len()).unwrap_or(0);
+        let [a, b, c, d, e, f, g, h, i, j, k] = *b"retry-after";
+        let (name, value) = (key(1, WireType::LengthDelimited), key(2, WireType::LengthDelimited));
+        let header = key(3, WireType::LengthDelimited);
+        out.0.extend_from_slice(&[
+            header,
+            2 + 11 + 2 + length,
+            name,
+            11,
+            a,
+            b,
+            c,
+            d,
+            e,
+            f,
+            g,
+            h,
+            i,
+            j,
+            k,
+            value,
+            length,
+        ]);
         out.0.extend_from_slice(retry_after.as_bytes());
     }
     if content_type == denial::JSON {

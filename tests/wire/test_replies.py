@@ -17,7 +17,7 @@ POLICY = """
         key: [tenant]
         rows:
           free: [{{ per_day: 5 }}]
-          fast: [{{ size: 1, per_second: 1000 }}]
+          fast: [{{ size: 1, per_second: 3 }}]
           default: [{{ size: 8, per_hour: 4 }}, {{ per_day: 24 }}]
       - name: uploads
         when: {{ job: upload }}
@@ -97,9 +97,16 @@ def test_a_denial_tells_that_nothing_is_left(served, style):
 
 def test_retry_after_is_never_below_one_second(served):
     server = served("epoch")
+    answers = [server.ask(one(tenant="acme", plan="fast")) for _ in range(2)]
+    assert int(response_headers(answers[1])["retry-after"]) == 1
+
+
+def test_more_than_a_bucket_can_hold_has_no_time_to_retry_after(served):
+    server = served("epoch")
     for hits in (2, 1_000_000):
-        headers = response_headers(server.ask(one(tenant="acme", plan="fast", hits=hits)))
-        assert int(headers["retry-after"]) >= 1
+        denied = server.ask(one(tenant="acme", plan="fast", hits=hits))
+        assert "retry-after" not in response_headers(denied)
+        assert "this request alone exceeds it" in json.loads(denied.raw_body)["message"]
 
 
 def test_retry_after_is_when_this_call_would_pass_not_when_the_bucket_is_full(served):
