@@ -299,8 +299,8 @@ fn beside(count: usize, honest: &mut Honest, other: impl Fn(&AtomicBool) + Sync)
     })
 }
 
-/// Ordinary calls, so many open at a time: half of them are asked when the other half is answered. They are written
-/// beforehand, or one core could not keep the worker busy with them.
+/// Makes ordinary calls, [`OPEN`] at a time: sends half of them when the other half is answered. The caller prepares their
+/// bytes, since building them takes longer than answering them.
 fn neighbour(server: SocketAddr, calls: &[u8], stop: &AtomicBool) {
     let half = OPEN / 2 * frames::call(1, &ordinary()).len();
     while !stop.load(Ordering::Relaxed) {

@@ -240,7 +240,7 @@ struct Signals {
     first: Stop,
 }
 
-/// Receives SIGTERM and SIGINT from now on. Whoever presses Ctrl-C waits for the end, and no load balancer does.
+/// Receives SIGTERM and SIGINT from now on. SIGINT skips the drain delay: a person who presses Ctrl-C waits for the end.
 fn signals() -> std::io::Result<watch::Receiver<Signals>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

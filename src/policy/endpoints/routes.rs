@@ -52,7 +52,7 @@ impl Routes {
     }
 }
 
-/// The path up to the slash after so many segments, if there is more after it.
+/// The path up to and including the slash after `segments` segments; `None` if nothing follows it.
 fn before_rest(path: &str, segments: usize) -> Option<&str> {
     let slash = memchr::memchr_iter(b'/', path.as_bytes()).nth(segments)?;
     let (before, rest) = path.split_at_checked(slash + 1)?;
