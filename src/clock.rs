@@ -1,11 +1,13 @@
 //! The clock: a request reads it once and passes the time on as a value.
 //!
-//! A [`Timestamp`] counts from the Unix epoch, so that the same number serves as the state of a bucket and as the reset
-//! time in a header. It does not follow corrections of the wall clock: [`BootClock`] maps `CLOCK_BOOTTIME` to the wall
-//! clock once, at the start, so time never goes backwards, and continues while the machine is suspended.
+//! There are two times. The steady time decides: buckets refill and leases expire by it. It never goes backwards, does not
+//! follow corrections of the wall clock, and continues while the machine is suspended: [`BootClock`] reads
+//! `CLOCK_BOOTTIME`. The wall time is what others mean by a time: the end of an override, a reset time in a header, the
+//! times in a snapshot. It is set and slewed while the process runs. Both count from the Unix epoch and are the same when
+//! the process starts; [`Now`] has both of one moment.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
@@ -80,7 +82,7 @@ impl fmt::Display for Nanos {
     }
 }
 
-/// A point in time, in nanoseconds since the Unix epoch.
+/// A point in time, in nanoseconds since the Unix epoch, by the steady time or by the wall clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 
@@ -123,34 +125,99 @@ impl Timestamp {
     }
 }
 
-/// A source of time: [`BootClock`] in a server, [`ManualClock`] in tests and simulations.
-pub trait Clock: Send + Sync {
-    /// The current time. It never goes backwards, except in a [`ManualClock`] that is set back.
-    fn now(&self) -> Timestamp;
+/// One reading of a clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Now {
+    /// The time by which buckets refill.
+    pub steady: Timestamp,
+    /// The same moment by the wall clock.
+    pub wall: Timestamp,
 }
 
-/// The machine's clock.
+impl Now {
+    /// A moment at which the wall clock is ahead of the steady time by so many nanoseconds.
+    const fn with_wall_ahead(steady: Timestamp, ahead: i64) -> Self {
+        let span = Nanos(ahead.unsigned_abs());
+        Self { steady, wall: if ahead < 0 { steady.before(span) } else { steady.after(span) } }
+    }
+
+    /// The steady time of a moment of the wall clock, if neither is set meanwhile.
+    pub const fn to_steady(self, wall: Timestamp) -> Timestamp {
+        let steady = wall.after(self.steady.since(self.wall));
+        steady.before(self.wall.since(self.steady))
+    }
+
+    /// The time by the wall clock of a moment of the steady time, as far as the wall clock is known now.
+    pub const fn to_wall(self, steady: Timestamp) -> Timestamp {
+        let wall = steady.after(self.wall.since(self.steady));
+        wall.before(self.steady.since(self.wall))
+    }
+}
+
+/// A moment at which the wall clock agrees with the steady time.
+impl From<Timestamp> for Now {
+    fn from(both: Timestamp) -> Self {
+        Self { steady: both, wall: both }
+    }
+}
+
+/// A source of time: [`BootClock`] in a server, [`ManualClock`] in tests and simulations.
+pub trait Clock: Send + Sync {
+    /// Both times.
+    fn read(&self) -> Now;
+
+    /// The steady time. It never goes backwards, except in a [`ManualClock`] that is set back.
+    fn now(&self) -> Timestamp {
+        self.read().steady
+    }
+}
+
+/// How long a reading of the wall clock is used.
+const WALL_INTERVAL: Nanos = Nanos::new(500_000_000);
+
+/// The machine's clock. It reads the wall clock twice a second, so that a reading costs one call of the system.
 #[derive(Debug)]
 pub struct BootClock {
-    /// The Unix time of the boot, in nanoseconds.
+    /// The Unix time of the boot in nanoseconds, as it was when the process started.
     boot_to_unix: u64,
+    /// How many nanoseconds the wall clock is ahead of the steady time.
+    wall_ahead: AtomicI64,
+    /// When the wall clock is read again.
+    next_wall: AtomicU64,
 }
 
 impl BootClock {
     /// Reads the wall clock and maps the time since boot to it.
     pub fn start() -> Self {
-        #[expect(clippy::disallowed_types, reason = "the one place that asks the system")]
-        let wall = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .map_or(Nanos::ZERO, Nanos::from);
-        Self { boot_to_unix: wall.minus(since_boot()).get() }
+        let boot_to_unix = wall().since(Timestamp(since_boot().get())).get();
+        Self { boot_to_unix, wall_ahead: AtomicI64::new(0), next_wall: AtomicU64::new(0) }
+    }
+
+    fn read_wall(&self, steady: Timestamp) {
+        let wall = wall();
+        let ahead = match wall.since(steady).get() {
+            0 => i64::try_from(steady.since(wall).get()).map_or(i64::MIN, |behind| -behind),
+            ahead => i64::try_from(ahead).unwrap_or(i64::MAX),
+        };
+        self.wall_ahead.store(ahead, Ordering::Relaxed);
+        self.next_wall.store(steady.after(WALL_INTERVAL).0, Ordering::Relaxed);
     }
 }
 
 impl Clock for BootClock {
-    fn now(&self) -> Timestamp {
-        Timestamp(self.boot_to_unix.saturating_add(since_boot().get()))
+    fn read(&self) -> Now {
+        let steady = Timestamp(self.boot_to_unix.saturating_add(since_boot().get()));
+        if steady.0 >= self.next_wall.load(Ordering::Relaxed) {
+            self.read_wall(steady);
+        }
+        Now::with_wall_ahead(steady, self.wall_ahead.load(Ordering::Relaxed))
     }
+}
+
+#[expect(clippy::disallowed_types, reason = "the one place that asks the system")]
+fn wall() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Timestamp(since.map_or(Nanos::ZERO, Nanos::from).get())
 }
 
 #[cfg(target_os = "linux")]
@@ -181,28 +248,37 @@ fn since_boot() -> Nanos {
 /// assert_eq!(clock.now().since(Timestamp::default()).to_string(), "1m 30s");
 /// ```
 #[derive(Debug, Default)]
-pub struct ManualClock(AtomicU64);
+pub struct ManualClock {
+    steady: AtomicU64,
+    wall_ahead: AtomicI64,
+}
 
 impl ManualClock {
     /// A clock that shows `at`.
     pub fn at(at: Timestamp) -> Self {
-        Self(AtomicU64::new(at.0))
+        Self { steady: AtomicU64::new(at.0), wall_ahead: AtomicI64::new(0) }
     }
 
     /// Moves the clock forward.
     pub fn advance(&self, span: Nanos) {
-        self.0.fetch_add(span.0, Ordering::AcqRel);
+        self.steady.fetch_add(span.0, Ordering::AcqRel);
     }
 
     /// Sets the clock, backwards too.
     pub fn set(&self, at: Timestamp) {
-        self.0.store(at.0, Ordering::Release);
+        self.steady.store(at.0, Ordering::Release);
+    }
+
+    /// Sets the wall clock ahead of the steady time by so many nanoseconds, or behind it.
+    pub fn set_wall_ahead(&self, nanos: i64) {
+        self.wall_ahead.store(nanos, Ordering::Release);
     }
 }
 
 impl Clock for ManualClock {
-    fn now(&self) -> Timestamp {
-        Timestamp(self.0.load(Ordering::Acquire))
+    fn read(&self) -> Now {
+        let steady = Timestamp(self.steady.load(Ordering::Acquire));
+        Now::with_wall_ahead(steady, self.wall_ahead.load(Ordering::Acquire))
     }
 }
 
@@ -222,6 +298,37 @@ mod tests {
         assert_eq!(Nanos::ZERO.minus(Nanos::new(1)), Nanos::ZERO);
         assert_eq!(Nanos::new(u64::MAX).plus(Nanos::new(1)).get(), u64::MAX);
         assert_eq!(Nanos::new(7).divided_by(Nanos::ZERO), 0);
+    }
+
+    #[test]
+    fn one_reading_tells_the_wall_time_of_other_moments() {
+        let clock = ManualClock::at(Timestamp(1_000));
+        for (ahead, wall) in [(0, 1_000), (300, 1_300), (-300, 700)] {
+            clock.set_wall_ahead(ahead);
+            let now = clock.read();
+            assert_eq!((now.steady, now.wall), (Timestamp(1_000), Timestamp(wall)));
+            assert_eq!(now.to_wall(now.to_steady(Timestamp(5_000))), Timestamp(5_000));
+            assert_eq!(now.to_steady(now.wall), now.steady);
+        }
+        clock.set_wall_ahead(-2_000);
+        assert_eq!(clock.read().wall, Timestamp(0), "there is no time before the epoch");
+    }
+
+    #[test]
+    fn the_wall_clock_is_read_again_within_a_second_and_the_steady_time_does_not_follow() {
+        let clock = BootClock::start();
+        let (before, real) = (clock.now(), wall());
+        // As if the wall clock had been set when it was read last.
+        clock.wall_ahead.store(-7_200_000_000_000, Ordering::Relaxed);
+        let misled = clock.read();
+        assert!(real.since(misled.wall) > Nanos::from_secs(7_199));
+        assert!(misled.steady >= before);
+        let next = Timestamp(clock.next_wall.load(Ordering::Relaxed));
+        assert!(next.since(misled.steady) < Nanos::from_secs(1), "it is read every half second");
+        clock.next_wall.store(0, Ordering::Relaxed);
+        let corrected = clock.read();
+        assert!(corrected.wall.since(real) < Nanos::from_secs(600));
+        assert!(corrected.steady.since(before) < Nanos::from_secs(600));
     }
 
     #[test]

@@ -7,9 +7,10 @@ use std::cmp::Reverse;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
-use crate::clock::Timestamp;
+use crate::clock::Now;
 use crate::descriptor::{Hits, LeaseId};
 use crate::policy::fingerprint::Fingerprint;
+use crate::policy::rule::Rule;
 use crate::policy::{MatchedBucket, Plan};
 use crate::store::{Admission, Charge, MemoryStore, Mode, Outcome, Outcomes, StoreError, Wait};
 
@@ -134,7 +135,7 @@ pub fn tightest<'v, 'a>(of_each: &[Option<&'v Decided<'a>>]) -> Option<&'v Decid
 pub fn decide<'a>(
     plan: &'a Plan<'_>,
     store: &MemoryStore,
-    now: Timestamp,
+    now: impl Into<Now>,
 ) -> Result<Verdict<'a>, StoreError> {
     let mut verdict = Verdict::unlimited();
     decide_into(plan, store, now, &mut verdict)?;
@@ -148,10 +149,11 @@ pub fn decide<'a>(
 pub fn decide_into<'a>(
     plan: &'a Plan<'_>,
     store: &MemoryStore,
-    now: Timestamp,
+    now: impl Into<Now>,
     verdict: &mut Verdict<'a>,
 ) -> Result<(), StoreError> {
-    let released = plan.releases.iter().filter(|lease| store.release(**lease, now)).count();
+    let now: Now = now.into();
+    let released = plan.releases.iter().filter(|lease| store.release(**lease, now.steady)).count();
     let mut charges = Charges::default();
     charges.add(plan);
     let mut outcomes = Outcomes::new();
@@ -269,5 +271,6 @@ fn charge<'a>(plan: &'a Plan<'_>, at: usize, matched: &'a MatchedBucket<'_>) -> 
     } else {
         Mode::Enforced
     };
-    Charge { fingerprint: matched.fingerprint, bucket: matched.bucket, hits: matched.hits, mode }
+    let MatchedBucket { fingerprint, bucket, rule, hits, .. } = *matched;
+    Charge { fingerprint, bucket, changes: rule.and_then(Rule::changes), hits, mode }
 }

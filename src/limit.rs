@@ -1,7 +1,9 @@
 //! Limits: the parameters of buckets. Invalid ones cannot be built.
 
+mod changes;
 mod concurrency;
 mod error;
+mod interval;
 mod nearest;
 mod rate;
 mod token_bucket;
@@ -11,9 +13,12 @@ use std::num::NonZeroU32;
 
 use crate::clock::Timestamp;
 
+pub use self::changes::LimitChanges;
 pub use self::concurrency::{Concurrency, MAX_SLOTS};
 pub use self::error::LimitError;
+pub use self::interval::CompactInterval;
 pub use self::rate::{Period, Rate, Unit};
+pub(crate) use self::token_bucket::MAX_FILL_TIME;
 pub use self::token_bucket::TokenBucket;
 
 /// A bucket that admits nothing.

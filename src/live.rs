@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use parking_lot::Mutex;
 
-use crate::clock::Timestamp;
+use crate::clock::{Now, Timestamp};
 use crate::descriptor::Name;
 use crate::observe::telemetry::{PolicyCounters, Telemetry};
 use crate::policy::name_map::NameMap;
@@ -79,10 +79,19 @@ pub struct LoadedPolicies {
 }
 
 impl LoadedPolicies {
-    /// Prepares policies for requests. Removes the metrics of rows that they do not have; see
-    /// [`Telemetry::for_policies`].
-    pub fn new(next: VersionedPolicies, telemetry: &Telemetry, now: Timestamp) -> Self {
+    /// Prepares policies for requests, to come into force after others at `now`. Removes the metrics of rows that they
+    /// do not have; see [`Telemetry::for_policies`].
+    pub fn new(
+        next: VersionedPolicies,
+        before: Option<&Self>,
+        telemetry: &Telemetry,
+        now: Timestamp,
+    ) -> Self {
         let mut policies: Vec<_> = next.policies.into_policies().collect();
+        for policy in &mut policies {
+            let before = before.and_then(|before| before.get(policy.domain()));
+            policy.succeed(before.map(|loaded| &loaded.policy), now);
+        }
         policies.sort_unstable_by(|a, b| a.domain().cmp(b.domain()));
         let counters = telemetry.for_policies(&policies);
         let loaded = policies.into_iter().zip(counters).map(|(policy, counters)| {
@@ -109,7 +118,7 @@ impl LoadedPolicies {
         &self.version
     }
 
-    /// When they came into force.
+    /// When they came into force, by the steady time.
     pub const fn loaded_at(&self) -> Timestamp {
         self.loaded_at
     }
@@ -118,7 +127,7 @@ impl LoadedPolicies {
 /// Why the last policies from a source were rejected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RejectedPolicies {
-    /// When they were rejected.
+    /// When they were rejected, by the steady time.
     pub at: Timestamp,
     /// All problems, one per line.
     pub problems: String,
@@ -137,9 +146,10 @@ pub struct ActivePolicies {
 
 impl ActivePolicies {
     /// Puts the first policies in force.
-    pub fn new(first: VersionedPolicies, telemetry: Arc<Telemetry>, now: Timestamp) -> Self {
-        let loaded = ArcSwap::from_pointee(LoadedPolicies::new(first, &telemetry, now));
-        telemetry.reloads().record_loaded(now);
+    pub fn new(first: VersionedPolicies, telemetry: Arc<Telemetry>, now: impl Into<Now>) -> Self {
+        let Now { steady, wall } = now.into();
+        let loaded = ArcSwap::from_pointee(LoadedPolicies::new(first, None, &telemetry, steady));
+        telemetry.reloads().record_loaded(wall);
         Self { loaded, rejected: ArcSwapOption::empty(), replaced: Mutex::default(), telemetry }
     }
 
@@ -159,21 +169,22 @@ impl ActivePolicies {
     }
 
     /// Prepares policies, to be put in force by [`Self::activate`]. It takes time in proportion to the number of rows.
-    pub fn prepare(&self, next: VersionedPolicies, now: Timestamp) -> LoadedPolicies {
-        LoadedPolicies::new(next, &self.telemetry, now)
+    pub fn prepare(&self, next: VersionedPolicies, now: impl Into<Now>) -> LoadedPolicies {
+        LoadedPolicies::new(next, Some(&self.load()), &self.telemetry, now.into().steady)
     }
 
     /// Puts prepared policies in force as a whole. Buckets with the same identity keep their state; see
     /// [`identity`](crate::policy::identity).
-    pub fn activate(&self, next: LoadedPolicies, now: Timestamp) {
+    pub fn activate(&self, next: LoadedPolicies, now: impl Into<Now>) {
         let replaced = self.loaded.swap(Arc::new(next));
         *self.replaced.lock() = Some(replaced);
         self.rejected.store(None);
-        self.telemetry.reloads().record_loaded(now);
+        self.telemetry.reloads().record_loaded(now.into().wall);
     }
 
     /// Prepares policies and puts them in force.
-    pub fn replace(&self, next: VersionedPolicies, now: Timestamp) {
+    pub fn replace(&self, next: VersionedPolicies, now: impl Into<Now>) {
+        let now: Now = now.into();
         self.activate(self.prepare(next, now), now);
     }
 
@@ -185,8 +196,9 @@ impl ActivePolicies {
 
     /// Records the problems of rejected policies; those in force stay. [`Self::rejected`] returns the problems
     /// until a source delivers valid policies.
-    pub fn record_rejected(&self, problems: String, now: Timestamp) {
-        self.rejected.store(Some(Arc::new(RejectedPolicies { at: now, problems })));
+    pub fn record_rejected(&self, problems: String, now: impl Into<Now>) {
+        let at = now.into().steady;
+        self.rejected.store(Some(Arc::new(RejectedPolicies { at, problems })));
         self.telemetry.reloads().record_rejected();
     }
 }

@@ -17,6 +17,7 @@ pub mod name_map;
 pub mod overrides;
 pub mod paths;
 pub mod rule;
+mod succession;
 pub mod table;
 pub mod values;
 
@@ -324,7 +325,7 @@ impl Policy {
     }
 
     /// Removes the enforced token buckets from `first` on, and names the limit override that replaces them. Its
-    /// name is made of the limit and of the names that it replaces; of the whole descriptor if it replaces none.
+    /// name is made of the limit's period and of the names that it replaces; of the whole descriptor if it replaces none.
     fn replace_tokens(
         &self,
         matched: &mut SmallVec<[MatchedBucket<'_>; 8]>,
@@ -332,7 +333,7 @@ impl Policy {
         descriptor: Descriptor<'_>,
         limit: &Bucket,
     ) -> Fingerprint {
-        let salt = Salt::of(self.key, [&*self.domain, "limit"], [&*limit.to_string()]);
+        let salt = Salt::of(self.key, [&*self.domain, "limit"], [&*identity::kind(limit)]);
         let is_replaced = |matched: &MatchedBucket<'_>| {
             matches!(matched.bucket, Bucket::Tokens(_)) && !matched.row.is_shadow()
         };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, Now};
 use crate::config::{self, Problems, Source};
 use crate::live::{ActivePolicies, LoadedPolicies, PolicySource, PolicyVersion, VersionedPolicies};
 use crate::policy::fingerprint::FingerprintKey;
@@ -61,12 +61,13 @@ impl PolicyFiles {
     ///
     /// # Errors
     /// All problems; the previous policies then stay in force.
-    pub fn reload(&self, now: Timestamp) -> Result<Reloaded, Problems> {
+    pub fn reload(&self, now: impl Into<Now>) -> Result<Reloaded, Problems> {
+        let now = now.into();
         self.apply(self.read(now), now)
     }
 
     /// Reads and prepares policies; `None` if they are in force already.
-    fn read(&self, now: Timestamp) -> Result<Option<LoadedPolicies>, Problems> {
+    fn read(&self, now: Now) -> Result<Option<LoadedPolicies>, Problems> {
         let sources = config::read(&self.path)?;
         if version(&sources) == *self.policies.load().version() {
             return Ok(None);
@@ -78,7 +79,7 @@ impl PolicyFiles {
     fn apply(
         &self,
         read: Result<Option<LoadedPolicies>, Problems>,
-        now: Timestamp,
+        now: Now,
     ) -> Result<Reloaded, Problems> {
         match read {
             Ok(Some(next)) => {
@@ -124,14 +125,14 @@ impl Reloader {
     /// All problems; the previous policies then stay in force.
     pub async fn reload(&self, cause: Cause) -> Result<Reloaded, Problems> {
         let (files, clock) = (Arc::clone(&self.files), Arc::clone(&self.clock));
-        let read = move || files.read(clock.now());
+        let read = move || files.read(clock.read());
         let (files, clock) = (Arc::clone(&self.files), Arc::clone(&self.clock));
         let apply = move |read: Result<_, ReadError>| {
             let read = read.unwrap_or_else(|error| {
                 Err(Problems::of_path(&files.path, &format!("cannot be read: {error}")))
             });
             let was_rejected = files.policies.rejected().is_some();
-            let result = files.apply(read, clock.now());
+            let result = files.apply(read, clock.read());
             log(&result, was_rejected, files.policies.load().version().id(), cause);
             result
         };

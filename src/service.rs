@@ -18,7 +18,7 @@ pub use self::answer::{Answer, LeaseGuard};
 use self::backend::Backend;
 pub use self::core::{Core, Stores};
 pub use self::inspect::HeldLeases;
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, Now, Timestamp};
 use crate::decision::{self, Verdict};
 use crate::descriptor::{LeaseId, Query};
 use crate::live::{ActivePolicies, LoadedPolicies, LoadedPolicy};
@@ -65,7 +65,7 @@ impl Response {
 struct Request<'p, 'a, 'm> {
     query: &'a Query<'m>,
     /// The time of the request: the clock is read once.
-    now: Timestamp,
+    now: Now,
     loaded: &'a LoadedPolicy,
     plan: &'p Plan<'a>,
 }
@@ -140,8 +140,8 @@ impl Service {
         decision::decide_into(request.plan, store, now, &mut verdict)
             .map_err(|error| self.store_failure(&error))?;
         let answer = self.finish(&request, &verdict, now, span);
-        if Telemetry::should_sample(now) {
-            self.core.telemetry.observe(now, self.core.clock.now());
+        if Telemetry::should_sample(now.steady) {
+            self.core.telemetry.observe(now.steady, self.core.clock.now());
         }
         Ok(answer)
     }
@@ -164,7 +164,7 @@ impl Service {
             backend::decide_shared(client, on_store_error, request.plan, request.now)
                 .await
                 .map_err(|error| self.store_failure(&error))?;
-        Ok(self.finish(&request, &verdict, now, span))
+        Ok(self.finish(&request, &verdict, now.into(), span))
     }
 
     /// Reads a request into `query`. Records its domain in the span, even if the request is rejected.
@@ -188,39 +188,39 @@ impl Service {
         policies: &'a LoadedPolicies,
         plan: &'p mut Plan<'a>,
     ) -> Option<Request<'p, 'a, 'm>> {
-        let now = self.core.clock.now();
+        let now = self.core.clock.read();
         let loaded = policies.get(query.domain())?;
-        loaded.policy.resolve_into(query, now, plan);
+        loaded.policy.resolve_into(query, now.wall, plan);
         // Leases that are about to be released are no longer listed.
         plan.releases.iter().for_each(|lease| self.core.leases.forget(*lease));
         Some(Request { query, now, loaded, plan })
     }
 
-    /// Records a verdict and writes the answer. `store_now` is the verdict's time by the store's clock, by which
-    /// leases expire.
+    /// Records a verdict and writes the answer. `store_now` is the verdict's time by the store's clock: by its steady time
+    /// leases expire, and by its wall clock buckets are told to be full. A shared store has one clock for both.
     fn finish<'p>(
         self: &Arc<Self>,
         request: &'p Request<'_, '_, '_>,
         verdict: &Verdict<'p>,
-        store_now: Timestamp,
+        store_now: Now,
         span: Option<&mut Span>,
     ) -> Answer {
         let Request { query, now, loaded, .. } = request;
         let LoadedPolicy { policy, counters, denials } = loaded;
         let core = &self.core;
         counters.count(verdict);
-        core.recent.record(policy, query, verdict, *now);
-        core.leases.record(policy, query, verdict, store_now);
+        core.recent.record(policy, query, verdict, now.steady);
+        core.leases.record(policy, query, verdict, store_now.steady);
         if let Some(log) = &core.denied
             && !verdict.is_admitted
         {
-            log.record(policy, query, verdict, *now);
+            log.record(policy, query, verdict, now.steady);
         }
         if let Some(span) = span {
             span.record(verdict, query.len());
         }
         let lease = verdict.lease.map(|lease| LeaseGuard::new(Arc::clone(self), lease));
-        let reply = reply::compose(verdict, query.len(), policy.headers(), denials, store_now);
+        let reply = reply::compose(verdict, query.len(), policy.headers(), denials, store_now.wall);
         Answer { frame: wire::encode_framed(&reply), is_over_limit: reply.is_over_limit, lease }
     }
 
@@ -264,9 +264,19 @@ impl Service {
         Status::unavailable(error.to_string())
     }
 
-    /// The time of this process's clock.
+    /// The steady time of this process's clock.
     pub fn now(&self) -> Timestamp {
         self.core.now()
+    }
+
+    /// The time of the wall clock.
+    pub fn wall_now(&self) -> Timestamp {
+        self.core.clock.read().wall
+    }
+
+    /// The time of the wall clock at a moment of the steady time.
+    pub fn to_wall(&self, steady: Timestamp) -> Timestamp {
+        self.core.clock.read().to_wall(steady)
     }
 
     /// Records the duration of a gRPC call whose message arrived at `arrived`.

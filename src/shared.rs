@@ -74,6 +74,9 @@ pub enum SharedError {
     Client(#[from] redis::RedisError),
 }
 
+/// The offset of a clock that is not known yet.
+const UNKNOWN_OFFSET: i64 = i64::MIN;
+
 /// The shared store, as one process sees it.
 pub struct Store {
     connector: tokio::sync::Mutex<Connector>,
@@ -90,7 +93,8 @@ pub struct Store {
     /// The buckets that decide while it is unavailable.
     local: Arc<MemoryStore>,
     clock: Arc<dyn Clock>,
-    /// How far its clock is ahead of this process's, in nanoseconds; overestimated by up to a round trip.
+    /// How far its clock is ahead of this process's steady time, in nanoseconds; overestimated by up to a round trip.
+    /// [`UNKNOWN_OFFSET`] until it has answered.
     clock_offset: AtomicI64,
     /// Leases to release once it is available.
     pending_releases: PendingReleases,
@@ -127,7 +131,7 @@ impl Store {
             exhausted: MemoryStore::new(max_keys),
             local,
             clock,
-            clock_offset: AtomicI64::new(0),
+            clock_offset: AtomicI64::new(UNKNOWN_OFFSET),
             pending_releases: PendingReleases::default(),
             telemetry,
         }))
@@ -153,9 +157,12 @@ impl Store {
         self.to_store_time(self.clock.now())
     }
 
-    /// The store's time at a moment of this process's clock.
+    /// The store's time at a moment of this process's steady time; that of the wall clock until the store has answered.
     pub fn to_store_time(&self, ours: Timestamp) -> Timestamp {
         let offset = self.clock_offset.load(Ordering::Relaxed);
+        if offset == UNKNOWN_OFFSET {
+            return self.clock.read().to_wall(ours);
+        }
         let span = Nanos::new(offset.unsigned_abs());
         if offset < 0 { ours.before(span) } else { ours.after(span) }
     }
@@ -175,7 +182,7 @@ impl Store {
     /// Computes the offset of the store's clock from its time in a reply to a call sent at `sent`.
     fn record_offset(&self, sent: Timestamp, now: Timestamp) {
         let offset = match now.since(sent).get() {
-            0 => i64::try_from(sent.since(now).get()).map_or(i64::MIN, |behind| -behind),
+            0 => i64::try_from(sent.since(now).get()).map_or(-i64::MAX, |behind| -behind),
             ahead => i64::try_from(ahead).unwrap_or(i64::MAX),
         };
         self.clock_offset.store(offset, Ordering::Relaxed);

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 pub use file::{InUse, NotAFile, PathLock, SnapshotFile};
 
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, Now};
 use crate::observe::telemetry::SnapshotCounters;
 use crate::policy::fingerprint::FingerprintKey;
 use crate::store::MemoryStore;
@@ -42,27 +42,27 @@ impl Writer {
         let thread = std::thread::Builder::new().name("snapshot".to_owned()).spawn(move || {
             let mut is_failing = false;
             loop {
-                let began = self.clock.now();
+                let began = self.clock.read();
                 is_failing = self.write(began, is_failing);
-                let took = Duration::from(self.clock.now().since(began));
+                let took = Duration::from(self.clock.now().since(began.steady));
                 match stopped.recv_timeout(interval.saturating_sub(took)) {
                     Err(RecvTimeoutError::Timeout) => {}
                     Err(RecvTimeoutError::Disconnected) => break,
                     Ok(never) => match never {},
                 }
             }
-            self.write(self.clock.now(), is_failing);
+            self.write(self.clock.read(), is_failing);
         })?;
         Ok(WriterHandle { stop, thread })
     }
 
     /// Writes once, and returns whether it failed. Every failure is counted; the first and the end of a series are
     /// logged, since a full disk may hold the log, too.
-    fn write(&self, now: Timestamp, was_failing: bool) -> bool {
+    fn write(&self, now: Now, was_failing: bool) -> bool {
         let (path, counters) = (self.file.path().display(), &self.counters);
         match self.file.write(&self.store, self.key, now) {
             Ok(keys) => {
-                counters.record_success(now, keys);
+                counters.record_success(now.wall, keys);
                 if was_failing {
                     tracing::info!(%path, keys, "the snapshot is written again");
                 }

@@ -17,7 +17,7 @@ use smallvec::SmallVec;
 
 use crate::clock::Nanos;
 use crate::descriptor::{Hits, LeaseId};
-use crate::limit::Bucket;
+use crate::limit::{Bucket, LimitChanges};
 use crate::policy::fingerprint::Fingerprint;
 
 pub use memory::MemoryStore;
@@ -30,6 +30,8 @@ pub struct Charge<'a> {
     pub fingerprint: Fingerprint,
     /// The parameters of the bucket.
     pub bucket: &'a Bucket,
+    /// When they changed; `None` if that is not known: then they change when a request brings others.
+    pub changes: Option<&'a LimitChanges>,
     /// How much to charge or give back.
     pub hits: Hits,
     /// Whether the bucket may deny.

@@ -31,7 +31,7 @@ impl Explain {
         let policy = choose(&policies, self.domain.as_deref())?;
         let query = entry_args::query(policy.domain(), &self.entries)?;
         for descriptor in query.descriptors() {
-            write(out, policy, &policy.explain(descriptor, BootClock::start().now()))?;
+            write(out, policy, &policy.explain(descriptor, BootClock::start().read().wall))?;
         }
         for pair in &self.entries {
             if !policy.keys().names().any(|name| name == pair.key) {

@@ -5,12 +5,12 @@ use std::num::NonZeroU32;
 
 use governor::Quota;
 
-use super::{LimitError, Rate};
+use super::{CompactInterval, LimitError, Rate};
 use crate::clock::Nanos;
 
 /// The bound on the time to fill a bucket, exclusive: 2^62 ns (146 years). Twice this and a timestamp fit into 64 bits,
 /// so that governor's arithmetic cannot overflow.
-pub(super) const MAX_FILL_TIME: u64 = 1 << 62;
+pub(crate) const MAX_FILL_TIME: u64 = 1 << 62;
 
 /// A token bucket: starts full, refills at a rate, and never holds more tokens than its size.
 ///
@@ -31,6 +31,7 @@ pub struct TokenBucket {
     size: NonZeroU32,
     rate: Rate,
     interval: Nanos,
+    compact_interval: CompactInterval,
     quota: Quota,
 }
 
@@ -46,7 +47,12 @@ impl TokenBucket {
             return Err(LimitError::TooSlow);
         }
         let quota = Quota::with_period(interval.into()).ok_or(LimitError::TooFast)?;
-        Ok(Self { size, rate, interval, quota: quota.allow_burst(size) })
+        Ok(Self::with(size, rate, interval, quota))
+    }
+
+    fn with(size: NonZeroU32, rate: Rate, interval: Nanos, quota: Quota) -> Self {
+        let compact_interval = CompactInterval::of(interval);
+        Self { size, rate, interval, compact_interval, quota: quota.allow_burst(size) }
     }
 
     /// How many tokens it holds when full.
@@ -62,6 +68,11 @@ impl TokenBucket {
     /// The time to gain one token.
     pub const fn interval(&self) -> Nanos {
         self.interval
+    }
+
+    /// The time to gain one token, as states carry it.
+    pub const fn compact_interval(&self) -> CompactInterval {
+        self.compact_interval
     }
 
     /// The time to fill it from empty.
@@ -83,7 +94,7 @@ impl TokenBucket {
         // A bucket whose part would take too long to fill is not divided.
         let fits = interval.times(u64::from(size.get())).get() < MAX_FILL_TIME;
         match Quota::with_period(interval.into()).filter(|_| fits) {
-            Some(quota) => Self { size, rate: self.rate, interval, quota: quota.allow_burst(size) },
+            Some(quota) => Self::with(size, self.rate, interval, quota),
             None => *self,
         }
     }

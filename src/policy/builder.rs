@@ -70,7 +70,7 @@ pub(crate) struct NewRow<'a> {
 pub(crate) struct Scope {
     when: Conditions,
     until: Option<Timestamp>,
-    /// The conditions in words, which are part of the identity of its buckets.
+    /// The conditions in words, which are part of the identity of its buckets if they look beyond the key.
     description: String,
 }
 
@@ -165,7 +165,10 @@ impl Builder {
         scope: &Scope,
         buckets: Vec<Bucket>,
     ) {
-        let place = self.place([&row.table, &row.name], key, Some(&scope.description));
+        let limits_the_keys_of_the_row =
+            self.key_sets.get(key.0).is_some_and(|set| set.determines(&scope.when));
+        let conditions = (!limits_the_keys_of_the_row).then_some(&*scope.description);
+        let place = self.place([&row.table, &row.name], key, conditions);
         let rules = self.rules(place, buckets);
         row.overrides.push(Override { when: scope.when.clone(), until: scope.until, rules });
     }
@@ -196,7 +199,9 @@ impl Builder {
         let first = self.rules;
         self.rules += buckets.len();
         let numbered = buckets.into_iter().zip(salts).zip(first..);
-        numbered.map(|((bucket, salt), number)| Rule { id: RuleId(number), bucket, salt }).collect()
+        let rule =
+            |((bucket, salt), number)| Rule { id: RuleId(number), bucket, salt, changes: None };
+        numbered.map(rule).collect()
     }
 
     /// Builds the policy. Its tables keep their order.

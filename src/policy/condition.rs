@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use hashbrown::HashSet;
 use ipnet::IpNet;
 
-use super::address;
+use super::address::{self, Prefixes};
 use super::values::{KeyIndex, Keys, Values};
 
 /// A test of one entry's value.
@@ -64,6 +64,22 @@ impl Matcher {
                 };
                 examples.into_iter().find(|value| !matcher.matches(Some(value.as_bytes())))
             }
+        }
+    }
+
+    /// Whether it holds for all addresses of a network of these sizes, or for none of them, however they are written.
+    pub(super) fn holds_for_networks(&self, prefixes: Prefixes) -> bool {
+        match self {
+            Self::Present | Self::Absent => true,
+            Self::Cidr(networks) => networks.iter().all(|network| match network {
+                IpNet::V4(network) => network.prefix_len() <= prefixes.ipv4(),
+                IpNet::V6(network) => network.prefix_len() <= prefixes.ipv6(),
+            }),
+            Self::Any(matchers) => {
+                matchers.iter().all(|matcher| matcher.holds_for_networks(prefixes))
+            }
+            Self::Not(matcher) => matcher.holds_for_networks(prefixes),
+            Self::Equal(_) | Self::OneOf(_) | Self::Prefix(_) => false,
         }
     }
 

@@ -1,10 +1,11 @@
 //! The identity of a bucket: a bucket is the same after a reload, in a snapshot and on another replica if its name is.
 //!
 //! A bucket's name, its [`Fingerprint`], is made of its place in the policy and of its key values. The place is the
-//! domain, the table, the row, the table's key and, for an override, its conditions; then the kind of the bucket (of a
+//! domain, the table, the row, the table's key and, for an override whose conditions look beyond the key, these conditions;
+//! then the kind of the bucket (of a
 //! token bucket, its period) and its number among those of its kind. A policy change that keeps these keeps the
 //! bucket's state. A bucket's size and its tokens per period are not part of its identity, so a raised limit applies to
-//! the same bucket and its debt.
+//! the same bucket and to what was used of it. So does an override for some keys: it changes the limit of their buckets.
 
 use std::net::IpAddr;
 
@@ -13,6 +14,7 @@ use sha2::{Digest, Sha256};
 use siphasher::sip128::SipHasher13;
 
 use super::address::{self, Prefixes};
+use super::condition::{Condition, Conditions};
 use super::fingerprint::{
     Fingerprint, FingerprintKey, Kind, NameHasher, PARTITION_BITS, PLACE_BITS, SHARD_BITS,
 };
@@ -58,7 +60,7 @@ impl RowIdentity {
 }
 
 /// The kind of a bucket, which distinguishes the buckets of one row.
-fn kind(bucket: &Bucket) -> String {
+pub(super) fn kind(bucket: &Bucket) -> String {
     match bucket {
         Bucket::Tokens(bucket) => format!("per {}", bucket.rate().period()),
         Bucket::Concurrency(_) => "concurrent".to_owned(),
@@ -109,7 +111,7 @@ impl Base {
 }
 
 /// The hash of a place in the policy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Salt([u64; 2]);
 
 impl Salt {
@@ -186,6 +188,19 @@ impl KeySet {
     /// Whether one of the entries is a path, of which the query counts, too.
     pub(super) fn has_query(&self) -> bool {
         self.path == PathInKey::WithQuery && self.entries.contains(&KeyIndex::PATH)
+    }
+
+    /// Whether calls with the same key values all meet these conditions, or none of them does: the conditions test
+    /// only entries of the key, and no part of a value that does not count.
+    pub(super) fn determines(&self, when: &Conditions) -> bool {
+        when.0.iter().all(|Condition { key, matcher }| {
+            let counts_whole = match *key {
+                KeyIndex::REMOTE_ADDRESS => matcher.holds_for_networks(self.prefixes),
+                KeyIndex::PATH => self.has_query(),
+                _ => true,
+            };
+            self.entries.contains(key) && counts_whole
+        })
     }
 
     /// The part of an entry's value that names a bucket.

@@ -58,6 +58,11 @@ impl Overrides {
         &self.listed
     }
 
+    /// The rules of all overrides.
+    pub(super) fn rules_mut(&mut self) -> impl Iterator<Item = &mut Rule> {
+        self.listed.iter_mut().flat_map(|listed| &mut listed.rules)
+    }
+
     /// Adds an override after the others. [`Self::find`] finds it once [`Self::index`] is called.
     pub(crate) fn push(&mut self, added: Override) {
         self.listed.push(added);

@@ -1,7 +1,9 @@
 //! A rule: a bucket at its place in the policy.
 
+use std::sync::Arc;
+
 use super::identity::Salt;
-use crate::limit::Bucket;
+use crate::limit::{Bucket, LimitChanges};
 
 /// The number of a rule within its policy, counted through all rows and overrides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,6 +22,9 @@ pub struct Rule {
     pub(super) id: RuleId,
     pub(super) bucket: Bucket,
     pub(super) salt: Salt,
+    /// Shared by the rules of the row and its overrides that limit the same buckets. None until the policy comes into
+    /// force.
+    pub(super) changes: Option<Arc<LimitChanges>>,
 }
 
 impl Rule {
@@ -31,6 +36,11 @@ impl Rule {
     /// The bucket's limit.
     pub const fn bucket(&self) -> &Bucket {
         &self.bucket
+    }
+
+    /// When the limit of its buckets changed; `None` if the policy was never in force.
+    pub fn changes(&self) -> Option<&LimitChanges> {
+        self.changes.as_deref()
     }
 
     /// Whether it denies every call.

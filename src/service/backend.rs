@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::clock::Timestamp;
+use crate::clock::{Now, Timestamp};
 use crate::decision::{Charges, Verdict};
 use crate::descriptor::LeaseId;
 use crate::policy::fingerprint::Fingerprint;
@@ -25,7 +25,7 @@ impl Backend {
         matches!(self, Self::Shared(_))
     }
 
-    /// Converts a time of this process's clock to the store's clock.
+    /// Converts a steady time of this process to the clock by which the store's leases expire.
     pub(super) fn store_time(&self, ours: Timestamp) -> Timestamp {
         match self {
             Self::Memory(_) => ours,
@@ -33,34 +33,34 @@ impl Backend {
         }
     }
 
-    /// Charges all or nothing, without cached denials. Returns the time of the decision by the store's clock.
+    /// Charges all or nothing, without cached denials. Returns the time of the decision by the store's wall clock.
     pub(super) async fn charge(
         &self,
         charges: &[Charge<'_>],
-        now: Timestamp,
+        now: Now,
         outcomes: &mut Outcomes,
     ) -> Result<Timestamp, StoreError> {
         match self {
-            Self::Memory(store) => store.decide(charges, now, outcomes).map(|_| now),
+            Self::Memory(store) => store.decide(charges, now, outcomes).map(|_| now.wall),
             Self::Shared(client) => {
                 Ok(client.decide(charges, client.deadline(), outcomes).await?.now)
             }
         }
     }
 
-    /// Reads the state of buckets; `charges` must have 0 hits. Returns the time of it by the store's clock. While a
+    /// Reads the state of buckets; `charges` must have 0 hits. Returns the time of it by the store's wall clock. While a
     /// shared store does not answer and the policy decides locally, reads the local state.
     pub(super) async fn peek(
         &self,
         charges: &[Charge<'_>],
         on_store_error: OnStoreError,
-        now: Timestamp,
+        now: Now,
         outcomes: &mut Outcomes,
     ) -> Result<Timestamp, StoreError> {
         match self {
             Self::Memory(store) => {
                 store.would_deny(charges, now, outcomes);
-                Ok(now)
+                Ok(now.wall)
             }
             Self::Shared(client) => match client.decide(charges, client.deadline(), outcomes).await
             {
@@ -120,7 +120,7 @@ pub(super) async fn decide_shared<'p>(
     client: &StoreClient,
     on_store_error: OnStoreError,
     plan: &'p Plan<'_>,
-    now: Timestamp,
+    now: Now,
 ) -> Result<(Verdict<'p>, Timestamp), StoreError> {
     // One deadline for all commands of a request, from the first one on.
     let mut deadline = None;
@@ -133,7 +133,7 @@ pub(super) async fn decide_shared<'p>(
     let mut outcomes = Outcomes::new();
     if charges.all().is_empty() {
         let admission = Admission::Admitted { lease: None };
-        return Ok((charges.verdict(plan, &outcomes, admission, released), now));
+        return Ok((charges.verdict(plan, &outcomes, admission, released), now.wall));
     }
     if client.would_deny(charges.all(), &mut outcomes) {
         let verdict = charges.verdict(plan, &outcomes, Admission::Denied, released);

@@ -35,7 +35,7 @@ pub struct HeldLeases {
 }
 
 impl Service {
-    /// The state of every bucket of a plan, and the time of it. Nothing is charged and no lease is released. While
+    /// The state of every bucket of a plan, and the wall time of it. Nothing is charged and no lease is released. While
     /// a shared store does not answer and the policy decides locally, this is the local state.
     ///
     /// # Errors
@@ -47,10 +47,11 @@ impl Service {
     ) -> Result<(Verdict<'p>, Timestamp), StoreError> {
         let charges = Charges::of(plan).peeking();
         let mut outcomes = Outcomes::new();
-        let mut now = self.now();
+        let read = self.core.clock.read();
+        let mut now = read.wall;
         if !charges.all().is_empty() {
             let (all, mode) = (charges.all(), policy.on_store_error());
-            now = self.backend.peek(all, mode, now, &mut outcomes).await?;
+            now = self.backend.peek(all, mode, read, &mut outcomes).await?;
         }
         let admission = Admission::Admitted { lease: None };
         Ok((charges.verdict(plan, &outcomes, admission, 0), now))
@@ -61,16 +62,16 @@ impl Service {
     /// have refilled since.
     pub fn recent_buckets(&self) -> Vec<BucketSnapshot> {
         let mut all = self.core.recent.list();
-        let now = self.now();
+        let now = self.core.clock.read();
         match &self.backend {
             Backend::Memory(store) => {
                 for seen in &mut all {
-                    seen.outcome = store.peek(seen.fingerprint, &seen.bucket, now);
+                    seen.outcome = store.peek(seen.fingerprint, &seen.bucket, None, now);
                 }
             }
             Backend::Shared(_) => {
                 // Recorded by this process's clock, which never jumps, and returned by the store's.
-                all.retain(|seen| seen.at.after(seen.outcome.reset) > now);
+                all.retain(|seen| seen.at.after(seen.outcome.reset) > now.steady);
                 all.iter_mut().for_each(|seen| seen.at = self.backend.store_time(seen.at));
             }
         }
@@ -83,7 +84,7 @@ impl Service {
         self.core.recent.get(fingerprint)
     }
 
-    /// The state of each bucket for a call of one hit, and the time of it. Nothing is charged.
+    /// The state of each bucket for a call of one hit, and the wall time of it. Nothing is charged.
     ///
     /// # Errors
     /// If the store does not answer.
@@ -105,7 +106,7 @@ impl Service {
         for (fingerprint, bucket) in buckets {
             // Memory holds what was charged without the shared store.
             let charge = charge((*fingerprint, bucket), everything);
-            self.core.memory().decide(&[charge], self.now(), &mut Outcomes::new())?;
+            self.core.memory().decide(&[charge], self.core.clock.read(), &mut Outcomes::new())?;
             self.core.recent.forget(*fingerprint);
         }
         Ok(())
@@ -116,8 +117,8 @@ impl Service {
         buckets: &[(Fingerprint, &Bucket)],
         hits: Hits,
     ) -> Result<(Vec<Outcome>, Timestamp), StoreError> {
-        let (mut all, ours) = (Vec::with_capacity(buckets.len()), self.now());
-        let mut now = ours;
+        let (mut all, ours) = (Vec::with_capacity(buckets.len()), self.core.clock.read());
+        let mut now = ours.wall;
         for some in buckets.chunks(MAX_BATCH) {
             let charges: Vec<_> = some.iter().map(|of| charge(*of, hits)).collect();
             let mut outcomes = Outcomes::new();
@@ -132,9 +133,17 @@ impl Service {
         self.backend.is_shared()
     }
 
-    /// The time of the store's clock.
+    /// The time of the clock by which leases expire.
     pub fn store_now(&self) -> Timestamp {
         self.backend.store_time(self.now())
+    }
+
+    /// A time of a lease by the wall clock.
+    pub fn lease_time(&self, at: Timestamp) -> Timestamp {
+        match &self.backend {
+            Backend::Memory(_) => self.to_wall(at),
+            Backend::Shared(_) => at,
+        }
     }
 
     /// The leases that this process granted and that are still held, at most `max` of them, the oldest first. A
@@ -186,5 +195,5 @@ impl Service {
 }
 
 const fn charge((fingerprint, bucket): (Fingerprint, &Bucket), hits: Hits) -> Charge<'_> {
-    Charge { fingerprint, bucket, hits, mode: Mode::Enforced }
+    Charge { fingerprint, bucket, changes: None, hits, mode: Mode::Enforced }
 }

@@ -19,6 +19,7 @@ use super::Store;
 use super::connection::{Connection, Function, ReadyConnection, load_script};
 use super::error_scope::{DownReason, ErrorScope};
 use super::target::Connector;
+use crate::clock::Timestamp;
 use crate::store::StoreError;
 use crate::store::script::{self, ScriptCall};
 
@@ -171,7 +172,7 @@ impl StoreClient {
         let invocation = load_script(&mut connection, &self.store.library).await?;
         let mut ready = ReadyConnection { connection, invocation };
         let probe = if self.store.is_cluster {
-            script::decide(&self.store.names, &[], None, None)
+            script::decide(&self.store.names, &[], None, &|_| Timestamp::default(), None)
         } else {
             script::probe(&self.store.names)
         };

@@ -7,7 +7,7 @@ use super::StoreClient;
 use super::connection::{Function, fields};
 use crate::clock::{Nanos, Timestamp};
 use crate::descriptor::{Hits, LeaseId};
-use crate::limit::Bucket;
+use crate::limit::{Bucket, CompactInterval, LimitChanges};
 use crate::store::counter::Counter;
 use crate::store::script::{self, NewLease, ObservedState, ScriptReply, State};
 use crate::store::{
@@ -34,11 +34,11 @@ impl StoreClient {
         let is_concurrency = |charge: &Charge<'_>| matches!(charge.bucket, Bucket::Concurrency(_));
         let is_blocked = charges.iter().any(Charge::is_denied);
         let store = &self.store;
-        let now = store.clock.now();
+        let now = store.clock.read();
         let is_exhausted = |(charge, outcome): (&Charge<'_>, &Outcome)| {
             charge.mode == Mode::Enforced
                 && outcome.wait != Wait::None
-                && store.exhausted.state(charge.fingerprint, now).is_some()
+                && store.exhausted.state(charge.fingerprint, now.steady).is_some()
         };
         let is_denied = (is_blocked || self.is_up())
             && !charges.iter().any(is_concurrency)
@@ -54,7 +54,7 @@ impl StoreClient {
     /// unavailable. `outcomes` of a denial is as in [`Self::would_deny`].
     pub fn deny_blocked(&self, charges: &[Charge<'_>], outcomes: &mut Outcomes) -> Admission {
         if charges.iter().any(Charge::is_denied) {
-            self.store.observed.would_deny(charges, self.store.clock.now(), outcomes);
+            self.store.observed.would_deny(charges, self.store.clock.read(), outcomes);
             Admission::Denied
         } else {
             Admission::Admitted { lease: None }
@@ -100,7 +100,7 @@ impl StoreClient {
                 sent,
             );
             if outcome.remaining == 0 || outcome.wait != Wait::None {
-                let lapses = BucketState::until(sent.after(DENIAL_TTL));
+                let lapses = BucketState::until(sent.after(DENIAL_TTL), CompactInterval::UNKNOWN);
                 self.store.exhausted.set_state(charge.fingerprint, lapses, sent);
             }
         }
@@ -127,9 +127,13 @@ impl StoreClient {
         other_partitions: &[u16],
         deadline: Instant,
     ) -> Result<ScriptReply, StoreError> {
-        let sent = self.store.clock.now();
+        let now = self.store.clock.read();
+        let sent = now.steady;
         let lease = lease.map(|lease| NewLease { lease, other_partitions });
-        let call = script::decide(&self.store.names, charges, lease, None);
+        let call = {
+            let changed_at = |changes: &LimitChanges| self.store.to_store_time(changes.last(now));
+            script::decide(&self.store.names, charges, lease, &changed_at, None)
+        };
         let answer = self.call(Function::Decide, &call, deadline).await?;
         let reply = ScriptReply::read(&fields(&answer)?, charges)?;
         self.store.record_offset(sent, reply.now);
@@ -223,24 +227,26 @@ impl StoreClient {
         outcomes: &mut Outcomes,
     ) -> Result<Decision, StoreError> {
         let store = &self.store;
-        let now = store.clock.now();
+        let now = store.clock.read();
         let parts: SmallVec<[Bucket; 8]> =
             charges.iter().map(|charge| charge.bucket.divided(store.replicas)).collect();
+        for (whole, part) in charges.iter().zip(&parts) {
+            let Charge { fingerprint, changes, .. } = *whole;
+            if let (Some(whole), Some(part)) = (Counter::of(whole.bucket), Counter::of(part))
+                && store.local.state(fingerprint, now.steady).is_none()
+                && let Some(state) = store.observed.state(fingerprint, now.steady)
+            {
+                let state = part.part_of(whole, state, changes, now);
+                store.local.set_state(fingerprint, state, now.steady);
+            }
+        }
         let charges: SmallVec<[Charge<'_>; 8]> = charges
             .iter()
             .zip(&parts)
             .map(|(charge, bucket)| Charge { bucket, ..*charge })
             .collect();
-        for charge in &charges {
-            // The state is a moment, which is the same for the divided bucket as for the whole one.
-            if store.local.state(charge.fingerprint, now).is_none()
-                && let Some(state) = store.observed.state(charge.fingerprint, now)
-            {
-                store.local.set_state(charge.fingerprint, state, now);
-            }
-        }
         let admission = store.local.decide(&charges, now, outcomes)?;
         store.telemetry.shared_store().local.inc();
-        Ok(Decision { admission, now: store.to_store_time(now) })
+        Ok(Decision { admission, now: store.to_store_time(now.steady) })
     }
 }

@@ -6,7 +6,7 @@ use std::io::{self, BufReader, BufWriter, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::clock::{Nanos, Timestamp};
+use crate::clock::{Nanos, Now};
 use crate::file;
 use crate::policy::fingerprint::FingerprintKey;
 use crate::store::MemoryStore;
@@ -116,9 +116,9 @@ impl SnapshotFile {
         &self,
         store: &MemoryStore,
         key: FingerprintKey,
-        now: Timestamp,
+        now: impl Into<Now>,
     ) -> io::Result<usize> {
-        let written = self.write_temp(store, key, now);
+        let written = self.write_temp(store, key, now.into());
         if written.is_err() {
             // An incomplete file only takes space. It may not exist at all.
             let _ = fs::remove_file(&self.temp_path);
@@ -129,12 +129,7 @@ impl SnapshotFile {
         Ok(keys)
     }
 
-    fn write_temp(
-        &self,
-        store: &MemoryStore,
-        key: FingerprintKey,
-        now: Timestamp,
-    ) -> io::Result<usize> {
+    fn write_temp(&self, store: &MemoryStore, key: FingerprintKey, now: Now) -> io::Result<usize> {
         // A process that was killed may have left one, with other permissions.
         match fs::remove_file(&self.temp_path) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -155,9 +150,9 @@ impl SnapshotFile {
 
     /// Restores the snapshot to a store of at most `max_keys` keys; `None` if there is none, or it is damaged. A
     /// damaged one is moved to quarantine, where it replaces an earlier one. Logs the result.
-    pub fn restore(&self, max_keys: usize, now: Timestamp) -> Option<Restored> {
+    pub fn restore(&self, max_keys: usize, now: impl Into<Now>) -> Option<Restored> {
         let path = self.path.display();
-        match self.read(max_keys, now) {
+        match self.read(max_keys, now.into()) {
             Ok(restored) => {
                 log_restored(&restored, &self.path);
                 Some(restored)
@@ -177,7 +172,7 @@ impl SnapshotFile {
         }
     }
 
-    fn read(&self, max_keys: usize, now: Timestamp) -> Result<Restored, SnapshotError> {
+    fn read(&self, max_keys: usize, now: Now) -> Result<Restored, SnapshotError> {
         snapshot::read(BufReader::new(file::open(&self.path)?), max_keys, now)
     }
 

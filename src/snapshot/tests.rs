@@ -128,7 +128,7 @@ fn every_failure_is_counted_and_the_first_and_the_end_are_logged() {
     let in_the_way = fixture.folder.path().join("state.new");
     let mut is_failing = false;
     let mut write = || {
-        let log = log_of(|| is_failing = writer.write(NOW, is_failing));
+        let log = log_of(|| is_failing = writer.write(NOW.into(), is_failing));
         log.iter().map(|line| line.contains("ERROR")).collect::<Vec<_>>()
     };
     assert!(write().is_empty());

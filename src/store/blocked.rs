@@ -5,7 +5,7 @@ use crate::clock::{Nanos, Timestamp};
 use crate::descriptor::Hits;
 use crate::limit::Blocked;
 
-/// Denies a charge and a peek. Hits given back are ignored, and not denied.
+/// Denies a charge and a peek at `now` of the wall clock. Hits given back are ignored, and not denied.
 pub fn decide(blocked: &Blocked, now: Timestamp, hits: Hits) -> Outcome {
     if hits.given_back() > 0 {
         return peek(blocked, now);

@@ -6,9 +6,9 @@
 use super::field::Field;
 use super::tokens::{self, Operation};
 use super::{BucketState, Outcome, gcra};
-use crate::clock::Timestamp;
+use crate::clock::{Now, Timestamp};
 use crate::descriptor::Hits;
-use crate::limit::{Blocked, Bucket, Concurrency, TokenBucket};
+use crate::limit::{Blocked, Bucket, CompactInterval, Concurrency, LimitChanges, TokenBucket};
 
 /// A bucket by the kind of its state.
 #[derive(Debug, Clone, Copy)]
@@ -58,9 +58,46 @@ impl<'a> Counter<'a> {
         match self {
             Self::Tokens(bucket) => {
                 let (outcome, next) = gcra::decide(bucket, state.moment(), now, hits);
-                (outcome, next.map(BucketState::until))
+                (outcome, next.map(|moment| self.at(moment)))
             }
         }
+    }
+
+    /// The state of this bucket in which it is full at `moment`.
+    #[inline]
+    fn at(self, moment: Timestamp) -> BucketState {
+        match self {
+            Self::Tokens(bucket) => BucketState::until(moment, bucket.compact_interval()),
+        }
+    }
+
+    /// The state with what was used under another limit, if it was written under one. That limit ended when `changes`
+    /// say so, or else at `now`.
+    #[inline]
+    pub(crate) fn carried_over(
+        self,
+        state: BucketState,
+        changes: Option<&LimitChanges>,
+        now: Now,
+    ) -> Option<BucketState> {
+        let Self::Tokens(bucket) = self;
+        let interval = state.interval();
+        if interval == bucket.compact_interval() || interval == CompactInterval::UNKNOWN {
+            return None;
+        }
+        let ended = changes.map_or(now.steady, |changes| changes.last_end_of(interval, now));
+        Some(self.at(gcra::carry_over(bucket, state.moment(), interval, ended)))
+    }
+
+    /// The state of this bucket, which is one part of `whole`, where that has `state`: the same share of it is left.
+    pub(crate) fn part_of(
+        self,
+        whole: Self,
+        state: BucketState,
+        changes: Option<&LimitChanges>,
+        now: Now,
+    ) -> BucketState {
+        self.at(whole.carried_over(state, changes, now).unwrap_or(state).moment())
     }
 
     /// The outcome for a call of one hit; nothing is charged.
@@ -89,14 +126,12 @@ impl<'a> Counter<'a> {
     /// Its state, from a field of the script's reply.
     pub(super) fn read(self, field: Field<'_>) -> BucketState {
         match self {
-            Self::Tokens(_) => tokens::read(field),
+            Self::Tokens(_) => self.at(tokens::read(field)),
         }
     }
 
     /// The state that gives this outcome at `at`.
     pub(crate) fn observed(self, outcome: &Outcome, at: Timestamp) -> BucketState {
-        match self {
-            Self::Tokens(_) => BucketState::until(at.after(outcome.reset)),
-        }
+        self.at(at.after(outcome.reset))
     }
 }

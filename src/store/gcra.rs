@@ -16,7 +16,7 @@ use governor::state::{NotKeyed, StateStore};
 use super::{Outcome, Wait};
 use crate::clock::{Nanos, Timestamp};
 use crate::descriptor::Hits;
-use crate::limit::TokenBucket;
+use crate::limit::{CompactInterval, MAX_FILL_TIME, TokenBucket};
 
 /// Charges, gives back or peeks: the outcome, and the next state if it changes.
 pub fn decide(
@@ -92,6 +92,20 @@ pub fn give_back(
     let reset = full_at.since(now).minus(bucket.interval().times(hits));
     let next = now.after(reset);
     (Outcome { wait: Wait::None, ..peek(bucket, next, now) }, next)
+}
+
+/// The next state of a bucket whose tokens had another interval until `ended`: what was used and not refilled by then is
+/// as many tokens of the new interval. It is at most 2^62 ns, so that governor's arithmetic cannot overflow.
+pub fn carry_over(
+    bucket: &TokenBucket,
+    full_at: Timestamp,
+    interval: CompactInterval,
+    ended: Timestamp,
+) -> Timestamp {
+    let owed = u128::from(full_at.since(ended).get());
+    let old = u128::from(interval.nanos().get().max(1));
+    let owed = owed * u128::from(bucket.interval().get()) / old;
+    ended.after(Nanos::new(u64::try_from(owed).unwrap_or(u64::MAX).min(MAX_FILL_TIME)))
 }
 
 /// The tokens in a bucket that is full after `reset`. `reset` exceeds the fill time, and nothing is left, if the bucket

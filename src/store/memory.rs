@@ -22,14 +22,14 @@ use smallvec::SmallVec;
 use self::holders::Holder;
 use self::leases::{Leases, Reservations};
 use self::locked_shards::LockedShards;
-use self::shard::{Change, Shard};
+use self::shard::{Answer, Change, Shard};
 use self::tally::Tally;
 use super::{
     Admission, BucketState, Charge, Mode, Outcome, Outcomes, StoreError, Wait, lease_bits, settle,
 };
-use crate::clock::{Nanos, Timestamp};
+use crate::clock::{Nanos, Now, Timestamp};
 use crate::descriptor::{Hits, LeaseId};
-use crate::limit::{Bucket, MAX_SLOTS};
+use crate::limit::{Bucket, LimitChanges, MAX_SLOTS};
 use crate::policy::fingerprint::{Fingerprint, SHARDS};
 
 /// Keys are not spread evenly. With four keys to a tenant, the fullest of many shards of this size holds a tenth more
@@ -114,9 +114,10 @@ impl MemoryStore {
     pub fn decide(
         &self,
         charges: &[Charge<'_>],
-        now: Timestamp,
+        now: impl Into<Now>,
         outcomes: &mut Outcomes,
     ) -> Result<Admission, StoreError> {
+        let now: Now = now.into();
         outcomes.clear();
         let Some(mut shards) = self.lock(charges) else {
             return Ok(Admission::Admitted { lease: None });
@@ -125,9 +126,13 @@ impl MemoryStore {
         let mut reservations = Reservations::new(&self.leases);
         let mut refused = 0;
         for charge in charges {
-            let (mut outcome, mut change) = shards.of(charge).decide(charge, now);
+            let shard = shards.of(charge);
+            let Answer { mut outcome, mut change, carried } = shard.decide(charge, now);
+            if let Some((at, state)) = carried {
+                shard.carry_over(at, state);
+            }
             if matches!(change, Change::Slots(..))
-                && !self.reserve_lease(&mut reservations, shards.of(charge), charge, now)
+                && !self.reserve_lease(&mut reservations, shards.of(charge), charge, now.steady)
             {
                 (outcome, change) =
                     (out_of_lease_capacity(shards.of(charge), charge, now), Change::Nothing);
@@ -136,7 +141,7 @@ impl MemoryStore {
             outcomes.push(outcome);
             changes.push(change);
         }
-        self.refused.record(refused, now);
+        self.refused.record(refused, now.steady);
         let unspent = |at, charge: &Charge<'_>| {
             let change = changes.get_mut(at).map_or(Change::Nothing, std::mem::take);
             shards.of(charge).peek(charge, &change, now)
@@ -144,7 +149,7 @@ impl MemoryStore {
         if settle(charges, outcomes, unspent) {
             return Ok(Admission::Denied);
         }
-        let lease = self.commit(charges, &changes, now, &mut shards, &mut reservations)?;
+        let lease = self.commit(charges, &changes, now.steady, &mut shards, &mut reservations)?;
         Ok(Admission::Admitted { lease })
     }
 
@@ -184,21 +189,22 @@ impl MemoryStore {
     pub fn would_deny(
         &self,
         charges: &[Charge<'_>],
-        now: Timestamp,
+        now: impl Into<Now>,
         outcomes: &mut Outcomes,
     ) -> bool {
+        let now: Now = now.into();
         outcomes.clear();
         let Some(mut shards) = self.lock(charges) else { return false };
         let mut reservations = Reservations::new(&self.leases);
         outcomes.extend(charges.iter().map(|charge| {
             let shard = shards.of(charge);
             match shard.decide(charge, now) {
-                (_, Change::Slots(..))
-                    if !self.reserve_lease(&mut reservations, shard, charge, now) =>
+                Answer { change: Change::Slots(..), .. }
+                    if !self.reserve_lease(&mut reservations, shard, charge, now.steady) =>
                 {
                     out_of_lease_capacity(shard, charge, now)
                 }
-                (outcome, _) => outcome,
+                Answer { outcome, .. } => outcome,
             }
         }));
         let unspent =
@@ -207,8 +213,15 @@ impl MemoryStore {
     }
 
     /// The outcome of one bucket for a call of one hit; nothing is charged.
-    pub fn peek(&self, fingerprint: Fingerprint, bucket: &Bucket, now: Timestamp) -> Outcome {
-        let charge = Charge { fingerprint, bucket, hits: Hits::PEEK, mode: Mode::Enforced };
+    pub fn peek(
+        &self,
+        fingerprint: Fingerprint,
+        bucket: &Bucket,
+        changes: Option<&LimitChanges>,
+        now: impl Into<Now>,
+    ) -> Outcome {
+        let charge =
+            Charge { fingerprint, bucket, changes, hits: Hits::PEEK, mode: Mode::Enforced };
         let mut outcomes = Outcomes::new();
         self.would_deny(&[charge], now, &mut outcomes);
         let full = Outcome { wait: Wait::None, remaining: bucket.size(), reset: Nanos::ZERO };
@@ -349,7 +362,7 @@ impl MemoryStore {
 
 /// The outcome of a bucket that has a free slot, in a store without capacity for a lease.
 #[cold]
-fn out_of_lease_capacity(shard: &Shard, charge: &Charge<'_>, now: Timestamp) -> Outcome {
+fn out_of_lease_capacity(shard: &Shard, charge: &Charge<'_>, now: Now) -> Outcome {
     Outcome { wait: LEASE_RETRY, remaining: 0, ..shard.peek(charge, &Change::Nothing, now) }
 }
 

@@ -1,26 +1,36 @@
-//! The state of a bucket as one number.
+//! The state of a counter.
 
-use crate::clock::{Nanos, Timestamp};
+use crate::clock::Timestamp;
+use crate::limit::CompactInterval;
 
-/// 64 bits that only the kind of the bucket interprets: see `store::counter`. Stores, snapshots and replicas carry them
-/// unread. They need one fact without the bucket: when the state lapses, so that it means the same as no state. A kind
-/// whose state is not a moment must mark its bits for [`Self::lapses_at`] and [`Self::earlier_by`]. The highest bit is
-/// free: a moment reaches 2^63 ns in the year 2262.
+/// 64 bits that only the kind of the bucket interprets (see `store::counter`), and the interval between two tokens of
+/// the limit under which they were written, by which a changed limit finds what was used. Stores, snapshots and
+/// replicas carry them unread. They need one fact without the bucket: when the state lapses, so that it means the same
+/// as no state. A kind whose state is not a moment must mark its bits for [`Self::lapses_at`] and [`Self::moved`].
+/// The highest bit is free: a moment reaches 2^63 ns in the year 2262.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct BucketState(u64);
+pub struct BucketState {
+    bits: u64,
+    interval: CompactInterval,
+}
 
 impl BucketState {
     /// The state of a bucket that was never charged.
-    pub const NONE: Self = Self(0);
+    pub const NONE: Self = Self { bits: 0, interval: CompactInterval::UNKNOWN };
 
     /// The state that means the same as [`Self::NONE`] from this moment on.
-    pub const fn until(moment: Timestamp) -> Self {
-        Self(moment.as_unix_nanos())
+    pub const fn until(moment: Timestamp, interval: CompactInterval) -> Self {
+        Self { bits: moment.as_unix_nanos(), interval }
     }
 
     /// The moment given to [`Self::until`].
     pub const fn moment(self) -> Timestamp {
-        Timestamp::from_unix_nanos(self.0)
+        Timestamp::from_unix_nanos(self.bits)
+    }
+
+    /// The interval given to [`Self::until`].
+    pub const fn interval(self) -> CompactInterval {
+        self.interval
     }
 
     /// When the state lapses: from then on it means the same as [`Self::NONE`].
@@ -28,19 +38,20 @@ impl BucketState {
         self.moment()
     }
 
-    /// The same state on a clock that is behind by this span.
+    /// The same state on another clock, which shows `moved` of a moment of this one.
     #[must_use]
-    pub fn earlier_by(self, by: Nanos) -> Self {
-        Self::until(self.moment().before(by))
+    pub fn moved(self, moved: impl Fn(Timestamp) -> Timestamp) -> Self {
+        Self::until(moved(self.moment()), self.interval)
     }
 
     /// The inverse of [`Self::to_bytes`].
-    pub(crate) const fn from_bytes(bytes: [u8; 8]) -> Self {
-        Self(u64::from_le_bytes(bytes))
+    pub(crate) const fn from_bytes(bits: [u8; 8], interval: [u8; 4]) -> Self {
+        let bits = u64::from_le_bytes(bits);
+        Self { bits, interval: CompactInterval::from_bytes(interval) }
     }
 
-    /// The state in little-endian bytes, as in a snapshot.
-    pub(crate) const fn to_bytes(self) -> [u8; 8] {
-        self.0.to_le_bytes()
+    /// The bits and the interval in little-endian bytes, as in a snapshot.
+    pub(crate) const fn to_bytes(self) -> ([u8; 8], [u8; 4]) {
+        (self.bits.to_le_bytes(), self.interval.to_bytes())
     }
 }

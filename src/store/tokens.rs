@@ -6,13 +6,21 @@ use crate::clock::{Nanos, Timestamp};
 use crate::descriptor::Hits;
 use crate::limit::TokenBucket;
 
-/// An operation of the script on a counter, and its two arguments: spans or moments, in nanoseconds.
-pub(super) type Operation = (&'static str, [u64; 2]);
+/// An operation of the script on a counter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Operation {
+    /// Its letter.
+    pub(super) letter: &'static str,
+    /// Its two arguments: spans or moments, in nanoseconds.
+    pub(super) spans: [u64; 2],
+    /// The interval between two tokens, in nanoseconds.
+    pub(super) interval: u64,
+}
 
 /// The operation for these hits; it only peeks if the request is denied already.
 pub(super) fn operation(bucket: &TokenBucket, hits: Hits, is_denied: bool) -> Operation {
     let (charged, given) = (hits.charged(), hits.given_back());
-    let (op, hits) = match (charged, given) {
+    let (letter, hits) = match (charged, given) {
         (_, 1..) if is_denied => ("l", 0),
         (_, 1..) => ("g", given),
         (0, 0) => ("l", 1),
@@ -20,7 +28,9 @@ pub(super) fn operation(bucket: &TokenBucket, hits: Hits, is_denied: bool) -> Op
         _ if is_denied => ("l", charged),
         _ => ("c", charged),
     };
-    (op, [bucket.interval().times(hits).get(), bucket.fill_time().get()])
+    let interval = bucket.interval();
+    let spans = [interval.times(hits).get(), bucket.fill_time().get()];
+    Operation { letter, spans, interval: interval.get() }
 }
 
 /// The operation that refunds these hits, charged at `at` in this state; `None` if nothing was charged. It does not
@@ -35,14 +45,18 @@ pub(super) fn refund(
     let (_, next) = gcra::decide(bucket, full_at, at, hits);
     let from = full_at.max(at);
     let cost = next?.since(from);
-    (cost > Nanos::ZERO).then(|| ("u", [cost.get(), from.as_unix_nanos()]))
+    (cost > Nanos::ZERO).then(|| Operation {
+        letter: "u",
+        spans: [cost.get(), from.as_unix_nanos()],
+        interval: bucket.interval().get(),
+    })
 }
 
-/// The state from a field of the reply: when the bucket is full.
-pub(super) fn read(field: Field<'_>) -> BucketState {
+/// When the bucket is full, from a field of the reply.
+pub(super) fn read(field: Field<'_>) -> Timestamp {
     let nanos = match field {
         Field::Text(text) => std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()),
         _ => None,
     };
-    BucketState::until(Timestamp::from_unix_nanos(nanos.unwrap_or(0)))
+    Timestamp::from_unix_nanos(nanos.unwrap_or(0))
 }

@@ -154,8 +154,10 @@ fn a_brought_limit_of_no_unit_is_an_invalid_argument() {
 #[test]
 fn a_brought_limit_that_cannot_be_kept_is_kept_as_fast_or_as_slowly_as_can_be() {
     let (server, mut client) = server(TEN_A_DAY);
+    let mut caller = 0;
     let mut told = |requests, unit, multiplier, spent| {
-        let mut asked = limit(requests, unit, multiplier, &[("k", "1")]);
+        caller += 1;
+        let mut asked = limit(requests, unit, multiplier, &[("k", &caller.to_string())]);
         asked.hits_addend = Some(spent);
         let answer = client.ask(request("d", &[asked]));
         assert!(answer.is_ok(), "{requests} {unit} {multiplier:?}");
@@ -174,7 +176,7 @@ fn a_brought_limit_that_cannot_be_kept_is_kept_as_fast_or_as_slowly_as_can_be() 
     assert_eq!(told(2, YEAR, Some(1000), 2), (2, YEAR, Some(146), years, 0));
     // No units are one.
     assert_eq!(told(60, MINUTE, Some(0), 1), (60, MINUTE, None, 1, 0));
-    let slow = request("d", &[limit(1, YEAR, Some(u32::MAX), &[("k", "1")])]);
+    let slow = request("d", &[limit(1, YEAR, Some(u32::MAX), &[("k", "4")])]);
     assert!(!client.ask(slow.clone()).is_ok());
     server.advance(Nanos::from_secs(100 * 365 * 86_400));
     assert!(!client.ask(slow).is_ok());
@@ -238,11 +240,12 @@ fn a_brought_limit_replaces_only_what_its_own_descriptor_met() {
 }
 
 #[test]
-fn brought_limits_of_other_rates_are_other_buckets() {
+fn brought_limits_of_one_period_are_one_bucket_and_of_another_are_another() {
     let (_server, mut client) = server(TEN_A_DAY);
-    let asked = |requests| request("d", &[limit(requests, MINUTE, None, &[("k", "1")])]);
-    assert_eq!(client.drain(&asked(2), 9).0, 2);
-    assert_eq!(client.drain(&asked(3), 9).0, 3);
+    let asked = |requests, unit| request("d", &[limit(requests, unit, None, &[("k", "1")])]);
+    assert_eq!(client.drain(&asked(2, MINUTE), 9).0, 2);
+    assert_eq!(client.drain(&asked(3, MINUTE), 9).0, 1);
+    assert_eq!(client.drain(&asked(3, YEAR), 9).0, 3);
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod blocked;
 mod calls;
 #[path = "../support/certificates.rs"]
 mod certificates;
+mod changed_limits;
 mod codec;
 mod config_errors;
 mod decisions;
@@ -40,3 +41,4 @@ mod snapshot;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;
+mod wall_clock_set;

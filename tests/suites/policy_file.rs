@@ -94,8 +94,11 @@ overrides:
     server.parts.clock.set(until.before(Nanos::new(1)));
     assert_eq!(admitted(&mut client, &[("k", "acme"), ("kind", "a")]), 7);
     server.parts.clock.set(until);
-    assert_eq!(admitted(&mut client, &[("k", "acme"), ("kind", "a")]), 2);
     assert_eq!(admitted(&mut client, &[("k", "acme")]), 3);
+    // Seven were used just now: six are repaid in three seconds.
+    assert_eq!(admitted(&mut client, &[("k", "acme"), ("kind", "a")]), 0);
+    server.advance(Nanos::from_secs(3));
+    assert_eq!(admitted(&mut client, &[("k", "acme"), ("kind", "a")]), 1);
 }
 
 #[test]
@@ -287,8 +290,8 @@ fn other_policies_are_put_in_force_as_a_whole_and_keep_what_did_not_change() {
 
     assert_eq!(reload(&policy(3, 6)).unwrap(), Reloaded::Changed);
     assert!(!client.ask(call(&[("k", "1")])).is_ok(), "what did not change keeps its state");
-    // A third of a day is owed: of six a day that leaves four, of which one is taken here.
-    assert_eq!(client.ask(call(&[("j", "1")])).remaining(), [3]);
+    // One was used: of six a day that leaves five, of which one is taken here.
+    assert_eq!(client.ask(call(&[("j", "1")])).remaining(), [4]);
 }
 
 #[test]

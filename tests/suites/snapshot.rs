@@ -37,9 +37,14 @@ const VERSION_1: &[u8] = include_bytes!("../snapshot/version-1");
 
 /// The same, written by the first tollgate that wrote version 2.
 const VERSION_2: &[u8] = include_bytes!("../snapshot/version-2");
-const LEASE: &str = "276945ae04fa27b5337930e93fede155";
 
-/// Calls that leave nothing in their token buckets.
+/// The same, written by the first tollgate that wrote version 3.
+const VERSION_3: &[u8] = include_bytes!("../snapshot/version-3");
+/// The lease that each has.
+const LEASE: &str = "276945ae04fa27b5337930e93fede155";
+const LEASE_3: &str = "2bfe2f24f197b461a16de21d4a835bb8";
+
+/// Calls that leave nothing in their token buckets: those with names that version 3 has changed come last.
 fn spent() -> Vec<RateLimitRequest> {
     // Envoy's own limit, by the day.
     let brought = |size: u32, entries| RateLimitDescriptor {
@@ -49,9 +54,9 @@ fn spent() -> Vec<RateLimitRequest> {
     let all = [
         hits(4, &[("type", "free"), ("tenant", "acme")]),
         hits(3, &[("tenant", "acme")]),
-        hits(5, &[("tenant", "vip")]),
         hits(2, &[("remote_address", "203.0.113.7")]),
         hits(2, &[("remote_address", "2001:db8::1")]),
+        hits(5, &[("tenant", "vip")]),
         brought(7, &[("tenant", "brought along")]),
         brought(8, &[("nobody", "asks for this")]),
     ];
@@ -60,14 +65,15 @@ fn spent() -> Vec<RateLimitRequest> {
 
 #[test]
 fn a_snapshot_of_any_version_is_read_and_every_bucket_is_found_in_it() {
-    for (version, max_keys) in
-        [(VERSION_1, 64), (VERSION_1, 10_000_000), (VERSION_2, 64), (VERSION_2, 10_000_000)]
+    let versions = [(VERSION_1, LEASE, 4), (VERSION_2, LEASE, 4), (VERSION_3, LEASE_3, 7)];
+    for ((version, lease, named), max_keys) in
+        versions.into_iter().flat_map(|of| [(of, 64), (of, 10_000_000)])
     {
         let restored = snapshot::read(version, max_keys, START).unwrap();
         assert_eq!(restored.taken_at, START);
         let parts = Parts::over(restored.store, restored.key, &source(POLICY));
         assert_eq!((parts.store.len(), parts.store.lease_count()), (9, 1));
-        for mut call in spent() {
+        for mut call in spent().into_iter().take(named) {
             call.descriptors[0].hits_addend = Some(1);
             assert!(!parts.ask(&call).is_ok(), "{call:?}");
             call.descriptors[0].hits_addend = Some(1);
@@ -78,7 +84,7 @@ fn a_snapshot_of_any_version_is_read_and_every_bucket_is_found_in_it() {
         }
         let job = call(&[("job", "j")]);
         assert!(!parts.ask(&job).is_ok());
-        let release = request("d", &[give_back(1, &[("lease", LEASE)])]);
+        let release = request("d", &[give_back(1, &[("lease", lease)])]);
         assert_eq!(
             [parts.ask(&release).released(), parts.ask(&release).released()],
             [Some(1), Some(0)]
@@ -89,7 +95,7 @@ fn a_snapshot_of_any_version_is_read_and_every_bucket_is_found_in_it() {
 
 #[test]
 fn a_snapshot_of_any_version_gains_what_it_would_have_gained() {
-    [VERSION_1, VERSION_2].into_iter().for_each(gains_what_it_would_have_gained);
+    [VERSION_1, VERSION_2, VERSION_3].into_iter().for_each(gains_what_it_would_have_gained);
 }
 
 fn gains_what_it_would_have_gained(version: &[u8]) {

@@ -115,7 +115,7 @@ async fn named(
     let snapshot = service.policies().load_full();
     let policy = policy(&snapshot, domain)?;
     check(policy, entries)?;
-    let mut named = policy.buckets_for(entries, service.now());
+    let mut named = policy.buckets_for(entries, service.wall_now());
     // A bucket that all calls share is not named by the entries.
     named.retain(|of| !of.key.is_empty());
     let count = named.len();
@@ -207,7 +207,7 @@ pub(super) fn from_named(
 
 fn from_snapshot(seen: &BucketSnapshot, service: &Service, ids: Ids<'_>) -> Bucket {
     // The state of a shared store's bucket is from when it was last seen; of one in memory it is current.
-    let at = if service.is_shared() { seen.at } else { service.now() };
+    let at = if service.is_shared() { seen.at } else { service.wall_now() };
     from_snapshot_at(seen, at, ids)
 }
 

@@ -12,6 +12,7 @@ use crate::policy::identity::KeySet;
 use crate::policy::overrides::Override;
 use crate::policy::rule::Rule;
 use crate::policy::table::{Row, Rows, Table};
+use crate::service::Service;
 
 pub(super) async fn config(State(Shared { service, queues, .. }): State<Shared>) -> Response {
     queues
@@ -19,25 +20,33 @@ pub(super) async fn config(State(Shared { service, queues, .. }): State<Shared>)
         .run(async move {
             let snapshot = service.policies().load_full();
             let rejected_policies = service.policies().rejected();
-            respond(Ok(of(&snapshot, rejected_policies.as_deref())))
+            respond(Ok(of(&service, &snapshot, rejected_policies.as_deref())))
         })
         .await
 }
 
-fn of(snapshot: &LoadedPolicies, rejected_policies: Option<&RejectedPolicies>) -> Config {
+fn of(
+    service: &Service,
+    snapshot: &LoadedPolicies,
+    rejected_policies: Option<&RejectedPolicies>,
+) -> Config {
     Config {
-        rejected: rejected_policies.map(|policies| rejected(policies, usize::MAX)),
+        rejected: rejected_policies.map(|policies| rejected(service, policies, usize::MAX)),
         version: snapshot.version().id().to_owned(),
-        loaded_at: Time(snapshot.loaded_at()),
+        loaded_at: Time(service.to_wall(snapshot.loaded_at())),
         sources: snapshot.version().sources().map(str::to_owned).collect(),
         policies: snapshot.policies().into_iter().map(policy).collect(),
     }
 }
 
 /// The policies that were rejected, with at most `max` lines of problems.
-pub(in crate::admin) fn rejected(policies: &RejectedPolicies, max: usize) -> Rejected {
+pub(in crate::admin) fn rejected(
+    service: &Service,
+    policies: &RejectedPolicies,
+    max: usize,
+) -> Rejected {
     let problems = policies.problems.lines().take(max).map(str::to_owned);
-    Rejected { at: Time(policies.at), problems: problems.collect() }
+    Rejected { at: Time(service.to_wall(policies.at)), problems: problems.collect() }
 }
 
 fn policy(policy: &Policy) -> types::Policy {

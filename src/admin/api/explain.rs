@@ -56,7 +56,7 @@ async fn answer(service: &Service, body: &[u8]) -> Result<Explanation, ApiError>
         );
         return Err(ApiError::not_found(error));
     };
-    let plan = policy.resolve(&query, service.now());
+    let plan = policy.resolve(&query, service.wall_now());
     let peeked = service.peek(policy, &plan).await;
     let (verdict, now) = peeked.map_err(|error| ApiError::store(&error))?;
     let explanation = explanation(policy, &query, &verdict, now, Instant::now() + MAX_TIME);

@@ -27,7 +27,7 @@ pub(super) async fn ready(State(shared): State<Shared>) -> Response {
     if let Some(refused) = shared.service.policies().rejected() {
         let RejectedPolicies { at, problems } = &*refused;
         text += "the previous policy stays in force; the one read at ";
-        text += &format!("{} was rejected:\n{problems}\n", Time(*at));
+        text += &format!("{} was rejected:\n{problems}\n", Time(shared.service.to_wall(*at)));
     }
     (StatusCode::OK, text).into_response()
 }

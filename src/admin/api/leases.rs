@@ -16,14 +16,17 @@ const MAX_ITEMS: usize = 1000;
 pub(super) async fn list(State(shared): State<Shared>, request: Request) -> Response {
     let Shared { service, controls, queues, .. } = shared;
     let is_authorized = auth::is_authorized(&controls, request.headers(), request.extensions());
-    let lease: fn(&HeldSlots) -> Lease = if is_authorized { whole } else { shortened };
+    let lease: fn(&Service, &HeldSlots) -> Lease = if is_authorized { whole } else { shortened };
     let queue = if is_authorized { queues.changes } else { queues.reads };
     queue
         .run(async move {
             let HeldLeases { items, omitted } = service.leases(MAX_ITEMS).await;
             respond(Ok(Leases {
-                at: Time(service.store_now()),
-                list: List { items: items.iter().map(lease).collect(), omitted },
+                at: Time(service.lease_time(service.store_now())),
+                list: List {
+                    items: items.iter().map(|slots| lease(&service, slots)).collect(),
+                    omitted,
+                },
             }))
         })
         .await
@@ -33,23 +36,23 @@ pub(super) async fn list(State(shared): State<Shared>, request: Request) -> Resp
 const SHOWN_DIGITS: usize = 8;
 
 /// The slots of a lease in a bucket, with the first digits of the lease.
-pub(in crate::admin) fn shortened(slots: &HeldSlots) -> Lease {
+pub(in crate::admin) fn shortened(service: &Service, slots: &HeldSlots) -> Lease {
     let start: String = slots.lease.to_string().chars().take(SHOWN_DIGITS).collect();
-    named(format!("{start}…"), slots)
+    named(service, format!("{start}…"), slots)
 }
 
 /// The slots of a lease in a bucket, with all digits of the lease, for authorized callers.
-fn whole(slots: &HeldSlots) -> Lease {
-    named(slots.lease.to_string(), slots)
+fn whole(service: &Service, slots: &HeldSlots) -> Lease {
+    named(service, slots.lease.to_string(), slots)
 }
 
-fn named(lease: String, slots: &HeldSlots) -> Lease {
+fn named(service: &Service, lease: String, slots: &HeldSlots) -> Lease {
     Lease {
         lease,
         bucket: (&*slots.label).into(),
         slots: slots.count,
-        taken_at: Time(slots.since),
-        expires_at: Time(slots.expires),
+        taken_at: Time(service.lease_time(slots.since)),
+        expires_at: Time(service.lease_time(slots.expires)),
     }
 }
 

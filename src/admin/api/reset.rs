@@ -79,7 +79,7 @@ async fn refill_table(
     let snapshot = service.policies().load_full();
     let policy = buckets::policy(&snapshot, domain.as_deref())?;
     buckets::check(policy, &key)?;
-    let mut named = policy.buckets_for(&key, service.now());
+    let mut named = policy.buckets_for(&key, service.wall_now());
     named.retain(|of| {
         of.row.table() == table
             && row.as_ref().is_none_or(|row| of.row.name() == row)

@@ -12,7 +12,7 @@ use crate::admin::api::types::{
 };
 use crate::admin::api::{bucket, config, leases};
 use crate::clock::{Nanos, Timestamp};
-use crate::live::{ActivePolicies, LoadedPolicies, LoadedPolicy};
+use crate::live::{LoadedPolicies, LoadedPolicy};
 use crate::observe::bucket_label::BucketLabel;
 use crate::observe::telemetry::RowCounts;
 use crate::policy::Policy;
@@ -195,10 +195,10 @@ struct CountedRow<'a> {
 
 /// Takes a sample, and records it in `history`.
 pub(super) fn take(service: &Service, is_ready: bool, history: &mut History) -> Sample {
-    let now = service.now();
+    let (now, wall) = (service.now(), service.wall_now());
     let snapshot = service.policies().load_full();
     let policies = snapshot.policies();
-    let (point, unlimited) = requests(&snapshot, &policies, now);
+    let (point, unlimited) = requests(&snapshot, &policies, wall);
     history.add(point);
     let rows = rows(&snapshot, &policies);
     let before = history.compare(&snapshot, &rows, now);
@@ -206,15 +206,15 @@ pub(super) fn take(service: &Service, is_ready: bool, history: &mut History) -> 
     let store = service.core().memory();
     let counters = service.telemetry();
     Sample {
-        at: Time(now),
+        at: Time(wall),
         ready: is_ready,
         admitted: point.admitted,
         denied: point.denied,
         unlimited,
         rows,
         near: near_limit(service, &snapshot),
-        leases: lease_list(&history.leases),
-        policy: policy(service.policies(), &snapshot, &policies),
+        leases: lease_list(service, &history.leases),
+        policy: policy(service, &snapshot, &policies),
         store: StoreState {
             shared: service.is_shared(),
             degraded: service.core().is_degraded(),
@@ -228,7 +228,11 @@ pub(super) fn take(service: &Service, is_ready: bool, history: &mut History) -> 
 }
 
 /// The requests that were admitted and denied, and those that passed without a limit.
-fn requests(snapshot: &LoadedPolicies, policies: &[&Policy], now: Timestamp) -> (Point, Unlimited) {
+fn requests(
+    snapshot: &LoadedPolicies,
+    policies: &[&Policy],
+    wall: Timestamp,
+) -> (Point, Unlimited) {
     let (mut admitted, mut denied, mut bypassed, mut unmatched) = (0, 0, 0, 0);
     for LoadedPolicy { counters, .. } in
         policies.iter().filter_map(|policy| snapshot.get(policy.domain()))
@@ -239,7 +243,7 @@ fn requests(snapshot: &LoadedPolicies, policies: &[&Policy], now: Timestamp) -> 
         bypassed += counts.bypassed;
         unmatched += counts.unmatched;
     }
-    (Point { at: Time(now), admitted, denied }, Unlimited { bypassed, unmatched })
+    (Point { at: Time(wall), admitted, denied }, Unlimited { bypassed, unmatched })
 }
 
 fn rows<'a>(snapshot: &'a LoadedPolicies, policies: &[&'a Policy]) -> Vec<CountedRow<'a>> {
@@ -289,7 +293,7 @@ fn near_limit(service: &Service, snapshot: &LoadedPolicies) -> List<NearBucket> 
     found.retain(|seen| seen.outcome.remaining < seen.bucket.size());
     let items = found.iter().take(MAX_ITEMS).map(|seen| {
         // The state of a shared store's bucket is from when it was last seen; of one in memory it is current.
-        let at = if service.is_shared() { seen.at } else { service.now() };
+        let at = if service.is_shared() { seen.at } else { service.wall_now() };
         let label = &*seen.label;
         NearBucket {
             name: label.into(),
@@ -322,21 +326,25 @@ fn entries(snapshot: &LoadedPolicies, label: &BucketLabel) -> Vec<KeyEntry> {
     needed.filter(is_new).map(|(key, value)| [key.to_owned(), value.to_owned()]).collect()
 }
 
-fn lease_list(HeldLeases { items, omitted }: &HeldLeases) -> List<Lease> {
-    List { items: items.iter().map(leases::shortened).collect(), omitted: *omitted }
+fn lease_list(service: &Service, HeldLeases { items, omitted }: &HeldLeases) -> List<Lease> {
+    let items = items.iter().map(|slots| leases::shortened(service, slots));
+    List { items: items.collect(), omitted: *omitted }
 }
 
-fn policy(active: &ActivePolicies, snapshot: &LoadedPolicies, policies: &[&Policy]) -> PolicyState {
+fn policy(service: &Service, snapshot: &LoadedPolicies, policies: &[&Policy]) -> PolicyState {
     let domains = policies.iter().map(|policy| Domain {
         domain: policy.domain().to_owned(),
         entry_keys: policy.keys().names().map(str::to_owned).collect(),
         on_store_error: policy.on_store_error().into(),
     });
     PolicyState {
-        loaded_at: Time(snapshot.loaded_at()),
+        loaded_at: Time(service.to_wall(snapshot.loaded_at())),
         version: snapshot.version().id().to_owned(),
         sources: snapshot.version().sources().map(str::to_owned).collect(),
-        rejected: active.rejected().map(|policies| config::rejected(&policies, MAX_ITEMS)),
+        rejected: service
+            .policies()
+            .rejected()
+            .map(|policies| config::rejected(service, &policies, MAX_ITEMS)),
         domains: domains.collect(),
     }
 }

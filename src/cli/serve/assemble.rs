@@ -17,7 +17,7 @@ use crate::cli::output::write_in_background;
 use crate::cli::reread;
 use crate::cli::tls::Renewal;
 use crate::cli::values::Switch;
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, Now};
 use crate::config::{Problems, Source};
 use crate::listener::Address;
 use crate::live::ActivePolicies;
@@ -72,12 +72,12 @@ fn assemble(checked: Checked, log: &Log, clock: Arc<dyn Clock>) -> Result<Assemb
     let max_keys = usize::try_from(flags.max_keys)?;
     let (store, key) = match &shared {
         Some(_) => (MemoryStore::new(max_keys), FingerprintKey::shared()),
-        None => restore(snapshot.as_ref(), max_keys, clock.now())?,
+        None => restore(snapshot.as_ref(), max_keys, clock.read())?,
     };
     let store = Arc::new(store);
     let telemetry = Arc::new(Telemetry::with_log(Arc::clone(&store), log.lines()));
-    telemetry.record_start(clock.now());
-    let policies = activate(&sources, key, &telemetry, clock.now())?;
+    telemetry.record_start(clock.read().wall);
+    let policies = activate(&sources, key, &telemetry, clock.read())?;
     let example = policies.load().policies().first().and_then(|policy| example(policy));
     let reloader = {
         let files = PolicyFiles::new(flags.policy.config.clone(), key, Arc::clone(&policies));
@@ -117,7 +117,7 @@ fn assemble(checked: Checked, log: &Log, clock: Arc<dyn Clock>) -> Result<Assemb
 fn restore(
     snapshot: Option<&SnapshotFile>,
     max_keys: usize,
-    now: Timestamp,
+    now: Now,
 ) -> Result<(MemoryStore, FingerprintKey), Failure> {
     match snapshot.and_then(|file| file.restore(max_keys, now)) {
         Some(restored) => Ok((restored.store, restored.key)),
@@ -129,7 +129,7 @@ fn activate(
     sources: &[Source],
     key: FingerprintKey,
     telemetry: &Arc<Telemetry>,
-    now: Timestamp,
+    now: Now,
 ) -> Result<Arc<ActivePolicies>, Failure> {
     let policies = caught(|| {
         let first = policy_files::compile(sources, key)?;

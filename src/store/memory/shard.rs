@@ -8,7 +8,7 @@ use super::holders::{Holder, Holders};
 use super::leases::Leases;
 use super::live_entries::LiveEntries;
 use super::shrink::shrink;
-use crate::clock::Timestamp;
+use crate::clock::{Now, Timestamp};
 use crate::descriptor::LeaseId;
 use crate::limit::Concurrency;
 use crate::policy::fingerprint::Fingerprint;
@@ -32,6 +32,21 @@ pub(super) enum Change {
     State(BucketState, Option<usize>),
     /// This many slots are taken, until this time.
     Slots(u32, Timestamp),
+}
+
+/// The answer of one bucket to a charge.
+pub(super) struct Answer {
+    pub(super) outcome: Outcome,
+    pub(super) change: Change,
+    /// The state of a counter that was written under another limit, as it is under this one, and the index of the
+    /// counter.
+    pub(super) carried: Option<(usize, BucketState)>,
+}
+
+impl From<(Outcome, Change)> for Answer {
+    fn from((outcome, change): (Outcome, Change)) -> Self {
+        Self { outcome, change, carried: None }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -63,15 +78,20 @@ impl Shard {
 
     /// The outcome of a charge in one bucket, and what the charge would change.
     #[inline(always)]
-    pub(super) fn decide(&self, charge: &Charge<'_>, now: Timestamp) -> (Outcome, Change) {
+    pub(super) fn decide(&self, charge: &Charge<'_>, now: Now) -> Answer {
         match charge.bucket.into() {
             StateKind::Counter(counter) => {
                 let (state, at) = self.state(charge.fingerprint);
-                let (outcome, next) = counter.decide(state, now, charge.hits);
-                (outcome, next.map_or(Change::Nothing, |next| Change::State(next, at)))
+                let carried = counter.carried_over(state, charge.changes, now);
+                let state = carried.unwrap_or(state);
+                let (outcome, next) = counter.decide(state, now.steady, charge.hits);
+                let change = next.map_or(Change::Nothing, |next| Change::State(next, at));
+                Answer { outcome, change, carried: at.zip(carried) }
             }
-            StateKind::Leases(bucket) => self.decide_slots(bucket, charge, now),
-            StateKind::Stateless(of) => (blocked::decide(of, now, charge.hits), Change::Nothing),
+            StateKind::Leases(bucket) => self.decide_slots(bucket, charge, now.steady).into(),
+            StateKind::Stateless(of) => {
+                (blocked::decide(of, now.wall, charge.hits), Change::Nothing).into()
+            }
         }
     }
 
@@ -94,24 +114,25 @@ impl Shard {
     /// The outcome of the bucket without the charge. `change` is what [`Self::decide`] returned under the same lock: it
     /// saves looking the counter up again.
     #[inline(always)]
-    pub(super) fn peek(&self, charge: &Charge<'_>, change: &Change, now: Timestamp) -> Outcome {
+    pub(super) fn peek(&self, charge: &Charge<'_>, change: &Change, now: Now) -> Outcome {
         match charge.bucket.into() {
             StateKind::Counter(counter) => {
                 let state = match change {
                     Change::State(_, at) => self.state_at(*at),
                     Change::Nothing | Change::Slots(..) => self.state(charge.fingerprint).0,
                 };
-                counter.peek(state, now)
+                let state = counter.carried_over(state, charge.changes, now).unwrap_or(state);
+                counter.peek(state, now.steady)
             }
             StateKind::Leases(bucket) => {
                 let holders = self.holders(charge.fingerprint);
                 slots::peek(
                     bucket,
-                    holders.map_or(Occupancy::default(), |holders| holders.occupancy(now)),
-                    now,
+                    holders.map_or(Occupancy::default(), |holders| holders.occupancy(now.steady)),
+                    now.steady,
                 )
             }
-            StateKind::Stateless(of) => blocked::peek(of, now),
+            StateKind::Stateless(of) => blocked::peek(of, now.wall),
         }
     }
 
@@ -136,6 +157,15 @@ impl Shard {
         self.holders
             .find(fingerprint.hash64(), |(name, _)| *name == fingerprint)
             .map(|(_, holders)| holders)
+    }
+
+    /// Replaces a state that was written under another limit, whether or not the call is admitted: what was used is
+    /// repaid at the new rate from now on.
+    #[cold]
+    pub(super) fn carry_over(&mut self, at: usize, state: BucketState) {
+        if let Some(entry) = self.counters.get_bucket_mut(at) {
+            *entry = CounterEntry::new(entry.name(), state);
+        }
     }
 
     /// Sets the state of a counter. It is stored at the index `at`, unless another bucket of the same request has

@@ -1,8 +1,8 @@
 //! The keys of a store as bytes, so that they outlive the process.
 //!
-//! # Version 2
+//! # Version 3
 //!
-//! Numbers are little-endian; times are nanoseconds since the Unix epoch.
+//! Numbers are little-endian; times are nanoseconds since the Unix epoch, by the wall clock.
 //!
 //! | bytes | what |
 //! |---|---|
@@ -17,12 +17,12 @@
 //! | bytes of a part | what |
 //! |---|---|
 //! | 4, 4 | how many buckets follow, and how many leases |
-//! | 20 for each counter | its [`ShortName`], 12; its [`BucketState`], 8 |
+//! | 24 for each counter | its [`ShortName`], 12; its [`BucketState`], 8 and 4 |
 //! | 44 for each lease | the [`Fingerprint`] of its bucket, 16; its id, 16; its slots, 4; its expiry, 8 |
 //!
-//! Version 1 has the same layout. Each of its states is the moment at which a token bucket is full, which is still the
-//! state of a token bucket, so that it is read as version 2. The number changed because a reader of version 1 would
-//! take the state of any other kind for such a moment.
+//! Versions 1 and 2 have states of 8 bytes, without the interval of the rate under which they were written: a limit that
+//! has changed since applies to the share of the bucket that was left. In version 1, each state is the moment at which a
+//! token bucket is full, which is still the state of a token bucket.
 //!
 //! The shard of a bucket follows from its name, so that a snapshot fits a store of any size.
 //!
@@ -46,7 +46,7 @@ use super::counter_entry::CounterEntry;
 use super::holders::Holder;
 use super::live_entries::LiveEntries;
 use super::{MemoryStore, Padded};
-use crate::clock::{Nanos, Timestamp};
+use crate::clock::{Nanos, Now, Timestamp};
 use crate::descriptor::LeaseId;
 use crate::policy::fingerprint::{Fingerprint, FingerprintKey, ShortName};
 use crate::store::BucketState;
@@ -54,10 +54,13 @@ use crate::store::BucketState;
 const MAGIC: [u8; 8] = *b"tollgate";
 
 /// The version that is written.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// The versions that are read.
 const READABLE_VERSIONS: RangeInclusive<u32> = 1..=VERSION;
+
+/// The first version whose states have an interval.
+const WITH_INTERVALS: u32 = 3;
 
 /// The empty part that ends the list of parts.
 const END: [u8; 8] = [0; 8];
@@ -107,19 +110,20 @@ pub struct Restored {
 pub fn write(
     store: &MemoryStore,
     key: FingerprintKey,
-    now: Timestamp,
+    now: impl Into<Now>,
     to: impl Write,
 ) -> io::Result<usize> {
+    let now: Now = now.into();
     let mut to = Checksummed::new(to);
     to.put(&MAGIC)?;
     to.put(&VERSION.to_le_bytes())?;
-    to.put(&now.as_unix_nanos().to_le_bytes())?;
+    to.put(&now.wall.as_unix_nanos().to_le_bytes())?;
     to.put(&key.to_bytes())?;
     let (mut entries, mut part, mut written) = (LiveEntries::default(), Vec::new(), 0);
     for shard in &store.shards {
-        store.copy_live(shard, now, &mut entries);
+        store.copy_live(shard, now.steady, &mut entries);
         if entries.len() > 0 {
-            encode(&entries, &mut part)?;
+            encode(&entries, now, &mut part)?;
             to.put(&part)?;
             written += entries.len();
         }
@@ -131,7 +135,7 @@ pub fn write(
     Ok(written)
 }
 
-fn encode(entries: &LiveEntries, part: &mut Vec<u8>) -> io::Result<()> {
+fn encode(entries: &LiveEntries, now: Now, part: &mut Vec<u8>) -> io::Result<()> {
     part.clear();
     for count in [entries.counters.len(), entries.leases.len()] {
         let count = u32::try_from(count).map_err(|error| io::Error::other(error.to_string()))?;
@@ -139,13 +143,16 @@ fn encode(entries: &LiveEntries, part: &mut Vec<u8>) -> io::Result<()> {
     }
     for entry in &entries.counters {
         part.extend(entry.name().to_bytes());
-        part.extend(entry.state().to_bytes());
+        let state = entry.state().moved(|steady| now.to_wall(steady));
+        let (bits, interval) = state.to_bytes();
+        part.extend(bits);
+        part.extend(interval);
     }
     for (fingerprint, holder) in &entries.leases {
         part.extend(fingerprint.to_bytes());
         part.extend(holder.lease.to_bytes());
         part.extend(holder.slots.to_le_bytes());
-        part.extend(holder.expires.as_unix_nanos().to_le_bytes());
+        part.extend(now.to_wall(holder.expires).as_unix_nanos().to_le_bytes());
     }
     Ok(())
 }
@@ -160,7 +167,12 @@ fn encode(entries: &LiveEntries, part: &mut Vec<u8>) -> io::Result<()> {
 ///
 /// # Errors
 /// [`SnapshotError`] for any bytes that [`write()`] did not write.
-pub fn read(from: impl Read, max_keys: usize, now: Timestamp) -> Result<Restored, SnapshotError> {
+pub fn read(
+    from: impl Read,
+    max_keys: usize,
+    now: impl Into<Now>,
+) -> Result<Restored, SnapshotError> {
+    let now: Now = now.into();
     let mut from = Checksummed::new(from);
     if from.take()? != MAGIC {
         return Err(SnapshotError::Foreign);
@@ -171,7 +183,8 @@ pub fn read(from: impl Read, max_keys: usize, now: Timestamp) -> Result<Restored
     }
     let taken_at = from.time()?;
     let key = FingerprintKey::from_bytes(from.take()?);
-    let ahead = taken_at.since(now);
+    let ahead = taken_at.since(now.wall);
+    let to_steady = |wall: Timestamp| now.to_steady(wall.before(ahead));
     let store = MemoryStore::new(max_keys);
     loop {
         let (counters, leases) = (from.u32()?, from.u32()?);
@@ -180,14 +193,16 @@ pub fn read(from: impl Read, max_keys: usize, now: Timestamp) -> Result<Restored
         }
         for _ in 0..counters {
             let name = ShortName::from_bytes(from.take()?);
-            let state = BucketState::from_bytes(from.take()?).earlier_by(ahead);
-            store.restore_counter(CounterEntry::new(name, state), now);
+            let bits = from.take()?;
+            let interval = if version < WITH_INTERVALS { [0; 4] } else { from.take()? };
+            let state = BucketState::from_bytes(bits, interval).moved(to_steady);
+            store.restore_counter(CounterEntry::new(name, state), now.steady);
         }
         for _ in 0..leases {
             let fingerprint = Fingerprint::from_bytes(from.take()?);
             let lease = LeaseId::from_bytes(from.take()?);
-            let (slots, expires) = (from.u32()?, from.time()?.before(ahead));
-            store.restore_holder(fingerprint, Holder { lease, slots, expires }, now);
+            let (slots, expires) = (from.u32()?, to_steady(from.time()?));
+            store.restore_holder(fingerprint, Holder { lease, slots, expires }, now.steady);
         }
     }
     let checksum = from.checksum();

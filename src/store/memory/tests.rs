@@ -16,7 +16,7 @@ pub(crate) fn slots(slots: u32, ttl: u64) -> Bucket {
 }
 
 pub(crate) fn charge<'a>(of: &str, bucket: &'a Bucket, hits: Hits) -> Charge<'a> {
-    Charge { fingerprint: name(of), bucket, hits, mode: Mode::Enforced }
+    Charge { fingerprint: name(of), bucket, changes: None, hits, mode: Mode::Enforced }
 }
 
 pub(crate) fn ask(

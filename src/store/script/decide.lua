@@ -28,50 +28,80 @@ local function is_after(s, n, other_s, other_n)
   return s > other_s or (s == other_s and n > other_n)
 end
 
--- The state of a token bucket is two decimal numbers of nanoseconds with a space between: when it is full, since the
--- Unix epoch, and how far off that was when the state was written. That span only gets shorter. If it is longer now,
--- the clock was set back, or a server with another clock took over, and the moment is brought forward, so that no wait
--- is longer than when the bucket was charged. Without a second number, the span is the time to fill. A missing or
--- malformed state is that of a full bucket.
--- Returns the moment, the same as text, and whether it was brought forward.
-local function read(state, now_s, now_n, fill_s, fill_n)
-  local full, owed = string.match(state or '', '^(%d+) ?(%d*)$')
+local function join(s, n)
+  return string.format('%.0f%09.0f', s, n)
+end
+
+-- The moment at which a bucket is full whose tokens had the interval `old` until `changed`, and have the interval `new`
+-- since: what was used and not refilled by then is as many tokens. It is at most 2^62 ns.
+local function carry_over(s, n, changed_s, changed_n, old, new)
+  local owed_s, owed_n = minus(s, n, changed_s, changed_n)
+  if owed_s < 0 then return changed_s, changed_n end
+  local owed = owed_s * SECOND + owed_n
+  local tokens = math.floor(owed / old)
+  owed = tokens * new + math.floor((owed - tokens * old) * new / old)
+  -- Above 2^53 ns, 104 days, doubles skip numbers: rounded down, so that no token is owed that was not used.
+  if owed > 2 ^ 53 then owed = math.min(owed * (1 - 2 ^ -51), 2 ^ 62) end
+  return add(changed_s, changed_n, math.floor(owed / SECOND), owed % SECOND)
+end
+
+-- The state of a token bucket is three decimal numbers of nanoseconds with spaces between: when it is full, since the
+-- Unix epoch; how far off that was when the state was written; and the interval between two tokens of the limit under
+-- which it was written.
+--
+-- The second only gets shorter. If it is longer now, the clock was set back, or a server with another clock took over,
+-- and the moment is brought forward, so that no wait is longer than when the bucket was charged. Without it, that is the
+-- time to fill. If the third is not `interval`, the limit has changed: at the moment `changed`, or since that is not
+-- known, now. Without it, the limit has not changed. A missing or malformed state is that of a full bucket.
+-- Returns the moment, the same as text, and whether it is another than the state has.
+local function read(state, now_s, now_n, fill_s, fill_n, interval, changed)
+  local full, owed, old = string.match(state or '', '^(%d+) ?(%d*) ?(%d*)$')
   if not full then return 0, 0, false, false end
   local s, n = split(full)
+  local is_another = false
   if owed ~= '' then fill_s, fill_n = split(owed) end
   if fill_s then
     local most_s, most_n = add(now_s, now_n, fill_s, fill_n)
-    if is_after(s, n, most_s, most_n) then
-      return most_s, most_n, string.format('%.0f%09.0f', most_s, most_n), true
-    end
+    if is_after(s, n, most_s, most_n) then s, n, is_another = most_s, most_n, true end
   end
-  return s, n, full, false
+  if old ~= '' and old ~= interval and tonumber(old) > 0 then
+    local at_s, at_n = now_s, now_n
+    if changed ~= '' then
+      at_s, at_n = split(changed)
+      local written_s, written_n = minus(s, n, fill_s, fill_n)
+      if is_after(written_s, written_n, at_s, at_n) then at_s, at_n = written_s, written_n end
+      if is_after(at_s, at_n, now_s, now_n) then at_s, at_n = now_s, now_n end
+    end
+    s, n = carry_over(s, n, at_s, at_n, tonumber(old), tonumber(interval))
+    is_another = true
+  end
+  return s, n, is_another and join(s, n) or full, is_another
 end
 
-local function write(key, s, n, now_s, now_n)
+local function write(key, s, n, now_s, now_n, interval)
   if not is_after(s, n, now_s, now_n) then
     redis.call('DEL', key)
     return
   end
   local owed_s, owed_n = minus(s, n, now_s, now_n)
   local ms = s * 1000 + math.ceil(n / 1000000)
-  local state = string.format('%.0f%09.0f %.0f%09.0f', s, n, owed_s, owed_n)
+  local state = string.format('%s %s %s', join(s, n), join(owed_s, owed_n), interval)
   redis.call('SET', key, state, 'PXAT', string.format('%.0f', ms))
 end
 
 -- The kinds of buckets whose state is one value. Each has
---   decide(key, value, operation, four numbers, now): returns the state for the reply, whether the bucket is over its
---          limit, and the next state as two numbers, if it changes
---   write(key, state, now)
+--   decide(key, value, operation, four numbers, now, interval, changed): returns the state for the reply, whether the
+--          bucket is over its limit, and the next state as two numbers, if it changes
+--   write(key, state, now, interval)
 local tokens = { write = write }
 
-function tokens.decide(key, state, op, a_s, a_n, b_s, b_n, now_s, now_n)
+function tokens.decide(key, state, op, a_s, a_n, b_s, b_n, now_s, now_n, interval, changed)
   -- An undo has no time to fill; its second argument is another moment.
   local fill_s, fill_n = b_s, b_n
   if op == 'u' then fill_s = nil end
-  local s, n, text, is_brought_forward = read(state, now_s, now_n, fill_s, fill_n)
-  -- Written whether or not the call is admitted: else every call would bring it forward again.
-  if is_brought_forward then write(key, s, n, now_s, now_n) end
+  local s, n, text, is_another = read(state, now_s, now_n, fill_s, fill_n, interval, changed)
+  -- Written whether or not the call is admitted: else every call would move it again.
+  if is_another then write(key, s, n, now_s, now_n, interval) end
   if op == 'n' then return text, true end
   if op == 'c' or op == 'l' then
     if is_after(now_s, now_n, s, n) then s, n = now_s, now_n end
@@ -111,8 +141,9 @@ end
 
 -- KEYS: the buckets whose state is one value, the concurrency buckets, and the lease if slots may be taken.
 -- ARGV: the time as seconds and nanoseconds, or '' twice; how many buckets of either sort; the lease; the other
--- partitions in which it may hold slots; then six for each bucket: the operation; the group, 0 if the bucket is
--- enforced, else one for its shadow row; and four numbers, which are two moments, or two counts and a span.
+-- partitions in which it may hold slots; then eight for each bucket: the operation; the group, 0 if the bucket is
+-- enforced, else one for its shadow row; four numbers, which are two moments, or two counts and a span; and of a bucket
+-- whose state is one value, the interval between two tokens and when its limit changed, or '' if that is now.
 -- Operations on token buckets:
 --   c  charge: the cost, and the time to fill      l  peek: as c, without charging
 --   n  deny: the hits exceed the size              g  give back: how much, and the time to fill
@@ -139,10 +170,11 @@ local function decide(KEYS, ARGV)
     local op, group = ARGV[at], ARGV[at + 1]
     local a_s, a_n = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
     local b_s, b_n = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
-    at = at + 6
+    local interval, changed = ARGV[at + 6], ARGV[at + 7]
+    at = at + 8
     local kind, is_over = KINDS[op], false
     reply[3 + i], is_over, next_s[i], next_n[i] =
-      kind.decide(KEYS[i], states[i], op, a_s, a_n, b_s, b_n, now_s, now_n)
+      kind.decide(KEYS[i], states[i], op, a_s, a_n, b_s, b_n, now_s, now_n, interval, changed)
     writes[i] = kind.write
     if is_over then over[group] = true end
   end
@@ -152,7 +184,7 @@ local function decide(KEYS, ARGV)
     local key = KEYS[values + i]
     local op, group = ARGV[at], ARGV[at + 1]
     local needed, size = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
-    at = at + 6
+    at = at + 8
     redis.call('ZREMRANGEBYSCORE', key, '-inf', string.format('%.0f', now_us))
     local held, last, freed = redis.call('ZCARD', key), 0, 0
     if held > 0 then last = score(key, -1) end
@@ -169,13 +201,13 @@ local function decide(KEYS, ARGV)
     return reply
   end
   for i = 1, values do
-    if next_s[i] and not over[ARGV[6 * i + 2]] then
-      writes[i](KEYS[i], next_s[i], next_n[i], now_s, now_n)
+    if next_s[i] and not over[ARGV[8 * i]] then
+      writes[i](KEYS[i], next_s[i], next_n[i], now_s, now_n, ARGV[8 * i + 5])
     end
   end
   local held, ends = {}, 0
   for i = 1, slots do
-    at = 6 * (values + i)
+    at = 8 * (values + i) - 2
     if ARGV[at + 1] == 'c' and not over[ARGV[at + 2]] then
       local key, count = KEYS[values + i], tonumber(ARGV[at + 3])
       local expires = now_us + tonumber(ARGV[at + 5]) * 1000000 + tonumber(ARGV[at + 6]) / 1000

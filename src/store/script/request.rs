@@ -7,8 +7,10 @@ use super::{
 };
 use crate::clock::Timestamp;
 use crate::descriptor::LeaseId;
+use crate::limit::LimitChanges;
 use crate::policy::fingerprint::Fingerprint;
 use crate::store::counter::{Counter, StateKind};
+use crate::store::tokens::Operation;
 use crate::store::{Charge, Mode};
 
 /// How keys are named.
@@ -44,7 +46,7 @@ impl ScriptCall {
         let parts = buckets + 1;
         Self {
             bytes: Vec::with_capacity(parts * 128),
-            ends: Vec::with_capacity(parts * 9),
+            ends: Vec::with_capacity(parts * 11),
             key_count: 0,
         }
     }
@@ -104,6 +106,16 @@ impl ScriptCall {
         }
     }
 
+    /// The operands of an operation, and when the limit of its bucket changed; now, if that is not known.
+    fn push_operands(&mut self, operation: Operation, changed_at: Option<Timestamp>) {
+        operation.spans.iter().for_each(|span| self.push_span(*span));
+        self.push_number(operation.interval);
+        match changed_at {
+            Some(at) => self.push_number(at.as_unix_nanos()),
+            None => self.push_text(""),
+        }
+    }
+
     fn end_keys(&mut self) {
         self.key_count = self.ends.len();
     }
@@ -119,13 +131,15 @@ pub struct NewLease<'a> {
 }
 
 /// The call that decides all charges: by the server's clock, or at `time`, in whole microseconds. Blocked buckets are
-/// not part of it; if one denies, it only peeks at the others.
+/// not part of it; if one denies, it only peeks at the others. `changed_at` gives the server's time
+/// at which the limit of a bucket last changed.
 ///
 /// On a cluster, all buckets must be in one partition.
 pub fn decide(
     names: &KeyNames,
     charges: &[Charge<'_>],
     lease: Option<NewLease<'_>>,
+    changed_at: &dyn Fn(&LimitChanges) -> Timestamp,
     time: Option<Timestamp>,
 ) -> ScriptCall {
     let mut call = ScriptCall::for_buckets(charges.len());
@@ -155,7 +169,7 @@ pub fn decide(
         }
     }
     for charge in in_order(charges) {
-        push_operation(charge, is_denied, &mut call);
+        push_operation(charge, is_denied, changed_at, &mut call);
     }
     call
 }
@@ -195,10 +209,10 @@ pub fn refund(
     call.push_number(0);
     call.push_text("");
     call.push_text("");
-    for (_, (op, spans)) in &refunds {
-        call.push_text(op);
+    for (_, operation) in refunds {
+        call.push_text(operation.letter);
         call.push_text("0");
-        spans.iter().for_each(|span| call.push_span(*span));
+        call.push_operands(operation, None);
     }
     Some(call)
 }
@@ -218,11 +232,11 @@ pub fn probe(names: &KeyNames) -> ScriptCall {
     call.push_number(0);
     call.push_text("");
     call.push_text("");
-    for (op, cost) in steps {
-        call.push_text(op);
+    for (letter, cost) in steps {
+        call.push_text(letter);
         call.push_text("0");
-        call.push_span(cost);
-        call.push_span(NANOS_PER_SECOND);
+        let spans = [cost, NANOS_PER_SECOND];
+        call.push_operands(Operation { letter, spans, interval: NANOS_PER_SECOND }, None);
     }
     call
 }
@@ -256,7 +270,12 @@ fn in_order<'c, 'a>(charges: &'c [Charge<'a>]) -> impl Iterator<Item = &'c Charg
     charges.iter().filter(|charge| is_counter(charge)).chain(slots)
 }
 
-fn push_operation(charge: &Charge<'_>, is_denied: bool, call: &mut ScriptCall) {
+fn push_operation(
+    charge: &Charge<'_>,
+    is_denied: bool,
+    changed_at: &dyn Fn(&LimitChanges) -> Timestamp,
+    call: &mut ScriptCall,
+) {
     let (charged, given) = (charge.hits.charged(), charge.hits.given_back());
     let group = match charge.mode {
         Mode::Enforced => 0,
@@ -268,9 +287,9 @@ fn push_operation(charge: &Charge<'_>, is_denied: bool, call: &mut ScriptCall) {
     };
     match charge.bucket.into() {
         StateKind::Counter(counter) => {
-            let (op, spans) = counter.operation(charge.hits, is_denied);
-            begin(op);
-            spans.iter().for_each(|span| call.push_span(*span));
+            let operation = counter.operation(charge.hits, is_denied);
+            begin(operation.letter);
+            call.push_operands(operation, charge.changes.map(changed_at));
         }
         StateKind::Leases(bucket) => {
             begin(match (charged, given) {
@@ -283,6 +302,8 @@ fn push_operation(charge: &Charge<'_>, is_denied: bool, call: &mut ScriptCall) {
             call.push_number(charged.clamp(1, u64::from(u32::MAX)));
             call.push_number(u64::from(bucket.slots().get()));
             call.push_span(bucket.ttl().get());
+            call.push_text("");
+            call.push_text("");
         }
         StateKind::Stateless(_) => {}
     }

@@ -1,26 +1,30 @@
 //! One contract, two stores: whatever is asked, at whatever time, memory and Redis answer the same.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use prost::Message;
 use tollgate::clock::{Nanos, Timestamp};
 use tollgate::config;
 use tollgate::decision::Charges;
 use tollgate::descriptor::{LeaseId, Query};
+use tollgate::live::ActivePolicies;
+use tollgate::observe::telemetry::Telemetry;
 use tollgate::policy::fingerprint::FingerprintKey;
-use tollgate::policy::{Plan, Policies};
+use tollgate::policy::{Plan, Policies, Policy};
 use tollgate::store::script::{self, Field, KeyNames, NewLease, Released, ScriptReply};
 use tollgate::store::{Admission, MemoryStore, Outcome, Outcomes, Wait};
 use tollgate::wire::{self, RateLimitRequest};
 
 use super::redis_server::Redis;
-use super::support::{call, descriptor, give_back, hits, request, source};
+use super::support::{call, compiled, descriptor, give_back, hits, request, source};
 
 /// 2100-01-01T00:00:00Z: what is kept until a time after that does not expire while the test runs.
 const START: Timestamp = Timestamp::from_unix_nanos(4_102_444_800_000_000_000);
 
 const POLICY: &str = "domain: d
 tables:
-  - { name: fast, key: [tenant], rows: { all: [{ per_second: 3 }, { size: 50, rate: 7, every: 1m }] } }
+  - { name: fast, key: [tenant], rows: { all: [{ per_second: 4 }, { size: 50, rate: 6, every: 1m }] } }
   - { name: address, key: [remote_address], rows: { all: [{ per_minute: 40 }] } }
   - { name: maybe, key: [tenant], shadow: true, rows: { all: [{ per_minute: 5 }, { per_hour: 9 }] } }
   - { name: jobs, when: { job: { present: true } }, key: [tenant], rows: { all: [{ concurrent: 3, ttl: 90s }] } }
@@ -31,6 +35,15 @@ overrides:
   - { table: address, when: { remote_address: 10.0.0.3 }, until: 2100-01-01T00:05:00Z, buckets: blocked }
   - { table: jobs, when: { tenant: banned }, buckets: blocked }
 ";
+
+/// Buckets of [`POLICY`] and what a reload makes of them: with intervals that 32 bits hold exactly, as memory keeps them.
+const REPLACED: [[&str; 2]; 5] = [
+    ["", ""],
+    ["per_second: 4", "per_second: 1"],
+    ["per_second: 4", "size: 9, per_second: 8"],
+    ["size: 50, rate: 6, every: 1m", "size: 20, rate: 60, every: 1m"],
+    ["per_minute: 40", "per_minute: 10"],
+];
 
 /// What a store is asked, of either kind.
 trait Store {
@@ -94,7 +107,13 @@ impl Store for Scripted {
         let lease =
             LeaseId::in_partition(self.leases.to_be_bytes(), script::lease_partition(charges));
         let new = NewLease { lease, other_partitions: &[] };
-        let call = script::decide(&self.names, charges, Some(new), Some(now));
+        let call = script::decide(
+            &self.names,
+            charges,
+            Some(new),
+            &|changes| changes.last(now.into()),
+            Some(now),
+        );
         let values = self.call("decide", &call);
         let reply = ScriptReply::read(&fields(&values), charges).unwrap();
         assert_eq!(reply.now, now);
@@ -120,10 +139,19 @@ fn decide(
     asked: &RateLimitRequest,
     now: Timestamp,
 ) -> (Admission, Vec<Outcome>) {
+    decide_by(store, policies.get("d").unwrap(), asked, now)
+}
+
+fn decide_by(
+    store: &mut dyn Store,
+    policy: &Policy,
+    asked: &RateLimitRequest,
+    now: Timestamp,
+) -> (Admission, Vec<Outcome>) {
     let message = asked.encode_to_vec();
     let mut query = Query::default();
     wire::decode_into(&message, &mut query).unwrap();
-    let plan = policies.get("d").unwrap().resolve(&query, now);
+    let plan = policy.resolve(&query, now);
     let (admission, outcomes) = store.decide(&plan, now);
     (admission, outcomes.to_vec())
 }
@@ -260,7 +288,7 @@ tables: [{ name: t, shadow: true, key: [k], rows: { all: [{ per_day: 1 }, { per_
 
 #[test]
 #[ignore = "needs Redis; bash tests/run.sh"]
-fn a_reload_keeps_what_is_unchanged_and_an_overridden_bucket_is_another() {
+fn a_changed_limit_applies_to_what_was_used() {
     both(|store| {
         let policy = |size: u32| {
             policies(&format!(
@@ -273,11 +301,76 @@ overrides: [{{ table: t, row: always, when: {{ k: big }}, buckets: [{{ per_day: 
         let before = policy(3);
         (0..3).for_each(|_| assert_eq!(decide(store, &before, &asked, START).0, ADMITTED));
         assert_eq!(decide(store, &policy(3), &asked, START).0, Admission::Denied);
-        // A day's budget is owed; the larger bucket has more.
-        assert_eq!(decide(store, &policy(300), &asked, START).0, Admission::Denied);
-        let later = START.after(Nanos::from_secs(288));
-        assert_eq!(decide(store, &policy(300), &asked, later).0, ADMITTED);
+        assert_eq!(decide(store, &policy(300), &asked, START).1[0].remaining, 296);
+        let (admission, outcomes) = decide(store, &policy(2), &asked, START);
+        // Four are owed of two: three have to be repaid, half a day each.
+        let wait = Wait::For(Nanos::from_secs(3 * 43_200));
+        assert_eq!(
+            (admission, outcomes[0].remaining, outcomes[0].wait),
+            (Admission::Denied, 0, wait)
+        );
+        let later = START.after(Nanos::from_secs(3 * 43_200));
+        assert_eq!(decide(store, &policy(2), &asked, later).0, ADMITTED);
         assert_eq!(decide(store, &before, &call(&[("k", "big")]), START).1[0].remaining, 99);
+    });
+}
+
+/// Policies that come into force one after another.
+struct Reloads(ActivePolicies);
+
+impl Reloads {
+    fn begin(text: &str) -> Self {
+        let telemetry = Arc::new(Telemetry::new(Arc::new(MemoryStore::new(64))));
+        let first = compiled(&source(text), FingerprintKey::shared());
+        Self(ActivePolicies::new(first, telemetry, START))
+    }
+
+    fn replace(&self, text: &str, now: Timestamp) {
+        self.0.replace(compiled(&source(text), FingerprintKey::shared()), now);
+    }
+
+    fn decide(
+        &self,
+        store: &mut dyn Store,
+        asked: &RateLimitRequest,
+        now: Timestamp,
+    ) -> (Admission, Vec<Outcome>) {
+        decide_by(store, &self.0.load().get("d").unwrap().policy, asked, now)
+    }
+}
+
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn a_changed_limit_applies_from_the_reload_on_although_nobody_asks_then() {
+    both(|store| {
+        let policy = |rate: u32, end: &str| {
+            format!(
+                "domain: d
+tables: [{{ name: t, key: [k], rows: {{ all: [{{ per_hour: {rate} }}] }} }}]
+overrides: [{{ table: t, when: {{ k: \"2\" }}, {end} buckets: [{{ per_hour: 100 }}] }}]"
+            )
+        };
+        let minutes = |count: u64| START.after(Nanos::from_secs(60 * count));
+        let reloads = Reloads::begin(&policy(60, ""));
+        let asked = |key, count| request("d", &[hits(count, &[("k", key)])]);
+        assert_eq!(reloads.decide(store, &asked("1", 60), START).0, ADMITTED);
+        reloads.replace(&policy(120, ""), minutes(10));
+        // Ten are repaid in ten minutes, and ten in five.
+        assert_eq!(reloads.decide(store, &asked("1", 0), minutes(15)).1[0].remaining, 80);
+        reloads.replace(&policy(10, "until: 2100-01-01T01:00:00Z,"), minutes(20));
+        let (admission, outcomes) = reloads.decide(store, &asked("1", 1), minutes(26));
+        // 30 are owed after twenty minutes, 29 after six more: 9 may be.
+        assert_eq!(
+            (admission, outcomes[0].wait),
+            (Admission::Denied, Wait::For(Nanos::from_secs(20 * 360)))
+        );
+        assert_eq!(reloads.decide(store, &asked("2", 30), minutes(60 - 6)).0, ADMITTED);
+        // The override has ended: 20 are owed then, and 19 after six minutes.
+        let (admission, outcomes) = reloads.decide(store, &asked("2", 1), minutes(66));
+        assert_eq!(
+            (admission, outcomes[0].wait),
+            (Admission::Denied, Wait::For(Nanos::from_secs(10 * 360)))
+        );
     });
 }
 
@@ -378,7 +471,9 @@ fn no_key_is_left_without_an_end_and_each_ends_when_its_bucket_is_full() {
             [90_000, 3_600_000].map(|hold| start + hold).contains(&ends)
         } else {
             let state: String = redis::cmd("GET").arg(key).query(&mut connection).unwrap();
-            let (full, owed) = state.split_once(' ').unwrap();
+            let [full, owed, _] = state.split(' ').collect::<Vec<_>>()[..] else {
+                panic!("{state}")
+            };
             let state: u64 = full.parse().unwrap();
             assert_eq!(owed.parse(), Ok(state - START.as_unix_nanos()), "{key}");
             ends == i64::try_from(state.div_ceil(1_000_000)).unwrap() && ends > start
@@ -399,6 +494,7 @@ enum Step {
     Ask { tenant: usize, address: usize, job: Option<usize>, hits: i64 },
     Release(usize),
     Pass(u64),
+    Reload(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -414,12 +510,13 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..12_usize).prop_map(Step::Release),
         // In microseconds, as a server tells the time.
         4 => prop_oneof![0_u64..2_000, 0_u64..1_000_000, 0_u64..400_000_000].prop_map(Step::Pass),
+        1 => (0..REPLACED.len()).prop_map(Step::Reload),
     ]
 }
 
 /// The same questions, one after another, to both.
 fn same(redis: &Redis, steps: &[Step]) {
-    let policies = policies(POLICY);
+    let reloads = Reloads::begin(POLICY);
     let mut memory = MemoryStore::new(10_000);
     let mut shared = Scripted::new(redis);
     let mut now = START;
@@ -427,6 +524,10 @@ fn same(redis: &Redis, steps: &[Step]) {
     for (at, step) in steps.iter().enumerate() {
         match step {
             Step::Pass(micros) => now = now.after(Nanos::new(micros * 1_000)),
+            Step::Reload(to) => {
+                let [bucket, other] = REPLACED[*to];
+                reloads.replace(&POLICY.replace(bucket, other), now);
+            }
             Step::Release(at) => {
                 let Some((ours, theirs)) = leases.get(*at).copied() else { continue };
                 let was_held =
@@ -446,8 +547,8 @@ fn same(redis: &Redis, steps: &[Step]) {
                 };
                 let other = descriptor_of_another(&entries);
                 let asked = request("d", &[descriptor, other]);
-                let ours = decide(&mut memory, &policies, &asked, now);
-                let theirs = decide(&mut shared, &policies, &asked, now);
+                let ours = reloads.decide(&mut memory, &asked, now);
+                let theirs = reloads.decide(&mut shared, &asked, now);
                 assert_eq!(ours.1, theirs.1, "step {at} of {steps:?}");
                 match (ours.0, theirs.0) {
                     (
