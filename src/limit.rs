@@ -13,7 +13,7 @@ use std::num::NonZeroU32;
 
 use crate::clock::Timestamp;
 
-pub use self::changes::LimitChanges;
+pub use self::changes::{ChangeTime, LimitChanges};
 pub use self::concurrency::{Concurrency, MAX_SLOTS};
 pub use self::error::LimitError;
 pub use self::interval::CompactInterval;

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use crate::clock::{Now, Timestamp};
 use crate::descriptor::Name;
+use crate::limit::ChangeTime;
 use crate::observe::telemetry::{PolicyCounters, Telemetry};
 use crate::policy::name_map::NameMap;
 use crate::policy::{Policies, Policy};
@@ -76,6 +77,8 @@ pub struct LoadedPolicies {
     by_domain: NameMap<LoadedPolicy>,
     version: PolicyVersion,
     loaded_at: Timestamp,
+    /// When the limits change that are not what they were before.
+    changed_at: ChangeTime,
 }
 
 impl LoadedPolicies {
@@ -87,10 +90,11 @@ impl LoadedPolicies {
         telemetry: &Telemetry,
         now: Timestamp,
     ) -> Self {
+        let changed_at = ChangeTime::at(now);
         let mut policies: Vec<_> = next.policies.into_policies().collect();
         for policy in &mut policies {
             let before = before.and_then(|before| before.get(policy.domain()));
-            policy.succeed(before.map(|loaded| &loaded.policy), now);
+            policy.succeed(before.map(|loaded| &loaded.policy), &changed_at);
         }
         policies.sort_unstable_by(|a, b| a.domain().cmp(b.domain()));
         let counters = telemetry.for_policies(&policies);
@@ -98,7 +102,7 @@ impl LoadedPolicies {
             let denials = Denials::of(&policy, wire::encode_place);
             (policy.domain().as_bytes().into(), LoadedPolicy { policy, counters, denials })
         });
-        Self { by_domain: loaded.collect(), version: next.version, loaded_at: now }
+        Self { by_domain: loaded.collect(), version: next.version, loaded_at: now, changed_at }
     }
 
     /// The policy of a domain.
@@ -176,10 +180,12 @@ impl ActivePolicies {
     /// Puts prepared policies in force as a whole. Buckets with the same identity keep their state; see
     /// [`identity`](crate::policy::identity).
     pub fn activate(&self, next: LoadedPolicies, now: impl Into<Now>) {
+        let Now { steady, wall } = now.into();
+        next.changed_at.set(steady);
         let replaced = self.loaded.swap(Arc::new(next));
         *self.replaced.lock() = Some(replaced);
         self.rejected.store(None);
-        self.telemetry.reloads().record_loaded(now.into().wall);
+        self.telemetry.reloads().record_loaded(wall);
     }
 
     /// Prepares policies and puts them in force.

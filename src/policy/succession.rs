@@ -8,7 +8,7 @@ use super::Policy;
 use super::identity::Salt;
 use super::rule::Rule;
 use crate::clock::Timestamp;
-use crate::limit::{Bucket, CompactInterval, LimitChanges};
+use crate::limit::{Bucket, ChangeTime, CompactInterval, LimitChanges};
 
 /// One of the limits of a bucket.
 #[derive(PartialEq, Eq)]
@@ -19,17 +19,17 @@ struct Limit {
 }
 
 impl Policy {
-    /// Puts the policy in force at `now`, in place of the one `before`. Limits that are not what they were there change
-    /// at `now`; all others changed when they last did.
+    /// Prepares the policy to come into force at `at`, in place of the one `before`. Limits that are not what they were
+    /// there change at `at`; all others changed when they last did.
     ///
     /// A changed size needs no note: a state tells what was used, whatever the size.
-    pub(crate) fn succeed(&mut self, before: Option<&Self>, now: Timestamp) {
+    pub(crate) fn succeed(&mut self, before: Option<&Self>, at: &ChangeTime) {
         let earlier = before.map(Self::limits).unwrap_or_default();
         let mut changes: HashMap<Salt, Arc<LimitChanges>> = HashMap::new();
         for (salt, (limits, _)) in self.limits() {
             let unchanged = earlier.get(&salt).filter(|(before, _)| *before == limits);
             let of_salt = unchanged.and_then(|(_, rule)| rule.changes.clone());
-            let new = || Arc::new(LimitChanges::new(now, ends(&limits)));
+            let new = || Arc::new(LimitChanges::new(at.clone(), ends(&limits)));
             changes.insert(salt, of_salt.unwrap_or_else(new));
         }
         for row in self.tables.iter_mut().flat_map(|table| table.rows.iter_mut()) {

@@ -127,9 +127,9 @@ impl MemoryStore {
         let mut refused = 0;
         for charge in charges {
             let shard = shards.of(charge);
-            let Answer { mut outcome, mut change, carried } = shard.decide(charge, now);
-            if let Some((at, state)) = carried {
-                shard.carry_over(at, state);
+            let Answer { mut outcome, mut change, is_carried } = shard.decide(charge, now);
+            if is_carried {
+                shard.carry_over(charge, now);
             }
             if matches!(change, Change::Slots(..))
                 && !self.reserve_lease(&mut reservations, shards.of(charge), charge, now.steady)

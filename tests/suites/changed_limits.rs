@@ -100,6 +100,17 @@ fn until_the_change_a_bucket_refills_at_the_old_rate_and_from_then_on_at_the_new
 }
 
 #[test]
+fn a_limit_changes_when_its_policy_comes_into_force_and_not_when_that_is_prepared() {
+    let parts = parts("per_hour: 3600");
+    let next = support::compiled(&source(&policy("per_hour: 6", "")), parts.key);
+    let prepared = parts.policies.prepare(next, parts.clock.now());
+    wait(&parts, 10);
+    assert_eq!(charge(&parts, 10), (true, 3590));
+    parts.policies.activate(prepared, parts.clock.now());
+    assert_eq!(parts.ask(&call(K)).number("retry-after"), 5 * 600);
+}
+
+#[test]
 fn a_reload_that_changes_something_else_is_no_change() {
     let parts = parts("per_hour: 60");
     assert_eq!(charge(&parts, 60), (true, 0));

@@ -12,7 +12,7 @@ use crate::clock::{Now, Timestamp};
 use crate::descriptor::LeaseId;
 use crate::limit::Concurrency;
 use crate::policy::fingerprint::Fingerprint;
-use crate::store::counter::StateKind;
+use crate::store::counter::{Counter, StateKind};
 use crate::store::slots::{self, Occupancy};
 use crate::store::{BucketState, Charge, Outcome, blocked};
 
@@ -22,14 +22,29 @@ const EVICTION_SAMPLE: usize = 16;
 /// How many buckets of the table are searched for those entries first: a table that was large once may be nearly empty.
 const MAX_BUCKETS_SEARCHED: usize = 256;
 
+/// The index of a stored counter. It has 32 bits, so that a [`Change`] is small: no shard has as many places, since the
+/// hash that chooses one has no more bits.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place(u32);
+
+impl Place {
+    fn of(index: usize) -> Option<Self> {
+        u32::try_from(index).ok().map(Self)
+    }
+
+    const fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// What a charge would change in the shard.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) enum Change {
     /// Nothing: the charge only peeks, or the bucket does not admit.
     #[default]
     Nothing,
-    /// The counter gets this state; the index at which it was found, if it is stored.
-    State(BucketState, Option<usize>),
+    /// The counter gets this state; the place at which it was found, if it is stored.
+    State(BucketState, Option<Place>),
     /// This many slots are taken, until this time.
     Slots(u32, Timestamp),
 }
@@ -38,14 +53,13 @@ pub(super) enum Change {
 pub(super) struct Answer {
     pub(super) outcome: Outcome,
     pub(super) change: Change,
-    /// The state of a counter that was written under another limit, as it is under this one, and the index of the
-    /// counter.
-    pub(super) carried: Option<(usize, BucketState)>,
+    /// Whether the state of a counter was written under another limit; see [`Shard::carry_over`].
+    pub(super) is_carried: bool,
 }
 
 impl From<(Outcome, Change)> for Answer {
     fn from((outcome, change): (Outcome, Change)) -> Self {
-        Self { outcome, change, carried: None }
+        Self { outcome, change, is_carried: false }
     }
 }
 
@@ -83,10 +97,11 @@ impl Shard {
             StateKind::Counter(counter) => {
                 let (state, at) = self.state(charge.fingerprint);
                 let carried = counter.carried_over(state, charge.changes, now);
+                let is_carried = carried.is_some();
                 let state = carried.unwrap_or(state);
                 let (outcome, next) = counter.decide(state, now.steady, charge.hits);
                 let change = next.map_or(Change::Nothing, |next| Change::State(next, at));
-                Answer { outcome, change, carried: at.zip(carried) }
+                Answer { outcome, change, is_carried }
             }
             StateKind::Leases(bucket) => self.decide_slots(bucket, charge, now.steady).into(),
             StateKind::Stateless(of) => {
@@ -136,21 +151,23 @@ impl Shard {
         }
     }
 
-    /// The state of a counter, and its index if it is stored.
-    pub(super) fn state(&self, fingerprint: Fingerprint) -> (BucketState, Option<usize>) {
-        let at = self.index_of(fingerprint);
+    /// The state of a counter, and its place if it is stored.
+    pub(super) fn state(&self, fingerprint: Fingerprint) -> (BucketState, Option<Place>) {
+        let at = self.place_of(fingerprint);
         (self.state_at(at), at)
     }
 
-    /// The state of the counter at an index; without one, that of a counter that is not stored.
-    fn state_at(&self, at: Option<usize>) -> BucketState {
-        let entry = at.and_then(|at| self.counters.get_bucket(at));
+    /// The state of the counter at a place; without one, that of a counter that is not stored.
+    fn state_at(&self, at: Option<Place>) -> BucketState {
+        let entry = at.and_then(|at| self.counters.get_bucket(at.index()));
         entry.map_or(BucketState::NONE, CounterEntry::state)
     }
 
-    fn index_of(&self, fingerprint: Fingerprint) -> Option<usize> {
+    fn place_of(&self, fingerprint: Fingerprint) -> Option<Place> {
         let name = fingerprint.short();
-        self.counters.find_bucket_index(fingerprint.hash64(), |entry| entry.name() == name)
+        let found =
+            self.counters.find_bucket_index(fingerprint.hash64(), |entry| entry.name() == name);
+        found.and_then(Place::of)
     }
 
     fn holders(&self, fingerprint: Fingerprint) -> Option<&Holders> {
@@ -162,18 +179,22 @@ impl Shard {
     /// Replaces a state that was written under another limit, whether or not the call is admitted: what was used is
     /// repaid at the new rate from now on.
     #[cold]
-    pub(super) fn carry_over(&mut self, at: usize, state: BucketState) {
-        if let Some(entry) = self.counters.get_bucket_mut(at) {
+    pub(super) fn carry_over(&mut self, charge: &Charge<'_>, now: Now) {
+        let (state, at) = self.state(charge.fingerprint);
+        let carried = Counter::of(charge.bucket)
+            .and_then(|counter| counter.carried_over(state, charge.changes, now));
+        let entry = at.and_then(|at| self.counters.get_bucket_mut(at.index()));
+        if let (Some(entry), Some(state)) = (entry, carried) {
             *entry = CounterEntry::new(entry.name(), state);
         }
     }
 
-    /// Sets the state of a counter. It is stored at the index `at`, unless another bucket of the same request has
+    /// Sets the state of a counter. It is stored at the place `at`, unless another bucket of the same request has
     /// evicted it since. A counter that is not stored is inserted, as by [`Self::insert`].
     pub(super) fn set(
         &mut self,
         fingerprint: Fingerprint,
-        at: Option<usize>,
+        at: Option<Place>,
         state: BucketState,
         now: Timestamp,
         max: usize,
@@ -181,10 +202,10 @@ impl Shard {
         let entry = CounterEntry::new(fingerprint.short(), state);
         let at = at.and_then(|at| {
             let is_there =
-                self.counters.get_bucket(at).is_some_and(|old| old.name() == entry.name());
-            if is_there { Some(at) } else { self.index_of(fingerprint) }
+                self.counters.get_bucket(at.index()).is_some_and(|old| old.name() == entry.name());
+            if is_there { Some(at) } else { self.place_of(fingerprint) }
         });
-        if let Some(old) = at.and_then(|at| self.counters.get_bucket_mut(at)) {
+        if let Some(old) = at.and_then(|at| self.counters.get_bucket_mut(at.index())) {
             *old = entry;
             return false;
         }
