@@ -276,3 +276,26 @@ fn many_descriptors_are_decided_as_exactly_as_a_few() {
     assert_eq!(client.drain(&all, 9).0, 3);
     assert_eq!(client.ask(call(&[("b", "same")])).remaining(), [195]);
 }
+
+/// The picture in docs/policy.md.
+#[test]
+fn a_caller_that_takes_all_it_can_gets_twice_the_number_in_the_first_period_and_the_number_in_each_after()
+ {
+    for (bucket, at_once) in [("{ per_minute: 60 }", 60), ("{ per_minute: 60, size: 10 }", 10)] {
+        let (server, mut client) =
+            server(&format!("tables: [{{ name: t, key: [k], rows: {{ all: [{bucket}] }} }}]"));
+        let asked = call(&[("k", "1")]);
+        let mut admitted = client.drain(&asked, at_once).0;
+        assert_eq!(admitted, at_once, "{bucket}");
+        for minute in 1..=3 {
+            for _ in 0..60 {
+                server.advance(Nanos::from_secs(1));
+                admitted += client.drain(&asked, 1).0;
+            }
+            assert_eq!(admitted, at_once + 60 * minute, "{bucket}");
+        }
+        // Idle until it is full, it begins anew.
+        server.advance(Nanos::from_secs(60));
+        assert_eq!(client.drain(&asked, at_once).0, at_once, "{bucket}");
+    }
+}
