@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Store;
 use super::connection::{Connection, Function, ReadyConnection, load_script};
-use super::error_scope::{DownReason, ErrorScope};
+use super::error_scope::{DownReason, ErrorScope, words};
 use super::target::Connector;
 use crate::clock::Timestamp;
 use crate::store::StoreError;
@@ -130,7 +130,8 @@ impl StoreClient {
                         backoff = MIN_BACKOFF;
                     }
                     let reason = self.reason.lock().take();
-                    let reason = reason.unwrap_or_else(|| "calls time out".into());
+                    // Set by what disconnected.
+                    let reason = reason.unwrap_or_else(|| "disconnected".into());
                     if self.is_reconnecting.load(Ordering::Relaxed) {
                         tracing::debug!(reason = reason.text, "reconnecting to the shared store");
                         continue;
@@ -270,7 +271,11 @@ impl StoreClient {
             Err(_) => {
                 counters.timed_out.inc();
                 if self.timed_out.fetch_add(1, Ordering::Relaxed) + 1 >= MAX_TIMEOUTS {
-                    self.disconnect(used, None);
+                    let reason = format!(
+                        "no reply to {MAX_TIMEOUTS} calls in a row, {:?} each",
+                        self.store.timeout
+                    );
+                    self.disconnect(used, &DownReason::from(&*reason), false);
                 }
                 Err(StoreError::Unavailable(format!("no reply within {:?}", self.store.timeout)))
             }
@@ -284,28 +289,28 @@ impl StoreClient {
             ErrorScope::Keys => {
                 self.store.health.mark_rejecting(error, self.store.clock.now());
                 self.probe_needed.notify_one();
-                StoreError::Rejected(error.to_string())
+                StoreError::Rejected(words(error).into())
             }
             ErrorScope::Server if self.store.is_cluster => {
                 self.store.health.mark_rejecting(error, self.store.clock.now());
-                StoreError::Unavailable(error.to_string())
+                StoreError::Unavailable(words(error).into())
             }
             ErrorScope::Server | ErrorScope::All => {
                 self.store.telemetry.shared_store().failed.inc();
-                self.disconnect(used, Some(error));
-                StoreError::Unavailable(error.to_string())
+                self.disconnect(used, &error.into(), true);
+                StoreError::Unavailable(words(error).into())
             }
         }
     }
 
-    /// Drops a connection, and has another made; nothing if it has been dropped already. After an error calls wait for
-    /// that, at most once a second: a server that hangs, or loses each connection, is not waited for.
-    fn disconnect(&self, used: &Arc<ReadyConnection>, error: Option<&RedisError>) {
+    /// Drops a connection, and has another made; nothing if it has been dropped already. If `calls_may_wait`, they wait
+    /// for the next connection, at most once a second: a server that hangs, or loses each connection, is not waited for.
+    fn disconnect(&self, used: &Arc<ReadyConnection>, reason: &DownReason, calls_may_wait: bool) {
         let was = self.ready.compare_and_swap(used, None);
         if was.as_ref().is_some_and(|was| Arc::ptr_eq(was, used)) {
-            *self.reason.lock() = error.map(DownReason::from);
+            *self.reason.lock() = Some(reason.clone());
             let mut last = self.reconnected_at.lock();
-            if error.is_some() && last.is_none_or(|at| at.elapsed() > MAX_BACKOFF) {
+            if calls_may_wait && last.is_none_or(|at| at.elapsed() > MAX_BACKOFF) {
                 *last = Some(Instant::now());
                 self.is_reconnecting.store(true, Ordering::Relaxed);
             }
@@ -351,10 +356,13 @@ impl StoreClient {
         let answer = timeout(CONNECT_TIMEOUT, connection.send_packed_command(&ping)).await;
         match answer {
             Ok(Err(error)) if ErrorScope::of(&error) == ErrorScope::All => {
-                self.disconnect(&used, Some(&error));
+                self.disconnect(&used, &DownReason::from(&error), true);
             }
             Ok(_) => {}
-            Err(_) => self.disconnect(&used, None),
+            Err(_) => {
+                let reason = format!("no reply to PING within {CONNECT_TIMEOUT:?}");
+                self.disconnect(&used, &DownReason::from(&*reason), false);
+            }
         }
     }
 
@@ -363,7 +371,7 @@ impl StoreClient {
         let Some(used) = self.ready.load_full() else { return };
         let mut ready = ReadyConnection::clone(&used);
         if let Err(error) = self.verify(&mut ready, &script::probe(&self.store.names)).await {
-            self.disconnect(&used, Some(&error));
+            self.disconnect(&used, &DownReason::from(&error), true);
         }
     }
 

@@ -2,6 +2,8 @@
 
 use redis::RedisError;
 
+use crate::text::{printable, truncate};
+
 /// Codes of a server that decides no call until it is replaced or its state changes.
 const SERVER_CODES: [&str; 6] = ["READONLY", "OOM", "LOADING", "MISCONF", "NOREPLICAS", "BUSY"];
 
@@ -39,6 +41,17 @@ impl ErrorScope {
     }
 }
 
+/// An error in the server's own words, as `OOM command not allowed when used memory > 'maxmemory'.`; without a reply of
+/// the server, in the client's. Control characters are escaped, and it is cut after
+/// [`MAX_CHARS`](crate::text::MAX_CHARS) characters, since it goes into the log.
+pub(super) fn words(error: &RedisError) -> Box<str> {
+    let text = match (error.code(), error.detail()) {
+        (Some(code), Some(detail)) => format!("{code} {detail}"),
+        _ => error.to_string(),
+    };
+    truncate(&printable(&text))
+}
+
 /// Why the store is unavailable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct DownReason {
@@ -57,7 +70,7 @@ impl From<&str> for DownReason {
 impl From<&RedisError> for DownReason {
     fn from(error: &RedisError) -> Self {
         let is_plain = |code: &&str| code.bytes().all(|byte| byte.is_ascii_uppercase());
-        Self { text: error.to_string(), code: error.code().filter(is_plain).map(str::to_owned) }
+        Self { text: words(error).into(), code: error.code().filter(is_plain).map(str::to_owned) }
     }
 }
 
@@ -67,9 +80,13 @@ mod tests {
 
     use super::*;
 
-    fn scope(line: &str) -> ErrorScope {
+    fn error(line: &str) -> RedisError {
         let answer = redis::parse_redis_value(format!("-{line}\r\n").as_bytes()).unwrap();
-        ErrorScope::of(&answer.extract_error().unwrap_err())
+        answer.extract_error().unwrap_err()
+    }
+
+    fn scope(line: &str) -> ErrorScope {
+        ErrorScope::of(&error(line))
     }
 
     #[test]
@@ -103,5 +120,21 @@ mod tests {
         }
         let broken = RedisError::from((ErrorKind::Io, "broken pipe"));
         assert_eq!(ErrorScope::of(&broken), ErrorScope::All);
+    }
+    #[test]
+    fn an_error_is_told_in_the_servers_words_which_cannot_fill_or_break_a_line() {
+        for line in [
+            "READONLY You can't write against a read only replica.",
+            "OOM command not allowed when used memory > 'maxmemory'.",
+            "NOAUTH Authentication required.",
+            "ERR unknown command 'FCALL'",
+        ] {
+            assert_eq!(&*words(&error(line)), line);
+        }
+        assert_eq!(&*words(&error("OOM a\x1b[31m\tb")), "OOM a\\u{1b}[31m\\tb");
+        let long = words(&error(&format!("OOM {}", "x".repeat(500))));
+        assert_eq!(*long, format!("OOM {}…", "x".repeat(124)));
+        let broken = RedisError::from((ErrorKind::Io, "broken pipe"));
+        assert_eq!(*words(&broken), *broken.to_string());
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use redis::RedisError;
 
-use super::error_scope::DownReason;
+use super::error_scope::{DownReason, words};
 use crate::clock::{Nanos, Timestamp};
 use crate::observe::telemetry::Telemetry;
 
@@ -93,7 +93,7 @@ impl Health {
         self.rejected_at.store(now.as_unix_nanos(), Ordering::Relaxed);
         if !self.is_rejecting.swap(true, Ordering::Relaxed) {
             tracing::warn!(
-                store = %self.target, reason = %error,
+                store = %self.target, reason = words(error),
                 "the shared store rejects calls for some keys; deciding these without it"
             );
         }

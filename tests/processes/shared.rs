@@ -11,6 +11,7 @@ mod local;
 mod login;
 mod near;
 mod process;
+mod reasons;
 mod reconnects;
 mod refusals;
 mod releases;
