@@ -10,8 +10,8 @@
 #   bin/chromium       Debian's Chromium
 #
 # Safe to run any time: existing tools are kept, and then it takes well under a second. Missing system
-# packages (Python's venv, Go, curl, compilers of C and C++, valgrind, Redis, Chromium, nghttp2) are installed from
-# Debian, as root or through sudo.
+# packages (Python's venv, Go, curl, openssl, compilers of C and C++, valgrind, Redis, Chromium, nghttp2) are installed
+# from Debian, as root or through sudo.
 set -euo pipefail
 
 # The newest grpcurl that the Go of Debian 12 (1.19) builds; newer Gos build it too.
@@ -100,6 +100,7 @@ machine_step() {
   command -v redis-server >/dev/null || missing+=(redis-server)
   command -v chromium >/dev/null || missing+=(chromium)
   command -v nghttp >/dev/null || missing+=(nghttp2-client)
+  command -v openssl >/dev/null || missing+=(openssl)
   [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
   venv_ready || find_python >/dev/null || missing+=(python3 python3-venv)
   { grpcurl_ready && h2spec_ready; } || find_go >/dev/null || missing+=(golang-go)

@@ -25,6 +25,7 @@ mod clients;
 #[cfg(feature = "otlp")]
 #[path = "../support/collector.rs"]
 mod collector;
+mod doc_commands;
 mod envoy;
 #[path = "../support/frames.rs"]
 mod frames;
