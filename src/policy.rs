@@ -26,6 +26,7 @@ use std::borrow::Cow;
 use hashbrown::HashMap;
 use smallvec::SmallVec;
 
+use self::address::Addresses;
 use self::condition::Conditions;
 use self::denial::DenialBody;
 use self::endpoints::Endpoints;
@@ -126,6 +127,7 @@ pub struct Policy {
     on_store_error: OnStoreError,
     denial_body: DenialBody,
     partition: Box<str>,
+    addresses: Addresses,
     keys: Keys,
     endpoints: Endpoints,
     bypass: Box<[Conditions]>,
@@ -237,7 +239,7 @@ impl Policy {
                 plan.releases.push(lease);
                 continue;
             }
-            let mut values = Values::default();
+            let mut values = Values::new(&self.addresses);
             self.read_into(descriptor.entries(), &mut values);
             if self.bypass.iter().any(|bypass| bypass.all_match(&values)) {
                 plan.is_bypassed = true;
@@ -250,7 +252,7 @@ impl Policy {
 
     /// Projects entries onto the policy's keys, and adds the endpoint group of their method and path.
     pub(crate) fn read<'a>(&'a self, entries: &[Entry<'a>]) -> Values<'a> {
-        let mut values = Values::default();
+        let mut values = Values::new(&self.addresses);
         self.read_into(entries, &mut values);
         values
     }

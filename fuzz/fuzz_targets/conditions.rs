@@ -7,7 +7,7 @@ use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use tollgate::config;
 use tollgate::limit::Bucket;
-use tollgate::policy::address;
+use tollgate::policy::address::Addresses;
 use tollgate::policy::fingerprint::FingerprintKey;
 use tollgate::policy::table::Miss;
 use tollgate::wire;
@@ -185,7 +185,9 @@ impl When<'_> {
                 Test::Short(text) => is_short(text),
                 Test::List(texts) => !texts.is_empty() && texts.iter().all(|text| is_short(text)),
                 Test::OneOf(texts) => !texts.is_empty(),
-                Test::Cidr(networks) => !networks.is_empty(),
+                Test::Cidr(networks) => {
+                    !networks.is_empty() && !networks.iter().any(Network::is_nat64)
+                }
                 Test::Equal(_) | Test::Prefix(_) | Test::Present | Test::Absent => true,
             })
     }
@@ -280,6 +282,12 @@ impl<'a> Test<'a> {
 }
 
 impl Network {
+    /// Whether it is within the well-known prefix, whose addresses count as IPv4: such a network is refused.
+    fn is_nat64(&self) -> bool {
+        let (IpAddr::V6(first), 96..) = self.read() else { return false };
+        u128::from(first) >> 32 == 0x64_ff9b_0000_0000_0000_0000
+    }
+
     fn written(self) -> String {
         let (address, bits) = match self {
             Self::V4(address, bits) => {
@@ -313,7 +321,7 @@ impl Network {
     }
 
     fn holds(self, value: &[u8]) -> bool {
-        let Some(address) = address::parse(value) else { return false };
+        let Some(address) = Addresses::default().read(value) else { return false };
         match (self.read(), address) {
             ((IpAddr::V4(first), bits), IpAddr::V4(address)) => {
                 (u32::from(first) ^ u32::from(address)).leading_zeros() >= bits

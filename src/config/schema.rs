@@ -1,11 +1,13 @@
 //! The policy file as it is written: one type for each mapping of the language, each value with its path. `compile`
 //! checks the meaning.
 
+mod addresses;
 mod conditions;
 mod denial;
 mod foreign;
 mod paths;
 
+pub(super) use self::addresses::Addresses;
 use self::conditions::{some_when, when};
 pub(super) use self::denial::{Content, DenialBody, Json};
 pub(super) use self::paths::{Case, Paths};
@@ -23,6 +25,7 @@ pub(super) struct File {
     pub(super) on_store_error: OnStoreError,
     pub(super) denial_body: Option<DenialBody>,
     pub(super) paths: Paths,
+    pub(super) addresses: Option<Addresses>,
     pub(super) groups: Vec<Group>,
     pub(super) tables: Vec<Table>,
     pub(super) overrides: Vec<Override>,
@@ -173,6 +176,7 @@ pub(super) fn file(node: &Node<'_>) -> Option<File> {
             .unwrap_or_default(),
         denial_body: fields.take("denial_body").and_then(|node| denial::body(&node)),
         paths: fields.take("paths").and_then(|node| paths::paths(&node)).unwrap_or_default(),
+        addresses: fields.take("addresses").and_then(|node| addresses::addresses(&node)),
         groups: fields.take("endpoint_groups").map(|node| groups(&node)).unwrap_or_default(),
         tables: items(tables, "a list of tables", table),
         overrides: items(fields.take("overrides"), "a list of overrides", policy_override),

@@ -1,10 +1,15 @@
 //! Client addresses: every spelling of an address is the same client.
 
+mod nat64;
+mod reading;
 mod spelling;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
+
+pub use self::nat64::Nat64Prefix;
+pub use self::reading::Addresses;
 
 /// The entry whose value is parsed as an address if it is one.
 pub const KEY: &str = "remote_address";

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::address::Prefixes;
+use super::address::{Addresses, Prefixes};
 use super::condition::Conditions;
 use super::denial::DenialBody;
 use super::endpoints::Endpoints;
@@ -36,6 +36,8 @@ pub(crate) struct Settings {
     pub(crate) denial_body: DenialBody,
     /// The key of the entry whose value determines a bucket's partition.
     pub(crate) partition: Box<str>,
+    /// How addresses are read.
+    pub(crate) addresses: Addresses,
 }
 
 /// A policy under construction.
@@ -217,13 +219,14 @@ impl Builder {
             .for_each(|row| row.overrides.index());
         let [table, name] = LIMIT_OVERRIDE;
         let limit_override = self.empty_row(&Arc::from(table), name);
-        let Settings { headers, on_store_error, denial_body, partition } = self.settings;
+        let Settings { headers, on_store_error, denial_body, partition, addresses } = self.settings;
         Policy {
             domain: self.domain,
             headers,
             on_store_error,
             denial_body,
             partition,
+            addresses,
             endpoints,
             bypass,
             tables,

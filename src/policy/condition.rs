@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use hashbrown::HashSet;
 use ipnet::IpNet;
 
-use super::address::{self, Prefixes};
+use super::address::{Addresses, Prefixes};
 use super::values::{KeyIndex, Keys, Values};
 
 /// A test of one entry's value.
@@ -31,18 +31,20 @@ pub enum Matcher {
 }
 
 impl Matcher {
-    fn matches(&self, value: Option<&[u8]>) -> bool {
+    fn matches(&self, value: Option<&[u8]>, addresses: &Addresses) -> bool {
         match (self, value) {
             (Self::Absent, value) => value.is_none(),
-            (Self::Any(matchers), value) => matchers.iter().any(|matcher| matcher.matches(value)),
+            (Self::Any(matchers), value) => {
+                matchers.iter().any(|matcher| matcher.matches(value, addresses))
+            }
             (_, None) => false,
             (Self::Present, Some(_)) => true,
-            (Self::Not(matcher), value) => !matcher.matches(value),
+            (Self::Not(matcher), value) => !matcher.matches(value, addresses),
             (Self::Equal(text), Some(value)) => text.as_bytes() == value,
             (Self::OneOf(texts), Some(value)) => texts.contains(value),
             (Self::Prefix(text), Some(value)) => value.starts_with(text.as_bytes()),
             (Self::Cidr(networks), Some(value)) => {
-                address::parse(value).is_some_and(|address| any_contains(networks, address))
+                addresses.read(value).is_some_and(|address| any_contains(networks, address))
             }
         }
     }
@@ -62,7 +64,9 @@ impl Matcher {
                     Self::Cidr(_) => ["192.0.2.1", "2001:db8::1", "any"],
                     _ => ["any", "other", "another"],
                 };
-                examples.into_iter().find(|value| !matcher.matches(Some(value.as_bytes())))
+                let usual = Addresses::default();
+                let does_match = |value: &&str| self.matches(Some(value.as_bytes()), &usual);
+                examples.into_iter().find(does_match)
             }
         }
     }
@@ -172,7 +176,7 @@ pub struct Condition {
 
 impl Condition {
     pub(crate) fn matches(&self, values: &Values<'_>) -> bool {
-        self.matcher.matches(values.get(self.key))
+        self.matcher.matches(values.get(self.key), values.addresses())
     }
 
     /// The condition in words.
@@ -218,6 +222,12 @@ impl Conditions {
 mod tests {
     use super::*;
 
+    impl Matcher {
+        fn does_match(&self, value: Option<&[u8]>) -> bool {
+            self.matches(value, &Addresses::default())
+        }
+    }
+
     #[test]
     fn a_missing_entry_matches_only_absent() {
         let matchers = [
@@ -228,12 +238,12 @@ mod tests {
             Matcher::Present,
         ];
         for matcher in matchers {
-            assert!(!matcher.matches(None), "{matcher}");
+            assert!(!matcher.does_match(None), "{matcher}");
             let not = not(matcher);
-            assert!(!not.matches(None), "{not}");
+            assert!(!not.does_match(None), "{not}");
         }
-        assert!(Matcher::Absent.matches(None));
-        assert!(!Matcher::Absent.matches(Some(b"")));
+        assert!(Matcher::Absent.does_match(None));
+        assert!(!Matcher::Absent.does_match(Some(b"")));
     }
 
     fn not(matcher: Matcher) -> Matcher {
@@ -264,12 +274,12 @@ mod tests {
         ] {
             let not = not(matcher.clone());
             for value in matching {
-                assert!(matcher.matches(Some(value.as_bytes())), "{matcher}: {value}");
-                assert!(!not.matches(Some(value.as_bytes())), "{not}: {value}");
+                assert!(matcher.does_match(Some(value.as_bytes())), "{matcher}: {value}");
+                assert!(!not.does_match(Some(value.as_bytes())), "{not}: {value}");
             }
             for value in others {
-                assert!(!matcher.matches(Some(value.as_bytes())), "{matcher}: {value}");
-                assert!(not.matches(Some(value.as_bytes())), "{not}: {value}");
+                assert!(!matcher.does_match(Some(value.as_bytes())), "{matcher}: {value}");
+                assert!(not.does_match(Some(value.as_bytes())), "{not}: {value}");
             }
         }
     }
@@ -278,12 +288,12 @@ mod tests {
     fn what_is_no_address_is_within_neither_family() {
         let no_address = not(networks(&["0.0.0.0/0", "::/0"]));
         for value in ["unknown", "", "192.0.2.1:", "192.0.2.1, 192.0.2.2", "192.0.2.0/24"] {
-            assert!(no_address.matches(Some(value.as_bytes())), "{value}");
+            assert!(no_address.does_match(Some(value.as_bytes())), "{value}");
         }
         for value in ["192.0.2.1", "::1", "[::1]:443", "::ffff:192.0.2.1", "0.0.0.0"] {
-            assert!(!no_address.matches(Some(value.as_bytes())), "{value}");
+            assert!(!no_address.does_match(Some(value.as_bytes())), "{value}");
         }
-        assert!(!no_address.matches(None));
+        assert!(!no_address.does_match(None));
     }
 
     /// The words are part of the identity of an override's buckets.
@@ -326,7 +336,7 @@ mod tests {
             not(networks(&["0.0.0.0/0"])),
             not(networks(&["0.0.0.0/0", "::/0"])),
         ] {
-            assert!(matcher.matches(matcher.example().map(str::as_bytes)), "{matcher}");
+            assert!(matcher.does_match(matcher.example().map(str::as_bytes)), "{matcher}");
         }
         assert_eq!((ten().example(), Matcher::Absent.example()), (None, None));
         assert_eq!(not(Matcher::Prefix("".into())).example(), None);
@@ -335,11 +345,11 @@ mod tests {
     #[test]
     fn equal_is_the_whole_value() {
         let matcher = Matcher::Equal("acme".into());
-        assert!(matcher.matches(Some(b"acme")));
+        assert!(matcher.does_match(Some(b"acme")));
         for other in ["acme2", "acm", "Acme", "acme ", ""] {
-            assert!(!matcher.matches(Some(other.as_bytes())), "{other}");
+            assert!(!matcher.does_match(Some(other.as_bytes())), "{other}");
         }
-        assert!(!matcher.matches(Some(b"acme\xff")));
+        assert!(!matcher.does_match(Some(b"acme\xff")));
     }
 
     #[test]
@@ -347,18 +357,22 @@ mod tests {
         for count in [1, MAX_LINEAR, MAX_LINEAR + 1, 100] {
             let matcher =
                 Matcher::OneOf((0..count).map(|number| number.to_string().into()).collect());
-            assert!((0..count).all(|number| matcher.matches(Some(number.to_string().as_bytes()))));
-            assert!(["", "-1", "01"].iter().all(|other| !matcher.matches(Some(other.as_bytes()))));
-            assert!(!matcher.matches(Some(count.to_string().as_bytes())));
-            assert!(!matcher.matches(Some(b"0\xff")));
+            assert!(
+                (0..count).all(|number| matcher.does_match(Some(number.to_string().as_bytes())))
+            );
+            assert!(
+                ["", "-1", "01"].iter().all(|other| !matcher.does_match(Some(other.as_bytes())))
+            );
+            assert!(!matcher.does_match(Some(count.to_string().as_bytes())));
+            assert!(!matcher.does_match(Some(b"0\xff")));
         }
     }
 
     #[test]
     fn a_prefix_matches_what_starts_with_it_and_nothing_else() {
         let matcher = Matcher::Prefix("/api/".into());
-        assert!(matcher.matches(Some(b"/api/")) && matcher.matches(Some(b"/api/v2\xff")));
-        assert!(!matcher.matches(Some(b"/ap")) && !matcher.matches(Some(b"x/api/")));
+        assert!(matcher.does_match(Some(b"/api/")) && matcher.does_match(Some(b"/api/v2\xff")));
+        assert!(!matcher.does_match(Some(b"/ap")) && !matcher.does_match(Some(b"x/api/")));
     }
 
     #[test]
@@ -366,11 +380,11 @@ mod tests {
         let matcher =
             Matcher::Cidr(["10.0.0.0/8".parse().unwrap(), "2001:db8::/32".parse().unwrap()].into());
         for within in ["10.1.2.3", "::ffff:10.1.2.3", "2001:db8::1", "2001:0DB8:0::1"] {
-            assert!(matcher.matches(Some(within.as_bytes())), "{within}");
+            assert!(matcher.does_match(Some(within.as_bytes())), "{within}");
         }
         for outside in ["11.0.0.1", "2001:db9::1", "10.1.2", "10.0.0.1.evil", ""] {
-            assert!(!matcher.matches(Some(outside.as_bytes())), "{outside}");
+            assert!(!matcher.does_match(Some(outside.as_bytes())), "{outside}");
         }
-        assert!(!matcher.matches(Some(b"10.0.0.1\xff")));
+        assert!(!matcher.does_match(Some(b"10.0.0.1\xff")));
     }
 }

@@ -13,7 +13,7 @@ use hashbrown::HashMap;
 use sha2::{Digest, Sha256};
 use siphasher::sip128::SipHasher13;
 
-use super::address::{self, Prefixes};
+use super::address::Prefixes;
 use super::condition::{Condition, Conditions};
 use super::fingerprint::{
     Fingerprint, FingerprintKey, Kind, NameHasher, PARTITION_BITS, PLACE_BITS, SHARD_BITS,
@@ -222,7 +222,7 @@ impl KeySet {
     ) -> Vec<(&'k str, Vec<u8>)> {
         let described = |entry: &KeyIndex| {
             let value = self.counted(*entry, values.get(*entry)?);
-            let network = address_of(*entry, value).map(|address| self.prefixes.network(address));
+            let network = address_of(*entry, values).map(|address| self.prefixes.network(address));
             Some((keys.name(*entry), network.map_or_else(|| value.to_vec(), String::into_bytes)))
         };
         self.entries.iter().filter_map(described).collect()
@@ -253,7 +253,7 @@ impl KeySet {
     ) -> Result<Base, KeyIndex> {
         for entry in entries {
             let value = self.counted(*entry, values.get(*entry).ok_or(*entry)?);
-            match address_of(*entry, value).map(|address| self.prefixes.mask(address)) {
+            match address_of(*entry, values).map(|address| self.prefixes.mask(address)) {
                 Some(IpAddr::V4(address)) => hasher.bytes(4, &address.octets()),
                 Some(IpAddr::V6(address)) => hasher.bytes(6, &address.octets()),
                 None => hasher.value(value),
@@ -263,8 +263,12 @@ impl KeySet {
     }
 }
 
-fn address_of(entry: KeyIndex, value: &[u8]) -> Option<IpAddr> {
-    if entry == KeyIndex::REMOTE_ADDRESS { address::parse(value) } else { None }
+fn address_of(entry: KeyIndex, values: &Values<'_>) -> Option<IpAddr> {
+    if entry == KeyIndex::REMOTE_ADDRESS {
+        values.addresses().read(values.get(entry)?)
+    } else {
+        None
+    }
 }
 
 /// A bucket's name, for tests of other modules.
@@ -347,7 +351,8 @@ mod tests {
         let named = |path, value: &[u8]| {
             let entries = [KeyIndex::METHOD, KeyIndex::PATH].into();
             let set = KeySet { entries, prefixes: Prefixes::default(), path, partition: None };
-            let mut values = Values::default();
+            let addresses = crate::policy::address::Addresses::default();
+            let mut values = Values::new(&addresses);
             let entries = [("method", &b"GET"[..]), ("path", value)];
             let entries = entries.map(|(key, value)| Entry { key: key.into(), value });
             keys.project(&entries, &mut values);

@@ -131,6 +131,7 @@ fn texts(condition: &Condition) -> Option<Vec<&str>> {
 mod tests {
     use super::*;
     use crate::descriptor::{Hits, Query};
+    use crate::policy::address::Addresses;
     use crate::policy::values::Keys;
 
     const NOW: Timestamp = Timestamp::from_unix_nanos(1_800_000_000_000_000_000);
@@ -163,7 +164,8 @@ mod tests {
             query.begin("d", 1).unwrap();
             entries.iter().for_each(|(key, value)| query.entry(*key, *value));
             query.close(Hits::ONE, None).unwrap();
-            let mut values = Values::default();
+            let addresses = Addresses::default();
+            let mut values = Values::new(&addresses);
             self.keys.project(query.descriptors().next().unwrap().entries(), &mut values);
             let found = self.overrides.find(&values, NOW);
             let listed = self.overrides.listed();

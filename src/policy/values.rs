@@ -5,7 +5,7 @@
 
 use smallvec::SmallVec;
 
-use super::address;
+use super::address::{self, Addresses};
 use super::name_map::NameMap;
 use crate::descriptor::Entry;
 
@@ -75,7 +75,8 @@ impl Keys {
 
     /// Finds the value of each key, for values that are empty. Of several entries with the same key, the first is used.
     #[inline]
-    pub(crate) fn project<'q>(&self, entries: &[Entry<'q>], Values(values): &mut Values<'q>) {
+    pub(crate) fn project<'q>(&self, entries: &[Entry<'q>], of: &mut Values<'q>) {
+        let values = &mut of.values;
         values.resize(self.names.len(), None);
         for entry in entries {
             if let Some(index) = self.indices.get(entry.key.as_bytes())
@@ -88,17 +89,30 @@ impl Keys {
 }
 
 /// A descriptor's values, by the index of their key.
-#[derive(Debug, Clone, Default)]
-pub struct Values<'a>(SmallVec<[Option<&'a [u8]>; 16]>);
+#[derive(Debug, Clone)]
+pub struct Values<'a> {
+    values: SmallVec<[Option<&'a [u8]>; 16]>,
+    addresses: &'a Addresses,
+}
 
 impl<'a> Values<'a> {
+    /// No values yet. Addresses among them are read as `addresses` says.
+    pub(crate) fn new(addresses: &'a Addresses) -> Self {
+        Self { values: SmallVec::new(), addresses }
+    }
+
+    /// How addresses are read.
+    pub(super) const fn addresses(&self) -> &'a Addresses {
+        self.addresses
+    }
+
     /// The value of an entry, if the descriptor has one.
     pub fn get(&self, index: KeyIndex) -> Option<&'a [u8]> {
-        self.0.get(index.get()).copied().flatten()
+        self.values.get(index.get()).copied().flatten()
     }
 
     pub(crate) fn set(&mut self, index: KeyIndex, value: &'a [u8]) {
-        if let Some(current) = self.0.get_mut(index.get()) {
+        if let Some(current) = self.values.get_mut(index.get()) {
             *current = Some(value);
         }
     }

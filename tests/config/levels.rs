@@ -23,8 +23,18 @@ pub(crate) enum Level {
 }
 
 /// Every level whose keys are words of the language.
-pub(crate) const LANGUAGE: [&str; 9] =
-    ["policy", "paths", "denial body", "table", "prefix", "row", "bucket", "override", "condition"];
+pub(crate) const LANGUAGE: [&str; 10] = [
+    "policy",
+    "addresses",
+    "paths",
+    "denial body",
+    "table",
+    "prefix",
+    "row",
+    "bucket",
+    "override",
+    "condition",
+];
 
 /// Every level whose keys are names.
 pub(crate) const NAMES: [&str; 4] = ["endpoint groups", "rows", "conditions", "bypass"];
@@ -40,6 +50,7 @@ pub(crate) fn level(place: &[Step]) -> Level {
         .collect();
     match *words {
         [] => Level::Language("policy"),
+        ["addresses"] => Level::Language("addresses"),
         ["denial_body"] => Level::Language("denial body"),
         ["denial_body", "json", ..] => Level::Free,
         ["paths"] => Level::Language("paths"),

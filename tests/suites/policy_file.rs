@@ -221,6 +221,51 @@ bypass: [{ remote_address: { cidr: [10.0.0.0/8, '2001:db8:ffff::/48'] } }]",
 }
 
 #[test]
+fn the_policy_says_which_element_of_a_list_is_the_client() {
+    let policy = |addresses: &str| {
+        format!(
+            "{addresses}
+tables: [{{ name: t, key: [remote_address], rows: {{ all: [{{ per_day: 3 }}] }} }}]
+bypass: [{{ remote_address: {{ cidr: 10.0.0.0/8 }} }}]"
+        )
+    };
+    let (_server, mut client) = server(&policy("addresses: { trusted_hops: 1 }"));
+    let mut ask = |address: &str| client.ask(call(&[("remote_address", address)])).remaining();
+    assert_eq!(ask("203.0.113.1, 198.51.100.1"), [2]);
+    assert_eq!(ask("10.0.0.1, 203.0.113.1:443, 198.51.100.2"), [1], "a claim exempts nobody");
+    assert_eq!(ask("203.0.113.1"), [0]);
+    assert_eq!(ask("203.0.113.1, 10.0.0.1, 198.51.100.1"), [0], "bypassed");
+    assert_eq!(ask("203.0.113.2, 198.51.100.1"), [2]);
+    let (_server, mut client) = server(&policy(""));
+    let mut ask = |address: &str| client.ask(call(&[("remote_address", address)])).remaining();
+    assert_eq!(ask("203.0.113.1"), [2]);
+    assert_eq!(ask("203.0.113.2, 203.0.113.1"), [2], "a text of its own");
+}
+
+#[test]
+fn addresses_behind_a_translator_count_as_ipv4() {
+    let policy = |addresses: &str| {
+        format!(
+            "{addresses}
+tables: [{{ name: t, key: [remote_address], rows: {{ all: [{{ per_day: 3 }}] }} }}]
+bypass: [{{ remote_address: {{ cidr: [10.0.0.0/8, 198.51.100.0/24] }} }}]"
+        )
+    };
+    let (_server, mut client) = server(&policy(""));
+    let mut ask = |address: &str| client.ask(call(&[("remote_address", address)])).remaining();
+    assert_eq!(ask("64:ff9b::192.0.2.1"), [2]);
+    assert_eq!(ask("64:ff9b::192.0.2.2"), [2]);
+    assert_eq!(ask("192.0.2.1"), [1]);
+    assert_eq!(ask("[64:ff9b::c000:201]:443"), [0]);
+    assert_eq!(ask("64:ff9b::198.51.100.9"), [0], "bypassed");
+    assert_eq!(ask("64:ff9b::10.0.0.1"), [2], "no translator sends this");
+    let (_server, mut client) = server(&policy("addresses: { nat64: [] }"));
+    let mut ask = |address: &str| client.ask(call(&[("remote_address", address)])).remaining();
+    assert_eq!(ask("64:ff9b::192.0.2.1"), [2]);
+    assert_eq!(ask("64:ff9b::192.0.2.2"), [1]);
+}
+
+#[test]
 fn what_is_no_address_can_share_one_bucket() {
     let (_server, mut client) = server(
         "tables:
