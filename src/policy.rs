@@ -194,6 +194,11 @@ impl Policy {
         &self.partition
     }
 
+    /// How it reads addresses.
+    pub const fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
     /// The entry keys that the policy uses.
     pub const fn keys(&self) -> &Keys {
         &self.keys

@@ -185,9 +185,7 @@ impl When<'_> {
                 Test::Short(text) => is_short(text),
                 Test::List(texts) => !texts.is_empty() && texts.iter().all(|text| is_short(text)),
                 Test::OneOf(texts) => !texts.is_empty(),
-                Test::Cidr(networks) => {
-                    !networks.is_empty() && !networks.iter().any(Network::is_nat64)
-                }
+                Test::Cidr(networks) => !networks.is_empty(),
                 Test::Equal(_) | Test::Prefix(_) | Test::Present | Test::Absent => true,
             })
     }
@@ -282,8 +280,8 @@ impl<'a> Test<'a> {
 }
 
 impl Network {
-    /// Whether it is within the well-known prefix, whose addresses count as IPv4: such a network is refused.
-    fn is_nat64(&self) -> bool {
+    /// Whether it is within the well-known prefix, whose addresses count as IPv4 to other networks.
+    fn is_nat64(self) -> bool {
         let (IpAddr::V6(first), 96..) = self.read() else { return false };
         u128::from(first) >> 32 == 0x64_ff9b_0000_0000_0000_0000
     }
@@ -321,7 +319,9 @@ impl Network {
     }
 
     fn holds(self, value: &[u8]) -> bool {
-        let Some(address) = Addresses::default().read(value) else { return false };
+        let addresses =
+            if self.is_nat64() { Addresses::new(None, []) } else { Addresses::default() };
+        let Some(address) = addresses.read(value) else { return false };
         match (self.read(), address) {
             ((IpAddr::V4(first), bits), IpAddr::V4(address)) => {
                 (u32::from(first) ^ u32::from(address)).leading_zeros() >= bits

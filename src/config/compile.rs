@@ -19,7 +19,6 @@ use super::document::{Document, Located};
 use super::path::{NodePath, shown};
 use super::schema;
 use crate::policy::Policy;
-use crate::policy::address::Addresses;
 use crate::policy::builder::{Builder, LIMIT_OVERRIDE, NewRow, Settings};
 use crate::policy::condition::Conditions;
 use crate::policy::endpoints::{self, Endpoints};
@@ -46,19 +45,17 @@ pub(super) fn policy(
     {
         document.report(path, "a domain must not be empty");
     }
-    let addresses = addresses::addresses(file.addresses.as_ref(), document);
     let settings = Settings {
         headers: file.headers,
         on_store_error: file.on_store_error,
         denial_body: denial::body(file.denial_body.as_ref(), document),
         partition: file.partition.as_ref().map_or(PARTITION, |partition| &partition.value).into(),
-        addresses: addresses.clone(),
+        addresses: addresses::addresses(file.addresses.as_ref(), document),
     };
     let mut compiler = Compiler {
         document,
         budget,
         builder: Builder::new(domain, key, settings),
-        addresses,
         message: Arc::default(),
         groups: file.groups.iter().map(|group| &*group.name.value).collect(),
     };
@@ -95,7 +92,6 @@ struct Compiler<'a> {
     document: &'a Document<'a>,
     budget: &'a MemoryBudget,
     builder: Builder,
-    addresses: Addresses,
     /// The default message, shared by all rows without their own.
     message: Arc<Message>,
     groups: HashSet<&'a str>,
@@ -292,12 +288,8 @@ impl<'a> Compiler<'a> {
     }
 
     fn conditions(&mut self, when: &schema::When) -> Conditions {
-        let mut reader = Reader {
-            document: self.document,
-            keys: self.builder.keys(),
-            addresses: &self.addresses,
-            groups: Vec::new(),
-        };
+        let mut reader =
+            Reader { document: self.document, keys: self.builder.keys(), groups: Vec::new() };
         let conditions = reader.read(when);
         for Located { value, path } in std::mem::take(&mut reader.groups) {
             self.check_group(&value, &path);

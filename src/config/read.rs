@@ -1,5 +1,7 @@
 //! Reads a tree of YAML values. Keeps every problem instead of stopping at the first.
 
+use std::ops::RangeInclusive;
+
 use super::document::{Document, Located};
 use super::path::{NodePath, shown};
 use super::value::{Entry, Kind, Value};
@@ -45,8 +47,8 @@ impl<'a> Node<'a> {
         self.text().inspect(|key| key.check_key(self.document))
     }
 
-    /// A whole number from 0 to 2^32 - 1.
-    pub(super) fn whole(&self) -> Option<Located<u32>> {
+    /// A whole number from 0 to 2^32 - 1. `range` is only told: a caller reports a number outside of it in its own words.
+    pub(super) fn whole(&self, range: RangeInclusive<u32>) -> Option<Located<u32>> {
         let whole = match self.value.kind {
             Kind::Whole(number) => u32::try_from(number).ok(),
             _ => None,
@@ -54,7 +56,10 @@ impl<'a> Node<'a> {
         let hint = if self.value.is_string() { "; write digits only, without quotes" } else { "" };
         match whole {
             Some(number) => Some(self.at(number)),
-            None => self.expected("a whole number from 1 to 4294967295", hint),
+            None => {
+                let (from, to) = range.into_inner();
+                self.expected(&format!("a whole number from {from} to {to}"), hint)
+            }
         }
     }
 

@@ -7,7 +7,7 @@ mod denial;
 mod foreign;
 mod paths;
 
-pub(super) use self::addresses::Addresses;
+pub(super) use self::addresses::{Addresses, MAX_HOPS};
 use self::conditions::{some_when, when};
 pub(super) use self::denial::{Content, DenialBody, Json};
 pub(super) use self::paths::{Case, Paths};
@@ -255,8 +255,9 @@ fn select(node: &Node<'_>) -> Located<String> {
 
 fn prefix(node: &Node<'_>) -> Option<Prefix> {
     let mut fields = node.fields("`ipv4` and `ipv6`, the bits of an address that count")?;
-    let mut bits = |name| fields.take(name).and_then(|node| node.whole());
-    let prefix = Prefix { ipv4: bits("ipv4"), ipv6: bits("ipv6"), path: node.path.clone() };
+    let mut bits = |name, all| fields.take(name).and_then(|node| node.whole(1..=all));
+    let prefix =
+        Prefix { ipv4: bits("ipv4", 32), ipv6: bits("ipv6", 128), path: node.path.clone() };
     fields.finish();
     Some(prefix)
 }
@@ -331,7 +332,7 @@ fn bucket(node: &Node<'_>) -> Option<Bucket> {
 }
 
 fn count(node: &Node<'_>) -> Option<Located<u32>> {
-    let count = node.whole()?;
+    let count = node.whole(1..=u32::MAX)?;
     if count.value == 0 {
         node.report(LimitError::Zero.to_string());
     }

@@ -6,7 +6,8 @@ use ipnet::IpNet;
 
 use crate::decision::Decided;
 use crate::descriptor::{Entry, Query};
-use crate::policy::{Policy, address};
+use crate::policy::Policy;
+use crate::policy::address::{self, Addresses};
 use crate::text;
 
 /// The maximum number of entries that are kept of a key.
@@ -86,11 +87,11 @@ struct FilterEntry {
 }
 
 impl EntryFilter {
-    /// A filter of these entries, which are truncated once, not for each bucket.
-    pub fn new(entries: &[Entry<'_>]) -> Self {
+    /// A filter of these entries, which are truncated once, not for each bucket. An address is read as `addresses` says.
+    pub fn new(entries: &[Entry<'_>], addresses: &Addresses) -> Self {
         let of = |Entry { key, value }: &Entry<'_>| {
             let is_address = *key == *address::KEY;
-            let network = if is_address { address::parse_network(value) } else { None };
+            let network = if is_address { addresses.read_network(value) } else { None };
             FilterEntry {
                 key: text::truncate(key.as_str()),
                 value: text::truncate_value(value),

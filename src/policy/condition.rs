@@ -1,7 +1,6 @@
 //! Conditions on the entries of a descriptor.
 
 use std::fmt;
-use std::net::IpAddr;
 
 use hashbrown::HashSet;
 use ipnet::IpNet;
@@ -43,9 +42,7 @@ impl Matcher {
             (Self::Equal(text), Some(value)) => text.as_bytes() == value,
             (Self::OneOf(texts), Some(value)) => texts.contains(value),
             (Self::Prefix(text), Some(value)) => value.starts_with(text.as_bytes()),
-            (Self::Cidr(networks), Some(value)) => {
-                addresses.read(value).is_some_and(|address| any_contains(networks, address))
-            }
+            (Self::Cidr(networks), Some(value)) => addresses.are_around(networks, value),
         }
     }
 }
@@ -112,10 +109,6 @@ impl Matcher {
             Self::Not(matcher) => matcher.describe(f, !holds),
         }
     }
-}
-
-fn any_contains(networks: &[IpNet], address: IpAddr) -> bool {
-    networks.iter().any(|network| network.contains(&address))
 }
 
 impl fmt::Display for Matcher {

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::Policy;
-use super::address;
 use super::fingerprint::Fingerprint;
 use super::identity::Base;
 use super::rule::Rule;
@@ -38,7 +37,8 @@ impl Policy {
     ) -> Vec<NamedBucket<'a>> {
         let mut values = self.read(entries);
         let address = values.get(KeyIndex::REMOTE_ADDRESS);
-        let network = address.and_then(|address| Some((address, address::parse_network(address)?)));
+        let network =
+            address.and_then(|address| Some((address, self.addresses.read_network(address)?)));
         if let Some((address, _)) = network {
             let end = memchr::memchr(b'/', address).and_then(|end| address.get(..end));
             values.set(KeyIndex::REMOTE_ADDRESS, end.unwrap_or(address));

@@ -560,6 +560,19 @@ fn a_truncated_key_resets_nothing() {
 }
 
 #[test]
+fn an_address_behind_a_translator_is_asked_for_in_both_spellings() {
+    let mut admin = Admin::start();
+    admin.spend(10, &[("tenant", "acme"), ("remote_address", "64:ff9b::192.0.2.1")]);
+    let told = r#"address/all ["tenant","acme"]["remote_address","192.0.2.1"] 10 per day: 0 over"#;
+    for of in ["192.0.2.1", "64:ff9b::192.0.2.1", "64:ff9b::c000:201"] {
+        let both = admin.listed(&format!("?tenant=acme&remote_address={of}"));
+        assert_eq!(both.last().unwrap(), told, "computed from {of}");
+        assert_eq!(admin.listed(&format!("?remote_address={of}")), [told], "seen: {of}");
+    }
+    assert_eq!(admin.listed("?remote_address=64:ff9b::/96"), [""; 0]);
+}
+
+#[test]
 fn an_address_is_asked_for_alone_or_with_a_network_that_counts_as_one() {
     let mut admin = Admin::start();
     admin.spend(10, &[("tenant", "acme"), ("remote_address", "2001:db8:1:2:3::4")]);

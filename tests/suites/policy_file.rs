@@ -259,6 +259,13 @@ bypass: [{{ remote_address: {{ cidr: [10.0.0.0/8, 198.51.100.0/24] }} }}]"
     assert_eq!(ask("[64:ff9b::c000:201]:443"), [0]);
     assert_eq!(ask("64:ff9b::198.51.100.9"), [0], "bypassed");
     assert_eq!(ask("64:ff9b::10.0.0.1"), [2], "no translator sends this");
+    let (_server, mut client) = server(
+        "tables: [{ name: t, when: { remote_address: { cidr: \"64:ff9b::/96\" } }, key: [], rows: { all: [{ per_day: 3 }] } }]",
+    );
+    let mut ask = |address: &str| client.ask(call(&[("remote_address", address)])).remaining();
+    assert_eq!(ask("64:ff9b::192.0.2.1"), [2], "as it is written");
+    ask("192.0.2.1");
+    assert_eq!(ask("64:ff9b::10.0.0.1"), [1], "the plain address does not match");
     let (_server, mut client) = server(&policy("addresses: { nat64: [] }"));
     let mut ask = |address: &str| client.ask(call(&[("remote_address", address)])).remaining();
     assert_eq!(ask("64:ff9b::192.0.2.1"), [2]);

@@ -127,7 +127,7 @@ async fn named(
     let mut found: Vec<_> = named.iter().zip(&outcomes).collect();
     found.retain(|(of, outcome)| is_listed(outcome, of.bucket));
     let known: HashSet<_> = named.iter().map(|of| of.fingerprint).collect();
-    let filter = EntryFilter::new(entries);
+    let filter = EntryFilter::new(entries, policy.addresses());
     let mut others = service.recent_buckets();
     others.retain(|seen| {
         *seen.label.domain == *policy.domain()

@@ -24,8 +24,10 @@ pub(super) fn addresses(written: Option<&schema::Addresses>, document: &Document
 fn hops(Located { value, path }: &Located<u32>, document: &Document<'_>) -> Option<u8> {
     let hops = u8::try_from(*value).ok();
     if hops.is_none() {
-        let what =
-            "`trusted_hops` is the number of your own proxies in front of Envoy, at most 255";
+        let what = format!(
+            "`trusted_hops` is the number of your own proxies in front of Envoy, at most {}",
+            schema::MAX_HOPS
+        );
         document.report(path, what);
     }
     hops

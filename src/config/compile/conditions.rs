@@ -6,7 +6,6 @@ use ipnet::{IpNet, Ipv4Net};
 use super::super::document::{Document, Located};
 use super::super::path::shown;
 use super::super::schema;
-use crate::policy::address::Addresses;
 use crate::policy::condition::{Condition, Conditions, Matcher};
 use crate::policy::values::{KeyIndex, Keys};
 
@@ -14,7 +13,6 @@ use crate::policy::values::{KeyIndex, Keys};
 pub(super) struct Reader<'a> {
     pub(super) document: &'a Document<'a>,
     pub(super) keys: &'a mut Keys,
-    pub(super) addresses: &'a Addresses,
     pub(super) groups: Vec<Located<String>>,
 }
 
@@ -91,15 +89,6 @@ impl Reader<'_> {
             let value = shown(&text.value);
             let what = format!(
                 "`{value}` is not a network, such as `10.0.0.0/8`, `2001:db8::/32` or `10.0.0.1`"
-            );
-            self.document.report(&text.path, what);
-        }
-        if let Some(IpNet::V6(within)) = network
-            && let Some(prefix) = self.addresses.nat64().iter().find(|of| of.contains(within))
-        {
-            let what = format!(
-                "addresses within `{prefix}` count as the IPv4 addresses that they embed; write the IPv4 network, or \
-                 leave the prefix out of `addresses: {{ nat64: [..] }}`"
             );
             self.document.report(&text.path, what);
         }
