@@ -9,6 +9,7 @@ pub mod condition;
 pub mod denial;
 mod describe;
 pub mod endpoints;
+pub mod entry_name;
 pub mod fingerprint;
 pub mod identity;
 pub mod lookup;
@@ -21,10 +22,10 @@ mod succession;
 pub mod table;
 pub mod values;
 
-use std::borrow::Cow;
-
 use hashbrown::HashMap;
 use smallvec::SmallVec;
+
+pub use self::describe::{Explained, TableMatch};
 
 use self::address::Addresses;
 use self::condition::Conditions;
@@ -38,7 +39,6 @@ use self::values::{KeyIndex, Keys, Values};
 use crate::clock::Timestamp;
 use crate::descriptor::{Descriptor, Entry, Hits, LeaseId, Query};
 use crate::limit::Bucket;
-use crate::text;
 
 /// Which response headers report the remaining limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -166,6 +166,8 @@ pub struct Plan<'a> {
     pub is_bypassed: bool,
     /// Whether any table has a row for the query, an unlimited row included.
     pub is_matched: bool,
+    /// How many entries of keys that the policy uses it does not read, since others with their key come before them.
+    pub unread_entries: usize,
 }
 
 impl Policy {
@@ -246,6 +248,7 @@ impl Policy {
             }
             let mut values = Values::new(&self.addresses);
             self.read_into(descriptor.entries(), &mut values);
+            plan.unread_entries += values.unread();
             if self.bypass.iter().any(|bypass| bypass.all_match(&values)) {
                 plan.is_bypassed = true;
                 plan.matched.clear();
@@ -355,37 +358,7 @@ impl Policy {
             Base::of_entries(self.key, descriptor.entries().iter().copied()).salted(salt)
         })
     }
-
-    /// For each table, the row and the buckets that a descriptor matches, or why it matches none.
-    pub fn explain<'a>(&'a self, descriptor: Descriptor<'a>, now: Timestamp) -> Explained<'a> {
-        let values = self.read(descriptor.entries());
-        let mut bases = Bases::new(self);
-        let tables = self.tables.iter().map(|table| {
-            let matched = table.resolve(&values, now).and_then(|matched| {
-                bases.base(table.key, &values).map(|_| matched).map_err(Miss::NoKey)
-            });
-            (table, matched)
-        });
-        let tables = tables.collect();
-        let bypass = self.bypass.iter().find(|bypass| bypass.all_match(&values));
-        let group = values.get(KeyIndex::ENDPOINT_GROUP).map(text::decode);
-        Explained { group, bypass, tables }
-    }
 }
-
-/// How one descriptor matches a policy, table by table.
-#[derive(Debug)]
-pub struct Explained<'a> {
-    /// The endpoint group, sent or resolved.
-    pub group: Option<Cow<'a, str>>,
-    /// The bypass that it matches.
-    pub bypass: Option<&'a Conditions>,
-    /// Each table, with its matching row and buckets or the reason why there are none.
-    pub tables: Vec<(&'a Table, TableMatch<'a>)>,
-}
-
-/// The row and the buckets that a descriptor matches in a table, or why it matches none.
-pub type TableMatch<'a> = Result<(&'a Row, &'a [Rule]), Miss<'a>>;
 
 /// The bases of one descriptor, each computed when the first table needs it.
 struct Bases<'p> {

@@ -205,10 +205,13 @@ impl Service {
         store_now: Now,
         span: Option<&mut Span>,
     ) -> Answer {
-        let Request { query, now, loaded, .. } = request;
+        let Request { query, now, loaded, plan } = request;
         let LoadedPolicy { policy, counters, denials } = loaded;
         let core = &self.core;
         counters.count(verdict);
+        if plan.unread_entries > 0 {
+            counters.count_repeated_entries(plan.unread_entries);
+        }
         core.recent.record(policy, query, verdict, now.steady);
         core.leases.record(policy, query, verdict, store_now.steady);
         if let Some(log) = &core.denied

@@ -12,6 +12,7 @@ use crate::limit::{Blocked, Bucket};
 use crate::policy::rule::Rule;
 use crate::policy::table::{Row, Table};
 use crate::policy::{Explained, Policies, Policy};
+use crate::text;
 
 #[derive(Debug, Args)]
 pub(super) struct Explain {
@@ -33,9 +34,16 @@ impl Explain {
         for descriptor in query.descriptors() {
             write(out, policy, &policy.explain(descriptor, BootClock::start().read().wall))?;
         }
-        for pair in &self.entries {
-            if !policy.keys().names().any(|name| name == pair.key) {
-                writeln!(out, "note: the policy does not ask about `{}`", pair.key.escape_debug())?;
+        let keys = policy.keys();
+        for pair in self.entries.iter().filter(|pair| !keys.is_used(pair.key.as_bytes())) {
+            let key = pair.key.escape_debug();
+            if keys.names().any(|name| name == pair.key) {
+                writeln!(
+                    out,
+                    "note: `{key}` is one of several entries with one key; write all of them, without numbers"
+                )?;
+            } else {
+                writeln!(out, "note: the policy does not ask about `{key}`")?;
             }
         }
         Ok(ExitCode::SUCCESS)
@@ -65,6 +73,7 @@ fn write(out: &mut dyn Write, policy: &Policy, explained: &Explained<'_>) -> std
         Some(group) => writeln!(out, "endpoint group {}", group.escape_debug())?,
         None => writeln!(out, "endpoint group none")?,
     }
+    write_repeated(out, policy, explained)?;
     if let Some(bypass) = policy.describe_bypass(explained) {
         writeln!(out, "bypassed, since {bypass}; without that:")?;
     }
@@ -76,6 +85,28 @@ fn write(out: &mut dyn Write, policy: &Policy, explained: &Explained<'_>) -> std
         }
     }
     writeln!(out, "\n{}", explained.outcome())
+}
+
+/// The entries whose key another entry has, and how each of them is read.
+fn write_repeated(
+    out: &mut dyn Write,
+    policy: &Policy,
+    Explained { entries, .. }: &Explained<'_>,
+) -> std::io::Result<()> {
+    let count = |key| entries.iter().filter(|(other, _)| other.key == key).count();
+    let repeated = entries.iter().filter(|(entry, _)| count(entry.key) > 1);
+    for (entry, read_as) in
+        repeated.filter(|(entry, _)| policy.keys().is_used(entry.key.as_bytes()))
+    {
+        let (key, value) = (entry.key.as_str().escape_debug(), text::sanitize(entry.value));
+        match read_as {
+            Some(name) => writeln!(out, "entry {key}={value}: read as `{}`", name.escape_debug())?,
+            None => {
+                writeln!(out, "entry {key}={value}: not read, since an equal key comes before it")?
+            }
+        }
+    }
+    Ok(())
 }
 
 fn write_row(

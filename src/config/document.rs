@@ -2,8 +2,10 @@
 
 use std::cell::{Cell, RefCell};
 
-use super::path::NodePath;
+use super::path::{NodePath, shown};
 use super::problem::{Problem, Problems, did_you_mean, suggest};
+use crate::policy::entry_name::EntryName;
+use crate::policy::values;
 
 /// A file being read.
 pub(super) struct Document<'a> {
@@ -76,13 +78,26 @@ pub(super) struct Located<T> {
 }
 
 impl Located<String> {
-    /// Reports an empty key.
-    pub(super) fn check_key(&self, document: &Document<'_>) {
-        if self.value.is_empty() {
-            document.report(
-                &self.path,
-                "an entry never has an empty key; name an entry that Envoy sends",
-            );
-        }
+    /// The name of an entry, which is `a` for `a[0]`. Reports a name that no entry has.
+    pub(super) fn into_entry_name(mut self, document: &Document<'_>) -> Self {
+        let problem = match EntryName::parse(&self.value) {
+            Err(error) => format!("`{}` names no entry: {error}", shown(&self.value)),
+            Ok(EntryName { key: "", .. }) => {
+                "an entry never has an empty key; name an entry that Envoy sends".to_owned()
+            }
+            Ok(EntryName { key, number: 1.. }) if values::is_built_in(key) => format!(
+                "only the first entry `{key}` can be named, since the key has a meaning of its own; give the other \
+                 entry another `descriptor_key` in Envoy"
+            ),
+            Ok(EntryName { key, .. }) => {
+                let (length, is_first) = (key.len(), self.value.ends_with("[0]"));
+                if is_first {
+                    self.value.truncate(length);
+                }
+                return self;
+            }
+        };
+        document.report(&self.path, problem);
+        self
     }
 }

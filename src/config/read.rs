@@ -42,9 +42,9 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// The key of an entry.
+    /// The name of an entry: its key, with a number if it is not the first with that key.
     pub(super) fn entry_key(&self) -> Option<Located<String>> {
-        self.text().inspect(|key| key.check_key(self.document))
+        self.text().map(|name| name.into_entry_name(self.document))
     }
 
     /// A whole number from 0 to 2^32 - 1. `range` is only told: a caller reports a number outside of it in its own words.

@@ -89,15 +89,16 @@ struct FilterEntry {
 impl EntryFilter {
     /// A filter of these entries, which are truncated once, not for each bucket. An address is read as `addresses` says.
     pub fn new(entries: &[Entry<'_>], addresses: &Addresses) -> Self {
-        let of = |Entry { key, value }: &Entry<'_>| {
+        let of = |(at, Entry { key, value }): (usize, &Entry<'_>)| {
             let is_address = *key == *address::KEY;
             let network = if is_address { addresses.read_network(value) } else { None };
-            FilterEntry {
-                key: text::truncate(key.as_str()),
-                value: text::truncate_value(value),
-                network,
-            }
+            // As a policy names a later entry with the same key.
+            let key = match entries.iter().take(at).filter(|other| other.key == *key).count() {
+                0 => text::truncate(key.as_str()),
+                number => text::truncate(&format!("{}[{number}]", key.as_str())),
+            };
+            FilterEntry { key, value: text::truncate_value(value), network }
         };
-        Self(entries.iter().map(of).collect())
+        Self(entries.iter().enumerate().map(of).collect())
     }
 }

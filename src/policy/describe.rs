@@ -1,13 +1,54 @@
 //! Explains in words how a descriptor matches a policy, for `tollgate explain` and the dashboard.
 
-use super::address;
+use std::borrow::Cow;
+
 use super::condition::Conditions;
 use super::identity::KeySet;
 use super::rule::Rule;
-use super::table::{Miss, Table};
-use super::{Explained, Policy, values};
+use super::table::{Miss, Row, Table};
+use super::values::{self, KeyIndex};
+use super::{Bases, Policy, address};
+use crate::clock::Timestamp;
+use crate::descriptor::{Descriptor, Entry};
+use crate::text;
+
+/// How one descriptor matches a policy, table by table.
+#[derive(Debug)]
+pub struct Explained<'a> {
+    /// The entries, in order, each with the name by which the policy reads it; none if it does not read it.
+    pub entries: Vec<(Entry<'a>, Option<&'a str>)>,
+    /// The endpoint group, sent or resolved.
+    pub group: Option<Cow<'a, str>>,
+    /// The bypass that it matches.
+    pub bypass: Option<&'a Conditions>,
+    /// Each table, with its matching row and buckets or the reason why there are none.
+    pub tables: Vec<(&'a Table, TableMatch<'a>)>,
+}
+
+/// The row and the buckets that a descriptor matches in a table, or why it matches none.
+pub type TableMatch<'a> = Result<(&'a Row, &'a [Rule]), Miss<'a>>;
 
 impl Policy {
+    /// The entries of a descriptor with the names by which they are read; for each table, the row and the buckets that
+    /// it matches, or why it matches none.
+    pub fn explain<'a>(&'a self, descriptor: Descriptor<'a>, now: Timestamp) -> Explained<'a> {
+        let entries = descriptor.entries();
+        let values = self.read(entries);
+        let mut bases = Bases::new(self);
+        let tables = self.tables.iter().map(|table| {
+            let matched = table.resolve(&values, now).and_then(|matched| {
+                bases.base(table.key, &values).map(|_| matched).map_err(Miss::NoKey)
+            });
+            (table, matched)
+        });
+        let tables = tables.collect();
+        let bypass = self.bypass.iter().find(|bypass| bypass.all_match(&values));
+        let group = values.get(KeyIndex::ENDPOINT_GROUP).map(text::decode);
+        let name = |at| self.keys.read_as(entries, at).map(|index| self.keys.name(index));
+        let entries = entries.iter().enumerate().map(|(at, entry)| (*entry, name(at))).collect();
+        Explained { entries, group, bypass, tables }
+    }
+
     /// Which calls share a bucket of a table: `one for each tenant and remote_address (/32 of IPv4, /64 of IPv6)`.
     pub fn scope_description(&self, table: &Table) -> String {
         let keys = self.key_set(table.key()).map(|set| self.key_names(set)).unwrap_or_default();

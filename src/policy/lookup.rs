@@ -29,13 +29,19 @@ pub struct NamedBucket<'a> {
 impl Policy {
     /// Every bucket that the entries name and that calls with them can match at `now`, in the order of tables and
     /// rows. A missing entry may have any value, but an override with a condition on it is not applied. An address
-    /// may be given as a network: it names the buckets that the whole network shares.
+    /// may be given as a network: it names the buckets that the whole network shares. Of several entries with one key,
+    /// a later one may be given by its name in the policy, such as `generic_key[1]`.
     pub fn buckets_for<'a>(
         &'a self,
         entries: &[Entry<'a>],
         now: Timestamp,
     ) -> Vec<NamedBucket<'a>> {
         let mut values = self.read(entries);
+        for entry in entries {
+            if let Some(index) = self.keys.numbered(entry.key.as_bytes()) {
+                values.set(index, entry.value);
+            }
+        }
         let address = values.get(KeyIndex::REMOTE_ADDRESS);
         let network =
             address.and_then(|address| Some((address, self.addresses.read_network(address)?)));

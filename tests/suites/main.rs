@@ -35,6 +35,7 @@ mod policy_rows;
 mod property;
 mod races;
 mod release;
+mod repeated_keys;
 mod replies;
 mod shutdown;
 mod snapshot;

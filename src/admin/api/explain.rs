@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::bucket;
 use super::types::{
-    ExplainedDescriptor, ExplainedTable, Explanation, MatchedRow, MissedTable, Time,
+    ExplainedDescriptor, ExplainedEntry, ExplainedTable, Explanation, MatchedRow, MissedTable, Time,
 };
 use crate::admin::{ApiError, Shared, respond};
 use crate::clock::Timestamp;
@@ -21,6 +21,7 @@ use crate::policy::rule::Rule;
 use crate::policy::table::{Row, Table};
 use crate::policy::{Explained, Policy};
 use crate::service::Service;
+use crate::text;
 use crate::wire;
 
 /// The most descriptors in one request: each is explained for every table of the policy.
@@ -84,7 +85,7 @@ fn explanation(
         descriptors.push(descriptor(policy, at, &policy.explain(of, now), verdict, now));
     }
     let asked = query.descriptors().flat_map(|of| of.entries());
-    let unknown = asked.filter(|entry| !policy.keys().names().any(|name| entry.key == *name));
+    let unknown = asked.filter(|entry| !policy.keys().is_used(entry.key.as_bytes()));
     Some(Explanation {
         domain: policy.domain().to_owned(),
         at: Time(now),
@@ -127,7 +128,13 @@ fn descriptor(
             buckets: vec![bucket::explained(decided.matched.bucket, Some(decided), now)],
         })
     });
+    let entries = explained.entries.iter().map(|(entry, read_as)| ExplainedEntry {
+        key: entry.key.as_str().to_owned(),
+        value: text::decode(&text::truncate_value(entry.value)).into_owned(),
+        read_as: read_as.map(str::to_owned),
+    });
     ExplainedDescriptor {
+        entries: entries.collect(),
         endpoint_group: explained.group.as_ref().map(ToString::to_string),
         bypass: policy.describe_bypass(explained),
         outcome: explained.outcome(),

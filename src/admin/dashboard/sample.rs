@@ -334,7 +334,7 @@ fn lease_list(service: &Service, HeldLeases { items, omitted }: &HeldLeases) -> 
 fn policy(service: &Service, snapshot: &LoadedPolicies, policies: &[&Policy]) -> PolicyState {
     let domains = policies.iter().map(|policy| Domain {
         domain: policy.domain().to_owned(),
-        entry_keys: policy.keys().names().map(str::to_owned).collect(),
+        entry_keys: policy.keys().sent().map(str::to_owned).collect(),
         on_store_error: policy.on_store_error().into(),
     });
     PolicyState {

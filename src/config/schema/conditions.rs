@@ -6,8 +6,8 @@ use super::{Test, When};
 
 pub(super) fn when(node: &Node<'_>) -> When {
     let entries = node.entries("conditions: an entry's key and the value that it must have");
-    let entries = entries.into_iter().inspect(|(key, node)| key.check_key(node.document));
-    let tests = entries.filter_map(|(key, node)| Some((key, test(&node)?)));
+    let named = entries.into_iter().map(|(key, node)| (key.into_entry_name(node.document), node));
+    let tests = named.filter_map(|(key, node)| Some((key, test(&node)?)));
     When { tests: tests.collect() }
 }
 

@@ -38,6 +38,11 @@ struct RequestLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DomainLabels {
+    domain: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct DecisionLabels {
     domain: String,
     table: String,
@@ -53,6 +58,7 @@ const OUTCOMES: [Outcome; 3] = [Outcome::admitted, Outcome::over_limit, Outcome:
 pub(super) struct Rows {
     owners: Mutex<Owners>,
     requests: Family<RequestLabels, Counter>,
+    repeated_entries: Family<DomainLabels, Counter>,
     decisions: Family<DecisionLabels, Counter>,
     hits: Family<DecisionLabels, Counter>,
 }
@@ -61,6 +67,8 @@ impl Rows {
     pub(super) fn new(registry: &mut Registry) -> Self {
         let rows = Self::default();
         registry.register("requests", "Requests by domain and answer", rows.requests.clone());
+        let help = "Entries that are not read, since others with the same key come before them";
+        registry.register("repeated_entries", help, rows.repeated_entries.clone());
         let help = "Decisions of each row about the descriptors that match it";
         registry.register("decisions", help, rows.decisions.clone());
         let help = "Hits of the descriptors that match each row, by its decision";
@@ -83,6 +91,7 @@ impl Rows {
             for code in CODES {
                 self.requests.remove(&RequestLabels { domain: domain.clone(), code });
             }
+            self.repeated_entries.remove(&DomainLabels { domain });
             return;
         };
         for outcome in OUTCOMES {
@@ -114,8 +123,10 @@ impl Rows {
                 over: self.outcome(domain, row, over),
             }
         });
+        let of_domain = DomainLabels { domain: domain.to_owned() };
         PolicyCounters {
             rows: rows.collect(),
+            repeated_entries: self.repeated_entries.get_or_create_owned(&of_domain),
             ok: request(Code::ok),
             over_limit: request(Code::over_limit),
             bypassed: request(Code::bypassed),
@@ -161,6 +172,7 @@ struct RowCounters {
 #[derive(Debug)]
 pub struct PolicyCounters {
     rows: Box<[RowCounters]>,
+    repeated_entries: Counter,
     ok: Counter,
     over_limit: Counter,
     bypassed: Counter,
@@ -207,6 +219,11 @@ impl PolicyCounters {
             admitted: admitted.decisions.get(),
             over: over.decisions.get(),
         })
+    }
+
+    /// Counts entries that are not read, since others with the same key come before them.
+    pub fn count_repeated_entries(&self, count: usize) {
+        self.repeated_entries.inc_by(u64::try_from(count).unwrap_or(u64::MAX));
     }
 
     /// Counts a verdict: the request once, and each row once for each descriptor that matched it. On a denial only the

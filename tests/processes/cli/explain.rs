@@ -206,3 +206,30 @@ fn a_hostile_key_or_domain_is_escaped() {
     let ended = run(&["explain", "--config", EXPLAINED, "--domain", "\u{1b}[31m", "tenant=acme"]);
     assert!(ended.err.starts_with("there is no domain `\\u{1b}[31m`; "), "{ended:?}");
 }
+
+#[test]
+fn entries_with_one_key_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("policy.yaml");
+    let policy = "domain: d
+tables: [{ name: route, key: [\"generic_key[1]\"], rows: { all: [{ per_second: 10 }] } }]";
+    std::fs::write(&path, policy).unwrap();
+    let config = path.to_str().unwrap();
+    let expected = r#"domain d
+endpoint group none
+entry generic_key=shop: read as `generic_key`
+entry generic_key=check\"out: read as `generic_key[1]`
+entry generic_key=third: not read, since an equal key comes before it
+
++ route, row all; one for each generic_key[1]:
+    10 per second: holds 10, gains one every 100ms
+
+1 bucket, which must admit
+note: the policy does not ask about `other`
+"#;
+    let call = ["generic_key=shop", "generic_key=check\"out", "other=1", "generic_key=third"];
+    assert_eq!(explain(config, &call), expected);
+    let told = explain(config, &["generic_key[1]=checkout"]);
+    let note = "note: `generic_key[1]` is one of several entries with one key; write all of them, without numbers\n";
+    assert!(told.ends_with(note), "{told}");
+}

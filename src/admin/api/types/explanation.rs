@@ -23,6 +23,8 @@ pub(crate) struct Explanation {
 /// What one descriptor matches.
 #[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct ExplainedDescriptor {
+    /// Its entries, in order.
+    pub(crate) entries: Vec<ExplainedEntry>,
     /// The endpoint group of its method and path.
     pub(crate) endpoint_group: Option<String>,
     /// The bypass that it matches, so that it is not limited.
@@ -31,6 +33,18 @@ pub(crate) struct ExplainedDescriptor {
     pub(crate) outcome: String,
     /// Every table of the policy, then the limit override from Envoy, if there is one.
     pub(crate) tables: Vec<ExplainedTable>,
+}
+
+/// An entry of a descriptor.
+#[derive(Debug, JsonSchema, Serialize)]
+pub(crate) struct ExplainedEntry {
+    /// Its key.
+    pub(crate) key: String,
+    /// Its value, cut after 128 characters; bytes that are not UTF-8 are written as `\xff`.
+    pub(crate) value: String,
+    /// The name by which the policy reads it: its key or, of several entries with one key, `key[1]` for the second. Null
+    /// if the policy does not read it.
+    pub(crate) read_as: Option<String>,
 }
 
 /// What a descriptor matches in one table.

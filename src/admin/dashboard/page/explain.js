@@ -70,11 +70,22 @@ export function explainKey(of) {
   showKeys();
   // Lists have the network of an address; a call has the address.
   const sent = of.key.map(([name, value]) => [name, name === "remote_address" ? value.split("/")[0] : value]);
-  setEntries([...sent, ...of.entries]);
+  setEntries(asSent([...sent, ...of.entries]));
   if (of.key.length + of.entries.length === 0) addEntry();
   find("explain").scrollIntoView({ behavior: isCalm.matches ? "auto" : "smooth" });
   form.querySelector("button.main").focus({ preventScroll: true });
   ask();
+}
+
+// The policy names the second entry with the key `a` `a[1]`. A call sends the keys without numbers, the entries in order.
+function asSent(named) {
+  const byKey = new Map();
+  for (const [name, value] of named) {
+    const [, key, number] = /^(.*)\[(\d+)\]$/.exec(name) ?? ["", name, "0"];
+    if (!byKey.has(key)) byKey.set(key, []);
+    byKey.get(key)[Number(number)] = value;
+  }
+  return [...byKey].flatMap(([key, values]) => Array.from(values, (value) => [key, value ?? ""]));
 }
 
 async function ask() {
@@ -108,11 +119,16 @@ function explanation(explained) {
     .flatMap((table) => table.buckets.filter((bucket) => bucket.over_limit).map((bucket) => ({ table, bucket })));
   const verdict = explained.admits ? "Would be admitted now." : `Would be denied now: ${denies.map(({ table, bucket }) => `${table.table} / ${table.row}, ${bucket.bucket}`).join("; ")}.`;
   const parts = [make("p", { class: "verdict", role: "status", "data-state": explained.admits ? "good" : "bad" }, verdict)];
-  for (const { endpoint_group, bypass, outcome, tables } of explained.descriptors) {
+  for (const { entries: sent, endpoint_group, bypass, outcome, tables } of explained.descriptors) {
     const group = endpoint_group === null ? "" : `Endpoint group ${endpoint_group}. `;
     parts.push(make("p", { class: "note" }, `${group}${bypass === null ? "" : `Bypassed, since ${bypass}. `}Matches ${outcome}. State at ${clockTime.format(moment(explained.at))}; the bars show refills since then, but no later calls.`));
     if (explained.unknown_keys.length > 0) {
       parts.push(make("p", { class: "note" }, `The policy does not use ${explained.unknown_keys.join(", ")}.`));
+    }
+    const unread = sent.filter(({ key, read_as }) => read_as === null && !explained.unknown_keys.includes(key));
+    if (unread.length > 0) {
+      const told = unread.map(({ key, value }) => `${key}=${value}`).join(", ");
+      parts.push(make("p", { class: "note" }, `Not read, since an equal key comes before it: ${told}.`));
     }
     parts.push(...tables.filter((table) => table.buckets).map(matchedTable));
     const missed = tables.filter((table) => table.miss_reason);
