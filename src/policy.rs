@@ -48,7 +48,7 @@ pub enum HeaderStyle {
     Epoch,
     /// As [`Self::Epoch`], with the reset in seconds from now.
     Delta,
-    /// `ratelimit` and `ratelimit-policy` of draft-ietf-httpapi-ratelimit-headers-10.
+    /// `ratelimit` and `ratelimit-policy` of draft-ietf-httpapi-ratelimit-headers-11.
     Ietf,
     /// None; a denial still has `retry-after`.
     Off,

@@ -4,6 +4,7 @@
 //! appends to a response.
 
 mod denials;
+mod ietf;
 
 use std::borrow::Cow;
 
@@ -193,8 +194,20 @@ pub fn compose<'a>(
     let tightest = decision::tightest(&of_each);
     let denied_by = tightest.filter(|tightest| tightest.denies());
     let mut response_headers = Headers::new();
-    if let Some(tightest) = tightest {
-        limit_headers(tightest, style, now, &mut response_headers);
+    match (style, tightest) {
+        (HeaderStyle::Off, _) | (_, None) => {}
+        (HeaderStyle::Ietf, Some(tightest)) => {
+            let [policy, limit] = denials.quota_policies().headers(verdict, tightest);
+            response_headers.push(Header::text("ratelimit-policy", policy));
+            response_headers.push(Header::text("ratelimit", limit));
+        }
+        (HeaderStyle::Epoch, Some(tightest)) => {
+            let reset = |span| now.after(span).as_unix_secs_ceil();
+            limit_headers(tightest, reset, &mut response_headers);
+        }
+        (HeaderStyle::Delta, Some(tightest)) => {
+            limit_headers(tightest, Nanos::as_secs_ceil, &mut response_headers);
+        }
     }
     let lease = verdict.lease.map(|lease| lease.to_string());
     let (body, denied_by) = match denied_by {
@@ -270,48 +283,17 @@ fn retry_after(Decided { matched, outcome }: &Decided<'_>) -> Option<u64> {
     Some(wait.as_secs_ceil().max(1))
 }
 
+/// The headers of the other styles. `seconds` tells when the bucket is full.
 fn limit_headers(
-    tightest: &Decided<'_>,
-    style: HeaderStyle,
-    now: Timestamp,
+    Decided { matched, outcome }: &Decided<'_>,
+    seconds: impl Fn(Nanos) -> u64,
     headers: &mut Headers<'_>,
 ) {
-    let Decided { matched, outcome } = tightest;
-    let seconds = |reset: Nanos| match style {
-        HeaderStyle::Epoch => now.after(reset).as_unix_secs_ceil(),
-        _ => reset.as_secs_ceil(),
-    };
-    match style {
-        HeaderStyle::Off => return,
-        HeaderStyle::Ietf => return ietf_headers(tightest, headers),
-        HeaderStyle::Epoch | HeaderStyle::Delta => {}
-    }
     headers.push(Header::number("x-ratelimit-limit", matched.bucket.size().into()));
     headers.push(Header::number("x-ratelimit-remaining", outcome.remaining.into()));
     if let Some(reset) = reset(matched.bucket, outcome) {
         headers.push(Header::number("x-ratelimit-reset", seconds(reset)));
     }
-}
-
-/// draft-ietf-httpapi-ratelimit-headers-10: a policy has a quota `q` and a window `w` in seconds; a limit has the
-/// remaining quota `r` and the seconds `t` until it is full. A block has no window, and `t` only if it ends. The names
-/// come from the policy, where they may contain no quote and no backslash.
-fn ietf_headers(tightest: &Decided<'_>, headers: &mut Headers<'_>) {
-    let Decided { matched, outcome } = tightest;
-    let name = matched.row.label();
-    let size = matched.bucket.size();
-    let policy = match matched.bucket {
-        Bucket::Tokens(bucket) => {
-            format!("\"{name}\";q={size};w={}", bucket.fill_time().as_secs_ceil())
-        }
-        Bucket::Concurrency(_) => format!("\"{name}\";q={size};qu=\"concurrent-requests\""),
-        Bucket::Blocked(_) => format!("\"{name}\";q={size}"),
-    };
-    let reset = reset(matched.bucket, outcome).map(|reset| format!(";t={}", reset.as_secs_ceil()));
-    let limit =
-        format!("\"{name}\";r={}{}", outcome.remaining, reset.as_deref().unwrap_or_default());
-    headers.push(Header::text("ratelimit-policy", policy));
-    headers.push(Header::text("ratelimit", limit));
 }
 
 fn shadows<'a>(verdict: &Verdict<'a>, denials: &'a Denials) -> Vec<Place<'a>> {

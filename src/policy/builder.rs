@@ -40,6 +40,9 @@ pub(crate) struct Settings {
     pub(crate) addresses: Addresses,
 }
 
+/// The size, in bytes, of the longest quota policy in a header without the names of its table and row.
+const QUOTA_POLICY: usize = 128;
+
 /// A policy under construction.
 #[derive(Debug)]
 pub(crate) struct Builder {
@@ -175,14 +178,19 @@ impl Builder {
         row.overrides.push(Override { when: scope.when.clone(), until: scope.until, rules });
     }
 
-    /// The memory, in bytes, of one more bucket of a row, its encoded denial included.
+    /// The memory, in bytes, of one more bucket of a row, its encoded denial and its quota policy included.
     pub(crate) fn rule_size(
         &self,
         message: &Message,
         [table, row]: [&str; 2],
         bucket: &Bucket,
     ) -> usize {
-        size_of::<Rule>() + self.settings.denial_body.size(message, [table, row], bucket)
+        let quota_policy = match self.settings.headers {
+            HeaderStyle::Ietf => QUOTA_POLICY + table.len() + row.len(),
+            HeaderStyle::Epoch | HeaderStyle::Delta | HeaderStyle::Off => 0,
+        };
+        let denial = self.settings.denial_body.size(message, [table, row], bucket);
+        size_of::<Rule>() + denial + quota_policy
     }
 
     fn place(

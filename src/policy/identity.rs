@@ -59,8 +59,8 @@ impl RowIdentity {
     }
 }
 
-/// The kind of a bucket, which distinguishes the buckets of one row.
-pub(super) fn kind(bucket: &Bucket) -> String {
+/// The kind of a bucket, which distinguishes the buckets of one row: `per second`, `concurrent` or `blocked`.
+pub(crate) fn kind(bucket: &Bucket) -> String {
     match bucket {
         Bucket::Tokens(bucket) => format!("per {}", bucket.rate().period()),
         Bucket::Concurrency(_) => "concurrent".to_owned(),

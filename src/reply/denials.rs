@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use super::Place;
+use super::ietf::QuotaPolicies;
 use crate::policy::denial::DenialBody;
 use crate::policy::message::Piece;
 use crate::policy::rule::Rule;
@@ -15,6 +16,7 @@ use crate::policy::{MatchedBucket, Policy};
 pub struct Denials {
     encoded: Box<[Denial]>,
     body: DenialBody,
+    quota_policies: QuotaPolicies,
 }
 
 #[derive(Debug)]
@@ -37,7 +39,13 @@ impl Denials {
                 place: encode([table, name, &bucket.to_string()]),
             }
         };
-        Self { encoded: rules.into_iter().map(denial).collect(), body }
+        let encoded = rules.into_iter().map(denial).collect();
+        Self { encoded, body, quota_policies: QuotaPolicies::of(policy) }
+    }
+
+    /// The quota policies that the headers of the IETF style name, on denials and other replies.
+    pub(super) const fn quota_policies(&self) -> &QuotaPolicies {
+        &self.quota_policies
     }
 
     /// The media type of the bodies.

@@ -104,8 +104,8 @@ fn an_override_blocks_until_its_end_and_says_when_that_is() {
         (
             "ietf",
             vec![
-                ("ratelimit-policy", r#""plan/default";q=0"#),
-                ("ratelimit", r#""plan/default";r=0;t=3600"#),
+                ("ratelimit-policy", r#""plan/default override 1";q=0"#),
+                ("ratelimit", r#""plan/default override 1";r=0;t=3600"#),
             ],
         ),
     ];

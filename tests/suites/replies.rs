@@ -130,7 +130,7 @@ fn headers_are_those_that_the_policy_asks_for() {
     let policy = ("ratelimit-policy", r#""t/all";q=2;w=120"#);
     let ietf: [Vec<(&str, &str)>; 2] = [
         vec![policy, ("ratelimit", r#""t/all";r=1;t=60"#)],
-        vec![policy, ("ratelimit", r#""t/all";r=0;t=120"#)],
+        vec![policy, ("ratelimit", r#""t/all";r=0;t=60"#)],
     ];
     let denied = [("retry-after", "60"), ("content-type", "application/json")];
     for (style, [first, rest]) in
@@ -141,6 +141,109 @@ fn headers_are_those_that_the_policy_asks_for() {
         assert_eq!(headers(&client.ask(call(&[("k", "1")]))), rest, "{style}");
         let denial = client.ask(call(&[("k", "1")]));
         assert_eq!(headers(&denial), [rest, denied.to_vec()].concat(), "{style}");
+    }
+}
+
+/// The values of `ratelimit-policy`, `ratelimit` and `retry-after`.
+fn ietf(answer: &Answer) -> [&str; 3] {
+    ["ratelimit-policy", "ratelimit", "retry-after"]
+        .map(|name| answer.header(name).unwrap_or_default())
+}
+
+#[test]
+fn every_bucket_is_a_policy_with_a_name_and_the_tightest_is_told() {
+    let (server, mut client) = server(
+        "headers: ietf
+tables:
+  - { name: two, key: [k], rows: { all: [{ per_second: 5 }, { per_minute: 20 }] } }
+  - { name: dark, key: [k], shadow: true, rows: { all: [{ per_day: 1 }] } }
+  - { name: jobs, key: [k], rows: { all: [{ concurrent: 30, ttl: 1h }] } }",
+    );
+    let policies = r#""two/all per second";q=5;w=1, "two/all per minute";q=20;w=60, "jobs/all";q=30;qu="concurrent-requests""#;
+    let mut ask = |count| client.ask(request("d", &[hits(count, &[("k", "1")])]));
+    let second = |left: u32| format!(r#""two/all per second";r={left};t=1"#);
+    assert_eq!(ietf(&ask(1)), [policies, &second(4), ""]);
+    assert_eq!(ietf(&ask(4)), [policies, &second(0), ""]);
+    assert_eq!(ietf(&ask(1)), [policies, &second(0), "1"]);
+    for _ in 0..3 {
+        server.advance(Nanos::from_secs(1));
+        assert_eq!(ietf(&ask(5)), [policies, &second(0), ""]);
+    }
+    // A token a minute third, and a third of one.
+    server.advance(Nanos::from_secs(1));
+    assert_eq!(ietf(&ask(2)), [policies, r#""two/all per minute";r=1;t=2"#, "2"]);
+}
+
+/// draft-ietf-httpapi-ratelimit-headers-11, sections 4.1.2 and 6.
+#[test]
+fn no_more_than_what_remains_can_be_used_within_t_and_retry_after_is_its_end() {
+    let (server, mut client) = server(
+        "headers: ietf
+tables:
+  - { name: minute, key: [m], rows: { all: [{ per_minute: 120 }] } }
+  - { name: day, key: [d], rows: { all: [{ per_day: 5 }] } }
+  - { name: jobs, key: [j], rows: { all: [{ concurrent: 2, ttl: 1h }] } }",
+    );
+    let mut ask = |key, count| client.ask(request("d", &[hits(count, &[(key, "1")])]));
+    let minute = r#""minute/all";q=120;w=60"#;
+    assert_eq!(ietf(&ask("m", 120)), [minute, r#""minute/all";r=0;t=1"#, ""]);
+    assert_eq!(ietf(&ask("m", 1)), [minute, r#""minute/all";r=0;t=1"#, "1"]);
+    let day = r#""day/all";q=5;w=86400"#;
+    assert_eq!(ietf(&ask("d", 0)), [day, r#""day/all";r=5;t=17280"#, ""]);
+    assert_eq!(ietf(&ask("d", 4)), [day, r#""day/all";r=1;t=17280"#, ""]);
+    server.advance(Nanos::from_secs(80));
+    assert_eq!(ietf(&ask("d", 1)), [day, r#""day/all";r=0;t=17200"#, ""]);
+    assert_eq!(ietf(&ask("d", 1)), [day, r#""day/all";r=0;t=17200"#, "17200"]);
+    assert_eq!(ietf(&ask("d", 2)), [day, r#""day/all";r=0;t=34480"#, "34480"]);
+    assert_eq!(ietf(&ask("d", 6)), [day, r#""day/all";r=0;t=17200"#, ""], "it never passes");
+    let jobs = r#""jobs/all";q=2;qu="concurrent-requests""#;
+    assert_eq!(ietf(&ask("j", 1)), [jobs, r#""jobs/all";r=1"#, ""]);
+    assert_eq!(ietf(&ask("j", 2)), [jobs, r#""jobs/all";r=1;t=5"#, "5"]);
+}
+
+#[test]
+fn policies_with_one_name_are_one_policy() {
+    let (_server, mut client) = server(
+        "headers: ietf
+tables: [{ name: t, key: [k], rows: { all: [{ per_day: 9 }, { per_day: 8 }] } }]
+overrides:
+  - { table: t, when: { k: own }, buckets: [{ per_day: 100 }] }
+  - { table: t, when: { k: [more, most] }, buckets: [{ per_day: 1000 }] }",
+    );
+    let mut policies = |descriptors: &[_]| {
+        client.ask(request("d", descriptors)).header("ratelimit-policy").unwrap().to_owned()
+    };
+    let [own, more, most] = ["own", "more", "most"].map(|value| descriptor(&[("k", value)]));
+    let row = r#""t/all per day";q=9;w=86400, "t/all per day 2";q=8;w=86400"#;
+    let usual = [descriptor(&[("k", "1")]), descriptor(&[("k", "2")])];
+    assert_eq!(policies(&usual), row, "two buckets of each");
+    assert_eq!(
+        policies(&[own, more, most]),
+        r#""t/all override 1";q=100;w=86400, "t/all override 2";q=1000;w=86400"#
+    );
+    let sent = [support::limit(10, SECOND, None, &[("k", "1")]), usual[1].clone()];
+    let limit = r#""limit override/request 10 per second";q=10;w=1"#;
+    assert_eq!(policies(&sent), format!("{limit}, {row}"));
+}
+
+#[test]
+fn sixteen_policies_are_told_and_that_of_the_tightest_bucket() {
+    let tables = |count: u32| {
+        let table = |at: u32| {
+            let size = 100 - at;
+            format!("\n  - {{ name: t{at}, key: [k], rows: {{ all: [{{ per_day: {size} }}] }} }}")
+        };
+        format!("headers: ietf\ntables:{}", (0..count).map(table).collect::<String>())
+    };
+    for (count, told) in [(1, 1), (16, 16), (17, 17), (30, 17)] {
+        let (_server, mut client) = server(&tables(count));
+        let answer = client.ask(call(&[("k", "1")]));
+        let [policies, limit, _] = ietf(&answer);
+        let names: Vec<_> = policies.split(", ").map(|of| of.split(';').next().unwrap()).collect();
+        assert_eq!(names.len(), told, "{policies}");
+        let last = format!("\"t{}/all\"", count - 1);
+        assert_eq!((names[0], *names.last().unwrap()), ("\"t0/all\"", &*last));
+        assert!(limit.starts_with(&format!("{last};r=")), "{limit}");
     }
 }
 

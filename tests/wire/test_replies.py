@@ -74,7 +74,19 @@ def test_headers_of_the_ietf_style_are_ratelimit_and_ratelimit_policy(served):
     assert not [name for name in headers if name.startswith("x-")]
     assert ";q=5;w=86400" in headers["ratelimit-policy"]
     assert ";r=3;t=" in headers["ratelimit"]
-    assert 2 * TOKEN - SLOW <= int(headers["ratelimit"].rsplit("t=", 1)[1]) <= 2 * TOKEN
+    assert TOKEN - SLOW <= int(headers["ratelimit"].rsplit("t=", 1)[1]) <= TOKEN
+
+
+def test_t_of_the_ietf_style_ends_with_retry_after(served):
+    headers = response_headers(exhausted(served("ietf"), tenant="acme", plan="free"))
+    assert headers["ratelimit"] == f'"tenant/free";r=0;t={headers["retry-after"]}'
+
+
+def test_each_bucket_of_a_row_is_a_policy_of_the_ietf_style(served):
+    headers = response_headers(served("ietf").ask(one(tenant="acme")))
+    policies = '"tenant/default per hour";q=8;w=7200, "tenant/default per day";q=24;w=86400'
+    assert headers["ratelimit-policy"] == policies
+    assert headers["ratelimit"].startswith('"tenant/default per hour";r=7;t=')
 
 
 def test_headers_that_are_off_leave_a_denial_its_retry_after(served):
