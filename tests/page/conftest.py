@@ -42,6 +42,10 @@ POLICY = """
       - name: addresses
         key: [remote_address]
         rows: { all: [{ per_day: 5 }] }
+      - name: routes
+        when: { generic_key: { present: true } }
+        key: ["generic_key[2]"]
+        rows: { all: [{ per_day: 2 }] }
 """
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from conftest import HOSTILE, PICTURES, exhaust, set_entries
-from messages import one
+from messages import entries, one, request
 
 
 def test_the_page_shows_what_was_decided(page):
@@ -100,6 +100,19 @@ def test_a_key_of_a_table_with_conditions_is_explained_with_what_they_ask_for(pa
     page.ask("[...document.querySelectorAll('#near li')].find((li) => li.innerText.includes('logins')).querySelector('button').click()")
     page.until("!!document.querySelector('#answer .verdict')")
     assert page.text("#answer .verdict").startswith("Would be denied now: logins / all")
+
+
+def test_a_key_of_a_later_entry_is_explained_with_those_before_it(page, server):
+    shop, unread, route = (("generic_key", value) for value in ["shop", "unread", "checkout"])
+    for _ in range(3):
+        server.ask(request(entries(shop, unread, route), domain="d"))
+    page.until("document.querySelector('#near').innerText.includes('checkout')")
+    page.ask("[...document.querySelectorAll('#near li')].find((li) => li.innerText.includes('routes')).querySelector('button').click()")
+    page.until("!!document.querySelector('#answer .verdict')")
+    assert page.text("#answer .verdict").startswith("Would be denied now: routes / all")
+    sent = page.ask("[...document.querySelectorAll('#entries input')].map((input) => input.value)")
+    assert sent == ["generic_key", "any", "generic_key", "", "generic_key", "checkout"]
+    assert "Not read, since an equal key comes before it: generic_key=." in page.text("#answer")
 
 
 def test_what_is_blocked_is_explained_as_that(page):
