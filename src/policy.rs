@@ -10,6 +10,7 @@ pub mod denial;
 mod describe;
 pub mod endpoints;
 pub mod entry_name;
+pub mod example;
 pub mod fingerprint;
 pub mod identity;
 pub mod lookup;
@@ -268,6 +269,12 @@ impl Policy {
     /// As [`Self::read`], into values that are empty, which costs a copy less.
     fn read_into<'a>(&'a self, entries: &[Entry<'a>], values: &mut Values<'a>) {
         self.keys.project(entries, values);
+        self.resolve_group(values);
+    }
+
+    /// Adds the endpoint group of the method and the path, unless one was sent.
+    #[inline]
+    fn resolve_group<'a>(&'a self, values: &mut Values<'a>) {
         if values.get(KeyIndex::ENDPOINT_GROUP).is_none()
             && let (Some(method), Some(path)) =
                 (values.get(KeyIndex::METHOD), values.get(KeyIndex::PATH))

@@ -29,6 +29,10 @@ pub(super) fn routes(shared: &Shared) -> Router<Shared> {
         .route("/config", get(config::config))
         .route("/openapi.json", get(openapi::openapi))
         .route("/explain", post(explain::explain).route_layer(from_fn(auth::json_only)))
+        .route(
+            "/explain/bucket",
+            post(explain::bucket::explain).route_layer(from_fn(auth::json_only)),
+        )
         .route("/buckets", get(buckets::list))
         .route("/leases", get(leases::list))
         .merge(changing(shared))

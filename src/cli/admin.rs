@@ -1,5 +1,7 @@
 //! `tollgate admin`: a client of the admin API.
 
+mod explain;
+
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,6 +13,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use self::explain::Explain;
 use super::Failure;
 use super::entry_args::EntryArg;
 use super::http::{HttpResponse, HttpServer};
@@ -70,6 +73,8 @@ enum Command {
         #[arg(required = true, value_name = "KEY=VALUE")]
         entries: Vec<EntryArg>,
     },
+    /// Explain which buckets a call matches, with the state of each; with --table, a call that a bucket limits.
+    Explain(Explain),
     /// Fill token buckets: those of a key in a table, or one by its ID.
     Reset {
         /// The ID of a bucket, as `buckets` and `lookup` list it; they show IDs only with the token.
@@ -146,6 +151,7 @@ impl Admin {
             Command::Lookup { domain, all, entries } => {
                 get(&path(domain.as_deref(), *all, entries))
             }
+            Command::Explain(explain) => explain.ask(&self.server, token),
             Command::Reset { id, domain, table, row, key } => {
                 let entry = |EntryArg { key, value }: &EntryArg| [key.clone(), value.clone()];
                 let key: Vec<KeyEntry> = key.iter().map(entry).collect();
@@ -213,6 +219,7 @@ impl Command {
                 }
                 lines
             }
+            Self::Explain(explain) => explain.render(answer)?,
             Self::Reset { .. } => {
                 let Reset { list, already_full } = read(answer)?;
                 let count = list.items.len() + list.omitted;

@@ -1,6 +1,6 @@
 //! `tollgate query`.
 
-mod policy;
+pub(super) mod policy;
 
 use std::error::Error;
 use std::io::Write;

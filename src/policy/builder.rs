@@ -170,8 +170,10 @@ impl Builder {
         scope: &Scope,
         buckets: Vec<Bucket>,
     ) {
-        let limits_the_keys_of_the_row =
-            self.key_sets.get(key.0).is_some_and(|set| set.determines(&scope.when));
+        let limits_the_keys_of_the_row = self
+            .key_sets
+            .get(key.0)
+            .is_some_and(|set| set.determines(&scope.when, &self.settings.addresses));
         let conditions = (!limits_the_keys_of_the_row).then_some(&*scope.description);
         let place = self.place([&row.table, &row.name], key, conditions);
         let rules = self.rules(place, buckets);

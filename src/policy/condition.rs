@@ -30,7 +30,8 @@ pub enum Matcher {
 }
 
 impl Matcher {
-    fn matches(&self, value: Option<&[u8]>, addresses: &Addresses) -> bool {
+    /// Whether a value, or a missing entry, satisfies it.
+    pub(super) fn matches(&self, value: Option<&[u8]>, addresses: &Addresses) -> bool {
         match (self, value) {
             (Self::Absent, value) => value.is_none(),
             (Self::Any(matchers), value) => {
@@ -48,38 +49,19 @@ impl Matcher {
 }
 
 impl Matcher {
-    /// A value that matches; none for networks, for an absent entry, and for a negation of all the values tried.
-    fn example(&self) -> Option<&str> {
-        match self {
-            Self::Equal(text) | Self::Prefix(text) => Some(text),
-            Self::OneOf(texts) => texts.sorted().first().copied(),
-            Self::Present => Some("any"),
-            Self::Cidr(_) | Self::Absent => None,
-            Self::Any(matchers) => matchers.iter().find_map(Self::example),
-            Self::Not(matcher) => {
-                let examples = match **matcher {
-                    Self::Cidr(_) => ["192.0.2.1", "2001:db8::1", "any"],
-                    _ => ["any", "other", "another"],
-                };
-                let usual = Addresses::default();
-                let does_match = |value: &&str| self.matches(Some(value.as_bytes()), &usual);
-                examples.into_iter().find(does_match)
-            }
-        }
-    }
-
     /// Whether it holds for all addresses of a network of these sizes, or for none of them, however they are written.
-    pub(super) fn holds_for_networks(&self, prefixes: Prefixes) -> bool {
+    pub(super) fn holds_for_networks(&self, prefixes: Prefixes, addresses: &Addresses) -> bool {
         match self {
             Self::Present | Self::Absent => true,
             Self::Cidr(networks) => networks.iter().all(|network| match network {
                 IpNet::V4(network) => network.prefix_len() <= prefixes.ipv4(),
-                IpNet::V6(network) => network.prefix_len() <= prefixes.ipv6(),
+                // A network of addresses that embed IPv4 ones is compared with them as they are written.
+                IpNet::V6(v6) => v6.prefix_len() <= prefixes.ipv6() && !addresses.is_nat64(network),
             }),
             Self::Any(matchers) => {
-                matchers.iter().all(|matcher| matcher.holds_for_networks(prefixes))
+                matchers.iter().all(|matcher| matcher.holds_for_networks(prefixes, addresses))
             }
-            Self::Not(matcher) => matcher.holds_for_networks(prefixes),
+            Self::Not(matcher) => matcher.holds_for_networks(prefixes, addresses),
             Self::Equal(_) | Self::OneOf(_) | Self::Prefix(_) => false,
         }
     }
@@ -198,12 +180,6 @@ impl Conditions {
         self.first_mismatch(values).is_none()
     }
 
-    /// Entries that match the conditions, one for each condition that has an example.
-    pub fn examples<'a>(&'a self, keys: &'a Keys) -> impl Iterator<Item = (&'a str, &'a str)> {
-        let example = |of: &'a Condition| Some((keys.name(of.key), of.matcher.example()?));
-        self.0.iter().filter_map(example)
-    }
-
     /// The conditions in words, joined by "and".
     pub fn describe(&self, keys: &Keys) -> String {
         let conditions: Vec<_> = self.0.iter().map(|condition| condition.describe(keys)).collect();
@@ -311,28 +287,6 @@ mod tests {
             assert_eq!(matcher.to_string(), words);
             assert_eq!(not(matcher).to_string(), negated);
         }
-    }
-
-    #[test]
-    fn an_example_matches() {
-        let texts = || ["b", "a"].into_iter().map(Box::from).collect();
-        let ten = || networks(&["10.0.0.0/8"]);
-        for matcher in [
-            Matcher::Equal("acme".into()),
-            Matcher::OneOf(texts()),
-            Matcher::Prefix("/api/".into()),
-            Matcher::Present,
-            Matcher::Any([ten(), Matcher::Equal("acme".into())].into()),
-            not(Matcher::Equal("any".into())),
-            not(Matcher::Prefix("o".into())),
-            not(ten()),
-            not(networks(&["0.0.0.0/0"])),
-            not(networks(&["0.0.0.0/0", "::/0"])),
-        ] {
-            assert!(matcher.does_match(matcher.example().map(str::as_bytes)), "{matcher}");
-        }
-        assert_eq!((ten().example(), Matcher::Absent.example()), (None, None));
-        assert_eq!(not(Matcher::Prefix("".into())).example(), None);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use hashbrown::HashMap;
 use sha2::{Digest, Sha256};
 use siphasher::sip128::SipHasher13;
 
-use super::address::Prefixes;
+use super::address::{Addresses, Prefixes};
 use super::condition::{Condition, Conditions};
 use super::fingerprint::{
     Fingerprint, FingerprintKey, Kind, NameHasher, PARTITION_BITS, PLACE_BITS, SHARD_BITS,
@@ -192,10 +192,10 @@ impl KeySet {
 
     /// Whether calls with the same key values all meet these conditions, or none of them does: the conditions test
     /// only entries of the key, and no part of a value that does not count.
-    pub(super) fn determines(&self, when: &Conditions) -> bool {
+    pub(super) fn determines(&self, when: &Conditions, addresses: &Addresses) -> bool {
         when.0.iter().all(|Condition { key, matcher }| {
             let counts_whole = match *key {
-                KeyIndex::REMOTE_ADDRESS => matcher.holds_for_networks(self.prefixes),
+                KeyIndex::REMOTE_ADDRESS => matcher.holds_for_networks(self.prefixes, addresses),
                 KeyIndex::PATH => self.has_query(),
                 _ => true,
             };

@@ -148,6 +148,17 @@ impl Rows {
     }
 
     /// The row of this name, old or new.
+    pub(super) fn row(&self, name: &str) -> Option<&Row> {
+        match self {
+            Self::All(row) => Some(&**row).filter(|row| is_named(row, name)),
+            Self::Selected { rows, default, .. } => match rows.get(name.as_bytes()) {
+                Some(row) => Some(row),
+                None => default.as_deref().filter(|row| is_named(row, name)),
+            },
+        }
+    }
+
+    /// As [`Self::row`], to be changed.
     pub(crate) fn row_mut(&mut self, name: &str) -> Option<&mut Row> {
         match self {
             Self::All(row) => Some(&mut **row).filter(|row| is_named(row, name)),

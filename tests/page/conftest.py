@@ -39,6 +39,10 @@ POLICY = """
         when: { action: login, method: [PUT, POST] }
         key: [remote_address]
         rows: { all: [{ per_day: 3 }] }
+      - name: internal
+        when: { remote_address: { cidr: [10.0.0.0/8] }, job: { absent: true } }
+        key: [who]
+        rows: { all: [{ per_day: 3 }] }
       - name: addresses
         key: [remote_address]
         rows: { all: [{ per_day: 5 }] }
@@ -46,6 +50,8 @@ POLICY = """
         when: { generic_key: { present: true } }
         key: ["generic_key[2]"]
         rows: { all: [{ per_day: 2 }] }
+    overrides:
+      - { table: calls, row: small, when: { who: large, region: eu-* }, buckets: [{ per_day: 4 }] }
 """
 
 

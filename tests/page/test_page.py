@@ -113,6 +113,39 @@ def test_a_key_of_a_later_entry_is_explained_with_those_before_it(page, server):
     sent = page.ask("[...document.querySelectorAll('#entries input')].map((input) => input.value)")
     assert sent == ["generic_key", "any", "generic_key", "", "generic_key", "checkout"]
     assert "Not read, since an equal key comes before it: generic_key=." in page.text("#answer")
+def explained_from_the_list(page, table, who):
+    """Presses Explain at a key of the list, and returns the verdict."""
+    at = f"[...document.querySelectorAll('#near li')].find((li) => li.innerText.includes('{table}') && li.innerText.includes('{who}'))"
+    page.until(f"!!{at}")
+    page.ask("document.querySelector('#answer').replaceChildren()")
+    page.ask(f"{at}.querySelector('button').click()")
+    return page.until("document.querySelector('#answer .verdict')?.innerText")
+
+
+def filled_in(page):
+    rows = "[...document.querySelectorAll('#entries .entry')]"
+    return page.ask(f"{rows}.map((row) => [...row.querySelectorAll('input')].map((input) => input.value).join('='))")
+
+
+def test_a_key_of_a_table_for_a_network_and_one_of_an_override_are_explained_as_denied(page, server):
+    for _ in range(4):
+        server.ask(one("d", who="inner", remote_address="10.7.7.7"))
+        server.ask(one("d", who="large", region="eu-1", kind="small"))
+    verdict = explained_from_the_list(page, "internal / all", "inner")
+    assert verdict.startswith("Would be denied now: internal / all, 3 per day")
+    assert filled_in(page) == ["who=inner", "remote_address=10.0.0.1"]
+    verdict = explained_from_the_list(page, "4 per day, calls / small", "large")
+    assert verdict.startswith("Would be denied now: calls / small, 4 per day")
+    assert "0 of 4" in page.text("#answer")
+    assert filled_in(page) == ["who=large", "kind=small", "region=eu-"]
+    assert "Assumed" not in page.text("#answer")
+
+
+def test_what_is_assumed_of_a_call_is_told(page, server):
+    exhaust(server, "x" * 200)
+    assert explained_from_the_list(page, "calls / small", "xxx") == "Would be denied now: calls / small, 5 per day."
+    assert "Assumed of the call: it matches this bucket; its entries are not known in full" in page.text("#answer")
+    assert filled_in(page) == ["="]
 
 
 def test_what_is_blocked_is_explained_as_that(page):

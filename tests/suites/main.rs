@@ -22,6 +22,7 @@ mod dependencies;
 mod deploy;
 mod docs;
 mod examples;
+mod explain_bucket;
 #[path = "../support/frames.rs"]
 mod frames;
 mod leases;

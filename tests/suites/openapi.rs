@@ -106,6 +106,10 @@ fn bodies(server: &TestServer, path: &str, method: &str) -> Vec<String> {
             };
             vec![of("d"), of("other"), "{".into(), " ".repeat((1 << 20) + 1)]
         }
+        ("/explain/bucket", "post") => {
+            let of = |table| format!(r#"{{"table":"{table}","key":[["k","1"]]}}"#);
+            vec![of("t"), of("other"), "{".into(), " ".repeat((1 << 20) + 1)]
+        }
         ("/reset", "post") => {
             let of = |table| format!(r#"{{"table":"{table}","key":[["k","1"]]}}"#);
             vec![of("t"), of("other"), "{".into(), " ".repeat((1 << 20) + 1)]

@@ -46,8 +46,13 @@ pub(in crate::admin) fn full_at(bucket: &Bucket, outcome: &Outcome, at: Timestam
     full_in(bucket, outcome).map(|reset| Time(at.after(reset)))
 }
 
+/// Whether the bucket denies the call, which was not charged.
+pub(super) fn denies(decided: &Decided<'_>) -> bool {
+    !decided.matched.row.is_shadow() && is_over(decided)
+}
+
 /// Whether the bucket cannot admit the call, which was not charged.
-pub(super) fn is_over(decided: &Decided<'_>) -> bool {
+fn is_over(decided: &Decided<'_>) -> bool {
     let hits = decided.matched.hits;
     hits.given_back() == 0 && u64::from(decided.outcome.remaining) < needed(decided)
 }

@@ -5,7 +5,7 @@ use axum::response::Response;
 use hashbrown::HashSet;
 
 use super::bucket;
-use super::types::{Bucket, BucketName, Buckets, List};
+use super::types::{Bucket, BucketName, Buckets, KeyEntry, List};
 use crate::admin::{ApiError, Shared, auth, respond};
 use crate::clock::{Nanos, Timestamp};
 use crate::descriptor::{Entry, Hits, Query};
@@ -142,6 +142,11 @@ async fn named(
     let unknown = entries.iter().map(|entry| entry.key.as_str());
     let unknown = unknown.filter(|key| !policy.keys().names().any(|name| name == *key));
     Ok(Buckets { list: List::new(items, all), unknown_keys: unknown.map(str::to_owned).collect() })
+}
+
+/// An entry as text.
+pub(super) fn entry([key, value]: &KeyEntry) -> Entry<'_> {
+    Entry { key: (&**key).into(), value: value.as_bytes() }
 }
 
 /// Checks entries against the bounds of a query.

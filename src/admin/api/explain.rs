@@ -1,5 +1,7 @@
 //! `/explain`: how a request of `/json` matches the policy, table by table, with the state of every bucket. Nothing is
-//! charged.
+//! charged. `bucket` has the same for a bucket.
+
+pub(super) mod bucket;
 
 use std::time::Duration;
 
@@ -8,7 +10,7 @@ use axum::extract::State;
 use axum::response::Response;
 use tokio::time::Instant;
 
-use super::bucket;
+use super::bucket::{denies, explained as explained_bucket};
 use super::types::{
     ExplainedDescriptor, ExplainedEntry, ExplainedTable, Explanation, MatchedRow, MissedTable, Time,
 };
@@ -76,7 +78,6 @@ fn explanation(
     now: Timestamp,
     deadline: Instant,
 ) -> Option<Explanation> {
-    let denies = |of: &&Decided<'_>| !of.matched.row.is_shadow() && bucket::is_over(of);
     let mut descriptors = Vec::new();
     for (at, of) in query.descriptors().enumerate() {
         if Instant::now() > deadline {
@@ -89,7 +90,7 @@ fn explanation(
     Some(Explanation {
         domain: policy.domain().to_owned(),
         at: Time(now),
-        admits: verdict.is_bypassed || !verdict.decided.iter().any(|of| denies(&of)),
+        admits: verdict.is_bypassed || !verdict.decided.iter().any(denies),
         descriptors,
         unknown_keys: unknown.map(|entry| entry.key.as_str().to_owned()).collect(),
     })
@@ -125,7 +126,7 @@ fn descriptor(
             scope: "a limit override from Envoy, in place of the buckets that are not charged"
                 .into(),
             message: None,
-            buckets: vec![bucket::explained(decided.matched.bucket, Some(decided), now)],
+            buckets: vec![explained_bucket(decided.matched.bucket, Some(decided), now)],
         })
     });
     let entries = explained.entries.iter().map(|(entry, read_as)| ExplainedEntry {
@@ -152,12 +153,13 @@ fn matched_row<'v>(
 ) -> MatchedRow {
     let buckets = rules.iter().map(|rule| {
         let same = |of: &&Decided<'_>| std::ptr::eq(of.matched.bucket, rule.bucket());
-        bucket::explained(rule.bucket(), decided.clone().find(same), now)
+        explained_bucket(rule.bucket(), decided.clone().find(same), now)
     });
+    let is_own = |rule: &Rule| row.rules().iter().any(|own| std::ptr::eq(own, rule));
     MatchedRow {
         table: table.name().to_owned(),
         row: row.name().to_owned(),
-        is_override: !std::ptr::eq(row.rules(), rules),
+        is_override: !rules.iter().any(is_own),
         shadow: row.is_shadow(),
         scope: policy.scope_description(table),
         message: Some(row.message_of(rules)),

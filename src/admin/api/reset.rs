@@ -5,9 +5,8 @@ use axum::extract::State;
 use axum::response::Response;
 
 use super::buckets::{self, Ids, MAX_EXAMINED, MAX_ITEMS};
-use super::types::{self, KeyEntry, List, Reset, ResetRequest};
+use super::types::{self, List, Reset, ResetRequest};
 use crate::admin::{ApiError, Shared, respond};
-use crate::descriptor::Entry;
 use crate::limit::Bucket;
 use crate::observe::recent_buckets::BucketSnapshot;
 use crate::policy::Policy;
@@ -75,7 +74,7 @@ async fn refill_table(
     request: &ResetRequest,
 ) -> Result<Reset, ApiError> {
     let ResetRequest { domain, row, bucket, .. } = request;
-    let key: Vec<_> = request.key.iter().flatten().map(entry).collect();
+    let key: Vec<_> = request.key.iter().flatten().map(buckets::entry).collect();
     let snapshot = service.policies().load_full();
     let policy = buckets::policy(&snapshot, domain.as_deref())?;
     buckets::check(policy, &key)?;
@@ -141,8 +140,4 @@ fn no_bucket(policy: &Policy, table: &str) -> String {
         policy.scope_description(table),
         keys.join(", ")
     )
-}
-
-fn entry([key, value]: &KeyEntry) -> Entry<'_> {
-    Entry { key: (&**key).into(), value: value.as_bytes() }
 }

@@ -21,8 +21,8 @@ pub(crate) use self::buckets::{
     Bucket, BucketName, BucketState, Buckets, Limit, Reset, ResetRequest,
 };
 pub(crate) use self::explanation::{
-    ExplainedBucket, ExplainedDescriptor, ExplainedEntry, ExplainedLevel, ExplainedTable,
-    Explanation, MatchedRow, MissedTable,
+    BucketExplanation, BucketRequest, ExplainedBucket, ExplainedDescriptor, ExplainedEntry,
+    ExplainedLevel, ExplainedTable, Explanation, MatchedRow, MissedTable,
 };
 pub(crate) use self::leases::{Lease, Leases, ReleaseRequest, Released};
 pub(crate) use self::policies::{

@@ -8,15 +8,13 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::admin::api::types::{
-    BucketName, KeyEntry, Lease, Limit, List, Milliseconds, Rejected, StoreErrorAction, Time,
+    BucketName, Lease, Limit, List, Milliseconds, Rejected, StoreErrorAction, Time,
 };
 use crate::admin::api::{bucket, config, leases};
 use crate::clock::{Nanos, Timestamp};
 use crate::live::{LoadedPolicies, LoadedPolicy};
-use crate::observe::bucket_label::BucketLabel;
 use crate::observe::telemetry::RowCounts;
 use crate::policy::Policy;
-use crate::policy::table::Rows;
 use crate::service::{HeldLeases, Service};
 
 /// The time that the plot covers.
@@ -92,9 +90,6 @@ struct NearBucket {
     limit: Limit,
     remaining: u32,
     full_at: Option<Time>,
-    /// Examples of the other entries with which a call matches the bucket: those of the table's conditions, and the one
-    /// that selects the row.
-    entries: Vec<KeyEntry>,
 }
 
 /// The policies in force.
@@ -212,7 +207,7 @@ pub(super) fn take(service: &Service, is_ready: bool, history: &mut History) -> 
         denied: point.denied,
         unlimited,
         rows,
-        near: near_limit(service, &snapshot),
+        near: near_limit(service),
         leases: lease_list(service, &history.leases),
         policy: policy(service, &snapshot, &policies),
         store: StoreState {
@@ -288,42 +283,20 @@ fn most_denying(
 }
 
 /// The emptiest buckets of those recently near their limit.
-fn near_limit(service: &Service, snapshot: &LoadedPolicies) -> List<NearBucket> {
+fn near_limit(service: &Service) -> List<NearBucket> {
     let mut found = service.recent_buckets();
     found.retain(|seen| seen.outcome.remaining < seen.bucket.size());
     let items = found.iter().take(MAX_ITEMS).map(|seen| {
         // The state of a shared store's bucket is from when it was last seen; of one in memory it is current.
         let at = if service.is_shared() { seen.at } else { service.wall_now() };
-        let label = &*seen.label;
         NearBucket {
-            name: label.into(),
+            name: (&*seen.label).into(),
             limit: bucket::limit(&seen.bucket),
             remaining: seen.outcome.remaining,
             full_at: bucket::full_at(&seen.bucket, &seen.outcome, at),
-            entries: entries(snapshot, label),
         }
     });
     List::new(items.collect(), found.len())
-}
-
-/// Examples of the entries with which a call matches a bucket, without those of its key.
-fn entries(snapshot: &LoadedPolicies, label: &BucketLabel) -> Vec<KeyEntry> {
-    let Some(LoadedPolicy { policy, .. }) = snapshot.get(&*label.domain) else { return Vec::new() };
-    let table = policy.tables().iter().find(|of| of.name() == &*label.table);
-    let Some(table) = table else { return Vec::new() };
-    let selected = match table.rows() {
-        Rows::Selected { by, rows, .. } if rows.get(label.row.as_bytes()).is_some() => {
-            Some((policy.keys().name(*by), &*label.row))
-        }
-        Rows::Selected { .. } | Rows::All(_) => None,
-    };
-    let required = table
-        .when()
-        .examples(policy.keys())
-        .filter(|(key, _)| selected.is_none_or(|(selects, _)| selects != *key));
-    let needed = required.chain(selected);
-    let is_new = |(key, _): &(&str, &str)| label.key.iter().all(|(own, _)| **own != **key);
-    needed.filter(is_new).map(|(key, value)| [key.to_owned(), value.to_owned()]).collect()
 }
 
 fn lease_list(service: &Service, HeldLeases { items, omitted }: &HeldLeases) -> List<Lease> {

@@ -54,7 +54,8 @@ pub(super) fn only_domain(http: &HttpServer) -> Result<String, Failure> {
     }
 }
 
-fn domains(http: &HttpServer) -> Result<Vec<String>, Failure> {
+/// The server's domains.
+pub(in crate::cli) fn domains(http: &HttpServer) -> Result<Vec<String>, Failure> {
     let answer = http.send("/config", None, None)?;
     if answer.status != StatusCode::OK {
         return Err(format!("no policies over HTTP: {}", answer.status).into());
@@ -102,7 +103,8 @@ fn about(descriptor: &Descriptor) -> Vec<String> {
         .collect()
 }
 
-fn listed(domains: &[String]) -> String {
+/// Domains for a terminal.
+pub(in crate::cli) fn listed(domains: &[String]) -> String {
     let domains: Vec<_> = domains.iter().map(|domain| domain.escape_debug().to_string()).collect();
     domains.join(", ")
 }

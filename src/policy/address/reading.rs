@@ -76,7 +76,7 @@ impl Addresses {
     }
 
     /// Whether all addresses of a network are within one NAT64 prefix.
-    fn is_nat64(&self, network: &IpNet) -> bool {
+    pub(in crate::policy) fn is_nat64(&self, network: &IpNet) -> bool {
         let within = |network: Ipv6Net| self.nat64.iter().any(|prefix| prefix.contains(network));
         matches!(network, IpNet::V6(network) if within(*network))
     }

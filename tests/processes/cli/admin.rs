@@ -75,6 +75,42 @@ fn what_is_blocked_is_told_and_not_reset() {
 }
 
 #[test]
+fn a_call_and_a_bucket_are_explained_with_their_state() {
+    let lab = Lab::start();
+    for _ in 0..6 {
+        lab.ask(&["tenant=acme"]);
+    }
+    let told = lab.admin(&["explain", "tenant=acme", "foo=1"]);
+    assert_eq!((told.code, &*told.err), (Some(0), ""), "{told:?}");
+    assert!(told.out.starts_with("domain management-api, 2"), "{told:?}");
+    assert!(told.out.contains("Z: would be denied\nendpoint group none\n\n"), "{told:?}");
+    let row = "+ calls, row all; one for each tenant:\n    5 per day: 0 of 5 left, admits in 4h ";
+    assert!(told.out.contains(row), "{told:?}");
+    let end = "- jobs: does not apply: only if job is present\n\
+               - banned: does not apply: only if tenant is \"outlaw\"\n\n\
+               1 bucket, which must admit\nnote: the policy does not ask about `foo`\n";
+    assert!(told.out.ends_with(end), "{told:?}");
+    let told = lab.admin(&["explain", "--table", "jobs", "tenant=acme"]);
+    assert_eq!((told.code, &*told.err), (Some(0), ""), "{told:?}");
+    let begin = "a call that the bucket limits: tenant=acme job=any\ndomain management-api, ";
+    assert!(told.out.starts_with(begin), "{told:?}");
+    assert!(told.out.contains("    2 concurrent: 2 of 2 left\n"), "{told:?}");
+    let told = lab.admin(&["explain", "--table", "banned", "tenant=outlaw"]);
+    assert!(told.out.contains("    blocked: 0 of 0 left, does not admit\n"), "{told:?}");
+    let json = lab.admin(&["explain", "--json", "--table", "calls", "tenant=acme"]);
+    let json: Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!((&json["admits"], &json["assumed"]), (&false.into(), &Value::Array(vec![])));
+    let refused = lab.admin(&["explain", "--table", "other", "tenant=acme"]);
+    assert_eq!((refused.code, &*refused.out), (Some(1), ""));
+    assert_eq!(refused.err, "no table has this name; the tables are: calls, jobs, banned\n");
+    let refused = lab.admin(&["explain", "--row", "all", "tenant=acme"]);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    let other = lab.admin(&["explain", "--domain", "other", "tenant=acme"]);
+    assert_eq!(other.code, Some(1), "{other:?}");
+    assert!(other.err.contains("no policy has the domain `other`"), "{other:?}");
+}
+
+#[test]
 fn a_bucket_is_found_and_made_full() {
     let lab = Lab::start();
     assert_eq!(lab.admin(&["buckets"]).out, "none\n");

@@ -6,8 +6,8 @@ use super::operation::{JSON, Post, TEXT, answers, file, get, insert, text};
 use super::schemas::Schemas;
 use crate::admin::api::explain::MAX_EXPLAINED;
 use crate::admin::api::types::{
-    Buckets, Config, ErrorBody, Explanation, Leases, ReleaseRequest, Released, Reload,
-    ReloadRejected, Reset, ResetRequest,
+    BucketExplanation, BucketRequest, Buckets, Config, ErrorBody, Explanation, Leases,
+    ReleaseRequest, Released, Reload, ReloadRejected, Reset, ResetRequest,
 };
 use crate::admin::dashboard::{Begin, MODULES, Sample};
 use crate::admin::host::OPEN;
@@ -51,6 +51,10 @@ Without entries: the buckets with less than a tenth left that this process has s
 of the buckets whose key has more entries, those recently near their limit. A blocked bucket is listed for its key, and \
 is never near its limit.";
 
+const EXPLAIN_BUCKET: &str = "\
+The call is made from the name of the bucket: a condition that its entries cannot show is listed as assumed, and holds in \
+the answer. The bucket is explained by itself if its key is incomplete, or if it is that of a limit override from Envoy.";
+
 const SHOULD_RATE_LIMIT: &str = "\
 Charges the buckets. Without the token, the server must run with --http-json on, and a request must not give hits back \
 or release leases (isNegativeHits). Messages are in protobuf's JSON: requests may use the field names of the proto as \
@@ -67,6 +71,8 @@ fn reads(schemas: &mut Schemas, error: &Value) -> Vec<(&'static str, Value)> {
     let buckets = schemas.written::<Buckets>().to_value();
     let leases = schemas.written::<Leases>().to_value();
     let explanation = schemas.written::<Explanation>().to_value();
+    let bucket = schemas.read::<BucketRequest>().to_value();
+    let bucket_explanation = schemas.written::<BucketExplanation>().to_value();
     let samples = [schemas.written::<Begin>(), schemas.written::<Sample>()];
     let busy = || ("503", BUSY, JSON, error.clone());
     let mut list = get(
@@ -146,6 +152,18 @@ fn reads(schemas: &mut Schemas, error: &Value) -> Vec<(&'static str, Value)> {
             answers: vec![
                 ("200", "The explanation, table by table.", JSON, explanation),
                 ("404", "No policy has this domain.", JSON, error.clone()),
+                busy(),
+            ],
+            changes: false,
+        }.operation(error)),
+        ("/explain/bucket", Post {
+            id: "explainBucket",
+            summary: "What a call that a bucket limits matches, with the state of every bucket; nothing is charged",
+            description: EXPLAIN_BUCKET,
+            body: Some(bucket),
+            answers: vec![
+                ("200", "The explanation of such a call.", JSON, bucket_explanation),
+                ("404", "There is no such bucket.", JSON, error.clone()),
                 busy(),
             ],
             changes: false,

@@ -10,7 +10,7 @@ use crate::descriptor::{MAX_ENTRIES, MAX_KEY_LENGTH};
 use crate::observe::bucket_label::BucketLabel;
 use crate::observe::recent_buckets::Standing;
 
-fn key_entries(_: &mut SchemaGenerator) -> Schema {
+pub(super) fn key_entries(_: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": "array",
         "maxItems": MAX_ENTRIES,

@@ -1,12 +1,13 @@
-//! Explanations: the answer of `/explain`.
+//! Explanations: the answers of `/explain` and `/explain/bucket`.
 
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{Limit, Milliseconds, Time};
+use super::buckets::key_entries;
+use super::{KeyEntry, Limit, Milliseconds, Time, present};
 
 /// The answer of `/explain`.
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Explanation {
     /// The policy's domain.
     pub(crate) domain: String,
@@ -20,8 +21,47 @@ pub(crate) struct Explanation {
     pub(crate) unknown_keys: Vec<String>,
 }
 
+/// The bucket that `/explain/bucket` explains. An item of `/buckets` is a valid request.
+#[derive(Debug, Default, JsonSchema, Serialize, Deserialize)]
+pub(crate) struct BucketRequest {
+    /// The domain; optional if there is only one.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub(crate) domain: Option<String>,
+    /// The table; `limit override` for a listed limit override from Envoy.
+    pub(crate) table: String,
+    /// The row; optional if the table has only one, or if `key` has the entry that selects it.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub(crate) row: Option<String>,
+    /// The entries that name the bucket. An address may be a network, as in `2001:db8::/64`.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "key_entries")]
+    pub(crate) key: Option<Vec<KeyEntry>>,
+    /// The limit, as in `10 per second`: it distinguishes the buckets of a row from those of its overrides.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub(crate) bucket: Option<String>,
+    /// Whether `key` is incomplete. The bucket is then explained only while it is listed.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "bool")]
+    pub(crate) truncated: Option<bool>,
+}
+
+/// The answer of `/explain/bucket`: the explanation of a call that matches the bucket.
+#[derive(Debug, JsonSchema, Serialize, Deserialize)]
+pub(crate) struct BucketExplanation {
+    /// The entries of that call: those that name the bucket, and for each condition, and for the choice of the row, one
+    /// that satisfies it. Empty if the bucket is explained by itself, since its key is not known in full.
+    pub(crate) entries: Vec<KeyEntry>,
+    /// What is assumed of the call that its entries do not show.
+    pub(crate) assumed: Vec<String>,
+    #[serde(flatten)]
+    pub(crate) explanation: Explanation,
+}
+
 /// What one descriptor matches.
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct ExplainedDescriptor {
     /// Its entries, in order.
     pub(crate) entries: Vec<ExplainedEntry>,
@@ -36,7 +76,7 @@ pub(crate) struct ExplainedDescriptor {
 }
 
 /// An entry of a descriptor.
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct ExplainedEntry {
     /// Its key.
     pub(crate) key: String,
@@ -48,7 +88,7 @@ pub(crate) struct ExplainedEntry {
 }
 
 /// What a descriptor matches in one table.
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Debug, JsonSchema, Serialize, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum ExplainedTable {
     /// A row with buckets.
@@ -58,7 +98,7 @@ pub(crate) enum ExplainedTable {
 }
 
 /// A row that a descriptor matches.
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct MatchedRow {
     /// The table.
     pub(crate) table: String,
@@ -78,7 +118,7 @@ pub(crate) struct MatchedRow {
 }
 
 /// A table in which a descriptor matches no bucket.
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct MissedTable {
     /// The table.
     pub(crate) table: String,
@@ -87,7 +127,7 @@ pub(crate) struct MissedTable {
 }
 
 /// A bucket that a descriptor matches.
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct ExplainedBucket {
     #[serde(flatten)]
     pub(crate) limit: Limit,
@@ -97,7 +137,7 @@ pub(crate) struct ExplainedBucket {
 }
 
 /// The state of a bucket for the call that is explained.
-#[derive(Debug, JsonSchema, Serialize)]
+#[derive(Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct ExplainedLevel {
     /// The tokens or slots that are left.
     pub(crate) remaining: u32,

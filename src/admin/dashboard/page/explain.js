@@ -65,30 +65,19 @@ form.addEventListener("submit", (event) => {
   ask();
 });
 
-export function explainKey(of) {
+// Explains a bucket of a list. The server makes a call that the bucket limits; its entries are filled in.
+export function explainBucket(of) {
   domainField.value = of.domain;
   showKeys();
-  // Lists have the network of an address; a call has the address.
-  const sent = of.key.map(([name, value]) => [name, name === "remote_address" ? value.split("/")[0] : value]);
-  setEntries(asSent([...sent, ...of.entries]));
-  if (of.key.length + of.entries.length === 0) addEntry();
+  setEntries([["", ""]]);
   find("explain").scrollIntoView({ behavior: isCalm.matches ? "auto" : "smooth" });
   form.querySelector("button.main").focus({ preventScroll: true });
-  ask();
+  send("/explain/bucket", of, (result) => {
+    if (result.entries.length > 0) setEntries(result.entries);
+  });
 }
 
-// The policy names the second entry with the key `a` `a[1]`. A call sends the keys without numbers, the entries in order.
-function asSent(named) {
-  const byKey = new Map();
-  for (const [name, value] of named) {
-    const [, key, number] = /^(.*)\[(\d+)\]$/.exec(name) ?? ["", name, "0"];
-    if (!byKey.has(key)) byKey.set(key, []);
-    byKey.get(key)[Number(number)] = value;
-  }
-  return [...byKey].flatMap(([key, values]) => Array.from(values, (value) => [key, value ?? ""]));
-}
-
-async function ask() {
+function ask() {
   const pairs = [...entries.children].map((row) => [...row.querySelectorAll("input")].map((input) => input.value));
   const sent = pairs.filter(([key]) => key !== "").map(([key, value]) => ({ key, value }));
   if (sent.length === 0) {
@@ -96,14 +85,26 @@ async function ask() {
     entries.querySelector("input").focus();
     return;
   }
-  const body = JSON.stringify({ domain: domainField.value, descriptors: [{ entries: sent }] });
+  send("/explain", { domain: domainField.value, descriptors: [{ entries: sent }] });
+}
+
+let asked = 0;
+
+async function send(path, request, use = () => {}) {
+  const number = (asked += 1);
+  let parts = failure("The server did not answer.");
   try {
-    const answer = await fetch("/explain", { method: "POST", headers: { "content-type": "application/json" }, body });
+    const headers = { "content-type": "application/json" };
+    const answer = await fetch(path, { method: "POST", headers, body: JSON.stringify(request) });
     const result = await answer.json();
-    showAnswer(answer.ok ? explanation(result) : failure(result.error));
+    // Another question was asked meanwhile.
+    if (number !== asked) return;
+    if (answer.ok) use(result);
+    parts = answer.ok ? explanation(result) : failure(result.error);
   } catch {
-    showAnswer(failure("The server did not answer."));
+    if (number !== asked) return;
   }
+  showAnswer(parts);
 }
 
 function showAnswer(parts) {
@@ -113,12 +114,21 @@ function showAnswer(parts) {
 
 const failure = (text) => [make("p", { class: "verdict", role: "status", "data-state": "bad" }, text)];
 
+const overLimit = (tables) => tables.flatMap((table) => table.buckets.filter((bucket) => bucket.over_limit)
+  .map((bucket) => `${table.table} / ${table.row}, ${bucket.bucket}`)).join("; ");
+
+function verdict({ admits, descriptors }) {
+  const matched = descriptors.flatMap(({ tables }) => tables).filter((table) => table.buckets);
+  if (!admits) return `Would be denied now: ${overLimit(matched.filter((table) => !table.shadow))}.`;
+  const shadow = overLimit(matched.filter((table) => table.shadow));
+  return shadow ? `Would be admitted now. In shadow, it would be denied: ${shadow}.` : "Would be admitted now.";
+}
+
 function explanation(explained) {
-  const denies = explained.descriptors.flatMap(({ tables }) => tables)
-    .filter((table) => table.buckets && !table.shadow)
-    .flatMap((table) => table.buckets.filter((bucket) => bucket.over_limit).map((bucket) => ({ table, bucket })));
-  const verdict = explained.admits ? "Would be admitted now." : `Would be denied now: ${denies.map(({ table, bucket }) => `${table.table} / ${table.row}, ${bucket.bucket}`).join("; ")}.`;
-  const parts = [make("p", { class: "verdict", role: "status", "data-state": explained.admits ? "good" : "bad" }, verdict)];
+  const parts = [make("p", { class: "verdict", role: "status", "data-state": explained.admits ? "good" : "bad" }, verdict(explained))];
+  if (explained.assumed?.length > 0) {
+    parts.push(make("p", { class: "note" }, `Assumed of the call: ${explained.assumed.join("; ")}.`));
+  }
   for (const { entries: sent, endpoint_group, bypass, outcome, tables } of explained.descriptors) {
     const group = endpoint_group === null ? "" : `Endpoint group ${endpoint_group}. `;
     parts.push(make("p", { class: "note" }, `${group}${bypass === null ? "" : `Bypassed, since ${bypass}. `}Matches ${outcome}. State at ${clockTime.format(moment(explained.at))}; the bars show refills since then, but no later calls.`));

@@ -3,7 +3,7 @@
 import { bar, fillBar } from "./bars.js";
 import { draw, find, make, setText } from "./dom.js";
 import { moment, plain, span, whole } from "./text.js";
-import { explainKey } from "./explain.js";
+import { explainBucket } from "./explain.js";
 import { serverNow } from "./clock.js";
 
 // Updates a list. Elements are kept by key, so that focus and selection stay. Their order does not change while the
@@ -69,7 +69,7 @@ function showNear(near) {
     const who = make("div", { class: "who" }, keyLine(of.key), place(of, of.bucket));
     const ask = make("button", { type: "button", class: "small" }, "Explain");
     ask.setAttribute("aria-label", `Explain ${of.key.map((pair) => pair.map(plain).join(" ")).join(", ") || of.row}`);
-    ask.addEventListener("click", () => explainKey(of));
+    ask.addEventListener("click", () => explainBucket(of));
     const item = make("li", {}, who, its.picture, its.left, ask);
     item.bar = its;
     return item;
