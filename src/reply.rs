@@ -29,7 +29,8 @@ const MAX_SHADOWS: usize = 16;
 pub struct Status<'a> {
     /// Whether one of its buckets denies the call.
     pub is_over_limit: bool,
-    /// Its tightest bucket.
+    /// Its tightest enforced bucket. Never one in shadow: with `enable_x_ratelimit_headers`, Envoy writes what the statuses
+    /// say into headers for the client.
     pub limit: Option<StatusLimit<'a>>,
 }
 
@@ -238,7 +239,8 @@ pub fn compose<'a>(
 }
 
 fn status<'a>(tightest: Option<&Decided<'a>>) -> Status<'a> {
-    let limit = tightest.map(|Decided { matched, outcome }| {
+    let enforced = tightest.filter(|tightest| !tightest.matched.row.is_shadow());
+    let limit = enforced.map(|Decided { matched, outcome }| {
         let (requests, period) = match matched.bucket {
             Bucket::Tokens(bucket) => (bucket.rate().tokens().get(), Some(bucket.rate().period())),
             Bucket::Concurrency(_) | Bucket::Blocked(_) => (matched.bucket.size(), None),
@@ -251,7 +253,7 @@ fn status<'a>(tightest: Option<&Decided<'a>>) -> Status<'a> {
             reset: reset(matched.bucket, outcome).map(Nanos::as_secs_ceil),
         }
     });
-    Status { is_over_limit: tightest.is_some_and(Decided::denies), limit }
+    Status { is_over_limit: enforced.is_some_and(Decided::denies), limit }
 }
 
 /// Time until the bucket is full, or until the block ends; none for a block without end.

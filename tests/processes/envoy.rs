@@ -19,6 +19,7 @@ pub(crate) mod process;
 mod rolling;
 mod routes;
 mod samples;
+mod shadow;
 mod tokens;
 #[cfg(feature = "otlp")]
 mod traces;

@@ -51,6 +51,34 @@ fn statuses_follow_the_descriptors_and_name_the_tightest_bucket() {
     assert_eq!((reset.seconds, reset.nanos), (6, 0));
 }
 
+/// Envoy publishes them to clients, with `enable_x_ratelimit_headers`.
+#[test]
+fn statuses_and_headers_say_nothing_of_rows_in_shadow() {
+    let (_server, mut client) = server(
+        "tables:
+           - { name: trial, key: [k], shadow: true, rows: { all: [{ per_day: 1 }] } }
+           - { name: paid, key: [j], rows: { all: [{ per_day: 9 }] } }",
+    );
+    for would_pass in [true, false] {
+        let both = descriptor(&[("k", "1"), ("j", "1")]);
+        let answer = client.ask(request("d", &[descriptor(&[("k", "2")]), both]));
+        assert_eq!(answer.0.overall_code, 1);
+        let [shadow, enforced] = &answer.0.statuses[..] else { panic!("{answer:?}") };
+        assert_eq!((shadow.code, &shadow.current_limit), (1, &None), "{shadow:?}");
+        assert_eq!((shadow.limit_remaining, shadow.duration_until_reset), (0, None));
+        assert_eq!(enforced.current_limit.as_ref().unwrap().name, "paid/all");
+        assert_eq!(answer.header("x-ratelimit-limit"), Some("9"));
+        // Envoy keeps this to itself.
+        let metadata = format!("{:?}", answer.0.dynamic_metadata);
+        assert_eq!(metadata.contains("trial"), !would_pass, "{metadata}");
+        let mut rest = answer.0;
+        rest.dynamic_metadata = None;
+        assert!(!format!("{rest:?}").contains("trial"), "{rest:?}");
+    }
+    let only = client.ask(call(&[("k", "2")]));
+    assert_eq!(headers(&only), []);
+}
+
 #[test]
 fn a_week_a_month_and_a_year_have_their_units_lengths_and_buckets() {
     let (server, mut client) = server(
