@@ -34,6 +34,7 @@ def test_keys_at_their_limit_are_listed_with_what_is_left(page):
 
 def test_leases_are_listed_with_their_age_the_oldest_first(page, server):
     assert page.text("#leases") == "" and "No slot is held" in page.text("#leases-none")
+    assert "envoy/leases.yaml" in page.text("section[aria-labelledby=leases-title]")
     server.ask(one("d", who="acme", job="1"))
     page.until("document.querySelectorAll('#leases li').length === 1")
     server.ask(one("d", who="other", job="1"))
