@@ -36,7 +36,7 @@ impl Decided<'_> {
 
     /// A sort key, the tightest bucket first: enforced before shadow; then the longest wait to admit the call (none
     /// for a bucket that admits it); then the least remaining; then the latest reset.
-    fn tightness(&self) -> impl Ord + use<> {
+    pub(crate) fn tightness(&self) -> impl Ord + use<> {
         let Outcome { wait, remaining, reset } = self.outcome;
         // As numbers, which are compared faster.
         let wait = match wait {
@@ -76,6 +76,13 @@ impl<'a> Verdict<'a> {
             lease: None,
             released: None,
         }
+    }
+
+    /// The buckets of each row that a descriptor matches: a row with two buckets makes one decision.
+    pub fn rows(&self) -> impl Iterator<Item = &[Decided<'a>]> {
+        self.decided.chunk_by(|a, b| {
+            a.matched.descriptor == b.matched.descriptor && a.matched.row.id() == b.matched.row.id()
+        })
     }
 
     /// The tightest bucket of each descriptor.

@@ -31,7 +31,7 @@
 //! | `live` | the policies in force, replaced as a whole, from any source |
 //! | `snapshot` | the store's state in a file, restored at the next start |
 //! | `reading` | file reads that may hang: a thread of their own, a deadline, panics caught |
-//! | `observe` | metrics (`telemetry`), lists (`recent_buckets`, `active_leases`), log lines (`denied_log`) and spans (`traces`) of calls |
+//! | `observe` | metrics (`telemetry`), lists (`recent_buckets`, `top_denied`, `active_leases`), log lines (`denied_log`) and spans (`traces`) of calls |
 //! | `wire` | the only module that knows protobuf |
 //! | `reply` | from a verdict to headers, body and metadata; `denials` are encoded when a policy is loaded |
 //! | `decision` | the verdict; shadow |

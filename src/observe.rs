@@ -1,9 +1,10 @@
-//! Observability of calls: metrics in `telemetry`, lists in `recent_buckets` and `active_leases`, log lines in
-//! `denied_log`, spans in `traces`. A bucket has the same name in all of them, its `bucket_label`.
+//! Observability of calls: metrics in `telemetry`, lists in `recent_buckets`, `top_denied` and `active_leases`, log
+//! lines in `denied_log`, spans in `traces`. A bucket has the same name in all of them, its `bucket_label`.
 
 pub mod active_leases;
 pub mod bucket_label;
 pub(crate) mod denied_log;
 pub mod recent_buckets;
 pub mod telemetry;
+pub mod top_denied;
 pub mod traces;

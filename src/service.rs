@@ -208,14 +208,17 @@ impl Service {
         let Request { query, now, loaded, plan } = request;
         let LoadedPolicy { policy, counters, denials } = loaded;
         let core = &self.core;
-        counters.count(verdict);
+        let is_any_over = counters.count(verdict);
         if plan.unread_entries > 0 {
             counters.count_repeated_entries(plan.unread_entries);
         }
         core.recent.record(policy, query, verdict, now.steady);
         core.leases.record(policy, query, verdict, store_now.steady);
+        if is_any_over {
+            core.denials.record(policy, query, verdict, now.steady);
+        }
         if let Some(log) = &core.denied
-            && !verdict.is_admitted
+            && (is_any_over || !verdict.is_admitted)
         {
             log.record(policy, query, verdict, now.steady);
         }

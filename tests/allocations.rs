@@ -14,9 +14,10 @@ mod support;
 use parking_lot::Mutex;
 use prost::Message;
 use support::{Parts, SHIPPED, hits, request, shipped, source};
-use tollgate::clock::Clock;
+use tollgate::clock::{Clock, Nanos};
 use tollgate::descriptor::Query;
 use tollgate::observe::recent_buckets::{NOTE_INTERVAL, RecentBuckets};
+use tollgate::observe::top_denied::DenialCounts;
 use tollgate::{config, decision, wire};
 
 #[global_allocator]
@@ -102,4 +103,30 @@ fn a_bucket_near_its_limit_allocates_when_it_is_listed_and_not_again() {
     assert_eq!(note("one", 1), (0, Some(parts.clock.now())));
     let (count, _) = note("two", 20);
     assert!(count > 0, "another is not in the list");
+}
+
+#[test]
+fn a_denial_allocates_for_a_bucket_that_is_new_in_its_minute_and_not_again() {
+    let _alone = COUNTER.lock();
+    let _profiler = dhat::Profiler::builder().testing().build();
+    let policy = "domain: d\ntables: [{ name: t, key: [k], rows: { all: blocked } }]";
+    let parts = Parts::new(&source(policy), 100_000);
+    let (counts, snapshot) = (DenialCounts::default(), parts.policies.load());
+    let policy = &snapshot.get("d").unwrap().policy;
+    let deny = |key: &str| {
+        let message = request("d", &[hits(1, &[("k", key)])]).encode_to_vec();
+        let query = wire::decode(&message).unwrap();
+        let now = parts.clock.now();
+        let plan = policy.resolve(&query, now);
+        let verdict = decision::decide(&plan, &parts.store, now).unwrap();
+        allocations(|| counts.record(policy, &query, &verdict, now)).0
+    };
+    assert!(deny("one") > 0);
+    assert_eq!([deny("one"), deny("one")], [0, 0]);
+    let known = counts.top(false, None, 1, parts.clock.now()).buckets.remove(0).label;
+    parts.clock.advance(Nanos::from_secs(60));
+    deny("one");
+    let again = counts.top(false, None, 1, parts.clock.now()).buckets.remove(0);
+    assert!(std::sync::Arc::ptr_eq(&known, &again.label), "its name is not made again");
+    assert_eq!((again.count, deny("one")), (4, 0));
 }

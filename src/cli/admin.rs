@@ -1,6 +1,7 @@
 //! `tollgate admin`: a client of the admin API.
 
 mod explain;
+mod top;
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use self::explain::Explain;
+use self::top::TopArgs;
 use super::Failure;
 use super::entry_args::EntryArg;
 use super::http::{HttpResponse, HttpServer};
@@ -93,6 +95,9 @@ enum Command {
         #[arg(value_name = "KEY=VALUE")]
         key: Vec<EntryArg>,
     },
+    /// List the buckets that denied most calls in the last minutes: who is being denied. Buckets of rows in shadow, which
+    /// would have denied, are listed apart.
+    Top(TopArgs),
     /// List the leases that this server granted and that are held, the oldest first. Shows whole lease IDs, which
     /// `release` takes, only with the token.
     Leases,
@@ -151,6 +156,7 @@ impl Admin {
             Command::Lookup { domain, all, entries } => {
                 get(&path(domain.as_deref(), *all, entries))
             }
+            Command::Top(top) => get(&top.path()),
             Command::Explain(explain) => explain.ask(&self.server, token),
             Command::Reset { id, domain, table, row, key } => {
                 let entry = |EntryArg { key, value }: &EntryArg| [key.clone(), value.clone()];
@@ -219,6 +225,7 @@ impl Command {
                 }
                 lines
             }
+            Self::Top(_) => top::render(&read(answer)?),
             Self::Explain(explain) => explain.render(answer)?,
             Self::Reset { .. } => {
                 let Reset { list, already_full } = read(answer)?;

@@ -11,6 +11,7 @@ use crate::observe::active_leases::ActiveLeases;
 use crate::observe::denied_log::DeniedLog;
 use crate::observe::recent_buckets::RecentBuckets;
 use crate::observe::telemetry::Telemetry;
+use crate::observe::top_denied::DenialCounts;
 use crate::observe::traces::Tracer;
 use crate::shared;
 use crate::store::MemoryStore;
@@ -31,6 +32,7 @@ pub struct Core {
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) recent: Arc<RecentBuckets>,
     pub(super) leases: Arc<ActiveLeases>,
+    pub(super) denials: Arc<DenialCounts>,
     pub(super) denied: Option<DeniedLog>,
     pub(super) tracer: Option<Arc<Tracer>>,
 }
@@ -43,8 +45,9 @@ impl Core {
         stores: Stores,
         telemetry: Arc<Telemetry>,
     ) -> Self {
-        let (recent, leases) = Default::default();
-        Self { clock, policies, stores, telemetry, recent, leases, denied: None, tracer: None }
+        let (recent, leases, denials) = Default::default();
+        let (denied, tracer) = (None, None);
+        Self { clock, policies, stores, telemetry, recent, leases, denials, denied, tracer }
     }
 
     /// The same core, with a log of at most `max` denied calls a second.

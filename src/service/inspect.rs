@@ -12,6 +12,7 @@ use crate::descriptor::{Hits, LeaseId};
 use crate::limit::Bucket;
 use crate::observe::active_leases::HeldSlots;
 use crate::observe::recent_buckets::BucketSnapshot;
+use crate::observe::top_denied::TopDenied;
 use crate::policy::fingerprint::Fingerprint;
 use crate::policy::{Plan, Policy};
 use crate::store::{Admission, Charge, Mode, Outcome, Outcomes, StoreError};
@@ -82,6 +83,12 @@ impl Service {
     /// The bucket of this name, if it was recently near or over its limit.
     pub fn recent_bucket(&self, fingerprint: Fingerprint) -> Option<BucketSnapshot> {
         self.core.recent.get(fingerprint)
+    }
+
+    /// The buckets that denied most calls of this process in the last minutes, `max` of them at most: those of enforced
+    /// rows, or those of rows in shadow, which would have denied them; of one domain, if it is given.
+    pub fn top_denied(&self, is_shadow: bool, domain: Option<&str>, max: usize) -> TopDenied {
+        self.core.denials.top(is_shadow, domain, max, self.now())
     }
 
     /// The state of each bucket for a call of one hit, and the wall time of it. Nothing is charged.

@@ -43,6 +43,10 @@ POLICY = """
         when: { remote_address: { cidr: [10.0.0.0/8] }, job: { absent: true } }
         key: [who]
         rows: { all: [{ per_day: 3 }] }
+      - name: trials
+        key: [trial]
+        shadow: true
+        rows: { all: [{ per_day: 1 }] }
       - name: addresses
         key: [remote_address]
         rows: { all: [{ per_day: 5 }] }

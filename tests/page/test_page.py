@@ -32,6 +32,25 @@ def test_keys_at_their_limit_are_listed_with_what_is_left(page):
     assert page.ask("document.querySelectorAll('#near li.is-over').length") == 2
 
 
+def test_keys_denied_most_are_listed_and_those_in_shadow_apart(page, server):
+    assert page.text("#top-note").startswith("last ") and page.ask("document.querySelector('#top-none').hidden")
+    first = "document.querySelector('#top li').innerText"
+    assert HOSTILE in page.text("#top") and "5 per day, calls / small" in page.text("#top") and "4" in page.ask(first).split()
+    assert page.ask("document.querySelector('#top-shadow-part').hidden")
+    server.ask(one("d", who="acme", kind="small"))
+    page.until(f"{first}.includes('acme') && {first}.includes('5')")
+    assert page.ask("document.querySelector('#top button').getAttribute('aria-label')") == "Explain who acme"
+    page.ask("document.querySelector('#top button').click()")
+    assert page.until("document.querySelector('#answer .verdict')?.innerText").startswith("Would be denied now: calls / small")
+    for _ in range(3):
+        server.ask(one("d", trial="t\x1b"))
+    page.until("!document.querySelector('#top-shadow-part').hidden")
+    assert "t\\u{1b}" in page.text("#top-shadow") and "2" in page.text("#top-shadow").split()
+    assert "shadow" in page.text("#top-shadow") and "trial" not in page.text("#top")
+    page.ask("document.querySelector('#top-shadow button').click()")
+    page.until("document.querySelector('#answer .verdict').innerText === 'Would be admitted now. In shadow, it would be denied: trials / all, 1 per day.'")
+
+
 def test_leases_are_listed_with_their_age_the_oldest_first(page, server):
     assert page.text("#leases") == "" and "No slot is held" in page.text("#leases-none")
     assert "envoy/leases.yaml" in page.text("section[aria-labelledby=leases-title]")

@@ -43,4 +43,5 @@ mod snapshot;
 #[path = "../support/mod.rs"]
 mod support;
 mod tls;
+mod top;
 mod wall_clock_set;

@@ -211,6 +211,10 @@ fn every_operation_answers_as_the_document_says_and_no_other_does() {
                 others.push(ask(&server, method, "/buckets?domain=other&k=1", ""));
                 others.push(ask(&server, method, "/buckets?=1", ""));
             }
+            "/top" => {
+                others.push(ask(&server, method, "/top?domain=other", ""));
+                others.push(ask(&server, method, "/top?limit=0", ""));
+            }
             "/page/{module}" => others.push(ask(&server, method, "/page/other.js", "")),
             "/reload" => {
                 others.push(ask(&without_files, method, path, ""));

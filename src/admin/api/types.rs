@@ -8,6 +8,7 @@ mod buckets;
 mod explanation;
 mod leases;
 mod policies;
+mod top;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -29,6 +30,7 @@ pub(crate) use self::policies::{
     Config, Override, Policy, Prefix, Rejected, Reload, ReloadRejected, ReloadResult, Row,
     StoreErrorAction, Table,
 };
+pub(crate) use self::top::{Top, TopBucket, TopList};
 use crate::clock::{Nanos, Timestamp};
 
 /// A time: RFC 3339 text in UTC, with fractions of a second if it has any.

@@ -8,9 +8,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::admin::api::types::{
-    BucketName, Lease, Limit, List, Milliseconds, Rejected, StoreErrorAction, Time,
+    BucketName, Lease, Limit, List, Milliseconds, Rejected, StoreErrorAction, Time, Top,
 };
-use crate::admin::api::{bucket, config, leases};
+use crate::admin::api::{bucket, config, leases, top};
 use crate::clock::{Nanos, Timestamp};
 use crate::live::{LoadedPolicies, LoadedPolicy};
 use crate::observe::telemetry::RowCounts;
@@ -42,6 +42,8 @@ pub(in crate::admin) struct Sample {
     unlimited: Unlimited,
     rows: DenyingRows,
     near: List<NearBucket>,
+    /// The buckets that denied most in the last minutes.
+    top: Top,
     leases: List<Lease>,
     policy: PolicyState,
     store: StoreState,
@@ -208,6 +210,7 @@ pub(super) fn take(service: &Service, is_ready: bool, history: &mut History) -> 
         unlimited,
         rows,
         near: near_limit(service),
+        top: top::of(service, None, MAX_ITEMS),
         leases: lease_list(service, &history.leases),
         policy: policy(service, &snapshot, &policies),
         store: StoreState {

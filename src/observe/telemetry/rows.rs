@@ -227,8 +227,9 @@ impl PolicyCounters {
     }
 
     /// Counts a verdict: the request once, and each row once for each descriptor that matched it. On a denial only the
-    /// rows that denied count, since nothing was charged in the others.
-    pub fn count(&self, verdict: &Verdict<'_>) {
+    /// rows that denied count, since nothing was charged in the others. Returns whether any bucket was over its limit,
+    /// those in shadow included.
+    pub fn count(&self, verdict: &Verdict<'_>) -> bool {
         let code = match verdict {
             _ if !verdict.is_admitted => &self.over_limit,
             _ if verdict.is_bypassed => &self.bypassed,
@@ -241,20 +242,19 @@ impl PolicyCounters {
             _ => &self.ok,
         };
         code.inc();
-        // A row with two buckets makes one decision.
-        let same_row = |a: &Decided<'_>, b: &Decided<'_>| {
-            a.matched.descriptor == b.matched.descriptor && a.matched.row.id() == b.matched.row.id()
-        };
-        for decided in verdict.decided.chunk_by(same_row) {
+        let mut is_any_over = false;
+        for decided in verdict.rows() {
             let Some(first) = decided.first() else { continue };
             let Some(counters) = self.rows.get(first.matched.row.id().get()) else { continue };
             // A descriptor charges the same hits to all buckets of a row.
             let hits = first.matched.hits.charged();
             if decided.iter().any(Decided::is_over) {
+                is_any_over = true;
                 counters.over.count(hits);
             } else if verdict.is_admitted {
                 counters.admitted.count(hits);
             }
         }
+        is_any_over
     }
 }

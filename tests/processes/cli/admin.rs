@@ -111,6 +111,30 @@ fn a_call_and_a_bucket_are_explained_with_their_state() {
 }
 
 #[test]
+fn who_is_denied_most_is_told() {
+    let lab = Lab::start();
+    assert!(lab.admin(&["top"]).out.ends_with(":\nnone\n"));
+    for (tenant, count) in [("acme", 7), ("evil\u{1b}[31m", 8), ("outlaw", 1)] {
+        let entry = format!("tenant={tenant}");
+        for _ in 0..count {
+            lab.ask(&[&entry]);
+        }
+    }
+    let told = lab.admin(&["top"]);
+    assert!(told.out.starts_with("denied in the last 4m"), "{told:?}");
+    let lines = words(&told);
+    assert_eq!(lines[1], ["DENIED", "AT LEAST", "BUCKET", "TABLE/ROW", "KEY"]);
+    assert_eq!(lines[2], ["3", "3", "5 per day", "calls/all", "tenant=evil\\u{1b}[31m"]);
+    assert_eq!(lines[3], ["2", "2", "5 per day", "calls/all", "tenant=acme"]);
+    assert_eq!(lines[4], ["1", "1", "blocked", "banned/all", "tenant=outlaw"]);
+    assert_eq!(lines.len(), 5, "{told:?}");
+    let told = lab.admin(&["top", "--limit", "1", "--domain", "management-api"]);
+    assert!(told.out.ends_with("\nand 2 more\nany other bucket denied 2 at most\n"), "{told:?}");
+    assert_eq!(lab.admin(&["top", "--domain", "other"]).code, Some(1));
+    assert_eq!(lab.admin(&["top", "--limit", "0"]).code, Some(2));
+}
+
+#[test]
 fn a_bucket_is_found_and_made_full() {
     let lab = Lab::start();
     assert_eq!(lab.admin(&["buckets"]).out, "none\n");

@@ -4,10 +4,12 @@ use serde_json::{Map, Value, json};
 
 use super::operation::{JSON, Post, TEXT, answers, file, get, insert, text};
 use super::schemas::Schemas;
+use crate::admin::api::buckets::MAX_ITEMS;
 use crate::admin::api::explain::MAX_EXPLAINED;
+use crate::admin::api::top::USUAL_ITEMS;
 use crate::admin::api::types::{
     BucketExplanation, BucketRequest, Buckets, Config, ErrorBody, Explanation, Leases,
-    ReleaseRequest, Released, Reload, ReloadRejected, Reset, ResetRequest,
+    ReleaseRequest, Released, Reload, ReloadRejected, Reset, ResetRequest, Top,
 };
 use crate::admin::dashboard::{Begin, MODULES, Sample};
 use crate::admin::host::OPEN;
@@ -54,6 +56,11 @@ is never near its limit.";
 const EXPLAIN_BUCKET: &str = "\
 The call is made from the name of the bucket: a condition that its entries cannot show is listed as assumed, and holds in \
 the answer. The bucket is explained by itself if its key is incomplete, or if it is that of a limit override from Envoy.";
+
+const TOP: &str = "\
+Counted by this process, in sketches of a fixed size (Space-Saving). A `count` is never too low, and too high by \
+`at_most_over` at most; a bucket that is not listed denied no more often than `others_at_most`. Each descriptor that a \
+bucket denies counts.";
 
 const SHOULD_RATE_LIMIT: &str = "\
 Charges the buckets. Without the token, the server must run with --http-json on, and a request must not give hits back \
@@ -118,6 +125,37 @@ fn reads(schemas: &mut Schemas, error: &Value) -> Vec<(&'static str, Value)> {
         },
     ]);
     insert(&mut list, "/get", "parameters", parameters);
+    let mut top = get(
+        "top",
+        "The buckets that denied most in the last minutes",
+        vec![
+            (
+                "200",
+                "The buckets, those of rows in shadow apart.",
+                JSON,
+                schemas.written::<Top>().to_value(),
+            ),
+            ("400", "`limit` is not valid.", JSON, error.clone()),
+            ("404", "No policy has this domain.", JSON, error.clone()),
+            busy(),
+        ],
+    );
+    insert(&mut top, "/get", "description", TOP.into());
+    let parameters = json!([
+        {
+            "name": "domain",
+            "in": "query",
+            "schema": { "type": "string" },
+            "description": "Only buckets of this domain.",
+        },
+        {
+            "name": "limit",
+            "in": "query",
+            "schema": { "type": "integer", "minimum": 1, "maximum": MAX_ITEMS, "default": USUAL_ITEMS },
+            "description": "The most items of each list.",
+        },
+    ]);
+    insert(&mut top, "/get", "parameters", parameters);
     let events = json!({
         "type": "string",
         "description": "An event `begin`, then a `sample` each second. Their data are the x-events, in JSON.",
@@ -177,6 +215,7 @@ fn reads(schemas: &mut Schemas, error: &Value) -> Vec<(&'static str, Value)> {
             ("200", "The oldest leases first, at most 1000.", JSON, leases),
             busy(),
         ])),
+        ("/top", top),
     ]
 }
 

@@ -1,4 +1,4 @@
-// The lists: buckets near their limit, rows that deny most, and leases.
+// The lists: buckets near their limit, keys and rows that are denied most, and leases.
 
 import { bar, fillBar } from "./bars.js";
 import { draw, find, make, setText } from "./dom.js";
@@ -58,19 +58,25 @@ let isOnlyDomain = true;
 export function showLists(sample) {
   isOnlyDomain = sample.policy.domains.length < 2;
   showNear(sample.near);
+  showTop(sample.top);
   showRows(sample.rows);
   showLeases(sample.leases);
 }
 
+function explainButton(of) {
+  const ask = make("button", { type: "button", class: "small" }, "Explain");
+  ask.setAttribute("aria-label", `Explain ${of.key.map((pair) => pair.map(plain).join(" ")).join(", ") || of.row}`);
+  ask.addEventListener("click", () => explainBucket(of));
+  return ask;
+}
+
+const bucketKey = (of) => JSON.stringify([of.domain, of.table, of.row, of.key, of.bucket]);
+
 function showNear(near) {
-  const keyOf = (of) => JSON.stringify([of.domain, of.table, of.row, of.key, of.bucket]);
-  updateList(find("near"), near.items, keyOf, (of) => {
+  updateList(find("near"), near.items, bucketKey, (of) => {
     const its = bar();
     const who = make("div", { class: "who" }, keyLine(of.key), place(of, of.bucket));
-    const ask = make("button", { type: "button", class: "small" }, "Explain");
-    ask.setAttribute("aria-label", `Explain ${of.key.map((pair) => pair.map(plain).join(" ")).join(", ") || of.row}`);
-    ask.addEventListener("click", () => explainBucket(of));
-    const item = make("li", {}, who, its.picture, its.left, ask);
+    const item = make("li", {}, who, its.picture, its.left, explainButton(of));
     item.bar = its;
     return item;
   }, (item, of) => {
@@ -78,6 +84,24 @@ function showNear(near) {
   });
   find("near-none").hidden = near.items.length > 0;
   setText("near-note", near.omitted > 0 ? `${near.items.length} of ${whole.format(near.items.length + near.omitted)} seen recently` : "");
+}
+
+function showTop({ window_ms, denied, shadow }) {
+  for (const [list, { items }] of [["top", denied], ["top-shadow", shadow]]) {
+    updateList(find(list), items, bucketKey, (of) => {
+      const number = make("span", { class: "left" }, make("b"), make("small"));
+      const who = make("div", { class: "who" }, keyLine(of.key), place(of, of.bucket));
+      const item = make("li", {}, who, number, explainButton(of));
+      item.number = number;
+      return item;
+    }, (item, of) => {
+      setText(item.number.firstChild, whole.format(of.count));
+      setText(item.number.lastChild, of.at_most_over > 0 ? `${whole.format(of.count - of.at_most_over)} at least` : "denials");
+    });
+  }
+  find("top-none").hidden = denied.items.length > 0;
+  find("top-shadow-part").hidden = shadow.items.length === 0;
+  setText("top-note", denied.items.length + shadow.items.length > 0 ? `last ${span(window_ms)}` : "");
 }
 
 function showRows(rows) {
