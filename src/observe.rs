@@ -3,7 +3,7 @@
 
 pub mod active_leases;
 pub mod bucket_label;
-pub(crate) mod denied_log;
+pub mod denied_log;
 pub mod recent_buckets;
 pub mod telemetry;
 pub mod top_denied;

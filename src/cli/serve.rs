@@ -14,7 +14,7 @@ use tokio::runtime::Runtime;
 
 use super::logging::{Filter, Format, Log};
 use super::tls::{GrpcTls, HttpTls};
-use super::values::{Age, Switch, age, duration, interval, prefix, ratio, target};
+use super::values::{Age, LogDenied, Switch, age, duration, interval, prefix, ratio, target};
 use super::{Failure, PolicyPath};
 use crate::admin::{HostName, Token};
 use crate::clock::{BootClock, Clock};
@@ -168,6 +168,16 @@ pub(super) struct Serve {
     /// bucket, and the wait. Without it, none is logged.
     #[arg(long, env = "TOLLGATE_LOG_DENIED_PER_SECOND", value_name = "COUNT")]
     log_denied_per_second: Option<NonZeroU32>,
+    /// Which denials to log with --log-denied-per-second: those of enforced rows, those that rows in shadow would have
+    /// been, or all.
+    #[arg(
+        long,
+        env = "TOLLGATE_LOG_DENIED",
+        default_value = "enforced",
+        value_name = "enforced|shadow|all",
+        hide_possible_values = true
+    )]
+    log_denied: LogDenied,
     /// Send spans of calls to this collector, by OTLP over gRPC: `http://HOST:4317`, or `https://HOST:4317` for
     /// TLS. Without it, no call is traced.
     #[arg(long, env = "TOLLGATE_OTLP_ENDPOINT", value_name = "URL")]
@@ -248,7 +258,8 @@ impl Serve {
         let tracer = errors.keep(self.tracer(runtime));
         let grpc_tls = errors.keep(self.grpc_tls.identity());
         let http_tls = errors.keep(self.http_tls.identity());
-        let all = (sources, token, snapshot, shared, tracer, grpc_tls, http_tls);
+        let log = errors.keep(self.checked_log());
+        let all = (sources, token, snapshot, shared, tracer, grpc_tls, http_tls, log);
         let (
             Some(sources),
             Some(token),
@@ -257,12 +268,23 @@ impl Serve {
             Some(tracer),
             Some(grpc_tls),
             Some(http_tls),
+            Some(()),
         ) = all
         else {
             return Err(errors.into_failure());
         };
         let flags = self;
         Ok(Checked { flags, sources, token, snapshot, shared, tracer, grpc_tls, http_tls })
+    }
+
+    /// Checks that the flags of the log do not contradict each other.
+    fn checked_log(&self) -> Result<(), &'static str> {
+        if self.log_denied != LogDenied::Enforced && self.log_denied_per_second.is_none() {
+            return Err(
+                "--log-denied: set --log-denied-per-second as well; without it, no denial is logged",
+            );
+        }
+        Ok(())
     }
 
     /// The token that calls must send to change anything; `None` if no flag sets one.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use crate::observe::denied_log::Logged;
 use crate::shared::target::{Target, TargetError};
 
 /// `on` or `off`.
@@ -12,6 +13,27 @@ use crate::shared::target::{Target, TargetError};
 pub(super) enum Switch {
     On,
     Off,
+}
+
+/// Which denials are logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogDenied {
+    /// Calls that were denied.
+    Enforced,
+    /// Rows in shadow that would have denied a call.
+    Shadow,
+    /// Both.
+    All,
+}
+
+impl From<LogDenied> for Logged {
+    fn from(which: LogDenied) -> Self {
+        match which {
+            LogDenied::Enforced => Self::Enforced,
+            LogDenied::Shadow => Self::Shadow,
+            LogDenied::All => Self::All,
+        }
+    }
 }
 
 /// Where buckets are kept. Returns an invalid value to the caller: clap would print it, with its password.

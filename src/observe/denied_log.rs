@@ -1,39 +1,53 @@
-//! The log of denied calls: a bounded number of lines per second.
+//! The log of denials: a bounded number of lines per second.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use smallvec::SmallVec;
 
-use super::bucket_label::BucketLabel;
+use super::bucket_label::{BucketLabel, LabelEntry};
 use crate::clock::{Nanos, Timestamp};
-use crate::decision::{self, Verdict};
+use crate::decision::{self, Decided, Verdict};
 use crate::descriptor::Query;
 use crate::policy::Policy;
 use crate::store::Wait;
 use crate::text::sanitize;
 
-/// Writes denied calls to the log.
+/// Which denials are logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Logged {
+    /// Calls that were denied.
+    Enforced,
+    /// Rows in shadow that would have denied a call.
+    Shadow,
+    /// Both.
+    All,
+}
+
+/// Writes denials to the log.
 #[derive(Debug)]
 pub(crate) struct DeniedLog {
     max_per_second: u32,
+    logged: Logged,
     /// The current second in the upper half, and the lines written in it in the lower half.
     written: AtomicU64,
-    /// Denied calls that were not logged since the last line.
+    /// Denials that were not logged since the last line.
     left_out: AtomicU64,
 }
 
 impl DeniedLog {
     /// A log of at most this many lines per second.
-    pub(crate) const fn new(max_per_second: NonZeroU32) -> Self {
+    pub(crate) const fn new(max_per_second: NonZeroU32, logged: Logged) -> Self {
         Self {
             max_per_second: max_per_second.get(),
+            logged,
             written: AtomicU64::new(0),
             left_out: AtomicU64::new(0),
         }
     }
 
-    /// Logs a denied call, unless the second has its maximum of lines.
+    /// Logs a denied call, and each row in shadow that would have denied a call, unless the second has its maximum of
+    /// lines.
     pub(crate) fn record(
         &self,
         policy: &Policy,
@@ -41,6 +55,20 @@ impl DeniedLog {
         verdict: &Verdict<'_>,
         now: Timestamp,
     ) {
+        if !verdict.is_admitted && self.logged != Logged::Shadow {
+            self.denied(policy, query, verdict, now);
+        }
+        if self.logged != Logged::Enforced {
+            for row in verdict.rows() {
+                let over = row.iter().filter(|of| of.is_over() && of.matched.row.is_shadow());
+                if let Some(tightest) = over.min_by_key(|decided| decided.tightness()) {
+                    self.in_shadow(policy, query, tightest, now);
+                }
+            }
+        }
+    }
+
+    fn denied(&self, policy: &Policy, query: &Query<'_>, verdict: &Verdict<'_>, now: Timestamp) {
         let Some(left_out) = self.take(now) else { return };
         let of_each: SmallVec<[_; 8]> = verdict.tightest_of_each(query.len()).collect();
         let Some(decided) = decision::tightest(&of_each) else {
@@ -48,21 +76,16 @@ impl DeniedLog {
             tracing::info!(domain, left_out, "denied, since the shared store is unavailable");
             return;
         };
-        let label = BucketLabel::of(policy, query, decided);
-        let [domain, table, row] =
-            [&label.domain, &label.table, &label.row].map(|name| sanitize(&**name));
+        let Line { domain, table, row, values, wait } = Line::of(policy, query, decided);
         let (domain, table, row) = (&*domain, &*table, &*row);
-        let values = label
-            .key
-            .iter()
-            .map(|(name, value)| format!("{}={}", sanitize(&**name), sanitize(value)));
-        let values = values.collect::<Vec<_>>().join(" ");
-        let wait = match decided.outcome.wait {
-            Wait::None => Nanos::ZERO.to_string(),
-            Wait::For(wait) => wait.to_string(),
-            Wait::Never => "forever".to_owned(),
-        };
         tracing::info!(domain, table, row, values, wait, left_out, "denied");
+    }
+
+    fn in_shadow(&self, policy: &Policy, query: &Query<'_>, decided: &Decided<'_>, now: Timestamp) {
+        let Some(left_out) = self.take(now) else { return };
+        let Line { domain, table, row, values, wait } = Line::of(policy, query, decided);
+        let (domain, table, row, shadow) = (&*domain, &*table, &*row, true);
+        tracing::info!(domain, table, row, values, wait, left_out, shadow, "would be denied");
     }
 
     /// Takes one line of the second's budget. Returns how many calls were left out since the last line, or `None` if
@@ -83,13 +106,43 @@ impl DeniedLog {
     }
 }
 
+/// What a line says of a bucket. Values come from a client, so that all texts are escaped.
+struct Line {
+    domain: Box<str>,
+    table: Box<str>,
+    row: Box<str>,
+    values: String,
+    wait: String,
+}
+
+impl Line {
+    fn of(policy: &Policy, query: &Query<'_>, decided: &Decided<'_>) -> Self {
+        let label = BucketLabel::of(policy, query, decided);
+        let value =
+            |(name, value): &LabelEntry| format!("{}={}", sanitize(&**name), sanitize(value));
+        let values: Vec<_> = label.key.iter().map(value).collect();
+        let wait = match decided.outcome.wait {
+            Wait::None => Nanos::ZERO.to_string(),
+            Wait::For(wait) => wait.to_string(),
+            Wait::Never => "forever".to_owned(),
+        };
+        Self {
+            domain: sanitize(&*label.domain),
+            table: sanitize(&*label.table),
+            row: sanitize(&*label.row),
+            values: values.join(" "),
+            wait,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_second_has_a_maximum_of_lines() {
-        let log = DeniedLog::new(NonZeroU32::new(3).unwrap());
+        let log = DeniedLog::new(NonZeroU32::new(3).unwrap(), Logged::Enforced);
         let at = |seconds, more| Timestamp::default().after(Nanos::from_secs(seconds).plus(more));
         let half = Nanos::new(500_000_000);
         let take = |now| log.take(now);

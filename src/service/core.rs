@@ -8,7 +8,7 @@ use super::backend::Backend;
 use crate::clock::{Clock, Timestamp};
 use crate::live::ActivePolicies;
 use crate::observe::active_leases::ActiveLeases;
-use crate::observe::denied_log::DeniedLog;
+use crate::observe::denied_log::{DeniedLog, Logged};
 use crate::observe::recent_buckets::RecentBuckets;
 use crate::observe::telemetry::Telemetry;
 use crate::observe::top_denied::DenialCounts;
@@ -50,10 +50,10 @@ impl Core {
         Self { clock, policies, stores, telemetry, recent, leases, denials, denied, tracer }
     }
 
-    /// The same core, with a log of at most `max` denied calls a second.
+    /// The same core, with a log of at most `max` denials a second.
     #[must_use]
-    pub fn with_denied_log(self, max: NonZeroU32) -> Self {
-        Self { denied: Some(DeniedLog::new(max)), ..self }
+    pub fn with_denied_log(self, max: NonZeroU32, logged: Logged) -> Self {
+        Self { denied: Some(DeniedLog::new(max, logged)), ..self }
     }
 
     /// The same core, with spans of gRPC calls.

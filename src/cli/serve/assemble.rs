@@ -101,7 +101,7 @@ fn assemble(checked: Checked, log: &Log, clock: Arc<dyn Clock>) -> Result<Assemb
     };
     let core = Core::new(clock, policies, stores, telemetry);
     let core = match flags.log_denied_per_second {
-        Some(lines) => core.with_denied_log(lines),
+        Some(lines) => core.with_denied_log(lines, flags.log_denied.into()),
         None => core,
     };
     let core = Arc::new(match &tracer {

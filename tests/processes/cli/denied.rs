@@ -1,4 +1,4 @@
-//! `--log-denied-per-second`: which calls were denied, in the log.
+//! `--log-denied-per-second` and `--log-denied`: which calls were denied, or would have been, in the log.
 
 use serde_json::Value;
 
@@ -9,10 +9,15 @@ const HOSTILE: &str = "evil\"}\r\n{\"message\": \"started\"} \u{1b}[31m";
 
 /// What a server logs of three calls, of which the first passes.
 fn logged(format: &str, more: &[&str]) -> Vec<String> {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("policy.yaml");
     let policy = "domain: d\ntables: [{ name: t, select: kind, key: [k, endpoint_group], rows: { \
                   default: [{ per_day: 1 }] } }]\nendpoint_groups: { things: [GET /things] }\n";
+    logged_by(policy, &[0, 1, 1], format, more)
+}
+
+/// What a server with this policy logs of calls that end with these codes.
+fn logged_by(policy: &str, codes: &[i32], format: &str, more: &[&str]) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("policy.yaml");
     std::fs::write(&path, policy).unwrap();
     let config = path.to_str().unwrap();
     let free = "127.0.0.1:0";
@@ -20,10 +25,10 @@ fn logged(format: &str, more: &[&str]) -> Vec<String> {
         ["serve", "--config", config, "--grpc", free, "--http", free, "--log-format", format];
     let server = Served::start(&[&args, more].concat(), &[]);
     let address = server.grpc.to_string();
-    for code in [0, 1, 1] {
+    for code in codes {
         let entries = [&format!("k={HOSTILE}{}", "x".repeat(100)), "method=GET", "path=/things"];
         let ended = run(&[&["query", "--addr", &address, "--domain", "d"], &entries[..]].concat());
-        assert_eq!(ended.code, Some(code), "{ended:?}");
+        assert_eq!(ended.code, Some(*code), "{ended:?}");
     }
     server.stop().1
 }
@@ -63,4 +68,46 @@ fn a_line_of_text_holds_nothing_that_a_terminal_acts_on() {
 fn no_call_is_told_unless_it_is_asked_for() {
     let log = logged("json", &[]);
     assert!(!log.iter().any(|line| line.contains("evil") || line.contains("denied")), "{log:?}");
+}
+
+#[test]
+fn what_a_row_in_shadow_would_deny_is_told_if_it_is_asked_for() {
+    // The second call is over the limit of the row in shadow, the third and fourth over both rows.
+    let policy = "domain: d\ntables:
+  - { name: trial, key: [k], shadow: true, rows: { all: [{ per_day: 1 }, { per_hour: 1 }] } }
+  - { name: t, key: [k], rows: { all: [{ per_day: 2 }] } }\n";
+    let table = |line: &Value| {
+        let fields = &line["fields"];
+        let text = |name: &str| fields[name].as_str().unwrap_or_default().to_owned();
+        let is_told = text("message").contains("denied");
+        is_told.then(|| (text("message"), text("table"), fields["shadow"] == true, text("values")))
+    };
+    for (which, expected) in [
+        ("enforced", &[("denied", "t", false), ("denied", "t", false)][..]),
+        ("shadow", &[("would be denied", "trial", true); 3]),
+        (
+            "all",
+            &[
+                ("would be denied", "trial", true),
+                ("denied", "t", false),
+                ("would be denied", "trial", true),
+                ("denied", "t", false),
+                ("would be denied", "trial", true),
+            ],
+        ),
+    ] {
+        let more = ["--log-denied-per-second", "1000", "--log-denied", which];
+        let log = logged_by(policy, &[0, 0, 1, 1], "json", &more);
+        let lines = log.iter().map(|line| serde_json::from_str::<Value>(line).expect(line));
+        let told: Vec<_> = lines.filter_map(|line| table(&line)).collect();
+        let names: Vec<_> = told
+            .iter()
+            .map(|(message, table, shadow, _)| (&**message, &**table, *shadow))
+            .collect();
+        assert_eq!(names, expected, "{which}: {log:?}");
+        assert!(
+            told.iter().all(|(.., values)| values.starts_with("k=evil\\\"}\\r\\n")),
+            "{told:?}"
+        );
+    }
 }

@@ -266,6 +266,7 @@ fn every_twin_is_read() {
         ("TOLLGATE_DRAIN_TIMEOUT", "--drain-timeout"),
         ("TOLLGATE_SNAPSHOT_INTERVAL", "--snapshot-interval"),
         ("TOLLGATE_LOG_FORMAT", "--log-format"),
+        ("TOLLGATE_LOG_DENIED", "--log-denied"),
     ] {
         for args in [&["serve"][..], &[]] {
             let ended = run_in(args, &[(name, "wrong")]);
@@ -304,6 +305,7 @@ fn the_errors_of_all_flags_are_reported_in_one_run() {
         ("--otlp-endpoint", "nowhere", "--otlp-endpoint nowhere: "),
         ("--grpc-tls-cert", "nowhere.pem", "cannot read the certificate in nowhere.pem: "),
         ("--http-tls-cert", "elsewhere.pem", "cannot read the certificate in elsewhere.pem: "),
+        ("--log-denied", "all", "--log-denied: set --log-denied-per-second as well; "),
     ];
     let mut args: Vec<_> = wrong.iter().flat_map(|(flag, value, _)| [*flag, *value]).collect();
     args.extend(["--grpc-tls-key", "nowhere.key", "--http-tls-key", "nowhere.key"]);
