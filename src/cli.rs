@@ -1,7 +1,7 @@
 //! The commands and their exit codes.
 //!
 //! - 0: success.
-//! - 1: `check` found errors, `query` was over the limit, `health` found no ready server, or `admin` found no such
+//! - 1: `check` found errors, or warnings with `--strict`, `query` was over the limit, `health` found no ready server, or `admin` found no such
 //!   bucket or lease, or an invalid policy.
 //! - 2: the command could not run: the command line is wrong, `serve` was started with an invalid policy, or the server
 //!   cannot be reached.
@@ -31,8 +31,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use self::output::{WhileRead, report_error, write_or_give_up};
-use crate::config::{self, Problems, Source};
-use crate::policy::Policies;
+use crate::config::{self, Compiled, Problems, Source};
 use crate::policy::fingerprint::FingerprintKey;
 use crate::reading::{self, caught};
 
@@ -49,7 +48,7 @@ pub struct Cli {
 enum Command {
     /// Serve Envoy's rate-limit API over gRPC.
     Serve(Box<serve::Serve>),
-    /// Check policy files and report every problem.
+    /// Check policy files: report every problem, and warn of what limits less than it seems.
     Check(check::Check),
     /// Show which buckets a descriptor matches, and why, without a server.
     Explain(explain::Explain),
@@ -89,13 +88,13 @@ fn read(path: &Path) -> Result<Result<Vec<Source>, Problems>, Failure> {
 }
 
 /// Compiles a policy that nothing is decided by: its fingerprints have a fixed key.
-fn compile(path: &Path, sources: &[Source]) -> Result<Result<Policies, Problems>, Failure> {
-    let compiled = caught(|| config::compile(sources, FingerprintKey::fixed(0)));
+fn compile(path: &Path, sources: &[Source]) -> Result<Result<Compiled, Problems>, Failure> {
+    let compiled = caught(|| config::compile_with_warnings(sources, FingerprintKey::fixed(0)));
     compiled.map_err(|error| format!("{}: {error}", path.display()).into())
 }
 
 /// Reads and compiles a policy without serving it.
-fn load(path: &Path) -> Result<Result<Policies, Problems>, Failure> {
+fn load(path: &Path) -> Result<Result<Compiled, Problems>, Failure> {
     match read(path)? {
         Ok(sources) => compile(path, &sources),
         Err(problems) => Ok(Err(problems)),

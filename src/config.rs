@@ -9,6 +9,7 @@ mod read;
 mod schema;
 mod tree;
 mod value;
+mod warnings;
 
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
@@ -113,18 +114,38 @@ fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Compiles each text to the policy of its domain.
+/// Compiled policies.
+#[derive(Debug)]
+pub struct Compiled {
+    /// The policies, by domain.
+    pub policies: Policies,
+    /// What is valid in their texts, but limits less than it seems; at most 100 of each text are listed.
+    pub warnings: Problems,
+}
+
+/// Compiles each text to the policy of its domain, without warnings; see [`compile_with_warnings`].
 ///
 /// # Errors
 /// All problems of all texts, and domains that two texts define.
 pub fn compile(sources: &[Source], key: FingerprintKey) -> Result<Policies, Problems> {
-    let mut problems = Problems::default();
+    compile_with_warnings(sources, key).map(|compiled| compiled.policies)
+}
+
+/// Compiles each text to the policy of its domain. Texts with problems have no warnings.
+///
+/// # Errors
+/// All problems of all texts, and domains that two texts define.
+pub fn compile_with_warnings(
+    sources: &[Source],
+    key: FingerprintKey,
+) -> Result<Compiled, Problems> {
+    let (mut problems, mut warnings) = (Problems::default(), Problems::default());
     let mut policies: Vec<Policy> = Vec::new();
     let mut owners: HashMap<String, &str> = HashMap::new();
     let budget = MemoryBudget::default();
     for source in sources {
         let document = Document::new(&source.name, text(source));
-        if let Some(Compiled { policy, domain }) = compile_one(&document, key, &budget) {
+        if let Some(CompiledFile { policy, domain }) = compile_one(&document, key, &budget) {
             if !policy.domain().is_empty()
                 && let Some(owner) = owners.insert(policy.domain().to_owned(), &source.name)
             {
@@ -136,13 +157,18 @@ pub fn compile(sources: &[Source], key: FingerprintKey) -> Result<Policies, Prob
             }
             policies.push(policy);
         }
-        problems.append(document.into_problems());
+        let found = document.into_findings();
+        problems.append(found.problems);
+        warnings.append(found.warnings);
     }
-    if problems.is_empty() { Ok(Policies::new(policies)) } else { Err(problems) }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Ok(Compiled { policies: Policies::new(policies), warnings })
 }
 
 /// A policy, and where its file names the domain.
-struct Compiled {
+struct CompiledFile {
     policy: Policy,
     domain: NodePath,
 }
@@ -151,14 +177,18 @@ fn compile_one(
     document: &Document<'_>,
     key: FingerprintKey,
     budget: &MemoryBudget,
-) -> Option<Compiled> {
+) -> Option<CompiledFile> {
     let file = {
         // The tree is freed before compiling starts, so that both are not in memory at once.
         let tree = tree::tree(document)?;
         schema::file(&Node { document, value: &tree, path: NodePath::root(tree.position) })?
     };
     let domain = file.domain.as_ref().map(|domain| domain.path.clone()).unwrap_or_default();
-    Some(Compiled { policy: compile::policy(&file, document, key, budget), domain })
+    let policy = compile::policy(&file, document, key, budget);
+    if document.problem_count() == 0 {
+        warnings::warn(&file, document);
+    }
+    Some(CompiledFile { policy, domain })
 }
 
 /// The text without the byte order mark that some editors write.

@@ -58,6 +58,8 @@ pub struct VersionedPolicies {
     pub policies: Policies,
     /// Their version.
     pub version: PolicyVersion,
+    /// What their source warns of, one line per item.
+    pub warnings: Vec<String>,
 }
 
 /// A policy, with what is prepared when it is loaded.
@@ -76,6 +78,7 @@ pub struct LoadedPolicy {
 pub struct LoadedPolicies {
     by_domain: NameMap<LoadedPolicy>,
     version: PolicyVersion,
+    warnings: Vec<String>,
     loaded_at: Timestamp,
     /// When the limits change that are not what they were before.
     changed_at: ChangeTime,
@@ -102,7 +105,8 @@ impl LoadedPolicies {
             let denials = Denials::of(&policy, wire::encode_place);
             (policy.domain().as_bytes().into(), LoadedPolicy { policy, counters, denials })
         });
-        Self { by_domain: loaded.collect(), version: next.version, loaded_at: now, changed_at }
+        let VersionedPolicies { version, warnings, .. } = next;
+        Self { by_domain: loaded.collect(), version, warnings, loaded_at: now, changed_at }
     }
 
     /// The policy of a domain.
@@ -120,6 +124,11 @@ impl LoadedPolicies {
     /// The version of the policies.
     pub const fn version(&self) -> &PolicyVersion {
         &self.version
+    }
+
+    /// What their source warns of: what is valid, but may not be meant. One line per item.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
     }
 
     /// When they came into force, by the steady time.
@@ -220,6 +229,7 @@ mod tests {
         let none = || VersionedPolicies {
             policies: Policies::default(),
             version: PolicyVersion::new("1".to_owned(), Vec::new()),
+            warnings: Vec::new(),
         };
         let telemetry = Arc::new(Telemetry::new(Arc::new(MemoryStore::new(64))));
         let now = Timestamp::default();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::clock::{Clock, Now};
-use crate::config::{self, Problems, Source};
+use crate::config::{self, Compiled, Problems, Source};
 use crate::live::{ActivePolicies, LoadedPolicies, PolicySource, PolicyVersion, VersionedPolicies};
 use crate::policy::fingerprint::FingerprintKey;
 use crate::reading::{ReadError, Reader};
@@ -18,8 +18,23 @@ use crate::reading::{ReadError, Reader};
 /// # Errors
 /// All problems of all files.
 pub fn compile(sources: &[Source], key: FingerprintKey) -> Result<VersionedPolicies, Problems> {
-    let policies = config::compile(sources, key)?;
-    Ok(VersionedPolicies { policies, version: version(sources) })
+    let Compiled { policies, warnings } = config::compile_with_warnings(sources, key)?;
+    Ok(VersionedPolicies { policies, version: version(sources), warnings: warnings.lines() })
+}
+
+/// The most warnings of one load that are logged.
+const MAX_LOGGED_WARNINGS: usize = 20;
+
+/// Logs what the policies that came into force are warned of.
+pub(crate) fn log_warnings(policies: &LoadedPolicies) {
+    let all = policies.warnings();
+    for warning in all.iter().take(MAX_LOGGED_WARNINGS) {
+        tracing::warn!(%warning, "the policy may limit less than it seems");
+    }
+    let omitted = all.len().saturating_sub(MAX_LOGGED_WARNINGS);
+    if omitted > 0 {
+        tracing::warn!(omitted, "the policy has more warnings; `tollgate check` lists them");
+    }
 }
 
 fn version(sources: &[Source]) -> PolicyVersion {
@@ -133,7 +148,11 @@ impl Reloader {
             });
             let was_rejected = files.policies.rejected().is_some();
             let result = files.apply(read, clock.read());
-            log(&result, was_rejected, files.policies.load().version().id(), cause);
+            let policies = files.policies.load();
+            log(&result, was_rejected, policies.version().id(), cause);
+            if matches!(result, Ok(Reloaded::Changed)) {
+                log_warnings(&policies);
+            }
             result
         };
         self.reader.read(read, apply).await

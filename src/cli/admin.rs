@@ -244,12 +244,13 @@ impl Command {
                 format!("{} is released\n", escaped(&released))
             }
             Self::Reload => {
-                let Reload { result, version } = read(answer)?;
+                let Reload { result, version, warnings } = read(answer)?;
                 let result = match result {
                     ReloadResult::Changed => "changed",
                     ReloadResult::Unchanged => "unchanged",
                 };
-                format!("{result}: {}\n", escaped(&version))
+                let lines = std::iter::once(format!("{result}: {version}")).chain(warnings);
+                lines.map(|line| escaped(&line) + "\n").collect()
             }
         })
     }

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::{Failure, load};
+use crate::config::Compiled;
 use crate::policy::Policy;
 
 #[derive(Debug, Args)]
@@ -14,17 +15,22 @@ pub(super) struct Check {
     /// Policy files, or folders of them. Each is checked as `serve --config` would load it.
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
+    /// Fail on warnings, too: exit code 1 if there is one.
+    #[arg(long)]
+    strict: bool,
 }
 
 impl Check {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
-        let mut problems = 0;
+        let (mut problems, mut warnings) = (0, 0);
         for path in &self.paths {
             match load(path)? {
-                Ok(policies) => {
+                Ok(Compiled { policies, warnings: found }) => {
                     for policy in policies.iter() {
                         writeln!(out, "{}: {}", path.display(), summary(policy))?;
                     }
+                    warnings += found.len();
+                    found.lines().iter().try_for_each(|warning| writeln!(out, "{warning}"))?;
                 }
                 Err(found) => {
                     problems += found.len();
@@ -32,11 +38,16 @@ impl Check {
                 }
             }
         }
-        if problems == 0 {
-            return Ok(ExitCode::SUCCESS);
+        let problems_counted = counted(problems, "problem", "problems");
+        let warnings_counted = counted(warnings, "warning", "warnings");
+        match (problems, warnings) {
+            (0, 0) => {}
+            (0, _) => writeln!(out, "{warnings_counted}")?,
+            (_, 0) => writeln!(out, "{problems_counted}")?,
+            _ => writeln!(out, "{problems_counted}, {warnings_counted}")?,
         }
-        writeln!(out, "{}", counted(problems, "problem", "problems"))?;
-        Ok(ExitCode::from(1))
+        let is_wrong = problems > 0 || self.strict && warnings > 0;
+        Ok(ExitCode::from(u8::from(is_wrong)))
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) struct Explain {
 
 impl Explain {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
-        let policies = load(&self.policy.config)??;
+        let policies = load(&self.policy.config)??.policies;
         let policy = choose(&policies, self.domain.as_deref())?;
         let query = entry_args::query(policy.domain(), &self.entries)?;
         for descriptor in query.descriptors() {

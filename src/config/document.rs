@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use super::path::{NodePath, shown};
-use super::problem::{Problem, Problems, did_you_mean, suggest};
+use super::problem::{Problem, Problems, Severity, did_you_mean, suggest};
 use crate::policy::entry_name::EntryName;
 use crate::policy::values;
 
@@ -11,14 +11,45 @@ use crate::policy::values;
 pub(super) struct Document<'a> {
     file: &'a str,
     text: &'a str,
-    problems: RefCell<Problems>,
+    problems: Found,
+    warnings: Found,
+}
+
+/// Problems of one severity, as many as are kept.
+#[derive(Default)]
+struct Found {
+    kept: RefCell<Problems>,
     /// The number of problems beyond those that are kept.
     omitted: Cell<usize>,
 }
 
+impl Found {
+    fn push(&self, problem: impl FnOnce() -> Problem) {
+        if self.is_full() {
+            self.omitted.set(self.omitted.get() + 1);
+        } else {
+            self.kept.borrow_mut().push(problem());
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.kept.borrow().is_full()
+    }
+
+    fn in_order(self, file: &str, severity: Severity) -> Problems {
+        self.kept.into_inner().in_order(file, severity, self.omitted.get())
+    }
+}
+
+/// What is wrong with a file, and what it is warned of.
+pub(super) struct Findings {
+    pub(super) problems: Problems,
+    pub(super) warnings: Problems,
+}
+
 impl<'a> Document<'a> {
     pub(super) fn new(file: &'a str, text: &'a str) -> Self {
-        Self { file, text, problems: RefCell::default(), omitted: Cell::default() }
+        Self { file, text, problems: Found::default(), warnings: Found::default() }
     }
 
     pub(super) const fn file(&self) -> &'a str {
@@ -30,20 +61,22 @@ impl<'a> Document<'a> {
     }
 
     pub(super) fn report(&self, path: &NodePath, what: impl Into<String>) {
-        if self.is_full() {
-            self.omitted.set(self.omitted.get() + 1);
-        } else {
-            self.push(Problem::of(self.file, path, what));
-        }
+        self.problems.push(|| Problem::of(self.file, path, what));
     }
 
+    /// Reports what is valid, but may not be meant.
+    pub(super) fn warn(&self, path: &NodePath, what: impl Into<String>) {
+        self.warnings.push(|| Problem::warning(self.file, path, what));
+    }
+
+    /// Adds a problem, however many there are.
     pub(super) fn push(&self, problem: Problem) {
-        self.problems.borrow_mut().push(problem);
+        self.problems.kept.borrow_mut().push(problem);
     }
 
     /// Whether further problems are only counted, so that their hints need not be computed.
     pub(super) fn is_full(&self) -> bool {
-        self.problems.borrow().is_full()
+        self.problems.is_full()
     }
 
     /// [`did_you_mean`], unless the problem is only counted.
@@ -62,11 +95,14 @@ impl<'a> Document<'a> {
 
     /// The number of problems so far.
     pub(super) fn problem_count(&self) -> usize {
-        self.problems.borrow().len() + self.omitted.get()
+        self.problems.kept.borrow().len() + self.problems.omitted.get()
     }
 
-    pub(super) fn into_problems(self) -> Problems {
-        self.problems.into_inner().in_order(self.file, self.omitted.get())
+    pub(super) fn into_findings(self) -> Findings {
+        Findings {
+            problems: self.problems.in_order(self.file, Severity::Error),
+            warnings: self.warnings.in_order(self.file, Severity::Warning),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Problems of a policy file: what is wrong, and where.
+//! Problems of a policy file: what is wrong, and where; and warnings of what is valid, but limits less than it seems.
 
 use std::fmt;
 use std::path::Path;
@@ -9,9 +9,19 @@ use super::bounds::{MAX_LEVELS, MAX_PROBLEMS};
 use super::path::{NodePath, Position, shown};
 use crate::text;
 
+/// What a problem means for the policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Severity {
+    /// The policy is rejected.
+    Error,
+    /// The policy is valid, but may not do what its author meant.
+    Warning,
+}
+
 /// One problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Problem {
+    severity: Severity,
     file: String,
     position: Option<Position>,
     path: String,
@@ -24,6 +34,7 @@ impl Problem {
     /// A problem of a whole file.
     pub(super) fn of_file(file: &str, what: impl Into<String>) -> Self {
         Self {
+            severity: Severity::Error,
             file: file.to_owned(),
             position: None,
             path: String::new(),
@@ -40,6 +51,11 @@ impl Problem {
     /// A problem of the value at a path in a file.
     pub(super) fn of(file: &str, path: &NodePath, what: impl Into<String>) -> Self {
         Self { path: path.to_string(), ..Self::at(file, path.position, what) }
+    }
+
+    /// A warning about the value at a path in a file.
+    pub(super) fn warning(file: &str, path: &NodePath, what: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::of(file, path, what) }
     }
 
     /// Invalid YAML, as the parser describes it.
@@ -59,9 +75,9 @@ impl Problem {
     }
 
     /// The number of problems of a file that are not listed.
-    fn of_omitted(file: &str, count: usize) -> Self {
+    fn of_omitted(file: &str, severity: Severity, count: usize) -> Self {
         let what = format!("and {count} more; fix these first");
-        Self { count, ..Self::of_file(file, what) }
+        Self { severity, count, ..Self::of_file(file, what) }
     }
 }
 
@@ -77,6 +93,9 @@ impl fmt::Display for Problem {
         write!(f, "{}", self.file)?;
         if let Some(Position { line, column }) = self.position {
             write!(f, ":{line}:{column}")?;
+        }
+        if self.severity == Severity::Warning {
+            write!(f, ": warning")?;
         }
         if !self.path.is_empty() {
             write!(f, ": {}", self.path)?;
@@ -130,7 +149,7 @@ pub(super) fn control_character(text: &str) -> Option<Position> {
     })
 }
 
-/// All problems, in the order of the files.
+/// All problems of one severity, in the order of the files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Problems(Vec<Problem>);
 
@@ -145,10 +164,10 @@ impl Problems {
     }
 
     /// Sorts the problems of one file by position, and appends how many are omitted.
-    pub(super) fn in_order(mut self, file: &str, omitted: usize) -> Self {
+    pub(super) fn in_order(mut self, file: &str, severity: Severity, omitted: usize) -> Self {
         self.0.sort_by_key(|problem| (problem.position.is_none(), problem.position));
         if omitted > 0 {
-            self.push(Problem::of_omitted(file, omitted));
+            self.push(Problem::of_omitted(file, severity, omitted));
         }
         self
     }
@@ -172,9 +191,14 @@ impl Problems {
     pub fn len(&self) -> usize {
         self.0.iter().map(|problem| problem.count).sum()
     }
+
+    /// Each problem as a line of text.
+    pub fn lines(&self) -> Vec<String> {
+        self.0.iter().map(ToString::to_string).collect()
+    }
 }
 
-/// One problem per line: `file:line:column: path: what is wrong; what to do`.
+/// One problem per line: `file:line:column: path: what is wrong; what to do`. A warning has `warning: ` before the path.
 impl fmt::Display for Problems {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().enumerate().try_for_each(|(at, problem)| {

@@ -114,7 +114,7 @@ fn a_command_whose_reader_is_gone_says_nothing_and_ends_as_it_would() {
 #[test]
 fn check_tells_what_it_loaded() {
     let ended = run(&["check", SHIPPED]);
-    let out = "config/management-api.yaml: domain management-api: 7 tables, 35 rows, 56 buckets, \
+    let out = "config/management-api.yaml: domain management-api: 7 tables, 37 rows, 56 buckets, \
                45 endpoints, 0 overrides, 0 bypasses\n";
     assert_eq!(ended, Ended { code: Some(0), out: out.into(), err: String::new() });
 }
@@ -176,6 +176,24 @@ fn check_of_a_folder_tells_the_problems_of_every_file_in_it() {
     let ended = run(&["check", "tests/config/bad/errors_in_two_files"]);
     let problems = std::fs::read_to_string("tests/config/bad/errors_in_two_files.txt").unwrap();
     assert_eq!(ended.out, format!("{problems}4 problems\n"));
+}
+
+#[test]
+fn check_tells_warnings_and_fails_on_them_only_if_it_is_strict() {
+    let warned = "tests/config/warned/no_default.yaml";
+    let warnings = std::fs::read_to_string("tests/config/warned/no_default.txt").unwrap();
+    let summary = format!("{warned}: domain d: 6 tables, 7 rows, 6 buckets, 0 endpoints, ");
+    let ended = run(&["check", warned]);
+    assert_eq!((ended.code, &*ended.err), (Some(0), ""));
+    assert!(ended.out.starts_with(&summary), "{ended:?}");
+    assert!(ended.out.ends_with(&format!(" bypasses\n{warnings}3 warnings\n")), "{ended:?}");
+    let strict = run(&["check", "--strict", warned]);
+    assert_eq!(strict, Ended { code: Some(1), ..ended });
+    assert_eq!(run(&["check", "--strict", SHIPPED]).code, Some(0));
+    let bad = "tests/config/bad/table_name_twice.yaml";
+    let ended = run(&["check", bad, warned]);
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.out.ends_with("\n1 problem, 3 warnings\n"), "{ended:?}");
 }
 
 #[test]

@@ -170,17 +170,20 @@ fn literals(code: &str) -> Vec<String> {
 
 #[test]
 fn every_complaint_there_is_has_a_bad_file() {
-    let mut sources: Vec<_> = ["src/config", "src/config/compile", "src/config/schema"]
-        .iter()
-        .flat_map(|folder| entries(folder))
-        .filter(|path| is(path, "rs"))
-        .collect();
+    let mut sources: Vec<_> =
+        ["src/config", "src/config/compile", "src/config/schema", "src/config/warnings"]
+            .iter()
+            .flat_map(|folder| entries(folder))
+            .filter(|path| is(path, "rs"))
+            .collect();
     sources.extend(
         ["src/config.rs", "src/limit/error.rs", "src/policy/endpoints.rs"].map(PathBuf::from),
     );
     let expected: String =
         bad().iter().map(|(_, beside)| std::fs::read_to_string(beside).unwrap()).collect();
-    let expected = expected + &bounds::all_told();
+    let warned = entries("tests/config/warned").into_iter().filter(|path| is(path, "txt"));
+    let warned: String = warned.map(|path| std::fs::read_to_string(path).unwrap()).collect();
+    let expected = expected + &warned + &bounds::all_told();
     let mut untold = Vec::new();
     for source in sources {
         for literal in literals(&std::fs::read_to_string(&source).unwrap()) {

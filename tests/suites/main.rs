@@ -17,6 +17,7 @@ mod certificates;
 mod changed_limits;
 mod codec;
 mod config_errors;
+mod config_warnings;
 mod decisions;
 mod dependencies;
 mod deploy;

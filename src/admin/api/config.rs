@@ -35,6 +35,7 @@ fn of(
         version: snapshot.version().id().to_owned(),
         loaded_at: Time(service.to_wall(snapshot.loaded_at())),
         sources: snapshot.version().sources().map(str::to_owned).collect(),
+        warnings: snapshot.warnings().to_vec(),
         policies: snapshot.policies().into_iter().map(policy).collect(),
     }
 }

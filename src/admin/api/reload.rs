@@ -13,14 +13,15 @@ pub(super) async fn reload(State(shared): State<Shared>) -> Response {
         return ApiError::not_found("the policies were not read from files").into();
     };
     let reloaded = reloader.reload(Cause::Request).await;
-    let version = shared.service.policies().load().version().id().to_owned();
+    let policies = shared.service.policies().load_full();
+    let version = policies.version().id().to_owned();
     match reloaded {
         Ok(reloaded) => {
             let result = match reloaded {
                 Reloaded::Changed => ReloadResult::Changed,
                 Reloaded::Unchanged => ReloadResult::Unchanged,
             };
-            respond(Ok(Reload { result, version }))
+            respond(Ok(Reload { result, version, warnings: policies.warnings().to_vec() }))
         }
         Err(problems) => {
             let problems = problems.to_string();

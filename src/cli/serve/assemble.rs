@@ -78,6 +78,7 @@ fn assemble(checked: Checked, log: &Log, clock: Arc<dyn Clock>) -> Result<Assemb
     let telemetry = Arc::new(Telemetry::with_log(Arc::clone(&store), log.lines()));
     telemetry.record_start(clock.read().wall);
     let policies = activate(&sources, key, &telemetry, clock.read())?;
+    policy_files::log_warnings(&policies.load());
     let example = policies.load().policies().first().and_then(|policy| example(policy));
     let reloader = {
         let files = PolicyFiles::new(flags.policy.config.clone(), key, Arc::clone(&policies));

@@ -215,6 +215,12 @@ fn the_policy_is_read_again_or_it_is_told_what_is_wrong_with_it() {
     let changed = lab.admin(&["reload"]);
     assert!(changed.out.starts_with("changed: ") && !changed.out.contains(version), "{changed:?}");
     assert_eq!(lab.ask(&["--hits", "6", "tenant=acme"]), Some(0));
+    let misspelled = POLICY.replace("jobs, when: { job:", "jobs, when: { tenent:");
+    std::fs::write(&path, misspelled).unwrap();
+    let ended = lab.admin(&["reload"]);
+    let (first, warnings) = ended.out.split_once('\n').unwrap();
+    assert!(ended.code == Some(0) && first.starts_with("changed: "), "{ended:?}");
+    assert!(warnings.contains("policy.yaml:4:27: warning: tables[1].when.tenent: "), "{ended:?}");
     std::fs::write(&path, POLICY.replace("per_day: 5", "per_day: 0")).unwrap();
     let ended = lab.admin(&["reload"]);
     assert_eq!((ended.code, &*ended.out), (Some(1), ""));

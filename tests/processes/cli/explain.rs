@@ -22,7 +22,7 @@ endpoint group read_users
 + self-service endpoints, row read_users; one for each tenant:
     40 per second: holds 40, gains one every 25ms
     500 per minute: holds 500, gains one every 120ms
-- every subscription: no row for this `endpoint_group`, and no `default`
+- every subscription: row default is unlimited
 - dynamic registration: does not apply: only if endpoint_group is "register_dynamic_client"
 - import users jobs: does not apply: only if endpoint_group is "create_import_users_job"
 - user tokens: does not apply: only if scope is "current_user"
@@ -50,7 +50,7 @@ endpoint group register_dynamic_client
     120 per minute: holds 120, gains one every 500ms
 - enterprise endpoints: does not apply: only if tenant_type is one of ["enterprise_non_production", "enterprise_production", "startup"]
 - self-service endpoints: does not apply: only if tenant_type is one of ["free", "self_service", "trial"]
-- every subscription: no row for this `endpoint_group`, and no `default`
+- every subscription: row default is unlimited
 + dynamic registration, row all; one for each tenant and remote_address (/32 of IPv4, /64 of IPv6):
     5 per second: holds 5, gains one every 200ms
 - import users jobs: does not apply: only if endpoint_group is "create_import_users_job"
@@ -93,7 +93,7 @@ endpoint group none
 - tenant: does not apply: no entry `tenant` to name the bucket
 - enterprise endpoints: does not apply: only if tenant_type is one of ["enterprise_non_production", "enterprise_production", "startup"]
 - self-service endpoints: does not apply: no entry `tenant` to name the bucket
-- every subscription: no row for this `endpoint_group`, and no `default`
+- every subscription: row default is unlimited
 - dynamic registration: does not apply: only if endpoint_group is "register_dynamic_client"
 - import users jobs: does not apply: only if endpoint_group is "create_import_users_job"
 - user tokens: does not apply: only if scope is "current_user"
@@ -102,6 +102,12 @@ no bucket; the call passes
 note: the policy does not ask about `colour`
 "#;
     assert_eq!(explain(SHIPPED, &["tenant_type=free", "colour=blue"]), expected);
+}
+
+#[test]
+fn a_value_without_a_row_is_told_where_there_is_no_default() {
+    let told = explain("tests/config/warned/no_default.yaml", &["kind=other", "tenant=acme"]);
+    assert!(told.contains("\n- kinds: no row for this `kind`, and no `default`\n"), "{told}");
 }
 
 #[test]

@@ -131,6 +131,42 @@ fn the_version_is_the_hash_of_what_was_read_and_the_same_again_is_no_change() {
     assert_eq!((told(again), told("a new version is in force")), (1, 0), "{log:?}");
 }
 
+/// A policy with as many warnings as tables.
+fn warned(tables: usize) -> String {
+    let table = |at| {
+        format!("  - {{ name: t{at}, select: k, key: [k], rows: {{ one: [{{ per_day: 2 }}] }} }}\n")
+    };
+    format!("domain: d\ntables:\n{}", (0..tables).map(table).collect::<String>())
+}
+
+#[test]
+fn warnings_are_logged_once_for_each_load_and_refuse_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("policy.yaml");
+    std::fs::write(&path, warned(1)).unwrap();
+    let server = serve(&path, "off");
+    let of = |server: &Served| config(server)["warnings"].clone();
+    let position = "policy.yaml:3:17: warning: tables[0].select: the table has no row `default`";
+    assert_eq!(of(&server).as_array().unwrap().len(), 1);
+    assert!(of(&server)[0].as_str().unwrap().contains(position), "{}", of(&server));
+    // The same again is no load.
+    server.signal("HUP");
+    std::fs::write(&path, warned(25)).unwrap();
+    server.signal("HUP");
+    eventually("the other policy", || of(&server).as_array().unwrap().len() == 25);
+    std::fs::write(&path, policy(2)).unwrap();
+    server.signal("HUP");
+    eventually("the last policy", || of(&server) == serde_json::json!([]));
+    let (code, log) = server.stop();
+    assert_eq!(code, Some(0));
+    let lines = |text: &str| log.iter().filter(|line| line.contains(text)).collect::<Vec<_>>();
+    let told = lines("the policy may limit less than it seems");
+    assert_eq!(told.len(), 1 + 20, "{log:?}");
+    assert!(told[0].contains("\"WARN\"") && told[0].contains(position), "{}", told[0]);
+    let more = lines("the policy has more warnings");
+    assert!(more.len() == 1 && more[0].contains("\"omitted\":5"), "{more:?}");
+}
+
 /// Watches while `change` is made, after which the policy allows 3 a day.
 fn is_seen(path: &Path, change: impl FnOnce()) {
     let server = serve(path, "on");

@@ -25,6 +25,8 @@ pub(crate) struct Reload {
     pub(crate) result: ReloadResult,
     /// The version of the policies in force, as in `/config`.
     pub(crate) version: String,
+    /// The warnings about the policies in force, as in `/config`.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// The answer of `/reload` if the policies are not valid.
@@ -59,6 +61,8 @@ pub(crate) struct Config {
     pub(crate) loaded_at: Time,
     /// The files that the policies were read from.
     pub(crate) sources: Vec<String>,
+    /// What the policies in force are warned of, one line per item: what is valid, but limits less than it seems.
+    pub(crate) warnings: Vec<String>,
     /// The policies, ordered by domain.
     pub(crate) policies: Vec<Policy>,
 }
