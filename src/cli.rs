@@ -9,8 +9,10 @@
 //! Errors go to standard error. A reader that stalls does not delay the exit. A reader of standard output that is gone
 //! is no error.
 
+mod address;
 mod admin;
 mod check;
+mod connection;
 mod entry_args;
 mod explain;
 mod health;

@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::Failure;
 use super::http::HttpServer;
+use crate::text::printable;
 
 #[derive(Debug, Args)]
 pub(super) struct Health {
@@ -22,7 +23,7 @@ impl Health {
             Ok(answer) => (answer.body, answer.status == StatusCode::OK),
             Err(error) => (error.to_string(), false),
         };
-        writeln!(out, "{}", text.lines().next().unwrap_or_default().escape_debug())?;
+        writeln!(out, "{}", printable(text.lines().next().unwrap_or_default()))?;
         Ok(ExitCode::from(u8::from(!is_ready)))
     }
 }

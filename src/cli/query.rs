@@ -1,24 +1,21 @@
 //! `tollgate query`.
 
+mod grpc;
 pub(super) mod policy;
 
-use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Args;
-use tonic::transport::Endpoint;
 
 use super::Failure;
+use super::address::ServerAddress;
+use super::connection::ClientTls;
 use super::entry_args::EntryArg;
-use super::http::{HttpAddress, HttpServer, plain_address};
+use super::http::HttpServer;
 use crate::descriptor::{LEASE, LeaseId};
 use crate::text::printable;
-use crate::wire::{self, RateLimitResponse, RateLimitServiceClient};
-
-/// The timeout of connecting, and of the request.
-const TIMEOUT: Duration = Duration::from_secs(5);
+use crate::wire::{self, RateLimitResponse};
 
 /// The default of `--addr`.
 const GRPC: &str = "127.0.0.1:8081";
@@ -28,19 +25,22 @@ const HTTP: &str = "http://127.0.0.1:8080";
 
 #[derive(Debug, Args)]
 pub(super) struct QueryCommand {
-    /// Address of the server's gRPC side; `unix:PATH` is a Unix domain socket.
+    /// Address of the server's gRPC side; `unix:PATH` is a Unix domain socket, and `https://HOST:PORT` is TLS.
     #[arg(
         long,
         env = "TOLLGATE_GRPC",
         default_value = GRPC,
-        value_name = "ADDRESS:PORT|unix:PATH"
+        value_name = "HOST:PORT|https://HOST:PORT|unix:PATH"
     )]
     addr: String,
-    /// Address of the same server's HTTP side: `http://HOST:PORT` or `unix:PATH`. From there come the domain if
-    /// --domain is omitted, and what the gRPC response does not say: unknown domains, bypasses and shadow rows. If
-    /// omitted, it is http://127.0.0.1:8080 if --addr is 127.0.0.1:8081, and otherwise not asked.
-    #[arg(long, value_name = "URL", value_parser = plain_address)]
-    http: Option<HttpAddress>,
+    /// Address of the same server's HTTP side: `http://HOST:PORT`, `https://HOST:PORT` or `unix:PATH`. From there
+    /// come the domain if --domain is omitted, and what the gRPC response does not say: unknown domains, bypasses
+    /// and shadow rows. If omitted, it is http://127.0.0.1:8080 if --addr is 127.0.0.1:8081, and otherwise not
+    /// asked.
+    #[arg(long, value_name = "URL")]
+    http: Option<ServerAddress>,
+    #[command(flatten)]
+    tls: ClientTls,
     /// The domain of the request; may be omitted if the server's HTTP side is known and it has only one.
     #[arg(long)]
     domain: Option<String>,
@@ -67,6 +67,8 @@ impl QueryCommand {
             LeaseId::parse(lease.value.as_bytes())
                 .ok_or("a lease is the 32 hexadecimal digits that the acquiring call returned")?;
         }
+        let address = ServerAddress::of_grpc(&self.addr)
+            .map_err(|form| format!("`{}` is not an address: {form}", self.addr.escape_debug()))?;
         let http = self.http_side()?;
         let domain = match (&self.domain, &http) {
             (Some(domain), _) => domain.clone(),
@@ -78,7 +80,9 @@ impl QueryCommand {
             }
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let response = runtime.block_on(self.ask(&domain))?;
+        let entries = self.entries.iter().map(|pair| (pair.key.clone(), pair.value.clone()));
+        let request = wire::request(&domain, entries, self.hits, self.release);
+        let response = runtime.block_on(grpc::call(&address, &self.tls, request))?;
         if self.json {
             writeln!(out, "{}", wire::json::encode(&response)?)?;
             return Ok(ExitCode::from(u8::from(wire::is_over_limit(&response))));
@@ -96,41 +100,10 @@ impl QueryCommand {
 
     /// The server's HTTP side, if it is known.
     fn http_side(&self) -> Result<Option<HttpServer>, Failure> {
-        let default = (self.addr == GRPC).then(|| plain_address(HTTP)).transpose()?;
-        Ok(self.http.clone().or(default).map(HttpServer::without_tls))
+        let default = (self.addr == GRPC).then(|| HTTP.parse()).transpose()?;
+        let address = self.http.clone().or(default);
+        Ok(address.map(|address| HttpServer::new(address, self.tls.clone())))
     }
-
-    async fn ask(&self, domain: &str) -> Result<RateLimitResponse, Failure> {
-        let addr = self.addr.escape_debug();
-        let is_socket = self.addr.starts_with("unix:");
-        let url = if is_socket { self.addr.clone() } else { format!("http://{}", self.addr) };
-        let endpoint = Endpoint::from_shared(url).map_err(|error| {
-            format!("`{addr}` is not an address: {error}; write --addr ADDRESS:PORT")
-        })?;
-        let endpoint = endpoint.connect_timeout(TIMEOUT).timeout(TIMEOUT);
-        let channel = endpoint
-            .connect()
-            .await
-            .map_err(|error| format!("no server at {addr}: {}", causes(&error)))?;
-        let entries = self.entries.iter().map(|pair| (pair.key.clone(), pair.value.clone()));
-        let request = wire::request(domain, entries, self.hits, self.release);
-        let response = RateLimitServiceClient::new(channel).should_rate_limit(request).await;
-        // Escaped, since it comes from the network.
-        let response = response
-            .map_err(|status| format!("{}: {}", status.code(), status.message().escape_debug()))?;
-        Ok(response.into_inner())
-    }
-}
-
-/// The causes of an error, down to that of the system.
-fn causes(error: &dyn Error) -> String {
-    let mut causes = Vec::new();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        causes.push(cause.to_string());
-        next = cause.source();
-    }
-    causes.join(": ")
 }
 
 /// Writes the response in lines: the code, what the policy says about it, then the rest.

@@ -2,6 +2,7 @@
 
 mod admin;
 mod authority;
+mod client_tls;
 mod denied;
 mod deploy;
 mod explain;
