@@ -1,6 +1,7 @@
 //! `tollgate admin`: a client of the admin API.
 
 mod explain;
+mod reset;
 mod top;
 
 use std::io::Write;
@@ -22,7 +23,7 @@ use super::http::{HttpResponse, HttpServer};
 use super::output::report_error;
 use crate::admin::api::types::{
     Bucket, BucketName, BucketState, Buckets, KeyEntry, Lease, Leases, List, ReleaseRequest,
-    Released, Reload, ReloadResult, Reset, ResetRequest, Time,
+    Released, Reload, ReloadResult, ResetRequest, Time,
 };
 use crate::file;
 
@@ -77,7 +78,7 @@ enum Command {
     },
     /// Explain which buckets a call matches, with the state of each; with --table, a call that a bucket limits.
     Explain(Explain),
-    /// Fill token buckets: those of a key in a table, or one by its ID.
+    /// Fill token buckets: those of a customer in every table, those of a key in one table, or one by its ID.
     Reset {
         /// The ID of a bucket, as `buckets` and `lookup` list it; they show IDs only with the token.
         #[arg(long, conflicts_with_all = ["domain", "table", "row", "key"])]
@@ -85,14 +86,14 @@ enum Command {
         /// The domain; may be omitted if the policy has only one.
         #[arg(long)]
         domain: Option<String>,
-        /// The table.
-        #[arg(long, required_unless_present = "id")]
-        table: Option<String>,
-        /// Only buckets of this row.
+        /// Only this table; if omitted, every table whose key has one of the entries.
         #[arg(long)]
+        table: Option<String>,
+        /// Only buckets of this row of the table.
+        #[arg(long, requires = "table")]
         row: Option<String>,
-        /// Entries of the table's key; none if all calls share a bucket.
-        #[arg(value_name = "KEY=VALUE")]
+        /// Entries that name the buckets, such as `tenant=acme`; none for a table of which all calls share a bucket.
+        #[arg(value_name = "KEY=VALUE", required_unless_present_any = ["id", "table"])]
         key: Vec<EntryArg>,
     },
     /// List the buckets that denied most calls in the last minutes: who is being denied. Buckets of rows in shadow, which
@@ -227,14 +228,7 @@ impl Command {
             }
             Self::Top(_) => top::render(&read(answer)?),
             Self::Explain(explain) => explain.render(answer)?,
-            Self::Reset { .. } => {
-                let Reset { list, already_full } = read(answer)?;
-                let count = list.items.len() + list.omitted;
-                let buckets = if count == 1 { "bucket" } else { "buckets" };
-                let lines =
-                    if count == 0 { String::new() } else { table(&BUCKET_COLUMNS, &list, bucket) };
-                format!("{lines}reset {count} {buckets} ({already_full} were already full)\n")
-            }
+            Self::Reset { .. } => reset::render(&read(answer)?),
             Self::Leases => {
                 let Leases { at, list } = read(answer)?;
                 table(&LEASE_COLUMNS, &list, |of| lease(of, at))

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use ipnet::IpNet;
+
 use super::Policy;
 use super::fingerprint::Fingerprint;
 use super::identity::Base;
@@ -26,7 +28,47 @@ pub struct NamedBucket<'a> {
     pub key: Arc<[(&'a str, Vec<u8>)]>,
 }
 
+/// A table whose buckets entries name in part.
+#[derive(Debug)]
+pub struct PartlyNamed<'a> {
+    /// The table.
+    pub table: &'a Table,
+    /// The entries of its key that are missing, in the order of the key.
+    pub missing: Vec<&'a str>,
+}
+
 impl Policy {
+    /// Every table that calls with the entries can match and whose key has some of them, and others as well, in order.
+    pub fn partly_named<'a>(&'a self, entries: &[Entry<'a>]) -> Vec<PartlyNamed<'a>> {
+        let (values, _) = self.lookup_values(entries);
+        let partly_named = |table: &'a Table| {
+            let key = &self.key_set(table.key)?.entries;
+            let is_given = |entry: &KeyIndex| values.get(*entry).is_some();
+            let is_partly = key.iter().any(is_given) && !key.iter().all(is_given);
+            let missing = key.iter().filter(|entry| !is_given(entry));
+            let missing = missing.map(|entry| self.keys.name(*entry)).collect();
+            (is_partly && table.when.could_match(&values)).then_some(PartlyNamed { table, missing })
+        };
+        self.tables.iter().filter_map(partly_named).collect()
+    }
+
+    /// The values of entries, an address without the length of its network, and that network.
+    fn lookup_values<'a>(&'a self, entries: &[Entry<'a>]) -> (Values<'a>, Option<IpNet>) {
+        let mut values = self.read(entries);
+        for entry in entries {
+            if let Some(index) = self.keys.numbered(entry.key.as_bytes()) {
+                values.set(index, entry.value);
+            }
+        }
+        let address = values.get(KeyIndex::REMOTE_ADDRESS);
+        let network = address.and_then(|address| self.addresses.read_network(address));
+        if let Some(address) = address.filter(|_| network.is_some()) {
+            let end = memchr::memchr(b'/', address).and_then(|end| address.get(..end));
+            values.set(KeyIndex::REMOTE_ADDRESS, end.unwrap_or(address));
+        }
+        (values, network)
+    }
+
     /// Every bucket that the entries name and that calls with them can match at `now`, in the order of tables and
     /// rows. A missing entry may have any value, but an override with a condition on it is not applied. An address
     /// may be given as a network: it names the buckets that the whole network shares. Of several entries with one key,
@@ -36,24 +78,11 @@ impl Policy {
         entries: &[Entry<'a>],
         now: Timestamp,
     ) -> Vec<NamedBucket<'a>> {
-        let mut values = self.read(entries);
-        for entry in entries {
-            if let Some(index) = self.keys.numbered(entry.key.as_bytes()) {
-                values.set(index, entry.value);
-            }
-        }
-        let address = values.get(KeyIndex::REMOTE_ADDRESS);
-        let network =
-            address.and_then(|address| Some((address, self.addresses.read_network(address)?)));
-        if let Some((address, _)) = network {
-            let end = memchr::memchr(b'/', address).and_then(|end| address.get(..end));
-            values.set(KeyIndex::REMOTE_ADDRESS, end.unwrap_or(address));
-        }
+        let (values, network) = self.lookup_values(entries);
         let mut found = Vec::new();
         for table in &self.tables {
             let Some(set) = self.key_set(table.key) else { continue };
-            let is_one_client =
-                network.is_none_or(|(_, network)| set.prefixes.is_one_client(network));
+            let is_one_client = network.is_none_or(|network| set.prefixes.is_one_client(network));
             if set.has_address() && !is_one_client {
                 continue;
             }

@@ -210,7 +210,7 @@ fn a_wrong_command_line_ends_with_2_and_what_could_be_said() {
         (&["health", "--addr", "127.0.0.1:8080"], "write http://HOST:PORT"),
         (&["admin"], "Commands:"),
         (&["admin", "lookup"], "<KEY=VALUE>"),
-        (&["admin", "reset", "tenant=acme"], "--table"),
+        (&["admin", "reset"], "<KEY=VALUE>"),
         (&["health", "--tls-cert", "a.pem"], "--tls-key"),
         (&["serv"], "serve"),
         (&["serve", "--grpc", "8081"], "--grpc"),

@@ -476,6 +476,78 @@ fn a_reset_makes_full_what_the_key_names_in_a_table_and_nothing_else() {
     assert_eq!(admin.get("/leases")["items"][0]["lease"], lease.as_str());
 }
 
+#[test]
+fn a_reset_without_a_table_makes_full_what_the_entries_name_in_every_table() {
+    let mut admin = Admin::start();
+    let near = [("tenant", "acme"), ("kind", "paid"), ("remote_address", "10.0.0.1")];
+    let clear = [("tenant", "acme"), ("kind", "paid"), ("remote_address", "10.0.0.2")];
+    let other = [("tenant", "other"), ("kind", "paid"), ("remote_address", "10.0.0.1")];
+    admin.spend(10, &near);
+    admin.spend(3, &clear);
+    admin.spend(10, &other);
+    let lease = admin.take_lease("acme");
+    let whole = admin.listed("?remote_address=10.0.0.2&tenant=acme");
+    assert!(
+        whole.iter().any(|told| told.contains("10.0.0.2") && told.contains(": 7 ")),
+        "{whole:?}"
+    );
+    let (status, answer) = admin.post("/reset", &json!({ "key": [["tenant", "acme"]] }));
+    assert_eq!(status, 200, "{answer}");
+    let mut reset = told(&answer["items"]);
+    reset.sort();
+    assert_eq!(
+        reset,
+        [
+            // It was near its limit, so that the server knows its name.
+            r#"address/all ["tenant","acme"]["remote_address","10.0.0.1"] 10 per day: 0 over"#,
+            r#"paid/all ["tenant","acme"] 30 per day: 17 clear"#,
+            r#"tenant/default ["tenant","acme"] 20 per day: 6 clear"#,
+        ]
+    );
+    assert_eq!(
+        answer["tables"],
+        json!([
+            { "table": "tenant", "reset": 1, "already_full": 2 },
+            { "table": "paid", "reset": 1, "already_full": 0 },
+            { "table": "address", "reset": 1, "already_full": 0 },
+        ])
+    );
+    assert_eq!(answer["already_full"], 2);
+    assert_eq!(
+        answer["incomplete"],
+        json!([{ "table": "address", "missing": ["remote_address"] }])
+    );
+    assert_eq!(answer["slots"], json!(["jobs"]));
+    assert_eq!(admin.get("/leases")["items"][0]["lease"], lease.as_str());
+    // What was not near its limit is as it was, and so is what belongs to others or to all.
+    let left = |address: &str| {
+        let mut left = admin.listed(&format!("?tenant=acme&remote_address={address}"));
+        left.retain(|told| !told.starts_with("jobs/"));
+        left
+    };
+    assert_eq!(left("10.0.0.1"), [""; 0]);
+    let left = left("10.0.0.2");
+    assert!(left.len() == 1 && left[0].ends_with(" 10 per day: 7 clear"), "{left:?}");
+    assert_eq!(admin.listed("?tenant=other&kind=paid&remote_address=10.0.0.1").len(), 3);
+    let everybody = admin.post("/reset", &json!({ "table": "everybody" })).1;
+    assert_eq!(told(&everybody["items"]).len(), 1);
+    // With all entries of its key, the rest of the table is named, too.
+    let key = json!([["tenant", "acme"], ["remote_address", "10.0.0.2"]]);
+    let (_, answer) = admin.post("/reset", &json!({ "key": key }));
+    assert_eq!((told(&answer["items"]).len(), &answer["incomplete"]), (1, &json!([])), "{answer}");
+    // A row's name and a bucket's narrow it.
+    let row = json!({ "key": [["tenant", "acme"]], "row": "free", "bucket": "5 per hour" });
+    let (_, answer) = admin.post("/reset", &row);
+    let free = json!([{ "table": "tenant", "reset": 0, "already_full": 1 }]);
+    assert_eq!((&answer["tables"], &answer["slots"]), (&free, &json!([])), "{answer}");
+    // Entries outside of keys narrow it, too.
+    let key = json!([["tenant", "acme"], ["kind", "free"]]);
+    let (_, answer) = admin.post("/reset", &json!({ "key": key }));
+    let tables: Vec<_> =
+        answer["tables"].as_array().unwrap().iter().map(|of| &of["table"]).collect();
+    assert_eq!(tables, ["tenant"], "{answer}");
+}
+
 impl Admin {
     /// What is listed first, whose token buckets are then made full as it is listed.
     fn reset_first(&self, query: &str) -> (Value, u16, Value) {
@@ -595,7 +667,19 @@ fn a_reset_of_nothing_says_what_there_is() {
     let admin = Admin::start();
     let address = |of: &str| json!({ "table": "address", "key": [["tenant", "acme"], ["remote_address", of]] });
     for (body, status, says) in [
-        (json!({ "key": [["tenant", "acme"]] }), 400, "send a `table`"),
+        (json!({}), 400, "send a `key`, a `table`"),
+        (json!({ "key": [] }), 400, "send a `key`, a `table`"),
+        (json!({ "truncated": true, "key": [["tenant", "acme"]] }), 404, "send the whole `key`"),
+        (
+            json!({ "key": [["tenant", "acme"], ["usr", "u1"]] }),
+            404,
+            "the policy does not ask about `usr`",
+        ),
+        (
+            json!({ "key": [["kind", "free"]] }),
+            404,
+            "the keys of the tables have: tenant, remote_address",
+        ),
         (
             json!({ "table": "tenant", "key": { "tenant": "acme" } }),
             400,

@@ -112,7 +112,8 @@ fn bodies(server: &TestServer, path: &str, method: &str) -> Vec<String> {
         }
         ("/reset", "post") => {
             let of = |table| format!(r#"{{"table":"{table}","key":[["k","1"]]}}"#);
-            vec![of("t"), of("other"), "{".into(), " ".repeat((1 << 20) + 1)]
+            let of_all = r#"{"key":[["k","1"]]}"#.into();
+            vec![of("t"), of("other"), of_all, "{".into(), " ".repeat((1 << 20) + 1)]
         }
         ("/leases/release", "post") => {
             let of = |lease: &str| format!(r#"{{"lease":"{lease}"}}"#);

@@ -1,11 +1,13 @@
-//! `/reset`: refills token buckets, those that a key names in a table or a listed one.
+//! `/reset`: refills token buckets, those that a key names in a table or in all tables, or a listed one.
+
+mod entries;
 
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::response::Response;
 
 use super::buckets::{self, Ids, MAX_EXAMINED, MAX_ITEMS};
-use super::types::{self, List, Reset, ResetRequest};
+use super::types::{self, List, Reset, ResetRequest, ResetTable};
 use crate::admin::{ApiError, Shared, respond};
 use crate::limit::Bucket;
 use crate::observe::recent_buckets::BucketSnapshot;
@@ -31,16 +33,19 @@ async fn refill(service: &Service, body: &[u8]) -> Result<Reset, ApiError> {
     let seen = id.and_then(Fingerprint::parse).and_then(|id| service.recent_bucket(id));
     match (seen, &request.table) {
         (Some(seen), _) => refill_listed(service, seen).await,
-        (None, Some(_)) if request.truncated == Some(true) => Err(ApiError::not_found(
+        (None, _) if request.truncated == Some(true) => Err(ApiError::not_found(
             "`key` is truncated, and no bucket with this `id` is listed any more; send the whole `key`",
         )),
         (None, Some(table)) => refill_table(service, table, &request).await,
         (None, None) if id.is_some() => Err(ApiError::not_found(
             "no bucket with this `id` is listed; send its `table` and `key`",
         )),
-        (None, None) => {
-            Err(ApiError::bad_request("send a `table`, or an `id` that /buckets lists"))
-        }
+        (None, None) => match request.key.as_deref() {
+            Some(key) if !key.is_empty() => entries::refill(service, &request, key).await,
+            _ => Err(ApiError::bad_request(
+                "send a `key`, a `table`, or an `id` that /buckets lists",
+            )),
+        },
     }
 }
 
@@ -59,12 +64,14 @@ async fn refill_listed(service: &Service, seen: BucketSnapshot) -> Result<Reset,
         buckets = 1,
         "buckets refilled by a request"
     );
+    let table = seen.label.table.clone();
     let was_charged = |outcome: &Outcome| outcome.remaining < seen.bucket.size();
     let charged =
         outcomes.into_iter().find(was_charged).map(|outcome| BucketSnapshot { outcome, ..seen });
-    let listed =
-        charged.iter().map(|seen| buckets::from_snapshot_at(seen, at, Ids::Hidden)).collect();
-    Ok(answer(listed, 1))
+    let listed = charged.iter().map(|seen| buckets::from_snapshot_at(seen, at, Ids::Hidden));
+    let listed: Vec<_> = listed.collect();
+    let tables = vec![ResetTable::of(&table, &listed, 1)];
+    Ok(answer(listed, tables))
 }
 
 /// Refills the buckets of a table that a key names.
@@ -110,7 +117,9 @@ async fn refill_table(
     let charged = before.filter(|(of, outcome)| outcome.remaining < of.bucket.size());
     let listed =
         charged.map(|(of, outcome)| buckets::from_named(policy, of, outcome, at, Ids::Hidden));
-    Ok(answer(listed.collect(), fill.len()))
+    let listed: Vec<_> = listed.collect();
+    let tables = vec![ResetTable::of(table, &listed, fill.len())];
+    Ok(answer(listed, tables))
 }
 
 const BLOCKED: &str = "a blocked row has no tokens to refill; change the policy to unblock it";
@@ -121,10 +130,17 @@ const fn is_of_tokens(bucket: &Bucket) -> bool {
     matches!(bucket, Bucket::Tokens(_))
 }
 
-fn answer(mut items: Vec<types::Bucket>, filled: usize) -> Reset {
+/// The answer about the buckets that were not full, and the numbers of each table.
+fn answer(mut items: Vec<types::Bucket>, tables: Vec<ResetTable>) -> Reset {
     let count = items.len();
     items.truncate(MAX_ITEMS);
-    Reset { list: List::new(items, count), already_full: filled.saturating_sub(count) }
+    Reset {
+        list: List::new(items, count),
+        already_full: tables.iter().map(|of| of.already_full).sum(),
+        tables,
+        incomplete: Vec::new(),
+        slots: Vec::new(),
+    }
 }
 
 fn no_bucket(policy: &Policy, table: &str) -> String {

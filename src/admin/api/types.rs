@@ -19,7 +19,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub(crate) use self::buckets::{
-    Bucket, BucketName, BucketState, Buckets, Limit, Reset, ResetRequest,
+    Bucket, BucketName, BucketState, Buckets, IncompleteTable, Limit, Reset, ResetRequest,
+    ResetTable,
 };
 pub(crate) use self::explanation::{
     BucketExplanation, BucketRequest, ExplainedBucket, ExplainedDescriptor, ExplainedEntry,

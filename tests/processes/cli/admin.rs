@@ -172,14 +172,44 @@ fn a_bucket_is_found_and_made_full() {
         ended.code == Some(1) && ended.err.starts_with("no bucket with this `id`"),
         "{ended:?}"
     );
-    for wrong in
-        [&["reset"][..], &["reset", "tenant=acme"], &["reset", "--id", &id, "--table", "calls"]]
-    {
+    for wrong in [
+        &["reset"][..],
+        &["reset", "--row", "all", "tenant=acme"],
+        &["reset", "--id", &id, "--table", "calls"],
+        &["reset", "--id", &id, "tenant=acme"],
+    ] {
         assert_eq!(lab.admin(wrong).code, Some(2), "{wrong:?}");
     }
     let ended = lab.admin(&["reset", "--table", "call", "tenant=acme"]);
     assert_eq!((ended.code, &*ended.out), (Some(1), ""));
     assert_eq!(ended.err, "no table has this name; the tables are: calls, jobs, banned\n");
+}
+
+#[test]
+fn a_customer_is_reset_in_one_call() {
+    let lab = Lab::start();
+    assert_eq!(lab.ask(&["--hits", "5", "tenant=acme", "job=1"]), Some(1));
+    assert_eq!(lab.ask(&["--hits", "5", "tenant=acme"]), Some(0));
+    let ended = lab.admin(&["reset", "--domain", "management-api", "tenant=acme"]);
+    let lines = words(&ended);
+    assert_eq!(lines[1][4..6], ["calls/all", "tenant=acme"]);
+    let told = "\nreset 1 bucket (0 were already full)\nnote: slots of table jobs are not reset; release their leases";
+    assert!(ended.out.contains(told), "{ended:?}");
+    assert_eq!(lab.ask(&["--hits", "5", "tenant=acme"]), Some(0));
+    let ended = lab.admin(&["reset", "tennant=acme"]);
+    assert_eq!((ended.code, &*ended.out), (Some(1), ""));
+    let err = "the policy does not ask about `tennant`; correct it, or leave it out\n";
+    assert_eq!(ended.err, err);
+    // What is known of a table in part.
+    let keys = POLICY.replace("calls, key: [tenant]", "calls, key: [tenant, user]");
+    std::fs::write(lab.folder.path().join("policy.yaml"), keys).unwrap();
+    assert_eq!(lab.admin(&["reload"]).code, Some(0));
+    assert_eq!(lab.ask(&["--hits", "5", "tenant=beta", "user=u1"]), Some(0));
+    let ended = lab.admin(&["reset", "tenant=beta"]);
+    let told = "\ncalls: reset 1 bucket (0 were already full)\nreset 1 bucket (0 were already full)\nnote: the \
+                key of table calls also has `user`; of its buckets, only those that the server has recently seen \
+                near their limit are reset\nnote: slots of table jobs ";
+    assert!(ended.code == Some(0) && ended.out.contains(told), "{ended:?}");
 }
 
 #[test]

@@ -46,6 +46,34 @@ fn a_bucket_is_looked_at_and_made_full_in_the_shared_store() {
     assert_eq!(others.drain(&calls, 5).0, 0);
 }
 
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn a_customer_is_reset_in_every_table_of_the_shared_store() {
+    let redis = Redis::start();
+    let policy = POLICY.replace(
+        "  - { name: jobs",
+        "  - { name: users, key: [k, user], rows: { all: [{ per_day: 3 }] } }\n  - { name: jobs",
+    );
+    let args = ["--store", &redis.url(), "--admin-token", TOKEN];
+    let (one, other) = (Tollgate::start(&policy, &args), Tollgate::start(&policy, &args));
+    let (mut client, mut others) = (one.client(), other.client());
+    // Near its limit at one replica, and the second user's at the other.
+    let calls = |user| call(&[("k", "1"), ("user", user)]);
+    assert_eq!(client.drain(&calls("a"), 5).0, 3);
+    assert_eq!(others.drain(&calls("b"), 5).0, 2);
+    let reset = one.post("/reset", TOKEN, r#"{"key":[["k","1"]]}"#);
+    for part in [
+        r#""tables":[{"table":"calls","reset":1,"already_full":0},{"table":"users","reset":1,"already_full":0}]"#,
+        r#""incomplete":[{"table":"users","missing":["user"]}]"#,
+        r#""slots":["jobs"]"#,
+    ] {
+        assert!(reset.contains(part), "{part}: {reset}");
+    }
+    // The other user's bucket, of which this replica has no name.
+    assert_eq!(redis.command(&["DBSIZE"]), "int(1)");
+    assert_eq!(client.drain(&calls("a"), 5).0, 3);
+}
+
 /// Far more leases than a list of 4096 has room for, if those were on it that another replica has released.
 #[test]
 #[ignore = "needs Redis; bash tests/run.sh"]

@@ -68,7 +68,9 @@ or release leases (isNegativeHits). Messages are in protobuf's JSON: requests ma
 well, and answers omit fields with their default value.";
 
 const RESET: &str = "\
-Slots are not refilled; they are free again when their leases are released. With a shared store, other replicas may \
+Without `table`, the buckets of every table whose whole key is in `key`. Of a table whose key has further entries, those \
+that this server has recently seen near their limit; `incomplete` names these tables. An entry that the policy does not \
+use is an error. Slots are not refilled; they are free again when their leases are released. With a shared store, other replicas may \
 deny by cached denials for up to ten seconds more.";
 
 const BUSY: &str = "Too many requests are waiting, or the store does not answer.";

@@ -126,10 +126,15 @@ pub(crate) struct Buckets {
     pub(crate) unknown_keys: Vec<String>,
 }
 
-/// The buckets that `/reset` refills: the one with this `id`, or those of `table` with this `key`. If no bucket with
-/// the `id` is listed any more, `table` and `key` are used. An item of `/buckets` is a valid request.
+/// The buckets that `/reset` refills: the one with this `id`, those of `table` with this `key`, or without `table`
+/// those of every table that this `key` names. If no bucket with the `id` is listed any more, `table` and `key` are
+/// used. An item of `/buckets` is a valid request.
 #[derive(Debug, Default, JsonSchema, Serialize, Deserialize)]
-#[schemars(extend("anyOf" = [{ "required": ["id"] }, { "required": ["table"] }]))]
+#[schemars(extend("anyOf" = [
+    { "required": ["id"] },
+    { "required": ["table"] },
+    { "required": ["key"], "properties": { "key": { "minItems": 1 } } },
+]))]
 pub(crate) struct ResetRequest {
     /// The `id` of a listed bucket; the only name of the bucket of a limit override from Envoy.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
@@ -143,11 +148,11 @@ pub(crate) struct ResetRequest {
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub(crate) domain: Option<String>,
-    /// The table.
+    /// The table; without it, every table whose key has one of the entries in `key`.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub(crate) table: Option<String>,
-    /// Only buckets of this row.
+    /// Only buckets of rows with this name.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub(crate) row: Option<String>,
@@ -168,4 +173,39 @@ pub(crate) struct Reset {
     pub(crate) list: List<Bucket>,
     /// The number of buckets that were full before.
     pub(crate) already_full: usize,
+    /// The numbers of each table.
+    pub(crate) tables: Vec<ResetTable>,
+    /// The tables whose key has other entries as well. Of their buckets, only those are refilled that this server has
+    /// recently seen near their limit.
+    pub(crate) incomplete: Vec<IncompleteTable>,
+    /// The tables in which the entries name slots, which are not refilled: they are free when their leases are released.
+    pub(crate) slots: Vec<String>,
+}
+
+/// How many buckets of a table were refilled.
+#[derive(Debug, JsonSchema, Serialize, Deserialize)]
+pub(crate) struct ResetTable {
+    /// The table.
+    pub(crate) table: String,
+    /// The number of buckets that were not full before.
+    pub(crate) reset: usize,
+    /// The number of buckets that were full before.
+    pub(crate) already_full: usize,
+}
+
+impl ResetTable {
+    /// Of a table of which `filled` buckets were refilled; those listed were not full before.
+    pub(crate) fn of(table: &str, listed: &[Bucket], filled: usize) -> Self {
+        let reset = listed.len();
+        Self { table: table.to_owned(), reset, already_full: filled.saturating_sub(reset) }
+    }
+}
+
+/// A table whose buckets the given entries do not name in full.
+#[derive(Debug, JsonSchema, Serialize, Deserialize)]
+pub(crate) struct IncompleteTable {
+    /// The table.
+    pub(crate) table: String,
+    /// The entries of its key that were not given.
+    pub(crate) missing: Vec<String>,
 }
