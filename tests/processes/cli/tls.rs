@@ -3,6 +3,8 @@
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use super::certificates::{Authority, client, exchange, get};
 use super::serve::{QUIET, Served};
 use super::{eventually, run, run_in};
@@ -74,6 +76,25 @@ fn a_flag_without_those_it_needs_and_a_name_that_is_none_end_it_with_2() {
         let twin = format!("TOLLGATE_{}_TLS_CLIENT_NAME", side.to_uppercase());
         let ended = run_in(&["serve"], &[(&twin, "envoy,*")]);
         assert!(ended.code == Some(2) && ended.err.contains("matches nothing"), "{ended:?}");
+    }
+}
+
+#[test]
+fn the_line_of_the_start_names_store_and_tls() {
+    let certificates = Certificates::new();
+    let [grpc, http] = ["grpc", "http"].map(|side| certificates.flags(side));
+    // Without the client CA, the last flag of the three.
+    let plain = |flags: &[String]| flags[..4].to_vec();
+    for (flags, grpc_tls, http_tls) in [
+        (plain(&grpc), "on", "off"),
+        (plain(&http), "off", "on"),
+        ([grpc.clone(), plain(&http)].concat(), "mutual", "on"),
+        ([grpc, http].concat(), "mutual", "mutual"),
+    ] {
+        let server = serve(&flags, &[], &[]);
+        let line: Value = serde_json::from_str(server.log.last().unwrap()).unwrap();
+        let told = ["message", "store", "grpc_tls", "http_tls"].map(|name| &line["fields"][name]);
+        assert_eq!(told, ["started", "memory", grpc_tls, http_tls], "{flags:?}");
     }
 }
 
