@@ -24,6 +24,9 @@ pub struct Server {
     budget: Budget,
     limits: Limits,
     input: Vec<u8>,
+    /// How many bytes of answers were handed over and not written: they may wait for the client's windows. Those of
+    /// streams that were reset since are among them.
+    owed: usize,
     /// What happened, as text, and what was written.
     pub events: Vec<String>,
     pub output: Vec<u8>,
@@ -48,6 +51,7 @@ impl Default for Server {
             budget,
             limits,
             input: Vec::new(),
+            owed: 0,
             events: Vec::new(),
             output: Vec::new(),
         }
@@ -69,6 +73,7 @@ impl Server {
             let is_more = self.turn(&mut rest);
             self.check(input.len() - rest.len());
             self.input = rest.to_vec();
+            self.owed = self.owed.saturating_sub(data_in(self.connection.output()));
             self.output.extend(self.connection.output());
             self.connection.written(self.connection.output().len());
             if !is_more {
@@ -99,9 +104,7 @@ impl Server {
         assert!(kept <= self.limits.max_partial, "{kept} bytes are kept");
         assert!(self.connection.open_streams() <= self.limits.max_streams as usize);
         assert!(taken <= self.limits.turn + OF_A_TURN, "{taken} bytes in a turn");
-        let bodies =
-            self.limits.max_partial + self.connection.open_streams() * self.limits.max_body;
-        let asked = 2 * taken + bodies + (taken / HEAD + 1) * MAX_ANSWER;
+        let asked = 2 * taken + self.owed + (taken / HEAD + 1) * MAX_ANSWER;
         let written = self.connection.output().len();
         assert!(written <= asked, "{written} bytes are written for {taken}");
     }
@@ -112,13 +115,17 @@ impl Server {
         match event {
             Event::Call(call) if call.stream.get() % 8 == 7 => {}
             Event::Call(call) => match call.body {
-                Ok(body) => _ = connection.answer(call.stream, &body),
+                Ok(body) => {
+                    self.owed += body.len();
+                    connection.answer(call.stream, &body);
+                }
                 Err(_) => _ = connection.answer_error(call.stream, 8, "too much"),
             },
             Event::Request { stream, is_end: true, .. } => answer_other(connection, stream, b""),
             Event::Data { stream, bytes, is_end } => {
                 connection.release(stream, bytes.len());
                 if is_end {
+                    self.owed += bytes.len();
                     answer_other(connection, stream, bytes);
                 }
             }
@@ -133,6 +140,17 @@ impl Server {
         drop(connection);
         assert_eq!(budget.kept(), 0);
     }
+}
+
+/// How many bytes the DATA frames have that are written whole.
+fn data_in(mut output: &[u8]) -> usize {
+    let mut bytes = 0;
+    while let [a, b, c, kind, rest @ ..] = output {
+        let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+        bytes += if *kind == frames::DATA { length } else { 0 };
+        output = rest.get(HEAD - 4 + length..).unwrap_or_default();
+    }
+    bytes
 }
 
 /// Answers a request of another path.
