@@ -16,8 +16,8 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
+use hashbrown::{HashMap, HashTable};
 use parking_lot::Mutex;
 
 use super::bucket_label::BucketLabel;
@@ -70,6 +70,7 @@ pub struct TopDenied {
 /// The count of a bucket in one minute.
 #[derive(Debug)]
 struct Counter {
+    fingerprint: Fingerprint,
     label: Arc<BucketLabel>,
     bucket: Bucket,
     count: u64,
@@ -81,30 +82,36 @@ struct Counter {
 struct Sketch {
     /// The number of the minute since the Unix epoch.
     minute: u64,
-    counters: HashMap<Fingerprint, Counter>,
+    /// By the hash that the name of a bucket is.
+    counters: HashTable<Counter>,
 }
 
 impl Sketch {
+    fn get(&self, fingerprint: Fingerprint) -> Option<&Counter> {
+        self.counters.find(fingerprint.hash64(), |counter| counter.fingerprint == fingerprint)
+    }
+
     /// The most denials that a bucket can have had that is not in the sketch.
     fn lowest(&self) -> u64 {
         let is_full = self.counters.len() >= MAX_PER_SKETCH;
-        let lowest = self.counters.values().map(|counter| counter.count).min();
+        let lowest = self.counters.iter().map(|counter| counter.count).min();
         if is_full { lowest.unwrap_or_default() } else { 0 }
     }
 
     /// Counts a bucket that is new to the sketch.
     fn add(&mut self, fingerprint: Fingerprint, bucket: Bucket, label: Arc<BucketLabel>) {
-        let lowest = self.counters.iter().min_by_key(|(_, counter)| counter.count);
-        let replaced = lowest.map(|(fingerprint, counter)| (*fingerprint, counter.count));
-        let at_most_over = match replaced {
-            Some((lowest, count)) if self.counters.len() >= MAX_PER_SKETCH => {
-                self.counters.remove(&lowest);
-                count
-            }
-            _ => 0,
-        };
-        let counter = Counter { label, bucket, count: at_most_over + 1, at_most_over };
-        self.counters.insert(fingerprint, counter);
+        let is_full = self.counters.len() >= MAX_PER_SKETCH;
+        let lowest = self.counters.iter().min_by_key(|counter| counter.count);
+        let replaced = lowest.filter(|_| is_full).map(|counter| counter.fingerprint);
+        let replaced = replaced.and_then(|lowest| {
+            let is_lowest = |counter: &Counter| counter.fingerprint == lowest;
+            Some(self.counters.find_entry(lowest.hash64(), is_lowest).ok()?.remove().0)
+        });
+        let at_most_over = replaced.map_or(0, |counter| counter.count);
+        let count = at_most_over + 1;
+        let counter = Counter { fingerprint, label, bucket, count, at_most_over };
+        let hash = |counter: &Counter| counter.fingerprint.hash64();
+        self.counters.insert_unique(fingerprint.hash64(), counter, hash);
     }
 }
 
@@ -116,20 +123,34 @@ impl Ring {
     fn add(
         &mut self,
         fingerprint: Fingerprint,
-        bucket: Bucket,
+        bucket: &Bucket,
         now: Timestamp,
         label: impl FnOnce() -> BucketLabel,
     ) {
         let minute = minute(now);
         let Some(sketch) = self.0.get_mut(place(minute)) else { return };
+        let is_it = |counter: &Counter| counter.fingerprint == fingerprint;
         if sketch.minute == minute
-            && let Some(counter) = sketch.counters.get_mut(&fingerprint)
+            && let Some(counter) = sketch.counters.find_mut(fingerprint.hash64(), is_it)
         {
             counter.count += 1;
             return;
         }
-        let mut known = self.0.iter().filter_map(|sketch| sketch.counters.get(&fingerprint));
-        let known = known.next().map(|counter| Arc::clone(&counter.label));
+        self.add_new(fingerprint, *bucket, minute, label);
+    }
+
+    /// Counts a bucket that is new to the sketch of its minute. Out of line: most denials are of known buckets.
+    #[cold]
+    #[inline(never)]
+    fn add_new(
+        &mut self,
+        fingerprint: Fingerprint,
+        bucket: Bucket,
+        minute: u64,
+        label: impl FnOnce() -> BucketLabel,
+    ) {
+        let known = self.0.iter().find_map(|sketch| sketch.get(fingerprint));
+        let known = known.map(|counter| Arc::clone(&counter.label));
         let label = known.unwrap_or_else(|| Arc::new(label()));
         let Some(sketch) = self.0.get_mut(place(minute)) else { return };
         if sketch.minute < minute {
@@ -155,8 +176,8 @@ impl Ring {
         let mut sums: HashMap<Fingerprint, DeniedBucket> = HashMap::new();
         for sketch in self.recent(now) {
             let lowest = sketch.lowest();
-            for (fingerprint, counter) in &sketch.counters {
-                let Counter { label, bucket, count, at_most_over } = counter;
+            for counter in &sketch.counters {
+                let Counter { fingerprint, label, bucket, count, at_most_over } = counter;
                 let sum = match sums.entry(*fingerprint) {
                     Entry::Occupied(known) => known.into_mut(),
                     // As if it were in no sketch, until those in which it is are added.
@@ -201,7 +222,7 @@ impl DenialCounts {
             let label = || BucketLabel::of(policy, query, decided);
             let counts = self.of(matched.row.is_shadow());
             let mut ring = stripe(counts, matched.fingerprint).lock();
-            ring.add(matched.fingerprint, *matched.bucket, now, label);
+            ring.add(matched.fingerprint, matched.bucket, now, label);
         }
     }
 

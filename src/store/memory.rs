@@ -117,7 +117,16 @@ impl MemoryStore {
         now: impl Into<Now>,
         outcomes: &mut Outcomes,
     ) -> Result<Admission, StoreError> {
-        let now: Now = now.into();
+        self.decide_at(charges, now.into(), outcomes)
+    }
+
+    /// Compiled once, so that all of it is inlined.
+    fn decide_at(
+        &self,
+        charges: &[Charge<'_>],
+        now: Now,
+        outcomes: &mut Outcomes,
+    ) -> Result<Admission, StoreError> {
         outcomes.clear();
         let Some(mut shards) = self.lock(charges) else {
             return Ok(Admission::Admitted { lease: None });

@@ -152,17 +152,20 @@ impl Shard {
     }
 
     /// The state of a counter, and its place if it is stored.
+    #[inline(always)]
     pub(super) fn state(&self, fingerprint: Fingerprint) -> (BucketState, Option<Place>) {
         let at = self.place_of(fingerprint);
         (self.state_at(at), at)
     }
 
     /// The state of the counter at a place; without one, that of a counter that is not stored.
+    #[inline(always)]
     fn state_at(&self, at: Option<Place>) -> BucketState {
         let entry = at.and_then(|at| self.counters.get_bucket(at.index()));
         entry.map_or(BucketState::NONE, CounterEntry::state)
     }
 
+    #[inline(always)]
     fn place_of(&self, fingerprint: Fingerprint) -> Option<Place> {
         let name = fingerprint.short();
         let found =
