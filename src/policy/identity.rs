@@ -263,6 +263,7 @@ impl KeySet {
     }
 }
 
+#[inline]
 fn address_of(entry: KeyIndex, values: &Values<'_>) -> Option<IpAddr> {
     if entry == KeyIndex::REMOTE_ADDRESS {
         values.addresses().read(values.get(entry)?)

@@ -90,10 +90,13 @@ impl Overrides {
     }
 
     /// The first override that applies to a call at `now`.
+    #[inline]
     pub(crate) fn find(&self, values: &Values<'_>, now: Timestamp) -> Option<&Override> {
-        if self.listed.is_empty() {
-            return None;
-        }
+        // Most rows have none.
+        if self.listed.is_empty() { None } else { self.find_listed(values, now) }
+    }
+
+    fn find_listed(&self, values: &Values<'_>, now: Timestamp) -> Option<&Override> {
         let value = self.indexed_key.and_then(|key| values.get(key));
         let indexed = value.and_then(|value| self.by_value.get(value));
         let indexed = indexed.map_or(&[][..], |found| found);
