@@ -343,6 +343,7 @@ impl Policy {
 
     /// Removes the enforced token buckets from `first` on, and names the limit override that replaces them. Its
     /// name is made of the limit's period and of the names that it replaces; of the whole descriptor if it replaces none.
+    /// If another descriptor of the request brings another limit for that bucket, each has a bucket of its own.
     fn replace_tokens(
         &self,
         matched: &mut SmallVec<[MatchedBucket<'_>; 8]>,
@@ -350,20 +351,28 @@ impl Policy {
         descriptor: Descriptor<'_>,
         limit: &Bucket,
     ) -> Fingerprint {
-        let salt = Salt::of(self.key, [&*self.domain, "limit"], [&*identity::kind(limit)]);
         let is_replaced = |matched: &MatchedBucket<'_>| {
             matches!(matched.bucket, Bucket::Tokens(_)) && !matched.row.is_shadow()
         };
-        let replaced = matched.iter().skip(first).filter(|matched| is_replaced(matched));
-        let name = Fingerprint::in_place_of(replaced.map(|matched| matched.fingerprint), salt);
+        let named = |limit: &[&str]| {
+            let salt = Salt::of(self.key, [&*self.domain, "limit"], limit.iter().copied());
+            let replaced = matched.iter().skip(first).filter(|matched| is_replaced(matched));
+            let name = Fingerprint::in_place_of(replaced.map(|matched| matched.fingerprint), salt);
+            name.unwrap_or_else(|| {
+                Base::of_entries(self.key, descriptor.entries().iter().copied()).salted(salt)
+            })
+        };
+        let kind = identity::kind(limit);
+        let mut name = named(&[&kind]);
+        if matched.iter().any(|other| other.fingerprint == name && other.bucket != limit) {
+            name = named(&[&kind, &limit.to_string()]);
+        }
         let mut at = 0;
         matched.retain(|matched| {
             at += 1;
             at <= first || !is_replaced(matched)
         });
-        name.unwrap_or_else(|| {
-            Base::of_entries(self.key, descriptor.entries().iter().copied()).salted(salt)
-        })
+        name
     }
 }
 

@@ -215,6 +215,26 @@ fn a_limit_that_envoy_brings_applies_to_what_was_used_of_the_last() {
 }
 
 #[test]
+fn two_limits_that_one_request_brings_for_a_bucket_are_both_kept_in_either_order() {
+    for (key, turned) in [("a", false), ("b", true)] {
+        let parts = parts("per_hour: 10");
+        let brought = |count, most| {
+            let mut descriptor = limit(most, MINUTE, None, &[("k", key)]);
+            descriptor.hits_addend = Some(count);
+            descriptor
+        };
+        let mut both = [brought(50, 100), brought(1, 10)];
+        let mut left = [50, 9];
+        if turned {
+            both.reverse();
+            left.reverse();
+        }
+        let answer = parts.ask(&request("d", &both));
+        assert_eq!((answer.is_ok(), answer.remaining()), (true, left.to_vec()));
+    }
+}
+
+#[test]
 fn a_limit_that_changed_while_the_server_was_down_applies_to_what_was_used_before() {
     let key = FingerprintKey::fixed(7);
     let text = |bucket| source(&policy(bucket, ""));
