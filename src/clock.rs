@@ -135,7 +135,7 @@ pub struct Now {
 }
 
 impl Now {
-    /// A moment at which the wall clock is ahead of the steady time by so many nanoseconds.
+    /// The moment `steady`, when the wall clock is `ahead` nanoseconds ahead; behind, if that is negative.
     const fn with_wall_ahead(steady: Timestamp, ahead: i64) -> Self {
         let span = Nanos(ahead.unsigned_abs());
         Self { steady, wall: if ahead < 0 { steady.before(span) } else { steady.after(span) } }
@@ -269,7 +269,7 @@ impl ManualClock {
         self.steady.store(at.0, Ordering::Release);
     }
 
-    /// Sets the wall clock ahead of the steady time by so many nanoseconds, or behind it.
+    /// Sets the wall clock `nanos` nanoseconds ahead of the steady time; behind it, if that is negative.
     pub fn set_wall_ahead(&self, nanos: i64) {
         self.wall_ahead.store(nanos, Ordering::Release);
     }

@@ -22,9 +22,9 @@ impl Default for Addresses {
 }
 
 impl Addresses {
-    /// With `trusted_hops`, the element of a list that counts is the one after so many from the right: each proxy
-    /// appends the address of its peer, so as many are those of proxies. Without it a list is no address. Addresses
-    /// within `nat64` count as the IPv4 addresses that they embed.
+    /// `trusted_hops` is how many elements at the end of a list are skipped; the one before them is the client's
+    /// address. Each proxy appends the address of its peer, so the skipped ones are addresses of proxies. Without
+    /// `trusted_hops` a list is no address. Addresses within `nat64` count as the IPv4 addresses that they embed.
     pub fn new(trusted_hops: Option<u8>, nat64: impl IntoIterator<Item = Nat64Prefix>) -> Self {
         Self { trusted_hops, nat64: nat64.into_iter().collect() }
     }
@@ -81,8 +81,8 @@ impl Addresses {
         matches!(network, IpNet::V6(network) if within(*network))
     }
 
-    /// The address that counts of a list. A list without so many elements has none: it did not come through all of the
-    /// proxies, so a client may have written any part of it. Empty elements are elements, as they are to Envoy.
+    /// The client's address in a list. `None` if the list has only as many elements as are skipped, or fewer: it did
+    /// not pass all of the proxies, so a client may have written any part of it. Empty elements count, as in Envoy.
     #[cold]
     fn in_list(&self, value: &[u8]) -> Option<IpAddr> {
         let hops = usize::from(self.trusted_hops?);

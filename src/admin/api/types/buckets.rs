@@ -194,7 +194,7 @@ pub(crate) struct ResetTable {
 }
 
 impl ResetTable {
-    /// Of a table of which `filled` buckets were refilled; those listed were not full before.
+    /// The counts of a table in which `filled` buckets were refilled; the listed ones were not full before.
     pub(crate) fn of(table: &str, listed: &[Bucket], filled: usize) -> Self {
         let reset = listed.len();
         Self { table: table.to_owned(), reset, already_full: filled.saturating_sub(reset) }
