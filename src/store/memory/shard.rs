@@ -192,8 +192,9 @@ impl Shard {
         }
     }
 
-    /// Sets the state of a counter. It is stored at the place `at`, unless another bucket of the same request has
-    /// evicted it since. A counter that is not stored is inserted, as by [`Self::insert`].
+    /// Sets the state of a counter, which was found at the place `at`, if it is stored. Returns whether a live counter was
+    /// evicted for it.
+    #[inline(always)]
     pub(super) fn set(
         &mut self,
         fingerprint: Fingerprint,
@@ -203,11 +204,27 @@ impl Shard {
         max: usize,
     ) -> bool {
         let entry = CounterEntry::new(fingerprint.short(), state);
-        let at = at.and_then(|at| {
-            let is_there =
-                self.counters.get_bucket(at.index()).is_some_and(|old| old.name() == entry.name());
-            if is_there { Some(at) } else { self.place_of(fingerprint) }
-        });
+        match at.and_then(|at| self.counters.get_bucket_mut(at.index())) {
+            Some(old) if old.name() == entry.name() => {
+                *old = entry;
+                false
+            }
+            _ => self.set_anywhere(fingerprint, entry, now, max),
+        }
+    }
+
+    /// As [`Self::set`], for a counter that is not stored, or that another bucket of the same request has evicted or moved
+    /// since it was found.
+    #[cold]
+    #[inline(never)]
+    fn set_anywhere(
+        &mut self,
+        fingerprint: Fingerprint,
+        entry: CounterEntry,
+        now: Timestamp,
+        max: usize,
+    ) -> bool {
+        let at = self.place_of(fingerprint);
         if let Some(old) = at.and_then(|at| self.counters.get_bucket_mut(at.index())) {
             *old = entry;
             return false;
