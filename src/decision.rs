@@ -37,7 +37,7 @@ impl Decided<'_> {
     /// A sort key, the tightest bucket first: enforced before shadow; then the longest wait to admit the call (none
     /// for a bucket that admits it); then the least remaining; then the latest reset.
     pub(crate) fn tightness(&self) -> impl Ord + use<> {
-        let Outcome { wait, remaining, reset } = self.outcome;
+        let Outcome { wait, remaining, reset, .. } = self.outcome;
         // As numbers, which are compared faster.
         let wait = match wait {
             Wait::None => 0,
@@ -107,7 +107,8 @@ pub fn tightest<'v, 'a>(of_each: &[Option<&'v Decided<'a>>]) -> Option<&'v Decid
     enforced.copied().min_by_key(|decided| decided.tightness())
 }
 
-/// Decides a query: releases its leases, then charges all matched buckets or none.
+/// Decides a query: releases its leases, then charges all matched buckets or none, but for those that are always
+/// charged.
 ///
 /// ```
 /// use tollgate::clock::{Clock, ManualClock, Nanos};
@@ -259,8 +260,14 @@ impl<'a> Charges<'a> {
             Admission::Denied => None,
         };
         verdict.released = (!plan.releases.is_empty()).then_some(released);
-        for (at, matched) in plan.matched.iter().enumerate() {
-            if let Some(outcome) = outcomes.get(self.charge_of.get(at).copied().unwrap_or(at)) {
+        if self.charge_of.is_empty() {
+            let decided = plan.matched.iter().zip(outcomes);
+            let decided = decided.map(|(matched, outcome)| Decided { matched, outcome: *outcome });
+            verdict.decided.extend(decided);
+            return;
+        }
+        for (matched, number) in plan.matched.iter().zip(&self.charge_of) {
+            if let Some(outcome) = outcomes.get(*number) {
                 verdict.decided.push(Decided { matched, outcome: *outcome });
             }
         }
@@ -278,6 +285,6 @@ fn charge<'a>(plan: &'a Plan<'_>, at: usize, matched: &'a MatchedBucket<'_>) -> 
     } else {
         Mode::Enforced
     };
-    let MatchedBucket { fingerprint, bucket, rule, hits, .. } = *matched;
-    Charge { fingerprint, bucket, changes: rule.and_then(Rule::changes), hits, mode }
+    let MatchedBucket { fingerprint, bucket, rule, hits, debt, .. } = *matched;
+    Charge { fingerprint, bucket, changes: rule.and_then(Rule::changes), hits, mode, debt }
 }

@@ -35,7 +35,7 @@
 //! | `wire` | the only module that knows protobuf |
 //! | `reply` | from a verdict to headers, body and metadata; `denials` are encoded when a policy is loaded |
 //! | `decision` | the verdict; shadow |
-//! | `store` | the contract of a store, `memory`, and the `script` of a shared one; `gcra` decides one bucket with governor |
+//! | `store` | the contract of a store, `memory`, and the `script` of a shared one; `gcra` decides one bucket with governor, `debt` one that is charged whatever is left |
 //! | `config` | the only module that knows YAML: `schema` mirrors the file, `compile` checks it and hands it to `policy` |
 //! | `policy` | the compiled policy: conditions, rows, endpoint templates; `builder` builds it, `identity` names its buckets |
 //! | `descriptor` | the query: domain, descriptors, entries, hits |

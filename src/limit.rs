@@ -2,6 +2,7 @@
 
 mod changes;
 mod concurrency;
+mod debt;
 mod error;
 mod interval;
 mod nearest;
@@ -15,6 +16,7 @@ use crate::clock::Timestamp;
 
 pub use self::changes::{ChangeTime, LimitChanges};
 pub use self::concurrency::{Concurrency, MAX_SLOTS};
+pub use self::debt::Debt;
 pub use self::error::LimitError;
 pub use self::interval::CompactInterval;
 pub use self::rate::{Period, Rate, Unit};

@@ -39,7 +39,7 @@ use self::table::{KeySetId, Miss, Row, Table};
 use self::values::{KeyIndex, Keys, Values};
 use crate::clock::Timestamp;
 use crate::descriptor::{Descriptor, Entry, Hits, LeaseId, Query};
-use crate::limit::Bucket;
+use crate::limit::{Bucket, Debt};
 
 /// Which response headers report the remaining limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -154,6 +154,9 @@ pub struct MatchedBucket<'a> {
     pub fingerprint: Fingerprint,
     /// The hits that the descriptor charges.
     pub hits: Hits,
+    /// How far the bucket may owe, if it is charged whatever is left: that of its row, or for a limit override that of
+    /// the rows whose buckets it replaces.
+    pub debt: Option<Debt>,
 }
 
 /// Everything that a query matches.
@@ -332,16 +335,25 @@ impl Policy {
                 rule: Some(rule),
                 fingerprint: base.salted(rule.salt),
                 hits,
+                debt: row.debt,
             }));
         }
         if let Some(limit) = descriptor.limit_override() {
-            let fingerprint = self.replace_tokens(matched, first, descriptor, limit);
-            let (row, bucket, rule) = (&self.limit_override, limit, None);
-            matched.push(MatchedBucket { descriptor: at, row, bucket, rule, fingerprint, hits });
+            let (fingerprint, debt) = self.replace_tokens(matched, first, descriptor, limit);
+            matched.push(MatchedBucket {
+                descriptor: at,
+                row: &self.limit_override,
+                bucket: limit,
+                rule: None,
+                fingerprint,
+                hits,
+                debt,
+            });
         }
     }
 
-    /// Removes the enforced token buckets from `first` on, and names the limit override that replaces them. Its
+    /// Removes the enforced token buckets from `first` on, and names the limit override that replaces them, which is
+    /// always charged if one of them is, and may owe the most of what they may. Its
     /// name is made of the limit's period and of the names that it replaces; of the whole descriptor if it replaces none.
     /// If another descriptor of the request brings another limit for that bucket, each has a bucket of its own.
     fn replace_tokens(
@@ -350,7 +362,7 @@ impl Policy {
         first: usize,
         descriptor: Descriptor<'_>,
         limit: &Bucket,
-    ) -> Fingerprint {
+    ) -> (Fingerprint, Option<Debt>) {
         let is_replaced = |matched: &MatchedBucket<'_>| {
             matches!(matched.bucket, Bucket::Tokens(_)) && !matched.row.is_shadow()
         };
@@ -367,12 +379,14 @@ impl Policy {
         if matched.iter().any(|other| other.fingerprint == name && other.bucket != limit) {
             name = named(&[&kind, &limit.to_string()]);
         }
+        let replaced = matched.iter().skip(first).filter(|matched| is_replaced(matched));
+        let debt = replaced.filter_map(|matched| matched.debt).max();
         let mut at = 0;
         matched.retain(|matched| {
             at += 1;
             at <= first || !is_replaced(matched)
         });
-        name
+        (name, debt)
     }
 }
 

@@ -1,10 +1,12 @@
-//! The contract of a store: it decides many buckets at once, and charges all of them or none.
+//! The contract of a store: it decides many buckets at once, and charges all of them or none, except those whose charges
+//! are always made.
 //!
 //! A store takes [`Charge`]s and a time, and returns one [`Outcome`] for each charge. It knows buckets only by name;
 //! the policy knows what they limit.
 
 pub mod blocked;
 pub(crate) mod counter;
+pub mod debt;
 pub mod field;
 pub mod gcra;
 pub mod memory;
@@ -17,7 +19,7 @@ use smallvec::SmallVec;
 
 use crate::clock::Nanos;
 use crate::descriptor::{Hits, LeaseId};
-use crate::limit::{Bucket, LimitChanges};
+use crate::limit::{Bucket, Debt, LimitChanges};
 use crate::policy::fingerprint::Fingerprint;
 
 pub use memory::MemoryStore;
@@ -36,6 +38,8 @@ pub struct Charge<'a> {
     pub hits: Hits,
     /// Whether the bucket may deny.
     pub mode: Mode,
+    /// How far the bucket may owe, if the charge is made whatever is left, and also if the request is denied.
+    pub debt: Option<Debt>,
 }
 
 impl Charge<'_> {
@@ -44,6 +48,11 @@ impl Charge<'_> {
         matches!(self.bucket, Bucket::Blocked(_))
             && self.mode == Mode::Enforced
             && self.hits.given_back() == 0
+    }
+
+    /// Whether the charge is made even if the request is denied.
+    pub fn is_always_made(&self) -> bool {
+        self.debt.is_some() && matches!(self.bucket, Bucket::Tokens(_)) && self.hits != Hits::PEEK
     }
 }
 
@@ -73,8 +82,10 @@ pub enum Wait {
 pub struct Outcome {
     /// The time until this bucket alone would admit the call.
     pub wait: Wait,
-    /// Tokens or slots left: after the charge if it was made, else without it.
+    /// Tokens or slots left: after the charge if it was made, else without it. 0 if the bucket owes some.
     pub remaining: u32,
+    /// Tokens of the charge that were not charged, since the bucket owed the most that it may. Saturates.
+    pub uncharged: u32,
     /// The time until the bucket is full, until its last lease expires, or until it is no longer blocked; zero if it is
     /// blocked without an end.
     pub reset: Nanos,
@@ -86,18 +97,18 @@ pub type Outcomes = SmallVec<[Outcome; 8]>;
 /// Whether a request was charged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Admission {
-    /// All its charges were made.
+    /// All its charges were made, except those of shadow rows that do not admit.
     Admitted {
         /// The lease that now holds slots, if any were taken.
         lease: Option<LeaseId>,
     },
-    /// No charge was made.
+    /// No charge was made but those that always are.
     Denied,
 }
 
 /// Decides what is charged once every bucket has an outcome: nothing if an enforced bucket does not admit, and nothing
-/// of a shadow row if one of its buckets does not admit. `unspent` returns the outcome without the charge of a bucket
-/// that admits but is not charged. Returns whether the request is denied.
+/// of a shadow row if one of its buckets does not admit, but for the charges that are always made. `unspent` returns the
+/// outcome without the charge of a bucket that admits but is not charged. Returns whether the request is denied.
 fn settle(
     charges: &[Charge<'_>],
     outcomes: &mut Outcomes,
@@ -115,7 +126,8 @@ fn settle(
     }
     let over = if is_denied { Over::new() } else { shadows_over(charges, outcomes) };
     for (at, (charge, outcome)) in charges.iter().zip(outcomes).enumerate() {
-        if outcome.wait == Wait::None && (is_denied || over.contains(&charge.mode)) {
+        let is_unspent = is_denied || over.contains(&charge.mode);
+        if outcome.wait == Wait::None && is_unspent && !charge.is_always_made() {
             *outcome = Outcome { wait: Wait::None, ..unspent(at, charge) };
         }
     }

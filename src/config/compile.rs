@@ -3,6 +3,7 @@
 mod addresses;
 mod buckets;
 mod budget;
+mod charging;
 mod conditions;
 mod denial;
 mod keys;
@@ -141,13 +142,14 @@ impl<'a> Compiler<'a> {
         let message = self.message(table.message.as_ref());
         let shared: Arc<str> = Arc::from(name);
         self.check_row_names(table);
+        charging::check(self.document, table);
         let mut rows = HashMap::with_capacity(table.rows.len());
         for row in &table.rows {
             let size = size_of::<Row>() + 2 * row.name.value.len() + shared.len();
             if !self.budget.take(size, self.document, &row.name.path) {
                 break;
             }
-            let compiled = self.table_row(&shared, key, row, table.shadow, &message);
+            let compiled = self.table_row(&shared, key, row, table, &message);
             rows.insert(Box::from(row.name.value.as_bytes()), compiled);
         }
         let rows = self.row_choice(table, rows)?;
@@ -274,7 +276,7 @@ impl<'a> Compiler<'a> {
         table: &Arc<str>,
         key: KeySetId,
         row: &schema::Row,
-        shadow: bool,
+        of: &schema::Table,
         message: &Arc<Message>,
     ) -> Row {
         let (name, at) = (&row.name.value, &row.name.path);
@@ -283,8 +285,8 @@ impl<'a> Compiler<'a> {
         buckets::check(self.document, &row.buckets);
         let listed = Listed { buckets: &row.buckets, until: None, at };
         let buckets = self.buckets(&listed, message, [table, name]);
-        let shadow = shadow || row.shadow;
-        self.builder.row(NewRow { table, key, name, shadow, message, buckets })
+        let (shadow, debt) = (of.shadow || row.shadow, charging::debt(of, row));
+        self.builder.row(NewRow { table, key, name, shadow, debt, message, buckets })
     }
 
     fn conditions(&mut self, when: &schema::When) -> Conditions {

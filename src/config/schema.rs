@@ -13,7 +13,7 @@ pub(super) use self::denial::{Content, DenialBody, Json};
 pub(super) use self::paths::{Case, Paths};
 use super::document::Located;
 use super::path::NodePath;
-use super::read::Node;
+use super::read::{Fields, Node};
 use crate::limit::{LimitError, Unit};
 use crate::policy::identity::PathInKey;
 use crate::policy::{HeaderStyle, OnStoreError};
@@ -45,8 +45,22 @@ pub(super) struct Table {
     pub(super) key_path: Option<Located<PathInKey>>,
     pub(super) prefix: Option<Prefix>,
     pub(super) shadow: bool,
+    pub(super) charging: Charging,
     pub(super) message: Option<Located<String>>,
     pub(super) rows: Vec<Row>,
+}
+
+/// When hits are charged, and how far a bucket may then owe.
+#[derive(Default)]
+pub(super) struct Charging {
+    pub(super) charge: Option<Located<ChargeWhen>>,
+    pub(super) most_owed: Option<Located<u32>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum ChargeWhen {
+    IfAdmitted,
+    Always,
 }
 
 pub(super) struct Prefix {
@@ -58,6 +72,7 @@ pub(super) struct Prefix {
 pub(super) struct Row {
     pub(super) name: Located<String>,
     pub(super) shadow: bool,
+    pub(super) charging: Charging,
     pub(super) buckets: Buckets,
 }
 
@@ -134,6 +149,9 @@ const STYLES: [(&str, HeaderStyle); 4] = [
 
 const KEY_PATH: [(&str, PathInKey); 2] =
     [("without_query", PathInKey::WithoutQuery), ("with_query", PathInKey::WithQuery)];
+
+const CHARGE: [(&str, ChargeWhen); 2] =
+    [("if_admitted", ChargeWhen::IfAdmitted), ("always", ChargeWhen::Always)];
 
 const ON_STORE_ERROR: [(&str, OnStoreError); 3] =
     [("allow", OnStoreError::Allow), ("deny", OnStoreError::Deny), ("local", OnStoreError::Local)];
@@ -241,6 +259,7 @@ fn table(node: &Node<'_>) -> Option<Table> {
             .and_then(|node| one_of(&node, "choice", &KEY_PATH).map(|choice| node.at(choice))),
         prefix: fields.take("prefix").and_then(|node| prefix(&node)),
         shadow: fields.take("shadow").and_then(|node| node.flag()).unwrap_or(false),
+        charging: read_charging(&mut fields),
         message: fields.take("message").and_then(|node| node.text()),
         rows: rows.map(|node| table_rows(&node)).unwrap_or_default(),
     };
@@ -272,13 +291,14 @@ fn table_rows(node: &Node<'_>) -> Vec<Row> {
 
 fn row(name: Located<String>, node: &Node<'_>) -> Row {
     if !node.value.is_mapping() {
-        return Row { name, shadow: false, buckets: buckets(node) };
+        let (shadow, charging) = Default::default();
+        return Row { name, shadow, charging, buckets: buckets(node) };
     }
-    let (shadow, buckets) = row_fields(node).unwrap_or_default();
-    Row { name, shadow, buckets }
+    let (shadow, charging, buckets) = row_fields(node).unwrap_or_default();
+    Row { name, shadow, charging, buckets }
 }
 
-fn row_fields(node: &Node<'_>) -> Option<(bool, Buckets)> {
+fn row_fields(node: &Node<'_>) -> Option<(bool, Charging, Buckets)> {
     let mut fields = node.fields("a row")?;
     let shadow = fields.take("shadow").and_then(|node| node.flag()).unwrap_or(false);
     let listed = fields.take("buckets");
@@ -287,8 +307,18 @@ fn row_fields(node: &Node<'_>) -> Option<(bool, Buckets)> {
             "`buckets` is missing; a row may also be the list itself, as in `[{ per_second: 10 }]`",
         );
     }
+    let charging = read_charging(&mut fields);
     fields.finish();
-    Some((shadow, buckets(&listed?)))
+    Some((shadow, charging, buckets(&listed?)))
+}
+
+fn read_charging(fields: &mut Fields<'_>) -> Charging {
+    Charging {
+        charge: fields
+            .take("charge")
+            .and_then(|node| one_of(&node, "choice", &CHARGE).map(|choice| node.at(choice))),
+        most_owed: fields.take("most_owed").and_then(|node| node.whole(0..=u32::MAX)),
+    }
 }
 
 /// The buckets of a row that can be read.

@@ -20,7 +20,7 @@ use super::table::{KeySetId, Row, RowId, Table};
 use super::values::{KeyIndex, Keys};
 use super::{HeaderStyle, OnStoreError, Policy};
 use crate::clock::Timestamp;
-use crate::limit::Bucket;
+use crate::limit::{Bucket, Debt};
 
 /// The table and row under which limit overrides are counted.
 pub(crate) const LIMIT_OVERRIDE: [&str; 2] = ["limit override", "request"];
@@ -65,6 +65,8 @@ pub(crate) struct NewRow<'a> {
     pub(crate) key: KeySetId,
     pub(crate) name: &'a str,
     pub(crate) shadow: bool,
+    /// How far its token buckets may owe, if they are charged whatever is left.
+    pub(crate) debt: Option<Debt>,
     pub(crate) message: &'a Arc<Message>,
     /// Its buckets; none if it is unlimited.
     pub(crate) buckets: Vec<Bucket>,
@@ -136,9 +138,9 @@ impl Builder {
 
     /// Builds a row; [`Self::add_override`] adds its overrides.
     pub(crate) fn row(&mut self, new: NewRow<'_>) -> Row {
-        let NewRow { table, key, name, shadow, message, buckets } = new;
+        let NewRow { table, key, name, shadow, debt, message, buckets } = new;
         let rules = self.rules(self.place([table, name], key, None), buckets);
-        Row { shadow, message: Arc::clone(message), rules, ..self.empty_row(table, name) }
+        Row { shadow, debt, message: Arc::clone(message), rules, ..self.empty_row(table, name) }
     }
 
     /// Builds a row without buckets.
@@ -151,6 +153,7 @@ impl Builder {
             table: Arc::clone(table),
             name: name.into(),
             shadow: false,
+            debt: None,
             message: Arc::default(),
             rules: Box::default(),
             overrides: Overrides::default(),

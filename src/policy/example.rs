@@ -345,6 +345,7 @@ impl Policy {
                 rule: Some(rule),
                 fingerprint: base.salted(rule.salt),
                 hits: descriptor.hits(),
+                debt: row.debt,
             }));
         }
         (explained, plan)
@@ -373,13 +374,17 @@ impl Policy {
                 let rule = all.find(|rule| rule.bucket == *bucket)?;
                 let (bucket, of_it) = (&rule.bucket, std::slice::from_ref(rule));
                 let rule = Some(rule);
-                let matched = MatchedBucket { descriptor: 0, row, bucket, rule, fingerprint, hits };
+                let debt = row.debt;
+                let matched =
+                    MatchedBucket { descriptor: 0, row, bucket, rule, fingerprint, hits, debt };
                 (vec![(found, Ok((row, of_it)))], matched)
             }
             None if table == self.limit_override.table() => {
                 let row = &self.limit_override;
-                let rule = None;
-                (Vec::new(), MatchedBucket { descriptor: 0, row, bucket, rule, fingerprint, hits })
+                let (rule, debt) = (None, None);
+                let matched =
+                    MatchedBucket { descriptor: 0, row, bucket, rule, fingerprint, hits, debt };
+                (Vec::new(), matched)
             }
             None => return None,
         };

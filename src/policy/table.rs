@@ -9,6 +9,7 @@ use super::overrides::{Override, Overrides};
 use super::rule::Rule;
 use super::values::{KeyIndex, Values};
 use crate::clock::Timestamp;
+use crate::limit::Debt;
 
 /// The names of the row for every value without a row of its own: the name to write, and its old name.
 pub(crate) const DEFAULT: [&str; 2] = ["default", "otherwise"];
@@ -47,6 +48,7 @@ pub struct Row {
     pub(super) name: Box<str>,
     pub(super) label: Box<str>,
     pub(super) shadow: bool,
+    pub(super) debt: Option<Debt>,
     pub(super) message: Arc<Message>,
     pub(super) rules: Box<[Rule]>,
     pub(super) overrides: Overrides,
@@ -77,6 +79,11 @@ impl Row {
     /// Whether its buckets are counted and reported, but never deny.
     pub const fn is_shadow(&self) -> bool {
         self.shadow
+    }
+
+    /// How far its token buckets and those of its overrides may owe, if they are charged whatever is left.
+    pub const fn debt(&self) -> Option<Debt> {
+        self.debt
     }
 
     /// The message to a client that one of its buckets denies.

@@ -202,5 +202,5 @@ impl Service {
 }
 
 const fn charge((fingerprint, bucket): (Fingerprint, &Bucket), hits: Hits) -> Charge<'_> {
-    Charge { fingerprint, bucket, changes: None, hits, mode: Mode::Enforced }
+    Charge { fingerprint, bucket, changes: None, hits, mode: Mode::Enforced, debt: None }
 }

@@ -29,7 +29,8 @@ pub struct Decision {
 impl StoreClient {
     /// Whether the charges are denied without asking the store: by the states that it reported last, or, also while the
     /// store is unavailable, since a bucket is blocked. `outcomes` is then computed from those states. Calls with a
-    /// concurrency bucket always ask, since slots may be released at any time.
+    /// concurrency bucket always ask, since slots may be released at any time, as do calls with a charge that is made
+    /// even if they are denied.
     pub fn would_deny(&self, charges: &[Charge<'_>], outcomes: &mut Outcomes) -> bool {
         let is_concurrency = |charge: &Charge<'_>| matches!(charge.bucket, Bucket::Concurrency(_));
         let is_blocked = charges.iter().any(Charge::is_denied);
@@ -41,6 +42,7 @@ impl StoreClient {
                 && store.exhausted.state(charge.fingerprint, now.steady).is_some()
         };
         let is_denied = (is_blocked || self.is_up())
+            && !charges.iter().any(Charge::is_always_made)
             && !charges.iter().any(is_concurrency)
             && store.observed.would_deny(charges, now, outcomes)
             && (is_blocked || charges.iter().zip(&*outcomes).any(is_exhausted));
@@ -61,7 +63,7 @@ impl StoreClient {
         }
     }
 
-    /// Has the store decide all charges at once: all are made, or none.
+    /// Has the store decide all charges at once: all are made, or none but those that always are.
     ///
     /// On a cluster, buckets of several partitions may be on several servers. The partitions are decided one after
     /// another; if one denies, the charges in those before it are refunded.
@@ -166,7 +168,8 @@ impl StoreClient {
             let mut charges = charges_in(*partition);
             if is_denied {
                 // The outcomes of these buckets are reported, too.
-                charges.iter_mut().for_each(|charge| charge.hits = Hits::PEEK);
+                let others = charges.iter_mut().filter(|charge| !charge.is_always_made());
+                others.for_each(|charge| charge.hits = Hits::PEEK);
             }
             let is_of_lease = Some(partition) == with_slots.first();
             let other_partitions =
@@ -243,7 +246,10 @@ impl StoreClient {
         let charges: SmallVec<[Charge<'_>; 8]> = charges
             .iter()
             .zip(&parts)
-            .map(|(charge, bucket)| Charge { bucket, ..*charge })
+            .map(|(charge, bucket)| {
+                let debt = charge.debt.map(|debt| debt.divided(store.replicas));
+                Charge { bucket, debt, ..*charge }
+            })
             .collect();
         let admission = store.local.decide(&charges, now, outcomes)?;
         store.telemetry.shared_store().local.inc();

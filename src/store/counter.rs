@@ -5,10 +5,12 @@
 
 use super::field::Field;
 use super::tokens::{self, Operation};
-use super::{BucketState, Outcome, gcra};
+use super::{BucketState, Charge, Outcome, debt, gcra};
 use crate::clock::{Now, Timestamp};
 use crate::descriptor::Hits;
-use crate::limit::{Blocked, Bucket, CompactInterval, Concurrency, LimitChanges, TokenBucket};
+use crate::limit::{
+    Blocked, Bucket, CompactInterval, Concurrency, Debt, LimitChanges, TokenBucket,
+};
 
 /// A bucket by the kind of its state.
 #[derive(Debug, Clone, Copy)]
@@ -21,10 +23,13 @@ pub(super) enum StateKind<'a> {
     Stateless(&'a Blocked),
 }
 
-impl<'a> From<&'a Bucket> for StateKind<'a> {
-    fn from(bucket: &'a Bucket) -> Self {
-        match bucket {
-            Bucket::Tokens(bucket) => Self::Counter(Counter::Tokens(bucket)),
+impl<'a> From<&Charge<'a>> for StateKind<'a> {
+    fn from(charge: &Charge<'a>) -> Self {
+        match charge.bucket {
+            Bucket::Tokens(bucket) => Self::Counter(match charge.debt {
+                None => Counter::Tokens(bucket),
+                Some(debt) => Counter::Owing(bucket, debt),
+            }),
             Bucket::Concurrency(bucket) => Self::Leases(bucket),
             Bucket::Blocked(blocked) => Self::Stateless(blocked),
         }
@@ -36,10 +41,12 @@ impl<'a> From<&'a Bucket> for StateKind<'a> {
 pub(crate) enum Counter<'a> {
     /// A token bucket. Its state is the moment at which it is full again.
     Tokens(&'a TokenBucket),
+    /// A token bucket whose charges are always made. Its state is the same.
+    Owing(&'a TokenBucket, Debt),
 }
 
 impl<'a> Counter<'a> {
-    /// The bucket as a counter, if it is one.
+    /// The bucket as a counter, if it is one. How it is charged makes no difference to its state.
     pub(crate) const fn of(bucket: &'a Bucket) -> Option<Self> {
         match bucket {
             Bucket::Tokens(bucket) => Some(Self::Tokens(bucket)),
@@ -48,7 +55,7 @@ impl<'a> Counter<'a> {
     }
 
     /// Charges, gives back or peeks: the outcome, and the next state if it changes.
-    #[inline]
+    #[inline(always)]
     pub(super) fn decide(
         self,
         state: BucketState,
@@ -60,15 +67,22 @@ impl<'a> Counter<'a> {
                 let (outcome, next) = gcra::decide(bucket, state.moment(), now, hits);
                 (outcome, next.map(|moment| self.at(moment)))
             }
+            Self::Owing(bucket, debt) => {
+                let (outcome, next) = debt::decide(bucket, debt, state.moment(), now, hits);
+                (outcome, next.map(|moment| self.at(moment)))
+            }
         }
+    }
+
+    const fn bucket(self) -> &'a TokenBucket {
+        let (Self::Tokens(bucket) | Self::Owing(bucket, _)) = self;
+        bucket
     }
 
     /// The state of this bucket in which it is full at `moment`.
     #[inline]
     fn at(self, moment: Timestamp) -> BucketState {
-        match self {
-            Self::Tokens(bucket) => BucketState::until(moment, bucket.compact_interval()),
-        }
+        BucketState::until(moment, self.bucket().compact_interval())
     }
 
     /// The state with what was used under another limit, if it was written under one. That limit ended when `changes`
@@ -80,7 +94,7 @@ impl<'a> Counter<'a> {
         changes: Option<&LimitChanges>,
         now: Now,
     ) -> Option<BucketState> {
-        let Self::Tokens(bucket) = self;
+        let bucket = self.bucket();
         let interval = state.interval();
         if interval == bucket.compact_interval() || interval == CompactInterval::UNKNOWN {
             return None;
@@ -103,31 +117,29 @@ impl<'a> Counter<'a> {
     /// The outcome for a call of one hit; nothing is charged.
     #[inline]
     pub(super) fn peek(self, state: BucketState, now: Timestamp) -> Outcome {
-        match self {
-            Self::Tokens(bucket) => gcra::peek(bucket, state.moment(), now),
-        }
+        gcra::peek(self.bucket(), state.moment(), now)
     }
 
     /// The operation of the script for these hits.
     pub(super) fn operation(self, hits: Hits, is_denied: bool) -> Operation {
         match self {
             Self::Tokens(bucket) => tokens::operation(bucket, hits, is_denied),
+            Self::Owing(bucket, debt) => tokens::operation_on_debt(bucket, debt, hits),
         }
     }
 
     /// The operation of the script that refunds these hits, charged at `at` in this state; `None` if nothing was
-    /// charged.
+    /// charged, or if the charge is made whatever happens to the request.
     pub(super) fn refund(self, state: BucketState, at: Timestamp, hits: Hits) -> Option<Operation> {
         match self {
             Self::Tokens(bucket) => tokens::refund(bucket, state, at, hits),
+            Self::Owing(..) => None,
         }
     }
 
     /// Its state, from a field of the script's reply.
     pub(super) fn read(self, field: Field<'_>) -> BucketState {
-        match self {
-            Self::Tokens(_) => self.at(tokens::read(field)),
-        }
+        self.at(tokens::read(field))
     }
 
     /// The state that gives this outcome at `at`.

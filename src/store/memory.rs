@@ -107,7 +107,7 @@ impl MemoryStore {
         }
     }
 
-    /// Decides all charges at once: all are made, or none. `outcomes` gets one entry for each.
+    /// Decides all charges at once: all are made, or none but those that always are. `outcomes` gets one entry for each.
     ///
     /// # Errors
     /// [`StoreError::Entropy`] if a lease is to be granted and gets no id; nothing is charged then.
@@ -156,10 +156,35 @@ impl MemoryStore {
             shards.of(charge).peek(charge, &change, now)
         };
         if settle(charges, outcomes, unspent) {
+            if charges.iter().any(|charge| charge.debt.is_some()) {
+                self.commit_always(charges, &changes, now.steady, &mut shards);
+            }
             return Ok(Admission::Denied);
         }
         let lease = self.commit(charges, &changes, now.steady, &mut shards, &mut reservations)?;
         Ok(Admission::Admitted { lease })
+    }
+
+    /// Makes the changes of a denied request that are always made.
+    #[cold]
+    fn commit_always(
+        &self,
+        charges: &[Charge<'_>],
+        changes: &Changes,
+        now: Timestamp,
+        shards: &mut LockedShards<'_>,
+    ) {
+        let mut evicted = 0;
+        for (charge, change) in charges.iter().zip(changes) {
+            if let Change::State(state, at) = change
+                && charge.is_always_made()
+            {
+                let (name, max) = (charge.fingerprint, self.max_per_shard);
+                let is_live = shards.of(charge).set(name, *at, *state, now, max);
+                evicted += u64::from(is_live);
+            }
+        }
+        self.evicted.record(evicted, now);
     }
 
     /// Makes every change. Returns the lease that now holds slots, if any were taken.
@@ -229,11 +254,18 @@ impl MemoryStore {
         changes: Option<&LimitChanges>,
         now: impl Into<Now>,
     ) -> Outcome {
-        let charge =
-            Charge { fingerprint, bucket, changes, hits: Hits::PEEK, mode: Mode::Enforced };
+        let charge = Charge {
+            fingerprint,
+            bucket,
+            changes,
+            hits: Hits::PEEK,
+            mode: Mode::Enforced,
+            debt: None,
+        };
         let mut outcomes = Outcomes::new();
         self.would_deny(&[charge], now, &mut outcomes);
-        let full = Outcome { wait: Wait::None, remaining: bucket.size(), reset: Nanos::ZERO };
+        let remaining = bucket.size();
+        let full = Outcome { wait: Wait::None, remaining, uncharged: 0, reset: Nanos::ZERO };
         outcomes.first().copied().unwrap_or(full)
     }
 

@@ -4,7 +4,7 @@ use super::field::Field;
 use super::{BucketState, gcra};
 use crate::clock::{Nanos, Timestamp};
 use crate::descriptor::Hits;
-use crate::limit::TokenBucket;
+use crate::limit::{Debt, TokenBucket};
 
 /// An operation of the script on a counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub(super) struct Operation {
     pub(super) spans: [u64; 2],
     /// The interval between two tokens, in nanoseconds.
     pub(super) interval: u64,
+    /// Of a charge that is always made, the longest time until the bucket is full, in nanoseconds.
+    pub(super) longest: Option<u64>,
 }
 
 /// The operation for these hits; it only peeks if the request is denied already.
@@ -30,7 +32,21 @@ pub(super) fn operation(bucket: &TokenBucket, hits: Hits, is_denied: bool) -> Op
     };
     let interval = bucket.interval();
     let spans = [interval.times(hits).get(), bucket.fill_time().get()];
-    Operation { letter, spans, interval: interval.get() }
+    Operation { letter, spans, interval: interval.get(), longest: None }
+}
+
+/// The operation for these hits on a bucket whose charges are always made, also if the request is denied.
+pub(super) fn operation_on_debt(bucket: &TokenBucket, debt: Debt, hits: Hits) -> Operation {
+    let (charged, given) = (hits.charged(), hits.given_back());
+    let (letter, hits) = match (charged, given) {
+        (_, 1..) => ("r", given),
+        (0, 0) => ("l", 1),
+        _ => ("a", charged),
+    };
+    let interval = bucket.interval();
+    let spans = [interval.times(hits).get(), bucket.fill_time().get()];
+    let longest = (letter == "a").then(|| debt.longest_reset(bucket).get());
+    Operation { letter, spans, interval: interval.get(), longest }
 }
 
 /// The operation that refunds these hits, charged at `at` in this state; `None` if nothing was charged. It does not
@@ -49,6 +65,7 @@ pub(super) fn refund(
         letter: "u",
         spans: [cost.get(), from.as_unix_nanos()],
         interval: bucket.interval().get(),
+        longest: None,
     })
 }
 

@@ -19,6 +19,7 @@ mod replicas;
 mod same;
 mod scripts;
 mod sentinel;
+mod usage;
 mod valkey;
 
 use super::{redis_server, support};

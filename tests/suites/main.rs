@@ -45,4 +45,5 @@ mod snapshot;
 mod support;
 mod tls;
 mod top;
+mod usage;
 mod wall_clock_set;

@@ -50,6 +50,13 @@ struct DecisionLabels {
     outcome: Outcome,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RowLabels {
+    domain: String,
+    table: String,
+    row: String,
+}
+
 const CODES: [Code; 4] = [Code::ok, Code::over_limit, Code::bypassed, Code::unmatched];
 const OUTCOMES: [Outcome; 3] = [Outcome::admitted, Outcome::over_limit, Outcome::shadow_over_limit];
 
@@ -61,6 +68,7 @@ pub(super) struct Rows {
     repeated_entries: Family<DomainLabels, Counter>,
     decisions: Family<DecisionLabels, Counter>,
     hits: Family<DecisionLabels, Counter>,
+    uncharged_tokens: Family<RowLabels, Counter>,
 }
 
 impl Rows {
@@ -73,6 +81,9 @@ impl Rows {
         registry.register("decisions", help, rows.decisions.clone());
         let help = "Hits of the descriptors that match each row, by its decision";
         registry.register("hits", help, rows.hits.clone());
+        let help =
+            "Tokens that were used and not charged, since the bucket owed the most that it may";
+        registry.register("uncharged_tokens", help, rows.uncharged_tokens.clone());
         rows
     }
 
@@ -94,6 +105,8 @@ impl Rows {
             self.repeated_entries.remove(&DomainLabels { domain });
             return;
         };
+        let labels = RowLabels { domain: domain.clone(), table: table.clone(), row: row.clone() };
+        self.uncharged_tokens.remove(&labels);
         for outcome in OUTCOMES {
             let (domain, table, row) = (domain.clone(), table.clone(), row.clone());
             let labels = DecisionLabels { domain, table, row, outcome };
@@ -115,23 +128,38 @@ impl Rows {
             let names = (row.table().to_owned(), row.name().to_owned());
             owners.record(Owner { domain: domain.to_owned(), row: Some(names) });
         }
+        // Limits that Envoy brings may replace any of them.
+        let is_any_always = rows.iter().any(|row| row.debt().is_some());
         let rows = rows.into_iter().map(|row| {
+            let is_always =
+                row.debt().is_some() || is_any_always && policy.is_limit_override(row.table());
             let is_shadow = row.is_shadow();
             let over = if is_shadow { Outcome::shadow_over_limit } else { Outcome::over_limit };
             RowCounters {
                 admitted: self.outcome(domain, row, Outcome::admitted),
                 over: self.outcome(domain, row, over),
+                uncharged_tokens: is_always.then(|| self.uncharged_tokens(domain, row)),
             }
         });
         let of_domain = DomainLabels { domain: domain.to_owned() };
         PolicyCounters {
             rows: rows.collect(),
+            is_any_always_charged: is_any_always,
             repeated_entries: self.repeated_entries.get_or_create_owned(&of_domain),
             ok: request(Code::ok),
             over_limit: request(Code::over_limit),
             bypassed: request(Code::bypassed),
             unmatched: request(Code::unmatched),
         }
+    }
+
+    fn uncharged_tokens(&self, domain: &str, row: &Row) -> Counter {
+        let labels = RowLabels {
+            domain: domain.to_owned(),
+            table: row.table().to_owned(),
+            row: row.name().to_owned(),
+        };
+        self.uncharged_tokens.get_or_create_owned(&labels)
     }
 
     fn outcome(&self, domain: &str, row: &Row, outcome: Outcome) -> OutcomeCounters {
@@ -166,12 +194,15 @@ impl OutcomeCounters {
 struct RowCounters {
     admitted: OutcomeCounters,
     over: OutcomeCounters,
+    /// Of a row that is always charged, or whose limits may replace one.
+    uncharged_tokens: Option<Counter>,
 }
 
 /// The handles of one policy.
 #[derive(Debug)]
 pub struct PolicyCounters {
     rows: Box<[RowCounters]>,
+    is_any_always_charged: bool,
     repeated_entries: Counter,
     ok: Counter,
     over_limit: Counter,
@@ -215,7 +246,7 @@ impl PolicyCounters {
     /// The decision counters of a row; zero if the policy has no such row.
     pub fn row(&self, row: RowId) -> RowCounts {
         let counters = self.rows.get(row.get());
-        counters.map_or_else(RowCounts::default, |RowCounters { admitted, over }| RowCounts {
+        counters.map_or_else(RowCounts::default, |RowCounters { admitted, over, .. }| RowCounts {
             admitted: admitted.decisions.get(),
             over: over.decisions.get(),
         })
@@ -227,7 +258,7 @@ impl PolicyCounters {
     }
 
     /// Counts a verdict: the request once, and each row once for each descriptor that matched it. On a denial only the
-    /// rows that denied count, since nothing was charged in the others. Returns whether any bucket was over its limit,
+    /// rows that denied count, since nothing was charged in the others, and those that are always charged. Returns whether any bucket was over its limit,
     /// those in shadow included.
     pub fn count(&self, verdict: &Verdict<'_>) -> bool {
         let code = match verdict {
@@ -251,10 +282,24 @@ impl PolicyCounters {
             if decided.iter().any(Decided::is_over) {
                 is_any_over = true;
                 counters.over.count(hits);
-            } else if verdict.is_admitted {
+            } else if verdict.is_admitted || first.matched.debt.is_some() {
                 counters.admitted.count(hits);
             }
         }
+        if self.is_any_always_charged {
+            self.count_uncharged(verdict);
+        }
         is_any_over
+    }
+
+    fn count_uncharged(&self, verdict: &Verdict<'_>) {
+        for Decided { matched, outcome } in
+            verdict.decided.iter().filter(|of| of.outcome.uncharged > 0)
+        {
+            let counters = self.rows.get(matched.row.id().get());
+            if let Some(counter) = counters.and_then(|row| row.uncharged_tokens.as_ref()) {
+                counter.inc_by(outcome.uncharged.into());
+            }
+        }
     }
 }

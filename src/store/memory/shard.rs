@@ -93,7 +93,7 @@ impl Shard {
     /// The outcome of a charge in one bucket, and what the charge would change.
     #[inline(always)]
     pub(super) fn decide(&self, charge: &Charge<'_>, now: Now) -> Answer {
-        match charge.bucket.into() {
+        match charge.into() {
             StateKind::Counter(counter) => {
                 let (state, at) = self.state(charge.fingerprint);
                 let carried = counter.carried_over(state, charge.changes, now);
@@ -130,7 +130,7 @@ impl Shard {
     /// saves looking the counter up again.
     #[inline(always)]
     pub(super) fn peek(&self, charge: &Charge<'_>, change: &Change, now: Now) -> Outcome {
-        match charge.bucket.into() {
+        match charge.into() {
             StateKind::Counter(counter) => {
                 let state = match change {
                     Change::State(_, at) => self.state_at(*at),

@@ -16,7 +16,7 @@ pub(crate) fn slots(slots: u32, ttl: u64) -> Bucket {
 }
 
 pub(crate) fn charge<'a>(of: &str, bucket: &'a Bucket, hits: Hits) -> Charge<'a> {
-    Charge { fingerprint: name(of), bucket, changes: None, hits, mode: Mode::Enforced }
+    Charge { fingerprint: name(of), bucket, changes: None, hits, mode: Mode::Enforced, debt: None }
 }
 
 pub(crate) fn ask(
@@ -63,7 +63,8 @@ fn a_denial_reports_every_bucket_without_the_charge() {
     let both = [charge("a", &one, Hits::ONE), charge("b", &ten, Hits::charge(3))];
     assert!(is_admitted(&store, NOW, &both));
     let (_, outcomes) = ask(&store, NOW, &both);
-    let unchanged = Outcome { wait: Wait::None, remaining: 7, reset: Nanos::new(300_000_000) };
+    let unchanged =
+        Outcome { wait: Wait::None, remaining: 7, uncharged: 0, reset: Nanos::new(300_000_000) };
     assert_eq!(outcomes[1], unchanged);
     assert_eq!(outcomes[0].wait, Wait::For(Nanos::from_secs(1)));
 }
@@ -252,7 +253,7 @@ fn a_flood_of_leases_is_bounded_and_evicts_no_held_lease() {
         if admission == Admission::Denied {
             assert_eq!(
                 outcomes[0],
-                Outcome { wait: LEASE_RETRY, remaining: 0, reset: Nanos::ZERO }
+                Outcome { wait: LEASE_RETRY, remaining: 0, uncharged: 0, reset: Nanos::ZERO }
             );
         }
     }

@@ -1,4 +1,5 @@
--- Decides a request, charging all of its buckets or none, and releases leases.
+-- Decides a request, charging all of its buckets or none, but for those whose charges are always made, and releases
+-- leases.
 --
 -- A moment is a pair of whole seconds and nanoseconds. Lua's numbers are doubles, exact up to 2^53 = 9.0e15. Seconds
 -- stay below 2e10: past the year 2500 plus twice 2^62 ns, the longest time to fill a bucket. Nanoseconds stay below 2e9
@@ -93,6 +94,7 @@ end
 --   decide(key, value, operation, four numbers, now, interval, changed): returns the state for the reply, whether the
 --          bucket is over its limit, and the next state as two numbers, if it changes
 --   write(key, state, now, interval)
+-- and the kinds that are written whether or not the request is admitted have is_always_written.
 local tokens = { write = write }
 
 function tokens.decide(key, state, op, a_s, a_n, b_s, b_n, now_s, now_n, interval, changed)
@@ -120,8 +122,26 @@ function tokens.decide(key, state, op, a_s, a_n, b_s, b_n, now_s, now_n, interva
   return text, false, minus(s, n, a_s, a_n)
 end
 
--- The kind of a bucket, by operation.
-local KINDS = { c = tokens, l = tokens, n = tokens, g = tokens, u = tokens }
+-- A token bucket whose charges are always made. It is over its limit if not one whole token is there. The number in
+-- the name of a charge is the longest time until the bucket is full: it owes no more.
+local owing = { write = write, is_always_written = true }
+
+function owing.decide(key, state, op, a_s, a_n, b_s, b_n, now_s, now_n, interval, changed)
+  local s, n, text, is_another = read(state, now_s, now_n, b_s, b_n, interval, changed)
+  if is_another then write(key, s, n, now_s, now_n, interval) end
+  if op == 'r' then return text, false, minus(s, n, a_s, a_n) end
+  if is_after(now_s, now_n, s, n) then s, n = now_s, now_n end
+  local token_s, token_n = add(s, n, split(interval))
+  local is_over = is_after(token_s, token_n, add(now_s, now_n, b_s, b_n))
+  local last_s, last_n = add(now_s, now_n, split(string.sub(op, 2)))
+  if is_after(s, n, last_s, last_n) then last_s, last_n = s, n end
+  s, n = add(s, n, a_s, a_n)
+  if is_after(s, n, last_s, last_n) then s, n = last_s, last_n end
+  return text, is_over, s, n
+end
+
+-- The kind of a bucket, by operation. An operation with a number in its name is a charge that is always made.
+local KINDS = { c = tokens, l = tokens, n = tokens, g = tokens, u = tokens, r = owing }
 
 -- The given time, or else the server's.
 local function time(s, n)
@@ -148,6 +168,9 @@ end
 --   c  charge: the cost, and the time to fill      l  peek: as c, without charging
 --   n  deny: the hits exceed the size              g  give back: how much, and the time to fill
 --   u  undo a charge: the cost, and the moment to which it was added
+-- on token buckets whose charges are always made:
+--   a with the longest time until the bucket is full, in decimal nanoseconds: charge: the cost, and the time to fill
+--   r  give back: how much, and the time to fill
 -- and on concurrency buckets:
 --   c  take slots: how many, the size, the ttl     l  peek: as c, without taking
 --   q  report the state only
@@ -158,7 +181,7 @@ local function decide(KEYS, ARGV)
   local now_s, now_n = time(ARGV[1], ARGV[2])
   local values, slots = tonumber(ARGV[3]), tonumber(ARGV[4])
   local reply = { now_s, now_n, 0 }
-  local over, next_s, next_n, writes = {}, {}, {}, {}
+  local over, next_s, next_n, kinds = {}, {}, {}, {}
   local states = {}
   if values > 0 and values <= 1000 then
     states = redis.call('MGET', unpack(KEYS, 1, values))
@@ -172,10 +195,10 @@ local function decide(KEYS, ARGV)
     local b_s, b_n = tonumber(ARGV[at + 4]), tonumber(ARGV[at + 5])
     local interval, changed = ARGV[at + 6], ARGV[at + 7]
     at = at + 8
-    local kind, is_over = KINDS[op], false
+    local kind, is_over = KINDS[op] or owing, false
     reply[3 + i], is_over, next_s[i], next_n[i] =
       kind.decide(KEYS[i], states[i], op, a_s, a_n, b_s, b_n, now_s, now_n, interval, changed)
-    writes[i] = kind.write
+    kinds[i] = kind
     if is_over then over[group] = true end
   end
   local now_us = micros(now_s, now_n)
@@ -196,14 +219,15 @@ local function decide(KEYS, ARGV)
     local place = 3 + values + 3 * (i - 1)
     reply[place + 1], reply[place + 2], reply[place + 3] = held, last, freed
   end
+  for i = 1, values do
+    local is_admitted = not over['0'] and not over[ARGV[8 * i]]
+    if next_s[i] and (is_admitted or kinds[i].is_always_written) then
+      kinds[i].write(KEYS[i], next_s[i], next_n[i], now_s, now_n, ARGV[8 * i + 5])
+    end
+  end
   if over['0'] then
     reply[3] = 1
     return reply
-  end
-  for i = 1, values do
-    if next_s[i] and not over[ARGV[8 * i]] then
-      writes[i](KEYS[i], next_s[i], next_n[i], now_s, now_n, ARGV[8 * i + 5])
-    end
   end
   local held, ends = {}, 0
   for i = 1, slots do

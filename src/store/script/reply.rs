@@ -38,7 +38,7 @@ pub enum State {
 pub struct ScriptReply {
     /// The time of the decision, by the server's clock.
     pub now: Timestamp,
-    /// Whether the request was denied, and nothing charged.
+    /// Whether the request was denied, and nothing charged but what always is.
     pub is_denied: bool,
     /// The states of the buckets before the call, in the order of the charges.
     pub states: Vec<ObservedState>,
@@ -60,7 +60,7 @@ impl ScriptReply {
         let counters = charges.iter().filter(|charge| is_counter(charge)).count();
         let mut slots_at = HEADER_FIELDS + counters;
         let states = charges.iter().map(|charge| {
-            let state = match charge.bucket.into() {
+            let state = match charge.into() {
                 StateKind::Counter(counter) => {
                     counter_at += 1;
                     State::Counter(counter.read(field(counter_at - 1)?))
@@ -122,7 +122,7 @@ impl ScriptReply {
 
     /// The outcome of a bucket without the charge.
     fn peek(&self, charge: &Charge<'_>, at: usize) -> Outcome {
-        match (charge.bucket.into(), self.states.get(at)) {
+        match (charge.into(), self.states.get(at)) {
             (
                 StateKind::Counter(counter),
                 Some(ObservedState { at, state: State::Counter(state) }),
@@ -134,7 +134,7 @@ impl ScriptReply {
             (StateKind::Stateless(of), _) => blocked::peek(of, self.now),
             _ => {
                 let remaining = charge.bucket.size();
-                Outcome { wait: Wait::None, remaining, reset: Nanos::ZERO }
+                Outcome { wait: Wait::None, remaining, uncharged: 0, reset: Nanos::ZERO }
             }
         }
     }
@@ -146,7 +146,7 @@ fn outcome_of(
     observed: &ObservedState,
 ) -> Result<(Outcome, bool), StoreError> {
     let now = observed.at;
-    match (charge.bucket.into(), observed.state) {
+    match (charge.into(), observed.state) {
         (StateKind::Counter(counter), State::Counter(state)) => {
             Ok((counter.decide(state, now, charge.hits).0, false))
         }

@@ -9,7 +9,7 @@ use crate::clock::Timestamp;
 use crate::descriptor::LeaseId;
 use crate::limit::LimitChanges;
 use crate::policy::fingerprint::Fingerprint;
-use crate::store::counter::{Counter, StateKind};
+use crate::store::counter::StateKind;
 use crate::store::tokens::Operation;
 use crate::store::{Charge, Mode};
 
@@ -106,6 +106,14 @@ impl ScriptCall {
         }
     }
 
+    /// The name of an operation: its letter, and with it the longest time of a charge that is always made.
+    fn push_operation(&mut self, operation: Operation) {
+        match operation.longest {
+            None => self.push_text(operation.letter),
+            Some(longest) => self.push_format(format_args!("{}{longest}", operation.letter)),
+        }
+    }
+
     /// The operands of an operation, and when the limit of its bucket changed; now, if that is not known.
     fn push_operands(&mut self, operation: Operation, changed_at: Option<Timestamp>) {
         operation.spans.iter().for_each(|span| self.push_span(*span));
@@ -131,7 +139,7 @@ pub struct NewLease<'a> {
 }
 
 /// The call that decides all charges: by the server's clock, or at `time`, in whole microseconds. Blocked buckets are
-/// not part of it; if one denies, it only peeks at the others. `changed_at` gives the server's time
+/// not part of it; if one denies, it only peeks at the others, but for charges that are always made. `changed_at` gives the server's time
 /// at which the limit of a bucket last changed.
 ///
 /// On a cluster, all buckets must be in one partition.
@@ -180,21 +188,19 @@ pub fn lease_partition(charges: &[Charge<'_>]) -> u16 {
 }
 
 /// The call that refunds what was charged to counters in the states of `reply`; `None` if nothing was. Refill since
-/// then is not refunded again. A denial in between is not corrected.
+/// then is not refunded again. A denial in between is not corrected. Charges that are always made stay.
 pub fn refund(
     names: &KeyNames,
     charges: &[Charge<'_>],
     reply: &ScriptReply,
     time: Option<Timestamp>,
 ) -> Option<ScriptCall> {
-    let refund =
-        |(charge, state): (&Charge<'_>, &ObservedState)| match (Counter::of(charge.bucket)?, state)
-        {
-            (counter, ObservedState { at, state: State::Counter(state) }) => {
-                Some((charge.fingerprint, counter.refund(*state, *at, charge.hits)?))
-            }
-            _ => None,
-        };
+    let refund = |(charge, state): (&Charge<'_>, &ObservedState)| match (charge.into(), state) {
+        (StateKind::Counter(counter), ObservedState { at, state: State::Counter(state) }) => {
+            Some((charge.fingerprint, counter.refund(*state, *at, charge.hits)?))
+        }
+        _ => None,
+    };
     let refunds: Vec<_> = charges.iter().zip(&reply.states).filter_map(refund).collect();
     if refunds.is_empty() {
         return None;
@@ -210,7 +216,7 @@ pub fn refund(
     call.push_text("");
     call.push_text("");
     for (_, operation) in refunds {
-        call.push_text(operation.letter);
+        call.push_operation(operation);
         call.push_text("0");
         call.push_operands(operation, None);
     }
@@ -236,7 +242,8 @@ pub fn probe(names: &KeyNames) -> ScriptCall {
         call.push_text(letter);
         call.push_text("0");
         let spans = [cost, NANOS_PER_SECOND];
-        call.push_operands(Operation { letter, spans, interval: NANOS_PER_SECOND }, None);
+        let operation = Operation { letter, spans, interval: NANOS_PER_SECOND, longest: None };
+        call.push_operands(operation, None);
     }
     call
 }
@@ -281,23 +288,21 @@ fn push_operation(
         Mode::Enforced => 0,
         Mode::Shadow(row) => u64::try_from(row).unwrap_or(u64::MAX).saturating_add(1),
     };
-    let mut begin = |op| {
-        call.push_text(op);
-        call.push_number(group);
-    };
-    match charge.bucket.into() {
+    match charge.into() {
         StateKind::Counter(counter) => {
             let operation = counter.operation(charge.hits, is_denied);
-            begin(operation.letter);
+            call.push_operation(operation);
+            call.push_number(group);
             call.push_operands(operation, charge.changes.map(changed_at));
         }
         StateKind::Leases(bucket) => {
-            begin(match (charged, given) {
+            call.push_text(match (charged, given) {
                 (_, 1..) => "q",
                 (0, 0) => "l",
                 _ if is_denied => "l",
                 _ => "c",
             });
+            call.push_number(group);
             // No bucket has that many slots, so that the cap changes no decision.
             call.push_number(charged.clamp(1, u64::from(u32::MAX)));
             call.push_number(u64::from(bucket.slots().get()));

@@ -29,20 +29,24 @@ tables:
   - { name: maybe, key: [tenant], shadow: true, rows: { all: [{ per_minute: 5 }, { per_hour: 9 }] } }
   - { name: jobs, when: { job: { present: true } }, key: [tenant], rows: { all: [{ concurrent: 3, ttl: 90s }] } }
   - { name: tried, when: { job: { present: true } }, key: [job], shadow: true, rows: { all: [{ concurrent: 1, ttl: 1h }] } }
+  - { name: spent, charge: always, most_owed: 30, key: [tenant], rows: { all: [{ per_minute: 12 }] } }
+  - { name: metered, charge: always, shadow: true, key: [job], rows: { all: [{ per_second: 2 }, { per_hour: 20 }] } }
   - { name: tried too, when: { job: b }, key: [job], shadow: true, rows: { all: blocked } }
 overrides:
   - { table: fast, row: always, when: { tenant: big }, buckets: [{ per_second: 100 }] }
   - { table: address, when: { remote_address: 10.0.0.3 }, until: 2100-01-01T00:05:00Z, buckets: blocked }
+  - { table: spent, when: { tenant: big }, buckets: [{ size: 100, per_minute: 60 }] }
   - { table: jobs, when: { tenant: banned }, buckets: blocked }
 ";
 
 /// Buckets of [`POLICY`] and what a reload makes of them: with intervals that 32 bits hold exactly, as memory keeps them.
-const REPLACED: [[&str; 2]; 5] = [
+const REPLACED: [[&str; 2]; 6] = [
     ["", ""],
     ["per_second: 4", "per_second: 1"],
     ["per_second: 4", "size: 9, per_second: 8"],
     ["size: 50, rate: 6, every: 1m", "size: 20, rate: 60, every: 1m"],
     ["per_minute: 40", "per_minute: 10"],
+    ["per_minute: 12", "per_minute: 60"],
 ];
 
 /// What a store is asked, of either kind.
@@ -315,6 +319,41 @@ overrides: [{{ table: t, row: always, when: {{ k: big }}, buckets: [{{ per_day: 
     });
 }
 
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn what_a_finished_response_used_is_charged_whatever_is_left() {
+    both(|store| {
+        let policies = policies(
+            "domain: d
+tables:
+  - { name: requests, key: [k], rows: { all: [{ per_day: 3 }] } }
+  - { name: tokens, charge: always, most_owed: 4000, key: [user], rows: { all: [{ per_day: 1000 }] } }",
+        );
+        let user: &[(&str, &str)] = &[("user", "1")];
+        let both: &[(&str, &str)] = &[("user", "1"), ("k", "1")];
+        let mut tokens = |descriptor| {
+            let (admission, outcomes) =
+                decide(store, &policies, &request("d", &[descriptor]), START);
+            let outcome = outcomes.last().unwrap();
+            (admission == ADMITTED, outcome.remaining, outcome.wait, outcome.uncharged)
+        };
+        // A token takes 86.4 s.
+        let wait = |tokens: u64| Wait::For(Nanos::new(86_400_000_000).times(tokens));
+        assert_eq!(tokens(hits(500, user)), (true, 500, Wait::None, 0));
+        assert_eq!(tokens(hits(3, both)), (true, 497, Wait::None, 0));
+        // No request is left: what was used is charged.
+        assert_eq!(tokens(hits(400, both)), (false, 97, Wait::None, 0));
+        assert_eq!(tokens(give_back(3, both)), (true, 100, Wait::None, 0));
+        assert_eq!(tokens(hits(500, user)), (true, 0, Wait::None, 0));
+        assert_eq!(tokens(hits(0, user)), (false, 0, wait(401), 0));
+        assert_eq!(tokens(hits(5000, user)), (false, 0, wait(4001), 1400));
+        assert_eq!(tokens(hits(u64::MAX, user)), (false, 0, wait(4001), u32::MAX));
+        assert_eq!(tokens(give_back(4000, user)), (true, 0, Wait::None, 0));
+        assert_eq!(tokens(hits(0, user)), (false, 0, wait(1), 0));
+        assert_eq!(tokens(give_back(u64::MAX, user)), (true, 1000, Wait::None, 0));
+    });
+}
+
 /// Policies that come into force one after another.
 struct Reloads(ActivePolicies);
 
@@ -462,7 +501,7 @@ fn no_key_is_left_without_an_end_and_each_ends_when_its_bucket_is_full() {
     let lease = lease(decide(&mut store, &policies, &asked, START).0);
     let mut connection = redis.connect();
     let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut connection).unwrap();
-    assert_eq!(keys.len(), 8, "{keys:?}");
+    assert_eq!(keys.len(), 11, "{keys:?}");
     let start = i64::try_from(START.as_unix_nanos() / 1_000_000).unwrap();
     for key in &keys {
         let ends: i64 = redis::cmd("PEXPIRETIME").arg(key).query(&mut connection).unwrap();
@@ -482,7 +521,7 @@ fn no_key_is_left_without_an_end_and_each_ends_when_its_bucket_is_full() {
     }
     assert!(store.release(lease, START));
     // What is given back is forgotten, not kept as nothing.
-    let back = [("tenant", "acme"), ("remote_address", "10.0.0.1")];
+    let back = [("tenant", "acme"), ("remote_address", "10.0.0.1"), ("job", "7")];
     decide(&mut store, &policies, &request("d", &[give_back(1, &back)]), START);
     let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut connection).unwrap();
     assert_eq!(keys, Vec::<String>::new());

@@ -34,8 +34,9 @@ impl Call {
         let asked =
             self.descriptors.iter().enumerate().filter(|(_, asked)| asked.release.is_none());
         let met = asked.flat_map(|(descriptor, asked)| {
-            met(sizes, &asked.entries).into_iter().map(move |(label, name, kind, shadow)| {
-                MatchedBucket { descriptor, label, name, kind, shadow, hits: self.hits_of(asked) }
+            let hits = self.hits_of(asked);
+            met(sizes, &asked.entries).into_iter().map(move |(label, name, kind, shadow, debt)| {
+                MatchedBucket { descriptor, label, name, kind, shadow, debt, hits }
             })
         });
         met.collect()

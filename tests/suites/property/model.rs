@@ -43,6 +43,18 @@ tables:
     key: [b]
     rows: {{ all: [{{ per_minute: {fast} }}, {{ size: {slow}, per_hour: {odd} }}] }}
   - {{ name: tried, select: type, shadow: true, key: [b], rows: {{ y: blocked }} }}
+  - name: spent
+    charge: always
+    most_owed: {odd}
+    when: {{ type: [x, y, zz] }}
+    key: [a]
+    rows: {{ all: [{{ size: {slow}, per_minute: 30 }}] }}
+  - name: metered
+    select: type
+    key: [b]
+    rows:
+      x: {{ charge: always, buckets: [{{ per_second: {fast} }}, {{ concurrent: {slots}, ttl: 30s }}] }}
+      default: {{ charge: always, shadow: true, buckets: [{{ per_hour: {odd} }}, {{ per_second: {fast} }}] }}
   - name: everybody
     when: {{ c: {{ absent: true }} }}
     key: []
@@ -61,6 +73,12 @@ pub(crate) enum Kind {
     Blocked,
 }
 
+/// For a bucket that is charged whatever is left, the most tokens that it may owe.
+pub(crate) type Debt = Option<u128>;
+
+/// The longest time until a bucket is full.
+const LONGEST: u128 = 1 << 62;
+
 pub(crate) type Name = (String, Vec<String>, usize);
 
 /// A bucket that a descriptor meets.
@@ -71,6 +89,7 @@ pub(crate) struct MatchedBucket {
     pub(crate) name: Name,
     pub(crate) kind: Kind,
     pub(crate) shadow: bool,
+    pub(crate) debt: Debt,
     pub(crate) hits: i128,
 }
 
@@ -91,39 +110,56 @@ pub(crate) fn tokens(size: u32, rate: u32, period: u128) -> Kind {
 }
 
 /// The buckets of one descriptor, table by table.
-pub(crate) fn met(sizes: Sizes, entries: &[(String, String)]) -> Vec<(String, Name, Kind, bool)> {
+pub(crate) fn met(
+    sizes: Sizes,
+    entries: &[(String, String)],
+) -> Vec<(String, Name, Kind, bool, Debt)> {
     let Sizes { fast, slow, odd, slots } = sizes;
     let mut met = Vec::new();
-    let mut add = |table: &str, row: &str, key: &[&str], kinds: &[Kind], shadow: bool| {
+    let mut add = |table: &str, row: &str, key: &[&str], kinds: &[Kind], shadow, debt| {
         let values: Option<Vec<_>> =
             key.iter().map(|key| first(entries, key).map(str::to_owned)).collect();
         let Some(values) = values else { return };
         for (at, kind) in kinds.iter().enumerate() {
             let label = format!("{table}/{row}");
-            met.push((label.clone(), (label, values.clone(), at), *kind, shadow));
+            met.push((label.clone(), (label, values.clone(), at), *kind, shadow, debt));
         }
     };
     match first(entries, "type") {
         Some("x") => {
-            add("by type", "x", &["a"], &[tokens(fast, fast, 1), tokens(slow, 30, 60)], false)
+            add("by type", "x", &["a"], &[tokens(fast, fast, 1), tokens(slow, 30, 60)], false, None)
         }
-        Some("y") => add("by type", "y", &["a"], &[tokens(odd, odd, 3600)], false),
+        Some("y") => add("by type", "y", &["a"], &[tokens(odd, odd, 3600)], false, None),
         Some("free") => {}
-        Some("banned") => add("by type", "banned", &["a"], &[Kind::Blocked], false),
-        _ => add("by type", "default", &["a"], &[tokens(slow, odd, 10)], false),
+        Some("banned") => add("by type", "banned", &["a"], &[Kind::Blocked], false, None),
+        _ => add("by type", "default", &["a"], &[tokens(slow, odd, 10)], false, None),
     }
     if first(entries, "b").is_some() {
-        add("pair", "all", &["a", "b"], &[tokens(odd, odd, 1)], false);
+        add("pair", "all", &["a", "b"], &[tokens(odd, odd, 1)], false, None);
     }
     if first(entries, "type").is_some_and(|kind| kind == "x" || kind.starts_with('z')) {
-        add("jobs", "all", &["a"], &[Kind::Slots(slots.into(), 30 * SECOND)], false);
+        add("jobs", "all", &["a"], &[Kind::Slots(slots.into(), 30 * SECOND)], false, None);
     }
-    add("watched", "all", &["b"], &[tokens(fast, fast, 60), tokens(slow, odd, 3600)], true);
+    add("watched", "all", &["b"], &[tokens(fast, fast, 60), tokens(slow, odd, 3600)], true, None);
     if first(entries, "type") == Some("y") {
-        add("tried", "y", &["b"], &[Kind::Blocked], true);
+        add("tried", "y", &["b"], &[Kind::Blocked], true, None);
+    }
+    let [slow_spent, fast_spent] = [tokens(slow, 30, 60), tokens(fast, fast, 1)];
+    if first(entries, "type").is_some_and(|kind| ["x", "y", "zz"].contains(&kind)) {
+        add("spent", "all", &["a"], &[slow_spent], false, Some(odd.into()));
+    }
+    match first(entries, "type") {
+        Some("x") => {
+            let slots = Kind::Slots(slots.into(), 30 * SECOND);
+            add("metered", "x", &["b"], &[fast_spent, slots], false, Some(u128::MAX));
+        }
+        _ => {
+            let spent = [tokens(odd, odd, 3600), fast_spent];
+            add("metered", "default", &["b"], &spent, true, Some(u128::MAX));
+        }
     }
     if first(entries, "c").is_none() {
-        add("everybody", "all", &[], &[tokens(40, slow, 1)], false);
+        add("everybody", "all", &[], &[tokens(40, slow, 1)], false, None);
     }
     met
 }
@@ -147,14 +183,15 @@ impl Model {
 
     /// What a bucket says to so many hits (0: as if to one), as it stands.
     pub(crate) fn stand(&self, met: &MatchedBucket, hits: u128) -> Stand {
-        let needed = hits.max(1);
+        let is_always_charged = met.debt.is_some() && matches!(met.kind, Kind::Tokens(..));
+        let needed = if is_always_charged { 1 } else { hits.max(1) };
         match met.kind {
             Kind::Tokens(size, interval) => {
                 let owed = self.owed.get(&met.name).copied().unwrap_or(0);
                 let full = size * interval;
                 let wait =
                     (needed <= size).then(|| (owed + needed * interval).saturating_sub(full));
-                Stand { wait, left: (full - owed) / interval, reset: owed }
+                Stand { wait, left: full.saturating_sub(owed) / interval, reset: owed }
             }
             Kind::Slots(size, _) => {
                 let mut held = self.held.get(&met.name).cloned().unwrap_or_default();
@@ -180,10 +217,14 @@ impl Model {
 
     pub(crate) fn take(&mut self, met: &MatchedBucket, lease: Option<&str>) {
         match met.kind {
-            Kind::Tokens(_, interval) => {
+            Kind::Tokens(size, interval) => {
                 let owed = self.owed.entry(met.name.clone()).or_default();
                 let span = met.hits.unsigned_abs() * interval;
                 *owed = if met.hits < 0 { owed.saturating_sub(span) } else { *owed + span };
+                if let Some(most) = met.debt {
+                    let most = most.saturating_add(size).saturating_mul(interval);
+                    *owed = (*owed).min(most.min(LONGEST));
+                }
             }
             Kind::Slots(_, hold) if met.hits > 0 => {
                 let held = self.held.entry(met.name.clone()).or_default();
@@ -231,6 +272,11 @@ impl Model {
         let takes_slots = |met: &MatchedBucket| matches!(met.kind, Kind::Slots(..)) && met.hits > 0;
         let lease = answer.metadata("lease");
         assert_eq!(lease.is_some(), !is_denied && buckets.iter().any(takes_slots));
+        let is_always_made =
+            |met: &MatchedBucket| met.debt.is_some() && matches!(met.kind, Kind::Tokens(..));
+        for met in buckets.iter().filter(|met| is_always_made(met)) {
+            self.take(met, None);
+        }
         if !is_denied {
             for (met, stand) in buckets.iter().zip(&before) {
                 // The buckets of a shadow row are charged all or none.
@@ -239,7 +285,7 @@ impl Model {
                 };
                 let mut of_row = buckets.iter().zip(&before).filter(|(other, _)| is_of_row(other));
                 let spared = met.shadow && of_row.any(|(other, stand)| is_over(other, stand));
-                if !is_over(met, stand) && !spared {
+                if !is_over(met, stand) && !spared && !is_always_made(met) {
                     self.take(met, lease);
                 }
             }
@@ -251,7 +297,9 @@ impl Model {
                 let bucket = buckets.iter().position(|other| other.name == met.name).unwrap();
                 let over = is_over(&buckets[bucket], &before[bucket]);
                 let stand = self.stand(met, 0);
-                let wait = if over { before[bucket].wait.unwrap_or(u128::MAX) } else { 0 };
+                // What is charged although it is denied makes the wait longer.
+                let told = if is_always_made(met) { stand.wait } else { before[bucket].wait };
+                let wait = if over { told.unwrap_or(u128::MAX) } else { 0 };
                 (std::cmp::Reverse(wait), stand.left, std::cmp::Reverse(stand.reset), met)
             });
             let tightest = of_it.min_by(|a, b| (a.0, a.1, a.2).cmp(&(b.0, b.1, b.2)));
