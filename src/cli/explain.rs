@@ -8,7 +8,7 @@ use clap::Args;
 use super::entry_args::{self, EntryArg};
 use super::{Failure, PolicyPath, load};
 use crate::clock::{BootClock, Clock};
-use crate::limit::{Blocked, Bucket};
+use crate::limit::{Blocked, Bucket, Debt};
 use crate::policy::rule::Rule;
 use crate::policy::table::{Row, Table};
 use crate::policy::{Explained, Policies, Policy};
@@ -120,7 +120,13 @@ fn write_row(
     let shadow = if row.is_shadow() { ", in shadow: never denies" } else { "" };
     let is_own = std::ptr::eq(row.rules(), rules);
     let from = if is_own { "" } else { ", by an override" };
-    writeln!(out, "+ {}, row {}{from}{shadow}; {scope_description}:", table.name(), row.name())?;
+    let charged = match row.debt().map(Debt::most_owed) {
+        None => String::new(),
+        Some(None) => ", always charged".to_owned(),
+        Some(Some(most)) => format!(", always charged, owes {most} at most"),
+    };
+    let (table, row) = (table.name(), row.name());
+    writeln!(out, "+ {table}, row {row}{from}{charged}{shadow}; {scope_description}:")?;
     for rule in rules {
         match rule.bucket() {
             Bucket::Tokens(bucket) => writeln!(

@@ -108,14 +108,18 @@ impl Explained<'_> {
         };
         let mut enforced = matched().filter(|(row, _)| !row.is_shadow());
         let is_blocked = enforced.any(|(_, rules)| rules.iter().any(Rule::is_blocked));
+        let is_any_always = matched().any(|(row, _)| row.debt().is_some());
+        let but_always = if is_any_always { " but those that always are" } else { "" };
         let outcome = match buckets(false) {
             _ if self.bypass.is_some() => "bypassed: no bucket is charged".to_owned(),
             _ if is_blocked => {
-                "a blocked row; the call is denied, and nothing is charged".to_owned()
+                format!("a blocked row; the call is denied, and nothing is charged{but_always}")
             }
             0 => "no bucket; the call passes".to_owned(),
             1 => "1 bucket, which must admit".to_owned(),
-            more => format!("{more} buckets; all of them must admit, or none is charged"),
+            more => {
+                format!("{more} buckets; all of them must admit, or none is charged{but_always}")
+            }
         };
         match buckets(true) {
             0 => outcome,

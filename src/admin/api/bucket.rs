@@ -57,9 +57,12 @@ fn is_over(decided: &Decided<'_>) -> bool {
     hits.given_back() == 0 && u64::from(decided.outcome.remaining) < needed(decided)
 }
 
-/// How much must be left to admit the call. A call of 0 hits needs one.
+/// How much must be left to admit the call. A call of 0 hits needs one, as does any call of a bucket that may owe.
 fn needed(decided: &Decided<'_>) -> u64 {
-    decided.matched.hits.charged().max(1)
+    match (decided.matched.debt, decided.matched.bucket) {
+        (Some(_), Bucket::Tokens(_)) => 1,
+        _ => decided.matched.hits.charged().max(1),
+    }
 }
 
 /// Time until the bucket can admit the call, if known: a slot is free again when its holder releases it, and a block

@@ -89,6 +89,7 @@ fn row(policy: &Policy, row: &Row) -> types::Row {
         name: row.name().to_owned(),
         buckets: buckets(row.rules()),
         shadow: row.is_shadow(),
+        charging: row.debt().into(),
         message: row.message_of(row.rules()),
         overrides: overrides.collect(),
     }

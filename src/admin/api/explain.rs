@@ -123,6 +123,7 @@ fn descriptor(
             row: decided.matched.row.name().to_owned(),
             is_override: false,
             shadow: false,
+            charging: decided.matched.debt.into(),
             scope: "a limit override from Envoy, in place of the buckets that are not charged"
                 .into(),
             message: None,
@@ -161,6 +162,7 @@ fn matched_row<'v>(
         row: row.name().to_owned(),
         is_override: !rules.iter().any(is_own),
         shadow: row.is_shadow(),
+        charging: row.debt().into(),
         scope: policy.scope_description(table),
         message: Some(row.message_of(rules)),
         buckets: buckets.collect(),

@@ -5,6 +5,7 @@
 //! `omitted`, the number of the others. The doc comments are the descriptions in `/openapi.json`.
 
 mod buckets;
+mod charging;
 mod explanation;
 mod leases;
 mod policies;
@@ -22,6 +23,7 @@ pub(crate) use self::buckets::{
     Bucket, BucketName, BucketState, Buckets, IncompleteTable, Limit, Reset, ResetRequest,
     ResetTable,
 };
+pub(crate) use self::charging::{Charge, Charging};
 pub(crate) use self::explanation::{
     BucketExplanation, BucketRequest, ExplainedBucket, ExplainedDescriptor, ExplainedEntry,
     ExplainedLevel, ExplainedTable, Explanation, MatchedRow, MissedTable,

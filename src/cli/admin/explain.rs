@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::{duration, escaped, read};
 use crate::admin::api::types::{
-    BucketExplanation, BucketRequest, ExplainedBucket, ExplainedDescriptor, ExplainedTable,
-    Explanation, MatchedRow, MissedTable,
+    BucketExplanation, BucketRequest, Charge, Charging, ExplainedBucket, ExplainedDescriptor,
+    ExplainedTable, Explanation, MatchedRow, MissedTable,
 };
 use crate::cli::Failure;
 use crate::cli::entry_args::EntryArg;
@@ -120,9 +120,16 @@ fn descriptor(of: &ExplainedDescriptor) -> String {
 fn matched(of: &MatchedRow) -> String {
     let shadow = if of.shadow { ", in shadow: never denies" } else { "" };
     let from = if of.is_override { ", by an override" } else { "" };
+    let charged = match &of.charging {
+        Charging { charge: Charge::IfAdmitted, .. } => String::new(),
+        Charging { charge: Charge::Always, most_owed: None } => ", always charged".to_owned(),
+        Charging { charge: Charge::Always, most_owed: Some(most) } => {
+            format!(", always charged, owes {most} at most")
+        }
+    };
     let [table, row, scope] = [&of.table, &of.row, &of.scope].map(|text| escaped(text));
     let buckets: String = of.buckets.iter().map(bucket).collect();
-    format!("+ {table}, row {row}{from}{shadow}; {scope}:\n{buckets}")
+    format!("+ {table}, row {row}{from}{charged}{shadow}; {scope}:\n{buckets}")
 }
 
 fn bucket(of: &ExplainedBucket) -> String {

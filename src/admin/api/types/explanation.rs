@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::buckets::key_entries;
-use super::{KeyEntry, Limit, Milliseconds, Time, present};
+use super::{Charging, KeyEntry, Limit, Milliseconds, Time, present};
 
 /// The answer of `/explain`.
 #[derive(Debug, JsonSchema, Serialize, Deserialize)]
@@ -109,6 +109,8 @@ pub(crate) struct MatchedRow {
     pub(crate) is_override: bool,
     /// Whether the row is in shadow, so that it denies no call.
     pub(crate) shadow: bool,
+    #[serde(flatten)]
+    pub(crate) charging: Charging,
     /// The calls that share a bucket, as in `one for each tenant`.
     pub(crate) scope: String,
     /// The message to a denied client; null for a limit override from Envoy.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Time;
+use super::{Charging, Time};
 use crate::policy::{HeaderStyle, OnStoreError};
 
 /// The result of a reload.
@@ -168,6 +168,8 @@ pub(crate) struct Row {
     pub(crate) buckets: Vec<String>,
     /// Whether it is in shadow, so that it denies no call.
     pub(crate) shadow: bool,
+    #[serde(flatten)]
+    pub(crate) charging: Charging,
     /// The message to a denied client.
     pub(crate) message: String,
     /// The overrides of the row.

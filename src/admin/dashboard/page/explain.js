@@ -159,6 +159,7 @@ function filledIn(message, { bucket, wait_ms }) {
 function matchedTable(table) {
   const title = make("p", {}, make("b", {}, `${table.table} / ${table.row}`), ` ${table.scope} `);
   if (table.shadow) title.append(make("span", { class: "tag" }, "shadow, denies no call"), " ");
+  if (table.charge === "always") title.append(make("span", { class: "tag" }, "always charged"), " ");
   if (table.override) title.append(make("span", { class: "tag" }, "by an override"));
   const buckets = table.buckets.map((bucket) => {
     const its = bar();
