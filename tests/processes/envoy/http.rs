@@ -111,12 +111,33 @@ impl Client {
     /// Sends a call, as in `GET /path`, without waiting for its answer. To drop the client then is to
     /// hang up.
     pub fn send(&mut self, endpoint: &str, headers: &Headers<'_>) {
+        self.send_body(endpoint, headers, "");
+    }
+
+    /// The same with a body.
+    pub fn send_body(&mut self, endpoint: &str, headers: &Headers<'_>, body: &str) {
         let mut text = format!("{endpoint} HTTP/1.1\r\nhost: edge\r\n");
         for (name, value) in headers {
             text += &format!("{name}: {value}\r\n");
         }
+        if !body.is_empty() {
+            text += &format!("content-length: {}\r\n", body.len());
+        }
         text += "\r\n";
+        text += body;
         self.connection.get_mut().write_all(text.as_bytes()).unwrap();
+    }
+
+    /// The first line of an answer, as soon as it is there.
+    pub fn first_line(&mut self) -> String {
+        let mut line = String::new();
+        self.connection.read_line(&mut line).unwrap();
+        line
+    }
+
+    /// Reads all there is, be it a whole answer or not, until the other side closes.
+    pub fn read_to_end(&mut self) {
+        self.connection.read_to_end(&mut Vec::new()).unwrap();
     }
 
     pub fn answer(&mut self) -> Message {

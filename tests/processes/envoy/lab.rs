@@ -3,7 +3,7 @@
 #![allow(clippy::print_stderr, reason = "a test that is skipped must be seen to be")]
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
@@ -20,6 +20,8 @@ pub struct Sample {
     text: String,
     /// What tollgate is started with, beside the policy.
     flags: Vec<String>,
+    /// A program of `envoy/` that is the upstream, if no listener of Envoy's is.
+    upstream: Option<&'static str>,
 }
 
 impl Sample {
@@ -36,6 +38,12 @@ impl Sample {
     /// `leases.yaml`: requests at the same time.
     pub fn leases() -> Self {
         Self::read("leases.yaml", "envoy/leases-policy.yaml")
+    }
+
+    /// `llm.yaml`: the usage that answers tell is charged.
+    pub fn models() -> Self {
+        let upstream = Some("envoy/llm_upstream.py");
+        Self { upstream, ..Self::read("llm.yaml", "config/llm.yaml") }
     }
 
     /// `envoy.yaml`, with tollgate asked over a Unix domain socket.
@@ -55,7 +63,7 @@ impl Sample {
 
     fn read(name: &str, policy: &'static str) -> Self {
         let text = std::fs::read_to_string(format!("envoy/{name}")).unwrap();
-        Self { policy, text, flags: Vec::new() }
+        Self { policy, text, flags: Vec::new(), upstream: None }
     }
 
     /// With another name for tollgate's cluster, which Envoy sends as the authority of its calls.
@@ -68,6 +76,12 @@ impl Sample {
     /// With another policy.
     pub fn policy(self, policy: &'static str) -> Self {
         Self { policy, ..self }
+    }
+
+    /// With more flags of tollgate's.
+    pub fn flags(mut self, flags: &[String]) -> Self {
+        self.flags.extend_from_slice(flags);
+        self
     }
 
     /// With this text, which must be there, replaced.
@@ -151,10 +165,21 @@ pub fn start_envoy(envoy: &Path, text: &str, admin: SocketAddr, folder: &Path) -
     envoy
 }
 
-/// A running sample. Envoy ends first, then tollgate.
+/// Starts a program in Python that is an upstream, and waits until it listens.
+fn start_upstream(program: &str, address: SocketAddr, folder: &Path) -> Running {
+    let python = std::env::var_os("TOLLGATE_PYTHON").unwrap_or_else(|| "python3".into());
+    let mut command = command(python);
+    command.args(["-B", program, "--port", &address.port().to_string()]);
+    let mut running = Running::start("upstream", &mut command, folder);
+    running.wait_for("a listener", |_| TcpStream::connect(address).ok().map(drop));
+    running
+}
+
+/// A running sample. Envoy ends first, then its upstream and tollgate.
 #[derive(Debug)]
 pub struct Lab {
     _envoy: Running,
+    _upstream: Option<Running>,
     pub tollgate: Tollgate,
     pub edge: SocketAddr,
     admin: SocketAddr,
@@ -170,6 +195,8 @@ impl Lab {
         let [grpc, edge, admin, upstream] =
             std::array::from_fn(|_| SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())));
         let tollgate = Tollgate::serve(sample.policy, grpc, folder.path(), &sample.flags);
+        let program =
+            sample.upstream.map(|program| start_upstream(program, upstream, folder.path()));
         let (policy, flags) = (sample.policy, sample.flags.clone());
         let ports = [(8081, grpc), (10000, edge), (9901, admin), (9000, upstream)];
         let is_sidecar = sample.flags.iter().any(|flag| flag == "--grpc");
@@ -179,7 +206,7 @@ impl Lab {
             sample.with(&port(old), &port(new.port()))
         });
         let envoy = start_envoy(&envoy, &sample.text, admin, folder.path());
-        Self { _envoy: envoy, tollgate, edge, admin, policy, flags, folder }
+        Self { _envoy: envoy, _upstream: program, tollgate, edge, admin, policy, flags, folder }
     }
 
     /// A new connection to the edge.
@@ -205,6 +232,13 @@ impl Lab {
         let text = self.metrics();
         let mut lines = text.lines().filter_map(|line| line.split_once(' '));
         lines.find(|line| line.0 == name).unwrap_or_else(|| panic!("no {name}")).1.parse().unwrap()
+    }
+
+    /// The sum of tollgate's samples that begin so.
+    pub fn sum(&self, begin: &str) -> u64 {
+        let text = self.metrics();
+        let lines = text.lines().filter(|line| line.starts_with(begin));
+        lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
     }
 
     fn metrics(&self) -> String {
