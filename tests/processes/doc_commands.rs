@@ -121,6 +121,8 @@ fn run_section(section: &[&Block]) -> Option<String> {
 fn ports(command: &str) -> Option<[u16; 2]> {
     if command == "cargo run" || command.starts_with("tollgate serve ") {
         Some([8081, 8080])
+    } else if command.starts_with("python3 envoy/llm_upstream.py") {
+        Some([9000; 2])
     } else {
         command.starts_with("envoy ").then_some([9901, 10000])
     }

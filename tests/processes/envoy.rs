@@ -23,6 +23,7 @@ mod shadow;
 mod tokens;
 #[cfg(feature = "otlp")]
 mod traces;
+mod usage;
 
 #[cfg(feature = "otlp")]
 use super::collector;

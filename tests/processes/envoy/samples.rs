@@ -4,6 +4,7 @@
 
 use std::net::TcpStream;
 use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
 
 use super::certificates::Authority;
 use super::lab;
@@ -17,7 +18,7 @@ fn every_sample_is_valid_to_envoy() {
     let authority = Authority::new();
     std::fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
     authority.issue(&["envoy.example.org"]).write(folder.path(), "envoy");
-    for sample in ["envoy.yaml", "jwt.yaml", "leases.yaml", "mtls.yaml"] {
+    for sample in ["envoy.yaml", "jwt.yaml", "leases.yaml", "llm.yaml", "mtls.yaml"] {
         let text = std::fs::read_to_string(format!("envoy/{sample}")).unwrap();
         let text = text.replace("/etc/envoy/tls", folder.path().to_str().unwrap());
         let path = folder.path().join(sample);
@@ -31,14 +32,16 @@ fn every_sample_is_valid_to_envoy() {
     }
 }
 
-#[test]
-#[ignore = "needs Envoy; bash tests/run.sh"]
-fn the_demo_ends_with_a_table_that_has_a_429() {
+/// The rows of the table that the demo prints for a sample, the words of each; none if its ports are taken.
+fn demo(sample: &[&str]) -> Option<Vec<Vec<String>>> {
+    // Both demos need the same ports.
+    static PORTS: Mutex<()> = Mutex::new(());
+    let _ports = PORTS.lock().unwrap_or_else(PoisonError::into_inner);
     let envoy = lab::envoy();
     for port in [10000, 9901, 9000, 8081, 8080] {
         if TcpStream::connect(("127.0.0.1", port)).is_ok() {
             eprintln!("SKIPPED: port {port}, which the demo needs, is taken");
-            return;
+            return None;
         }
     }
     let tools = tempfile::tempdir().unwrap();
@@ -48,6 +51,7 @@ fn the_demo_ends_with_a_table_that_has_a_429() {
     // Told to end after a minute, so that it can end what it has started.
     let mut demo = command("timeout");
     demo.args(["60", "bash", "envoy/demo.sh"])
+        .args(sample)
         .env("TOLLGATE_DEMO_ONCE", "1")
         .env("TOLLGATE_BIN", env!("CARGO_BIN_EXE_tollgate"))
         .env("TOLLGATE_TOOLS", tools.path());
@@ -55,7 +59,14 @@ fn the_demo_ends_with_a_table_that_has_a_429() {
     let table = String::from_utf8_lossy(&ran.stdout);
     let complaints = String::from_utf8_lossy(&ran.stderr);
     assert!(ran.status.success(), "{}: {table}\n{complaints}", ran.status);
-    let rows: Vec<Vec<_>> = table.lines().map(|row| row.split_whitespace().collect()).collect();
+    let words = |row: &str| row.split_whitespace().map(str::to_owned).collect();
+    Some(table.lines().map(words).collect())
+}
+
+#[test]
+#[ignore = "needs Envoy; bash tests/run.sh"]
+fn the_demo_ends_with_a_table_that_has_a_429() {
+    let Some(rows) = demo(&[]) else { return };
     assert_eq!(rows[0], ["tenant", "endpoint", "status", "remaining", "retry-after"]);
     let answers = |endpoint: &str| -> Vec<String> {
         let rows = rows.iter().filter(|row| row.len() == 6 && row[1..3].join(" ") == endpoint);
@@ -63,11 +74,43 @@ fn the_demo_ends_with_a_table_that_has_a_429() {
     };
     // How many of the calls by the second pass depends on the machine; of these it does not.
     let rotate = answers("POST /api/v2/keys/signing/rotate");
-    assert_eq!(rotate, ["200 4", "200 3", "200 2", "200 1", "200 0", "429 0"], "{table}");
+    assert_eq!(rotate, ["200 4", "200 3", "200 2", "200 1", "200 0", "429 0"], "{rows:?}");
     let import = answers("POST /api/v2/jobs/users-imports");
-    assert_eq!(import, ["200 0", "429 0", "200 0", "429 0"], "{table}");
-    assert_eq!(answers("GET /api/v2/users")[0], "200 9", "{table}");
-    for denied in rows.iter().filter(|row| row.get(3) == Some(&"429")) {
-        assert!(denied[5].parse::<u32>().is_ok_and(|seconds| seconds > 0), "{table}");
+    assert_eq!(import, ["200 0", "429 0", "200 0", "429 0"], "{rows:?}");
+    assert_eq!(answers("GET /api/v2/users")[0], "200 9", "{rows:?}");
+    for denied in rows.iter().filter(|row| row.get(3).is_some_and(|status| status == "429")) {
+        assert!(denied[5].parse::<u32>().is_ok_and(|seconds| seconds > 0), "{rows:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs Envoy and Python; bash tests/run.sh"]
+fn the_demo_of_token_budgets_has_debts_and_what_hung_up() {
+    let Some(rows) = demo(&["llm"]) else { return };
+    assert_eq!(rows[0], ["user", "plan", "model", "tokens", "used", "left", "answer"]);
+    let of = |user: &str, model: &str| -> Vec<(String, u64, String)> {
+        let rows = rows.iter().filter(|row| row.len() > 5 && row[0] == user && row[2] == model);
+        rows.map(|row| (row[3].clone(), row[4].parse().unwrap(), row[5..].join(" "))).collect()
+    };
+    let ann = of("ann", "large-1");
+    let used: Vec<_> = ann.iter().map(|row| &*row.0).collect();
+    assert_eq!(used, ["900", "900", "900", "-"], "{rows:?}");
+    // What is left grows by the second.
+    assert!(ann[0].1 >= 1100 && ann[1].1 >= 200, "{rows:?}");
+    assert_eq!((ann[2].1, &*ann[2].2), (0, "200"), "{rows:?}");
+    let cid = of("cid", "large-1");
+    assert_eq!((&*cid[0].0, cid[0].1, &*cid[0].2), ("5000", 0, "200"), "{rows:?}");
+    for denial in [&ann[3], &cid[1]] {
+        assert_eq!((&*denial.0, denial.1), ("-", 0), "{rows:?}");
+        assert!(denial.2.starts_with("429, retry after "), "{rows:?}");
+    }
+    for (user, model, used, budget) in [
+        ("ann", "small-1", "900", 10_000),
+        ("bob", "large-1", "900", 2000),
+        ("dan", "small-1", "-", 10_000),
+        ("eve", "large-1", "5000", 40_000),
+    ] {
+        let [(told, left, answer)] = &of(user, model)[..] else { panic!("{rows:?}") };
+        assert!(told == used && *left < budget && answer.starts_with("200"), "{rows:?}");
     }
 }
