@@ -45,7 +45,7 @@ pub struct StatusLimit<'a> {
     pub period: Option<Period>,
     /// Tokens or slots left. Above `requests` if the bucket holds more than one period gains.
     pub remaining: u32,
-    /// Seconds until it is full, or until the block ends, rounded up as in the headers: Envoy's own header drops the
+    /// Seconds until it is full, until it has a token if it may owe and has none, or until the block ends, rounded up as in the headers: Envoy's own header drops the
     /// fraction, and would say 0 of a bucket that is not full. None for a block without end.
     pub reset: Option<u64>,
 }
@@ -240,7 +240,8 @@ pub fn compose<'a>(
 
 fn status<'a>(tightest: Option<&Decided<'a>>) -> Status<'a> {
     let enforced = tightest.filter(|tightest| !tightest.matched.row.is_shadow());
-    let limit = enforced.map(|Decided { matched, outcome }| {
+    let limit = enforced.map(|tightest| {
+        let Decided { matched, outcome } = tightest;
         let (requests, period) = match matched.bucket {
             Bucket::Tokens(bucket) => (bucket.rate().tokens().get(), Some(bucket.rate().period())),
             Bucket::Concurrency(_) | Bucket::Blocked(_) => (matched.bucket.size(), None),
@@ -250,16 +251,20 @@ fn status<'a>(tightest: Option<&Decided<'a>>) -> Status<'a> {
             requests,
             period,
             remaining: outcome.remaining,
-            reset: reset(matched.bucket, outcome).map(Nanos::as_secs_ceil),
+            reset: reset(tightest).map(Nanos::as_secs_ceil),
         }
     });
     Status { is_over_limit: enforced.is_some_and(Decided::denies), limit }
 }
 
-/// Time until the bucket is full, or until the block ends; none for a block without end.
-const fn reset(bucket: &Bucket, outcome: &Outcome) -> Option<Nanos> {
-    match bucket {
-        Bucket::Blocked(Blocked { until: None }) => None,
+/// Time until the bucket is full, or until the block ends; none for a block without end. For a bucket that may owe and has
+/// no token, the time until it has one, as in `retry-after`: a debt may last for long after the last call.
+fn reset(Decided { matched, outcome }: &Decided<'_>) -> Option<Nanos> {
+    match (matched.bucket, matched.debt) {
+        (Bucket::Blocked(Blocked { until: None }), _) => None,
+        (Bucket::Tokens(bucket), Some(_)) if outcome.remaining == 0 => {
+            Some(outcome.reset.plus(bucket.interval()).minus(bucket.fill_time()))
+        }
         _ => Some(outcome.reset),
     }
 }
@@ -287,13 +292,14 @@ fn retry_after(Decided { matched, outcome }: &Decided<'_>) -> Option<u64> {
 
 /// The headers of the other styles. `seconds` tells when the bucket is full.
 fn limit_headers(
-    Decided { matched, outcome }: &Decided<'_>,
+    tightest: &Decided<'_>,
     seconds: impl Fn(Nanos) -> u64,
     headers: &mut Headers<'_>,
 ) {
+    let Decided { matched, outcome } = tightest;
     headers.push(Header::number("x-ratelimit-limit", matched.bucket.size().into()));
     headers.push(Header::number("x-ratelimit-remaining", outcome.remaining.into()));
-    if let Some(reset) = reset(matched.bucket, outcome) {
+    if let Some(reset) = reset(tightest) {
         headers.push(Header::number("x-ratelimit-reset", seconds(reset)));
     }
 }

@@ -13,8 +13,21 @@ use crate::support;
 
 use model::{Model, Sizes, policy};
 use proptest::prelude::*;
-use support::{Parts, source};
-use tollgate::clock::Nanos;
+use support::{Parts, START, source};
+use tollgate::clock::{Clock, Nanos};
+use tollgate::config::Source;
+use tollgate::store::memory::snapshot;
+
+/// The same server after a restart from a snapshot, at the same time.
+fn restarted(before: &Parts, policy: &[Source]) -> Parts {
+    let now = before.clock.now();
+    let mut bytes = Vec::new();
+    snapshot::write(&before.store, before.key, now, &mut bytes).unwrap();
+    let restored = snapshot::read(&*bytes, 100_000, now).unwrap();
+    let after = Parts::over(restored.store, restored.key, policy);
+    after.clock.advance(now.since(START));
+    after
+}
 
 proptest! {
     #![proptest_config(ProptestConfig {
@@ -29,10 +42,14 @@ proptest! {
         calls in proptest::collection::vec(calls::call(), 1..80),
     ) {
         let sizes = Sizes { fast, slow, odd, slots };
-        let parts = Parts::new(&source(&policy(sizes)), 100_000);
+        let policy = source(&policy(sizes));
+        let mut parts = Parts::new(&policy, 100_000);
         let mut model = Model::default();
         let mut leases = Vec::new();
         for (at, call) in calls.iter().enumerate() {
+            if call.is_after_restart {
+                parts = restarted(&parts, &policy);
+            }
             parts.clock.advance(Nanos::new(call.after));
             model.pass(call.after.into());
             let answer = parts.ask(&call.message(&leases));

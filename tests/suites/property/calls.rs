@@ -2,8 +2,9 @@
 
 use proptest::prelude::*;
 use tollgate::wire::RateLimitRequest;
+use tollgate::wire::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::RateLimitOverride;
 
-use super::model::{MatchedBucket, Sizes, met};
+use super::model::{MatchedBucket, Sizes, met, replace_tokens};
 use crate::support::{descriptor, request};
 
 #[derive(Debug, Clone)]
@@ -13,7 +14,13 @@ pub(crate) struct Asked {
     pub(crate) negative: bool,
     /// Releases the lease of this number, if there are any.
     pub(crate) release: Option<usize>,
+    /// Whether it brings [`BROUGHT`] as its limit.
+    pub(crate) brings_limit: bool,
 }
+
+/// A limit that Envoy brings: this many requests a minute.
+pub(crate) const BROUGHT: u32 = 6;
+const MINUTE: i32 = 2;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Call {
@@ -21,6 +28,8 @@ pub(crate) struct Call {
     pub(crate) hits: u32,
     /// Time that passes before it.
     pub(crate) after: u64,
+    /// Whether the server is restarted before it, from a snapshot.
+    pub(crate) is_after_restart: bool,
 }
 
 impl Call {
@@ -35,8 +44,18 @@ impl Call {
             self.descriptors.iter().enumerate().filter(|(_, asked)| asked.release.is_none());
         let met = asked.flat_map(|(descriptor, asked)| {
             let hits = self.hits_of(asked);
-            met(sizes, &asked.entries).into_iter().map(move |(label, name, kind, shadow, debt)| {
-                MatchedBucket { descriptor, label, name, kind, shadow, debt, hits }
+            let mut met = met(sizes, &asked.entries);
+            if asked.brings_limit {
+                replace_tokens(&mut met, &asked.entries);
+            }
+            met.into_iter().map(move |(label, name, kind, shadow, debt)| MatchedBucket {
+                descriptor,
+                label,
+                name,
+                kind,
+                shadow,
+                debt,
+                hits,
             })
         });
         met.collect()
@@ -60,6 +79,11 @@ impl Call {
                 let mut descriptor = descriptor(&entries);
                 descriptor.hits_addend = asked.hits;
                 descriptor.is_negative_hits = asked.negative;
+                descriptor.limit = asked.brings_limit.then_some(RateLimitOverride {
+                    requests_per_unit: BROUGHT,
+                    unit: MINUTE,
+                    unit_multiplier: None,
+                });
                 descriptor
             })
             .collect();
@@ -98,11 +122,13 @@ fn hits() -> impl Strategy<Value = Option<u64>> {
 fn asked() -> impl Strategy<Value = Asked> {
     let kind =
         prop_oneof![8 => Just((false, false)), 1 => Just((true, false)), 1 => Just((true, true))];
-    (entries(), hits(), kind, any::<usize>()).prop_map(
-        |(entries, hits, (negative, releases), number)| {
+    let brings_limit = proptest::bool::weighted(0.1);
+    (entries(), hits(), kind, any::<usize>(), brings_limit).prop_map(
+        |(entries, hits, (negative, releases), number, brings_limit)| {
             // A count of 0 is a look even when it is negative, and a look releases nothing.
             let releases = releases && hits != Some(0);
-            Asked { entries, hits, negative, release: releases.then_some(number) }
+            let release = releases.then_some(number);
+            Asked { entries, hits, negative, release, brings_limit }
         },
     )
 }
@@ -115,6 +141,13 @@ pub(crate) fn call() -> impl Strategy<Value = Call> {
         1 => Just(30_000_000_000),
         1 => 0_u64..4_000_000_000_000,
     ];
-    (proptest::collection::vec(asked(), 1..4), 0_u32..3, span)
-        .prop_map(|(descriptors, hits, after)| Call { descriptors, hits, after })
+    let restart = proptest::bool::weighted(0.05);
+    (proptest::collection::vec(asked(), 1..4), 0_u32..3, span, restart).prop_map(
+        |(descriptors, hits, after, is_after_restart)| Call {
+            descriptors,
+            hits,
+            after,
+            is_after_restart,
+        },
+    )
 }
