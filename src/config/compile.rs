@@ -15,6 +15,7 @@ use hashbrown::{HashMap, HashSet};
 
 use self::buckets::Listed;
 use self::conditions::Reader;
+use self::keys::MAX_PATH_ENTRIES;
 use self::overrides::Targets;
 use super::document::{Document, Located};
 use super::path::{NodePath, shown};
@@ -25,8 +26,8 @@ use crate::policy::condition::Conditions;
 use crate::policy::endpoints::{self, Endpoints};
 use crate::policy::fingerprint::FingerprintKey;
 use crate::policy::message::{Message, Placeholder};
-use crate::policy::paths::PathRules;
-use crate::policy::table::{ALL, DEFAULT, KeySetId, Row, Rows, Table};
+use crate::policy::paths::{PathEntries, PathRules};
+use crate::policy::table::{ALL, DEFAULT, KeySetId, NamedRows, Row, Rows, Table};
 
 pub(super) use self::budget::MemoryBudget;
 
@@ -52,6 +53,7 @@ pub(super) fn policy(
         denial_body: denial::body(file.denial_body.as_ref(), document),
         partition: file.partition.as_ref().map_or(PARTITION, |partition| &partition.value).into(),
         addresses: addresses::addresses(file.addresses.as_ref(), document),
+        paths: path_entries(&file.paths),
     };
     let mut compiler = Compiler {
         document,
@@ -67,15 +69,31 @@ pub(super) fn policy(
         compiler.compile_override(policy_override, &targets, &mut tables);
     }
     compiler.check_partition(file);
+    compiler.check_path_entries(file);
     let bypass = file.bypass.iter().map(|when| compiler.conditions(when)).collect();
     compiler.builder.build(tables, endpoints, bypass)
+}
+
+/// The entries that are paths.
+fn path_entries(written: &schema::Paths) -> PathEntries {
+    let listed = written.entries.as_ref();
+    let named = |listed: &Vec<Located<String>>| {
+        PathEntries::new(listed.iter().take(MAX_PATH_ENTRIES).map(|name| &*name.value))
+    };
+    listed.map(named).unwrap_or_default()
 }
 
 /// The rules that are written, and the defaults of the others.
 fn path_rules(written: &schema::Paths) -> PathRules {
     let usual = PathRules::default();
-    let schema::Paths { merge_slashes, ignore_parameters, decode_unreserved, remove_dots, case } =
-        written;
+    let schema::Paths {
+        merge_slashes,
+        ignore_parameters,
+        decode_unreserved,
+        remove_dots,
+        case,
+        entries: _,
+    } = written;
     PathRules {
         merge_slashes: merge_slashes.unwrap_or(usual.merge_slashes),
         ignore_parameters: ignore_parameters.unwrap_or(usual.ignore_parameters),
@@ -247,7 +265,8 @@ impl<'a> Compiler<'a> {
                 // In the order of the file, so that the same file makes the same policy.
                 let mut rows: Vec<_> = rows.into_iter().collect();
                 rows.sort_unstable_by_key(|(_, row)| row.id());
-                Some(Rows::Selected { by, rows: rows.into_iter().collect(), default })
+                let rows = NamedRows::new(rows.into_iter().collect(), self.selecting_path(table));
+                Some(Rows::Selected { by, rows, default })
             }
         }
     }

@@ -15,7 +15,7 @@ use super::document::Located;
 use super::path::NodePath;
 use super::read::{Fields, Node};
 use crate::limit::{LimitError, Unit};
-use crate::policy::identity::PathInKey;
+use crate::policy::paths::PathInKey;
 use crate::policy::{HeaderStyle, OnStoreError};
 
 pub(super) struct File {

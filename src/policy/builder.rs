@@ -12,9 +12,10 @@ use super::condition::Conditions;
 use super::denial::DenialBody;
 use super::endpoints::Endpoints;
 use super::fingerprint::FingerprintKey;
-use super::identity::{KeySet, PathInKey, RowIdentity};
+use super::identity::{KeyEntry, KeySet, RowIdentity, ValueKind};
 use super::message::Message;
 use super::overrides::{Override, Overrides};
+use super::paths::{PathEntries, PathInKey};
 use super::rule::{Rule, RuleId};
 use super::table::{KeySetId, Row, RowId, Table};
 use super::values::{KeyIndex, Keys};
@@ -38,6 +39,8 @@ pub(crate) struct Settings {
     pub(crate) partition: Box<str>,
     /// How addresses are read.
     pub(crate) addresses: Addresses,
+    /// Which entries are paths.
+    pub(crate) paths: PathEntries,
 }
 
 /// The size, in bytes, of the longest quota policy in a header without the names of its table and row.
@@ -114,17 +117,33 @@ impl Builder {
         &mut self.keys
     }
 
-    /// The key set of these entries, in this order. Tables with the same entries share it.
+    /// Whether an entry is a path, by its name.
+    pub(crate) fn is_path(&self, name: &str) -> bool {
+        self.settings.paths.contains(name)
+    }
+
+    /// The key set of these entries, in this order, of which `path` counts of those that are paths. Tables with the same
+    /// entries share it.
     pub(crate) fn key_set(
         &mut self,
         entries: &[&str],
         prefixes: Prefixes,
         path: PathInKey,
     ) -> KeySetId {
-        let entries: Box<[KeyIndex]> = entries.iter().map(|name| self.keys.intern(name)).collect();
-        let is_partition = |entry: &KeyIndex| *self.keys.name(*entry) == *self.settings.partition;
+        let entry = |name: &&str| {
+            let index = self.keys.intern(name);
+            let is = match index {
+                KeyIndex::REMOTE_ADDRESS => ValueKind::Address,
+                _ if self.settings.paths.contains(name) => ValueKind::Path(path),
+                _ => ValueKind::Text,
+            };
+            KeyEntry { index, is }
+        };
+        let entries: Box<[KeyEntry]> = entries.iter().map(entry).collect();
+        let is_partition =
+            |entry: &KeyEntry| *self.keys.name(entry.index) == *self.settings.partition;
         let partition = entries.iter().copied().find(is_partition);
-        let set = KeySet { entries, prefixes, path, partition };
+        let set = KeySet { entries, prefixes, partition };
         *self.known_sets.entry(set).or_insert_with_key(|set| {
             self.key_sets.push(set.clone());
             KeySetId(self.key_sets.len() - 1)
@@ -232,7 +251,8 @@ impl Builder {
             .for_each(|row| row.overrides.index());
         let [table, name] = LIMIT_OVERRIDE;
         let limit_override = self.empty_row(&Arc::from(table), name);
-        let Settings { headers, on_store_error, denial_body, partition, addresses } = self.settings;
+        let Settings { headers, on_store_error, denial_body, partition, addresses, paths: _ } =
+            self.settings;
         Policy {
             domain: self.domain,
             headers,

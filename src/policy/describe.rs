@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 
 use super::condition::Conditions;
-use super::identity::KeySet;
+use super::identity::{KeyEntry, KeySet, ValueKind};
+use super::paths::PathInKey;
 use super::rule::Rule;
 use super::table::{Miss, Row, Table};
-use super::values::{self, KeyIndex};
-use super::{Bases, Policy, address};
+use super::values::KeyIndex;
+use super::{Bases, Policy};
 use crate::clock::Timestamp;
 use crate::descriptor::{Descriptor, Entry};
 use crate::text;
@@ -61,15 +62,18 @@ impl Policy {
 
     /// The keys of the entries that name a bucket, an address with the bits of it that count.
     fn key_names(&self, set: &KeySet) -> Vec<String> {
-        let name = |name: &str| match name {
-            address::KEY => {
-                let prefixes = set.prefixes();
-                format!("{name} (/{} of IPv4, /{} of IPv6)", prefixes.ipv4(), prefixes.ipv6())
+        let name = |KeyEntry { index, is }: &KeyEntry| {
+            let name = self.keys.name(*index);
+            match is {
+                ValueKind::Address => {
+                    let prefixes = set.prefixes();
+                    format!("{name} (/{} of IPv4, /{} of IPv6)", prefixes.ipv4(), prefixes.ipv6())
+                }
+                ValueKind::Path(PathInKey::WithQuery) => format!("{name} (with its query)"),
+                ValueKind::Path(PathInKey::WithoutQuery) | ValueKind::Text => name.to_owned(),
             }
-            values::PATH if set.has_query() => format!("{name} (with its query)"),
-            name => name.to_owned(),
         };
-        set.names(self.keys()).into_iter().map(name).collect()
+        set.entries.iter().map(name).collect()
     }
 
     /// Why a descriptor matches no bucket of a table.

@@ -14,6 +14,7 @@ use self::need::{Need, needs};
 use super::condition::Condition;
 use super::entry_name::EntryName;
 use super::fingerprint::Fingerprint;
+use super::identity::KeyEntry;
 use super::overrides::Override;
 use super::rule::Rule;
 use super::table::{Row, Rows, Table};
@@ -187,7 +188,7 @@ impl Policy {
             return Err(wrong());
         }
         let mut network = None;
-        let pair = |index: &KeyIndex| {
+        let pair = |KeyEntry { index, .. }: &KeyEntry| {
             let name = self.keys.name(*index);
             let entry = given.iter().find(|entry| entry.key == *name).ok_or_else(wrong)?;
             let mut value = entry.value;

@@ -18,7 +18,7 @@ use super::condition::{Condition, Conditions};
 use super::fingerprint::{
     Fingerprint, FingerprintKey, Kind, NameHasher, PARTITION_BITS, PLACE_BITS, SHARD_BITS,
 };
-use super::paths::without_query;
+use super::paths::{PathInKey, without_query};
 use super::table::identity_name;
 use super::values::{KeyIndex, Keys, Values};
 use crate::descriptor::Entry;
@@ -137,38 +137,60 @@ impl Salt {
     }
 }
 
-/// How much of a path names a bucket. It is not part of the identity of a bucket: a path without a query names the
-/// same bucket by both.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub enum PathInKey {
-    /// What is before the first `?` or `#`.
-    #[default]
-    WithoutQuery,
-    /// All of it, as it is sent.
-    WithQuery,
+/// An entry of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct KeyEntry {
+    pub(super) index: KeyIndex,
+    pub(super) is: ValueKind,
+}
+
+/// What the value of an entry is, and so how much of it names a bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum ValueKind {
+    /// A text, all of which counts.
+    Text,
+    /// A path.
+    Path(PathInKey),
+    /// An address, of which the bits of the prefix count, or a text that is none.
+    Address,
+}
+
+impl KeyEntry {
+    /// The part of a value that names a bucket, but for the prefix of an address.
+    #[inline]
+    fn counted(self, value: &[u8]) -> &[u8] {
+        match self.is {
+            ValueKind::Path(PathInKey::WithoutQuery) => without_query(value),
+            ValueKind::Path(PathInKey::WithQuery) | ValueKind::Text | ValueKind::Address => value,
+        }
+    }
+
+    #[inline]
+    fn address(self, value: &[u8], values: &Values<'_>) -> Option<IpAddr> {
+        if self.is == ValueKind::Address { values.addresses().read(value) } else { None }
+    }
 }
 
 /// The entries whose values name a table's buckets.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct KeySet {
-    pub(super) entries: Box<[KeyIndex]>,
+    pub(super) entries: Box<[KeyEntry]>,
     pub(super) prefixes: Prefixes,
-    pub(super) path: PathInKey,
     /// The entry that determines the partition of the buckets, if it is in the key; without it, all entries do.
-    pub(super) partition: Option<KeyIndex>,
+    pub(super) partition: Option<KeyEntry>,
 }
 
 impl KeySet {
     /// The keys of the entries, in order.
     pub fn names<'k>(&self, keys: &'k Keys) -> Vec<&'k str> {
-        self.entries.iter().map(|entry| keys.name(*entry)).collect()
+        self.entries.iter().map(|entry| keys.name(entry.index)).collect()
     }
 
     /// The key as part of a bucket's identity: the keys of the entries and, with an address, how many bits of it
     /// count.
     pub(super) fn identity(&self, keys: &Keys) -> Vec<String> {
         let mut names: Vec<_> =
-            self.entries.iter().map(|entry| keys.name(*entry).to_owned()).collect();
+            self.entries.iter().map(|entry| keys.name(entry.index).to_owned()).collect();
         if self.has_address() {
             names.push(format!("/{} /{}", self.prefixes.ipv4(), self.prefixes.ipv6()));
         }
@@ -177,7 +199,7 @@ impl KeySet {
 
     /// Whether one of the entries is an address.
     pub fn has_address(&self) -> bool {
-        self.entries.contains(&KeyIndex::REMOTE_ADDRESS)
+        self.entries.iter().any(|entry| entry.is == ValueKind::Address)
     }
 
     /// How many bits of an address count.
@@ -185,32 +207,17 @@ impl KeySet {
         self.prefixes
     }
 
-    /// Whether one of the entries is a path, of which the query counts, too.
-    pub(super) fn has_query(&self) -> bool {
-        self.path == PathInKey::WithQuery && self.entries.contains(&KeyIndex::PATH)
-    }
-
     /// Whether calls with the same key values all meet these conditions, or none of them does: the conditions test
     /// only entries of the key, and no part of a value that does not count.
     pub(super) fn determines(&self, when: &Conditions, addresses: &Addresses) -> bool {
         when.0.iter().all(|Condition { key, matcher }| {
-            let counts_whole = match *key {
-                KeyIndex::REMOTE_ADDRESS => matcher.holds_for_networks(self.prefixes, addresses),
-                KeyIndex::PATH => self.has_query(),
-                _ => true,
-            };
-            self.entries.contains(key) && counts_whole
+            let entry = self.entries.iter().find(|entry| entry.index == *key);
+            entry.is_some_and(|entry| match entry.is {
+                ValueKind::Address => matcher.holds_for_networks(self.prefixes, addresses),
+                ValueKind::Path(PathInKey::WithoutQuery) => false,
+                ValueKind::Path(PathInKey::WithQuery) | ValueKind::Text => true,
+            })
         })
-    }
-
-    /// The part of an entry's value that names a bucket.
-    #[inline]
-    fn counted<'v>(&self, entry: KeyIndex, value: &'v [u8]) -> &'v [u8] {
-        if entry == KeyIndex::PATH && self.path == PathInKey::WithoutQuery {
-            without_query(value)
-        } else {
-            value
-        }
     }
 
     /// The keys and values of the entries, in order, for display: an address as the network that counts, a path without
@@ -220,10 +227,12 @@ impl KeySet {
         keys: &'k Keys,
         values: &Values<'_>,
     ) -> Vec<(&'k str, Vec<u8>)> {
-        let described = |entry: &KeyIndex| {
-            let value = self.counted(*entry, values.get(*entry)?);
-            let network = address_of(*entry, values).map(|address| self.prefixes.network(address));
-            Some((keys.name(*entry), network.map_or_else(|| value.to_vec(), String::into_bytes)))
+        let described = |entry: &KeyEntry| {
+            let value = entry.counted(values.get(entry.index)?);
+            let network =
+                entry.address(value, values).map(|address| self.prefixes.network(address));
+            let shown = network.map_or_else(|| value.to_vec(), String::into_bytes);
+            Some((keys.name(entry.index), shown))
         };
         self.entries.iter().filter_map(described).collect()
     }
@@ -247,28 +256,19 @@ impl KeySet {
 
     fn hash(
         &self,
-        entries: &[KeyIndex],
+        entries: &[KeyEntry],
         values: &Values<'_>,
         mut hasher: impl NameHasher,
     ) -> Result<Base, KeyIndex> {
         for entry in entries {
-            let value = self.counted(*entry, values.get(*entry).ok_or(*entry)?);
-            match address_of(*entry, values).map(|address| self.prefixes.mask(address)) {
+            let value = entry.counted(values.get(entry.index).ok_or(entry.index)?);
+            match entry.address(value, values).map(|address| self.prefixes.mask(address)) {
                 Some(IpAddr::V4(address)) => hasher.bytes(4, &address.octets()),
                 Some(IpAddr::V6(address)) => hasher.bytes(6, &address.octets()),
                 None => hasher.value(value),
             }
         }
         Ok(Base(hasher.name()))
-    }
-}
-
-#[inline]
-fn address_of(entry: KeyIndex, values: &Values<'_>) -> Option<IpAddr> {
-    if entry == KeyIndex::REMOTE_ADDRESS {
-        values.addresses().read(values.get(entry)?)
-    } else {
-        None
     }
 }
 
@@ -350,8 +350,10 @@ mod tests {
     fn a_path_without_a_query_names_the_same_bucket_whether_queries_count_or_not() {
         let keys = Keys::default();
         let named = |path, value: &[u8]| {
-            let entries = [KeyIndex::METHOD, KeyIndex::PATH].into();
-            let set = KeySet { entries, prefixes: Prefixes::default(), path, partition: None };
+            let method = KeyEntry { index: KeyIndex::METHOD, is: ValueKind::Text };
+            let path = KeyEntry { index: KeyIndex::PATH, is: ValueKind::Path(path) };
+            let entries = [method, path].into();
+            let set = KeySet { entries, prefixes: Prefixes::default(), partition: None };
             let addresses = crate::policy::address::Addresses::default();
             let mut values = Values::new(&addresses);
             let entries = [("method", &b"GET"[..]), ("path", value)];

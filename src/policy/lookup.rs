@@ -6,7 +6,7 @@ use ipnet::IpNet;
 
 use super::Policy;
 use super::fingerprint::Fingerprint;
-use super::identity::Base;
+use super::identity::{Base, KeyEntry};
 use super::rule::Rule;
 use super::table::{Row, Rows, Table};
 use super::values::{KeyIndex, Values};
@@ -43,10 +43,10 @@ impl Policy {
         let (values, _) = self.lookup_values(entries);
         let partly_named = |table: &'a Table| {
             let key = &self.key_set(table.key)?.entries;
-            let is_given = |entry: &KeyIndex| values.get(*entry).is_some();
+            let is_given = |entry: &KeyEntry| values.get(entry.index).is_some();
             let is_partly = key.iter().any(is_given) && !key.iter().all(is_given);
             let missing = key.iter().filter(|entry| !is_given(entry));
-            let missing = missing.map(|entry| self.keys.name(*entry)).collect();
+            let missing = missing.map(|entry| self.keys.name(entry.index)).collect();
             (is_partly && table.when.could_match(&values)).then_some(PartlyNamed { table, missing })
         };
         self.tables.iter().filter_map(partly_named).collect()

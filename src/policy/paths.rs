@@ -1,9 +1,51 @@
-//! The normal form of a path: spellings that most servers treat alike become one, before a path is matched.
+//! Which entries are paths, and the normal form of a path: spellings that most servers treat alike become one, before a
+//! path is matched.
 //!
 //! RFC 3986, 6.2.2, describes escapes, their case and dot segments. That slashes are merged and parameters ignored is
 //! what servers do, and in no standard.
 
 use smallvec::SmallVec;
+
+use super::values::PATH;
+
+/// The entries that are paths if a policy does not say which: names that stand for nothing but the path of a request.
+/// The pseudo-header, the attribute of Envoy, the header that keeps the path before a rewrite, and what policies call
+/// them.
+const USUAL_ENTRIES: [&str; 7] =
+    [PATH, ":path", "request.path", "request_path", "request_uri", "uri", "x-envoy-original-path"];
+
+/// The names of the entries that are paths, so that a query is no part of what they are compared by.
+#[derive(Debug, Clone)]
+pub struct PathEntries(Box<[Box<str>]>);
+
+impl Default for PathEntries {
+    fn default() -> Self {
+        Self::new(USUAL_ENTRIES)
+    }
+}
+
+impl PathEntries {
+    /// The entries with these names, and no others.
+    pub(crate) fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        Self(names.into_iter().map(Box::from).collect())
+    }
+
+    /// Whether an entry is a path, by its name. The case of the letters of ASCII does not matter.
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.0.iter().any(|known| known.eq_ignore_ascii_case(name))
+    }
+}
+
+/// How much of a path counts in a table. It is not part of the identity of a bucket: a path without a query names the
+/// same bucket by both.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum PathInKey {
+    /// What is before the first `?` or `#`.
+    #[default]
+    WithoutQuery,
+    /// All of it, as it is sent.
+    WithQuery,
+}
 
 /// Which spellings of a path are the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

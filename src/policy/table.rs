@@ -6,6 +6,7 @@ use super::condition::{Condition, Conditions};
 use super::message::Message;
 use super::name_map::NameMap;
 use super::overrides::{Override, Overrides};
+use super::paths::{PathInKey, without_query};
 use super::rule::Rule;
 use super::values::{KeyIndex, Values};
 use crate::clock::Timestamp;
@@ -117,6 +118,41 @@ impl Row {
     }
 }
 
+/// The rows of a table by the values of the entry that selects them.
+#[derive(Debug, Clone)]
+pub struct NamedRows {
+    rows: NameMap<Row>,
+    /// For an entry that is a path: how much of it counts.
+    path: Option<PathInKey>,
+}
+
+impl NamedRows {
+    /// Rows by the bytes of their names. If the entry is a path, `path` says how much of it counts.
+    pub(crate) const fn new(rows: NameMap<Row>, path: Option<PathInKey>) -> Self {
+        Self { rows, path }
+    }
+
+    /// The row for a value. One that is named like all of a path goes before one that is named like the path without its
+    /// query.
+    #[inline]
+    pub(super) fn of_value(&self, value: &[u8]) -> Option<&Row> {
+        match self.rows.get(value) {
+            None if self.path == Some(PathInKey::WithoutQuery) => self.of_path(value),
+            found => found,
+        }
+    }
+
+    fn of_path(&self, value: &[u8]) -> Option<&Row> {
+        let path = without_query(value);
+        if path.len() < value.len() { self.rows.get(path) } else { None }
+    }
+
+    /// The name of every row, in the order of the file.
+    pub(super) fn names(&self) -> impl Iterator<Item = &[u8]> {
+        self.rows.names()
+    }
+}
+
 /// The rows of a table, by how one of them is selected.
 #[derive(Debug, Clone)]
 pub enum Rows {
@@ -126,8 +162,8 @@ pub enum Rows {
     Selected {
         /// The entry.
         by: KeyIndex,
-        /// The rows by the bytes of their value.
-        rows: NameMap<Row>,
+        /// The rows of its values.
+        rows: NamedRows,
         /// The row of every other value, and of calls without the entry.
         default: Option<Box<Row>>,
     },
@@ -138,7 +174,7 @@ impl Rows {
         match self {
             Self::All(row) => Some(row),
             Self::Selected { by, rows, default } => {
-                let named = values.get(*by).and_then(|value| rows.get(value));
+                let named = values.get(*by).and_then(|value| rows.of_value(value));
                 named.or(default.as_deref())
             }
         }
@@ -149,7 +185,7 @@ impl Rows {
         match self {
             Self::All(row) => Box::new(std::iter::once(&**row)),
             Self::Selected { rows, default, .. } => {
-                Box::new(rows.values().chain(default.as_deref()))
+                Box::new(rows.rows.values().chain(default.as_deref()))
             }
         }
     }
@@ -158,7 +194,7 @@ impl Rows {
     pub(super) fn row(&self, name: &str) -> Option<&Row> {
         match self {
             Self::All(row) => Some(&**row).filter(|row| is_named(row, name)),
-            Self::Selected { rows, default, .. } => match rows.get(name.as_bytes()) {
+            Self::Selected { rows, default, .. } => match rows.rows.get(name.as_bytes()) {
                 Some(row) => Some(row),
                 None => default.as_deref().filter(|row| is_named(row, name)),
             },
@@ -169,7 +205,7 @@ impl Rows {
     pub(crate) fn row_mut(&mut self, name: &str) -> Option<&mut Row> {
         match self {
             Self::All(row) => Some(&mut **row).filter(|row| is_named(row, name)),
-            Self::Selected { rows, default, .. } => match rows.get_mut(name.as_bytes()) {
+            Self::Selected { rows, default, .. } => match rows.rows.get_mut(name.as_bytes()) {
                 Some(row) => Some(row),
                 None => default.as_deref_mut().filter(|row| is_named(row, name)),
             },
@@ -180,7 +216,7 @@ impl Rows {
         match self {
             Self::All(row) => Box::new(std::iter::once(&mut **row)),
             Self::Selected { rows, default, .. } => {
-                Box::new(rows.values_mut().chain(default.as_deref_mut()))
+                Box::new(rows.rows.values_mut().chain(default.as_deref_mut()))
             }
         }
     }

@@ -28,6 +28,7 @@ tables:
   - { name: groups, select: endpoint_group, key: [method, path], rows: { users: [{ per_day: 4 }] } }
   - { name: group, when: { endpoint_group: login }, key: [tenant], rows: { all: [{ per_day: 4 }] } }
   - { name: kinds, when: { kind: [free, paid] }, select: kind, key: [job], rows: { free: [{ per_day: 2 }], default: { shadow: true, buckets: [{ per_day: 1 }] } } }
+  - { name: pages, select: PATH, key: [PATH], rows: { /: [{ per_day: 4 }] } }
   - { name: everybody, key: [], rows: { all: [{ per_day: 1000 }] } }
 overrides:
   - { table: tenants, row: free, when: { tenant: large }, buckets: [{ per_day: 50 }] }
@@ -75,6 +76,7 @@ fn an_example_matches_the_bucket_that_it_is_made_from() {
         &[("method", "GET"), ("path", "/elsewhere"), ("endpoint_group", "users")],
         &[("method", "POST"), ("path", "/login"), ("tenant", "acme")],
         &[("kind", "free"), ("job", "1")],
+        &[("PATH", "/?page=1")],
     ];
     let mut tables = std::collections::BTreeSet::new();
     with_policy(&parts, |policy| {
@@ -244,7 +246,7 @@ fn a_bucket_that_no_call_has_is_told_with_the_reason() {
         for (told, expected) in [
             (
                 error("other", None, tenant, None),
-                "no table has this name; the tables are: logins, tenants, inside, outside, half, groups, group, kinds, everybody",
+                "no table has this name; the tables are: logins, tenants, inside, outside, half, groups, group, kinds, pages, everybody",
             ),
             (
                 error("tenants", Some("gold"), tenant, None),
@@ -317,6 +319,7 @@ fn every_listed_bucket_that_is_over_its_limit_is_explained_as_denying() {
         hits(4, &[("tenant", "acme"), ("remote_address", "10.1.2.3")]),
         hits(4, &[("agent", "bot"), ("remote_address", "unknown"), ("path", "/api/v2?x")]),
         hits(4, &[("remote_address", "192.0.2.200")]),
+        hits(4, &[("PATH", "/?page=1")]),
         hits(5, &[("kind", "free"), ("tenant", "acme"), ("region", "eu-1"), ("scope", "x")]),
         hits(5, &[("kind", "free"), ("tenant", &long)]),
         support::limit(1, 1, None, &many),
@@ -326,8 +329,17 @@ fn every_listed_bucket_that_is_over_its_limit_is_explained_as_denying() {
     let items = listed(&server);
     let mut tables: Vec<_> = items.iter().map(|item| item["table"].as_str().unwrap()).collect();
     tables.sort_unstable();
-    let expected =
-        ["half", "inside", "limit override", "logins", "outside", "tenants", "tenants", "tenants"];
+    let expected = [
+        "half",
+        "inside",
+        "limit override",
+        "logins",
+        "outside",
+        "pages",
+        "tenants",
+        "tenants",
+        "tenants",
+    ];
     assert_eq!(tables, expected, "{items:?}");
     for item in &items {
         let (status, explained) = post(&server, "/explain/bucket", item);

@@ -452,6 +452,95 @@ fn a_path_names_a_bucket_without_its_query_unless_the_table_says_otherwise() {
     }
 }
 
+/// The policies of Istio's samples call the entry `PATH`.
+#[test]
+fn an_entry_is_a_path_by_its_name() {
+    let policy = |paths: &str, key: &str| {
+        format!(
+            "{paths}\ntables: [{{ name: t, key: ['{key}'], rows: {{ all: [{{ per_day: 1 }}] }} }}]"
+        )
+    };
+    let charges_one_bucket = |paths: &str, named: &str, key: &str| {
+        let (_server, mut client) = server(&policy(paths, named));
+        assert!(client.ask(call(&[(key, "/a")])).is_ok(), "{paths} {key}");
+        let other = ["/a?x=1", "/a#b"].map(|value| !client.ask(call(&[(key, value)])).is_ok());
+        assert_eq!(other[0], other[1], "{paths} {key}");
+        other[0]
+    };
+    let usual = [
+        "path",
+        "PATH",
+        ":path",
+        "Request_Path",
+        "request.path",
+        "REQUEST_URI",
+        "uri",
+        "x-envoy-original-path",
+    ];
+    for key in usual {
+        assert!(charges_one_bucket("", key, key), "{key}");
+        assert!(!charges_one_bucket("paths: { entries: [] }", key, key), "{key}");
+    }
+    for key in ["paths", "user", "url", "path_", "generic_key"] {
+        assert!(!charges_one_bucket("", key, key), "{key}");
+        assert!(charges_one_bucket(&format!("paths: {{ entries: [{key}] }}"), key, key), "{key}");
+    }
+    let named = "paths: { entries: [Url] }";
+    assert!(charges_one_bucket(named, "URL", "URL"));
+    // A bucket is described alike whatever the entry is called.
+    for (key_path, described) in
+        [("without_query", "PATH"), ("with_query", "PATH (with its query)")]
+    {
+        let table =
+            format!("{{ name: t, key: [PATH], key_path: {key_path}, rows: {{ all: unlimited }} }}");
+        let parts = Parts::new(&source(&format!("domain: d\ntables: [{table}]")), 1_000);
+        let policies = parts.policies.load_full();
+        let policy = &policies.get("d").unwrap().policy;
+        let scope = policy.scope_description(&policy.tables()[0]);
+        assert_eq!(scope, format!("one for each {described}"));
+    }
+    // Of several entries with one key, the one that is named.
+    let numbered = "paths: { entries: ['generic_key[1]'] }";
+    let (_server, mut client) = server(&policy(numbered, "generic_key[1]"));
+    let second = |value| call(&[("generic_key", "?"), ("generic_key", value)]);
+    assert!(client.ask(second("/a")).is_ok());
+    assert!(!client.ask(second("/a?b")).is_ok());
+}
+
+/// Istio's sample: the front page once a minute, every other page a hundred times.
+#[test]
+fn a_query_selects_no_other_row_unless_the_table_says_otherwise() {
+    let policy = |key_path: &str| {
+        format!(
+            "tables: [{{ name: t, select: PATH, key: [PATH],{key_path} rows: {{ '/': [{{ per_day: 1 }}], \
+             '/a?b': [{{ per_day: 2 }}], default: [{{ per_day: 3 }}] }} }}]"
+        )
+    };
+    let of = |path| call(&[("PATH", path)]);
+    let (_server, mut client) = server(&policy(""));
+    assert!(client.ask(of("/")).is_ok());
+    for same in ["/?a=1", "/?", "/#x", "/"] {
+        assert!(!client.ask(of(same)).is_ok(), "{same}");
+    }
+    // A row that is named with a query takes that one.
+    assert_eq!(client.drain(&of("/a?b"), 5).0, 2);
+    assert_eq!(client.drain(&of("/a?c"), 5).0, 3);
+    let (_server, mut client) = server(&policy(" key_path: with_query,"));
+    assert_eq!(client.drain(&of("/?a=1"), 5).0, 3);
+    assert_eq!(client.drain(&of("/"), 5).0, 1);
+    // No path is in the key.
+    let (_server, mut client) = server(
+        "tables: [{ name: t, select: path, key: [k], rows: { /login: [{ per_day: 1 }], default: unlimited } }]",
+    );
+    let of = |path| call(&[("k", "1"), ("path", path)]);
+    assert_eq!(client.drain(&of("/login?x"), 5).0, 1);
+    assert!(!client.ask(of("/login")).is_ok());
+    let (_server, mut client) = server(
+        "tables: [{ name: t, select: user, key: [], rows: { /: [{ per_day: 1 }], default: unlimited } }]",
+    );
+    assert!((0..3).all(|_| client.ask(call(&[("user", "/?")])).is_ok()));
+}
+
 #[test]
 fn an_unlimited_row_is_a_match_and_a_call_that_no_table_has_a_row_for_is_none() {
     let (server, mut client) =

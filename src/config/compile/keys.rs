@@ -6,25 +6,65 @@ use super::super::schema;
 use super::Compiler;
 use crate::descriptor;
 use crate::policy::address::{self, Prefixes};
-use crate::policy::identity::PathInKey;
+use crate::policy::paths::PathInKey;
 use crate::policy::table::KeySetId;
-use crate::policy::values::PATH;
+
+/// Entries that a policy names as paths: each entry of each key is compared with all of them.
+pub(super) const MAX_PATH_ENTRIES: usize = 16;
 
 impl Compiler<'_> {
     pub(super) fn key_set(&mut self, table: &schema::Table) -> KeySetId {
         let key: Vec<&str> = self.key_entries(table).iter().map(|name| &*name.value).collect();
         let prefixes = self.prefixes(table, key.contains(&address::KEY));
-        let path = self.path_in_key(table, key.contains(&PATH));
+        let path = self.path_in_key(table, &key);
         self.builder.key_set(&key, prefixes, path)
     }
 
-    fn path_in_key(&self, table: &schema::Table, has_path: bool) -> PathInKey {
+    /// How much of paths counts, if the table says so of an entry that is one.
+    fn path_in_key(&self, table: &schema::Table, key: &[&str]) -> PathInKey {
         let Some(Located { value, path }) = &table.key_path else { return PathInKey::default() };
-        if !has_path && table.key.is_some() {
-            let what = "`key_path` applies to `path`, which is not in this table's `key`";
+        let selects_by_path = self.selecting_path(table).is_some();
+        let has_path = key.iter().any(|name| self.builder.is_path(name));
+        if !has_path && !selects_by_path && table.key.is_some() {
+            let what = "`key_path` applies to paths, and no entry of this table's `key` or `select` is one; \
+                        `paths: { entries: [..] }` says which entries are";
             self.document.report(path, what);
         }
         *value
+    }
+
+    /// How much of the selecting entry counts, if it is a path.
+    pub(super) fn selecting_path(&self, table: &schema::Table) -> Option<PathInKey> {
+        let is_path = self.builder.is_path(&table.select.as_ref()?.value);
+        is_path.then(|| table.key_path.as_ref().map_or_else(PathInKey::default, |path| path.value))
+    }
+
+    /// Reports entries that are named as paths, but have no effect.
+    pub(super) fn check_path_entries(&self, file: &schema::File) {
+        let Some(listed) = &file.paths.entries else { return };
+        if let Some(Located { path, .. }) = listed.get(MAX_PATH_ENTRIES) {
+            let what = format!("at most {MAX_PATH_ENTRIES} entries are paths; shorten the list");
+            self.document.report(path, what);
+        }
+        let used = |name: &str| {
+            let mut entries = file.tables.iter().flat_map(|table| {
+                table.key.iter().flatten().chain(&table.select).map(|entry| &entry.value)
+            });
+            entries.any(|entry| entry.eq_ignore_ascii_case(name))
+        };
+        for Located { value, path } in listed.iter().take(MAX_PATH_ENTRIES) {
+            if value.eq_ignore_ascii_case(address::KEY) {
+                self.document
+                    .report(path, "`remote_address` is an address, and no path; leave it out");
+            } else if !used(value) {
+                let what = format!(
+                    "no table has `{}` in its `key` or as its `select`; leave it out, or name an entry that \
+                     one has",
+                    shown(value)
+                );
+                self.document.report(path, what);
+            }
+        }
     }
 
     /// The entries of the key, as many as a descriptor may have.

@@ -1,7 +1,8 @@
-//! Which spellings of a path are the same, as the file has it.
+//! Which entries are paths, and which spellings of a path are the same, as the file has it.
 
+use super::super::document::Located;
 use super::super::read::Node;
-use super::one_of;
+use super::{entry_keys, one_of};
 
 /// Each rule as it is written, if it is.
 #[derive(Default)]
@@ -11,6 +12,8 @@ pub(in crate::config) struct Paths {
     pub(in crate::config) decode_unreserved: Option<bool>,
     pub(in crate::config) remove_dots: Option<bool>,
     pub(in crate::config) case: Option<Case>,
+    /// `None` if the file does not say; an empty list is none.
+    pub(in crate::config) entries: Option<Vec<Located<String>>>,
 }
 
 #[derive(Clone, Copy)]
@@ -31,6 +34,7 @@ pub(super) fn paths(node: &Node<'_>) -> Option<Paths> {
         decode_unreserved: flag("decode_unreserved"),
         remove_dots: flag("remove_dots"),
         case: fields.take("case").and_then(|node| one_of(&node, "case", &CASES)),
+        entries: fields.take("entries").map(|node| entry_keys(&node)),
     };
     fields.finish();
     Some(paths)

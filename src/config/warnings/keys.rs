@@ -11,7 +11,8 @@ use crate::policy::values::PATH;
 
 /// The keys that Envoy's actions give entries unless `descriptor_key` sets another, as of Envoy 1.40
 /// (`config.route.v3.RateLimit.Action`), and the keys that tollgate gives a meaning.
-const WELL_KNOWN: [&str; 11] = [
+/// Istio's samples call the path `PATH`.
+const WELL_KNOWN: [&str; 12] = [
     "destination_cluster",
     "endpoint_group",
     "generic_key",
@@ -23,6 +24,7 @@ const WELL_KNOWN: [&str; 11] = [
     "query_match",
     address::KEY,
     "source_cluster",
+    "PATH",
 ];
 
 /// Different keys that are compared with each other.
@@ -45,8 +47,9 @@ struct Use<'a> {
 /// often, earlier.
 pub(super) fn warn(file: &File, document: &Document<'_>) {
     let uses = uses(file);
+    let is_path = |key: &str| file.paths.entries.iter().flatten().any(|listed| listed.value == key);
     for (at, Use { key, first, count }) in uses.iter().enumerate() {
-        if WELL_KNOWN.contains(key) {
+        if WELL_KNOWN.contains(key) || is_path(key) {
             continue;
         }
         let known = WELL_KNOWN.iter().find(|known| is_misspelled(key, known));

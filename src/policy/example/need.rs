@@ -7,8 +7,7 @@ use ipnet::IpNet;
 
 use crate::policy::address::Addresses;
 use crate::policy::condition::{Condition, Matcher};
-use crate::policy::name_map::NameMap;
-use crate::policy::table::{Row, Rows, Table};
+use crate::policy::table::{NamedRows, Row, Rows, Table};
 use crate::policy::values::{KeyIndex, Keys};
 
 /// The most values of a list that are tried.
@@ -24,10 +23,10 @@ pub(super) struct Need<'a> {
 
 /// Which values of an entry choose a row.
 enum Choice<'a> {
-    /// This one.
-    Named(&'a str),
+    /// The name of this row, and others that the table reads as the same.
+    Named(&'a Row, &'a NamedRows),
     /// All that are not the name of a row, and none.
-    Default(&'a NameMap<Row>),
+    Default(&'a NamedRows),
 }
 
 /// What calls must have to match the conditions and the row of a table, entry by entry.
@@ -39,8 +38,8 @@ pub(super) fn needs<'a>(
 ) -> Vec<Need<'a>> {
     let mut all: Vec<Need<'a>> = Vec::new();
     if let Rows::Selected { by, rows, .. } = &table.rows {
-        let is_named = rows.get(row.name().as_bytes()).is_some_and(|of| of.id() == row.id());
-        let choice = if is_named { Choice::Named(row.name()) } else { Choice::Default(rows) };
+        let is_named = is_row(row, rows, row.name().as_bytes());
+        let choice = if is_named { Choice::Named(row, rows) } else { Choice::Default(rows) };
         all.push(Need { key: *by, addresses, conditions: Vec::new(), choice: Some(choice) });
     }
     for condition in conditions {
@@ -60,9 +59,11 @@ impl<'a> Need<'a> {
     pub(super) fn accepts(&self, value: Option<&[u8]>) -> bool {
         let is_chosen = match (&self.choice, value) {
             (None, _) => true,
-            (Some(Choice::Named(name)), value) => value == Some(name.as_bytes()),
+            (Some(Choice::Named(row, rows)), value) => {
+                value.is_some_and(|value| is_row(row, rows, value))
+            }
             (Some(Choice::Default(rows)), value) => {
-                value.is_none_or(|value| rows.get(value).is_none())
+                value.is_none_or(|value| rows.of_value(value).is_none())
             }
         };
         let holds = |condition: &&Condition| condition.matcher.matches(value, self.addresses);
@@ -72,8 +73,8 @@ impl<'a> Need<'a> {
     /// A value that satisfies it, if one is found.
     pub(super) fn value(&self) -> Option<Cow<'a, [u8]>> {
         let mut tried = Vec::new();
-        if let Some(Choice::Named(name)) = self.choice {
-            tried.push(Cow::Borrowed(name.as_bytes()));
+        if let Some(Choice::Named(row, _)) = self.choice {
+            tried.push(Cow::Borrowed(row.name().as_bytes()));
         }
         self.conditions.iter().for_each(|condition| add_examples(&condition.matcher, &mut tried));
         tried.into_iter().find(|value| self.accepts(Some(value)))
@@ -96,13 +97,18 @@ impl<'a> Need<'a> {
     /// What it requires, in words.
     pub(super) fn describe(&self, keys: &Keys) -> String {
         let row = self.choice.as_ref().map(|choice| match choice {
-            Choice::Named(name) => format!("{} is {name:?}", keys.name(self.key)),
+            Choice::Named(row, _) => format!("{} is {:?}", keys.name(self.key), row.name()),
             Choice::Default(_) => format!("{} is the name of no row", keys.name(self.key)),
         });
         let conditions = self.conditions.iter().map(|condition| condition.describe(keys));
         let all: Vec<_> = row.into_iter().chain(conditions).collect();
         format!("it requires that {}", all.join(" and "))
     }
+}
+
+/// Whether a value selects this row.
+fn is_row(row: &Row, rows: &NamedRows, value: &[u8]) -> bool {
+    rows.of_value(value).is_some_and(|of| of.id() == row.id())
 }
 
 /// Values of which one probably satisfies a condition.
