@@ -17,7 +17,7 @@ use tonic::{Code, Status};
 pub use self::answer::{Answer, LeaseGuard};
 use self::backend::Backend;
 pub use self::core::{Core, Stores};
-pub use self::inspect::HeldLeases;
+pub use self::inspect::{HeldLeases, Inspected};
 use crate::clock::{Clock, Now, Timestamp};
 use crate::decision::{self, Verdict};
 use crate::descriptor::{LeaseId, Query};

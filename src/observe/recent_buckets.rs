@@ -15,9 +15,10 @@ use super::bucket_label::BucketLabel;
 use crate::clock::{Nanos, Timestamp};
 use crate::decision::Verdict;
 use crate::descriptor::Query;
-use crate::limit::Bucket;
+use crate::limit::{Bucket, LimitChanges};
 use crate::policy::Policy;
 use crate::policy::fingerprint::Fingerprint;
+use crate::policy::rule::Rule;
 use crate::store::{Outcome, Wait};
 use crate::striped::{STRIPES, Striped};
 
@@ -75,6 +76,8 @@ pub struct BucketSnapshot {
     pub label: Arc<BucketLabel>,
     /// Its kind and parameters.
     pub bucket: Bucket,
+    /// When its limit changed, if a policy that was in force has it.
+    pub changes: Option<Arc<LimitChanges>>,
     /// Its outcome when it was recorded.
     pub outcome: Outcome,
     /// When it was recorded.
@@ -130,7 +133,8 @@ impl RecentBuckets {
                 && !matches!(matched.bucket, Bucket::Blocked(_));
             if is_near && !self.is_noted(matched.fingerprint, now) {
                 let label = || BucketLabel::of(policy, query, decided);
-                self.record_one(matched.fingerprint, *matched.bucket, outcome, now, label);
+                let limit = (*matched.bucket, matched.rule.and_then(Rule::shared_changes));
+                self.record_one(matched.fingerprint, limit, outcome, now, label);
             }
         }
     }
@@ -168,7 +172,7 @@ impl RecentBuckets {
     fn record_one(
         &self,
         fingerprint: Fingerprint,
-        bucket: Bucket,
+        (bucket, changes): (Bucket, Option<Arc<LimitChanges>>),
         outcome: Outcome,
         at: Timestamp,
         label: impl FnOnce() -> BucketLabel,
@@ -179,7 +183,7 @@ impl RecentBuckets {
             noted.store(mark(fingerprint, at), Ordering::Relaxed);
         }
         if let Some(seen) = stripe.get_mut(&fingerprint) {
-            (seen.bucket, seen.outcome, seen.at) = (bucket, outcome, at);
+            (seen.bucket, seen.changes, seen.outcome, seen.at) = (bucket, changes, outcome, at);
             return;
         }
         if stripe.len() >= MAX_PER_STRIPE {
@@ -187,7 +191,8 @@ impl RecentBuckets {
             oldest.and_then(|oldest| stripe.remove(&oldest));
         }
         let label = Arc::new(label());
-        stripe.insert(fingerprint, BucketSnapshot { fingerprint, label, bucket, outcome, at });
+        let seen = BucketSnapshot { fingerprint, label, bucket, changes, outcome, at };
+        stripe.insert(fingerprint, seen);
     }
 
     // Both use the upper half of the hash: the lower half is the same for all buckets of a row.
@@ -220,7 +225,7 @@ mod tests {
         let bucket = Bucket::Tokens(TokenBucket::new(20, rate).unwrap());
         let fingerprint = name_for_tests(&key.to_string());
         let outcome = Outcome { wait: Wait::None, remaining: 0, uncharged: 0, reset: Nanos::ZERO };
-        recent.record_one(fingerprint, bucket, outcome, at, || BucketLabel {
+        recent.record_one(fingerprint, (bucket, None), outcome, at, || BucketLabel {
             domain: "d".into(),
             table: "t".into(),
             row: "all".into(),

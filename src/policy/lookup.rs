@@ -7,6 +7,7 @@ use ipnet::IpNet;
 use super::Policy;
 use super::fingerprint::Fingerprint;
 use super::identity::{Base, KeyEntry};
+use super::overrides::Override;
 use super::rule::Rule;
 use super::table::{Row, Rows, Table};
 use super::values::{KeyIndex, Values};
@@ -19,13 +20,20 @@ use crate::limit::Bucket;
 pub struct NamedBucket<'a> {
     /// The bucket's row.
     pub row: &'a Row,
-    /// The bucket's limit.
-    pub bucket: &'a Bucket,
+    /// The rule that decides it.
+    pub rule: &'a Rule,
     /// Its name in the store.
     pub fingerprint: Fingerprint,
     /// The keys and values of the entries that name it, an address as the network that counts. Empty for a bucket
     /// that all calls share.
     pub key: Arc<[(&'a str, Vec<u8>)]>,
+}
+
+impl<'a> NamedBucket<'a> {
+    /// The bucket's limit.
+    pub const fn bucket(&self) -> &'a Bucket {
+        self.rule.bucket()
+    }
 }
 
 /// A table whose buckets entries name in part.
@@ -69,6 +77,27 @@ impl Policy {
         (values, network)
     }
 
+    /// The rule by which calls at `now` decide a bucket of a table and row, given the entries of its key; none if the
+    /// policy has no such bucket. An address may be given as a network, and a later entry with the same key by its name
+    /// in the policy.
+    pub fn rule_of(
+        &self,
+        [table, row]: [&str; 2],
+        key: &[Entry<'_>],
+        fingerprint: Fingerprint,
+        now: Timestamp,
+    ) -> Option<&Rule> {
+        let (values, _) = self.lookup_values(key);
+        let table = self.tables.iter().find(|of| of.name() == table)?;
+        let row = table.rows.row(row)?;
+        let base = self.key_set(table.key)?.base(self.key, &values).ok()?;
+        // An override that looks beyond the key has buckets of its own. Any other has those of the row, and applies to
+        // all calls with the key or to none.
+        let others = row.overrides().iter().flat_map(Override::rules);
+        let mut all = row.rules_for(&values, now).iter().chain(row.rules()).chain(others);
+        all.find(|rule| base.salted(rule.salt) == fingerprint)
+    }
+
     /// Every bucket that the entries name and that calls with them can match at `now`, in the order of tables and
     /// rows. A missing entry may have any value, but an override with a condition on it is not applied. An address
     /// may be given as a network: it names the buckets that the whole network shares. Of several entries with one key,
@@ -103,7 +132,7 @@ fn named<'a>(
     key: &Arc<[(&'a str, Vec<u8>)]>,
 ) -> NamedBucket<'a> {
     let fingerprint = base.salted(rule.salt);
-    NamedBucket { row, bucket: &rule.bucket, fingerprint, key: Arc::clone(key) }
+    NamedBucket { row, rule, fingerprint, key: Arc::clone(key) }
 }
 
 /// Every row of a table that calls with these values can match, with its buckets for them.

@@ -43,6 +43,11 @@ impl Rule {
         self.changes.as_deref()
     }
 
+    /// As [`Self::changes`], to be kept.
+    pub fn shared_changes(&self) -> Option<Arc<LimitChanges>> {
+        self.changes.clone()
+    }
+
     /// Whether it denies every call.
     pub const fn is_blocked(&self) -> bool {
         matches!(self.bucket, Bucket::Blocked(_))

@@ -2,18 +2,21 @@
 
 use std::time::Duration;
 
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::Service;
 use super::backend::Backend;
 use crate::clock::Timestamp;
 use crate::decision::{Charges, Verdict};
-use crate::descriptor::{Hits, LeaseId};
-use crate::limit::Bucket;
+use crate::descriptor::{Entry, Hits, LeaseId};
+use crate::limit::{Bucket, LimitChanges};
+use crate::live::LoadedPolicies;
 use crate::observe::active_leases::HeldSlots;
 use crate::observe::recent_buckets::BucketSnapshot;
 use crate::observe::top_denied::TopDenied;
 use crate::policy::fingerprint::Fingerprint;
+use crate::policy::lookup::NamedBucket;
 use crate::policy::{Plan, Policy};
 use crate::store::{Admission, Charge, Mode, Outcome, Outcomes, StoreError};
 
@@ -25,6 +28,38 @@ const LIST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long the same may take in the background.
 const PRUNE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A bucket to read or to refill, as the calls that it limits decide it.
+#[derive(Debug, Clone, Copy)]
+pub struct Inspected<'a> {
+    /// Its name in the store.
+    pub fingerprint: Fingerprint,
+    /// Its limit.
+    pub bucket: &'a Bucket,
+    /// When the limit changed: what was used before refills at the old rate until then.
+    pub changes: Option<&'a LimitChanges>,
+}
+
+impl<'a> From<&NamedBucket<'a>> for Inspected<'a> {
+    fn from(of: &NamedBucket<'a>) -> Self {
+        let (bucket, changes) = (of.bucket(), of.rule.changes());
+        Self { fingerprint: of.fingerprint, bucket, changes }
+    }
+}
+
+impl<'a> From<&'a BucketSnapshot> for Inspected<'a> {
+    fn from(seen: &'a BucketSnapshot) -> Self {
+        let (bucket, changes) = (&seen.bucket, seen.changes.as_deref());
+        Self { fingerprint: seen.fingerprint, bucket, changes }
+    }
+}
+
+impl<'a> Inspected<'a> {
+    const fn charge(self, hits: Hits) -> Charge<'a> {
+        let Self { fingerprint, bucket, changes } = self;
+        Charge { fingerprint, bucket, changes, hits, mode: Mode::Enforced, debt: None }
+    }
+}
 
 /// Leases that are held.
 #[derive(Debug, Clone, Default)]
@@ -59,15 +94,18 @@ impl Service {
     }
 
     /// The buckets that were recently near or over their limit, shadow rows included, with their current state, the
-    /// emptiest first. With a shared store, the state is the last that this process saw, without the buckets that
-    /// have refilled since.
+    /// emptiest first: what a call of no hits would be told. With a shared store, the limit and the state are the last
+    /// that this process saw, without the buckets that have refilled since.
     pub fn recent_buckets(&self) -> Vec<BucketSnapshot> {
         let mut all = self.core.recent.list();
         let now = self.core.clock.read();
         match &self.backend {
             Backend::Memory(store) => {
+                let policies = self.core.policies.load_full();
                 for seen in &mut all {
-                    seen.outcome = store.peek(seen.fingerprint, &seen.bucket, None, now);
+                    update(seen, &policies, now.wall);
+                    let changes = seen.changes.as_deref();
+                    seen.outcome = store.peek(seen.fingerprint, &seen.bucket, changes, now);
                 }
             }
             Backend::Shared(_) => {
@@ -80,9 +118,12 @@ impl Service {
         all
     }
 
-    /// The bucket of this name, if it was recently near or over its limit.
+    /// The bucket of this name, if it was recently near or over its limit, with the limit that the policy in force has
+    /// for it and the outcome that was recorded.
     pub fn recent_bucket(&self, fingerprint: Fingerprint) -> Option<BucketSnapshot> {
-        self.core.recent.get(fingerprint)
+        let mut seen = self.core.recent.get(fingerprint)?;
+        update(&mut seen, &self.core.policies.load_full(), self.wall_now());
+        Some(seen)
     }
 
     /// The buckets that denied most calls of this process in the last minutes, `max` of them at most: those of enforced
@@ -97,7 +138,7 @@ impl Service {
     /// If the store does not answer.
     pub async fn peek_many(
         &self,
-        buckets: &[(Fingerprint, &Bucket)],
+        buckets: &[Inspected<'_>],
     ) -> Result<(Vec<Outcome>, Timestamp), StoreError> {
         self.decide_each(buckets, Hits::PEEK).await
     }
@@ -107,27 +148,27 @@ impl Service {
     ///
     /// # Errors
     /// If the store does not answer; some of the buckets may be full then.
-    pub async fn refill(&self, buckets: &[(Fingerprint, &Bucket)]) -> Result<(), StoreError> {
+    pub async fn refill(&self, buckets: &[Inspected<'_>]) -> Result<(), StoreError> {
         let everything = Hits::give_back(u64::MAX);
         self.decide_each(buckets, everything).await?;
-        for (fingerprint, bucket) in buckets {
+        for bucket in buckets {
             // Memory holds what was charged without the shared store.
-            let charge = charge((*fingerprint, bucket), everything);
+            let charge = bucket.charge(everything);
             self.core.memory().decide(&[charge], self.core.clock.read(), &mut Outcomes::new())?;
-            self.core.recent.forget(*fingerprint);
+            self.core.recent.forget(bucket.fingerprint);
         }
         Ok(())
     }
 
     async fn decide_each(
         &self,
-        buckets: &[(Fingerprint, &Bucket)],
+        buckets: &[Inspected<'_>],
         hits: Hits,
     ) -> Result<(Vec<Outcome>, Timestamp), StoreError> {
         let (mut all, ours) = (Vec::with_capacity(buckets.len()), self.core.clock.read());
         let mut now = ours.wall;
         for some in buckets.chunks(MAX_BATCH) {
-            let charges: Vec<_> = some.iter().map(|of| charge(*of, hits)).collect();
+            let charges: Vec<_> = some.iter().map(|of| of.charge(hits)).collect();
             let mut outcomes = Outcomes::new();
             now = self.backend.charge(&charges, ours, &mut outcomes).await?;
             all.extend(outcomes);
@@ -201,6 +242,17 @@ impl Service {
     }
 }
 
-const fn charge((fingerprint, bucket): (Fingerprint, &Bucket), hits: Hits) -> Charge<'_> {
-    Charge { fingerprint, bucket, changes: None, hits, mode: Mode::Enforced, debt: None }
+/// Gives a listed bucket the limit that the policies in force have for it at this time of the wall clock, if they have
+/// one: it was recorded with the limit of that time.
+fn update(seen: &mut BucketSnapshot, policies: &LoadedPolicies, now: Timestamp) {
+    let label = &*seen.label;
+    let key: SmallVec<[Entry<'_>; 8]> =
+        label.key.iter().map(|(key, value)| Entry { key: (&**key).into(), value }).collect();
+    let loaded = policies.get(&*label.domain);
+    let rule = loaded.and_then(|loaded| {
+        loaded.policy.rule_of([&label.table, &label.row], &key, seen.fingerprint, now)
+    });
+    if let Some(rule) = rule {
+        (seen.bucket, seen.changes) = (*rule.bucket(), rule.shared_changes());
+    }
 }

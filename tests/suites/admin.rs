@@ -109,6 +109,38 @@ fn ask_as(server: &TestServer, method: &str, path: &str, head: &str, body: &str)
     (head[9..12].parse().unwrap(), serde_json::from_str(body).unwrap_or_else(|_| panic!("{body}")))
 }
 
+/// A bucket that no call has met since its limit changed.
+#[test]
+fn a_changed_limit_is_shown_as_the_next_call_will_meet_it() {
+    let mut admin = Admin::start();
+    for tenant in ["acme", "b"] {
+        admin.spend(20, &[("tenant", tenant)]);
+    }
+    let hours = |hours: u64| Nanos::from_secs(hours * 3600);
+    admin.server.advance(hours(6));
+    // Five of the twenty are repaid; from here on, ten in three hours.
+    let faster = POLICY.replace("per_day: 20", "per_day: 80");
+    admin.server.parts.replace(&support::source(&faster));
+    admin.server.advance(hours(3));
+    let left = "80 per day: 75 clear";
+    let of_acme = format!("tenant/default [\"tenant\",\"acme\"] {left}");
+    assert!(admin.listed("?tenant=acme").contains(&of_acme), "{:?}", admin.listed("?tenant=acme"));
+    let seen = admin.server.parts.service.recent_buckets();
+    let seen: Vec<_> =
+        seen.iter().map(|seen| (seen.bucket.to_string(), seen.outcome.remaining)).collect();
+    assert_eq!(seen, [("80 per day".to_owned(), 75), ("80 per day".to_owned(), 75)]);
+    let peek = request("d", &[hits(0, &[("tenant", "acme")])]);
+    assert_eq!(admin.client.ask(peek).remaining(), [75]);
+    // What was left before the reset, of a bucket that is named by its key, and of a listed one.
+    let (status, reset) = admin.post("/reset", &json!({ "key": [["tenant", "acme"]] }));
+    assert_eq!((status, told(&reset["items"])), (200, vec![of_acme.clone()]));
+    let listed = admin.get("/buckets?tenant=b");
+    let id = &listed["items"][0]["id"];
+    assert!(id.is_string(), "{listed}");
+    let (status, reset) = admin.post("/reset", &json!({ "id": id }));
+    assert_eq!((status, told(&reset["items"])), (200, vec![of_acme.replace("acme", "b")]));
+}
+
 const CHANGING: [&str; 3] = ["/reset", "/leases/release", "/reload"];
 
 #[test]

@@ -9,7 +9,7 @@
 
 use crate::support;
 
-use support::{Parts, hits, request, source};
+use support::{Parts, START, hits, request, source};
 use tollgate::clock::{Clock, Nanos};
 use tollgate::observe::bucket_label::BucketLabel;
 use tollgate::observe::recent_buckets::{BucketSnapshot, NOTE_INTERVAL};
@@ -104,6 +104,30 @@ fn it_is_told_how_they_stand_now_the_emptiest_first() {
     assert_eq!(told(&parts), ["d t/all k=two: 0 over", "d t/all k=one: 1 near"]);
     parts.clock.advance(ONE.times(2));
     assert_eq!(told(&parts), ["d t/all k=two: 2 clear", "d t/all k=one: 3 clear"]);
+}
+
+#[test]
+fn it_is_told_by_the_limit_in_force_and_not_by_that_of_the_last_call() {
+    let parts = parts();
+    ask(&parts, 20, &[("k", "one")]);
+    let end = START.after(Nanos::from_secs(3600)).rfc3339();
+    let raised = format!(
+        "{POLICY}overrides: [{{ table: t, when: {{ k: one }}, until: {end}, buckets: [{{ per_day: 24 }}] }}]"
+    );
+    parts.replace(&source(&raised));
+    assert_eq!(told(&parts), ["d t/all k=one: 4 clear"]);
+    // A call meets it. It adds one in its hour, and is over: 19 of 20 are used.
+    ask(&parts, 0, &[("k", "one")]);
+    parts.clock.advance(Nanos::from_secs(3600));
+    assert_eq!(told(&parts), ["d t/all k=one: 1 near"]);
+    // A key that was cut is no longer known: its bucket is told by the limit of the last call.
+    let long = "x".repeat(MAX_CHARS + 1);
+    ask(&parts, 20, &[("k", &long)]);
+    parts.replace(&source(&POLICY.replace("per_day: 20", "per_day: 40")));
+    let mut told_of = told(&parts);
+    told_of.sort();
+    let cut = format!("d t/all k={}… cut: 0 over", "x".repeat(MAX_CHARS));
+    assert_eq!(told_of, ["d t/all k=one: 21 clear".to_owned(), cut]);
 }
 
 #[test]

@@ -9,13 +9,19 @@
 
 use crate::support;
 
-use support::{Parts, START, call, hits, request, source};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use serde_json::json;
+use support::{Parts, START, TestServer, call, hits, request, source};
 use tollgate::clock::{Clock, Nanos};
 use tollgate::policy::fingerprint::FingerprintKey;
 use tollgate::store::memory::snapshot;
 
 const HOUR: i64 = 3_600_000_000_000;
 const START_SECONDS: u64 = START.as_unix_nanos() / 1_000_000_000;
+
+const TOKEN: &str = "0123456789abcdef";
 
 const POLICY: &str = "domain: d
 tables:
@@ -68,6 +74,43 @@ fn leases_expire_when_they_would_have_and_are_listed_in_the_new_time() {
     assert_eq!(expires.as_unix_nanos() / 1_000_000_000, START_SECONDS + 3_660);
     parts.clock.advance(Nanos::from_secs(60));
     assert!(parts.ask(&job).is_ok());
+}
+
+#[test]
+fn a_reset_finds_the_override_that_the_wall_clock_has_ended() {
+    let until = START.after(Nanos::from_secs(3_600)).rfc3339();
+    let text = with_override(&until, "[{ per_minute: 60 }]");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("policy.yaml");
+    std::fs::write(&path, &text).unwrap();
+    let server = TestServer::administered(&path, TOKEN);
+    assert_eq!(ask(&server.parts, 1, "vip").remaining(), [59]);
+    server.parts.clock.set_wall_ahead(HOUR);
+    for (path, body) in [
+        ("/explain/bucket", json!({ "table": "t", "key": [["k", "vip"]] })),
+        ("/reset", json!({ "key": [["k", "vip"]] })),
+    ] {
+        let answer = post(&server, path, &body.to_string());
+        assert!(
+            answer.contains("\"6 per minute\"") && !answer.contains("60 per minute"),
+            "{answer}"
+        );
+    }
+}
+
+fn post(server: &TestServer, path: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(server.http).unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n\
+         authorization: Bearer {TOKEN}\r\ncontent-length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    answer
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::observe::recent_buckets::{BucketSnapshot, Standing};
 use crate::policy::Policy;
 use crate::policy::fingerprint::Fingerprint;
 use crate::policy::lookup::NamedBucket;
-use crate::service::Service;
+use crate::service::{Inspected, Service};
 use crate::store::{Outcome, Wait};
 use crate::text;
 
@@ -125,7 +125,7 @@ async fn named(
         with_full || outcome.remaining < bucket.size().max(1)
     };
     let mut found: Vec<_> = named.iter().zip(&outcomes).collect();
-    found.retain(|(of, outcome)| is_listed(outcome, of.bucket));
+    found.retain(|(of, outcome)| is_listed(outcome, of.bucket()));
     let known: HashSet<_> = named.iter().map(|of| of.fingerprint).collect();
     let filter = EntryFilter::new(entries, policy.addresses());
     let mut others = service.recent_buckets();
@@ -186,7 +186,7 @@ pub(super) async fn peek(
     service: &Service,
     named: &[NamedBucket<'_>],
 ) -> Result<(Vec<Outcome>, Timestamp), ApiError> {
-    let buckets: Vec<_> = named.iter().map(|of| (of.fingerprint, of.bucket)).collect();
+    let buckets: Vec<_> = named.iter().map(Inspected::from).collect();
     service.peek_many(&buckets).await.map_err(|error| ApiError::store(&error))
 }
 
@@ -207,7 +207,7 @@ pub(super) fn from_named(
         truncated: of.key.iter().any(|(_, value)| std::str::from_utf8(value).is_err()),
         shadow: of.row.is_shadow(),
     };
-    bucket_item(name, of.bucket, outcome, at, ids.of(of.fingerprint))
+    bucket_item(name, of.bucket(), outcome, at, ids.of(of.fingerprint))
 }
 
 fn from_snapshot(seen: &BucketSnapshot, service: &Service, ids: Ids<'_>) -> Bucket {

@@ -13,7 +13,7 @@ use crate::limit::Bucket;
 use crate::observe::recent_buckets::BucketSnapshot;
 use crate::policy::Policy;
 use crate::policy::fingerprint::Fingerprint;
-use crate::service::Service;
+use crate::service::{Inspected, Service};
 use crate::store::Outcome;
 
 pub(super) async fn reset(
@@ -54,7 +54,7 @@ async fn refill_listed(service: &Service, seen: BucketSnapshot) -> Result<Reset,
     if !is_of_tokens(&seen.bucket) {
         return Err(ApiError::bad_request(SLOTS));
     }
-    let bucket = [(seen.fingerprint, &seen.bucket)];
+    let bucket = [Inspected::from(&seen)];
     let peeked = service.peek_many(&bucket).await;
     let (outcomes, at) = peeked.map_err(|error| ApiError::store(&error))?;
     service.refill(&bucket).await.map_err(|error| ApiError::store(&error))?;
@@ -89,13 +89,13 @@ async fn refill_table(
     named.retain(|of| {
         of.row.table() == table
             && row.as_ref().is_none_or(|row| of.row.name() == row)
-            && bucket.as_ref().is_none_or(|bucket| of.bucket.to_string() == *bucket)
+            && bucket.as_ref().is_none_or(|bucket| of.bucket().to_string() == *bucket)
     });
     if named.is_empty() {
         return Err(ApiError::not_found(no_bucket(policy, table)));
     }
-    let are_blocked = named.iter().all(|of| matches!(of.bucket, Bucket::Blocked(_)));
-    named.retain(|of| is_of_tokens(of.bucket));
+    let are_blocked = named.iter().all(|of| matches!(of.bucket(), Bucket::Blocked(_)));
+    named.retain(|of| is_of_tokens(of.bucket()));
     if named.is_empty() {
         return Err(ApiError::bad_request(if are_blocked { BLOCKED } else { SLOTS }));
     }
@@ -105,7 +105,7 @@ async fn refill_table(
         )));
     }
     let (outcomes, at) = buckets::peek(service, &named).await?;
-    let fill: Vec<_> = named.iter().map(|of| (of.fingerprint, of.bucket)).collect();
+    let fill: Vec<_> = named.iter().map(Inspected::from).collect();
     service.refill(&fill).await.map_err(|error| ApiError::store(&error))?;
     tracing::info!(
         domain = policy.domain(),
@@ -114,7 +114,7 @@ async fn refill_table(
         "buckets refilled by a request"
     );
     let before = named.iter().zip(&outcomes);
-    let charged = before.filter(|(of, outcome)| outcome.remaining < of.bucket.size());
+    let charged = before.filter(|(of, outcome)| outcome.remaining < of.bucket().size());
     let listed =
         charged.map(|(of, outcome)| buckets::from_named(policy, of, outcome, at, Ids::Hidden));
     let listed: Vec<_> = listed.collect();

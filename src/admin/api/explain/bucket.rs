@@ -96,7 +96,7 @@ async fn by_example(
     policy: &Policy,
     place: &BucketPlace<'_>,
 ) -> Result<BucketExplanation, ApiError> {
-    let now = service.now();
+    let now = service.wall_now();
     let example = policy.example(place, now);
     let example = example.map_err(|error| ApiError::not_found(error.to_string()))?;
     let mut query = Query::default();

@@ -17,7 +17,7 @@ use crate::policy::Policy;
 use crate::policy::fingerprint::Fingerprint;
 use crate::policy::lookup::{NamedBucket, PartlyNamed};
 use crate::policy::table::{Row, Table};
-use crate::service::Service;
+use crate::service::{Inspected, Service};
 
 /// Refills every token bucket that the entries name, and every recent one that they name in part.
 pub(super) async fn refill(
@@ -35,11 +35,11 @@ pub(super) async fn refill(
     let policy = buckets::policy(&snapshot, domain.as_deref())?;
     buckets::check(policy, &entries)?;
     check_keys(policy, &entries)?;
-    let mut named = policy.buckets_for(&entries, service.now());
+    let mut named = policy.buckets_for(&entries, service.wall_now());
     // A bucket that all calls share is not named by the entries.
-    named.retain(|of| !of.key.is_empty() && is_meant(of.row.name(), of.bucket));
+    named.retain(|of| !of.key.is_empty() && is_meant(of.row.name(), of.bucket()));
     let slots = tables_with_slots(&named);
-    named.retain(|of| is_of_tokens(of.bucket));
+    named.retain(|of| is_of_tokens(of.bucket()));
     let mut incomplete = policy.partly_named(&entries);
     incomplete.retain(|of| has_tokens(of.table));
     let mut seen = partly_named_buckets(service, policy, &entries, &named);
@@ -82,7 +82,7 @@ fn check_keys(policy: &Policy, entries: &[Entry<'_>]) -> Result<(), ApiError> {
 
 /// The tables in which the entries name slots, in the order of the policy.
 fn tables_with_slots(named: &[NamedBucket<'_>]) -> Vec<String> {
-    let slots = named.iter().filter(|of| matches!(of.bucket, Bucket::Concurrency(_)));
+    let slots = named.iter().filter(|of| matches!(of.bucket(), Bucket::Concurrency(_)));
     let mut tables: Vec<String> = slots.map(|of| of.row.table().to_owned()).collect();
     tables.dedup();
     tables
@@ -116,7 +116,8 @@ fn partly_named_buckets(
             && seen.label.matches(&filter)
             && !known.contains(&seen.fingerprint)
     });
-    seen
+    // With the limits that the policy in force has.
+    seen.iter().filter_map(|seen| service.recent_bucket(seen.fingerprint)).collect()
 }
 
 /// What was refilled.
@@ -153,15 +154,15 @@ async fn fill(
     named: &[NamedBucket<'_>],
     seen: Vec<BucketSnapshot>,
 ) -> Result<Filled, ApiError> {
-    let by_name = named.iter().map(|of| (of.fingerprint, of.bucket));
-    let all: Vec<_> = by_name.chain(seen.iter().map(|of| (of.fingerprint, &of.bucket))).collect();
+    let by_name = named.iter().map(Inspected::from);
+    let all: Vec<_> = by_name.chain(seen.iter().map(Inspected::from)).collect();
     let peeked = service.peek_many(&all).await;
     let (outcomes, at) = peeked.map_err(|error| ApiError::store(&error))?;
     service.refill(&all).await.map_err(|error| ApiError::store(&error))?;
     let mut filled = Filled::default();
     let (of_named, of_seen) = outcomes.split_at_checked(named.len()).unwrap_or((&outcomes, &[]));
     for (of, outcome) in named.iter().zip(of_named) {
-        let was_charged = outcome.remaining < of.bucket.size();
+        let was_charged = outcome.remaining < of.bucket().size();
         let charged =
             was_charged.then(|| buckets::from_named(policy, of, outcome, at, Ids::Hidden));
         filled.add(of.row.table(), charged);
