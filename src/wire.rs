@@ -60,10 +60,10 @@ pub fn request(
 }
 
 /// Describes a response for display: its code, and lines of details. Control characters are escaped, since values come
-/// over the network.
-pub fn describe(response: &RateLimitResponse) -> (&'static str, Vec<String>) {
+/// over the network. `without_limit` is said of a descriptor whose status has no limit: the response does not tell why.
+pub fn describe(response: &RateLimitResponse, without_limit: &str) -> (&'static str, Vec<String>) {
     let code = Code::try_from(response.overall_code).map_or("UNKNOWN", |code| code.as_str_name());
-    let statuses = response.statuses.iter().map(describe_status);
+    let statuses = response.statuses.iter().map(|status| describe_status(status, without_limit));
     let headers = response.response_headers_to_add.iter().chain(&response.request_headers_to_add);
     let headers = headers.map(|HeaderValue { key, value, .. }| format!("{key}: {value}"));
     let body = (!response.raw_body.is_empty())
@@ -96,8 +96,8 @@ fn describe_place(place: &prost_types::Value) -> String {
     format!("{}/{} ({})", text("table"), text("row"), text("bucket"))
 }
 
-fn describe_status(status: &DescriptorStatus) -> String {
-    let Some(limit) = &status.current_limit else { return "no limit matched".to_owned() };
+fn describe_status(status: &DescriptorStatus, without_limit: &str) -> String {
+    let Some(limit) = &status.current_limit else { return without_limit.to_owned() };
     let reset = status.duration_until_reset;
     // tollgate sends whole seconds.
     let seconds = |reset: prost_types::Duration| format!("{} s", reset.seconds);

@@ -136,7 +136,7 @@ fn check_response(response: &RateLimitResponse) {
     if !response.raw_body.is_empty() {
         serde_json::from_slice::<serde_json::Value>(&response.raw_body).expect("a body in JSON");
     }
-    let (_, details) = wire::describe(response);
+    let (_, details) = wire::describe(response, "no limit");
     for line in details {
         assert!(!line.contains(char::is_control), "{line:?}");
     }

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use self::policy::Notes;
 use super::Failure;
 use super::address::ServerAddress;
 use super::connection::ClientTls;
@@ -91,8 +92,10 @@ impl QueryCommand {
         let notes = match notes {
             Some(Ok(notes)) => notes,
             // The call is answered, so that this is no failure.
-            Some(Err(error)) if self.http.is_some() => vec![format!("not explained: {error}")],
-            Some(Err(_)) | None => Vec::new(),
+            Some(Err(error)) if self.http.is_some() => {
+                Notes { lines: vec![format!("not explained: {error}")], ..Notes::default() }
+            }
+            Some(Err(_)) | None => Notes::default(),
         };
         write(out, &response, &notes)?;
         Ok(ExitCode::from(u8::from(wire::is_over_limit(&response))))
@@ -110,10 +113,12 @@ impl QueryCommand {
 fn write(
     out: &mut dyn Write,
     response: &RateLimitResponse,
-    notes: &[String],
+    Notes { lines, only_shadow }: &Notes,
 ) -> std::io::Result<()> {
-    let (code, details) = wire::describe(response);
-    let notes = notes.iter().map(|note| format!("  {}", printable(note)));
+    // Without the HTTP side nothing is known of rows in shadow, so that less is said.
+    let without_limit = only_shadow.as_deref().unwrap_or("no enforced limit matched");
+    let (code, details) = wire::describe(response, without_limit);
+    let notes = lines.iter().map(|note| format!("  {}", printable(note)));
     for line in std::iter::once(code.to_owned()).chain(notes).chain(details) {
         writeln!(out, "{line}")?;
     }

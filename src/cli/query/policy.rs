@@ -64,7 +64,16 @@ pub(in crate::cli) fn domains(http: &HttpServer) -> Result<Vec<String>, Failure>
     Ok(policies.into_iter().map(|policy| policy.domain).collect())
 }
 
-/// Lines about a request: that its domain is unknown, that it is bypassed, which rows are in shadow.
+/// What the policy says about a request.
+#[derive(Debug, Default)]
+pub(super) struct Notes {
+    /// That its domain is unknown, that it is bypassed, which rows are in shadow.
+    pub(super) lines: Vec<String>,
+    /// That all rows whose limits it matches are in shadow, and which they are.
+    pub(super) only_shadow: Option<String>,
+}
+
+/// What the policy says about a request of one descriptor.
 ///
 /// # Errors
 /// If the HTTP side gives no answer, or another than expected.
@@ -72,7 +81,7 @@ pub(super) fn notes(
     http: &HttpServer,
     domain: &str,
     entries: &[EntryArg],
-) -> Result<Vec<String>, Failure> {
+) -> Result<Notes, Failure> {
     let entries: Vec<_> = entries
         .iter()
         .map(|EntryArg { key, value }| json!({ "key": key, "value": value }))
@@ -82,25 +91,36 @@ pub(super) fn notes(
     match answer.status {
         StatusCode::OK => {
             let Explanation { descriptors } = serde_json::from_str(&answer.body)?;
-            Ok(descriptors.iter().flat_map(about).collect())
+            Ok(descriptors.first().map(about).unwrap_or_default())
         }
         StatusCode::NOT_FOUND => {
             let domains = listed(&domains(http)?);
-            Ok(vec![format!("no policy for domain `{domain}`; the server has: {domains}")])
+            Ok(note(format!("no policy for domain `{domain}`; the server has: {domains}")))
         }
         status => Err(format!("no explanation over HTTP: {status}").into()),
     }
 }
 
-fn about(descriptor: &Descriptor) -> Vec<String> {
+fn note(line: String) -> Notes {
+    Notes { lines: vec![line], only_shadow: None }
+}
+
+fn about(descriptor: &Descriptor) -> Notes {
     if let Some(bypass) = &descriptor.bypass {
-        return vec![format!("bypassed, since {bypass}")];
+        return note(format!("bypassed, since {bypass}"));
     }
-    let in_shadow = descriptor.tables.iter().filter(|table| table.shadow);
-    in_shadow
-        .filter_map(|Table { table, row, .. }| Some((table, row.as_ref()?)))
-        .map(|(table, row)| format!("{table}/{row} is in shadow: it never denies"))
-        .collect()
+    let matched = descriptor.tables.iter().filter_map(|Table { table, row, shadow }| {
+        Some((format!("{table}/{}", row.as_ref()?), *shadow))
+    });
+    let (in_shadow, enforced): (Vec<_>, Vec<_>) = matched.partition(|(_, shadow)| *shadow);
+    let mut in_shadow = in_shadow.into_iter().map(|(row, _)| row);
+    if enforced.is_empty() && in_shadow.len() > 0 {
+        let rows: Vec<_> = in_shadow.collect();
+        let only_shadow = format!("only shadow limits matched: {}", rows.join(", "));
+        return Notes { lines: Vec::new(), only_shadow: Some(only_shadow) };
+    }
+    let line = |row| format!("{row} is in shadow: it never denies");
+    Notes { lines: in_shadow.by_ref().map(line).collect(), only_shadow: None }
 }
 
 /// Domains for a terminal.

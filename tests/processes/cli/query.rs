@@ -83,7 +83,7 @@ fn a_lease_is_taken_told_and_released_once() {
 fn a_domain_without_a_policy_is_not_limited() {
     let server = Served::start(&QUIET, &[]);
     let ended = query(&server, &[&["--domain", "nobody's", "tenant=acme"]]);
-    let out = "OK\n  no policy for domain `nobody's`; the server has: management-api\n  no limit matched\n";
+    let out = "OK\n  no policy for domain `nobody's`; the server has: management-api\n  no enforced limit matched\n";
     assert_eq!((ended.code, &*ended.out), (Some(0), out));
 }
 
@@ -91,6 +91,9 @@ const SHADOWS: &str = "domain: shop
 tables:
   - { name: plan, key: [k], shadow: true, rows: { all: [{ per_day: 1 }] } }
   - { name: calls, key: [k], rows: { all: [{ per_day: 9 }] } }
+  - { name: trial, select: t, key: [t], shadow: true, rows: { default: [{ per_day: 1 }] } }
+  - { name: paid, select: t, key: [t], rows: { gold: [{ per_day: 3 }], default: unlimited } }
+  - { name: new, key: [new], shadow: true, rows: { all: [{ per_day: 1 }] } }
 bypass: [{ k: friend }]
 ";
 
@@ -120,11 +123,18 @@ fn the_only_domain_is_taken_and_shadow_rows_and_bypasses_are_named() {
     assert!(second.contains(&denies), "{second:?}");
     let friend = told(&["k=friend"]);
     assert!(friend[1].starts_with("bypassed, since "), "{friend:?}");
-    assert_eq!(friend[2..], ["no limit matched"]);
+    assert_eq!(friend[2..], ["no enforced limit matched"]);
+    let only = "only shadow limits matched: trial/default, new/all";
+    assert_eq!(told(&["t=1", "new=1"])[..2], ["OK", only]);
+    let both = told(&["t=gold"]);
+    assert_eq!(both[..2], ["OK", "trial/default is in shadow: it never denies"], "{both:?}");
+    assert!(both[2].starts_with("paid/gold: 3 per day, 2 left"), "{both:?}");
     // Without the HTTP side, what the response has.
     let address = server.grpc.to_string();
     let ended = run(&["query", "--addr", &address, "--domain", "shop", "k=1"]);
     assert!(!ended.out.contains(shadow) && ended.out.contains(&denies), "{ended:?}");
+    let ended = run(&["query", "--addr", &address, "--domain", "shop", "t=3"]);
+    assert_eq!(ended.out, "OK\n  no enforced limit matched\n", "{ended:?}");
 }
 
 #[test]
