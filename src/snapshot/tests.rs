@@ -1,9 +1,10 @@
+use std::cell::RefCell;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::sync::Once;
 
-use parking_lot::Mutex;
 use tempfile::TempDir;
 
 use super::*;
@@ -63,23 +64,36 @@ impl Fixture {
     }
 }
 
-/// The log lines of this thread.
-fn log_of(what: impl FnOnce()) -> Vec<String> {
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-    impl Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().write(bytes)
-        }
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
+/// The log of the thread, while it is kept.
+struct ThreadLog;
+
+thread_local! {
+    static KEPT: RefCell<Option<Vec<u8>>> = const { RefCell::new(None) };
+}
+
+impl Write for ThreadLog {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        KEPT.with_borrow_mut(|kept| kept.iter_mut().for_each(|kept| kept.extend(bytes)));
+        Ok(bytes.len())
     }
-    let lines = Lines::default();
-    let writer = lines.clone();
-    let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone());
-    tracing::subscriber::with_default(log.finish(), what);
-    let text = String::from_utf8(lines.0.lock().clone()).unwrap();
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The log lines of this thread.
+///
+/// All threads have one subscriber. A subscriber of this thread alone would miss lines: if a thread without one is the
+/// first to reach a line of the code that logs, `tracing` takes it that nobody wants it, for all threads.
+fn log_of(what: impl FnOnce()) -> Vec<String> {
+    static SUBSCRIBER: Once = Once::new();
+    SUBSCRIBER.call_once(|| {
+        let log = tracing_subscriber::fmt().with_ansi(false).with_writer(|| ThreadLog);
+        tracing::subscriber::set_global_default(log.finish()).unwrap();
+    });
+    KEPT.set(Some(Vec::new()));
+    what();
+    let text = String::from_utf8(KEPT.take().unwrap_or_default()).unwrap();
     text.lines().map(str::to_owned).collect()
 }
 
