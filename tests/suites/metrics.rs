@@ -52,7 +52,8 @@ fn labels(text: &str, name: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_metric_is_in_the_docs_with_its_type_and_labels_and_no_other_is() {
-    let (server, _) = server("tables: [{ name: t, key: [k], rows: { all: unlimited } }]");
+    let table = "tables: [{ name: t, charge: always, key: [k], rows: { all: [{ per_hour: 1 }] } }]";
+    let (server, _) = server(table);
     let text = server.get("/metrics");
     let exposed: BTreeSet<_> = kinds(&text)
         .into_iter()
