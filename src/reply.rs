@@ -14,7 +14,7 @@ use crate::clock::{Nanos, Timestamp};
 use crate::decision::{self, Decided, Verdict};
 use crate::limit::{Blocked, Bucket, Period};
 use crate::policy::HeaderStyle;
-use crate::store::{Outcome, Wait};
+use crate::store::Wait;
 
 pub use self::denials::Denials;
 
