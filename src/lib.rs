@@ -28,8 +28,8 @@
 //! | `service` | the path of a request; `backend` has the differences between memory and the shared store |
 //! | `shared` | Redis or Valkey: connections, and decisions while they are down |
 //! | `policy_files` | a source of policies: files, reloaded while the server runs |
-//! | `live` | the policies in force, replaced as a whole, from any source |
 //! | `snapshot` | the store's state in a file, restored at the next start |
+//! | `live` | the policies in force, replaced as a whole, from any source |
 //! | `reading` | file reads that may hang: a thread of their own, a deadline, panics caught |
 //! | `observe` | metrics (`telemetry`), lists (`recent_buckets`, `top_denied`, `active_leases`), log lines (`denied_log`) and spans (`traces`) of calls |
 //! | `wire` | the only module that knows protobuf |

@@ -6,6 +6,7 @@ mod debt;
 mod error;
 mod interval;
 mod nearest;
+mod owed;
 mod rate;
 mod token_bucket;
 
@@ -14,11 +15,14 @@ use std::num::NonZeroU32;
 
 use crate::clock::Timestamp;
 
+pub(crate) use self::changes::BucketLimits;
 pub use self::changes::{ChangeTime, LimitChanges};
 pub use self::concurrency::{Concurrency, MAX_SLOTS};
 pub use self::debt::Debt;
 pub use self::error::LimitError;
 pub use self::interval::CompactInterval;
+pub use self::owed::OwedStates;
+pub(crate) use self::owed::carried_over;
 pub use self::rate::{Period, Rate, Unit};
 pub(crate) use self::token_bucket::MAX_FILL_TIME;
 pub use self::token_bucket::TokenBucket;

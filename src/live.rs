@@ -14,7 +14,7 @@ use crate::descriptor::Name;
 use crate::limit::ChangeTime;
 use crate::observe::telemetry::{PolicyCounters, Telemetry};
 use crate::policy::name_map::NameMap;
-use crate::policy::{Policies, Policy};
+use crate::policy::{LimitHistory, Policies, Policy};
 use crate::reply::Denials;
 use crate::wire;
 
@@ -82,23 +82,21 @@ pub struct LoadedPolicies {
     loaded_at: Timestamp,
     /// When the limits change that are not what they were before.
     changed_at: ChangeTime,
+    limits: LimitHistory,
 }
 
 impl LoadedPolicies {
-    /// Prepares policies for requests, to come into force after others at `now`. Removes the metrics of rows that they
-    /// do not have; see [`Telemetry::for_policies`].
+    /// Prepares policies for requests, to come into force after others with these limits at `now`. Removes the metrics
+    /// of rows that they do not have; see [`Telemetry::for_policies`].
     pub fn new(
         next: VersionedPolicies,
-        before: Option<&Self>,
+        before: &LimitHistory,
         telemetry: &Telemetry,
         now: Timestamp,
     ) -> Self {
         let changed_at = ChangeTime::at(now);
         let mut policies: Vec<_> = next.policies.into_policies().collect();
-        for policy in &mut policies {
-            let before = before.and_then(|before| before.get(policy.domain()));
-            policy.succeed(before.map(|loaded| &loaded.policy), &changed_at);
-        }
+        let limits = before.succeed(&mut policies, &changed_at);
         policies.sort_unstable_by(|a, b| a.domain().cmp(b.domain()));
         let counters = telemetry.for_policies(&policies);
         let loaded = policies.into_iter().zip(counters).map(|(policy, counters)| {
@@ -106,7 +104,8 @@ impl LoadedPolicies {
             (policy.domain().as_bytes().into(), LoadedPolicy { policy, counters, denials })
         });
         let VersionedPolicies { version, warnings, .. } = next;
-        Self { by_domain: loaded.collect(), version, warnings, loaded_at: now, changed_at }
+        let by_domain = loaded.collect();
+        Self { by_domain, version, warnings, loaded_at: now, changed_at, limits }
     }
 
     /// The policy of a domain.
@@ -129,6 +128,11 @@ impl LoadedPolicies {
     /// What their source warns of: what is valid, but may not be meant. One line per item.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// The limits of their buckets.
+    pub const fn limits(&self) -> &LimitHistory {
+        &self.limits
     }
 
     /// When they came into force, by the steady time.
@@ -160,8 +164,19 @@ pub struct ActivePolicies {
 impl ActivePolicies {
     /// Puts the first policies in force.
     pub fn new(first: VersionedPolicies, telemetry: Arc<Telemetry>, now: impl Into<Now>) -> Self {
+        Self::after(&LimitHistory::default(), first, telemetry, now)
+    }
+
+    /// Puts the first policies of this process in force. `before` has the limits of those that were in force when the
+    /// state of the store was written.
+    pub fn after(
+        before: &LimitHistory,
+        first: VersionedPolicies,
+        telemetry: Arc<Telemetry>,
+        now: impl Into<Now>,
+    ) -> Self {
         let Now { steady, wall } = now.into();
-        let loaded = ArcSwap::from_pointee(LoadedPolicies::new(first, None, &telemetry, steady));
+        let loaded = ArcSwap::from_pointee(LoadedPolicies::new(first, before, &telemetry, steady));
         telemetry.reloads().record_loaded(wall);
         Self { loaded, rejected: ArcSwapOption::empty(), replaced: Mutex::default(), telemetry }
     }
@@ -183,7 +198,7 @@ impl ActivePolicies {
 
     /// Prepares policies, to be put in force by [`Self::activate`]. It takes time in proportion to the number of rows.
     pub fn prepare(&self, next: VersionedPolicies, now: impl Into<Now>) -> LoadedPolicies {
-        LoadedPolicies::new(next, Some(&self.load()), &self.telemetry, now.into().steady)
+        LoadedPolicies::new(next, self.load().limits(), &self.telemetry, now.into().steady)
     }
 
     /// Puts prepared policies in force as a whole. Buckets with the same identity keep their state; see

@@ -27,6 +27,7 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 pub use self::describe::{Explained, TableMatch};
+pub use self::succession::LimitHistory;
 
 use self::address::Addresses;
 use self::condition::Conditions;

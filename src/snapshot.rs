@@ -13,6 +13,7 @@ use std::time::Duration;
 pub use file::{InUse, NotAFile, PathLock, SnapshotFile};
 
 use crate::clock::{Clock, Now};
+use crate::live::ActivePolicies;
 use crate::observe::telemetry::SnapshotCounters;
 use crate::policy::fingerprint::FingerprintKey;
 use crate::store::MemoryStore;
@@ -25,6 +26,8 @@ pub struct Writer {
     pub store: Arc<MemoryStore>,
     /// The key of the fingerprints in the store.
     pub key: FingerprintKey,
+    /// The policies that limit its buckets.
+    pub policies: Arc<ActivePolicies>,
     /// The clock of the store.
     pub clock: Arc<dyn Clock>,
     /// Counters of written and failed snapshots.
@@ -60,7 +63,8 @@ impl Writer {
     /// logged, since a full disk may hold the log, too.
     fn write(&self, now: Now, was_failing: bool) -> bool {
         let (path, counters) = (self.file.path().display(), &self.counters);
-        match self.file.write(&self.store, self.key, now) {
+        let policies = self.policies.load_full();
+        match self.file.write(&self.store, self.key, policies.limits(), now) {
             Ok(keys) => {
                 counters.record_success(now.wall, keys);
                 if was_failing {

@@ -186,7 +186,10 @@ fn snapshot() -> Vec<Stall> {
     let folder = tempfile::tempdir().unwrap();
     let file = SnapshotFile::new(folder.path().join("state")).unwrap();
     let write = |_| {
-        let write = || file.write(&parts.store, FingerprintKey::fixed(7), NOW).unwrap();
+        let write = || {
+            file.write(&parts.store, FingerprintKey::fixed(7), parts.policies.load().limits(), NOW)
+                .unwrap()
+        };
         disturb(&parts, queries, 1, |_| assert!(write() >= KEYS))
     };
     (0..REPETITIONS).map(write).collect()

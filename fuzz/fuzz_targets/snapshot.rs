@@ -8,6 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use siphasher::sip128::{Hasher128, SipHasher13};
 use tollgate::clock::Timestamp;
 use tollgate::descriptor::LeaseId;
+use tollgate::policy::LimitHistory;
 use tollgate::policy::fingerprint::FingerprintKey;
 use tollgate::store::MemoryStore;
 use tollgate::store::memory::snapshot::{self, Restored};
@@ -23,8 +24,12 @@ fuzz_target!(|data: &[u8]| {
     // When it was taken, before now or after.
     let Some((taken_at, body)) = data.split_first_chunk() else { return };
     let taken_at = u64::from_le_bytes(*taken_at);
+    // As limits and parts of the version that has both, of which most are refused.
+    if let Ok(restored) = snapshot::read(&*sealed(4, taken_at, body), MAX_KEYS, NOW) {
+        check(restored);
+    }
     let leases = leases(body);
-    match snapshot::read(&*sealed(taken_at, body), MAX_KEYS, NOW) {
+    match snapshot::read(&*sealed(1, taken_at, body), MAX_KEYS, NOW) {
         Ok(restored) => {
             let leases = leases.expect("its parts are not whole, and yet it is restored");
             assert_eq!(restored.taken_at, Timestamp::from_unix_nanos(taken_at));
@@ -35,8 +40,9 @@ fuzz_target!(|data: &[u8]| {
 });
 
 /// A body with what stands before it, with the end and the checksum.
-fn sealed(taken_at: u64, body: &[u8]) -> Vec<u8> {
-    let mut bytes = b"tollgate\x01\0\0\0".to_vec();
+fn sealed(version: u32, taken_at: u64, body: &[u8]) -> Vec<u8> {
+    let mut bytes = b"tollgate".to_vec();
+    bytes.extend(version.to_le_bytes());
     bytes.extend(taken_at.to_le_bytes());
     bytes.extend([0; 16]);
     bytes.extend(body);
@@ -72,20 +78,23 @@ fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
 
 /// Keeps its bounds, and is the same when it is written and read again. Returns that one.
 fn check(restored: Restored) -> MemoryStore {
-    let Restored { store, key, .. } = restored;
+    let Restored { store, key, limits, .. } = restored;
+    // What has lapsed is restored if it may be owed, and it may not be any more.
+    let owed = limits.owed(NOW.into());
+    (0..store.shard_count()).for_each(|_| _ = store.sweep_except(&owed, NOW));
     // Leases are all kept: each takes a key in every bucket that it holds slots in.
     assert!(store.token_bucket_count() <= MAX_KEYS && store.lease_count() <= store.len());
-    let first = written(&store, key);
+    let first = written(&store, key, &limits);
     let again = snapshot::read(&*first, MAX_KEYS, NOW).expect("what we wrote").store;
     assert_eq!((again.len(), again.lease_count()), (store.len(), store.lease_count()));
     assert_eq!(again.evictions(), 0);
-    assert_eq!(written(&again, key).len(), first.len());
+    assert_eq!(written(&again, key, &limits).len(), first.len());
     again
 }
 
-fn written(store: &MemoryStore, key: FingerprintKey) -> Vec<u8> {
+fn written(store: &MemoryStore, key: FingerprintKey, limits: &LimitHistory) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let keys = snapshot::write(store, key, NOW, &mut bytes).expect("memory takes all");
+    let keys = snapshot::write(store, key, limits, NOW, &mut bytes).expect("memory takes all");
     assert_eq!(keys, store.len());
     bytes
 }

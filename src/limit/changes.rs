@@ -1,10 +1,11 @@
-//! When the limit of a bucket last changed.
+//! When the limit of a bucket last changed, and which limits it had before.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::CompactInterval;
-use crate::clock::{Now, Timestamp};
+use super::owed::Window;
+use crate::clock::{Nanos, Now, Timestamp};
 
 /// When policies come into force, by the steady time. All limits that they change share it, since they are prepared some
 /// time before.
@@ -22,9 +23,22 @@ impl ChangeTime {
         self.0.store(time.as_unix_nanos(), Ordering::Relaxed);
     }
 
-    fn get(&self) -> Timestamp {
+    pub(crate) fn get(&self) -> Timestamp {
         Timestamp::from_unix_nanos(self.0.load(Ordering::Relaxed))
     }
+}
+
+/// The limits of a bucket: that of its row, and those of the overrides that change it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct BucketLimits {
+    /// A hash of the limits and of the calls to which they apply.
+    pub(crate) digest: u64,
+    /// The intervals of their rates.
+    pub(crate) intervals: Vec<CompactInterval>,
+    /// The largest of their sizes.
+    pub(crate) size: u32,
+    /// When overrides end by the wall clock, and the intervals of their rates.
+    pub(crate) ends: Vec<(Timestamp, CompactInterval)>,
 }
 
 /// When the limit of a bucket changed, so that what was used before refills at the old rate until then, and at the new
@@ -32,21 +46,43 @@ impl ChangeTime {
 #[derive(Debug)]
 pub struct LimitChanges {
     /// When a policy brought the limits that the bucket has now.
-    changed_at: ChangeTime,
-    /// When overrides of the bucket end by the wall clock, in order, and the intervals of their rates.
-    ends: Box<[(Timestamp, CompactInterval)]>,
+    pub(crate) changed_at: ChangeTime,
+    /// The limits that the bucket has now. The ends are in order. The size is the largest that it ever had, so that no
+    /// state owes more tokens.
+    pub(crate) limits: BucketLimits,
+    /// The intervals of the limits that it had before, while a state that was written under them may be owed.
+    pub(crate) earlier: Vec<CompactInterval>,
 }
 
 impl LimitChanges {
-    /// The limits come into force at `changed_at`, and overrides with these intervals end at these times of the wall
-    /// clock.
-    pub fn new(
-        changed_at: ChangeTime,
-        ends: impl IntoIterator<Item = (Timestamp, CompactInterval)>,
+    /// The changes of a bucket that has had these since `before`: the same ones if the limits are the same, and else a
+    /// change at `at`.
+    pub(crate) fn succeed(
+        before: Option<&Self>,
+        mut limits: BucketLimits,
+        at: &ChangeTime,
     ) -> Self {
-        let mut ends: Box<[_]> = ends.into_iter().collect();
-        ends.sort_unstable();
-        Self { changed_at, ends }
+        limits.ends.sort_unstable();
+        limits.intervals.sort_unstable();
+        limits.intervals.dedup();
+        let Some(before) = before else {
+            return Self { changed_at: at.clone(), limits, earlier: Vec::new() };
+        };
+        limits.size = limits.size.max(before.limits.size);
+        if limits.digest == before.limits.digest {
+            let (changed_at, earlier) = (before.changed_at.clone(), before.earlier.clone());
+            return Self { changed_at, limits, earlier };
+        }
+        // What was owed at an earlier change is repaid within this time at its old rate.
+        let is_owed = |interval: &&CompactInterval| {
+            let most = interval.nanos().times(before.limits.size.into());
+            before.changed_at.get().after(most) > at.get()
+        };
+        let mut earlier = before.limits.intervals.clone();
+        earlier.extend(before.earlier.iter().filter(is_owed));
+        earlier.sort_unstable();
+        earlier.dedup();
+        Self { changed_at: at.clone(), limits, earlier }
     }
 
     /// When the limit last changed before `now`, by the steady time. It may have been the limit of other keys in the
@@ -55,13 +91,48 @@ impl LimitChanges {
         self.last_of(self.ended(now).last(), now)
     }
 
-    /// When a limit with this interval last ended before `now`, by the steady time.
+    /// When a limit with this interval last ended before `now`, by the steady time. It may have been the limit of other
+    /// keys in the same row.
     pub fn last_end_of(&self, interval: CompactInterval, now: Now) -> Timestamp {
         self.last_of(self.ended(now).iter().rev().find(|(_, of)| *of == interval), now)
     }
 
+    /// Whether a limit that the bucket had, or an override that will end, is faster than one that it has: a state that
+    /// was written under the faster one lapses before what it tells is repaid.
+    pub(crate) fn has_faster(&self) -> bool {
+        let slowest = self.slowest();
+        let of_ends = self.limits.ends.iter().map(|(_, interval)| interval);
+        self.earlier.iter().chain(of_ends).any(|interval| interval.nanos() < slowest)
+    }
+
+    /// The intervals of limits that the bucket has or had and that are faster than another that it has.
+    pub(crate) fn faster(&self) -> impl Iterator<Item = CompactInterval> {
+        let (all, slowest) = (self.earlier.iter().chain(&self.limits.intervals), self.slowest());
+        all.filter(move |interval| interval.nanos() < slowest).copied()
+    }
+
+    /// The states, by their intervals, of which something may be owed at `now` although they have lapsed.
+    pub(crate) fn windows(&self, now: Now) -> impl Iterator<Item = Window> {
+        let (ended, slowest) = (self.last(now), self.slowest());
+        let size = u64::from(self.limits.size);
+        let changed_at = self.changed_at.get();
+        let since = self.ended(now).iter().rev();
+        let since = since.take_while(move |(end, _)| now.to_steady(*end) >= changed_at);
+        let faster = self.earlier.iter().chain(since.map(|(_, interval)| interval));
+        // All of it is repaid by then, whatever is owed.
+        let is_over = now.steady >= ended.after(slowest.times(size));
+        let faster = faster.filter(move |interval| !is_over && interval.nanos() < slowest);
+        faster.map(move |interval| Window::new(*interval, ended, size, slowest))
+    }
+
+    fn slowest(&self) -> Nanos {
+        let nanos = self.limits.intervals.iter().map(|interval| interval.nanos());
+        nanos.max().unwrap_or(Nanos::ZERO)
+    }
+
     fn ended(&self, now: Now) -> &[(Timestamp, CompactInterval)] {
-        self.ends.get(..self.ends.partition_point(|(end, _)| *end <= now.wall)).unwrap_or_default()
+        let ends = &self.limits.ends;
+        ends.get(..ends.partition_point(|(end, _)| *end <= now.wall)).unwrap_or_default()
     }
 
     fn last_of(&self, ended: Option<&(Timestamp, CompactInterval)>, now: Now) -> Timestamp {
@@ -74,16 +145,28 @@ impl LimitChanges {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Nanos;
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_unix_nanos(seconds * 1_000_000_000)
+    }
+
+    fn every(seconds: u64) -> CompactInterval {
+        CompactInterval::of(Nanos::from_secs(seconds))
+    }
+
+    fn limits(digest: u64, size: u32, intervals: &[u64]) -> BucketLimits {
+        let intervals = intervals.iter().map(|seconds| every(*seconds)).collect();
+        BucketLimits { digest, intervals, size, ends: Vec::new() }
+    }
 
     #[test]
     fn the_last_change_is_a_reload_or_the_end_of_an_override() {
-        let at = |seconds: u64| Timestamp::from_unix_nanos(seconds * 1_000_000_000);
         let [slow, fast] = [1, 2].map(|nanos| CompactInterval::of(Nanos::new(nanos)));
-        let changes = LimitChanges::new(
-            ChangeTime::at(at(10)),
-            [(at(30), fast), (at(5), slow), (at(20), slow)],
-        );
+        let of = |ends: Vec<_>| {
+            let limits = BucketLimits { ends, ..BucketLimits::default() };
+            LimitChanges::succeed(None, limits, &ChangeTime::at(at(10)))
+        };
+        let changes = of(vec![(at(30), fast), (at(5), slow), (at(20), slow)]);
         let last = |now| {
             let of = |interval| changes.last_end_of(interval, at(now).into());
             (changes.last(at(now).into()), of(slow), of(fast))
@@ -93,8 +176,52 @@ mod tests {
         assert_eq!(last(20), (at(20), at(20), at(10)));
         assert_eq!(last(99), (at(30), at(20), at(30)));
         // The wall clock was set an hour ahead: the override that ends at 3630 has ended.
-        let ahead = LimitChanges::new(ChangeTime::at(at(10)), [(at(3_630), fast)]);
+        let ahead = of(vec![(at(3_630), fast)]);
         let now = Now { steady: at(40), wall: at(3_640) };
         assert_eq!(ahead.last(now), at(30));
+    }
+
+    #[test]
+    fn limits_before_the_last_change_are_kept_while_their_states_may_be_owed() {
+        let first = LimitChanges::succeed(None, limits(1, 10, &[5]), &ChangeTime::at(at(0)));
+        let same = LimitChanges::succeed(Some(&first), limits(1, 10, &[5]), &ChangeTime::at(at(9)));
+        assert_eq!((same.changed_at.get(), same.earlier), (at(0), vec![]));
+        let second =
+            LimitChanges::succeed(Some(&first), limits(2, 4, &[7]), &ChangeTime::at(at(100)));
+        assert_eq!((second.changed_at.get(), &second.earlier), (at(100), &vec![every(5)]));
+        assert_eq!(second.limits.size, 10, "ten may have been used");
+        let third = |now| {
+            LimitChanges::succeed(Some(&second), limits(3, 4, &[6]), &ChangeTime::at(at(now)))
+        };
+        assert_eq!(third(149).earlier, [every(5), every(7)]);
+        assert_eq!(third(150).earlier, [every(7)], "all ten are repaid, five seconds each");
+    }
+
+    #[test]
+    fn states_may_be_owed_after_a_change_to_a_slower_limit_until_all_is_repaid() {
+        let changed = |from, to| {
+            let before =
+                LimitChanges::succeed(None, limits(1, 10, &[from]), &ChangeTime::at(at(0)));
+            LimitChanges::succeed(Some(&before), limits(2, 10, &[to]), &ChangeTime::at(at(100)))
+        };
+        let windows = |changes: LimitChanges, now| changes.windows(at(now).into()).count();
+        assert_eq!([699, 700].map(|now| windows(changed(6, 60), now)), [1, 0]);
+        assert_eq!(windows(changed(60, 6), 100), 0);
+        assert!(changed(6, 60).has_faster() && !changed(60, 6).has_faster());
+        assert_eq!(changed(6, 60).faster().collect::<Vec<_>>(), [every(6)]);
+    }
+
+    #[test]
+    fn states_may_be_owed_after_the_end_of_a_faster_override() {
+        let with_override =
+            BucketLimits { ends: vec![(at(200), every(6))], ..limits(1, 10, &[6, 60]) };
+        let changes = LimitChanges::succeed(None, with_override, &ChangeTime::at(at(100)));
+        assert!(changes.has_faster());
+        let windows = |now: u64| changes.windows(at(now).into()).count();
+        assert_eq!([199, 200, 799, 800].map(windows), [0, 1, 1, 0]);
+        // At a start after the end, it is not known to have been in force.
+        let ended = BucketLimits { ends: vec![(at(200), every(6))], ..limits(1, 10, &[6, 60]) };
+        let later = LimitChanges::succeed(None, ended, &ChangeTime::at(at(300)));
+        assert_eq!(later.windows(at(301).into()).count(), 0);
     }
 }

@@ -248,11 +248,11 @@ impl ShortName {
     }
 }
 
-fn words(bytes: [u8; 16]) -> [u64; 2] {
+pub(super) fn words(bytes: [u8; 16]) -> [u64; 2] {
     let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = bytes;
     [[a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]].map(u64::from_le_bytes)
 }
 
-fn bytes([first, second]: [u64; 2]) -> [u8; 16] {
+pub(super) fn bytes([first, second]: [u64; 2]) -> [u8; 16] {
     (u128::from(first) | u128::from(second) << 64).to_le_bytes()
 }

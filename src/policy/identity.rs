@@ -16,7 +16,7 @@ use siphasher::sip128::SipHasher13;
 use super::address::{Addresses, Prefixes};
 use super::condition::{Condition, Conditions};
 use super::fingerprint::{
-    Fingerprint, FingerprintKey, Kind, NameHasher, PARTITION_BITS, PLACE_BITS, SHARD_BITS,
+    self, Fingerprint, FingerprintKey, Kind, NameHasher, PARTITION_BITS, PLACE_BITS, SHARD_BITS,
 };
 use super::paths::{PathInKey, without_query};
 use super::table::identity_name;
@@ -134,6 +134,16 @@ impl Salt {
             Kind::Shared => PARTITION_BITS,
         };
         Self([first & !own, of_row & PLACE_BITS | of_bucket & !PLACE_BITS])
+    }
+
+    /// The inverse of [`Self::to_bytes`].
+    pub(crate) fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(fingerprint::words(bytes))
+    }
+
+    /// Its two words in little-endian bytes, as in a snapshot.
+    pub(crate) fn to_bytes(self) -> [u8; 16] {
+        fingerprint::bytes(self.0)
     }
 }
 

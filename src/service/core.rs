@@ -114,8 +114,10 @@ impl Core {
 
     /// Sweeps the next part of the store. Returns the number of keys removed.
     pub fn sweep(&self) -> usize {
+        let now = self.clock.read();
+        let owed = self.policies.load().limits().owed(now);
         let of_shared = self.shared().map_or(0, shared::Store::sweep);
-        self.memory().sweep(self.now()) + of_shared
+        self.memory().sweep_except(&owed, now.steady) + of_shared
     }
 
     /// Whether requests are decided without the shared store that is configured.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::clock::{Nanos, Now};
 use crate::file;
+use crate::policy::LimitHistory;
 use crate::policy::fingerprint::FingerprintKey;
 use crate::store::MemoryStore;
 use crate::store::memory::snapshot::{self, Restored, SnapshotError};
@@ -116,9 +117,10 @@ impl SnapshotFile {
         &self,
         store: &MemoryStore,
         key: FingerprintKey,
+        limits: &LimitHistory,
         now: impl Into<Now>,
     ) -> io::Result<usize> {
-        let written = self.write_temp(store, key, now.into());
+        let written = self.write_temp(store, key, limits, now.into());
         if written.is_err() {
             // An incomplete file only takes space. It may not exist at all.
             let _ = fs::remove_file(&self.temp_path);
@@ -129,7 +131,13 @@ impl SnapshotFile {
         Ok(keys)
     }
 
-    fn write_temp(&self, store: &MemoryStore, key: FingerprintKey, now: Now) -> io::Result<usize> {
+    fn write_temp(
+        &self,
+        store: &MemoryStore,
+        key: FingerprintKey,
+        limits: &LimitHistory,
+        now: Now,
+    ) -> io::Result<usize> {
         // A process that was killed may have left one, with other permissions.
         match fs::remove_file(&self.temp_path) {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
@@ -138,7 +146,7 @@ impl SnapshotFile {
         let mut options = OpenOptions::new();
         let file = options.write(true).create_new(true).mode(OWNER_ONLY).open(&self.temp_path)?;
         let writer = FlushingWriter { file: &file, unflushed: 0 };
-        let keys = snapshot::write(store, key, now, BufWriter::new(writer))?;
+        let keys = snapshot::write(store, key, limits, now, BufWriter::new(writer))?;
         file.sync_all()?;
         Ok(keys)
     }

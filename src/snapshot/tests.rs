@@ -11,6 +11,9 @@ use super::*;
 use crate::clock::{ManualClock, Nanos};
 use crate::descriptor::Hits;
 use crate::limit::{Bucket, Unit};
+use crate::live::{PolicyVersion, VersionedPolicies};
+use crate::observe::telemetry::Telemetry;
+use crate::policy::{LimitHistory, Policies};
 use crate::store::memory::tests::{NOW, charge, is_admitted, tokens};
 
 const KEY: FingerprintKey = FingerprintKey::fixed(7);
@@ -40,9 +43,20 @@ impl Fixture {
             file: self.file(),
             store: Arc::clone(&self.store),
             key: KEY,
+            policies: self.policies(),
             clock: Arc::new(ManualClock::at(NOW)),
             counters: SnapshotCounters::default(),
         }
+    }
+
+    fn policies(&self) -> Arc<ActivePolicies> {
+        let none = VersionedPolicies {
+            policies: Policies::default(),
+            version: PolicyVersion::new("1".to_owned(), Vec::new()),
+            warnings: Vec::new(),
+        };
+        let telemetry = Arc::new(Telemetry::new(Arc::clone(&self.store)));
+        Arc::new(ActivePolicies::new(none, telemetry, NOW))
     }
 
     /// Makes the store one key larger.
@@ -118,7 +132,10 @@ fn a_snapshot_replaces_the_previous_one_and_only_its_owner_may_read_it() {
     }
     for (keys, name) in [(1, "a"), (2, "b")] {
         fixture.spend(name);
-        assert_eq!(fixture.file().write(&fixture.store, KEY, NOW).unwrap(), keys);
+        assert_eq!(
+            fixture.file().write(&fixture.store, KEY, &LimitHistory::default(), NOW).unwrap(),
+            keys
+        );
         assert_eq!(fs::metadata(&fixture.path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!((fixture.keys(), fixture.names()), (Some(keys), vec!["state".to_owned()]));
     }
@@ -128,10 +145,10 @@ fn a_snapshot_replaces_the_previous_one_and_only_its_owner_may_read_it() {
 fn a_snapshot_that_cannot_be_written_leaves_the_previous_one() {
     let fixture = Fixture::new();
     fixture.spend("a");
-    fixture.file().write(&fixture.store, KEY, NOW).unwrap();
+    fixture.file().write(&fixture.store, KEY, &LimitHistory::default(), NOW).unwrap();
     fixture.spend("b");
     fs::create_dir(fixture.folder.path().join("state.new")).unwrap();
-    fixture.file().write(&fixture.store, KEY, NOW).unwrap_err();
+    fixture.file().write(&fixture.store, KEY, &LimitHistory::default(), NOW).unwrap_err();
     assert_eq!(fixture.keys(), Some(1));
 }
 
@@ -193,7 +210,10 @@ fn a_damaged_file_that_cannot_be_quarantined_is_logged_as_such() {
 fn a_snapshot_from_the_future_is_logged() {
     let fixture = Fixture::new();
     fixture.spend("a");
-    fixture.file().write(&fixture.store, KEY, NOW.after(Nanos::from_secs(90))).unwrap();
+    fixture
+        .file()
+        .write(&fixture.store, KEY, &LimitHistory::default(), NOW.after(Nanos::from_secs(90)))
+        .unwrap();
     let log = log_of(|| assert_eq!(fixture.keys(), Some(1)));
     assert!(log.len() == 2 && log[1].contains("WARN") && log[1].contains("1m 30s"), "{log:?}");
 }
@@ -214,7 +234,7 @@ fn a_path_that_is_not_a_file_is_rejected_and_left_alone() {
 fn written_through(fixture: &Fixture, link: &std::path::Path) -> Vec<String> {
     let file = SnapshotFile::new(link.to_owned()).unwrap();
     let _lock = file.lock().unwrap();
-    file.write(&fixture.store, KEY, NOW).unwrap();
+    file.write(&fixture.store, KEY, &LimitHistory::default(), NOW).unwrap();
     assert!(fs::symlink_metadata(link).unwrap().is_symlink(), "the link is gone");
     assert_eq!(file.restore(1_000, NOW).unwrap().store.len(), fixture.store.len());
     fixture.names()
@@ -228,7 +248,7 @@ fn a_symbolic_link_is_followed_and_stays() {
     fs::write(&target, "left").unwrap();
     std::os::unix::fs::symlink(&target, &fixture.path).unwrap();
     fixture.spend("a");
-    fixture.file().write(&fixture.store, KEY, NOW).unwrap();
+    fixture.file().write(&fixture.store, KEY, &LimitHistory::default(), NOW).unwrap();
     assert_eq!(fs::metadata(&target).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(written_through(&fixture, &fixture.path), ["state"]);
     let names = fs::read_dir(elsewhere.path()).unwrap().map(|entry| entry.unwrap().file_name());

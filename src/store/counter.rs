@@ -86,7 +86,8 @@ impl<'a> Counter<'a> {
     }
 
     /// The state with what was used under another limit, if it was written under one. That limit ended when `changes`
-    /// say so, or else at `now`.
+    /// say so, or else at `now`. Of a state that has lapsed meanwhile, an override that has ended since may have raised
+    /// the rate: then only the last change of all is known to be its own.
     #[inline]
     pub(crate) fn carried_over(
         self,
@@ -99,7 +100,11 @@ impl<'a> Counter<'a> {
         if interval == bucket.compact_interval() || interval == CompactInterval::UNKNOWN {
             return None;
         }
-        let ended = changes.map_or(now.steady, |changes| changes.last_end_of(interval, now));
+        let ended = match changes {
+            None => now.steady,
+            Some(changes) if state.lapses_at() <= now.steady => changes.last(now),
+            Some(changes) => changes.last_end_of(interval, now),
+        };
         Some(self.at(gcra::carry_over(bucket, state.moment(), interval, ended)))
     }
 

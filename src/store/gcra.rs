@@ -16,7 +16,7 @@ use governor::state::{NotKeyed, StateStore};
 use super::{Outcome, Wait};
 use crate::clock::{Nanos, Timestamp};
 use crate::descriptor::Hits;
-use crate::limit::{CompactInterval, MAX_FILL_TIME, TokenBucket};
+use crate::limit::{self, CompactInterval, TokenBucket};
 
 /// Charges, gives back or peeks: the outcome, and the next state if it changes.
 pub fn decide(
@@ -103,10 +103,7 @@ pub fn carry_over(
     interval: CompactInterval,
     ended: Timestamp,
 ) -> Timestamp {
-    let owed = u128::from(full_at.since(ended).get());
-    let old = u128::from(interval.nanos().get().max(1));
-    let owed = owed * u128::from(bucket.interval().get()) / old;
-    ended.after(Nanos::new(u64::try_from(owed).unwrap_or(u64::MAX).min(MAX_FILL_TIME)))
+    limit::carried_over(full_at, ended, interval.nanos(), bucket.interval())
 }
 
 /// The tokens in a bucket that is full after `reset`. `reset` exceeds the fill time, and nothing is left, if the bucket

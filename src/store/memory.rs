@@ -29,7 +29,7 @@ use super::{
 };
 use crate::clock::{Nanos, Now, Timestamp};
 use crate::descriptor::{Hits, LeaseId};
-use crate::limit::{Bucket, LimitChanges, MAX_SLOTS};
+use crate::limit::{Bucket, LimitChanges, MAX_SLOTS, OwedStates};
 use crate::policy::fingerprint::{Fingerprint, SHARDS};
 
 /// Keys are not spread evenly. With four keys to a tenant, the fullest of many shards of this size holds a tenth more
@@ -305,9 +305,15 @@ impl MemoryStore {
     /// Sweeps the next shard: removes its full buckets and expired leases. Returns how many keys it removed. It is one
     /// shard a call, so that other threads wait for a lock no longer than one shard takes.
     pub fn sweep(&self, now: Timestamp) -> usize {
+        self.sweep_except(&OwedStates::default(), now)
+    }
+
+    /// As [`Self::sweep`], without removing those of which something may be owed under a slower limit than they were
+    /// charged by.
+    pub fn sweep_except(&self, owed: &OwedStates, now: Timestamp) -> usize {
         let number = self.next_sweep.fetch_add(1, Ordering::Relaxed);
         self.leases.shrink(number);
-        self.shard_at(number).map_or(0, |shard| shard.0.lock().sweep(now, &self.leases))
+        self.shard_at(number).map_or(0, |shard| shard.0.lock().sweep(owed, now, &self.leases))
     }
 
     fn shard_at(&self, number: usize) -> Option<&Padded> {

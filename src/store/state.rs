@@ -6,7 +6,7 @@ use crate::limit::CompactInterval;
 /// 64 bits that only the kind of the bucket interprets (see `store::counter`), and the interval between two tokens of
 /// the limit under which they were written, by which a changed limit finds what was used. Stores, snapshots and
 /// replicas carry them unread. They need one fact without the bucket: when the state lapses, so that it means the same
-/// as no state. A kind whose state is not a moment must mark its bits for [`Self::lapses_at`] and [`Self::moved`].
+/// as no state, unless the limit has become slower since (see [`OwedStates`](crate::limit::OwedStates)). A kind whose state is not a moment must mark its bits for [`Self::lapses_at`] and [`Self::moved`].
 /// The highest bit is free: a moment reaches 2^63 ns in the year 2262.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct BucketState {

@@ -12,8 +12,6 @@ use crate::support;
 
 use support::{Parts, START, call, hits, limit, request, source};
 use tollgate::clock::{Clock, Nanos};
-use tollgate::policy::fingerprint::FingerprintKey;
-use tollgate::store::MemoryStore;
 use tollgate::store::memory::snapshot;
 
 const K: &[(&str, &str)] = &[("k", "1")];
@@ -50,6 +48,23 @@ fn left(parts: &Parts) -> u32 {
 
 fn wait(parts: &Parts, seconds: u64) {
     parts.clock.advance(Nanos::from_secs(seconds));
+}
+
+/// Everything lasts as long as this, and is swept twice a minute.
+fn wait_swept(parts: &Parts, seconds: u64) {
+    for _ in 0..seconds / 30 {
+        wait(parts, 30);
+        parts.sweep();
+    }
+    wait(parts, seconds % 30);
+    parts.sweep();
+}
+
+/// Another process, which has restored a snapshot of these parts after so many seconds.
+fn restarted(parts: &Parts, seconds: u64, bucket: &str) -> Parts {
+    let at = parts.clock.now().after(Nanos::from_secs(seconds));
+    let restored = snapshot::read(&*parts.snapshot(), 10_000, at).unwrap();
+    Parts::restored(restored, at, &source(&policy(bucket, "")))
 }
 
 #[test]
@@ -236,17 +251,10 @@ fn two_limits_that_one_request_brings_for_a_bucket_are_both_kept_in_either_order
 
 #[test]
 fn a_limit_that_changed_while_the_server_was_down_applies_to_what_was_used_before() {
-    let key = FingerprintKey::fixed(7);
-    let text = |bucket| source(&policy(bucket, ""));
-    let before = Parts::over(MemoryStore::new(10_000), key, &text("per_hour: 60"));
+    let before = parts("per_hour: 60");
     assert_eq!(charge(&before, 60), (true, 0));
-    let mut bytes = Vec::new();
-    snapshot::write(&before.store, key, before.clock.now(), &mut bytes).unwrap();
-    let restored = snapshot::read(&*bytes, 10_000, START).unwrap();
-    let after = Parts::over(restored.store, restored.key, &text("per_hour: 1000"));
-    assert_eq!(left(&after), 940);
-    let restored = snapshot::read(&*bytes, 10_000, START).unwrap();
-    let after = Parts::over(restored.store, restored.key, &text("per_hour: 30"));
+    assert_eq!(left(&restarted(&before, 0, "per_hour: 1000")), 940);
+    let after = restarted(&before, 0, "per_hour: 30");
     assert_eq!(after.ask(&call(K)).number("retry-after"), 31 * 120);
 }
 
@@ -261,4 +269,167 @@ fn an_absurd_change_denies_for_no_longer_than_a_bucket_may_take_to_fill() {
     assert_eq!(denial.number("retry-after"), (1_u64 << 62).div_ceil(1_000_000_000));
     reload(&parts, "per_year: 4000000000");
     assert!(charge(&parts, 1).0, "146 are owed, a year each");
+}
+
+const FAST: &str = "size: 100, per_hour: 100";
+const SLOW: &str = "size: 100, per_hour: 5";
+
+/// All is used under the first limit, which the second replaces ten minutes later. It would have been full after fifty
+/// more.
+fn slowed(parts: &Parts) {
+    assert_eq!(charge(parts, 100), (true, 0));
+    wait_swept(parts, 600);
+    reload(parts, SLOW);
+}
+
+#[test]
+fn what_was_owed_at_a_change_to_a_slower_limit_is_owed_although_nobody_asks_for_long() {
+    let parts = parts(FAST);
+    slowed(&parts);
+    wait_swept(&parts, 80 * 60);
+    // 16 and two thirds of the hundred are repaid by the change, and 6 and two thirds in the 80 minutes since.
+    assert_eq!(left(&parts), 23);
+    wait_swept(&parts, 479);
+    assert_eq!(left(&parts), 23);
+    wait_swept(&parts, 1);
+    assert_eq!(left(&parts), 24);
+}
+
+#[test]
+fn a_bucket_that_nobody_asks_for_has_as_much_left_as_one_that_is_asked_for() {
+    let asked = parts(FAST);
+    slowed(&asked);
+    let rest = 80 * 720 + 2_400;
+    for seconds in [0, 1, 2_999, 3_000, 3_001, 10_000, rest - 1, rest, rest + 1] {
+        let unasked = parts(FAST);
+        slowed(&unasked);
+        wait_swept(&unasked, seconds);
+        asked.clock.set(unasked.clock.now());
+        assert_eq!(left(&unasked), left(&asked), "{seconds} s after the change");
+    }
+}
+
+#[test]
+fn a_bucket_is_removed_once_it_is_full_under_the_slower_limit() {
+    let parts = parts(FAST);
+    slowed(&parts);
+    // 83 and a third are owed, 720 s each.
+    wait_swept(&parts, 59_999);
+    assert_eq!(parts.store.len(), 1);
+    wait_swept(&parts, 1);
+    assert!(parts.store.is_empty());
+    // What is charged from now on was not charged under the faster limit.
+    let of_another_row = policy(SLOW, "").replace(
+        "tables: [",
+        "tables: [{ name: u, key: [u], rows: \
+        { all: [{ size: 100, per_hour: 100 }] } }, ",
+    );
+    parts.replace(&source(&of_another_row));
+    parts.ask(&request("d", &[hits(100, &[("u", "1")])]));
+    wait_swept(&parts, 3_600);
+    assert!(parts.store.is_empty());
+}
+
+#[test]
+fn what_was_owed_at_the_end_of_an_override_is_owed_although_nobody_asks_for_long() {
+    let end = START.after(Nanos::from_secs(600)).rfc3339();
+    let raised =
+        format!("{{ table: t, when: {{ k: \"1\" }}, until: {end}, buckets: [{{ {FAST} }}] }}");
+    let parts = Parts::new(&source(&policy(SLOW, &raised)), 10_000);
+    assert_eq!(charge(&parts, 100), (true, 0));
+    wait_swept(&parts, 600 + 80 * 60);
+    assert_eq!(left(&parts), 23);
+}
+
+#[test]
+fn a_bucket_that_was_full_under_an_override_in_between_owes_nothing() {
+    let until = |seconds, bucket| {
+        let end = START.after(Nanos::from_secs(seconds)).rfc3339();
+        format!("{{ table: t, when: {{ k: \"1\" }}, until: {end}, buckets: [{{ {bucket} }}] }}")
+    };
+    let both = [until(600, FAST), until(3 * HOUR, "size: 100, per_hour: 200")].join(", ");
+    let parts = Parts::new(&source(&policy(SLOW, &both)), 10_000);
+    assert_eq!(charge(&parts, 100), (true, 0));
+    wait_swept(&parts, 3 * HOUR - 1);
+    assert_eq!(parts.store.len(), 1, "another key may be limited by the row");
+    wait(&parts, 2);
+    assert_eq!(left(&parts), 100);
+}
+
+#[test]
+fn of_several_changes_without_a_call_the_last_counts() {
+    let thrice = |last| {
+        let parts = parts(FAST);
+        slowed(&parts);
+        wait_swept(&parts, 600);
+        reload(&parts, last);
+        wait_swept(&parts, 80 * 60);
+        left(&parts)
+    };
+    // At a hundred an hour for 20 minutes, 33 and a third are repaid; 13 and a third at ten an hour since.
+    assert_eq!(thrice("size: 100, per_hour: 10"), 46);
+    assert_eq!(thrice(FAST), 100, "as if the limit had never changed");
+    let parts = parts(FAST);
+    slowed(&parts);
+    wait_swept(&parts, 2 * HOUR);
+    reload(&parts, "size: 100, per_hour: 4");
+    assert_eq!(left(&parts), 100);
+}
+
+#[test]
+fn a_restart_does_not_forget_what_is_owed_under_a_slower_limit() {
+    let before = parts(FAST);
+    slowed(&before);
+    wait_swept(&before, 3_000 + 600);
+    let after = restarted(&before, 1_200, SLOW);
+    wait_swept(&after, 0);
+    assert_eq!(left(&after), 23);
+    // And again, with a snapshot of which the bucket was never asked for.
+    let after = restarted(&restarted(&before, 600, SLOW), 600, SLOW);
+    wait_swept(&after, 0);
+    assert_eq!(left(&after), 23);
+}
+
+#[test]
+fn a_limit_that_became_slower_while_the_server_was_down_changes_at_the_restart() {
+    let before = parts(FAST);
+    assert_eq!(charge(&before, 100), (true, 0));
+    let after = restarted(&before, 600, SLOW);
+    wait_swept(&after, 80 * 60);
+    assert_eq!(left(&after), 23);
+    // It was full at the restart.
+    let after = restarted(&before, 3_600, SLOW);
+    assert_eq!(left(&after), 100);
+}
+
+#[test]
+fn an_override_that_ended_while_the_server_was_down_has_its_end() {
+    let end = START.after(Nanos::from_secs(600)).rfc3339();
+    let raised =
+        format!("{{ table: t, when: {{ k: \"1\" }}, until: {end}, buckets: [{{ {FAST} }}] }}");
+    let text = source(&policy(SLOW, &raised));
+    let before = Parts::new(&text, 10_000);
+    assert_eq!(charge(&before, 100), (true, 0));
+    let at = START.after(Nanos::from_secs(600 + 80 * 60));
+    let restored = snapshot::read(&*before.snapshot(), 10_000, at).unwrap();
+    let after = Parts::restored(restored, at, &text);
+    after.sweep();
+    assert_eq!(left(&after), 23);
+}
+
+#[test]
+fn of_a_full_store_what_is_only_owed_under_a_slower_limit_goes_first() {
+    let parts = Parts::new(&source(&policy(FAST, "")), 64);
+    let ask = |number: u32, count| {
+        let key = number.to_string();
+        parts.ask(&request("d", &[hits(count, &[("k", &key)])])).remaining()[0]
+    };
+    (0..32).for_each(|number| assert_eq!(ask(number, 100), 0));
+    wait_swept(&parts, 600);
+    reload(&parts, SLOW);
+    wait_swept(&parts, 3_000);
+    assert_eq!(parts.store.len(), 32);
+    (100..140).for_each(|number| assert_eq!(ask(number, 100), 0));
+    assert_eq!((parts.store.len(), parts.store.evictions()), (64, 0));
+    (100..140).for_each(|number| assert_eq!(ask(number, 0), 0));
 }

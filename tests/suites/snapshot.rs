@@ -40,9 +40,14 @@ const VERSION_2: &[u8] = include_bytes!("../snapshot/version-2");
 
 /// The same, written by the first tollgate that wrote version 3.
 const VERSION_3: &[u8] = include_bytes!("../snapshot/version-3");
+
+/// The same, written by the first tollgate that wrote version 4.
+const VERSION_4: &[u8] = include_bytes!("../snapshot/version-4");
+
 /// The lease that each has.
 const LEASE: &str = "276945ae04fa27b5337930e93fede155";
 const LEASE_3: &str = "2bfe2f24f197b461a16de21d4a835bb8";
+const LEASE_4: &str = "6a5c86b0ea192fa424df5a65412169e1";
 
 /// Calls that leave nothing in their token buckets: those with names that version 3 has changed come last.
 fn spent() -> Vec<RateLimitRequest> {
@@ -65,7 +70,12 @@ fn spent() -> Vec<RateLimitRequest> {
 
 #[test]
 fn a_snapshot_of_any_version_is_read_and_every_bucket_is_found_in_it() {
-    let versions = [(VERSION_1, LEASE, 4), (VERSION_2, LEASE, 4), (VERSION_3, LEASE_3, 7)];
+    let versions = [
+        (VERSION_1, LEASE, 4),
+        (VERSION_2, LEASE, 4),
+        (VERSION_3, LEASE_3, 7),
+        (VERSION_4, LEASE_4, 7),
+    ];
     for ((version, lease, named), max_keys) in
         versions.into_iter().flat_map(|of| [(of, 64), (of, 10_000_000)])
     {
@@ -95,7 +105,9 @@ fn a_snapshot_of_any_version_is_read_and_every_bucket_is_found_in_it() {
 
 #[test]
 fn a_snapshot_of_any_version_gains_what_it_would_have_gained() {
-    [VERSION_1, VERSION_2, VERSION_3].into_iter().for_each(gains_what_it_would_have_gained);
+    [VERSION_1, VERSION_2, VERSION_3, VERSION_4]
+        .into_iter()
+        .for_each(gains_what_it_would_have_gained);
 }
 
 fn gains_what_it_would_have_gained(version: &[u8]) {

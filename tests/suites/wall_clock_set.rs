@@ -155,13 +155,11 @@ fn a_snapshot_is_of_the_time_that_the_wall_clock_shows() {
         assert!(before.ask(&call(&[("job", "1")])).is_ok());
         // The machine started with a wrong clock, which is right now.
         before.clock.set_wall_ahead(ahead);
-        let mut bytes = Vec::new();
-        snapshot::write(&before.store, key, before.clock.read(), &mut bytes).unwrap();
+        let bytes = before.snapshot();
         let later = before.clock.read().wall.after(Nanos::from_secs(20));
         let restored = snapshot::read(&*bytes, 10_000, later).unwrap();
         assert_eq!((restored.taken_at, restored.ahead), (before.clock.read().wall, Nanos::ZERO));
-        let after = Parts::over(restored.store, restored.key, &source(POLICY));
-        after.clock.set(later);
+        let after = Parts::restored(restored, later, &source(POLICY));
         assert_eq!(ask(&after, 0, "1").remaining(), [2], "twenty seconds have passed");
         assert!(!after.ask(&call(&[("job", "1")])).is_ok());
         after.clock.advance(Nanos::from_secs(40));

@@ -27,11 +27,13 @@ use tollgate::clock::{Clock, ManualClock, Nanos, Timestamp};
 use tollgate::config::{self, Source};
 use tollgate::live::{ActivePolicies, VersionedPolicies};
 use tollgate::observe::telemetry::Telemetry;
+use tollgate::policy::LimitHistory;
 use tollgate::policy::fingerprint::FingerprintKey;
 use tollgate::policy_files::{self, PolicyFiles, Reloader};
 use tollgate::server::{Options, Server, Stop};
 use tollgate::service::{self, Response, Service};
 use tollgate::store::MemoryStore;
+use tollgate::store::memory::snapshot::{self, Restored};
 use tollgate::wire::pb::envoy::config::core::v3::HeaderValue;
 use tollgate::wire::pb::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
 use tollgate::wire::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::{
@@ -71,11 +73,26 @@ impl Parts {
 
     /// Over a store whose buckets are named under that key.
     pub fn over(store: MemoryStore, key: FingerprintKey, sources: &[Source]) -> Self {
-        let clock = Arc::new(ManualClock::at(START));
+        Self::after(&LimitHistory::default(), store, key, START, sources)
+    }
+
+    /// Over what a snapshot had, restored at that time.
+    pub fn restored(restored: Restored, at: Timestamp, sources: &[Source]) -> Self {
+        Self::after(&restored.limits, restored.store, restored.key, at, sources)
+    }
+
+    fn after(
+        before: &LimitHistory,
+        store: MemoryStore,
+        key: FingerprintKey,
+        at: Timestamp,
+        sources: &[Source],
+    ) -> Self {
+        let clock = Arc::new(ManualClock::at(at));
         let store = Arc::new(store);
         let telemetry = Arc::new(Telemetry::new(Arc::clone(&store)));
         let first = compiled(sources, key);
-        let policies = ActivePolicies::new(first, Arc::clone(&telemetry), clock.now());
+        let policies = ActivePolicies::after(before, first, Arc::clone(&telemetry), clock.now());
         let policies = Arc::new(policies);
         let service = Service::in_memory(
             Arc::clone(&clock) as Arc<dyn Clock>,
@@ -84,6 +101,20 @@ impl Parts {
             Arc::clone(&telemetry),
         );
         Self { clock, policies, key, store, telemetry, service }
+    }
+
+    /// A snapshot of the store now.
+    pub fn snapshot(&self) -> Vec<u8> {
+        let (policies, now) = (self.policies.load(), self.clock.read());
+        let mut bytes = Vec::new();
+        snapshot::write(&self.store, self.key, policies.limits(), now, &mut bytes).unwrap();
+        bytes
+    }
+
+    /// Sweeps the whole store.
+    pub fn sweep(&self) {
+        let core = self.service.core();
+        (0..core.shard_count()).for_each(|_| _ = core.sweep());
     }
 
     /// Puts other policies in force.

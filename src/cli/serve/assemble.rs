@@ -23,9 +23,9 @@ use crate::listener::Address;
 use crate::live::ActivePolicies;
 use crate::observe::telemetry::Telemetry;
 use crate::observe::traces::Tracer;
-use crate::policy::Policy;
 use crate::policy::fingerprint::FingerprintKey;
 use crate::policy::table::Rows;
+use crate::policy::{LimitHistory, Policy};
 use crate::policy_files::{self, PolicyFiles, Reloader};
 use crate::reading::caught;
 use crate::server::{Options, Server, Stop, open_files};
@@ -70,14 +70,14 @@ struct Assembled {
 fn assemble(checked: Checked, log: &Log, clock: Arc<dyn Clock>) -> Result<Assembled, Failure> {
     let Checked { flags, sources, token, snapshot, shared, tracer, grpc_tls, http_tls } = checked;
     let max_keys = usize::try_from(flags.max_keys)?;
-    let (store, key) = match &shared {
-        Some(_) => (MemoryStore::new(max_keys), FingerprintKey::shared()),
+    let (store, key, limits) = match &shared {
+        Some(_) => (MemoryStore::new(max_keys), FingerprintKey::shared(), LimitHistory::default()),
         None => restore(snapshot.as_ref(), max_keys, clock.read())?,
     };
     let store = Arc::new(store);
     let telemetry = Arc::new(Telemetry::with_log(Arc::clone(&store), log.lines()));
     telemetry.record_start(clock.read().wall);
-    let policies = activate(&sources, key, &telemetry, clock.read())?;
+    let policies = activate(&sources, key, &limits, &telemetry, clock.read())?;
     policy_files::log_warnings(&policies.load());
     let example = policies.load().policies().first().and_then(|policy| example(policy));
     let reloader = {
@@ -88,6 +88,7 @@ fn assemble(checked: Checked, log: &Log, clock: Arc<dyn Clock>) -> Result<Assemb
         file,
         store: Arc::clone(&store),
         key,
+        policies: Arc::clone(&policies),
         clock: Arc::clone(&clock),
         counters: telemetry.snapshots().clone(),
     });
@@ -114,27 +115,31 @@ fn assemble(checked: Checked, log: &Log, clock: Arc<dyn Clock>) -> Result<Assemb
     Ok(Assembled { flags, core, options, writer, reloader, renewal, tracer, example })
 }
 
-/// The store as its snapshot has it, with the key of its fingerprints; else an empty one with a random key.
+/// The store as its snapshot has it, with the key of its fingerprints and the limits that were in force; else an empty
+/// one with a random key.
 fn restore(
     snapshot: Option<&SnapshotFile>,
     max_keys: usize,
     now: Now,
-) -> Result<(MemoryStore, FingerprintKey), Failure> {
+) -> Result<(MemoryStore, FingerprintKey, LimitHistory), Failure> {
     match snapshot.and_then(|file| file.restore(max_keys, now)) {
-        Some(restored) => Ok((restored.store, restored.key)),
-        None => Ok((MemoryStore::new(max_keys), FingerprintKey::random()?)),
+        Some(restored) => Ok((restored.store, restored.key, restored.limits)),
+        None => {
+            Ok((MemoryStore::new(max_keys), FingerprintKey::random()?, LimitHistory::default()))
+        }
     }
 }
 
 fn activate(
     sources: &[Source],
     key: FingerprintKey,
+    before: &LimitHistory,
     telemetry: &Arc<Telemetry>,
     now: Now,
 ) -> Result<Arc<ActivePolicies>, Failure> {
     let policies = caught(|| {
         let first = policy_files::compile(sources, key)?;
-        Ok::<_, Problems>(ActivePolicies::new(first, Arc::clone(telemetry), now))
+        Ok::<_, Problems>(ActivePolicies::after(before, first, Arc::clone(telemetry), now))
     })?;
     Ok(Arc::new(policies?))
 }

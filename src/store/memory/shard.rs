@@ -10,7 +10,7 @@ use super::live_entries::LiveEntries;
 use super::shrink::shrink;
 use crate::clock::{Now, Timestamp};
 use crate::descriptor::LeaseId;
-use crate::limit::Concurrency;
+use crate::limit::{Concurrency, OwedStates};
 use crate::policy::fingerprint::Fingerprint;
 use crate::store::counter::{Counter, StateKind};
 use crate::store::slots::{self, Occupancy};
@@ -82,9 +82,9 @@ impl Shard {
         (self.counters.len(), self.lease_count)
     }
 
-    /// Adds the live entries to `into`.
-    pub(super) fn copy_live(&self, now: Timestamp, into: &mut LiveEntries) {
-        into.counters.extend(self.counters.iter().filter(|entry| entry.lapses_at() > now));
+    /// Adds the live entries to `into`, and those that may be owed.
+    pub(super) fn copy_live(&self, owed: &OwedStates, now: Timestamp, into: &mut LiveEntries) {
+        into.counters.extend(self.counters.iter().filter(|entry| is_kept(entry, owed, now)));
         for (fingerprint, holders) in &self.holders {
             into.leases.extend(holders.live(now).map(|holder| (*fingerprint, *holder)));
         }
@@ -243,6 +243,13 @@ impl Shard {
         was_live
     }
 
+    /// Adds a counter that is not stored and whose state has lapsed, if there are fewer than `max`.
+    pub(super) fn insert_lapsed(&mut self, entry: CounterEntry, max: usize) {
+        if self.counters.len() < max {
+            self.counters.insert_unique(entry.hash64(), entry, CounterEntry::hash64);
+        }
+    }
+
     /// Adds a holder to a concurrency bucket. Capacity for it has been reserved.
     pub(super) fn add_holder(
         &mut self,
@@ -326,15 +333,22 @@ impl Shard {
         found.map(|entry| entry.remove()).is_ok() && lapses_at > now
     }
 
-    /// Removes lapsed counters and expired leases, and returns memory. Returns how many keys it removed.
-    pub(super) fn sweep(&mut self, now: Timestamp, leases: &Leases) -> usize {
+    /// Removes lapsed counters, except those that may be owed, and expired leases, and returns memory. Returns how many
+    /// keys it removed.
+    pub(super) fn sweep(&mut self, owed: &OwedStates, now: Timestamp, leases: &Leases) -> usize {
         let before = self.len();
-        self.counters.retain(|entry| entry.lapses_at() > now);
+        self.counters.retain(|entry| is_kept(entry, owed, now));
         self.drop_all_expired(now, leases);
         shrink(&mut self.counters, CounterEntry::hash64);
         shrink(&mut self.holders, |(name, _)| name.hash64());
         before - self.len()
     }
+}
+
+/// Whether a counter's state has not lapsed, or may be owed all the same.
+fn is_kept(entry: &CounterEntry, owed: &OwedStates, now: Timestamp) -> bool {
+    let state = entry.state();
+    state.lapses_at() > now || owed.contains(state.interval(), state.lapses_at())
 }
 
 /// Removes the expired leases of a bucket, also from the index. Returns how many.

@@ -1,6 +1,6 @@
 //! The keys of a store as bytes, so that they outlive the process.
 //!
-//! # Version 3
+//! # Version 4
 //!
 //! Numbers are little-endian; times are nanoseconds since the Unix epoch, by the wall clock.
 //!
@@ -10,9 +10,20 @@
 //! | 4 | the version |
 //! | 8 | when it was taken |
 //! | 16 | the key of the hash that names buckets |
+//! | 4 | how many places in the policies have token buckets |
+//! | any | the limits of each place |
 //! | any | parts, one for each shard that has keys |
 //! | 8 | zeros: an empty part, the last |
 //! | 16 | the checksum: SipHash-1-3 with 128 bits and the key 0, of all bytes before |
+//!
+//! | bytes of a place's limits | what |
+//! |---|---|
+//! | 16 | the place |
+//! | 8 | a hash of the limits and of the calls to which they apply |
+//! | 8 | when they came into force |
+//! | 4 | the most tokens that a bucket may owe |
+//! | 4, 4 | how many intervals follow: of the limits in force, and of earlier ones |
+//! | 4 for each | the interval, as in a [`BucketState`] |
 //!
 //! | bytes of a part | what |
 //! |---|---|
@@ -20,7 +31,7 @@
 //! | 24 for each counter | its [`ShortName`], 12; its [`BucketState`], 8 and 4 |
 //! | 44 for each lease | the [`Fingerprint`] of its bucket, 16; its id, 16; its slots, 4; its expiry, 8 |
 //!
-//! Versions 1 and 2 have states of 8 bytes, without the interval of the rate under which they were written: a limit that
+//! Versions 1 to 3 have no limits: all limits count as changed at the restart. Versions 1 and 2 have states of 8 bytes, without the interval of the rate under which they were written: a limit that
 //! has changed since applies to the share of the bucket that was left. In version 1, each state is the moment at which a
 //! token bucket is full, which is still the state of a token bucket.
 //!
@@ -48,19 +59,25 @@ use super::live_entries::LiveEntries;
 use super::{MemoryStore, Padded};
 use crate::clock::{Nanos, Now, Timestamp};
 use crate::descriptor::LeaseId;
+use crate::limit::{BucketLimits, ChangeTime, CompactInterval, LimitChanges, OwedStates};
+use crate::policy::LimitHistory;
 use crate::policy::fingerprint::{Fingerprint, FingerprintKey, ShortName};
+use crate::policy::identity::Salt;
 use crate::store::BucketState;
 
 const MAGIC: [u8; 8] = *b"tollgate";
 
 /// The version that is written.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 
 /// The versions that are read.
 const READABLE_VERSIONS: RangeInclusive<u32> = 1..=VERSION;
 
 /// The first version whose states have an interval.
 const WITH_INTERVALS: u32 = 3;
+
+/// The first version that has limits.
+const WITH_LIMITS: u32 = 4;
 
 /// The empty part that ends the list of parts.
 const END: [u8; 8] = [0; 8];
@@ -93,7 +110,10 @@ pub enum SnapshotError {
 pub struct Restored {
     /// The key of the hash that names its buckets.
     pub key: FingerprintKey,
-    /// The counters and leases that are still live. Counters above the bound are evicted, those that lapse first, and
+    /// The limits that were in force.
+    pub limits: LimitHistory,
+    /// The counters and leases that are still live, and counters that may be owed though they have lapsed, as far as
+    /// there is room. Counters above the bound are evicted, those that lapse first, and
     /// counted as evicted. All leases are kept; above the capacity, the store grants none until enough are gone.
     pub store: MemoryStore,
     /// When the snapshot was taken.
@@ -102,26 +122,30 @@ pub struct Restored {
     pub ahead: Nanos,
 }
 
-/// Writes the keys of a store that are live at `now`, and the key of the hash that names them. Locks one shard at a
-/// time, and none while it writes. Returns how many keys it wrote.
+/// Writes the keys of a store that are live at `now` or may be owed then under `limits`, which are in force, and the key
+/// of the hash that names them. Locks one shard at a time, and none while it writes. Returns how many keys it wrote.
 ///
 /// # Errors
 /// Errors of `to`.
 pub fn write(
     store: &MemoryStore,
     key: FingerprintKey,
+    limits: &LimitHistory,
     now: impl Into<Now>,
     to: impl Write,
 ) -> io::Result<usize> {
     let now: Now = now.into();
+    let owed = limits.owed(now);
     let mut to = Checksummed::new(to);
     to.put(&MAGIC)?;
     to.put(&VERSION.to_le_bytes())?;
     to.put(&now.wall.as_unix_nanos().to_le_bytes())?;
     to.put(&key.to_bytes())?;
     let (mut entries, mut part, mut written) = (LiveEntries::default(), Vec::new(), 0);
+    encode_limits(limits, now, &mut part)?;
+    to.put(&part)?;
     for shard in &store.shards {
-        store.copy_live(shard, now.steady, &mut entries);
+        store.copy_live(shard, &owed, now.steady, &mut entries);
         if entries.len() > 0 {
             encode(&entries, now, &mut part)?;
             to.put(&part)?;
@@ -135,12 +159,32 @@ pub fn write(
     Ok(written)
 }
 
+fn encode_limits(limits: &LimitHistory, now: Now, to: &mut Vec<u8>) -> io::Result<()> {
+    let limits = limits.iter();
+    encode_count(limits.len(), to)?;
+    for (salt, LimitChanges { changed_at, limits, earlier }) in limits {
+        to.extend(salt.to_bytes());
+        to.extend(limits.digest.to_le_bytes());
+        to.extend(now.to_wall(changed_at.get()).as_unix_nanos().to_le_bytes());
+        to.extend(limits.size.to_le_bytes());
+        encode_count(limits.intervals.len(), to)?;
+        encode_count(earlier.len(), to)?;
+        let intervals = limits.intervals.iter().chain(earlier);
+        intervals.for_each(|interval| to.extend(interval.to_bytes()));
+    }
+    Ok(())
+}
+
+fn encode_count(count: usize, to: &mut Vec<u8>) -> io::Result<()> {
+    let count = u32::try_from(count).map_err(|error| io::Error::other(error.to_string()))?;
+    to.extend(count.to_le_bytes());
+    Ok(())
+}
+
 fn encode(entries: &LiveEntries, now: Now, part: &mut Vec<u8>) -> io::Result<()> {
     part.clear();
-    for count in [entries.counters.len(), entries.leases.len()] {
-        let count = u32::try_from(count).map_err(|error| io::Error::other(error.to_string()))?;
-        part.extend(count.to_le_bytes());
-    }
+    encode_count(entries.counters.len(), part)?;
+    encode_count(entries.leases.len(), part)?;
     for entry in &entries.counters {
         part.extend(entry.name().to_bytes());
         let state = entry.state().moved(|steady| now.to_wall(steady));
@@ -157,7 +201,8 @@ fn encode(entries: &LiveEntries, now: Now, part: &mut Vec<u8>) -> io::Result<()>
     Ok(())
 }
 
-/// Reads a store of at most `max_keys` keys, without those that are full or have expired at `now`.
+/// Reads a store of at most `max_keys` keys, without those that are full or have expired at `now`. Buckets that may be
+/// owed under a slower limit are read as well: the policy that comes into force tells which of them are.
 ///
 /// Times are absolute, so that buckets have refilled and leases have run while the server was down. If the snapshot was
 /// taken after `now`, since the clock was set back, every time is moved earlier by the difference: no bucket then takes
@@ -185,6 +230,11 @@ pub fn read(
     let key = FingerprintKey::from_bytes(from.take()?);
     let ahead = taken_at.since(now.wall);
     let to_steady = |wall: Timestamp| now.to_steady(wall.before(ahead));
+    let limits = match version {
+        ..WITH_LIMITS => LimitHistory::default(),
+        _ => decode_limits(&mut from, to_steady)?,
+    };
+    let faster = limits.faster();
     let store = MemoryStore::new(max_keys);
     loop {
         let (counters, leases) = (from.u32()?, from.u32()?);
@@ -196,7 +246,8 @@ pub fn read(
             let bits = from.take()?;
             let interval = if version < WITH_INTERVALS { [0; 4] } else { from.take()? };
             let state = BucketState::from_bytes(bits, interval).moved(to_steady);
-            store.restore_counter(CounterEntry::new(name, state), now.steady);
+            let may_be_owed = faster.contains(&state.interval());
+            store.restore_counter(CounterEntry::new(name, state), may_be_owed, now.steady);
         }
         for _ in 0..leases {
             let fingerprint = Fingerprint::from_bytes(from.take()?);
@@ -210,26 +261,53 @@ pub fn read(
         return Err(SnapshotError::Checksum);
     }
     match from.take::<1>() {
-        Err(SnapshotError::Truncated) => Ok(Restored { key, store, taken_at, ahead }),
+        Err(SnapshotError::Truncated) => Ok(Restored { key, limits, store, taken_at, ahead }),
         Err(error) => Err(error),
         Ok(_) => Err(SnapshotError::TooLong),
     }
 }
 
+fn decode_limits(
+    from: &mut Checksummed<impl Read>,
+    to_steady: impl Fn(Timestamp) -> Timestamp,
+) -> Result<LimitHistory, SnapshotError> {
+    let places = from.u32()?;
+    (0..places)
+        .map(|_| {
+            let salt = Salt::from_bytes(from.take()?);
+            let digest = u64::from_le_bytes(from.take()?);
+            let changed_at = ChangeTime::at(to_steady(from.time()?));
+            let size = from.u32()?;
+            let counts = [from.u32()?, from.u32()?];
+            let [intervals, earlier] = counts.map(|count| {
+                let interval = |_| from.take().map(CompactInterval::from_bytes);
+                (0..count).map(interval).collect::<Result<Vec<_>, _>>()
+            });
+            let limits = BucketLimits { digest, intervals: intervals?, size, ends: Vec::new() };
+            Ok((salt, LimitChanges { changed_at, limits, earlier: earlier? }))
+        })
+        .collect()
+}
+
 impl MemoryStore {
-    /// Replaces `into` by the live entries of one shard. The shard is locked only to be copied.
-    fn copy_live(&self, shard: &Padded, now: Timestamp, into: &mut LiveEntries) {
+    /// Replaces `into` by the live entries of one shard and those that may be owed. The shard is locked only to be
+    /// copied.
+    fn copy_live(&self, shard: &Padded, owed: &OwedStates, now: Timestamp, into: &mut LiveEntries) {
         let (counters, leases) = shard.0.lock().counts();
         into.reset(counters, leases);
-        shard.0.lock().copy_live(now, into);
+        shard.0.lock().copy_live(owed, now, into);
     }
 
-    /// Adds a counter of another store, unless it has lapsed.
-    fn restore_counter(&self, entry: CounterEntry, now: Timestamp) {
-        let shard = self.shards.get(self.index(entry.name().shard()));
+    /// Adds a counter of another store, unless it has lapsed and cannot be owed.
+    fn restore_counter(&self, entry: CounterEntry, may_be_owed: bool, now: Timestamp) {
+        let Some(shard) = self.shards.get(self.index(entry.name().shard())) else { return };
         let max = self.max_per_shard;
-        let is_live = shard.is_some_and(|shard| shard.0.lock().insert(entry, now, max));
-        self.evicted.record(u64::from(is_live), now);
+        if entry.lapses_at() > now {
+            let is_live = shard.0.lock().insert(entry, now, max);
+            self.evicted.record(u64::from(is_live), now);
+        } else if may_be_owed {
+            shard.0.lock().insert_lapsed(entry, max);
+        }
     }
 
     /// Adds a lease of another store to one bucket, unless it has expired. It is kept even above the capacity: without

@@ -15,7 +15,7 @@ const SIZES: [usize; 3] = [1_000, 100_000, 10_000_000];
 
 fn written(store: &MemoryStore, now: Timestamp) -> Vec<u8> {
     let mut bytes = Vec::new();
-    write(store, KEY, now, &mut bytes).unwrap();
+    write(store, KEY, &LimitHistory::default(), now, &mut bytes).unwrap();
     bytes
 }
 
@@ -132,7 +132,7 @@ fn what_is_full_or_expired_is_neither_written_nor_restored() {
         assert!(is_admitted(&store, NOW, &[fast, job]));
     }
     assert!(is_admitted(&store, NOW, &[charge("day", &day, Hits::ONE)]));
-    let count = |now| write(&store, KEY, now, std::io::sink()).unwrap();
+    let count = |now| write(&store, KEY, &LimitHistory::default(), now, std::io::sink()).unwrap();
     let (soon, later) = (NOW.after(Nanos::from_secs(1)), NOW.after(Nanos::from_secs(5)));
     assert_eq!([NOW, soon, later].map(count), [41, 21, 1]);
     let bytes = written(&store, NOW);
