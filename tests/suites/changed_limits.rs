@@ -12,6 +12,7 @@ use crate::support;
 
 use support::{Parts, START, call, hits, limit, request, source};
 use tollgate::clock::{Clock, Nanos};
+use tollgate::descriptor::Entry;
 use tollgate::store::memory::snapshot;
 
 const K: &[(&str, &str)] = &[("k", "1")];
@@ -432,4 +433,20 @@ fn of_a_full_store_what_is_only_owed_under_a_slower_limit_goes_first() {
     (100..140).for_each(|number| assert_eq!(ask(number, 100), 0));
     assert_eq!((parts.store.len(), parts.store.evictions()), (64, 0));
     (100..140).for_each(|number| assert_eq!(ask(number, 0), 0));
+}
+
+#[test]
+fn an_administrator_who_looks_at_a_bucket_does_not_change_what_it_owes() {
+    let parts = parts(FAST);
+    slowed(&parts);
+    wait_swept(&parts, 80 * 60);
+    let loaded = parts.policies.load_full();
+    let policy = &loaded.get("d").unwrap().policy;
+    let entry = Entry { key: "k".into(), value: b"1" };
+    let named = policy.buckets_for(&[entry], parts.clock.now());
+    let named: Vec<_> = named.iter().map(|of| (of.fingerprint, of.bucket, of.changes)).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (outcomes, _) = runtime.block_on(parts.service.peek_many(&named)).unwrap();
+    assert_eq!(outcomes[0].remaining, 23);
+    assert_eq!(left(&parts), 23);
 }
