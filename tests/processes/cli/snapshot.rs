@@ -5,7 +5,9 @@ use std::net::TcpStream;
 use std::path::Path;
 
 use serde_json::Value;
+use tollgate::clock::{BootClock, Clock, Nanos};
 
+use super::super::support::{Parts, hits, request, source};
 use super::query::query;
 use super::serve::{QUIET, Served};
 use super::{eventually, run};
@@ -75,6 +77,31 @@ fn a_day_bucket_and_leases_survive_deploys_that_change_the_number_of_keys() {
     let server = serve(&path, &[]);
     assert_eq!(released(&server, &leases[0]), 0.0, "what was released stays so");
     assert_eq!(released(&server, &leases[1]), 1.0);
+}
+
+/// The bucket would be full under the limit by which it was charged, and nobody has asked for it since that changed.
+#[test]
+fn what_is_owed_under_a_slower_limit_survives_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, config) = (folder.path().join("state"), folder.path().join("policy.yaml"));
+    let policy = |rate: u32| {
+        let bucket = format!("{{ size: 100, per_hour: {rate} }}");
+        format!("domain: d\ntables: [{{ name: t, key: [k], rows: {{ all: [{bucket}] }} }}]")
+    };
+    let parts = Parts::new(&source(&policy(100)), 10_000);
+    parts.clock.set(BootClock::start().now().before(Nanos::from_secs(5_400)));
+    assert!(parts.ask(&request("d", &[hits(100, &[("k", "1")])])).is_ok());
+    parts.clock.advance(Nanos::from_secs(600));
+    parts.replace(&source(&policy(5)));
+    parts.clock.advance(Nanos::from_secs(4_800));
+    std::fs::write(&path, parts.snapshot()).unwrap();
+    std::fs::write(&config, policy(5)).unwrap();
+    let serve = || serve(&path, &["--config", config.to_str().unwrap()]);
+    // It has been written again when this one stops.
+    assert_eq!(serve().stop().0, Some(0));
+    let server = serve();
+    assert_eq!(query(&server, &[&["--hits", "25", "k=1"]]).code, Some(1));
+    assert_eq!(query(&server, &[&["--hits", "23", "k=1"]]).code, Some(0));
 }
 
 /// As of a volume that is mounted elsewhere.
