@@ -35,7 +35,7 @@ pub(crate) struct BucketLimits {
     pub(crate) digest: u64,
     /// The intervals of their rates.
     pub(crate) intervals: Vec<CompactInterval>,
-    /// The largest of their sizes.
+    /// The most tokens that are owed under one of them: the size of the bucket, and the debt that it may have.
     pub(crate) size: u32,
     /// When overrides end by the wall clock, and the intervals of their rates.
     pub(crate) ends: Vec<(Timestamp, CompactInterval)>,
@@ -52,9 +52,30 @@ pub struct LimitChanges {
     pub(crate) limits: BucketLimits,
     /// The intervals of the limits that it had before, while a state that was written under them may be owed.
     pub(crate) earlier: Vec<CompactInterval>,
+    /// The longest of the intervals that it has now.
+    slowest: Nanos,
+    /// The ends in the order of intervals.
+    ends_by_interval: Vec<(CompactInterval, Timestamp)>,
 }
 
 impl LimitChanges {
+    /// Limits that came into force at `changed_at`, after limits with these intervals.
+    pub(crate) fn new(
+        changed_at: ChangeTime,
+        mut limits: BucketLimits,
+        earlier: Vec<CompactInterval>,
+    ) -> Self {
+        limits.ends.sort_unstable();
+        limits.intervals.sort_unstable();
+        limits.intervals.dedup();
+        let slowest = limits.intervals.iter().map(|interval| interval.nanos()).max();
+        let ends = limits.ends.iter().map(|(end, interval)| (*interval, *end));
+        let mut ends_by_interval: Vec<_> = ends.collect();
+        ends_by_interval.sort_unstable();
+        let slowest = slowest.unwrap_or(Nanos::ZERO);
+        Self { changed_at, limits, earlier, slowest, ends_by_interval }
+    }
+
     /// The changes of a bucket that has had these since `before`: the same ones if the limits are the same, and else a
     /// change at `at`.
     pub(crate) fn succeed(
@@ -62,16 +83,12 @@ impl LimitChanges {
         mut limits: BucketLimits,
         at: &ChangeTime,
     ) -> Self {
-        limits.ends.sort_unstable();
-        limits.intervals.sort_unstable();
-        limits.intervals.dedup();
         let Some(before) = before else {
-            return Self { changed_at: at.clone(), limits, earlier: Vec::new() };
+            return Self::new(at.clone(), limits, Vec::new());
         };
         limits.size = limits.size.max(before.limits.size);
         if limits.digest == before.limits.digest {
-            let (changed_at, earlier) = (before.changed_at.clone(), before.earlier.clone());
-            return Self { changed_at, limits, earlier };
+            return Self::new(before.changed_at.clone(), limits, before.earlier.clone());
         }
         // What was owed at an earlier change is repaid within this time at its old rate.
         let is_owed = |interval: &&CompactInterval| {
@@ -82,38 +99,65 @@ impl LimitChanges {
         earlier.extend(before.earlier.iter().filter(is_owed));
         earlier.sort_unstable();
         earlier.dedup();
-        Self { changed_at: at.clone(), limits, earlier }
+        Self::new(at.clone(), limits, earlier)
     }
 
     /// When the limit last changed before `now`, by the steady time. It may have been the limit of other keys in the
     /// same row.
     pub fn last(&self, now: Now) -> Timestamp {
-        self.last_of(self.ended(now).last(), now)
+        self.last_of(self.ended(now).last().map(|(end, _)| *end), now)
     }
 
     /// When a limit with this interval last ended before `now`, by the steady time. It may have been the limit of other
     /// keys in the same row.
     pub fn last_end_of(&self, interval: CompactInterval, now: Now) -> Timestamp {
-        self.last_of(self.ended(now).iter().rev().find(|(_, of)| *of == interval), now)
+        let (ended, _) = self.ends_of(interval, now);
+        self.last_of(ended, now)
+    }
+
+    /// When a limit with this interval ends next, by the steady time, and the longest interval that may follow, if that
+    /// is longer. It may be the limit of other keys in the same row.
+    pub fn next_end_of(&self, interval: CompactInterval, now: Now) -> Option<(Timestamp, Nanos)> {
+        // Most buckets have no limits that end.
+        if self.ends_by_interval.is_empty() || interval.nanos() >= self.slowest {
+            return None;
+        }
+        let (_, next) = self.ends_of(interval, now);
+        next.map(|end| (now.to_steady(end), self.slowest))
+    }
+
+    /// When limits with this interval ended last and end next, by the wall clock.
+    fn ends_of(
+        &self,
+        interval: CompactInterval,
+        now: Now,
+    ) -> (Option<Timestamp>, Option<Timestamp>) {
+        let ends = &self.ends_by_interval;
+        let next = ends.partition_point(|end| *end <= (interval, now.wall));
+        let end = |at: Option<usize>| {
+            let (of, end) = ends.get(at?)?;
+            (*of == interval).then_some(*end)
+        };
+        (end(next.checked_sub(1)), end(Some(next)))
     }
 
     /// Whether a limit that the bucket had, or an override that will end, is faster than one that it has: a state that
     /// was written under the faster one lapses before what it tells is repaid.
     pub(crate) fn has_faster(&self) -> bool {
-        let slowest = self.slowest();
+        let slowest = self.slowest;
         let of_ends = self.limits.ends.iter().map(|(_, interval)| interval);
         self.earlier.iter().chain(of_ends).any(|interval| interval.nanos() < slowest)
     }
 
     /// The intervals of limits that the bucket has or had and that are faster than another that it has.
     pub(crate) fn faster(&self) -> impl Iterator<Item = CompactInterval> {
-        let (all, slowest) = (self.earlier.iter().chain(&self.limits.intervals), self.slowest());
+        let (all, slowest) = (self.earlier.iter().chain(&self.limits.intervals), self.slowest);
         all.filter(move |interval| interval.nanos() < slowest).copied()
     }
 
     /// The states, by their intervals, of which something may be owed at `now` although they have lapsed.
     pub(crate) fn windows(&self, now: Now) -> impl Iterator<Item = Window> {
-        let (ended, slowest) = (self.last(now), self.slowest());
+        let (ended, slowest) = (self.last(now), self.slowest);
         let size = u64::from(self.limits.size);
         let changed_at = self.changed_at.get();
         let since = self.ended(now).iter().rev();
@@ -125,19 +169,14 @@ impl LimitChanges {
         faster.map(move |interval| Window::new(*interval, ended, size, slowest))
     }
 
-    fn slowest(&self) -> Nanos {
-        let nanos = self.limits.intervals.iter().map(|interval| interval.nanos());
-        nanos.max().unwrap_or(Nanos::ZERO)
-    }
-
     fn ended(&self, now: Now) -> &[(Timestamp, CompactInterval)] {
         let ends = &self.limits.ends;
         ends.get(..ends.partition_point(|(end, _)| *end <= now.wall)).unwrap_or_default()
     }
 
-    fn last_of(&self, ended: Option<&(Timestamp, CompactInterval)>, now: Now) -> Timestamp {
+    fn last_of(&self, ended: Option<Timestamp>, now: Now) -> Timestamp {
         let changed_at = self.changed_at.get();
-        let ended = ended.map_or(changed_at, |(end, _)| now.to_steady(*end));
+        let ended = ended.map_or(changed_at, |end| now.to_steady(end));
         changed_at.max(ended).min(now.steady)
     }
 }
@@ -175,6 +214,7 @@ mod tests {
         assert_eq!(last(15), (at(10), at(10), at(10)));
         assert_eq!(last(20), (at(20), at(20), at(10)));
         assert_eq!(last(99), (at(30), at(20), at(30)));
+        assert_eq!(changes.next_end_of(fast, at(8).into()), None, "there is no slower limit");
         // The wall clock was set an hour ahead: the override that ends at 3630 has ended.
         let ahead = of(vec![(at(3_630), fast)]);
         let now = Now { steady: at(40), wall: at(3_640) };
@@ -219,6 +259,9 @@ mod tests {
         assert!(changes.has_faster());
         let windows = |now: u64| changes.windows(at(now).into()).count();
         assert_eq!([199, 200, 799, 800].map(windows), [0, 1, 1, 0]);
+        let next = |interval, now| changes.next_end_of(every(interval), at(now).into());
+        assert_eq!(next(6, 199), Some((at(200), Nanos::from_secs(60))));
+        assert_eq!([next(6, 200), next(60, 199), next(5, 199)], [None; 3]);
         // At a start after the end, it is not known to have been in force.
         let ended = BucketLimits { ends: vec![(at(200), every(6))], ..limits(1, 10, &[6, 60]) };
         let later = LimitChanges::succeed(None, ended, &ChangeTime::at(at(300)));

@@ -9,7 +9,9 @@ use super::identity::Salt;
 use super::overrides::Override;
 use super::rule::Rule;
 use crate::clock::{Now, Timestamp};
-use crate::limit::{Bucket, BucketLimits, ChangeTime, CompactInterval, LimitChanges, OwedStates};
+use crate::limit::{
+    Bucket, BucketLimits, ChangeTime, CompactInterval, Debt, LimitChanges, OwedStates,
+};
 
 /// The limits of all token buckets, as far as states that were written under earlier ones depend on them.
 #[derive(Debug, Default)]
@@ -68,8 +70,8 @@ impl FromIterator<(Salt, LimitChanges)> for LimitHistory {
     }
 }
 
-/// One of the limits of a bucket; for an override, with that.
-type Limit<'a> = (&'a Rule, Option<&'a Override>);
+/// One of the limits of a bucket; for an override, with that; and how far the bucket may owe.
+type Limit<'a> = (&'a Rule, Option<&'a Override>, Option<Debt>);
 
 impl Policy {
     /// The limits of each token bucket.
@@ -81,7 +83,7 @@ impl Policy {
             let others = others.flat_map(|of| of.rules.iter().map(move |rule| (rule, Some(of))));
             for (rule, of) in own.chain(others) {
                 if matches!(rule.bucket, Bucket::Tokens(_)) {
-                    all.entry(rule.salt).or_default().push((rule, of));
+                    all.entry(rule.salt).or_default().push((rule, of, row.debt));
                 }
             }
         }
@@ -92,11 +94,12 @@ impl Policy {
     fn limits_of_bucket(&self, all: &[Limit<'_>]) -> BucketLimits {
         let mut limits = BucketLimits::default();
         let [digest, _] = self.key.hash(|hasher| {
-            for (rule, of) in all {
+            for (rule, of, debt) in all {
                 let Bucket::Tokens(bucket) = &rule.bucket else { continue };
                 let interval = bucket.compact_interval();
                 limits.intervals.push(interval);
-                limits.size = limits.size.max(bucket.size().get());
+                let most_owed = debt.map_or(0, |debt| debt.most_owed().unwrap_or(u32::MAX));
+                limits.size = limits.size.max(bucket.size().get().saturating_add(most_owed));
                 hasher.value(&interval.to_bytes());
                 let Some(Override { when, until, .. }) = of else { continue };
                 limits.ends.extend(until.map(|until| (until, interval)));

@@ -19,9 +19,8 @@ use super::Store;
 use super::connection::{Connection, Function, ReadyConnection, load_script};
 use super::error_scope::{DownReason, ErrorScope, words};
 use super::target::Connector;
-use crate::clock::Timestamp;
 use crate::store::StoreError;
-use crate::store::script::{self, ScriptCall};
+use crate::store::script::{self, LimitTimes, ScriptCall};
 
 /// The timeout to connect, log in and load the script.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -173,7 +172,7 @@ impl StoreClient {
         let invocation = load_script(&mut connection, &self.store.library).await?;
         let mut ready = ReadyConnection { connection, invocation };
         let probe = if self.store.is_cluster {
-            script::decide(&self.store.names, &[], None, &|_| Timestamp::default(), None)
+            script::decide(&self.store.names, &[], None, &|_, _| LimitTimes::default(), None)
         } else {
             script::probe(&self.store.names)
         };

@@ -9,7 +9,7 @@ use crate::clock::{Nanos, Timestamp};
 use crate::descriptor::{Hits, LeaseId};
 use crate::limit::{Bucket, CompactInterval, LimitChanges};
 use crate::store::counter::Counter;
-use crate::store::script::{self, NewLease, ObservedState, ScriptReply, State};
+use crate::store::script::{self, LimitTimes, NewLease, ObservedState, ScriptReply, State};
 use crate::store::{
     Admission, BucketState, Charge, Mode, Outcome, Outcomes, StoreError, Wait, lease_bits,
 };
@@ -133,8 +133,10 @@ impl StoreClient {
         let sent = now.steady;
         let lease = lease.map(|lease| NewLease { lease, other_partitions });
         let call = {
-            let changed_at = |changes: &LimitChanges| self.store.to_store_time(changes.last(now));
-            script::decide(&self.store.names, charges, lease, &changed_at, None)
+            let times = |changes: &LimitChanges, interval| {
+                LimitTimes::of(changes, interval, now, |time| self.store.to_store_time(time))
+            };
+            script::decide(&self.store.names, charges, lease, &times, None)
         };
         let answer = self.call(Function::Decide, &call, deadline).await?;
         let reply = ScriptReply::read(&fields(&answer)?, charges)?;

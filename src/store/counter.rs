@@ -85,6 +85,11 @@ impl<'a> Counter<'a> {
         BucketState::until(moment, self.bucket().compact_interval())
     }
 
+    /// The interval of its limit, as states carry it.
+    pub(super) const fn interval(self) -> CompactInterval {
+        self.bucket().compact_interval()
+    }
+
     /// The state with what was used under another limit, if it was written under one. That limit ended when `changes`
     /// say so, or else at `now`. Of a state that has lapsed meanwhile, an override that has ended since may have raised
     /// the rate: then only the last change of all is known to be its own.

@@ -13,7 +13,8 @@ use crate::limit::Bucket;
 
 pub use self::reply::{ObservedState, Released, ScriptReply, State};
 pub use self::request::{
-    KeyNames, NewLease, ScriptCall, decide, lease_key, lease_partition, probe, refund, release,
+    KeyNames, LimitTimes, NewLease, ScriptCall, decide, lease_key, lease_partition, probe, refund,
+    release,
 };
 pub use super::field::Field;
 

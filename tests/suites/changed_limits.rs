@@ -13,6 +13,7 @@ use crate::support;
 use support::{Parts, START, call, hits, limit, request, source};
 use tollgate::clock::{Clock, Nanos};
 use tollgate::descriptor::Entry;
+use tollgate::service::Inspected;
 use tollgate::store::memory::snapshot;
 
 const K: &[(&str, &str)] = &[("k", "1")];
@@ -444,7 +445,7 @@ fn an_administrator_who_looks_at_a_bucket_does_not_change_what_it_owes() {
     let policy = &loaded.get("d").unwrap().policy;
     let entry = Entry { key: "k".into(), value: b"1" };
     let named = policy.buckets_for(&[entry], parts.clock.now());
-    let named: Vec<_> = named.iter().map(|of| (of.fingerprint, of.bucket, of.changes)).collect();
+    let named: Vec<_> = named.iter().map(Inspected::from).collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let (outcomes, _) = runtime.block_on(parts.service.peek_many(&named)).unwrap();
     assert_eq!(outcomes[0].remaining, 23);

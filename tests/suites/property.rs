@@ -13,7 +13,7 @@ use crate::support;
 
 use model::{Model, Sizes, policy};
 use proptest::prelude::*;
-use support::{Parts, START, source};
+use support::{Parts, source};
 use tollgate::clock::{Clock, Nanos};
 use tollgate::config::Source;
 use tollgate::store::memory::snapshot;
@@ -21,12 +21,8 @@ use tollgate::store::memory::snapshot;
 /// The same server after a restart from a snapshot, at the same time.
 fn restarted(before: &Parts, policy: &[Source]) -> Parts {
     let now = before.clock.now();
-    let mut bytes = Vec::new();
-    snapshot::write(&before.store, before.key, now, &mut bytes).unwrap();
-    let restored = snapshot::read(&*bytes, 100_000, now).unwrap();
-    let after = Parts::over(restored.store, restored.key, policy);
-    after.clock.advance(now.since(START));
-    after
+    let restored = snapshot::read(&*before.snapshot(), 100_000, now).unwrap();
+    Parts::restored(restored, now, policy)
 }
 
 proptest! {

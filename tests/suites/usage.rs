@@ -12,7 +12,7 @@ use crate::support;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use support::{Parts, START, give_back, hits, limit, request, source};
-use tollgate::clock::{Clock, Nanos};
+use tollgate::clock::Nanos;
 use tollgate::policy::fingerprint::FingerprintKey;
 use tollgate::store::MemoryStore;
 use tollgate::store::memory::snapshot;
@@ -266,10 +266,8 @@ fn a_debt_survives_a_restart_and_a_changed_policy() {
     let policy = source(&format!("domain: d{BUDGET}"));
     let before = Parts::over(MemoryStore::new(10_000), key, &policy);
     assert_eq!(charge(&before, 1500), (true, 0));
-    let mut bytes = Vec::new();
-    snapshot::write(&before.store, key, before.clock.now(), &mut bytes).unwrap();
-    let restored = snapshot::read(&*bytes, 10_000, START).unwrap();
-    let after = Parts::over(restored.store, restored.key, &policy);
+    let restored = snapshot::read(&*before.snapshot(), 10_000, START).unwrap();
+    let after = Parts::restored(restored, START, &policy);
     assert_eq!(charge(&after, 0), (false, 0));
     // Charged if it admits, it is the same bucket.
     let changed = policy_text().replace("charge: always, ", "");
@@ -283,6 +281,25 @@ fn a_debt_survives_a_restart_and_a_changed_policy() {
 
 fn policy_text() -> String {
     format!("domain: d{BUDGET}")
+}
+
+#[test]
+fn a_debt_is_kept_under_a_slower_limit_although_nobody_asks() {
+    let policy = |rate| {
+        let table = "{ name: tokens, charge: always, key: [user], rows: { all: [{ size: 1000, per_hour: RATE }] } }";
+        source(&format!("domain: d\ntables: [{}]", table.replace("RATE", rate)))
+    };
+    let parts = Parts::new(&policy("1000"), 10_000);
+    assert_eq!(charge(&parts, 3000), (true, 0));
+    parts.replace(&policy("100"));
+    // Under the old limit, all of it were repaid in three hours: more than the bucket holds takes.
+    for _ in 0..4 {
+        wait(&parts, 36_000);
+        parts.sweep();
+    }
+    // 400 of 3000 are repaid.
+    let denial = parts.ask(&request("d", &[hits(0, ANN)]));
+    assert_eq!((denial.is_ok(), denial.number("retry-after")), (false, 1601 * 36));
 }
 
 #[test]

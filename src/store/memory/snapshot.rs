@@ -162,7 +162,7 @@ pub fn write(
 fn encode_limits(limits: &LimitHistory, now: Now, to: &mut Vec<u8>) -> io::Result<()> {
     let limits = limits.iter();
     encode_count(limits.len(), to)?;
-    for (salt, LimitChanges { changed_at, limits, earlier }) in limits {
+    for (salt, LimitChanges { changed_at, limits, earlier, .. }) in limits {
         to.extend(salt.to_bytes());
         to.extend(limits.digest.to_le_bytes());
         to.extend(now.to_wall(changed_at.get()).as_unix_nanos().to_le_bytes());
@@ -284,7 +284,7 @@ fn decode_limits(
                 (0..count).map(interval).collect::<Result<Vec<_>, _>>()
             });
             let limits = BucketLimits { digest, intervals: intervals?, size, ends: Vec::new() };
-            Ok((salt, LimitChanges { changed_at, limits, earlier: earlier? }))
+            Ok((salt, LimitChanges::new(changed_at, limits, earlier?)))
         })
         .collect()
 }

@@ -68,7 +68,7 @@ local function read(state, now_s, now_n, fill_s, fill_n, interval, changed)
   if old ~= '' and old ~= interval and tonumber(old) > 0 then
     local at_s, at_n = now_s, now_n
     if changed ~= '' then
-      at_s, at_n = split(changed)
+      at_s, at_n = split(string.match(changed, '^%d+'))
       local written_s, written_n = minus(s, n, fill_s, fill_n)
       if is_after(written_s, written_n, at_s, at_n) then at_s, at_n = written_s, written_n end
       if is_after(at_s, at_n, now_s, now_n) then at_s, at_n = now_s, now_n end
@@ -79,21 +79,30 @@ local function read(state, now_s, now_n, fill_s, fill_n, interval, changed)
   return s, n, is_another and join(s, n) or full, is_another
 end
 
-local function write(key, s, n, now_s, now_n, interval)
+-- The key ends when the state lapses. If the limit ends before that, and a slower one may follow, it ends when what is
+-- owed by then is repaid at the slower rate: `changed` tells both behind the moment of the last change.
+local function write(key, s, n, now_s, now_n, interval, changed)
   if not is_after(s, n, now_s, now_n) then
     redis.call('DEL', key)
     return
   end
   local owed_s, owed_n = minus(s, n, now_s, now_n)
-  local ms = s * 1000 + math.ceil(n / 1000000)
   local state = string.format('%s %s %s', join(s, n), join(owed_s, owed_n), interval)
+  local ends, slower = string.match(changed, ' (%d+) (%d+)$')
+  if ends then
+    local at_s, at_n = split(ends)
+    if is_after(s, n, at_s, at_n) then
+      s, n = carry_over(s, n, at_s, at_n, tonumber(interval), tonumber(slower))
+    end
+  end
+  local ms = s * 1000 + math.ceil(n / 1000000)
   redis.call('SET', key, state, 'PXAT', string.format('%.0f', ms))
 end
 
 -- The kinds of buckets whose state is one value. Each has
 --   decide(key, value, operation, four numbers, now, interval, changed): returns the state for the reply, whether the
 --          bucket is over its limit, and the next state as two numbers, if it changes
---   write(key, state, now, interval)
+--   write(key, state, now, interval, changed)
 -- and the kinds that are written whether or not the request is admitted have is_always_written.
 local tokens = { write = write }
 
@@ -103,7 +112,7 @@ function tokens.decide(key, state, op, a_s, a_n, b_s, b_n, now_s, now_n, interva
   if op == 'u' then fill_s = nil end
   local s, n, text, is_another = read(state, now_s, now_n, fill_s, fill_n, interval, changed)
   -- Written whether or not the call is admitted: else every call would move it again.
-  if is_another then write(key, s, n, now_s, now_n, interval) end
+  if is_another then write(key, s, n, now_s, now_n, interval, changed) end
   if op == 'n' then return text, true end
   if op == 'c' or op == 'l' then
     if is_after(now_s, now_n, s, n) then s, n = now_s, now_n end
@@ -128,7 +137,7 @@ local owing = { write = write, is_always_written = true }
 
 function owing.decide(key, state, op, a_s, a_n, b_s, b_n, now_s, now_n, interval, changed)
   local s, n, text, is_another = read(state, now_s, now_n, b_s, b_n, interval, changed)
-  if is_another then write(key, s, n, now_s, now_n, interval) end
+  if is_another then write(key, s, n, now_s, now_n, interval, changed) end
   if op == 'r' then return text, false, minus(s, n, a_s, a_n) end
   if is_after(now_s, now_n, s, n) then s, n = now_s, now_n end
   local token_s, token_n = add(s, n, split(interval))
@@ -163,7 +172,8 @@ end
 -- ARGV: the time as seconds and nanoseconds, or '' twice; how many buckets of either sort; the lease; the other
 -- partitions in which it may hold slots; then eight for each bucket: the operation; the group, 0 if the bucket is
 -- enforced, else one for its shadow row; four numbers, which are two moments, or two counts and a span; and of a bucket
--- whose state is one value, the interval between two tokens and when its limit changed, or '' if that is now.
+-- whose state is one value, the interval between two tokens and when its limit changed, or '' if that is now; behind
+-- that, if its limit ends and a slower one may follow, when it ends and the interval of the slower one.
 -- Operations on token buckets:
 --   c  charge: the cost, and the time to fill      l  peek: as c, without charging
 --   n  deny: the hits exceed the size              g  give back: how much, and the time to fill
@@ -222,7 +232,7 @@ local function decide(KEYS, ARGV)
   for i = 1, values do
     local is_admitted = not over['0'] and not over[ARGV[8 * i]]
     if next_s[i] and (is_admitted or kinds[i].is_always_written) then
-      kinds[i].write(KEYS[i], next_s[i], next_n[i], now_s, now_n, ARGV[8 * i + 5])
+      kinds[i].write(KEYS[i], next_s[i], next_n[i], now_s, now_n, ARGV[8 * i + 5], ARGV[8 * i + 6])
     end
   end
   if over['0'] then

@@ -5,9 +5,9 @@ use std::io::Write;
 use super::{
     NANOS_PER_SECOND, ObservedState, ScriptReply, State, is_concurrency, is_counter, takes_slots,
 };
-use crate::clock::Timestamp;
+use crate::clock::{Nanos, Now, Timestamp};
 use crate::descriptor::LeaseId;
-use crate::limit::LimitChanges;
+use crate::limit::{CompactInterval, LimitChanges};
 use crate::policy::fingerprint::Fingerprint;
 use crate::store::counter::StateKind;
 use crate::store::tokens::Operation;
@@ -114,18 +114,46 @@ impl ScriptCall {
         }
     }
 
-    /// The operands of an operation, and when the limit of its bucket changed; now, if that is not known.
-    fn push_operands(&mut self, operation: Operation, changed_at: Option<Timestamp>) {
+    /// The operands of an operation, and when the limit of its bucket changed, which is now if that is not known; behind
+    /// that, when it ends, and the interval of a slower one.
+    fn push_operands(&mut self, operation: Operation, times: Option<LimitTimes>) {
         operation.spans.iter().for_each(|span| self.push_span(*span));
         self.push_number(operation.interval);
-        match changed_at {
-            Some(at) => self.push_number(at.as_unix_nanos()),
+        let nanos = Timestamp::as_unix_nanos;
+        match times {
+            Some(LimitTimes { changed_at, ends: None }) => self.push_number(nanos(changed_at)),
+            Some(LimitTimes { changed_at, ends: Some((end, slower)) }) => self
+                .push_format(format_args!("{} {} {}", nanos(changed_at), nanos(end), slower.get())),
             None => self.push_text(""),
         }
     }
 
     fn end_keys(&mut self) {
         self.key_count = self.ends.len();
+    }
+}
+
+/// When the limit of a bucket changes, by the server's time.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LimitTimes {
+    /// When it last changed.
+    pub changed_at: Timestamp,
+    /// When it ends, if a slower one may follow, and the interval of that: the key of the bucket is kept for as long as
+    /// it owes something then.
+    pub ends: Option<(Timestamp, Nanos)>,
+}
+
+impl LimitTimes {
+    /// Those of the limit with this interval.
+    pub fn of(
+        changes: &LimitChanges,
+        interval: CompactInterval,
+        now: Now,
+        to_server: impl Fn(Timestamp) -> Timestamp,
+    ) -> Self {
+        let ends = changes.next_end_of(interval, now);
+        let changed_at = to_server(changes.last(now));
+        Self { changed_at, ends: ends.map(|(end, slower)| (to_server(end), slower)) }
     }
 }
 
@@ -139,15 +167,15 @@ pub struct NewLease<'a> {
 }
 
 /// The call that decides all charges: by the server's clock, or at `time`, in whole microseconds. Blocked buckets are
-/// not part of it; if one denies, it only peeks at the others, but for charges that are always made. `changed_at` gives the server's time
-/// at which the limit of a bucket last changed.
+/// not part of it; if one denies, it only peeks at the others, but for charges that are always made. `times` gives those
+/// of the limit of a bucket with this interval.
 ///
 /// On a cluster, all buckets must be in one partition.
 pub fn decide(
     names: &KeyNames,
     charges: &[Charge<'_>],
     lease: Option<NewLease<'_>>,
-    changed_at: &dyn Fn(&LimitChanges) -> Timestamp,
+    times: &dyn Fn(&LimitChanges, CompactInterval) -> LimitTimes,
     time: Option<Timestamp>,
 ) -> ScriptCall {
     let mut call = ScriptCall::for_buckets(charges.len());
@@ -177,7 +205,7 @@ pub fn decide(
         }
     }
     for charge in in_order(charges) {
-        push_operation(charge, is_denied, changed_at, &mut call);
+        push_operation(charge, is_denied, times, &mut call);
     }
     call
 }
@@ -280,7 +308,7 @@ fn in_order<'c, 'a>(charges: &'c [Charge<'a>]) -> impl Iterator<Item = &'c Charg
 fn push_operation(
     charge: &Charge<'_>,
     is_denied: bool,
-    changed_at: &dyn Fn(&LimitChanges) -> Timestamp,
+    times: &dyn Fn(&LimitChanges, CompactInterval) -> LimitTimes,
     call: &mut ScriptCall,
 ) {
     let (charged, given) = (charge.hits.charged(), charge.hits.given_back());
@@ -293,7 +321,8 @@ fn push_operation(
             let operation = counter.operation(charge.hits, is_denied);
             call.push_operation(operation);
             call.push_number(group);
-            call.push_operands(operation, charge.changes.map(changed_at));
+            let times = charge.changes.map(|changes| times(changes, counter.interval()));
+            call.push_operands(operation, times);
         }
         StateKind::Leases(bucket) => {
             call.push_text(match (charged, given) {

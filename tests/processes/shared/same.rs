@@ -12,10 +12,11 @@ use tollgate::live::ActivePolicies;
 use tollgate::observe::telemetry::Telemetry;
 use tollgate::policy::fingerprint::FingerprintKey;
 use tollgate::policy::{Plan, Policies, Policy};
-use tollgate::store::script::{self, Field, KeyNames, NewLease, Released, ScriptReply};
+use tollgate::store::script::{self, Field, KeyNames, LimitTimes, NewLease, Released, ScriptReply};
 use tollgate::store::{Admission, MemoryStore, Outcome, Outcomes, Wait};
 use tollgate::wire::{self, RateLimitRequest};
 
+use super::local::Replica;
 use super::redis_server::Redis;
 use super::support::{call, compiled, descriptor, give_back, hits, request, source};
 
@@ -115,7 +116,7 @@ impl Store for Scripted {
             &self.names,
             charges,
             Some(new),
-            &|changes| changes.last(now.into()),
+            &|changes, interval| LimitTimes::of(changes, interval, now.into(), |time| time),
             Some(now),
         );
         let values = self.call("decide", &call);
@@ -411,6 +412,62 @@ overrides: [{{ table: t, when: {{ k: \"2\" }}, {end} buckets: [{{ per_hour: 100 
             (Admission::Denied, Wait::For(Nanos::from_secs(10 * 360)))
         );
     });
+}
+
+/// A hundred are used at a hundred an hour. Ten minutes later the override ends, and there are five an hour.
+fn ending_override(end: Timestamp) -> String {
+    let bucket = |rate: u32| format!("[{{ size: 100, per_hour: {rate} }}]");
+    format!(
+        "domain: d
+tables: [{{ name: t, key: [k], rows: {{ all: {} }} }}]
+overrides: [{{ table: t, when: {{ k: \"1\" }}, until: {}, buckets: {} }}]",
+        bucket(5),
+        end.rfc3339(),
+        bucket(100)
+    )
+}
+
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn a_key_is_kept_until_what_is_owed_at_the_end_of_an_override_is_repaid_at_the_slower_rate() {
+    let redis = Redis::start();
+    let mut store = Scripted::new(&redis);
+    let seconds = |count: u64| START.after(Nanos::from_secs(count));
+    let reloads = Reloads::begin(&ending_override(seconds(600)));
+    let mut ends_after = |key, count, at| {
+        redis::cmd("FLUSHALL").exec(&mut store.connection).unwrap();
+        let asked = request("d", &[hits(count, &[("k", key)])]);
+        assert_eq!(reloads.decide(&mut store, &asked, at).0, ADMITTED);
+        let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut store.connection).unwrap();
+        let ends: u64 =
+            redis::cmd("PEXPIRETIME").arg(&keys[0]).query(&mut store.connection).unwrap();
+        ends - at.as_unix_nanos() / 1_000_000
+    };
+    // 83 and a third are owed at the end, 720 s each.
+    assert_eq!(ends_after("1", 100, START), (600 + 60_000) * 1_000);
+    assert_eq!(ends_after("1", 16, START), 576_000, "it is full before");
+    assert_eq!(ends_after("2", 16, START), 16 * 720_000, "it is another key");
+    assert_eq!(ends_after("1", 16, seconds(600)), 16 * 720_000, "the override has ended");
+}
+
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn a_replica_tells_the_store_by_the_stores_clock_when_an_override_ends() {
+    let redis = Redis::start();
+    let replica =
+        Replica::start(&redis, &ending_override(START.after(Nanos::from_secs(600))), START);
+    // The store's clock is known once it has answered.
+    for (key, count) in [("2", 1), ("1", 100)] {
+        replica.ask(&request("d", &[hits(count, &[("k", key)])]));
+    }
+    let mut connection = redis.connect();
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut connection).unwrap();
+    let lives: Vec<i64> = keys
+        .iter()
+        .map(|key| redis::cmd("PTTL").arg(key).query(&mut connection).unwrap())
+        .collect();
+    let most = lives.iter().max().unwrap();
+    assert!((60_500_000..=60_610_000).contains(most), "{lives:?}");
 }
 
 #[test]
