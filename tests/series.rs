@@ -82,7 +82,7 @@ fn a_thousand_reloads_of_other_names_take_no_more_series_nor_memory_than_the_fir
     }
     let late = taken();
     eprintln!("bytes and series: {early:?} after {SETTLED} reloads, {late:?} after {ROUNDS}");
-    assert!(late.1 <= early.1, "series pile up");
+    assert_eq!(early.1, late.1, "series pile up");
     assert!(late.0 < early.0 + SLACK, "memory piles up");
 
     let rounds = u64::try_from(ROUNDS).unwrap();

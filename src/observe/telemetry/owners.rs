@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 const MAX_RETIRED: usize = 1_000;
 
 /// The owner of series: a domain, or one of its rows.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Owner {
     pub(super) domain: String,
     /// Table and row.
@@ -34,13 +34,13 @@ impl Owners {
         self.last.insert(owner, self.round);
     }
 
-    /// Removes the owners beyond [`MAX_RETIRED`], the oldest first, and returns them. Owners of this round and of the
-    /// previous one stay: calls that began under the previous policies still count.
+    /// Removes the owners beyond [`MAX_RETIRED`], the oldest first and those of one round by name, and returns them.
+    /// Owners of this round and of the previous one stay: calls that began under the previous policies still count.
     pub(super) fn retire(&mut self) -> Vec<Owner> {
         let before = self.round.saturating_sub(1);
         let gone = self.last.iter().filter(|(_, last)| **last < before);
         let mut gone: Vec<_> = gone.map(|(owner, last)| (*last, owner.clone())).collect();
-        gone.sort_unstable_by_key(|(last, _)| *last);
+        gone.sort_unstable();
         gone.truncate(gone.len().saturating_sub(MAX_RETIRED));
         let gone: Vec<_> = gone.into_iter().map(|(_, owner)| owner).collect();
         for owner in &gone {
