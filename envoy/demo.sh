@@ -149,9 +149,9 @@ decided() {
   ask http://127.0.0.1:8080/metrics | awk '/^tollgate_requests_total/ { sum += $NF } END { print sum + 0 }'
 }
 
-# complete USER PLAN MODEL TOKENS json|stream|hang: one completion that costs
-# so many tokens, and what is left when it has been charged. One that hangs
-# ends when the client hangs up.
+# complete USER PLAN MODEL TOKENS json|stream|hang: makes one request whose
+# answer costs TOKENS, and prints what is left after the charge. With `hang`,
+# the client hangs up before the end of the answer.
 complete() {
   local user=$1 plan=$2 model=$3 tokens=$4 how=$5 options="" seconds=10 calls=2
   local before answer headers status used left tries

@@ -45,8 +45,9 @@ pub struct StatusLimit<'a> {
     pub period: Option<Period>,
     /// Tokens or slots left. Above `requests` if the bucket holds more than one period gains.
     pub remaining: u32,
-    /// Seconds until it is full, until it has a token if it may owe and has none, or until the block ends, rounded up as in the headers: Envoy's own header drops the
-    /// fraction, and would say 0 of a bucket that is not full. None for a block without end.
+    /// Seconds until it is full, until it has a token if it may owe and has none, or until the block ends; rounded up as
+    /// in the headers: Envoy's own header drops the fraction, and would say 0 of a bucket that is not full. None for a
+    /// block without end.
     pub reset: Option<u64>,
 }
 

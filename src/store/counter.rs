@@ -90,27 +90,39 @@ impl<'a> Counter<'a> {
         self.bucket().compact_interval()
     }
 
-    /// The state with what was used under another limit, if it was written under one. That limit ended when `changes`
-    /// say so, or else at `now`. Of a state that has lapsed meanwhile, an override that has ended since may have raised
-    /// the rate: then only the last change of all is known to be its own.
-    #[inline]
+    /// The state with what was used under another limit, if it was written under one.
+    #[inline(always)]
     pub(crate) fn carried_over(
         self,
         state: BucketState,
         changes: Option<&LimitChanges>,
         now: Now,
     ) -> Option<BucketState> {
-        let bucket = self.bucket();
         let interval = state.interval();
-        if interval == bucket.compact_interval() || interval == CompactInterval::UNKNOWN {
+        if interval == self.interval() || interval == CompactInterval::UNKNOWN {
             return None;
         }
+        Some(self.carry_over(state, changes, now))
+    }
+
+    /// The state with what was used under its limit. That limit ended when `changes` say so, or else at `now`. Of a state
+    /// that has lapsed meanwhile, an override that has ended since may have raised the rate: then only the last change of
+    /// all is known to be its own. Out of line: few states are of another limit.
+    #[cold]
+    #[inline(never)]
+    fn carry_over(
+        self,
+        state: BucketState,
+        changes: Option<&LimitChanges>,
+        now: Now,
+    ) -> BucketState {
+        let interval = state.interval();
         let ended = match changes {
             None => now.steady,
             Some(changes) if state.lapses_at() <= now.steady => changes.last(now),
             Some(changes) => changes.last_end_of(interval, now),
         };
-        Some(self.at(gcra::carry_over(bucket, state.moment(), interval, ended)))
+        self.at(gcra::carry_over(self.bucket(), state.moment(), interval, ended))
     }
 
     /// The state of this bucket, which is one part of `whole`, where that has `state`: the same share of it is left.

@@ -13,7 +13,7 @@ use crate::limit::{Debt, TokenBucket};
 /// A charge is always made, in full, up to the most that the bucket may owe. It is over the limit if not one whole token
 /// was there before; the outcome then tells when one is there again. Without charges, the outcome is that of
 /// [`gcra::decide`].
-#[inline(never)]
+#[inline(never)] // The decisions of other buckets take less without it.
 pub fn decide(
     bucket: &TokenBucket,
     debt: Debt,

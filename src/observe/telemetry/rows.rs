@@ -258,8 +258,8 @@ impl PolicyCounters {
     }
 
     /// Counts a verdict: the request once, and each row once for each descriptor that matched it. On a denial only the
-    /// rows that denied count, since nothing was charged in the others, and those that are always charged. Returns whether any bucket was over its limit,
-    /// those in shadow included.
+    /// rows that denied count, since nothing was charged in the others, and those that are always charged. Returns
+    /// whether any bucket was over its limit, those in shadow included.
     pub fn count(&self, verdict: &Verdict<'_>) -> bool {
         let code = match verdict {
             _ if !verdict.is_admitted => &self.over_limit,
