@@ -84,11 +84,22 @@ struct Sketch {
     minute: u64,
     /// By the hash that the name of a bucket is.
     counters: HashTable<Counter>,
+    /// The place in the table of the counter that was found last: a key that is denied is often denied again at once.
+    last: usize,
 }
 
 impl Sketch {
     fn get(&self, fingerprint: Fingerprint) -> Option<&Counter> {
         self.counters.find(fingerprint.hash64(), |counter| counter.fingerprint == fingerprint)
+    }
+
+    /// As [`Self::get`], to be counted.
+    fn get_mut(&mut self, fingerprint: Fingerprint) -> Option<&mut Counter> {
+        let is_it = |counter: &Counter| counter.fingerprint == fingerprint;
+        if !self.counters.get_bucket(self.last).is_some_and(is_it) {
+            self.last = self.counters.find_bucket_index(fingerprint.hash64(), is_it)?;
+        }
+        self.counters.get_bucket_mut(self.last)
     }
 
     /// The most denials that a bucket can have had that is not in the sketch.
@@ -124,14 +135,12 @@ impl Ring {
         &mut self,
         fingerprint: Fingerprint,
         bucket: &Bucket,
-        now: Timestamp,
+        minute: u64,
         label: impl FnOnce() -> BucketLabel,
     ) {
-        let minute = minute(now);
         let Some(sketch) = self.0.get_mut(place(minute)) else { return };
-        let is_it = |counter: &Counter| counter.fingerprint == fingerprint;
         if sketch.minute == minute
-            && let Some(counter) = sketch.counters.find_mut(fingerprint.hash64(), is_it)
+            && let Some(counter) = sketch.get_mut(fingerprint)
         {
             counter.count += 1;
             return;
@@ -217,12 +226,13 @@ impl DenialCounts {
         verdict: &Verdict<'_>,
         now: Timestamp,
     ) {
+        let minute = minute(now);
         for decided in verdict.decided.iter().filter(|decided| decided.is_over()) {
             let matched = decided.matched;
             let label = || BucketLabel::of(policy, query, decided);
             let counts = self.of(matched.row.is_shadow());
             let mut ring = stripe(counts, matched.fingerprint).lock();
-            ring.add(matched.fingerprint, matched.bucket, now, label);
+            ring.add(matched.fingerprint, matched.bucket, minute, label);
         }
     }
 

@@ -21,7 +21,7 @@ fn label(key: &str) -> BucketLabel {
 fn deny(counts: &DenialCounts, key: &str, times: u64, at: Timestamp) {
     let name = name_for_tests(key);
     for _ in 0..times {
-        stripe(&counts.enforced, name).lock().add(name, &BLOCKED, at, || label(key));
+        stripe(&counts.enforced, name).lock().add(name, &BLOCKED, minute(at), || label(key));
     }
 }
 
@@ -123,7 +123,7 @@ fn the_label_is_made_once_while_a_bucket_is_counted() {
     let name = name_for_tests("a");
     let mut labels = 0;
     for at in [NOW, NOW, after(1), after(2), after(4)] {
-        ring.add(name, &BLOCKED, at, || {
+        ring.add(name, &BLOCKED, minute(at), || {
             labels += 1;
             label("a")
         });
