@@ -9,10 +9,13 @@ use smallvec::SmallVec;
 
 use crate::clock::Now;
 use crate::descriptor::{Hits, LeaseId};
+use crate::limit::{Bucket, Counting};
 use crate::policy::fingerprint::Fingerprint;
 use crate::policy::rule::Rule;
 use crate::policy::{MatchedBucket, Plan};
-use crate::store::{Admission, Charge, MemoryStore, Mode, Outcome, Outcomes, StoreError, Wait};
+use crate::store::{
+    Admission, Charge, MemoryStore, Mode, Outcome, Outcomes, StoreError, Wait, window,
+};
 
 /// A matched bucket and its outcome.
 #[derive(Debug, Clone, Copy)]
@@ -21,17 +24,20 @@ pub struct Decided<'a> {
     pub matched: &'a MatchedBucket<'a>,
     /// The bucket's outcome.
     pub outcome: Outcome,
+    /// Whether the bucket denies no call, although it may be over its limit: its row is in shadow, or another quota admits
+    /// the call.
+    pub is_excused: bool,
 }
 
 impl Decided<'_> {
-    /// Whether the bucket could not admit the call. A bucket of a shadow row still denies no call.
+    /// Whether the bucket could not admit the call. One that is excused still denies no call.
     pub fn is_over(&self) -> bool {
         self.outcome.wait != Wait::None
     }
 
     /// Whether the bucket denied the call.
     pub fn denies(&self) -> bool {
-        self.is_over() && !self.matched.row.is_shadow()
+        self.is_over() && !self.is_excused
     }
 
     /// A sort key, the tightest bucket first: enforced before shadow; then the longest wait to admit the call (none
@@ -173,7 +179,8 @@ pub fn decide_into<'a>(
 /// The most buckets that are searched one by one; more are hashed.
 const MAX_LINEAR: usize = 32;
 
-/// One charge for each bucket: a bucket that several descriptors match is charged once, with the largest hits.
+/// One charge for each bucket: a bucket that several descriptors match is charged once, with the largest hits; a window,
+/// which counts each of them, with the hits of all.
 #[derive(Debug, Default)]
 pub struct Charges<'a> {
     charges: SmallVec<[Charge<'a>; 8]>,
@@ -208,7 +215,10 @@ impl<'a> Charges<'a> {
             };
             let number = known.unwrap_or(self.charges.len());
             if let Some(charge) = self.charges.get_mut(number) {
-                charge.hits = charge.hits.max(matched.hits);
+                charge.hits = match charge.bucket {
+                    Bucket::Window(_) => charge.hits.plus(matched.hits),
+                    _ => charge.hits.max(matched.hits),
+                };
             } else {
                 self.charges.push(charge(plan, at, matched));
                 if let Some(numbers) = &mut numbers {
@@ -262,14 +272,78 @@ impl<'a> Charges<'a> {
         verdict.released = (!plan.releases.is_empty()).then_some(released);
         if self.charge_of.is_empty() {
             let decided = plan.matched.iter().zip(outcomes);
-            let decided = decided.map(|(matched, outcome)| Decided { matched, outcome: *outcome });
+            let decided = decided.map(|(matched, outcome)| decided_by(matched, *outcome));
             verdict.decided.extend(decided);
-            return;
-        }
-        for (matched, number) in plan.matched.iter().zip(&self.charge_of) {
-            if let Some(outcome) = outcomes.get(*number) {
-                verdict.decided.push(Decided { matched, outcome: *outcome });
+        } else {
+            let mut merged = MergedCharges::of(self);
+            for (matched, number) in plan.matched.iter().zip(&self.charge_of) {
+                if let Some(outcome) = outcomes.get(*number) {
+                    let outcome = merged.outcome_of(matched, *number, *outcome);
+                    verdict.decided.push(decided_by(matched, outcome));
+                }
             }
+        }
+        if plan.is_tree {
+            settle_windows(plan, verdict);
+        }
+    }
+}
+
+const fn decided_by<'a>(matched: &'a MatchedBucket<'a>, outcome: Outcome) -> Decided<'a> {
+    Decided { matched, outcome, is_excused: matched.row.is_shadow() }
+}
+
+/// Decides by the windows that were counted: of several descriptors that meet one window, each may have a limit and a mode
+/// of its own, although their hits were counted together.
+#[cold] // Tables have none.
+fn settle_windows(plan: &Plan<'_>, verdict: &mut Verdict<'_>) {
+    let quotas = || verdict.decided.iter().filter(|decided| decided.matched.row.is_quota());
+    let is_spent = |of: &Decided<'_>| of.is_over() && !of.matched.row.is_shadow();
+    let are_spent = !plan.has_open_quota && quotas().all(is_spent);
+    for decided in &mut verdict.decided {
+        let is_quota = decided.matched.row.is_quota();
+        decided.is_excused |= plan.is_excused || (is_quota && !are_spent);
+    }
+    verdict.is_admitted = !verdict.decided.iter().any(Decided::denies);
+}
+
+/// What each of several descriptors is told that meet one window: the count with its own hits and those before them.
+struct MergedCharges<'c, 'a> {
+    charges: &'c [Charge<'a>],
+    /// The hits of each charge whose outcomes were told.
+    told: SmallVec<[Hits; 8]>,
+}
+
+impl<'c, 'a> MergedCharges<'c, 'a> {
+    fn of(Charges { charges, .. }: &'c Charges<'a>) -> Self {
+        Self { charges, told: SmallVec::from_elem(Hits::PEEK, charges.len()) }
+    }
+
+    /// The outcome for a descriptor, given that of the charge of this number.
+    fn outcome_of(
+        &mut self,
+        matched: &MatchedBucket<'_>,
+        number: usize,
+        outcome: Outcome,
+    ) -> Outcome {
+        let (Some(charge), Some(told)) = (self.charges.get(number), self.told.get_mut(number))
+        else {
+            return outcome;
+        };
+        let (Bucket::Window(of), Bucket::Window(own)) = (charge.bucket, matched.bucket) else {
+            return outcome;
+        };
+        *told = told.plus(matched.hits);
+        let is_only_one = charge.hits == matched.hits && of == own;
+        if is_only_one || charge.counting == Counting::AllOrNone {
+            return outcome;
+        }
+        let later = charge.hits.minus(*told);
+        let count = window::count_of(*of, &outcome).saturating_add(later.given_back());
+        let told = window::counted(*own, count.saturating_sub(later.charged()), outcome.reset);
+        match matched.hits.given_back() {
+            0 => told,
+            _ => Outcome { wait: Wait::None, ..told },
         }
     }
 }
@@ -282,9 +356,12 @@ fn charge<'a>(plan: &'a Plan<'_>, at: usize, matched: &'a MatchedBucket<'_>) -> 
         // The buckets of a row are adjacent.
         let before = plan.matched.iter().take(at).rev().take_while(|other| same_row(other)).count();
         Mode::Shadow(at - before)
+    } else if matched.row.is_quota() {
+        if plan.has_open_quota { Mode::Shadow(at) } else { Mode::Quota }
     } else {
         Mode::Enforced
     };
-    let MatchedBucket { fingerprint, bucket, rule, hits, debt, .. } = *matched;
-    Charge { fingerprint, bucket, changes: rule.and_then(Rule::changes), hits, mode, debt }
+    let MatchedBucket { fingerprint, bucket, rule, hits, debt, row, .. } = *matched;
+    let (changes, counting) = (rule.and_then(Rule::changes), row.counting());
+    Charge { fingerprint, bucket, changes, hits, mode, debt, counting }
 }

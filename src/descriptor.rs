@@ -5,15 +5,15 @@
 mod error;
 mod hits;
 mod lease;
+mod limit;
 mod name;
 
 use smallvec::SmallVec;
 
-use crate::limit::Bucket;
-
 pub use self::error::BadRequest;
 pub use self::hits::Hits;
 pub use self::lease::LeaseId;
+pub use self::limit::BroughtLimit;
 pub use self::name::Name;
 
 /// The key of the entry with the lease to release.
@@ -32,7 +32,7 @@ pub const MAX_KEY_LENGTH: usize = 1 << 10;
 /// One fact about the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry<'a> {
-    /// What the fact is about; not empty.
+    /// What the fact is about; empty only in an irregular query.
     pub key: Name<'a>,
     /// The fact; may be empty. It is bytes, since Envoy may take it from a header, which may have any byte from 0x80 on
     /// (`obs-text`, RFC 9110, 5.5). Any length and any bytes are accepted: a client may choose the value, and Envoy
@@ -54,7 +54,7 @@ pub struct Descriptor<'q> {
 }
 
 impl<'q> Descriptor<'q> {
-    /// The entries, in order; at least one.
+    /// The entries, in order; none only in an irregular query.
     pub const fn entries(self) -> &'q [Entry<'q>] {
         self.entries
     }
@@ -64,8 +64,8 @@ impl<'q> Descriptor<'q> {
         self.attributes.hits
     }
 
-    /// The limit override that Envoy sent, if any: a token bucket, or blocked.
-    pub const fn limit_override(self) -> Option<&'q Bucket> {
+    /// The limit override that Envoy sent, if any.
+    pub const fn limit_override(self) -> Option<&'q BroughtLimit> {
         self.attributes.limit.as_ref()
     }
 
@@ -82,11 +82,12 @@ struct Attributes {
     /// The end of its entries in those of the query.
     end: usize,
     hits: Hits,
-    limit: Option<Bucket>,
+    limit: Option<BroughtLimit>,
     released_lease: Option<LeaseId>,
 }
 
-/// One request. When complete, it has a domain and descriptors, and each descriptor has entries with keys.
+/// One request. When complete, it has a domain and descriptors, and each descriptor has entries with keys, unless the query
+/// is [irregular](Self::irregularity).
 ///
 /// It is built in place, since it is large: by [`Self::begin`], then for each descriptor by [`Self::entry`] and
 /// [`Self::close`]. If one of these fails, the query must not be used.
@@ -110,6 +111,7 @@ pub struct Query<'a> {
     /// The entries of all descriptors, one after another.
     entries: SmallVec<[Entry<'a>; 12]>,
     descriptors: SmallVec<[Attributes; 2]>,
+    irregularity: Option<Box<BadRequest>>,
 }
 
 impl<'a> Query<'a> {
@@ -131,6 +133,7 @@ impl<'a> Query<'a> {
         }
         self.entries.clear();
         self.descriptors.clear();
+        self.irregularity = None;
         self.descriptors.reserve(expected);
         Ok(())
     }
@@ -144,24 +147,25 @@ impl<'a> Query<'a> {
     /// Ends the current descriptor.
     ///
     /// # Errors
-    /// [`BadRequest`] if it has no entries or more than [`MAX_ENTRIES`], or a key is empty or too long. Each of these
-    /// is a fault of Envoy's configuration, not of a client.
-    pub fn close(&mut self, hits: Hits, limit: Option<Bucket>) -> Result<(), BadRequest> {
+    /// [`BadRequest`] if it has more than [`MAX_ENTRIES`] entries, or a key is too long. Each of these is a fault of
+    /// Envoy's configuration, not of a client.
+    pub fn close(&mut self, hits: Hits, limit: Option<BroughtLimit>) -> Result<(), BadRequest> {
         let at = self.descriptors.len();
         let entries = self.entries.get(self.end()..).unwrap_or_default();
         if entries.is_empty() {
-            return Err(BadRequest::NoEntries(at));
+            self.irregularity.get_or_insert_with(|| Box::new(BadRequest::NoEntries(at)));
         }
         if entries.len() > MAX_ENTRIES {
             return Err(BadRequest::TooManyEntries { descriptor: at, count: entries.len() });
         }
-        if let Some((entry, wrong)) =
-            entries.iter().enumerate().find(|(_, entry)| !entry.has_valid_key())
-        {
-            return Err(match wrong.key.len() {
-                0 => BadRequest::NoKey { descriptor: at, entry },
-                bytes => BadRequest::LongKey { descriptor: at, entry, bytes },
-            });
+        for (entry, wrong) in entries.iter().enumerate().filter(|(_, of)| !of.has_valid_key()) {
+            match wrong.key.len() {
+                0 => {
+                    let no_key = || Box::new(BadRequest::NoKey { descriptor: at, entry });
+                    self.irregularity.get_or_insert_with(no_key);
+                }
+                bytes => return Err(BadRequest::LongKey { descriptor: at, entry, bytes }),
+            }
         }
         // Of several leases, the first counts.
         let lease = if hits < Hits::PEEK { entries.iter().find(|e| e.key == *LEASE) } else { None };
@@ -174,6 +178,12 @@ impl<'a> Query<'a> {
     /// The end of the entries of complete descriptors.
     fn end(&self) -> usize {
         self.descriptors.last().map_or(0, |attributes| attributes.end)
+    }
+
+    /// The first descriptor without entries, or entry without a key, if there is one. A policy of tables rejects such a
+    /// query; a descriptor tree has no limit for the descriptor.
+    pub fn irregularity(&self) -> Option<&BadRequest> {
+        self.irregularity.as_deref()
     }
 
     /// The domain; not empty.
@@ -231,12 +241,17 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_without_a_key_is_rejected_and_one_without_a_value_is_not() {
+    fn an_entry_without_a_key_is_irregular_and_one_without_a_value_is_not() {
         let mut query = begun(3);
         add(&mut query, &[["tenant", ""]], Hits::ONE).unwrap();
-        assert_eq!(add(&mut query, &[], Hits::ONE), Err(BadRequest::NoEntries(1)));
-        let no_key = add(&mut query, &[["a", "1"], ["", "x"]], Hits::ONE);
-        assert_eq!(no_key, Err(BadRequest::NoKey { descriptor: 1, entry: 1 }));
+        assert_eq!(query.irregularity(), None);
+        add(&mut query, &[], Hits::ONE).unwrap();
+        add(&mut query, &[["", "x"]], Hits::ONE).unwrap();
+        assert_eq!(query.irregularity(), Some(&BadRequest::NoEntries(1)), "the first counts");
+        let mut query = begun(3);
+        add(&mut query, &[["a", "1"], ["", "x"]], Hits::ONE).unwrap();
+        let no_key = BadRequest::NoKey { descriptor: 0, entry: 1 };
+        assert_eq!(query.irregularity(), Some(&no_key));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod nearest;
 mod owed;
 mod rate;
 mod token_bucket;
+mod window;
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -26,6 +27,7 @@ pub(crate) use self::owed::carried_over;
 pub use self::rate::{Period, Rate, Unit};
 pub(crate) use self::token_bucket::MAX_FILL_TIME;
 pub use self::token_bucket::TokenBucket;
+pub use self::window::{Counting, Window};
 
 /// A bucket that admits nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,16 +49,19 @@ pub enum Bucket {
     Tokens(TokenBucket),
     /// Limits how many calls run at a time.
     Concurrency(Concurrency),
+    /// Limits how often calls are admitted in each of the windows that follow one another.
+    Window(Window),
     /// Admits nothing.
     Blocked(Blocked),
 }
 
 impl Bucket {
-    /// How many tokens or slots it has when full; 0 if it is blocked.
+    /// How many tokens or slots it has when full, or how many hits a window admits; 0 if it is blocked.
     pub const fn size(&self) -> u32 {
         match self {
             Self::Tokens(bucket) => bucket.size().get(),
             Self::Concurrency(bucket) => bucket.slots().get(),
+            Self::Window(window) => window.requests(),
             Self::Blocked(_) => 0,
         }
     }
@@ -67,6 +72,7 @@ impl Bucket {
         match self {
             Self::Tokens(bucket) => Self::Tokens(bucket.divided(parts)),
             Self::Concurrency(bucket) => Self::Concurrency(bucket.divided(parts)),
+            Self::Window(window) => Self::Window(window.divided(parts)),
             Self::Blocked(_) => *self,
         }
     }
@@ -77,6 +83,7 @@ impl fmt::Display for Bucket {
         match self {
             Self::Tokens(bucket) => bucket.fmt(f),
             Self::Concurrency(bucket) => bucket.fmt(f),
+            Self::Window(window) => window.fmt(f),
             Self::Blocked(blocked) => blocked.fmt(f),
         }
     }

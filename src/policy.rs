@@ -39,7 +39,7 @@ use self::rule::Rule;
 use self::table::{KeySetId, Miss, Row, Table};
 use self::values::{KeyIndex, Keys, Values};
 use crate::clock::Timestamp;
-use crate::descriptor::{Descriptor, Entry, Hits, LeaseId, Query};
+use crate::descriptor::{BroughtLimit, Descriptor, Entry, Hits, LeaseId, Query};
 use crate::limit::{Bucket, Debt};
 
 /// Which response headers report the remaining limit.
@@ -173,6 +173,12 @@ pub struct Plan<'a> {
     pub is_matched: bool,
     /// How many entries of keys that the policy uses it does not read, since others with their key come before them.
     pub unread_entries: usize,
+    /// Whether the policy is a descriptor tree, whose limits are windows.
+    pub is_tree: bool,
+    /// Whether a descriptor without a limit counts as a quota, so that no quota denies the request.
+    pub has_open_quota: bool,
+    /// Whether the request passes even if a bucket denies it.
+    pub is_excused: bool,
 }
 
 impl Policy {
@@ -209,6 +215,11 @@ impl Policy {
     /// The entry keys that the policy uses.
     pub const fn keys(&self) -> &Keys {
         &self.keys
+    }
+
+    /// Whether it is a descriptor tree.
+    pub const fn is_tree(&self) -> bool {
+        false
     }
 
     /// Its endpoint templates.
@@ -339,7 +350,7 @@ impl Policy {
                 debt: row.debt,
             }));
         }
-        if let Some(limit) = descriptor.limit_override() {
+        if let Some(limit) = descriptor.limit_override().map(BroughtLimit::tokens) {
             let (fingerprint, debt) = self.replace_tokens(matched, first, descriptor, limit);
             matched.push(MatchedBucket {
                 descriptor: at,

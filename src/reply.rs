@@ -242,9 +242,10 @@ pub fn compose<'a>(
 fn status<'a>(tightest: Option<&Decided<'a>>) -> Status<'a> {
     let enforced = tightest.filter(|tightest| !tightest.matched.row.is_shadow());
     let limit = enforced.map(|tightest| {
-        let Decided { matched, outcome } = tightest;
+        let Decided { matched, outcome, .. } = tightest;
         let (requests, period) = match matched.bucket {
             Bucket::Tokens(bucket) => (bucket.rate().tokens().get(), Some(bucket.rate().period())),
+            Bucket::Window(window) => (window.requests(), Some(Period::one(window.unit()))),
             Bucket::Concurrency(_) | Bucket::Blocked(_) => (matched.bucket.size(), None),
         };
         StatusLimit {
@@ -260,7 +261,7 @@ fn status<'a>(tightest: Option<&Decided<'a>>) -> Status<'a> {
 
 /// Time until the bucket is full, or until the block ends; none for a block without end. For a bucket that may owe and has
 /// no token, the time until it has one, as in `retry-after`: a debt may last for long after the last call.
-fn reset(Decided { matched, outcome }: &Decided<'_>) -> Option<Nanos> {
+fn reset(Decided { matched, outcome, .. }: &Decided<'_>) -> Option<Nanos> {
     match (matched.bucket, matched.debt) {
         (Bucket::Blocked(Blocked { until: None }), _) => None,
         (Bucket::Tokens(bucket), Some(_)) if outcome.remaining == 0 => {
@@ -271,7 +272,7 @@ fn reset(Decided { matched, outcome }: &Decided<'_>) -> Option<Nanos> {
 }
 
 /// Whether the call has more hits than its bucket ever has.
-fn is_never(Decided { matched, outcome }: &Decided<'_>) -> bool {
+fn is_never(Decided { matched, outcome, .. }: &Decided<'_>) -> bool {
     outcome.wait == Wait::Never && !matches!(matched.bucket, Bucket::Blocked(_))
 }
 
@@ -281,7 +282,7 @@ const SLOT_RETRY: Nanos = Nanos::from_secs(5);
 
 /// Seconds until the same call would be admitted, rounded up, at least 1; [`SLOT_RETRY`] at most for a slot. None if it
 /// never is: for a block without end, and for more hits than the bucket ever has.
-fn retry_after(Decided { matched, outcome }: &Decided<'_>) -> Option<u64> {
+fn retry_after(Decided { matched, outcome, .. }: &Decided<'_>) -> Option<u64> {
     let wait = match (outcome.wait, matched.bucket) {
         (Wait::None, _) => Nanos::ZERO,
         (Wait::For(wait), Bucket::Concurrency(_)) => wait.min(SLOT_RETRY),
@@ -297,7 +298,7 @@ fn limit_headers(
     seconds: impl Fn(Nanos) -> u64,
     headers: &mut Headers<'_>,
 ) {
-    let Decided { matched, outcome } = tightest;
+    let Decided { matched, outcome, .. } = tightest;
     headers.push(Header::number("x-ratelimit-limit", matched.bucket.size().into()));
     headers.push(Header::number("x-ratelimit-remaining", outcome.remaining.into()));
     if let Some(reset) = reset(tightest) {

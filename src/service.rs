@@ -132,7 +132,7 @@ impl Service {
         self.read(message, &mut query, span.as_deref_mut())?;
         let policies = self.core.policies.load();
         let mut plan = Plan::default();
-        let Some(request) = self.prepare(&query, &policies, &mut plan) else {
+        let Some(request) = self.prepare(&query, &policies, &mut plan)? else {
             return Ok(self.allow_unknown_domain(&query, span));
         };
         let now = request.now;
@@ -156,7 +156,7 @@ impl Service {
         self.read(message, &mut query, span.as_deref_mut())?;
         let policies = self.core.policies.load_full();
         let mut plan = Plan::default();
-        let Some(request) = self.prepare(&query, &policies, &mut plan) else {
+        let Some(request) = self.prepare(&query, &policies, &mut plan)? else {
             return Ok(self.allow_unknown_domain(&query, span));
         };
         let on_store_error = request.loaded.policy.on_store_error();
@@ -181,19 +181,26 @@ impl Service {
         read.map_err(|error| self.reject(Status::invalid_argument(error.to_string())))
     }
 
-    /// Reads the clock and adds the buckets that a query matches to an empty plan; `None` if no policy has its domain.
+    /// Reads the clock and adds the buckets that a query matches to an empty plan; `None` if no policy has its domain. Rejects
+    /// an irregular query, unless the policy takes those.
     fn prepare<'p, 'a, 'm>(
         &self,
         query: &'a Query<'m>,
         policies: &'a LoadedPolicies,
         plan: &'p mut Plan<'a>,
-    ) -> Option<Request<'p, 'a, 'm>> {
+    ) -> Result<Option<Request<'p, 'a, 'm>>, Status> {
         let now = self.core.clock.read();
-        let loaded = policies.get(query.domain())?;
+        let loaded = policies.get(query.domain());
+        if let Some(bad) = query.irregularity()
+            && loaded.is_none_or(|loaded| !loaded.policy.is_tree())
+        {
+            return Err(self.reject(Status::invalid_argument(bad.to_string())));
+        }
+        let Some(loaded) = loaded else { return Ok(None) };
         loaded.policy.resolve_into(query, now.wall, plan);
         // Leases that are about to be released are no longer listed.
         plan.releases.iter().for_each(|lease| self.core.leases.forget(*lease));
-        Some(Request { query, now, loaded, plan })
+        Ok(Some(Request { query, now, loaded, plan }))
     }
 
     /// Records a verdict and writes the answer. `store_now` is the verdict's time by the store's clock: by its steady time

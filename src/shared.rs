@@ -34,7 +34,7 @@ pub use self::decide::Decision;
 use self::health::Health;
 use self::release::PendingReleases;
 use self::target::{Connector, Target};
-use crate::clock::{Clock, Nanos, Timestamp};
+use crate::clock::{Clock, Nanos, Now, Timestamp};
 use crate::file;
 use crate::observe::telemetry::Telemetry;
 use crate::store::MemoryStore;
@@ -154,7 +154,13 @@ impl Store {
 
     /// The store's time now, as far as known; up to a round trip too late.
     pub fn now(&self) -> Timestamp {
-        self.to_store_time(self.clock.now())
+        self.read().wall
+    }
+
+    /// The steady time of this process, and the same moment by the store's clock.
+    fn read(&self) -> Now {
+        let steady = self.clock.now();
+        Now { steady, wall: self.to_store_time(steady) }
     }
 
     /// The store's time at a moment of this process's steady time; that of the wall clock until the store has answered.

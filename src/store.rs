@@ -14,12 +14,13 @@ pub mod script;
 pub mod slots;
 pub mod state;
 mod tokens;
+pub mod window;
 
 use smallvec::SmallVec;
 
 use crate::clock::Nanos;
 use crate::descriptor::{Hits, LeaseId};
-use crate::limit::{Bucket, Debt, LimitChanges};
+use crate::limit::{Bucket, Counting, Debt, LimitChanges};
 use crate::policy::fingerprint::Fingerprint;
 
 pub use memory::MemoryStore;
@@ -40,6 +41,8 @@ pub struct Charge<'a> {
     pub mode: Mode,
     /// How far the bucket may owe, if the charge is made whatever is left, and also if the request is denied.
     pub debt: Option<Debt>,
+    /// What a window counts if one of the request is over its limit.
+    pub counting: Counting,
 }
 
 impl Charge<'_> {
@@ -52,7 +55,26 @@ impl Charge<'_> {
 
     /// Whether the charge is made even if the request is denied.
     pub fn is_always_made(&self) -> bool {
-        self.debt.is_some() && matches!(self.bucket, Bucket::Tokens(_)) && self.hits != Hits::PEEK
+        let is_always = match self.bucket {
+            Bucket::Tokens(_) => self.debt.is_some(),
+            Bucket::Window(_) => self.counting == Counting::Each,
+            Bucket::Concurrency(_) | Bucket::Blocked(_) => false,
+        };
+        is_always && self.hits != Hits::PEEK
+    }
+
+    /// Whether some charge of the bucket is made even if the request is denied.
+    pub(crate) fn may_outlive_a_denial(&self) -> bool {
+        match self.bucket {
+            Bucket::Tokens(_) => self.debt.is_some(),
+            Bucket::Window(_) => self.counting != Counting::AllOrNone,
+            Bucket::Concurrency(_) | Bucket::Blocked(_) => false,
+        }
+    }
+
+    /// Whether the charge is spared as soon as another bucket of the request is over its limit.
+    fn is_spared(&self) -> bool {
+        matches!(self.bucket, Bucket::Window(_)) && self.counting == Counting::SpareOthers
     }
 }
 
@@ -64,6 +86,8 @@ pub enum Mode {
     /// Nothing is denied. The buckets of one shadow row, which have the same number, are charged all or none, as if the
     /// row were enforced.
     Shadow(usize),
+    /// The request is denied if no bucket of this mode admits it.
+    Quota,
 }
 
 /// The time until a bucket admits a call.
@@ -86,8 +110,10 @@ pub struct Outcome {
     pub remaining: u32,
     /// Tokens of the charge that were not charged, since the bucket owed the most that it may. Saturates.
     pub uncharged: u32,
-    /// The time until the bucket is full, until its last lease expires, or until it is no longer blocked; zero if it is
-    /// blocked without an end.
+    /// How far the count of a window exceeds its limit. Saturates.
+    pub excess: u32,
+    /// The time until the bucket is full, until its last lease expires, until its window ends, or until it is no longer
+    /// blocked; zero if it is blocked without an end.
     pub reset: Nanos,
 }
 
@@ -124,14 +150,22 @@ fn settle(
     if !is_any_over {
         return false;
     }
+    let is_denied = is_denied || are_quotas_spent(charges, outcomes);
     let over = if is_denied { Over::new() } else { shadows_over(charges, outcomes) };
     for (at, (charge, outcome)) in charges.iter().zip(outcomes).enumerate() {
-        let is_unspent = is_denied || over.contains(&charge.mode);
+        let is_unspent = is_denied || charge.is_spared() || over.contains(&charge.mode);
         if outcome.wait == Wait::None && is_unspent && !charge.is_always_made() {
             *outcome = Outcome { wait: Wait::None, ..unspent(at, charge) };
         }
     }
     is_denied
+}
+
+/// Whether there are quotas, and none of them admits.
+fn are_quotas_spent(charges: &[Charge<'_>], outcomes: &Outcomes) -> bool {
+    let answers = charges.iter().zip(outcomes);
+    let mut quotas = answers.filter(|(charge, _)| charge.mode == Mode::Quota).peekable();
+    quotas.peek().is_some() && quotas.all(|(_, outcome)| outcome.wait != Wait::None)
 }
 
 type Over = SmallVec<[Mode; 4]>;
@@ -140,7 +174,7 @@ type Over = SmallVec<[Mode; 4]>;
 fn shadows_over(charges: &[Charge<'_>], outcomes: &Outcomes) -> Over {
     let answers = charges.iter().zip(outcomes);
     answers
-        .filter(|(_, outcome)| outcome.wait != Wait::None)
+        .filter(|(charge, outcome)| outcome.wait != Wait::None && charge.mode != Mode::Quota)
         .map(|(charge, _)| charge.mode)
         .collect()
 }

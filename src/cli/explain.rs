@@ -138,6 +138,13 @@ fn write_row(
             Bucket::Concurrency(bucket) => {
                 writeln!(out, "    {bucket}: each held until released, {} at most", bucket.ttl())?;
             }
+            Bucket::Window(window) => {
+                writeln!(
+                    out,
+                    "    {window}: counts anew when the next {} begins",
+                    window.unit().name()
+                )?;
+            }
             Bucket::Blocked(Blocked { until: None }) => {
                 writeln!(out, "    blocked: nothing passes")?
             }

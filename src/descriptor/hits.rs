@@ -22,6 +22,18 @@ impl Hits {
         Self(-Self::charge(count).0)
     }
 
+    /// Both together; saturates.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self(self.0.saturating_add(other.0))
+    }
+
+    /// These without `other`; saturates.
+    #[must_use]
+    pub const fn minus(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+
     /// The hits to charge; 0 if it peeks or gives back.
     pub fn charged(self) -> u64 {
         u64::try_from(self.0).unwrap_or(0)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::CompactInterval;
-use super::owed::Window;
+use super::owed::OwedSpan;
 use crate::clock::{Nanos, Now, Timestamp};
 
 /// When policies come into force, by the steady time. All limits that they change share it, since they are prepared some
@@ -156,7 +156,7 @@ impl LimitChanges {
     }
 
     /// The states, by their intervals, of which something may be owed at `now` although they have lapsed.
-    pub(crate) fn windows(&self, now: Now) -> impl Iterator<Item = Window> {
+    pub(crate) fn windows(&self, now: Now) -> impl Iterator<Item = OwedSpan> {
         let (ended, slowest) = (self.last(now), self.slowest);
         let size = u64::from(self.limits.size);
         let changed_at = self.changed_at.get();
@@ -166,7 +166,7 @@ impl LimitChanges {
         // All of it is repaid by then, whatever is owed.
         let is_over = now.steady >= ended.after(slowest.times(size));
         let faster = faster.filter(move |interval| !is_over && interval.nanos() < slowest);
-        faster.map(move |interval| Window::new(*interval, ended, size, slowest))
+        faster.map(move |interval| OwedSpan::new(*interval, ended, size, slowest))
     }
 
     fn ended(&self, now: Now) -> &[(Timestamp, CompactInterval)] {

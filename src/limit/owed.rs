@@ -22,7 +22,7 @@ pub(crate) fn carried_over(
 
 /// The states of one interval that were written under a limit that ended at one time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Window {
+pub(crate) struct OwedSpan {
     interval: CompactInterval,
     ended: Timestamp,
     /// No state that was written by then lapses later.
@@ -31,7 +31,7 @@ pub(crate) struct Window {
     slowest: Nanos,
 }
 
-impl Window {
+impl OwedSpan {
     /// The states with this interval that owe at most `size` tokens at `ended`.
     pub(super) fn new(
         interval: CompactInterval,
@@ -56,13 +56,13 @@ impl Window {
 #[derive(Debug, Default)]
 pub struct OwedStates {
     /// In the order of intervals.
-    windows: Vec<Window>,
+    windows: Vec<OwedSpan>,
     now: Timestamp,
 }
 
 impl OwedStates {
     /// The states in any of the windows, at `now`.
-    pub(crate) fn of(windows: impl Iterator<Item = Window>, now: Timestamp) -> Self {
+    pub(crate) fn of(windows: impl Iterator<Item = OwedSpan>, now: Timestamp) -> Self {
         let mut windows: Vec<_> = windows.collect();
         windows.sort_unstable();
         // Rows that a policy has changed together have one window for all.
@@ -102,8 +102,8 @@ mod tests {
     }
 
     /// The states of a bucket of ten tokens whose interval changes at an hour, in seconds.
-    fn changed(from: u64, to: u64) -> Window {
-        Window::new(every(from), at(HOUR), 10, Nanos::from_secs(to))
+    fn changed(from: u64, to: u64) -> OwedSpan {
+        OwedSpan::new(every(from), at(HOUR), 10, Nanos::from_secs(to))
     }
 
     #[test]

@@ -21,7 +21,7 @@ use super::table::{KeySetId, Row, RowId, Table};
 use super::values::{KeyIndex, Keys};
 use super::{HeaderStyle, OnStoreError, Policy};
 use crate::clock::Timestamp;
-use crate::limit::{Bucket, Debt};
+use crate::limit::{Bucket, Counting, Debt};
 
 /// The table and row under which limit overrides are counted.
 pub(crate) const LIMIT_OVERRIDE: [&str; 2] = ["limit override", "request"];
@@ -172,7 +172,9 @@ impl Builder {
             table: Arc::clone(table),
             name: name.into(),
             shadow: false,
+            quota: false,
             debt: None,
+            counting: Counting::default(),
             message: Arc::default(),
             rules: Box::default(),
             overrides: Overrides::default(),

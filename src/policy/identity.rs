@@ -64,6 +64,7 @@ pub(crate) fn kind(bucket: &Bucket) -> String {
     match bucket {
         Bucket::Tokens(bucket) => format!("per {}", bucket.rate().period()),
         Bucket::Concurrency(_) => "concurrent".to_owned(),
+        Bucket::Window(window) => format!("each {}", window.unit().name()),
         Bucket::Blocked(_) => "blocked".to_owned(),
     }
 }

@@ -89,7 +89,7 @@ impl Message {
     /// The pieces of the message about a bucket, in order.
     pub const fn pieces(&self, bucket: &Bucket) -> &[Piece] {
         match bucket {
-            Bucket::Tokens(_) | Bucket::Concurrency(_) => &self.pieces,
+            Bucket::Tokens(_) | Bucket::Concurrency(_) | Bucket::Window(_) => &self.pieces,
             Bucket::Blocked(Blocked { until: Some(_) }) => &self.blocked,
             Bucket::Blocked(Blocked { until: None }) => &self.blocked_forever,
         }

@@ -10,7 +10,7 @@ use super::paths::{PathInKey, without_query};
 use super::rule::Rule;
 use super::values::{KeyIndex, Values};
 use crate::clock::Timestamp;
-use crate::limit::Debt;
+use crate::limit::{Counting, Debt};
 
 /// The names of the row for every value without a row of its own: the name to write, and its old name.
 pub(crate) const DEFAULT: [&str; 2] = ["default", "otherwise"];
@@ -49,7 +49,9 @@ pub struct Row {
     pub(super) name: Box<str>,
     pub(super) label: Box<str>,
     pub(super) shadow: bool,
+    pub(super) quota: bool,
     pub(super) debt: Option<Debt>,
+    pub(super) counting: Counting,
     pub(super) message: Arc<Message>,
     pub(super) rules: Box<[Rule]>,
     pub(super) overrides: Overrides,
@@ -82,9 +84,19 @@ impl Row {
         self.shadow
     }
 
+    /// Whether its windows deny a request only together with all other quotas that the request meets.
+    pub const fn is_quota(&self) -> bool {
+        self.quota
+    }
+
     /// How far its token buckets and those of its overrides may owe, if they are charged whatever is left.
     pub const fn debt(&self) -> Option<Debt> {
         self.debt
+    }
+
+    /// What its windows count if one of the request is over its limit.
+    pub const fn counting(&self) -> Counting {
+        self.counting
     }
 
     /// The message to a client that one of its buckets denies.

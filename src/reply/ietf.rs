@@ -136,6 +136,7 @@ impl QuotaPolicy {
             Bucket::Tokens(bucket) => {
                 format!("{name};q={quota};w={}", bucket.fill_time().as_secs_ceil())
             }
+            Bucket::Window(window) => format!("{name};q={quota};w={}", window.unit().seconds()),
             Bucket::Concurrency(_) => format!("{name};q={quota};qu=\"concurrent-requests\""),
             Bucket::Blocked(_) => format!("{name};q={quota}"),
         };
@@ -171,6 +172,9 @@ fn effective_window(tightest: &Decided<'_>) -> Option<u64> {
             // At least 1: a bucket that is divided among replicas gains its tokens later than this one says.
             Some(next_token(bucket, &tightest.outcome).as_secs_ceil().max(1))
         }
+        (Wait::None | Wait::Never, Bucket::Window(_)) => {
+            Some(tightest.outcome.reset.as_secs_ceil().max(1))
+        }
         (Wait::None | Wait::Never, Bucket::Concurrency(_) | Bucket::Blocked(_)) => None,
     }
 }
@@ -198,7 +202,7 @@ mod tests {
         let bucket = tokens(5, 5, Unit::Day);
         let next = |remaining, reset| {
             let reset = Nanos::from_secs(reset);
-            let outcome = Outcome { wait: Wait::None, remaining, uncharged: 0, reset };
+            let outcome = Outcome { wait: Wait::None, remaining, uncharged: 0, excess: 0, reset };
             next_token(&bucket, &outcome).as_secs_ceil()
         };
         // A token takes 17280 s.

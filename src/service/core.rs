@@ -117,7 +117,7 @@ impl Core {
         let now = self.clock.read();
         let owed = self.policies.load().limits().owed(now);
         let of_shared = self.shared().map_or(0, shared::Store::sweep);
-        self.memory().sweep_except(&owed, now.steady) + of_shared
+        self.memory().sweep_except(&owed, now) + of_shared
     }
 
     /// Whether requests are decided without the shared store that is configured.

@@ -10,7 +10,7 @@ use super::backend::Backend;
 use crate::clock::Timestamp;
 use crate::decision::{Charges, Verdict};
 use crate::descriptor::{Entry, Hits, LeaseId};
-use crate::limit::{Bucket, LimitChanges};
+use crate::limit::{Bucket, Counting, LimitChanges};
 use crate::live::LoadedPolicies;
 use crate::observe::active_leases::HeldSlots;
 use crate::observe::recent_buckets::BucketSnapshot;
@@ -57,7 +57,8 @@ impl<'a> From<&'a BucketSnapshot> for Inspected<'a> {
 impl<'a> Inspected<'a> {
     const fn charge(self, hits: Hits) -> Charge<'a> {
         let Self { fingerprint, bucket, changes } = self;
-        Charge { fingerprint, bucket, changes, hits, mode: Mode::Enforced, debt: None }
+        let (mode, counting) = (Mode::Enforced, Counting::Each);
+        Charge { fingerprint, bucket, changes, hits, mode, debt: None, counting }
     }
 }
 

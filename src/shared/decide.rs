@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 use super::StoreClient;
 use super::connection::{Function, fields};
-use crate::clock::{Nanos, Timestamp};
+use crate::clock::{Nanos, Now, Timestamp};
 use crate::descriptor::{Hits, LeaseId};
 use crate::limit::{Bucket, CompactInterval, LimitChanges};
 use crate::store::counter::Counter;
@@ -35,14 +35,14 @@ impl StoreClient {
         let is_concurrency = |charge: &Charge<'_>| matches!(charge.bucket, Bucket::Concurrency(_));
         let is_blocked = charges.iter().any(Charge::is_denied);
         let store = &self.store;
-        let now = store.clock.read();
+        let now = store.read();
         let is_exhausted = |(charge, outcome): (&Charge<'_>, &Outcome)| {
             charge.mode == Mode::Enforced
                 && outcome.wait != Wait::None
                 && store.exhausted.state(charge.fingerprint, now.steady).is_some()
         };
         let is_denied = (is_blocked || self.is_up())
-            && !charges.iter().any(Charge::is_always_made)
+            && !charges.iter().any(Charge::may_outlive_a_denial)
             && !charges.iter().any(is_concurrency)
             && store.observed.would_deny(charges, now, outcomes)
             && (is_blocked || charges.iter().zip(&*outcomes).any(is_exhausted));
@@ -56,7 +56,7 @@ impl StoreClient {
     /// unavailable. `outcomes` of a denial is as in [`Self::would_deny`].
     pub fn deny_blocked(&self, charges: &[Charge<'_>], outcomes: &mut Outcomes) -> Admission {
         if charges.iter().any(Charge::is_denied) {
-            self.store.observed.would_deny(charges, self.store.clock.read(), outcomes);
+            self.store.observed.would_deny(charges, self.store.read(), outcomes);
             Admission::Denied
         } else {
             Admission::Admitted { lease: None }
@@ -93,14 +93,12 @@ impl StoreClient {
             Box::pin(self.decide_across_partitions(charges, &partitions, bits, deadline)).await?
         };
         let admission = reply.settle(charges, lease, outcomes)?;
+        // The decision came after `sent`, so that a state lapses here no later than in the store.
+        let seen = Now { steady: sent, wall: reply.now };
         for (charge, outcome) in charges.iter().zip(&*outcomes) {
             let Some(counter) = Counter::of(charge.bucket) else { continue };
-            // The decision came after `sent`, so that the state lapses here no later than in the store.
-            self.store.observed.set_state(
-                charge.fingerprint,
-                counter.observed(outcome, sent),
-                sent,
-            );
+            let state = counter.observed(outcome, seen);
+            self.store.observed.set_state(charge.fingerprint, state, seen);
             if outcome.remaining == 0 || outcome.wait != Wait::None {
                 let lapses = BucketState::until(sent.after(DENIAL_TTL), CompactInterval::UNKNOWN);
                 self.store.exhausted.set_state(charge.fingerprint, lapses, sent);
@@ -232,17 +230,17 @@ impl StoreClient {
         outcomes: &mut Outcomes,
     ) -> Result<Decision, StoreError> {
         let store = &self.store;
-        let now = store.clock.read();
+        let now = store.read();
         let parts: SmallVec<[Bucket; 8]> =
             charges.iter().map(|charge| charge.bucket.divided(store.replicas)).collect();
         for (whole, part) in charges.iter().zip(&parts) {
             let Charge { fingerprint, changes, .. } = *whole;
             if let (Some(whole), Some(part)) = (Counter::of(whole.bucket), Counter::of(part))
-                && store.local.state(fingerprint, now.steady).is_none()
-                && let Some(state) = store.observed.state(fingerprint, now.steady)
+                && store.local.state(fingerprint, now).is_none()
+                && let Some(state) = store.observed.state(fingerprint, now)
             {
                 let state = part.part_of(whole, state, changes, now);
-                store.local.set_state(fingerprint, state, now.steady);
+                store.local.set_state(fingerprint, state, now);
             }
         }
         let charges: SmallVec<[Charge<'_>; 8]> = charges
@@ -255,6 +253,6 @@ impl StoreClient {
             .collect();
         let admission = store.local.decide(&charges, now, outcomes)?;
         store.telemetry.shared_store().local.inc();
-        Ok(Decision { admission, now: store.to_store_time(now.steady) })
+        Ok(Decision { admission, now: now.wall })
     }
 }

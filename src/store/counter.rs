@@ -1,15 +1,16 @@
-//! Buckets by the kind of their state, and the buckets whose state is one number.
+//! Buckets by the kind of their state, and the buckets whose state is a [`BucketState`].
 //!
-//! A new bucket of this kind is a variant of [`Counter`], a module beside [`gcra`] for its arithmetic, and
-//! a kind in the script with a module beside [`tokens`] for its operations. Stores and snapshots carry its state unread.
+//! A new bucket of this kind is a variant of [`Counter`], a module beside [`gcra`] and [`window`] for its arithmetic and
+//! its operations in the script, and a kind in the script. Stores and snapshots carry its state unread.
 
 use super::field::Field;
 use super::tokens::{self, Operation};
-use super::{BucketState, Charge, Outcome, debt, gcra};
+use super::{BucketState, Charge, Outcome, debt, gcra, window};
 use crate::clock::{Now, Timestamp};
 use crate::descriptor::Hits;
 use crate::limit::{
-    Blocked, Bucket, CompactInterval, Concurrency, Debt, LimitChanges, TokenBucket,
+    Blocked, Bucket, CompactInterval, Concurrency, Counting, Debt, LimitChanges, TokenBucket,
+    Window,
 };
 
 /// A bucket by the kind of its state.
@@ -31,6 +32,7 @@ impl<'a> From<&Charge<'a>> for StateKind<'a> {
                 Some(debt) => Counter::Owing(bucket, debt),
             }),
             Bucket::Concurrency(bucket) => Self::Leases(bucket),
+            Bucket::Window(window) => Self::Counter(Counter::Window(window, charge.counting)),
             Bucket::Blocked(blocked) => Self::Stateless(blocked),
         }
     }
@@ -43,6 +45,8 @@ pub(crate) enum Counter<'a> {
     Tokens(&'a TokenBucket),
     /// A token bucket whose charges are always made. Its state is the same.
     Owing(&'a TokenBucket, Debt),
+    /// A fixed window. Its state is its count.
+    Window(&'a Window, Counting),
 }
 
 impl<'a> Counter<'a> {
@@ -50,6 +54,7 @@ impl<'a> Counter<'a> {
     pub(crate) const fn of(bucket: &'a Bucket) -> Option<Self> {
         match bucket {
             Bucket::Tokens(bucket) => Some(Self::Tokens(bucket)),
+            Bucket::Window(window) => Some(Self::Window(window, Counting::Each)),
             Bucket::Concurrency(_) | Bucket::Blocked(_) => None,
         }
     }
@@ -59,38 +64,38 @@ impl<'a> Counter<'a> {
     pub(super) fn decide(
         self,
         state: BucketState,
-        now: Timestamp,
+        now: Now,
         hits: Hits,
     ) -> (Outcome, Option<BucketState>) {
         match self {
             Self::Tokens(bucket) => {
-                let (outcome, next) = gcra::decide(bucket, state.moment(), now, hits);
-                (outcome, next.map(|moment| self.at(moment)))
+                let (outcome, next) = gcra::decide(bucket, state.moment(), now.steady, hits);
+                (outcome, next.map(|moment| full_at(bucket, moment)))
             }
             Self::Owing(bucket, debt) => {
-                let (outcome, next) = debt::decide(bucket, debt, state.moment(), now, hits);
-                (outcome, next.map(|moment| self.at(moment)))
+                let (outcome, next) = debt::decide(bucket, debt, state.moment(), now.steady, hits);
+                (outcome, next.map(|moment| full_at(bucket, moment)))
+            }
+            Self::Window(window, counting) => {
+                window::decide(*window, counting, state, now.wall, hits)
             }
         }
     }
 
-    const fn bucket(self) -> &'a TokenBucket {
-        let (Self::Tokens(bucket) | Self::Owing(bucket, _)) = self;
-        bucket
+    const fn tokens(self) -> Option<&'a TokenBucket> {
+        match self {
+            Self::Tokens(bucket) | Self::Owing(bucket, _) => Some(bucket),
+            Self::Window(..) => None,
+        }
     }
 
-    /// The state of this bucket in which it is full at `moment`.
-    #[inline]
-    fn at(self, moment: Timestamp) -> BucketState {
-        BucketState::until(moment, self.bucket().compact_interval())
+    /// The interval of its limit, as states carry it; unknown for a window.
+    pub(super) fn interval(self) -> CompactInterval {
+        self.tokens().map_or(CompactInterval::UNKNOWN, TokenBucket::compact_interval)
     }
 
-    /// The interval of its limit, as states carry it.
-    pub(super) const fn interval(self) -> CompactInterval {
-        self.bucket().compact_interval()
-    }
-
-    /// The state with what was used under another limit, if it was written under one.
+    /// The state with what was used under another limit, if it was written under one. A window counts the same under any
+    /// limit.
     #[inline(always)]
     pub(crate) fn carried_over(
         self,
@@ -98,31 +103,12 @@ impl<'a> Counter<'a> {
         changes: Option<&LimitChanges>,
         now: Now,
     ) -> Option<BucketState> {
+        let bucket = self.tokens()?;
         let interval = state.interval();
-        if interval == self.interval() || interval == CompactInterval::UNKNOWN {
+        if interval == bucket.compact_interval() || interval == CompactInterval::UNKNOWN {
             return None;
         }
-        Some(self.carry_over(state, changes, now))
-    }
-
-    /// The state with what was used under its limit. That limit ended when `changes` say so, or else at `now`. Of a state
-    /// that has lapsed meanwhile, an override that has ended since may have raised the rate: then only the last change of
-    /// all is known to be its own. Out of line: few states are of another limit.
-    #[cold]
-    #[inline(never)]
-    fn carry_over(
-        self,
-        state: BucketState,
-        changes: Option<&LimitChanges>,
-        now: Now,
-    ) -> BucketState {
-        let interval = state.interval();
-        let ended = match changes {
-            None => now.steady,
-            Some(changes) if state.lapses_at() <= now.steady => changes.last(now),
-            Some(changes) => changes.last_end_of(interval, now),
-        };
-        self.at(gcra::carry_over(self.bucket(), state.moment(), interval, ended))
+        Some(carry_over(bucket, state, changes, now))
     }
 
     /// The state of this bucket, which is one part of `whole`, where that has `state`: the same share of it is left.
@@ -133,13 +119,26 @@ impl<'a> Counter<'a> {
         changes: Option<&LimitChanges>,
         now: Now,
     ) -> BucketState {
-        self.at(whole.carried_over(state, changes, now).unwrap_or(state).moment())
+        let carried = whole.carried_over(state, changes, now).unwrap_or(state);
+        match (self, whole) {
+            (Self::Window(part, _), Self::Window(whole, _)) => {
+                window::part_of(*part, *whole, state)
+            }
+            _ => self.tokens().map_or(state, |bucket| full_at(bucket, carried.moment())),
+        }
     }
 
-    /// The outcome for a call of one hit; nothing is charged.
+    /// The outcome for a call of one hit to a token bucket, and of none to a window; nothing is charged.
     #[inline]
-    pub(super) fn peek(self, state: BucketState, now: Timestamp) -> Outcome {
-        gcra::peek(self.bucket(), state.moment(), now)
+    pub(super) fn peek(self, state: BucketState, now: Now) -> Outcome {
+        match self {
+            Self::Tokens(bucket) | Self::Owing(bucket, _) => {
+                gcra::peek(bucket, state.moment(), now.steady)
+            }
+            Self::Window(window, counting) => {
+                window::decide(*window, counting, state, now.wall, Hits::PEEK).0
+            }
+        }
     }
 
     /// The operation of the script for these hits.
@@ -147,6 +146,7 @@ impl<'a> Counter<'a> {
         match self {
             Self::Tokens(bucket) => tokens::operation(bucket, hits, is_denied),
             Self::Owing(bucket, debt) => tokens::operation_on_debt(bucket, debt, hits),
+            Self::Window(window, counting) => window::operation(*window, counting, hits, is_denied),
         }
     }
 
@@ -156,16 +156,51 @@ impl<'a> Counter<'a> {
         match self {
             Self::Tokens(bucket) => tokens::refund(bucket, state, at, hits),
             Self::Owing(..) => None,
+            Self::Window(window, counting) => window::refund(*window, counting, state, at, hits),
         }
     }
 
     /// Its state, from a field of the script's reply.
     pub(super) fn read(self, field: Field<'_>) -> BucketState {
-        self.at(tokens::read(field))
+        match self {
+            Self::Tokens(bucket) | Self::Owing(bucket, _) => full_at(bucket, tokens::read(field)),
+            Self::Window(..) => window::read(field),
+        }
     }
 
     /// The state that gives this outcome at `at`.
-    pub(crate) fn observed(self, outcome: &Outcome, at: Timestamp) -> BucketState {
-        self.at(at.after(outcome.reset))
+    pub(crate) fn observed(self, outcome: &Outcome, at: Now) -> BucketState {
+        match self {
+            Self::Tokens(bucket) | Self::Owing(bucket, _) => {
+                full_at(bucket, at.steady.after(outcome.reset))
+            }
+            Self::Window(window, _) => window::observed(*window, outcome, at.wall),
+        }
     }
+}
+
+/// The state of a token bucket that is full at `moment`.
+#[inline]
+fn full_at(bucket: &TokenBucket, moment: Timestamp) -> BucketState {
+    BucketState::until(moment, bucket.compact_interval())
+}
+
+/// The state with what was used under its limit. That limit ended when `changes` say so, or else at `now`. Of a state that
+/// has lapsed meanwhile, an override that has ended since may have raised the rate: then only the last change of all is
+/// known to be its own. Out of line: few states are of another limit.
+#[cold]
+#[inline(never)]
+fn carry_over(
+    bucket: &TokenBucket,
+    state: BucketState,
+    changes: Option<&LimitChanges>,
+    now: Now,
+) -> BucketState {
+    let interval = state.interval();
+    let ended = match changes {
+        None => now.steady,
+        Some(changes) if state.lapses_at(now) <= now.steady => changes.last(now),
+        Some(changes) => changes.last_end_of(interval, now),
+    };
+    full_at(bucket, gcra::carry_over(bucket, state.moment(), interval, ended))
 }

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::clock::{Nanos, Now, Timestamp};
 use crate::descriptor::{Hits, LeaseId};
-use crate::limit::{Bucket, LimitChanges, MAX_SLOTS, OwedStates};
+use crate::limit::{Bucket, Counting, LimitChanges, MAX_SLOTS, OwedStates};
 use crate::policy::fingerprint::{Fingerprint, SHARDS};
 
 /// Keys are not spread evenly. With four keys to a tenant, the fullest of many shards of this size holds a tenth more
@@ -156,12 +156,12 @@ impl MemoryStore {
             shards.of(charge).peek(charge, &change, now)
         };
         if settle(charges, outcomes, unspent) {
-            if charges.iter().any(|charge| charge.debt.is_some()) {
-                self.commit_always(charges, &changes, now.steady, &mut shards);
+            if charges.iter().any(Charge::may_outlive_a_denial) {
+                self.commit_always(charges, &changes, now, &mut shards);
             }
             return Ok(Admission::Denied);
         }
-        let lease = self.commit(charges, &changes, now.steady, &mut shards, &mut reservations)?;
+        let lease = self.commit(charges, &changes, now, &mut shards, &mut reservations)?;
         Ok(Admission::Admitted { lease })
     }
 
@@ -171,20 +171,20 @@ impl MemoryStore {
         &self,
         charges: &[Charge<'_>],
         changes: &Changes,
-        now: Timestamp,
+        now: Now,
         shards: &mut LockedShards<'_>,
     ) {
         let mut evicted = 0;
         for (charge, change) in charges.iter().zip(changes) {
             if let Change::State(state, at) = change
-                && charge.is_always_made()
+                && charge.may_outlive_a_denial()
             {
                 let (name, max) = (charge.fingerprint, self.max_per_shard);
                 let is_live = shards.of(charge).set(name, *at, *state, now, max);
                 evicted += u64::from(is_live);
             }
         }
-        self.evicted.record(evicted, now);
+        self.evicted.record(evicted, now.steady);
     }
 
     /// Makes every change. Returns the lease that now holds slots, if any were taken.
@@ -192,7 +192,7 @@ impl MemoryStore {
         &self,
         charges: &[Charge<'_>],
         changes: &Changes,
-        now: Timestamp,
+        now: Now,
         shards: &mut LockedShards<'_>,
         reservations: &mut Reservations<'_>,
     ) -> Result<Option<LeaseId>, StoreError> {
@@ -209,13 +209,13 @@ impl MemoryStore {
                 }
                 (Change::Slots(slots, expires), Some(lease)) => {
                     let holder = Holder { lease, slots: *slots, expires: *expires };
-                    shard.add_holder(charge.fingerprint, holder, now, &self.leases);
+                    shard.add_holder(charge.fingerprint, holder, now.steady, &self.leases);
                     reservations.commit_one();
                 }
                 _ => {}
             }
         }
-        self.evicted.record(evicted, now);
+        self.evicted.record(evicted, now.steady);
         Ok(lease)
     }
 
@@ -261,28 +261,32 @@ impl MemoryStore {
             hits: Hits::PEEK,
             mode: Mode::Enforced,
             debt: None,
+            counting: Counting::default(),
         };
         let mut outcomes = Outcomes::new();
         self.would_deny(&[charge], now, &mut outcomes);
         let remaining = bucket.size();
-        let full = Outcome { wait: Wait::None, remaining, uncharged: 0, reset: Nanos::ZERO };
+        let full =
+            Outcome { wait: Wait::None, remaining, uncharged: 0, excess: 0, reset: Nanos::ZERO };
         outcomes.first().copied().unwrap_or(full)
     }
 
     /// The state of a counter, if it is stored and has not lapsed.
-    pub fn state(&self, fingerprint: Fingerprint, now: Timestamp) -> Option<BucketState> {
+    pub fn state(&self, fingerprint: Fingerprint, now: impl Into<Now>) -> Option<BucketState> {
+        let now: Now = now.into();
         let shard = self.shards.get(self.index(fingerprint.shard()))?.0.lock();
-        Some(shard.state(fingerprint).0).filter(|state| state.lapses_at() > now)
+        Some(shard.state(fingerprint).0).filter(|state| state.lapses_at(now) > now.steady)
     }
 
     /// Replaces the state of a counter.
-    pub fn set_state(&self, fingerprint: Fingerprint, state: BucketState, now: Timestamp) {
+    pub fn set_state(&self, fingerprint: Fingerprint, state: BucketState, now: impl Into<Now>) {
+        let now: Now = now.into();
         if let Some(shard) = self.shards.get(self.index(fingerprint.shard())) {
             let mut shard = shard.0.lock();
             let (_, at) = shard.state(fingerprint);
             let is_live = shard.set(fingerprint, at, state, now, self.max_per_shard);
             drop(shard);
-            self.evicted.record(u64::from(is_live), now);
+            self.evicted.record(u64::from(is_live), now.steady);
         }
     }
 
@@ -304,13 +308,14 @@ impl MemoryStore {
 
     /// Sweeps the next shard: removes its full buckets and expired leases. Returns how many keys it removed. It is one
     /// shard a call, so that other threads wait for a lock no longer than one shard takes.
-    pub fn sweep(&self, now: Timestamp) -> usize {
+    pub fn sweep(&self, now: impl Into<Now>) -> usize {
         self.sweep_except(&OwedStates::default(), now)
     }
 
     /// As [`Self::sweep`], without removing those of which something may be owed under a slower limit than they were
     /// charged by.
-    pub fn sweep_except(&self, owed: &OwedStates, now: Timestamp) -> usize {
+    pub fn sweep_except(&self, owed: &OwedStates, now: impl Into<Now>) -> usize {
+        let now: Now = now.into();
         let number = self.next_sweep.fetch_add(1, Ordering::Relaxed);
         self.leases.shrink(number);
         self.shard_at(number).map_or(0, |shard| shard.0.lock().sweep(owed, now, &self.leases))

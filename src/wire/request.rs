@@ -7,8 +7,8 @@ use smallvec::SmallVec;
 
 use super::fields::{FieldReader, Malformed, name};
 use super::pb::envoy::r#type::v3::RateLimitUnit;
-use crate::descriptor::{BadRequest, Hits, Name, Query};
-use crate::limit::{Bucket, Unit};
+use crate::descriptor::{BadRequest, BroughtLimit, Hits, Name, Query};
+use crate::limit::Unit;
 
 /// Decodes a query and returns it by value, which costs one more copy than [`decode_into`].
 ///
@@ -29,7 +29,7 @@ pub fn decode_into<'a>(message: &'a [u8], query: &mut Query<'a>) -> Result<(), B
     query.begin(request.domain, request.descriptors.len())?;
     for (at, bytes) in request.descriptors.iter().enumerate() {
         let fields = DescriptorFields::read(bytes, query).map_err(malformed)?;
-        let limit = fields.limit.as_ref().map(|limit| limit.bucket(at)).transpose()?;
+        let limit = fields.limit.as_ref().map(|limit| limit.brought(at)).transpose()?;
         query.close(fields.hits(request.hits_addend), limit)?;
     }
     Ok(())
@@ -152,6 +152,9 @@ fn wrapped(message: &[u8]) -> Result<Option<u64>, Malformed> {
     Ok(number)
 }
 
+/// The number of a week, which requests have not, but responses, and which envoyproxy/ratelimit takes.
+const WEEK: u32 = 7;
+
 /// A limit override.
 #[derive(Default)]
 struct Limit {
@@ -178,7 +181,7 @@ impl Limit {
 
     /// Any numbers make a bucket: Envoy may have taken them from metadata that a client can influence, and would
     /// let the request pass if they were rejected.
-    fn bucket(&self, descriptor: usize) -> Result<Bucket, BadRequest> {
+    fn brought(&self, descriptor: usize) -> Result<BroughtLimit, BadRequest> {
         let unit =
             i32::try_from(self.unit).ok().and_then(|unit| RateLimitUnit::try_from(unit).ok());
         let unit = match unit.unwrap_or(RateLimitUnit::Unknown) {
@@ -188,13 +191,14 @@ impl Limit {
             RateLimitUnit::Day => Unit::Day,
             RateLimitUnit::Month => Unit::Month,
             RateLimitUnit::Year => Unit::Year,
+            RateLimitUnit::Unknown if self.unit == WEEK => Unit::Week,
             RateLimitUnit::Unknown => {
                 let reason =
-                    "unit must be one of SECOND, MINUTE, HOUR, DAY, MONTH, YEAR".to_owned();
+                    "unit must be one of SECOND, MINUTE, HOUR, DAY, WEEK, MONTH, YEAR".to_owned();
                 return Err(BadRequest::Limit { descriptor, reason });
             }
         };
         let [a, b, c, d, ..] = self.unit_multiplier.unwrap_or(1).to_le_bytes();
-        Ok(Bucket::nearest(self.requests_per_unit, u32::from_le_bytes([a, b, c, d]), unit))
+        Ok(BroughtLimit::new(self.requests_per_unit, u32::from_le_bytes([a, b, c, d]), unit))
     }
 }

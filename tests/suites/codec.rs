@@ -64,7 +64,7 @@ fn assert_same(query: &Query<'_>, message: &RateLimitRequest) {
             let requests = limit.requests_per_unit;
             (requests > 0).then_some((requests, limit.unit, multiplier))
         });
-        let brought = read.limit_override().map(|bucket| match bucket {
+        let brought = read.limit_override().map(|limit| match limit.tokens() {
             Bucket::Tokens(bucket) => {
                 let period = bucket.rate().period();
                 let unit = match period.unit() {
@@ -74,12 +74,12 @@ fn assert_same(query: &Query<'_>, message: &RateLimitRequest) {
                     Unit::Day => 4,
                     Unit::Month => 5,
                     Unit::Year => 6,
-                    Unit::Week => panic!("Envoy brings no weeks"),
+                    Unit::Week => 7,
                 };
                 Some((bucket.size().get(), unit, period.count().get()))
             }
             Bucket::Blocked(_) => None,
-            Bucket::Concurrency(_) => panic!("Envoy brings tokens"),
+            Bucket::Concurrency(_) | Bucket::Window(_) => panic!("Envoy brings tokens"),
         });
         assert_eq!(brought, limit);
     }

@@ -11,7 +11,7 @@ pub(in crate::admin) fn limit(bucket: &Bucket) -> Limit {
     let (interval, ttl) = match bucket {
         Bucket::Tokens(tokens) => (Some(tokens.interval()), None),
         Bucket::Concurrency(slots) => (None, Some(slots.ttl())),
-        Bucket::Blocked(_) => (None, None),
+        Bucket::Window(_) | Bucket::Blocked(_) => (None, None),
     };
     Limit {
         bucket: bucket.to_string(),
@@ -76,6 +76,7 @@ fn wait(decided: &Decided<'_>) -> Option<Nanos> {
             let spare = u64::from(bucket.size().get()).checked_sub(needed(decided))?;
             Some(decided.outcome.reset.minus(bucket.interval().times(spare)))
         }
+        Bucket::Window(_) => Some(decided.outcome.reset),
         Bucket::Concurrency(_) => None,
         Bucket::Blocked(blocked) => blocked.until.map(|_| decided.outcome.reset),
     }

@@ -107,6 +107,7 @@ fn buckets(rules: &[Rule]) -> Vec<String> {
     let describe = |rule: &Rule| match rule.bucket() {
         Bucket::Tokens(bucket) => bucket.to_string(),
         Bucket::Concurrency(bucket) => format!("{bucket}, held for {} at most", bucket.ttl()),
+        Bucket::Window(window) => window.to_string(),
         Bucket::Blocked(blocked) => blocked.to_string(),
     };
     rules.iter().map(describe).collect()

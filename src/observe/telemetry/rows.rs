@@ -293,7 +293,7 @@ impl PolicyCounters {
     }
 
     fn count_uncharged(&self, verdict: &Verdict<'_>) {
-        for Decided { matched, outcome } in
+        for Decided { matched, outcome, .. } in
             verdict.decided.iter().filter(|of| of.outcome.uncharged > 0)
         {
             let counters = self.rows.get(matched.row.id().get());

@@ -1,6 +1,6 @@
 //! One counter in a shard's table.
 
-use crate::clock::Timestamp;
+use crate::clock::{Now, Timestamp};
 use crate::policy::fingerprint::ShortName;
 use crate::store::BucketState;
 
@@ -11,13 +11,13 @@ pub(super) struct CounterEntry {
     name: ShortName,
     /// The bits of the state, with the alignment of the name: a `u64` would pad the entry to 32 bytes.
     bits: [u32; 2],
-    interval: [u8; 4],
+    rest: [u8; 4],
 }
 
 impl CounterEntry {
     pub(super) fn new(name: ShortName, state: BucketState) -> Self {
-        let ([a, b, c, d, e, f, g, h], interval) = state.to_bytes();
-        Self { name, bits: [[a, b, c, d], [e, f, g, h]].map(u32::from_le_bytes), interval }
+        let ([a, b, c, d, e, f, g, h], rest) = state.to_bytes();
+        Self { name, bits: [[a, b, c, d], [e, f, g, h]].map(u32::from_le_bytes), rest }
     }
 
     pub(super) fn name(&self) -> ShortName {
@@ -26,12 +26,12 @@ impl CounterEntry {
 
     pub(super) fn state(&self) -> BucketState {
         let [[a, b, c, d], [e, f, g, h]] = self.bits.map(u32::to_le_bytes);
-        BucketState::from_bytes([a, b, c, d, e, f, g, h], self.interval)
+        BucketState::from_bytes([a, b, c, d, e, f, g, h], self.rest)
     }
 
-    /// From this moment on, the entry means the same as none.
-    pub(super) fn lapses_at(&self) -> Timestamp {
-        self.state().lapses_at()
+    /// From this moment of the steady time on, the entry means the same as none.
+    pub(super) fn lapses_at(&self, now: Now) -> Timestamp {
+        self.state().lapses_at(now)
     }
 
     pub(super) fn hash64(&self) -> u64 {

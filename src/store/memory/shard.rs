@@ -83,10 +83,10 @@ impl Shard {
     }
 
     /// Adds the live entries to `into`, and those that may be owed.
-    pub(super) fn copy_live(&self, owed: &OwedStates, now: Timestamp, into: &mut LiveEntries) {
+    pub(super) fn copy_live(&self, owed: &OwedStates, now: Now, into: &mut LiveEntries) {
         into.counters.extend(self.counters.iter().filter(|entry| is_kept(entry, owed, now)));
         for (fingerprint, holders) in &self.holders {
-            into.leases.extend(holders.live(now).map(|holder| (*fingerprint, *holder)));
+            into.leases.extend(holders.live(now.steady).map(|holder| (*fingerprint, *holder)));
         }
     }
 
@@ -99,7 +99,7 @@ impl Shard {
                 let carried = counter.carried_over(state, charge.changes, now);
                 let is_carried = carried.is_some();
                 let state = carried.unwrap_or(state);
-                let (outcome, next) = counter.decide(state, now.steady, charge.hits);
+                let (outcome, next) = counter.decide(state, now, charge.hits);
                 let change = next.map_or(Change::Nothing, |next| Change::State(next, at));
                 Answer { outcome, change, is_carried }
             }
@@ -137,7 +137,7 @@ impl Shard {
                     Change::Nothing | Change::Slots(..) => self.state(charge.fingerprint).0,
                 };
                 let state = counter.carried_over(state, charge.changes, now).unwrap_or(state);
-                counter.peek(state, now.steady)
+                counter.peek(state, now)
             }
             StateKind::Leases(bucket) => {
                 let holders = self.holders(charge.fingerprint);
@@ -200,7 +200,7 @@ impl Shard {
         fingerprint: Fingerprint,
         at: Option<Place>,
         state: BucketState,
-        now: Timestamp,
+        now: Now,
         max: usize,
     ) -> bool {
         let entry = CounterEntry::new(fingerprint.short(), state);
@@ -221,7 +221,7 @@ impl Shard {
         &mut self,
         fingerprint: Fingerprint,
         entry: CounterEntry,
-        now: Timestamp,
+        now: Now,
         max: usize,
     ) -> bool {
         let at = self.place_of(fingerprint);
@@ -234,8 +234,8 @@ impl Shard {
 
     /// Adds a counter that is not stored, unless its state has lapsed. If there are `max` already, one is evicted;
     /// returns whether that one was live.
-    pub(super) fn insert(&mut self, entry: CounterEntry, now: Timestamp, max: usize) -> bool {
-        if entry.lapses_at() <= now {
+    pub(super) fn insert(&mut self, entry: CounterEntry, now: Now, max: usize) -> bool {
+        if entry.lapses_at(now) <= now.steady {
             return false;
         }
         let was_live = self.make_room(entry.hash64(), now, max);
@@ -316,13 +316,13 @@ impl Shard {
 
     /// Makes room for one more counter, by evicting of a sample the one that lapses first. Returns whether that one was
     /// live; a lapsed one means the same as none.
-    fn make_room(&mut self, near: u64, now: Timestamp, max: usize) -> bool {
+    fn make_room(&mut self, near: u64, now: Now, max: usize) -> bool {
         if self.counters.len() < max {
             return false;
         }
         let soonest = |searched| sample(&self.counters, near, now, searched);
         match soonest(MAX_BUCKETS_SEARCHED).or_else(|| soonest(usize::MAX)) {
-            Some((at, lapses_at)) => self.evict(at, lapses_at, now),
+            Some((at, lapses_at)) => self.evict(at, lapses_at, now.steady),
             None => false,
         }
     }
@@ -335,10 +335,10 @@ impl Shard {
 
     /// Removes lapsed counters, except those that may be owed, and expired leases, and returns memory. Returns how many
     /// keys it removed.
-    pub(super) fn sweep(&mut self, owed: &OwedStates, now: Timestamp, leases: &Leases) -> usize {
+    pub(super) fn sweep(&mut self, owed: &OwedStates, now: Now, leases: &Leases) -> usize {
         let before = self.len();
         self.counters.retain(|entry| is_kept(entry, owed, now));
-        self.drop_all_expired(now, leases);
+        self.drop_all_expired(now.steady, leases);
         shrink(&mut self.counters, CounterEntry::hash64);
         shrink(&mut self.holders, |(name, _)| name.hash64());
         before - self.len()
@@ -346,9 +346,10 @@ impl Shard {
 }
 
 /// Whether a counter's state has not lapsed, or may be owed all the same.
-fn is_kept(entry: &CounterEntry, owed: &OwedStates, now: Timestamp) -> bool {
+fn is_kept(entry: &CounterEntry, owed: &OwedStates, now: Now) -> bool {
     let state = entry.state();
-    state.lapses_at() > now || owed.contains(state.interval(), state.lapses_at())
+    let lapses_at = state.lapses_at(now);
+    lapses_at > now.steady || owed.contains(state.interval(), lapses_at)
 }
 
 /// Removes the expired leases of a bucket, also from the index. Returns how many.
@@ -371,7 +372,7 @@ fn drop_expired(
 fn sample(
     table: &HashTable<CounterEntry>,
     near: u64,
-    now: Timestamp,
+    now: Now,
     searched: usize,
 ) -> Option<(usize, Timestamp)> {
     let buckets = table.num_buckets();
@@ -379,12 +380,13 @@ fn sample(
     let mut soonest: Option<(usize, Timestamp)> = None;
     let mut sampled = 0;
     for at in (start..buckets).chain(0..start).take(searched) {
-        let Some(until) = table.get_bucket(at).map(CounterEntry::lapses_at) else { continue };
+        let until = table.get_bucket(at).map(|entry| entry.lapses_at(now));
+        let Some(until) = until else { continue };
         if soonest.is_none_or(|(_, best)| until < best) {
             soonest = Some((at, until));
         }
         sampled += 1;
-        if sampled == EVICTION_SAMPLE || until <= now {
+        if sampled == EVICTION_SAMPLE || until <= now.steady {
             break;
         }
     }

@@ -1,6 +1,6 @@
 //! The keys of a store as bytes, so that they outlive the process.
 //!
-//! # Version 4
+//! # Version 5
 //!
 //! Numbers are little-endian; times are nanoseconds since the Unix epoch, by the wall clock.
 //!
@@ -31,7 +31,7 @@
 //! | 24 for each counter | its [`ShortName`], 12; its [`BucketState`], 8 and 4 |
 //! | 44 for each lease | the [`Fingerprint`] of its bucket, 16; its id, 16; its slots, 4; its expiry, 8 |
 //!
-//! Versions 1 to 3 have no limits: all limits count as changed at the restart. Versions 1 and 2 have states of 8 bytes, without the interval of the rate under which they were written: a limit that
+//! Version 4 has no windows, whose states have the highest bit set. Versions 1 to 3 have no limits: all limits count as changed at the restart. Versions 1 and 2 have states of 8 bytes, without the interval of the rate under which they were written: a limit that
 //! has changed since applies to the share of the bucket that was left. In version 1, each state is the moment at which a
 //! token bucket is full, which is still the state of a token bucket.
 //!
@@ -68,7 +68,7 @@ use crate::store::BucketState;
 const MAGIC: [u8; 8] = *b"tollgate";
 
 /// The version that is written.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 
 /// The versions that are read.
 const READABLE_VERSIONS: RangeInclusive<u32> = 1..=VERSION;
@@ -145,7 +145,7 @@ pub fn write(
     encode_limits(limits, now, &mut part)?;
     to.put(&part)?;
     for shard in &store.shards {
-        store.copy_live(shard, &owed, now.steady, &mut entries);
+        store.copy_live(shard, &owed, now, &mut entries);
         if entries.len() > 0 {
             encode(&entries, now, &mut part)?;
             to.put(&part)?;
@@ -188,9 +188,9 @@ fn encode(entries: &LiveEntries, now: Now, part: &mut Vec<u8>) -> io::Result<()>
     for entry in &entries.counters {
         part.extend(entry.name().to_bytes());
         let state = entry.state().moved(|steady| now.to_wall(steady));
-        let (bits, interval) = state.to_bytes();
+        let (bits, rest) = state.to_bytes();
         part.extend(bits);
-        part.extend(interval);
+        part.extend(rest);
     }
     for (fingerprint, holder) in &entries.leases {
         part.extend(fingerprint.to_bytes());
@@ -244,10 +244,10 @@ pub fn read(
         for _ in 0..counters {
             let name = ShortName::from_bytes(from.take()?);
             let bits = from.take()?;
-            let interval = if version < WITH_INTERVALS { [0; 4] } else { from.take()? };
-            let state = BucketState::from_bytes(bits, interval).moved(to_steady);
+            let rest = if version < WITH_INTERVALS { [0; 4] } else { from.take()? };
+            let state = BucketState::from_bytes(bits, rest).moved(to_steady);
             let may_be_owed = faster.contains(&state.interval());
-            store.restore_counter(CounterEntry::new(name, state), may_be_owed, now.steady);
+            store.restore_counter(CounterEntry::new(name, state), may_be_owed, now);
         }
         for _ in 0..leases {
             let fingerprint = Fingerprint::from_bytes(from.take()?);
@@ -292,19 +292,19 @@ fn decode_limits(
 impl MemoryStore {
     /// Replaces `into` by the live entries of one shard and those that may be owed. The shard is locked only to be
     /// copied.
-    fn copy_live(&self, shard: &Padded, owed: &OwedStates, now: Timestamp, into: &mut LiveEntries) {
+    fn copy_live(&self, shard: &Padded, owed: &OwedStates, now: Now, into: &mut LiveEntries) {
         let (counters, leases) = shard.0.lock().counts();
         into.reset(counters, leases);
         shard.0.lock().copy_live(owed, now, into);
     }
 
     /// Adds a counter of another store, unless it has lapsed and cannot be owed.
-    fn restore_counter(&self, entry: CounterEntry, may_be_owed: bool, now: Timestamp) {
+    fn restore_counter(&self, entry: CounterEntry, may_be_owed: bool, now: Now) {
         let Some(shard) = self.shards.get(self.index(entry.name().shard())) else { return };
         let max = self.max_per_shard;
-        if entry.lapses_at() > now {
+        if entry.lapses_at(now) > now.steady {
             let is_live = shard.0.lock().insert(entry, now, max);
-            self.evicted.record(u64::from(is_live), now);
+            self.evicted.record(u64::from(is_live), now.steady);
         } else if may_be_owed {
             shard.0.lock().insert_lapsed(entry, max);
         }

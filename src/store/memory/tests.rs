@@ -1,7 +1,7 @@
 use super::*;
 use crate::clock::Nanos;
 use crate::descriptor::Hits;
-use crate::limit::{Bucket, Concurrency, Period, Rate, TokenBucket, Unit};
+use crate::limit::{Bucket, Concurrency, Counting, Period, Rate, TokenBucket, Unit};
 use crate::policy::identity::name_for_tests as name;
 use crate::store::{Mode, Outcome, Wait};
 
@@ -16,7 +16,9 @@ pub(crate) fn slots(slots: u32, ttl: u64) -> Bucket {
 }
 
 pub(crate) fn charge<'a>(of: &str, bucket: &'a Bucket, hits: Hits) -> Charge<'a> {
-    Charge { fingerprint: name(of), bucket, changes: None, hits, mode: Mode::Enforced, debt: None }
+    let counting = Counting::default();
+    let (fingerprint, mode) = (name(of), Mode::Enforced);
+    Charge { fingerprint, bucket, changes: None, hits, mode, debt: None, counting }
 }
 
 pub(crate) fn ask(
@@ -63,8 +65,13 @@ fn a_denial_reports_every_bucket_without_the_charge() {
     let both = [charge("a", &one, Hits::ONE), charge("b", &ten, Hits::charge(3))];
     assert!(is_admitted(&store, NOW, &both));
     let (_, outcomes) = ask(&store, NOW, &both);
-    let unchanged =
-        Outcome { wait: Wait::None, remaining: 7, uncharged: 0, reset: Nanos::new(300_000_000) };
+    let unchanged = Outcome {
+        wait: Wait::None,
+        remaining: 7,
+        uncharged: 0,
+        excess: 0,
+        reset: Nanos::new(300_000_000),
+    };
     assert_eq!(outcomes[1], unchanged);
     assert_eq!(outcomes[0].wait, Wait::For(Nanos::from_secs(1)));
 }
@@ -253,7 +260,13 @@ fn a_flood_of_leases_is_bounded_and_evicts_no_held_lease() {
         if admission == Admission::Denied {
             assert_eq!(
                 outcomes[0],
-                Outcome { wait: LEASE_RETRY, remaining: 0, uncharged: 0, reset: Nanos::ZERO }
+                Outcome {
+                    wait: LEASE_RETRY,
+                    remaining: 0,
+                    uncharged: 0,
+                    excess: 0,
+                    reset: Nanos::ZERO
+                }
             );
         }
     }

@@ -7,6 +7,9 @@
 
 local SECOND = 1000000000
 
+-- The most hits that a window counts.
+local MAX_COUNT = 4294967295
+
 -- A moment or a span from decimal nanoseconds.
 local function split(text)
   return tonumber(string.sub(text, 1, -10)) or 0, tonumber(string.sub(text, -9)) or 0
@@ -103,7 +106,8 @@ end
 --   decide(key, value, operation, four numbers, now, interval, changed): returns the state for the reply, whether the
 --          bucket is over its limit, and the next state as two numbers, if it changes
 --   write(key, state, now, interval, changed)
--- and the kinds that are written whether or not the request is admitted have is_always_written.
+-- The kinds that are written whether or not the request is admitted have is_always_written. Of the kinds that are spared,
+-- only the buckets over their limits are written as soon as any bucket is.
 local tokens = { write = write }
 
 function tokens.decide(key, state, op, a_s, a_n, b_s, b_n, now_s, now_n, interval, changed)
@@ -149,8 +153,38 @@ function owing.decide(key, state, op, a_s, a_n, b_s, b_n, now_s, now_n, interval
   return text, is_over, s, n
 end
 
+-- A window. Its state is the letter w, the second at which the window ends, and the count, with spaces between. A count of
+-- another window than that of now is none. The first two of the four numbers are the hits, the third is the length of the
+-- window in seconds, and instead of the interval between tokens there is the limit.
+local window = {}
+
+function window.decide(key, state, op, hits_s, hits_n, length, _, now_s, _, limit)
+  local ends, count = now_s - now_s % length + length, 0
+  local of, counted = string.match(state or '', '^w(%d+) (%d+)$')
+  if of and tonumber(of) == ends then count = tonumber(counted) end
+  local text = string.format('w%.0f %.0f', ends, count)
+  local hits = hits_s * SECOND + hits_n
+  if op == 'b' then return text, false, ends, math.max(count - hits, 0) end
+  local after = count + hits
+  local is_over = after > tonumber(limit)
+  if op == 'p' or (op == 'o' and is_over) then return text, is_over end
+  return text, is_over, ends, math.min(after, MAX_COUNT)
+end
+
+-- The key ends with the window.
+function window.write(key, ends, count)
+  redis.call('SET', key, string.format('w%.0f %.0f', ends, count), 'PXAT', string.format('%.0f', ends * 1000))
+end
+
+-- A window that counts every hit, and one that is spared.
+local counting = { decide = window.decide, write = window.write, is_always_written = true }
+local sparing = { decide = window.decide, write = window.write, is_spared = true }
+
 -- The kind of a bucket, by operation. An operation with a number in its name is a charge that is always made.
-local KINDS = { c = tokens, l = tokens, n = tokens, g = tokens, u = tokens, r = owing }
+local KINDS = {
+  c = tokens, l = tokens, n = tokens, g = tokens, u = tokens, r = owing,
+  w = counting, b = counting, s = sparing, o = window, p = window,
+}
 
 -- The given time, or else the server's.
 local function time(s, n)
@@ -171,7 +205,7 @@ end
 -- KEYS: the buckets whose state is one value, the concurrency buckets, and the lease if slots may be taken.
 -- ARGV: the time as seconds and nanoseconds, or '' twice; how many buckets of either sort; the lease; the other
 -- partitions in which it may hold slots; then eight for each bucket: the operation; the group, 0 if the bucket is
--- enforced, else one for its shadow row; four numbers, which are two moments, or two counts and a span; and of a bucket
+-- enforced, q for the quotas, which deny the request if none of them admits, else one for its shadow row; four numbers, which are two moments, or two counts and a span; and of a bucket
 -- whose state is one value, the interval between two tokens and when its limit changed, or '' if that is now; behind
 -- that, if its limit ends and a slower one may follow, when it ends and the interval of the slower one.
 -- Operations on token buckets:
@@ -181,17 +215,22 @@ end
 -- on token buckets whose charges are always made:
 --   a with the longest time until the bucket is full, in decimal nanoseconds: charge: the cost, and the time to fill
 --   r  give back: how much, and the time to fill
+-- on windows:
+--   w  count the hits                              p  look: count nothing
+--   o  count them if the request is admitted       s  count them unless only others are over their limits
+--   b  give hits back
 -- and on concurrency buckets:
 --   c  take slots: how many, the size, the ttl     l  peek: as c, without taking
 --   q  report the state only
 -- Returns the time, whether the request is denied, and the state of each bucket before the charge: when a token bucket
--- is full, or how many slots are held, when the last of them expires, and when enough of them have expired for the
+-- is full, the state of a window that has not ended, or how many slots are held, when the last of them expires, and when enough of them have expired for the
 -- call.
 local function decide(KEYS, ARGV)
   local now_s, now_n = time(ARGV[1], ARGV[2])
   local values, slots = tonumber(ARGV[3]), tonumber(ARGV[4])
   local reply = { now_s, now_n, 0 }
   local over, next_s, next_n, kinds = {}, {}, {}, {}
+  local overs, is_any_over, quotas, spent = {}, false, 0, 0
   local states = {}
   if values > 0 and values <= 1000 then
     states = redis.call('MGET', unpack(KEYS, 1, values))
@@ -208,8 +247,14 @@ local function decide(KEYS, ARGV)
     local kind, is_over = KINDS[op] or owing, false
     reply[3 + i], is_over, next_s[i], next_n[i] =
       kind.decide(KEYS[i], states[i], op, a_s, a_n, b_s, b_n, now_s, now_n, interval, changed)
-    kinds[i] = kind
-    if is_over then over[group] = true end
+    kinds[i], overs[i] = kind, is_over
+    is_any_over = is_any_over or is_over
+    if group == 'q' then
+      quotas = quotas + 1
+      if is_over then spent = spent + 1 end
+    elseif is_over then
+      over[group] = true
+    end
   end
   local now_us = micros(now_s, now_n)
   local lasts = {}
@@ -229,9 +274,11 @@ local function decide(KEYS, ARGV)
     local place = 3 + values + 3 * (i - 1)
     reply[place + 1], reply[place + 2], reply[place + 3] = held, last, freed
   end
+  if quotas > 0 and spent == quotas then over['0'] = true end
   for i = 1, values do
-    local is_admitted = not over['0'] and not over[ARGV[8 * i]]
-    if next_s[i] and (is_admitted or kinds[i].is_always_written) then
+    local is_written = kinds[i].is_always_written or not (over['0'] or over[ARGV[8 * i]])
+    if kinds[i].is_spared then is_written = overs[i] or not is_any_over end
+    if next_s[i] and is_written then
       kinds[i].write(KEYS[i], next_s[i], next_n[i], now_s, now_n, ARGV[8 * i + 5], ARGV[8 * i + 6])
     end
   end

@@ -126,7 +126,7 @@ impl ScriptReply {
             (
                 StateKind::Counter(counter),
                 Some(ObservedState { at, state: State::Counter(state) }),
-            ) => counter.peek(*state, *at),
+            ) => counter.peek(*state, (*at).into()),
             (
                 StateKind::Leases(bucket),
                 Some(ObservedState { at, state: State::Slots(held, _) }),
@@ -134,7 +134,7 @@ impl ScriptReply {
             (StateKind::Stateless(of), _) => blocked::peek(of, self.now),
             _ => {
                 let remaining = charge.bucket.size();
-                Outcome { wait: Wait::None, remaining, uncharged: 0, reset: Nanos::ZERO }
+                Outcome { wait: Wait::None, remaining, uncharged: 0, excess: 0, reset: Nanos::ZERO }
             }
         }
     }
@@ -148,7 +148,7 @@ fn outcome_of(
     let now = observed.at;
     match (charge.into(), observed.state) {
         (StateKind::Counter(counter), State::Counter(state)) => {
-            Ok((counter.decide(state, now, charge.hits).0, false))
+            Ok((counter.decide(state, now.into(), charge.hits).0, false))
         }
         (StateKind::Leases(bucket), State::Slots(held, freed)) => {
             let freed = |_| freed.since(now);

@@ -312,15 +312,17 @@ fn push_operation(
     call: &mut ScriptCall,
 ) {
     let (charged, given) = (charge.hits.charged(), charge.hits.given_back());
+    let mut buffer = itoa::Buffer::new();
     let group = match charge.mode {
-        Mode::Enforced => 0,
-        Mode::Shadow(row) => u64::try_from(row).unwrap_or(u64::MAX).saturating_add(1),
+        Mode::Enforced => "0",
+        Mode::Quota => "q",
+        Mode::Shadow(row) => buffer.format(row.saturating_add(1)),
     };
     match charge.into() {
         StateKind::Counter(counter) => {
             let operation = counter.operation(charge.hits, is_denied);
             call.push_operation(operation);
-            call.push_number(group);
+            call.push_text(group);
             let times = charge.changes.map(|changes| times(changes, counter.interval()));
             call.push_operands(operation, times);
         }
@@ -331,7 +333,7 @@ fn push_operation(
                 _ if is_denied => "l",
                 _ => "c",
             });
-            call.push_number(group);
+            call.push_text(group);
             // No bucket has that many slots, so that the cap changes no decision.
             call.push_number(charged.clamp(1, u64::from(u32::MAX)));
             call.push_number(u64::from(bucket.slots().get()));

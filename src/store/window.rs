@@ -1,0 +1,216 @@
+//! A fixed window: its count, and what a charge makes of it.
+//!
+//! The state is the end of the window in which the hits were counted, and their count. A count of another window than
+//! that of now means the same as none. A limit that changes keeps the count; a window of another unit is another bucket.
+
+use super::field::Field;
+use super::tokens::Operation;
+use super::{BucketState, Outcome, Wait};
+use crate::clock::{Nanos, Timestamp};
+use crate::descriptor::Hits;
+use crate::limit::{Counting, Window};
+
+/// The most hits that a charge sends to the script, so that its sums are exact. No window admits more.
+const MAX_HITS: u64 = 1 << 33;
+
+/// Counts, gives back or looks: the outcome at `now` by the wall clock, and the next state if it changes.
+///
+/// The window is over its limit if the count exceeds it with the hits of the charge, whatever they are: a charge of no hits
+/// finds a window over only if it was beyond its limit before.
+#[inline(never)] // The decisions of other buckets take less without it.
+pub fn decide(
+    window: Window,
+    counting: Counting,
+    state: BucketState,
+    now: Timestamp,
+    hits: Hits,
+) -> (Outcome, Option<BucketState>) {
+    let end = window.end(now);
+    let before = count(state, end);
+    let (charged, given) = (hits.charged(), hits.given_back());
+    let after = u64::from(before).saturating_add(charged).saturating_sub(given);
+    let is_over = given == 0 && after > u64::from(window.requests());
+    let is_counted = hits != Hits::PEEK && !(is_over && counting == Counting::AllOrNone);
+    let told = if is_counted || !is_over { after } else { u64::from(before) };
+    let reset = end.since(now);
+    let wait = if is_over { Wait::For(reset) } else { Wait::None };
+    let outcome = Outcome { wait, ..standing(window, told, reset) };
+    let next = is_counted.then(|| BucketState::counted(end, saturated(after)));
+    (outcome, next)
+}
+
+/// The outcome of a window with this count, in which the hits of the charge are counted, if it ends after `reset`.
+pub fn counted(window: Window, count: u64, reset: Nanos) -> Outcome {
+    let outcome = standing(window, count, reset);
+    let is_over = outcome.excess > 0;
+    Outcome { wait: if is_over { Wait::For(reset) } else { Wait::None }, ..outcome }
+}
+
+/// The state that gives this outcome at `at` by the wall clock.
+pub(super) fn observed(window: Window, outcome: &Outcome, at: Timestamp) -> BucketState {
+    BucketState::counted(at.after(outcome.reset), saturated(count_of(window, outcome)))
+}
+
+/// The count of a window with this outcome. Not exact beyond 2^32 - 1 hits.
+pub fn count_of(window: Window, outcome: &Outcome) -> u64 {
+    let within = window.requests().saturating_sub(outcome.remaining);
+    u64::from(within) + u64::from(outcome.excess)
+}
+
+fn standing(window: Window, count: u64, reset: Nanos) -> Outcome {
+    let limit = u64::from(window.requests());
+    let remaining = saturated(limit.saturating_sub(count));
+    let excess = saturated(count.saturating_sub(limit));
+    Outcome { wait: Wait::None, remaining, uncharged: 0, excess, reset }
+}
+
+fn count(state: BucketState, end: Timestamp) -> u32 {
+    state.count().filter(|(of, _)| *of == end).map_or(0, |(_, count)| count)
+}
+
+fn saturated(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// The state of `part`, one of the parts of `whole`, where that has `state`: the same share of its hits is counted.
+pub fn part_of(part: Window, whole: Window, state: BucketState) -> BucketState {
+    let Some((end, count)) = state.count() else { return BucketState::NONE };
+    let share = u64::from(count) * u64::from(part.requests());
+    let share = share.checked_div(u64::from(whole.requests())).unwrap_or(u64::from(count));
+    BucketState::counted(end, saturated(share))
+}
+
+/// The operation of the script for these hits. `is_denied` says that the request is denied whatever its windows say.
+pub(super) fn operation(
+    window: Window,
+    counting: Counting,
+    hits: Hits,
+    is_denied: bool,
+) -> Operation {
+    let is_spared = is_denied && counting != Counting::Each;
+    let letter = match (hits.charged(), hits.given_back(), counting) {
+        (0, 0, _) => "p",
+        _ if is_spared => "p",
+        (_, 1.., _) => "b",
+        (_, _, Counting::Each) => "w",
+        (_, _, Counting::SpareOthers) => "s",
+        (_, _, Counting::AllOrNone) => "o",
+    };
+    let hits = hits.charged().max(hits.given_back()).min(MAX_HITS);
+    let length = Nanos::from_secs(u64::from(window.unit().seconds()));
+    let limit = u64::from(window.requests());
+    Operation { letter, spans: [hits, length.get()], interval: limit, longest: None }
+}
+
+/// The operation that takes these hits out of the count again, if they were counted in the window of `at`; `None` if they
+/// were not, or if they stay whatever happens to the request.
+pub(super) fn refund(
+    window: Window,
+    counting: Counting,
+    state: BucketState,
+    at: Timestamp,
+    hits: Hits,
+) -> Option<Operation> {
+    if counting == Counting::Each || hits.charged() == 0 {
+        return None;
+    }
+    let (_, next) = decide(window, counting, state, at, hits);
+    next.map(|_| operation(window, counting, Hits::give_back(hits.charged()), false))
+}
+
+/// The state, from a field of the script's reply: the letter `w`, the second at which the window ends, and the count.
+pub(super) fn read(field: Field<'_>) -> BucketState {
+    let Field::Text(text) = field else { return BucketState::NONE };
+    let text = std::str::from_utf8(text).unwrap_or_default();
+    let numbers = text.strip_prefix('w').and_then(|numbers| numbers.split_once(' '));
+    let state = numbers.and_then(|(end, count)| {
+        let end = Timestamp::default().after(Nanos::from_secs(end.parse().ok()?));
+        Some(BucketState::counted(end, count.parse().ok()?))
+    });
+    state.unwrap_or(BucketState::NONE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limit::Unit;
+
+    const NOW: Timestamp = Timestamp::from_unix_nanos(1_800_000_012_900_000_000);
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_unix_nanos(1_800_000_000_000_000_000).after(Nanos::from_secs(seconds))
+    }
+
+    /// What each charge of a list tells, all at the same time: whether it is over, what is left, and the excess.
+    fn counted_hits(window: Window, charges: &[Hits]) -> Vec<(bool, u32, u32)> {
+        counted_as(Counting::Each, window, charges)
+    }
+
+    fn counted_as(counting: Counting, window: Window, charges: &[Hits]) -> Vec<(bool, u32, u32)> {
+        let mut state = BucketState::NONE;
+        let charge = |hits: &Hits| {
+            let (outcome, next) = decide(window, counting, state, NOW, *hits);
+            state = next.unwrap_or(state);
+            assert_eq!(outcome.reset.as_secs_ceil(), 48, "seconds left of the minute");
+            (outcome.wait != Wait::None, outcome.remaining, outcome.excess)
+        };
+        charges.iter().map(charge).collect()
+    }
+
+    fn hits(counts: &[u64]) -> Vec<Hits> {
+        counts.iter().map(|count| Hits::charge(*count)).collect()
+    }
+
+    #[test]
+    fn hits_are_counted_also_beyond_the_limit() {
+        let window = Window::new(2, Unit::Minute);
+        let told = counted_hits(window, &hits(&[5, 1, 0]));
+        assert_eq!(told, [(true, 0, 3), (true, 0, 4), (true, 0, 4)]);
+        let told = counted_hits(window, &hits(&[1, 1, 0, 1]));
+        assert_eq!(told, [(false, 1, 0), (false, 0, 0), (false, 0, 0), (true, 0, 1)]);
+    }
+
+    #[test]
+    fn a_limit_of_nothing_denies_every_hit_and_lets_a_look_pass() {
+        let window = Window::new(0, Unit::Minute);
+        assert_eq!(counted_hits(window, &hits(&[0, 1])), [(false, 0, 0), (true, 0, 1)]);
+    }
+
+    #[test]
+    fn a_window_that_counts_all_or_none_counts_nothing_beyond_its_limit() {
+        let window = Window::new(2, Unit::Minute);
+        let told = counted_as(Counting::AllOrNone, window, &hits(&[5, 1, 1, 1]));
+        assert_eq!(told, [(true, 2, 0), (false, 1, 0), (false, 0, 0), (true, 0, 0)]);
+    }
+
+    #[test]
+    fn hits_are_given_back_down_to_none_and_counts_do_not_overflow() {
+        let window = Window::new(u32::MAX, Unit::Minute);
+        let huge = Hits::charge(u64::MAX);
+        let charges = [Hits::charge(3), Hits::give_back(5), huge, Hits::ONE];
+        assert_eq!(
+            counted_hits(window, &charges),
+            [(false, u32::MAX - 3, 0), (false, u32::MAX, 0), (true, 0, u32::MAX), (true, 0, 1)]
+        );
+    }
+
+    #[test]
+    fn the_next_window_begins_with_nothing_and_a_changed_limit_keeps_the_count() {
+        let (window, raised) = (Window::new(2, Unit::Minute), Window::new(5, Unit::Minute));
+        let (_, state) =
+            decide(window, Counting::Each, BucketState::NONE, at(119), Hits::charge(3));
+        let state = state.unwrap();
+        let (outcome, _) = decide(raised, Counting::Each, state, at(119), Hits::ONE);
+        assert_eq!((outcome.wait, outcome.remaining), (Wait::None, 1));
+        let (outcome, _) = decide(raised, Counting::Each, state, at(120), Hits::ONE);
+        assert_eq!((outcome.remaining, outcome.reset), (4, Nanos::from_secs(60)));
+    }
+
+    #[test]
+    fn a_part_of_a_window_has_the_same_share_of_the_count() {
+        let (part, whole) = (Window::new(3, Unit::Minute), Window::new(9, Unit::Minute));
+        let state = BucketState::counted(at(60), 6);
+        assert_eq!(part_of(part, whole, state), BucketState::counted(at(60), 2));
+        assert_eq!(part_of(part, whole, BucketState::NONE), BucketState::NONE);
+    }
+}
