@@ -159,7 +159,11 @@ pub(super) fn check(policy: &Policy, entries: &[Entry<'_>]) -> Result<(), ApiErr
     entries.iter().for_each(|entry| query.entry(entry.key, entry.value));
     begun
         .and_then(|()| query.close(Hits::PEEK, None))
-        .map_err(|error| ApiError::bad_request(error.to_string()))
+        .map_err(|error| ApiError::bad_request(error.to_string()))?;
+    match query.irregularity().filter(|_| !policy.is_tree()) {
+        Some(irregular) => Err(ApiError::bad_request(irregular.to_string())),
+        None => Ok(()),
+    }
 }
 
 /// The policy of a domain, or the only one.
