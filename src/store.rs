@@ -57,7 +57,11 @@ impl Charge<'_> {
     pub fn is_always_made(&self) -> bool {
         let is_always = match self.bucket {
             Bucket::Tokens(_) => self.debt.is_some(),
-            Bucket::Window(_) => self.counting == Counting::Each,
+            Bucket::Window(_) => match self.counting {
+                Counting::Each => true,
+                Counting::SpareOthers => self.hits.given_back() > 0,
+                Counting::AllOrNone => false,
+            },
             Bucket::Concurrency(_) | Bucket::Blocked(_) => false,
         };
         is_always && self.hits != Hits::PEEK

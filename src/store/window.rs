@@ -91,6 +91,7 @@ pub(super) fn operation(
     let letter = match (hits.charged(), hits.given_back(), counting) {
         (0, 0, _) => "p",
         _ if is_spared => "p",
+        (_, 1.., Counting::AllOrNone) => "d",
         (_, 1.., _) => "b",
         (_, _, Counting::Each) => "w",
         (_, _, Counting::SpareOthers) => "s",

@@ -19,7 +19,9 @@ mod replicas;
 mod same;
 mod scripts;
 mod sentinel;
+mod stores;
 mod usage;
 mod valkey;
+mod windows;
 
 use super::{redis_server, support};

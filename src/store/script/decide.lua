@@ -164,7 +164,7 @@ function window.decide(key, state, op, hits_s, hits_n, length, _, now_s, _, limi
   if of and tonumber(of) == ends then count = tonumber(counted) end
   local text = string.format('w%.0f %.0f', ends, count)
   local hits = hits_s * SECOND + hits_n
-  if op == 'b' then return text, false, ends, math.max(count - hits, 0) end
+  if op == 'b' or op == 'd' then return text, false, ends, math.max(count - hits, 0) end
   local after = count + hits
   local is_over = after > tonumber(limit)
   if op == 'p' or (op == 'o' and is_over) then return text, is_over end
@@ -183,7 +183,7 @@ local sparing = { decide = window.decide, write = window.write, is_spared = true
 -- The kind of a bucket, by operation. An operation with a number in its name is a charge that is always made.
 local KINDS = {
   c = tokens, l = tokens, n = tokens, g = tokens, u = tokens, r = owing,
-  w = counting, b = counting, s = sparing, o = window, p = window,
+  w = counting, b = counting, s = sparing, o = window, d = window, p = window,
 }
 
 -- The given time, or else the server's.
@@ -218,7 +218,7 @@ end
 -- on windows:
 --   w  count the hits                              p  look: count nothing
 --   o  count them if the request is admitted       s  count them unless only others are over their limits
---   b  give hits back
+--   b  give hits back                              d  give them back if the request is admitted
 -- and on concurrency buckets:
 --   c  take slots: how many, the size, the ttl     l  peek: as c, without taking
 --   q  report the state only

@@ -6,18 +6,17 @@ use proptest::prelude::*;
 use prost::Message;
 use tollgate::clock::{Nanos, Timestamp};
 use tollgate::config;
-use tollgate::decision::Charges;
 use tollgate::descriptor::{LeaseId, Query};
 use tollgate::live::ActivePolicies;
 use tollgate::observe::telemetry::Telemetry;
 use tollgate::policy::fingerprint::FingerprintKey;
-use tollgate::policy::{Plan, Policies, Policy};
-use tollgate::store::script::{self, Field, KeyNames, LimitTimes, NewLease, Released, ScriptReply};
-use tollgate::store::{Admission, MemoryStore, Outcome, Outcomes, Wait};
+use tollgate::policy::{Policies, Policy};
+use tollgate::store::{Admission, MemoryStore, Outcome, Wait};
 use tollgate::wire::{self, RateLimitRequest};
 
 use super::local::Replica;
 use super::redis_server::Redis;
+use super::stores::{Scripted, Store};
 use super::support::{call, compiled, descriptor, give_back, hits, request, source};
 
 /// 2100-01-01T00:00:00Z: what is kept until a time after that does not expire while the test runs.
@@ -49,90 +48,6 @@ const REPLACED: [[&str; 2]; 6] = [
     ["per_minute: 40", "per_minute: 10"],
     ["per_minute: 12", "per_minute: 60"],
 ];
-
-/// What a store is asked, of either kind.
-trait Store {
-    fn decide(&mut self, plan: &Plan<'_>, now: Timestamp) -> (Admission, Outcomes);
-    fn release(&mut self, lease: LeaseId, now: Timestamp) -> bool;
-}
-
-impl Store for MemoryStore {
-    fn decide(&mut self, plan: &Plan<'_>, now: Timestamp) -> (Admission, Outcomes) {
-        let mut outcomes = Outcomes::new();
-        let charges = Charges::of(plan);
-        let admission = Self::decide(self, charges.all(), now, &mut outcomes).unwrap();
-        (admission, outcomes)
-    }
-
-    fn release(&mut self, lease: LeaseId, now: Timestamp) -> bool {
-        Self::release(self, lease, now)
-    }
-}
-
-/// The script on a server whose clock is ours.
-struct Scripted {
-    connection: redis::Connection,
-    names: KeyNames,
-    leases: u128,
-}
-
-impl Scripted {
-    fn new(redis: &Redis) -> Self {
-        let mut connection = redis.connect();
-        redis::cmd("FLUSHALL").exec(&mut connection).unwrap();
-        Self { connection, names: KeyNames { prefix: "test".into() }, leases: 0 }
-    }
-
-    fn call(&mut self, function: &str, call: &script::ScriptCall) -> Vec<redis::Value> {
-        let text = format!("{}\nreturn {function}(KEYS, ARGV)", script::DECIDE);
-        let mut command = redis::cmd("EVAL");
-        command.arg(text).arg(call.key_count());
-        call.parts().for_each(|part| {
-            command.arg(part);
-        });
-        command.query(&mut self.connection).unwrap()
-    }
-}
-
-fn fields(values: &[redis::Value]) -> Vec<Field<'_>> {
-    let field = |value| match value {
-        &redis::Value::Nil => Field::Nil,
-        &redis::Value::Int(number) => Field::Number(number),
-        redis::Value::BulkString(text) => Field::Text(text),
-        other => panic!("{other:?}"),
-    };
-    values.iter().map(field).collect()
-}
-
-impl Store for Scripted {
-    fn decide(&mut self, plan: &Plan<'_>, now: Timestamp) -> (Admission, Outcomes) {
-        let charges = Charges::of(plan);
-        let charges = charges.all();
-        self.leases += 1;
-        let lease =
-            LeaseId::in_partition(self.leases.to_be_bytes(), script::lease_partition(charges));
-        let new = NewLease { lease, other_partitions: &[] };
-        let call = script::decide(
-            &self.names,
-            charges,
-            Some(new),
-            &|changes, interval| LimitTimes::of(changes, interval, now.into(), |time| time),
-            Some(now),
-        );
-        let values = self.call("decide", &call);
-        let reply = ScriptReply::read(&fields(&values), charges).unwrap();
-        assert_eq!(reply.now, now);
-        let mut outcomes = Outcomes::new();
-        let admission = reply.settle(charges, Some(lease), &mut outcomes).unwrap();
-        (admission, outcomes)
-    }
-
-    fn release(&mut self, lease: LeaseId, now: Timestamp) -> bool {
-        let call = script::release(&self.names, lease, lease.partition(), Some(now));
-        let values = self.call("release", &call);
-        Released::read(&fields(&values)).unwrap().was_held
-    }
-}
 
 fn policies(text: &str) -> Policies {
     config::compile(&source(text), FingerprintKey::shared()).unwrap()

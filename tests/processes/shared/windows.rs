@@ -1,0 +1,202 @@
+//! Fixed windows: memory and Redis count the same, whatever is asked and whenever.
+
+use proptest::prelude::*;
+use tollgate::clock::{Nanos, Timestamp};
+use tollgate::descriptor::Hits;
+use tollgate::limit::{Bucket, Counting, Unit, Window};
+use tollgate::policy::fingerprint::Fingerprint;
+use tollgate::store::{Admission, Charge, MemoryStore, Mode, Outcome, Outcomes, Wait};
+
+use super::redis_server::Redis;
+use super::stores::{Scripted, Store};
+
+/// 2100-01-01T00:00:30Z: what is kept until a time after that does not expire while the test runs.
+const START: Timestamp = Timestamp::from_unix_nanos(4_102_444_830_000_000_000);
+
+const ADMITTED: Admission = Admission::Admitted { lease: None };
+
+fn charge(key: u8, bucket: &Bucket, hits: Hits) -> Charge<'_> {
+    let fingerprint = Fingerprint::parse(&format!("{key:032x}")).unwrap();
+    let (mode, counting) = (Mode::Enforced, Counting::Each);
+    Charge { fingerprint, bucket, changes: None, hits, mode, debt: None, counting }
+}
+
+fn per(requests: u32, unit: Unit) -> Bucket {
+    Bucket::Window(Window::new(requests, unit))
+}
+
+/// A store of either kind, and a test that both have to pass.
+fn both(test: impl Fn(&mut dyn Store)) {
+    test(&mut MemoryStore::new(10_000));
+    test(&mut Scripted::new(&Redis::start()));
+}
+
+fn left(outcomes: &Outcomes) -> Vec<(bool, u32, u32)> {
+    let told = |outcome: &Outcome| (outcome.wait != Wait::None, outcome.remaining, outcome.excess);
+    outcomes.iter().map(told).collect()
+}
+
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn each_window_counts_whatever_the_others_say() {
+    both(|store| {
+        let (one, five) = (per(1, Unit::Minute), per(5, Unit::Minute));
+        let ask = |store: &mut dyn Store, hits| {
+            let charges = [charge(1, &one, hits), charge(2, &five, hits)];
+            let (admission, outcomes) = store.charge(&charges, START);
+            assert!(outcomes.iter().all(|outcome| outcome.reset == Nanos::from_secs(30)));
+            (admission == ADMITTED, left(&outcomes))
+        };
+        assert_eq!(ask(store, Hits::ONE), (true, vec![(false, 0, 0), (false, 4, 0)]));
+        assert_eq!(ask(store, Hits::ONE), (false, vec![(true, 0, 1), (false, 3, 0)]));
+        assert_eq!(ask(store, Hits::charge(4)), (false, vec![(true, 0, 5), (true, 0, 1)]));
+        assert_eq!(ask(store, Hits::PEEK), (false, vec![(true, 0, 5), (true, 0, 1)]));
+        assert_eq!(ask(store, Hits::give_back(5)), (true, vec![(false, 0, 0), (false, 4, 0)]));
+    });
+}
+
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn a_window_begins_anew_at_the_full_unit_and_its_key_ends_then() {
+    both(|store| {
+        let two = per(2, Unit::Minute);
+        let mut ask = |seconds| {
+            let now = START.after(Nanos::from_secs(seconds));
+            let (_, outcomes) = store.charge(&[charge(1, &two, Hits::ONE)], now);
+            (outcomes[0].remaining, outcomes[0].excess, outcomes[0].reset.as_secs_ceil())
+        };
+        assert_eq!(ask(0), (1, 0, 30));
+        assert_eq!(ask(29), (0, 0, 1));
+        assert_eq!(ask(29), (0, 1, 1));
+        assert_eq!(ask(30), (1, 0, 60));
+    });
+    let redis = Redis::start();
+    let mut store = Scripted::new(&redis);
+    store.charge(&[charge(1, &per(2, Unit::Hour), Hits::ONE)], START);
+    let keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut store.connection).unwrap();
+    let ends: u64 = redis::cmd("PEXPIRETIME").arg(&keys[0]).query(&mut store.connection).unwrap();
+    assert_eq!(ends, 4_102_448_400_000);
+}
+
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn windows_that_spare_others_or_count_all_or_none_do_so() {
+    both(|store| {
+        let (one, five) = (per(1, Unit::Minute), per(5, Unit::Minute));
+        let mut ask = |keys: [u8; 2], counting| {
+            let charges = [charge(keys[0], &one, Hits::ONE), charge(keys[1], &five, Hits::ONE)];
+            let charges = charges.map(|charge| Charge { counting, ..charge });
+            let (admission, outcomes) = store.charge(&charges, START);
+            (admission == ADMITTED, left(&outcomes))
+        };
+        for (counting, keys, excess) in
+            [(Counting::SpareOthers, [1, 2], 2), (Counting::AllOrNone, [3, 4], 0)]
+        {
+            assert_eq!(ask(keys, counting), (true, vec![(false, 0, 0), (false, 4, 0)]));
+            for beyond in 1..=excess.max(1) {
+                let excess = if excess == 0 { 0 } else { beyond };
+                let denied = (false, vec![(true, 0, excess), (false, 4, 0)]);
+                assert_eq!(ask(keys, counting), denied, "{counting:?}");
+            }
+        }
+    });
+}
+
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn quotas_deny_only_together() {
+    both(|store| {
+        let (one, two) = (per(1, Unit::Minute), per(2, Unit::Minute));
+        let mut ask = || {
+            let charges = [charge(1, &one, Hits::ONE), charge(2, &two, Hits::ONE)];
+            let charges = charges.map(|charge| Charge { mode: Mode::Quota, ..charge });
+            store.charge(&charges, START).0 == ADMITTED
+        };
+        assert_eq!([ask(), ask(), ask()], [true, true, false]);
+    });
+}
+
+/// One request, or time that passes.
+#[derive(Debug, Clone)]
+enum Step {
+    Ask(Vec<Asked>),
+    Pass(u64),
+}
+
+#[derive(Debug, Clone)]
+struct Asked {
+    key: u8,
+    requests: u32,
+    unit: Unit,
+    hits: i64,
+    mode: Mode,
+}
+
+fn asked(key: u8) -> impl Strategy<Value = Asked> {
+    let units = [Unit::Second, Unit::Minute, Unit::Hour, Unit::Week, Unit::Year];
+    let amounts = prop_oneof![
+        6 => Just(1_i64),
+        2 => 0_i64..6,
+        1 => -4_i64..0,
+        1 => prop_oneof![Just(i64::from(u32::MAX)), Just(i64::MAX), Just(-i64::MAX)],
+    ];
+    let mode = prop_oneof![
+        4 => Just(Mode::Enforced),
+        1 => Just(Mode::Shadow(usize::from(key))),
+        1 => Just(Mode::Quota),
+    ];
+    let unit = units[usize::from(key) % units.len()];
+    let limits = prop_oneof![5 => 0..5_u32, 1 => Just(u32::MAX)];
+    (limits, amounts, mode).prop_map(move |(requests, hits, mode)| Asked {
+        key,
+        requests,
+        unit,
+        hits,
+        mode,
+    })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let request = prop::sample::subsequence((0..6_u8).collect::<Vec<_>>(), 1..4)
+        .prop_flat_map(|keys| keys.into_iter().map(asked).collect::<Vec<_>>());
+    prop_oneof![
+        3 => request.prop_map(Step::Ask),
+        // In microseconds, as a server tells the time.
+        1 => prop_oneof![0_u64..1_000_000, 0_u64..90_000_000].prop_map(Step::Pass),
+    ]
+}
+
+fn same(redis: &Redis, counting: Counting, steps: &[Step]) {
+    let (mut memory, mut shared) = (MemoryStore::new(10_000), Scripted::new(redis));
+    let mut now = START;
+    for (at, step) in steps.iter().enumerate() {
+        match step {
+            Step::Pass(micros) => now = now.after(Nanos::new(micros * 1_000)),
+            Step::Ask(asked) => {
+                let buckets: Vec<_> = asked.iter().map(|of| per(of.requests, of.unit)).collect();
+                let charges = asked.iter().zip(&buckets).map(|(of, bucket)| {
+                    let count = of.hits.unsigned_abs();
+                    let hits =
+                        if of.hits < 0 { Hits::give_back(count) } else { Hits::charge(count) };
+                    Charge { mode: of.mode, counting, ..charge(of.key, bucket, hits) }
+                });
+                let charges: Vec<_> = charges.collect();
+                let ours = memory.charge(&charges, now);
+                let theirs = shared.charge(&charges, now);
+                assert_eq!(ours, theirs, "step {at} of {steps:?}, {counting:?}");
+            }
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn the_same_windows_count_the_same_in_memory_and_in_redis() {
+    let redis = Redis::start();
+    let config = ProptestConfig { cases: 60, failure_persistence: None, ..Default::default() };
+    let counting =
+        prop_oneof![Just(Counting::Each), Just(Counting::SpareOthers), Just(Counting::AllOrNone)];
+    proptest!(config, |(counting in counting, steps in prop::collection::vec(step(), 1..40))| {
+        same(&redis, counting, &steps);
+    });
+}
