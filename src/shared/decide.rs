@@ -155,8 +155,17 @@ impl StoreClient {
             let is_in = move |charge: &&Charge<'_>| {
                 script::has_key(charge) && charge.fingerprint.partition() == partition
             };
-            charges.iter().filter(is_in).copied().collect::<SmallVec<[Charge<'_>; 8]>>()
+            let mut charges: SmallVec<[Charge<'_>; 8]> =
+                charges.iter().filter(is_in).copied().collect();
+            // Whether the quotas are spent is known once all partitions have answered.
+            for (at, charge) in charges.iter_mut().enumerate() {
+                if charge.mode == Mode::Quota {
+                    charge.mode = Mode::Shadow(at);
+                }
+            }
+            charges
         };
+        let has_quotas = charges.iter().any(|charge| charge.mode == Mode::Quota);
         let takes_slots = |partition: &u16| charges_in(*partition).iter().any(script::takes_slots);
         let with_slots: SmallVec<[u16; 4]> =
             partitions.iter().copied().filter(takes_slots).collect();
@@ -176,7 +185,7 @@ impl StoreClient {
                 if is_of_lease { with_slots.get(1..).unwrap_or_default() } else { &[] };
             let reply = self.decide_in_one_call(&charges, lease, other_partitions, deadline).await;
             // The first partition that does not admit ends the charging.
-            if !is_denied && !reply.as_ref().is_ok_and(|reply| !reply.is_denied) {
+            if !is_denied && !reply.as_ref().is_ok_and(|reply| reply.is_denied == Some(false)) {
                 self.roll_back(&replies, lease, charges_in).await;
                 is_denied = true;
             }
@@ -196,6 +205,7 @@ impl StoreClient {
                 .ok_or(StoreError::Reply("the reply of a partition is missing"))
         };
         let states = charges.iter().map(state).collect::<Result<_, _>>()?;
+        let is_denied = (is_denied || !has_quotas).then_some(is_denied);
         Ok((lease, ScriptReply { now, is_denied, states }))
     }
 

@@ -1,7 +1,7 @@
 use super::*;
 use crate::clock::Nanos;
 use crate::descriptor::Hits;
-use crate::limit::{Bucket, Concurrency, Counting, Period, Rate, TokenBucket, Unit};
+use crate::limit::{Bucket, Concurrency, Counting, Period, Rate, TokenBucket, Unit, Window};
 use crate::policy::identity::name_for_tests as name;
 use crate::store::{Mode, Outcome, Wait};
 
@@ -451,4 +451,41 @@ fn threads_together_reserve_no_more_than_the_capacity() {
     // Two calls that compete for the last reservation may both be denied.
     assert!((9_996..=10_000).contains(&admitted), "{admitted}");
     assert_eq!((store.lease_count(), store.len()), (admitted, admitted * 2));
+}
+
+fn window(requests: u32) -> Bucket {
+    Bucket::Window(Window::new(requests, Unit::Minute))
+}
+
+#[test]
+fn a_window_in_shadow_counts_beyond_its_limit_and_beside_a_denial() {
+    let store = MemoryStore::new(1000);
+    let (one, two) = (window(1), window(2));
+    let shadow = Charge { mode: Mode::Shadow(0), ..charge("a", &one, Hits::ONE) };
+    let both = [shadow, charge("b", &two, Hits::ONE)];
+    for (is_denied, excess) in [(false, [0, 0]), (false, [1, 0]), (true, [2, 1])] {
+        let (admission, outcomes) = ask(&store, NOW, &both);
+        assert_eq!(admission == Admission::Denied, is_denied);
+        assert_eq!([outcomes[0].excess, outcomes[1].excess], excess);
+    }
+}
+
+#[test]
+fn a_spared_window_counts_only_while_no_other_is_over() {
+    let store = MemoryStore::new(1000);
+    let (one, five) = (window(1), window(5));
+    let spare = |of, bucket| {
+        let counting = Counting::SpareOthers;
+        Charge { counting, ..charge(of, bucket, Hits::ONE) }
+    };
+    let shadow = Charge { mode: Mode::Shadow(0), ..spare("a", &one) };
+    let both = [shadow, spare("b", &five)];
+    let told: Vec<_> = (0..3)
+        .map(|_| {
+            let (admission, outcomes) = ask(&store, NOW, &both);
+            assert_ne!(admission, Admission::Denied);
+            (outcomes[0].excess, outcomes[1].remaining)
+        })
+        .collect();
+    assert_eq!(told, [(0, 4), (1, 4), (2, 4)]);
 }

@@ -38,8 +38,9 @@ pub enum State {
 pub struct ScriptReply {
     /// The time of the decision, by the server's clock.
     pub now: Timestamp,
-    /// Whether the request was denied, and nothing charged but what always is.
-    pub is_denied: bool,
+    /// Whether the request was denied, and nothing charged but what always is; `None` if that depends on quotas in several
+    /// partitions, which do not know of one another.
+    pub is_denied: Option<bool>,
     /// The states of the buckets before the call, in the order of the charges.
     pub states: Vec<ObservedState>,
 }
@@ -76,12 +77,13 @@ impl ScriptReply {
             };
             Ok(ObservedState { at: now, state })
         });
+        let is_denied = Some(is_denied);
         Ok(Self { now, is_denied, states: states.collect::<Result<_, StoreError>>()? })
     }
 
     /// The reply to charges of which none [has a key](super::has_key), without a call.
     pub fn without_keys(charges: &[Charge<'_>], now: Timestamp) -> Self {
-        let is_denied = charges.iter().any(Charge::is_denied);
+        let is_denied = Some(charges.iter().any(Charge::is_denied));
         let states =
             charges.iter().map(|_| ObservedState { at: now, state: State::Blocked }).collect();
         Self { now, is_denied, states }
@@ -110,7 +112,7 @@ impl ScriptReply {
             }
             self.peek(charge, at)
         });
-        if is_denied != self.is_denied {
+        if self.is_denied.is_some_and(|told| told != is_denied) {
             return Err(StoreError::Reply("its decision does not follow from its states"));
         }
         Ok(if is_denied {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::descriptor::Hits;
-use crate::limit::{Bucket, Unit};
+use crate::limit::{Bucket, Unit, Window};
 use crate::store::memory::tests::{NOW, ask, charge, is_admitted, lease, slots, tokens};
 use crate::store::{Outcomes, Wait};
 
@@ -319,4 +319,41 @@ fn a_snapshot_taken_while_threads_decide_admits_what_was_left_and_no_more() {
             assert!(!is_admitted(&restored, NOW, &[charge(name, &day, Hits::ONE)]));
         }
     }
+}
+
+/// The wall clock is an hour behind the steady time, and then right.
+#[test]
+fn a_window_is_restored_by_the_wall_clock_until_it_ends() {
+    let store = MemoryStore::new(1_000);
+    let window = Bucket::Window(Window::new(5, Unit::Hour));
+    let behind = Now { steady: NOW.after(Nanos::from_secs(3_600)), wall: NOW };
+    let counted = |store: &MemoryStore, now: Now| {
+        let mut outcomes = Outcomes::new();
+        store.decide(&[charge("a", &window, Hits::ONE)], now, &mut outcomes).unwrap();
+        outcomes[0].remaining
+    };
+    assert_eq!([counted(&store, behind), counted(&store, behind)], [4, 3]);
+    let mut bytes = Vec::new();
+    write(&store, KEY, &LimitHistory::default(), behind, &mut bytes).unwrap();
+    // The hour of NOW, which is a whole one, ends an hour later.
+    let later = |seconds| Now::from(NOW.after(Nanos::from_secs(seconds)));
+    let kept = read(&*bytes, 1_000, later(3_599)).unwrap().store;
+    assert_eq!((kept.len(), counted(&kept, later(3_599))), (1, 2));
+    assert_eq!((kept.sweep(later(3_599)), kept.sweep(later(3_600))), (0, 1));
+    assert!(read(&*bytes, 1_000, later(3_600)).unwrap().store.is_empty());
+}
+
+#[test]
+fn a_window_that_the_wall_clock_leaves_is_swept_although_steady_time_stands() {
+    let store = MemoryStore::new(1_000);
+    let window = Bucket::Window(Window::new(5, Unit::Hour));
+    let mut outcomes = Outcomes::new();
+    store.decide(&[charge("a", &window, Hits::ONE)], NOW, &mut outcomes).unwrap();
+    let set = |seconds| Now { steady: NOW, wall: NOW.after(Nanos::from_secs(seconds)) };
+    assert_eq!(store.sweep(set(3_599)), 0);
+    store.decide(&[charge("a", &window, Hits::ONE)], set(3_599), &mut outcomes).unwrap();
+    assert_eq!(outcomes[0].remaining, 3, "the same window");
+    store.decide(&[charge("a", &window, Hits::ONE)], set(3_600), &mut outcomes).unwrap();
+    assert_eq!(outcomes[0].remaining, 4, "the next window");
+    assert_eq!(store.sweep(set(7_200)), 1);
 }
