@@ -37,7 +37,7 @@
 //! | `decision` | the verdict; shadow |
 //! | `store` | the contract of a store, `memory`, and the `script` of a shared one; `gcra` decides one bucket with governor, `debt` one that is charged whatever is left |
 //! | `config` | the only module that knows YAML: `schema` mirrors the file, `compile` checks it and hands it to `policy` |
-//! | `policy` | the compiled policy: conditions, rows, endpoint templates; `builder` builds it, `identity` names its buckets |
+//! | `policy` | the compiled policy: conditions, rows, endpoint templates, or a `descriptor_tree`; `builder` builds it, `identity` names its buckets |
 //! | `descriptor` | the query: domain, descriptors, entries, hits |
 //! | `limit` | buckets and rates, valid by construction |
 //! | `clock` | time, injected |

@@ -8,6 +8,7 @@ pub(crate) mod builder;
 pub mod condition;
 pub mod denial;
 mod describe;
+pub mod descriptor_tree;
 pub mod endpoints;
 pub mod entry_name;
 pub mod example;
@@ -15,6 +16,7 @@ pub mod fingerprint;
 pub mod identity;
 pub mod lookup;
 pub mod message;
+pub mod metadata;
 pub mod name_map;
 pub mod overrides;
 pub mod paths;
@@ -32,6 +34,7 @@ pub use self::succession::LimitHistory;
 use self::address::Addresses;
 use self::condition::Conditions;
 use self::denial::DenialBody;
+use self::descriptor_tree::DescriptorTree;
 use self::endpoints::Endpoints;
 use self::fingerprint::{Fingerprint, FingerprintKey};
 use self::identity::{Base, KeySet, Salt};
@@ -135,6 +138,8 @@ pub struct Policy {
     bypass: Box<[Conditions]>,
     key_sets: Box<[KeySet]>,
     tables: Box<[Table]>,
+    /// The limits, if they are a tree; then there are no tables.
+    tree: Option<Box<DescriptorTree>>,
     /// The row of limit overrides, which belong to no table.
     limit_override: Row,
     key: FingerprintKey,
@@ -167,6 +172,8 @@ pub struct Plan<'a> {
     pub matched: SmallVec<[MatchedBucket<'a>; 8]>,
     /// The leases to release.
     pub releases: SmallVec<[LeaseId; 1]>,
+    /// The descriptors that a descriptor tree says are unlimited, in order.
+    pub unlimited: SmallVec<[usize; 2]>,
     /// Whether a bypass applies, so that no bucket is charged.
     pub is_bypassed: bool,
     /// Whether any table has a row for the query, an unlimited row included.
@@ -219,7 +226,12 @@ impl Policy {
 
     /// Whether it is a descriptor tree.
     pub const fn is_tree(&self) -> bool {
-        false
+        self.tree.is_some()
+    }
+
+    /// Its tree of descriptors, if its limits are one.
+    pub fn tree(&self) -> Option<&DescriptorTree> {
+        self.tree.as_deref()
     }
 
     /// Its endpoint templates.
@@ -227,7 +239,7 @@ impl Policy {
         &self.endpoints
     }
 
-    /// Its tables, in the order of the file.
+    /// Its tables, in the order of the file; none if it is a descriptor tree.
     pub fn tables(&self) -> &[Table] {
         &self.tables
     }
@@ -237,9 +249,11 @@ impl Policy {
         &self.bypass
     }
 
-    /// The rows of all tables, then the row of limit overrides.
+    /// The rows of all tables or of the descriptor tree, then the row of limit overrides.
     pub fn rows(&self) -> impl Iterator<Item = &Row> {
-        self.tables.iter().flat_map(|table| table.rows.iter()).chain([&self.limit_override])
+        let of_tree = self.tree().map(DescriptorTree::rows).unwrap_or_default();
+        let of_tables = self.tables.iter().flat_map(|table| table.rows.iter());
+        of_tables.chain(of_tree).chain([&self.limit_override])
     }
 
     /// The key of a table: the entries that name its buckets, and how many bits of an address count.
@@ -257,6 +271,9 @@ impl Policy {
 
     /// Adds every bucket that a query matches at `now` to an empty plan.
     pub fn resolve_into<'a>(&'a self, query: &'a Query<'_>, now: Timestamp, plan: &mut Plan<'a>) {
+        if let Some(tree) = &self.tree {
+            return self.resolve_in_tree(tree, query, plan);
+        }
         for (at, descriptor) in query.descriptors().enumerate() {
             if let Some(lease) = descriptor.released_lease() {
                 plan.releases.push(lease);

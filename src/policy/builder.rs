@@ -10,12 +10,13 @@ use hashbrown::HashMap;
 use super::address::{Addresses, Prefixes};
 use super::condition::Conditions;
 use super::denial::DenialBody;
+use super::descriptor_tree::{DescriptorTree, TreeSettings};
 use super::endpoints::Endpoints;
 use super::fingerprint::FingerprintKey;
-use super::identity::{KeyEntry, KeySet, RowIdentity, ValueKind};
+use super::identity::{KeyEntry, KeySet, RowIdentity, Salt, ValueKind};
 use super::message::Message;
 use super::overrides::{Override, Overrides};
-use super::paths::{PathEntries, PathInKey};
+use super::paths::{PathEntries, PathInKey, PathRules};
 use super::rule::{Rule, RuleId};
 use super::table::{KeySetId, Row, RowId, Table};
 use super::values::{KeyIndex, Keys};
@@ -41,6 +42,20 @@ pub(crate) struct Settings {
     pub(crate) addresses: Addresses,
     /// Which entries are paths.
     pub(crate) paths: PathEntries,
+}
+
+impl Settings {
+    /// Those of a tree, which has none of these.
+    pub(super) fn of_tree() -> Self {
+        Self {
+            headers: HeaderStyle::Off,
+            on_store_error: OnStoreError::default(),
+            denial_body: DenialBody::default(),
+            partition: Box::default(),
+            addresses: Addresses::default(),
+            paths: PathEntries::default(),
+        }
+    }
 }
 
 /// The size, in bytes, of the longest quota policy in a header without the names of its table and row.
@@ -163,7 +178,7 @@ impl Builder {
     }
 
     /// Builds a row without buckets.
-    fn empty_row(&mut self, table: &Arc<str>, name: &str) -> Row {
+    pub(super) fn empty_row(&mut self, table: &Arc<str>, name: &str) -> Row {
         let id = RowId(self.rows);
         self.rows += 1;
         Row {
@@ -178,7 +193,15 @@ impl Builder {
             message: Arc::default(),
             rules: Box::default(),
             overrides: Overrides::default(),
+            of_tree: None,
         }
+    }
+
+    /// Numbers a rule.
+    pub(super) const fn rule(&mut self, bucket: Bucket, salt: Salt) -> Rule {
+        let id = RuleId(self.rules);
+        self.rules += 1;
+        Rule { id, bucket, salt, changes: None }
     }
 
     /// The scope of an override with these conditions.
@@ -232,12 +255,7 @@ impl Builder {
 
     fn rules(&mut self, place: RowIdentity, buckets: Vec<Bucket>) -> Box<[Rule]> {
         let salts = place.salts(&buckets);
-        let first = self.rules;
-        self.rules += buckets.len();
-        let numbered = buckets.into_iter().zip(salts).zip(first..);
-        let rule =
-            |((bucket, salt), number)| Rule { id: RuleId(number), bucket, salt, changes: None };
-        numbered.map(rule).collect()
+        buckets.into_iter().zip(salts).map(|(bucket, salt)| self.rule(bucket, salt)).collect()
     }
 
     /// Builds the policy. Its tables keep their order.
@@ -265,10 +283,21 @@ impl Builder {
             endpoints,
             bypass,
             tables,
+            tree: None,
             limit_override,
             keys: self.keys,
             key_sets: self.key_sets.into(),
             key: self.key,
         }
+    }
+
+    /// Builds the policy of a tree.
+    pub(super) fn build_tree(self, tree: DescriptorTree) -> Policy {
+        let endpoints = Endpoints::new(PathRules::default());
+        let policy = self.build(Box::default(), endpoints, Box::default());
+        let TreeSettings { is_quota: quota, counting, .. } = *tree.settings();
+        let of_tree = Some(Box::default());
+        let limit_override = Row { quota, counting, of_tree, ..policy.limit_override };
+        Policy { limit_override, tree: Some(Box::new(tree)), ..policy }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::condition::{Condition, Conditions};
+use super::descriptor_tree::TreeRow;
 use super::message::Message;
 use super::name_map::NameMap;
 use super::overrides::{Override, Overrides};
@@ -55,6 +56,8 @@ pub struct Row {
     pub(super) message: Arc<Message>,
     pub(super) rules: Box<[Rule]>,
     pub(super) overrides: Overrides,
+    /// What only a row of a descriptor tree has.
+    pub(super) of_tree: Option<Box<TreeRow>>,
 }
 
 impl Row {
