@@ -5,6 +5,7 @@
 
 mod denials;
 mod ietf;
+mod tree;
 
 use std::borrow::Cow;
 
@@ -14,9 +15,11 @@ use crate::clock::{Nanos, Timestamp};
 use crate::decision::{self, Decided, Verdict};
 use crate::limit::{Blocked, Bucket, Period};
 use crate::policy::HeaderStyle;
+use crate::policy::metadata::Map;
 use crate::store::Wait;
 
 pub use self::denials::Denials;
+pub use self::tree::compose_for_tree;
 
 /// The request header that carries the lease to the upstream.
 pub const LEASE_HEADER: &str = "x-tollgate-lease";
@@ -32,20 +35,27 @@ pub struct Status<'a> {
     /// Its tightest enforced bucket. Never one in shadow: with `enable_x_ratelimit_headers`, Envoy writes what the statuses
     /// say into headers for the client.
     pub limit: Option<StatusLimit<'a>>,
+    /// Whether a descriptor tree says that it is unlimited. It has no limit then.
+    pub is_unlimited: bool,
+}
+
+impl Status<'_> {
+    /// The status of a descriptor that has no limit.
+    pub const WITHOUT_LIMIT: Self = Self { is_over_limit: false, limit: None, is_unlimited: false };
 }
 
 /// The state of a descriptor's tightest bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatusLimit<'a> {
-    /// Table and row.
+    /// Table and row; in a descriptor tree the configured name, which may be empty.
     pub name: &'a str,
-    /// Tokens per period, or the slots of a concurrency bucket; 0 for a block.
+    /// Tokens per period, the hits of a window, or the slots of a concurrency bucket; 0 for a block.
     pub requests: u32,
-    /// The period of a token bucket.
+    /// The period of a token bucket, or the length of a window.
     pub period: Option<Period>,
     /// Tokens or slots left. Above `requests` if the bucket holds more than one period gains.
     pub remaining: u32,
-    /// Seconds until it is full, until it has a token if it may owe and has none, or until the block ends; rounded up as
+    /// Seconds until it is full, until its window ends, until it has a token if it may owe and has none, or until the block ends; rounded up as
     /// in the headers: Envoy's own header drops the fraction, and would say 0 of a bucket that is not full. None for a
     /// block without end.
     pub reset: Option<u64>,
@@ -54,8 +64,8 @@ pub struct StatusLimit<'a> {
 /// One header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header<'a> {
-    /// Its name, in lower case.
-    pub name: &'static str,
+    /// Its name, in lower case; in a descriptor tree as it is configured.
+    pub name: &'a str,
     /// Its value, in printable ASCII.
     pub value: HeaderValue<'a>,
 }
@@ -70,11 +80,11 @@ pub enum HeaderValue<'a> {
 }
 
 impl<'a> Header<'a> {
-    const fn number(name: &'static str, value: u64) -> Self {
+    const fn number(name: &'a str, value: u64) -> Self {
         Self { name, value: HeaderValue::Number(value) }
     }
 
-    fn text(name: &'static str, value: impl Into<Cow<'a, str>>) -> Self {
+    fn text(name: &'a str, value: impl Into<Cow<'a, str>>) -> Self {
         Self { name, value: HeaderValue::Text(value.into()) }
     }
 }
@@ -106,7 +116,7 @@ pub enum Place<'a> {
 }
 
 /// The dynamic metadata that Envoy keeps with the request.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Metadata<'a> {
     /// The lease taken, as text.
     pub lease: Option<String>,
@@ -116,18 +126,24 @@ pub struct Metadata<'a> {
     pub denied_by: Option<Place<'a>>,
     /// The shadow buckets that would have denied it; 16 at most.
     pub shadow: Vec<Place<'a>>,
+    /// What a descriptor tree tells of the request, and of the limits that admit it.
+    pub of_tree: Option<Map>,
 }
 
 impl Metadata<'_> {
     /// Whether all fields are empty.
     pub fn is_empty(&self) -> bool {
-        let Self { lease, released, denied_by, shadow } = self;
-        lease.is_none() && released.is_none() && denied_by.is_none() && shadow.is_empty()
+        let Self { lease, released, denied_by, shadow, of_tree } = self;
+        lease.is_none()
+            && released.is_none()
+            && denied_by.is_none()
+            && shadow.is_empty()
+            && of_tree.is_none()
     }
 }
 
 /// The answer before it is encoded. It borrows its texts from the policy.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Reply<'a> {
     /// Whether the request must not pass.
     pub is_over_limit: bool,
@@ -146,10 +162,9 @@ pub struct Reply<'a> {
 impl Reply<'_> {
     /// The reply to a request whose domain has no policy: a status without a limit for each descriptor.
     pub fn unlimited(descriptors: usize) -> Self {
-        let status = Status { is_over_limit: false, limit: None };
         Self {
             is_over_limit: false,
-            statuses: SmallVec::from_elem(status, descriptors),
+            statuses: SmallVec::from_elem(Status::WITHOUT_LIMIT, descriptors),
             response_headers: Headers::new(),
             request_headers: SmallVec::new(),
             body: None,
@@ -235,28 +250,27 @@ pub fn compose<'a>(
             released: verdict.released,
             denied_by,
             shadow: shadows(verdict, denials),
+            of_tree: None,
         },
     }
 }
 
 fn status<'a>(tightest: Option<&Decided<'a>>) -> Status<'a> {
     let enforced = tightest.filter(|tightest| !tightest.matched.row.is_shadow());
-    let limit = enforced.map(|tightest| {
-        let Decided { matched, outcome, .. } = tightest;
-        let (requests, period) = match matched.bucket {
-            Bucket::Tokens(bucket) => (bucket.rate().tokens().get(), Some(bucket.rate().period())),
-            Bucket::Window(window) => (window.requests(), Some(Period::one(window.unit()))),
-            Bucket::Concurrency(_) | Bucket::Blocked(_) => (matched.bucket.size(), None),
-        };
-        StatusLimit {
-            name: matched.row.label(),
-            requests,
-            period,
-            remaining: outcome.remaining,
-            reset: reset(tightest).map(Nanos::as_secs_ceil),
-        }
-    });
-    Status { is_over_limit: enforced.is_some_and(Decided::denies), limit }
+    let limit = enforced.map(|tightest| status_limit(tightest, tightest.matched.row.label()));
+    let is_over_limit = enforced.is_some_and(Decided::denies);
+    Status { is_over_limit, limit, is_unlimited: false }
+}
+
+fn status_limit<'a>(decided: &Decided<'a>, name: &'a str) -> StatusLimit<'a> {
+    let Decided { matched, outcome, .. } = decided;
+    let (requests, period) = match matched.bucket {
+        Bucket::Tokens(bucket) => (bucket.rate().tokens().get(), Some(bucket.rate().period())),
+        Bucket::Window(window) => (window.requests(), Some(Period::one(window.unit()))),
+        Bucket::Concurrency(_) | Bucket::Blocked(_) => (matched.bucket.size(), None),
+    };
+    let reset = reset(decided).map(Nanos::as_secs_ceil);
+    StatusLimit { name, requests, period, remaining: outcome.remaining, reset }
 }
 
 /// Time until the bucket is full, or until the block ends; none for a block without end. For a bucket that may owe and has

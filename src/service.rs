@@ -63,6 +63,7 @@ impl Response {
 
 /// A request that is ready to be decided.
 struct Request<'p, 'a, 'm> {
+    message: &'m [u8],
     query: &'a Query<'m>,
     /// The time of the request: the clock is read once.
     now: Now,
@@ -132,7 +133,7 @@ impl Service {
         self.read(message, &mut query, span.as_deref_mut())?;
         let policies = self.core.policies.load();
         let mut plan = Plan::default();
-        let Some(request) = self.prepare(&query, &policies, &mut plan)? else {
+        let Some(request) = self.prepare(message, &query, &policies, &mut plan)? else {
             return Ok(self.allow_unknown_domain(&query, span));
         };
         let now = request.now;
@@ -156,7 +157,7 @@ impl Service {
         self.read(message, &mut query, span.as_deref_mut())?;
         let policies = self.core.policies.load_full();
         let mut plan = Plan::default();
-        let Some(request) = self.prepare(&query, &policies, &mut plan)? else {
+        let Some(request) = self.prepare(message, &query, &policies, &mut plan)? else {
             return Ok(self.allow_unknown_domain(&query, span));
         };
         let on_store_error = request.loaded.policy.on_store_error();
@@ -185,6 +186,7 @@ impl Service {
     /// an irregular query, unless the policy takes those.
     fn prepare<'p, 'a, 'm>(
         &self,
+        message: &'m [u8],
         query: &'a Query<'m>,
         policies: &'a LoadedPolicies,
         plan: &'p mut Plan<'a>,
@@ -200,7 +202,7 @@ impl Service {
         loaded.policy.resolve_into(query, now.wall, plan);
         // Leases that are about to be released are no longer listed.
         plan.releases.iter().for_each(|lease| self.core.leases.forget(*lease));
-        Ok(Some(Request { query, now, loaded, plan }))
+        Ok(Some(Request { message, query, now, loaded, plan }))
     }
 
     /// Records a verdict and writes the answer. `store_now` is the verdict's time by the store's clock: by its steady time
@@ -212,7 +214,7 @@ impl Service {
         store_now: Now,
         span: Option<&mut Span>,
     ) -> Answer {
-        let Request { query, now, loaded, plan } = request;
+        let Request { message, query, now, loaded, plan } = request;
         let LoadedPolicy { policy, counters, denials } = loaded;
         let core = &self.core;
         let is_any_over = counters.count(verdict);
@@ -233,7 +235,15 @@ impl Service {
             span.record(verdict, query.len());
         }
         let lease = verdict.lease.map(|lease| LeaseGuard::new(Arc::clone(self), lease));
-        let reply = reply::compose(verdict, query.len(), policy.headers(), denials, store_now.wall);
+        let count = query.len();
+        let reply = match policy.tree() {
+            None => reply::compose(verdict, count, policy.headers(), denials, store_now.wall),
+            Some(tree) => {
+                let settings = tree.settings();
+                let fields = settings.has_metadata.then(|| wire::request_fields(message));
+                reply::compose_for_tree(verdict, plan, count, settings, fields)
+            }
+        };
         Answer { frame: wire::encode_framed(&reply), is_over_limit: reply.is_over_limit, lease }
     }
 

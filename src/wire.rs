@@ -1,6 +1,7 @@
 //! The only module that knows protobuf: decodes a [`Query`](crate::descriptor::Query) and encodes a
 //! [`Reply`](crate::reply::Reply).
 
+mod echo;
 mod fields;
 pub mod frame;
 pub mod json;
@@ -16,6 +17,7 @@ use self::pb::envoy::service::ratelimit::v3 as rls;
 use self::rls::rate_limit_response::rate_limit::Unit as ReplyUnit;
 use self::rls::rate_limit_response::{Code, DescriptorStatus};
 
+pub use self::echo::request_fields;
 pub use self::request::{decode, decode_into};
 pub use self::response::{encode_framed, encode_place};
 pub use self::rls::rate_limit_service_client::RateLimitServiceClient;

@@ -29,6 +29,10 @@ impl Denials {
     /// Encodes the denials of a policy. `encode` encodes the metadata with a bucket's table, its row, and the
     /// bucket in words.
     pub fn of(policy: &Policy, encode: impl Fn([&str; 3]) -> Box<[u8]>) -> Self {
+        if policy.is_tree() {
+            // Its denials have neither a body nor a place.
+            return Self::default();
+        }
         let body = policy.denial_body().clone();
         let mut rules: Vec<_> = policy.rows().flat_map(rules).collect();
         rules.sort_unstable_by_key(|(_, rule)| rule.id());

@@ -35,19 +35,19 @@ pub fn decode_into<'a>(message: &'a [u8], query: &mut Query<'a>) -> Result<(), B
     Ok(())
 }
 
-fn malformed(error: Malformed) -> BadRequest {
+pub(super) fn malformed(error: Malformed) -> BadRequest {
     BadRequest::Malformed(error.to_string())
 }
 
 #[derive(Default)]
-struct Request<'a> {
-    domain: Name<'a>,
-    descriptors: SmallVec<[&'a [u8]; 4]>,
-    hits_addend: u32,
+pub(super) struct Request<'a> {
+    pub(super) domain: Name<'a>,
+    pub(super) descriptors: SmallVec<[&'a [u8]; 4]>,
+    pub(super) hits_addend: u32,
 }
 
 impl<'a> Request<'a> {
-    fn read(message: &'a [u8]) -> Result<Self, Malformed> {
+    pub(super) fn read(message: &'a [u8]) -> Result<Self, Malformed> {
         let mut request = Self::default();
         let mut fields = FieldReader(message);
         if let Some(bytes) = fields.short(1) {
@@ -70,15 +70,15 @@ impl<'a> Request<'a> {
 
 /// The fields of a descriptor besides its entries.
 #[derive(Default)]
-struct DescriptorFields {
-    limit: Option<Limit>,
-    hits_addend: Option<u64>,
+pub(super) struct DescriptorFields {
+    pub(super) limit: Option<Limit>,
+    pub(super) hits_addend: Option<u64>,
     is_negative_hits: bool,
 }
 
 impl DescriptorFields {
     /// Reads a descriptor; adds its entries to the query.
-    fn read<'a>(message: &'a [u8], query: &mut Query<'a>) -> Result<Self, Malformed> {
+    pub(super) fn read<'a>(message: &'a [u8], query: &mut Query<'a>) -> Result<Self, Malformed> {
         let mut fields = Self::default();
         let mut reader = FieldReader(message);
         loop {
@@ -157,10 +157,10 @@ const WEEK: u32 = 7;
 
 /// A limit override.
 #[derive(Default)]
-struct Limit {
-    requests_per_unit: u32,
-    unit: u32,
-    unit_multiplier: Option<u64>,
+pub(super) struct Limit {
+    pub(super) requests_per_unit: u32,
+    pub(super) unit: u32,
+    pub(super) unit_multiplier: Option<u64>,
 }
 
 impl Limit {

@@ -7,6 +7,7 @@ use super::pb::envoy::service::ratelimit::v3::rate_limit_response::Code;
 use super::pb::envoy::service::ratelimit::v3::rate_limit_response::rate_limit::Unit as WireUnit;
 use crate::limit::{Period, Unit};
 use crate::policy::denial;
+use crate::policy::metadata::{Map, Value};
 use crate::reply::{Body, Header, HeaderValue, Metadata, Place, Reply, Status};
 
 /// The name of the header with the media type of a body.
@@ -55,7 +56,12 @@ const fn code(is_over_limit: bool) -> u64 {
 
 fn status(out: &mut Writer, status: &Status<'_>) {
     out.number(1, code(status.is_over_limit));
-    let Some(limit) = &status.limit else { return };
+    let Some(limit) = &status.limit else {
+        if status.is_unlimited {
+            out.number(3, u32::MAX.into());
+        }
+        return;
+    };
     out.message(2, |out| {
         out.number(1, limit.requests.into());
         out.number(2, limit.period.map_or(0, |period| unit(period.unit())));
@@ -171,6 +177,7 @@ fn metadata(out: &mut Writer, metadata: &Metadata<'_>) {
             released: None,
             denied_by: Some(Place::Encoded(place)),
             shadow,
+            of_tree: None,
         } if shadow.is_empty() => {
             out.head(6, place.len());
             out.0.extend_from_slice(place);
@@ -190,6 +197,9 @@ fn fields(out: &mut Writer, metadata: &Metadata<'_>) {
     if let Some(denied_by) = &metadata.denied_by {
         write_place(out, denied_by);
     }
+    if let Some(of_tree) = &metadata.of_tree {
+        write_map(out, of_tree);
+    }
     if !metadata.shadow.is_empty() {
         field(out, "shadow", |out| {
             out.message(6, |out| {
@@ -198,6 +208,34 @@ fn fields(out: &mut Writer, metadata: &Metadata<'_>) {
                 }
             });
         });
+    }
+}
+
+/// Writes the fields of a google.protobuf.Struct.
+fn write_map(out: &mut Writer, Map(fields): &Map) {
+    for (name, of_field) in fields {
+        field(out, name, |out| write_value(out, of_field));
+    }
+}
+
+/// Writes a google.protobuf.Value. One of its fields is present, also if it has its default value.
+fn write_value(out: &mut Writer, value: &Value) {
+    match value {
+        Value::Null => out.0.extend_from_slice(&[key(1, WireType::Varint), 0]),
+        Value::Number(number) => out.double(2, *number),
+        Value::Text(text) => {
+            out.head(3, text.len());
+            out.0.extend_from_slice(text.as_bytes());
+        }
+        Value::Bool(is_true) => {
+            out.0.extend_from_slice(&[key(4, WireType::Varint), u8::from(*is_true)]);
+        }
+        Value::Map(map) => out.message(5, |out| write_map(out, map)),
+        Value::List(values) => out.message(6, |out| {
+            for value in values {
+                out.message(1, |out| write_value(out, value));
+            }
+        }),
     }
 }
 

@@ -197,9 +197,10 @@ proptest! {
                 remaining: numbers[2],
                 reset: Some(nanos),
             }),
+            is_unlimited: false,
         };
         let mut statuses: Vec<_> = names.iter().map(|name| status(&**name)).collect();
-        statuses.push(Status { is_over_limit: false, limit: None });
+        statuses.push(Status::WITHOUT_LIMIT);
         let text = HeaderValue::Text((&*names[0]).into());
         let number = HeaderValue::Number(nanos);
         let header = |value: &HeaderValue<'_>| Header { name: "x-name", value: value.clone().into_owned() };
