@@ -8,6 +8,7 @@ mod interval;
 mod nearest;
 mod owed;
 mod rate;
+mod slowed;
 mod token_bucket;
 mod window;
 
@@ -25,6 +26,7 @@ pub use self::interval::CompactInterval;
 pub use self::owed::OwedStates;
 pub(crate) use self::owed::carried_over;
 pub use self::rate::{Period, Rate, Unit};
+pub use self::slowed::SlowedLimits;
 pub(crate) use self::token_bucket::MAX_FILL_TIME;
 pub use self::token_bucket::TokenBucket;
 pub use self::window::{Counting, Window};

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::clock::{Now, Timestamp};
 use crate::descriptor::Name;
@@ -135,6 +136,11 @@ impl LoadedPolicies {
         &self.limits
     }
 
+    /// When limits changed that are not what they were before, by the steady time.
+    pub fn changed_at(&self) -> Timestamp {
+        self.changed_at.get()
+    }
+
     /// When they came into force, by the steady time.
     pub const fn loaded_at(&self) -> Timestamp {
         self.loaded_at
@@ -158,6 +164,7 @@ pub struct ActivePolicies {
     /// The previous policies. They are kept until the next reload, which then frees them: freeing ten thousand rows
     /// takes milliseconds, which a request that happens to use them last should not spend.
     replaced: Mutex<Option<Arc<LoadedPolicies>>>,
+    activated: Notify,
     telemetry: Arc<Telemetry>,
 }
 
@@ -178,7 +185,8 @@ impl ActivePolicies {
         let Now { steady, wall } = now.into();
         let loaded = ArcSwap::from_pointee(LoadedPolicies::new(first, before, &telemetry, steady));
         telemetry.reloads().record_loaded(wall);
-        Self { loaded, rejected: ArcSwapOption::empty(), replaced: Mutex::default(), telemetry }
+        let (rejected, replaced, activated) = Default::default();
+        Self { loaded, rejected, replaced, activated, telemetry }
     }
 
     /// The policies in force.
@@ -210,6 +218,12 @@ impl ActivePolicies {
         *self.replaced.lock() = Some(replaced);
         self.rejected.store(None);
         self.telemetry.reloads().record_loaded(wall);
+        self.activated.notify_one();
+    }
+
+    /// Completes once policies have replaced others since it last completed; for one caller at a time.
+    pub async fn activated(&self) {
+        self.activated.notified().await;
     }
 
     /// Prepares policies and puts them in force.

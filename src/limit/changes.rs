@@ -155,6 +155,14 @@ impl LimitChanges {
         all.filter(move |interval| interval.nanos() < slowest).copied()
     }
 
+    /// The intervals of limits that the bucket had before the last change and that are faster than another that it has
+    /// since, each with the longest one since.
+    pub(crate) fn slowed(&self) -> impl Iterator<Item = (CompactInterval, Nanos)> {
+        let slowest = self.slowest;
+        let slowed = self.earlier.iter().filter(move |interval| interval.nanos() < slowest);
+        slowed.map(move |interval| (*interval, slowest))
+    }
+
     /// The states, by their intervals, of which something may be owed at `now` although they have lapsed.
     pub(crate) fn windows(&self, now: Now) -> impl Iterator<Item = OwedSpan> {
         let (ended, slowest) = (self.last(now), self.slowest);
@@ -249,6 +257,9 @@ mod tests {
         assert_eq!(windows(changed(60, 6), 100), 0);
         assert!(changed(6, 60).has_faster() && !changed(60, 6).has_faster());
         assert_eq!(changed(6, 60).faster().collect::<Vec<_>>(), [every(6)]);
+        let slowed = |from, to| changed(from, to).slowed().collect::<Vec<_>>();
+        assert_eq!(slowed(6, 60), [(every(6), Nanos::from_secs(60))]);
+        assert_eq!(slowed(60, 6), []);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::overrides::Override;
 use super::rule::Rule;
 use crate::clock::{Now, Timestamp};
 use crate::limit::{
-    Bucket, BucketLimits, ChangeTime, CompactInterval, Debt, LimitChanges, OwedStates,
+    Bucket, BucketLimits, ChangeTime, CompactInterval, Debt, LimitChanges, OwedStates, SlowedLimits,
 };
 
 /// The limits of all token buckets, as far as states that were written under earlier ones depend on them.
@@ -47,6 +47,12 @@ impl LimitHistory {
     pub fn owed(&self, now: Now) -> OwedStates {
         let windows = self.with_faster.iter().flat_map(|changes| changes.windows(now));
         OwedStates::of(windows, now.steady)
+    }
+
+    /// The limits that policies have slowed which came into force after `since`, by the steady time.
+    pub fn slowed_after(&self, since: Timestamp) -> SlowedLimits {
+        let changed = self.with_faster.iter().filter(|changes| changes.changed_at.get() > since);
+        changed.flat_map(|changes| changes.slowed()).collect()
     }
 
     /// The intervals of limits that are faster than another that their bucket has. Others owe nothing once they have

@@ -11,8 +11,9 @@
 use crate::support;
 
 use support::{Parts, START, call, hits, limit, request, source};
-use tollgate::clock::{Clock, Nanos};
+use tollgate::clock::{Clock, Nanos, Timestamp};
 use tollgate::descriptor::Entry;
+use tollgate::limit::CompactInterval;
 use tollgate::service::Inspected;
 use tollgate::store::memory::snapshot;
 
@@ -295,6 +296,26 @@ fn what_was_owed_at_a_change_to_a_slower_limit_is_owed_although_nobody_asks_for_
     assert_eq!(left(&parts), 23);
     wait_swept(&parts, 1);
     assert_eq!(left(&parts), 24);
+}
+
+#[test]
+fn policies_tell_which_limits_were_slowed_since_a_moment() {
+    let parts = parts(FAST);
+    let interval = |seconds| CompactInterval::of(Nanos::from_secs(seconds));
+    let slowed_after = |at| {
+        let policies = parts.service.policies().load_full();
+        let slowed = policies.limits().slowed_after(at);
+        [36, 720].map(|seconds| slowed.slowest_after(interval(seconds)))
+    };
+    let begun = parts.clock.now();
+    assert_eq!(slowed_after(Timestamp::default()), [None, None]);
+    wait_swept(&parts, 1);
+    reload(&parts, SLOW);
+    assert_eq!(slowed_after(begun), [Some(Nanos::from_secs(720)), None]);
+    assert_eq!(slowed_after(parts.clock.now()), [None, None], "that is known");
+    wait_swept(&parts, 1);
+    reload(&parts, FAST);
+    assert_eq!(slowed_after(begun), [None, None]);
 }
 
 #[test]
