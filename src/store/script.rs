@@ -11,14 +11,14 @@ use super::Charge;
 use super::counter::Counter;
 use crate::limit::Bucket;
 
-pub use self::reply::{ObservedState, Released, ScriptReply, State};
+pub use self::reply::{ObservedState, Released, ScriptReply, State, written_interval};
 pub use self::request::{
-    KeyNames, LimitTimes, NewLease, ScriptCall, decide, lease_key, lease_partition, probe, refund,
-    release,
+    KeyNames, LimitTimes, NewLease, ScriptCall, decide, lease_key, lease_partition, lengthen,
+    probe, refund, release,
 };
 pub use super::field::Field;
 
-/// The script, in Lua. It defines two functions with keys and arguments: `decide` and `release`.
+/// The script, in Lua. It defines three functions with keys and arguments: `decide`, `release` and `lengthen`.
 pub const DECIDE: &str = include_str!("script/decide.lua");
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;

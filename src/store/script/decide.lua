@@ -1,5 +1,5 @@
--- Decides a request, charging all of its buckets or none, but for those whose charges are always made, and releases
--- leases.
+-- Decides a request, charging all of its buckets or none, but for those whose charges are always made, releases leases,
+-- and lets keys end later.
 --
 -- A moment is a pair of whole seconds and nanoseconds. Lua's numbers are doubles, exact up to 2^53 = 9.0e15. Seconds
 -- stay below 2e10: past the year 2500 plus twice 2^62 ns, the longest time to fill a bucket. Nanoseconds stay below 2e9
@@ -324,4 +324,26 @@ local function release(KEYS, ARGV)
     end
   end
   return { was_held, string.match(value, '^[^\n]*') }
+end
+
+-- KEYS: a token bucket. ARGV: the interval of the limit under which its state was seen to be written, and the longest one
+-- that the bucket may have since.
+-- Lets the key end when all that the state told when it was written would be repaid at that rate, unless it ends later or
+-- the state is another one by now. The limit has changed after that, so that less is owed, whenever it was.
+-- Returns whether the key ends later than it did.
+local function lengthen(KEYS, ARGV)
+  -- Before the time, so that a key that ends later is never taken for one that does not.
+  local left = redis.call('PTTL', KEYS[1])
+  if left < 0 then return 0 end
+  local state = redis.call('GET', KEYS[1]) or ''
+  local full, owed, interval = string.match(state, '^(%d+) (%d+) (%d+)$')
+  if not full or interval ~= ARGV[1] then return 0 end
+  local s, n = split(full)
+  local written_s, written_n = minus(s, n, split(owed))
+  s, n = carry_over(s, n, written_s, written_n, tonumber(interval), tonumber(ARGV[2]))
+  local ends = s * 1000 + math.ceil(n / 1000000)
+  local now = redis.call('TIME')
+  if ends - tonumber(now[1]) * 1000 - tonumber(now[2]) / 1000 <= left then return 0 end
+  redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', ends))
+  return 1
 end

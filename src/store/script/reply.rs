@@ -164,6 +164,15 @@ fn outcome_of(
     }
 }
 
+/// The interval between two tokens of the limit under which the value of a key was written, if it is the state of a token
+/// bucket that tells that.
+pub fn written_interval(value: &[u8]) -> Option<Nanos> {
+    let mut numbers = std::str::from_utf8(value).ok()?.split(' ');
+    let (_full, _owed, interval) = (numbers.next()?, numbers.next()?, numbers.next()?);
+    let interval = interval.parse().ok().filter(|interval| *interval > 0)?;
+    numbers.next().is_none().then_some(Nanos::new(interval))
+}
+
 /// The reply to [`super::release`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Released {
@@ -186,5 +195,18 @@ impl Released {
         let other_partitions =
             other_partitions.split(' ').filter_map(|partition| partition.parse().ok());
         Ok(Self { was_held: was_held.number()? != 0, other_partitions: other_partitions.collect() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_state_of_a_token_bucket_tells_an_interval() {
+        assert_eq!(written_interval(b"5 3 1000"), Some(Nanos::new(1_000)));
+        for other in ["", "5", "5 3", "5 3 0", "5 3 x", "5 3 1 4", "2\n1 tollgate:{1}:0"] {
+            assert_eq!(written_interval(other.as_bytes()), None, "{other}");
+        }
     }
 }

@@ -26,6 +26,20 @@ impl KeyNames {
         to.push_format(format_args!("{prefix}:{{{}}}:{fingerprint}", fingerprint.partition()));
     }
 
+    /// The pattern of all keys, for the command SCAN.
+    pub fn pattern(&self) -> String {
+        let mut pattern = String::with_capacity(self.prefix.len() + 3);
+        for letter in self.prefix.chars() {
+            // These have a meaning in patterns.
+            if matches!(letter, '*' | '?' | '[' | ']' | '\\') {
+                pattern.push('\\');
+            }
+            pattern.push(letter);
+        }
+        pattern.push_str(":{*");
+        pattern
+    }
+
     fn lease(&self, lease: LeaseId, partition: u16, to: &mut ScriptCall) {
         let Self { prefix } = self;
         to.push_format(format_args!("{prefix}:{{{partition}}}:lease:{lease}"));
@@ -82,9 +96,13 @@ impl ScriptCall {
         self.ends.push(self.bytes.len());
     }
 
-    fn push_text(&mut self, text: &str) {
-        self.bytes.extend_from_slice(text.as_bytes());
+    fn push_bytes(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
         self.ends.push(self.bytes.len());
+    }
+
+    fn push_text(&mut self, text: &str) {
+        self.push_bytes(text.as_bytes());
     }
 
     fn push_number(&mut self, number: u64) {
@@ -299,6 +317,17 @@ pub fn release(
     call
 }
 
+/// The call that lets the key of a token bucket end later, whose state has this interval and whose limit may have the
+/// interval `slowest` since. It returns 1 if the key ends later than it did, else 0.
+pub fn lengthen(key: &[u8], interval: Nanos, slowest: Nanos) -> ScriptCall {
+    let mut call = ScriptCall::default();
+    call.push_bytes(key);
+    call.end_keys();
+    call.push_number(interval.get());
+    call.push_number(slowest.get());
+    call
+}
+
 /// The charges with a key, in the order of the script: counters first, since it reads them together.
 fn in_order<'c, 'a>(charges: &'c [Charge<'a>]) -> impl Iterator<Item = &'c Charge<'a>> {
     let slots = charges.iter().filter(|charge| is_concurrency(charge));
@@ -342,5 +371,17 @@ fn push_operation(
             call.push_text("");
         }
         StateKind::Stateless(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_stands_for_itself_in_the_pattern_of_all_keys() {
+        let pattern = |prefix: &str| KeyNames { prefix: prefix.to_owned() }.pattern();
+        assert_eq!(pattern("tollgate"), "tollgate:{*");
+        assert_eq!(pattern("a*[b]?\\^é"), "a\\*\\[b\\]\\?\\\\^é:{*");
     }
 }
