@@ -26,7 +26,7 @@
 //! | `file_watch` | notices changes of files |
 //! | `tls` | the certificate of the server, and the verification of clients' certificates |
 //! | `service` | the path of a request; `backend` has the differences between memory and the shared store |
-//! | `shared` | Redis or Valkey: connections, and decisions while they are down |
+//! | `shared` | Redis or Valkey: connections, decisions while they are down, and keys that a slower limit needs for longer |
 //! | `policy_files` | a source of policies: files, reloaded while the server runs |
 //! | `snapshot` | the store's state in a file, restored at the next start |
 //! | `live` | the policies in force, replaced as a whole, from any source |

@@ -95,7 +95,8 @@ impl Server {
         let (core_of_http, ready) = (Arc::clone(&core), readiness.clone());
         let http = HttpThread { tls, core: core_of_http, readiness: ready, controls };
         let mut http = http.start(self.http.park()?, phases)?;
-        let mut sweeping = tokio::spawn(sweep::sweep(core));
+        let mut sweeping = tokio::spawn(sweep::sweep(Arc::clone(&core)));
+        let mut lengthening = tokio::spawn(core.lengthen_keys());
         readiness.set(true);
         let mut force = pin!(force);
         let mut is_forced = false;
@@ -114,6 +115,7 @@ impl Server {
             _ = &mut accepting => Err(ServerError::Stopped("the gRPC listener")),
             _ = &mut http => Err(ServerError::Stopped("the HTTP listener")),
             _ = &mut sweeping => Err(ServerError::Stopped("the sweep of the store")),
+            _ = &mut lengthening => Err(ServerError::Stopped("the walk through the keys of the store")),
         };
         readiness.set(false);
         close_health(&mut reporter).await;

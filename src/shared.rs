@@ -10,6 +10,9 @@
 //! - While the store is unavailable, [`StoreClient::decide_locally`] decides in another memory store, with each bucket
 //!   divided by the number of replicas and in the state that was reported last.
 //!
+//! A key ends when its bucket is full under the limit under which it was charged. When policies come into force with a
+//! slower limit, [`Store::lengthen_keys`] goes through the keys once, and lets those of that limit end later.
+//!
 //! Times in outcomes are the store's. Every reply has its time; in between, it is computed from this process's clock.
 //! The memory stores go by this process's clock alone, which never jumps: a state is kept as a span of time from now,
 //! whatever the store's clock says.
@@ -19,7 +22,9 @@ mod connection;
 mod decide;
 mod error_scope;
 mod health;
+mod lengthening;
 mod release;
+mod scan;
 pub mod target;
 
 use std::num::NonZeroU32;

@@ -120,6 +120,16 @@ impl Core {
         self.memory().sweep_except(&owed, now) + of_shared
     }
 
+    /// Keeps the buckets in a shared store for as long as policies that slow their limits need them. Never completes; see
+    /// [`shared::Store::lengthen_keys`].
+    pub async fn lengthen_keys(self: Arc<Self>) {
+        match self.shared() {
+            Some(shared) => shared.lengthen_keys(&self.policies).await,
+            // The sweep of a memory store keeps them.
+            None => std::future::pending().await,
+        }
+    }
+
     /// Whether requests are decided without the shared store that is configured.
     pub fn is_degraded(&self) -> bool {
         self.shared().is_some_and(shared::Store::is_degraded)

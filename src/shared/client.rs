@@ -11,23 +11,19 @@ use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
-use redis::{AsyncConnectionConfig, RedisError, RedisResult, Value};
+use redis::{RedisError, RedisResult, Value};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::Store;
-use super::connection::{Connection, Function, ReadyConnection, load_script};
+use super::connection::{CONNECT_TIMEOUT, Connection, Function, ReadyConnection};
 use super::error_scope::{DownReason, ErrorScope, words};
-use super::target::Connector;
 use crate::store::StoreError;
 use crate::store::script::{self, LimitTimes, ScriptCall};
 
-/// The timeout to connect, log in and load the script.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
-
 /// The first and the longest backoff between attempts to connect, with a jitter of one half, so that replicas do not
 /// all reconnect at once.
-const MIN_BACKOFF: Duration = Duration::from_millis(50);
+pub(super) const MIN_BACKOFF: Duration = Duration::from_millis(50);
 const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
 /// How often the server is pinged while there are no calls. Servers and load balancers that close idle connections do so
@@ -39,9 +35,6 @@ const MAX_WAIT: Duration = Duration::from_secs(86_400);
 
 /// How many calls in a row may time out before the connection is considered dead.
 const MAX_TIMEOUTS: u32 = 3;
-
-/// How many calls may be queued on the connection. They are answered in order, and abandoned after their deadline.
-const MAX_QUEUED_CALLS: usize = 4096;
 
 /// One thread's connection.
 pub struct StoreClient {
@@ -156,21 +149,7 @@ impl StoreClient {
     /// A connection that has passed a probe: it has charged a bucket that no policy has. On a cluster the probe writes
     /// nothing, so that one server that cannot write does not keep calls from the others.
     async fn connect(&self) -> RedisResult<ReadyConnection> {
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_TIMEOUT))
-            .set_response_timeout(None)
-            .set_pipeline_buffer_size(MAX_QUEUED_CALLS);
-        let mut connection = match &mut *self.store.connector.lock().await {
-            Connector::Server(client) => Connection::Server(
-                client.get_multiplexed_async_connection_with_config(&config).await?,
-            ),
-            Connector::Sentinel(client) => {
-                Connection::Server(client.get_async_connection_with_config(&config).await?)
-            }
-            Connector::Cluster(client) => Connection::Cluster(client.get_async_connection().await?),
-        };
-        let invocation = load_script(&mut connection, &self.store.library).await?;
-        let mut ready = ReadyConnection { connection, invocation };
+        let mut ready = self.store.open().await?;
         let probe = if self.store.is_cluster {
             script::decide(&self.store.names, &[], None, &|_, _| LimitTimes::default(), None)
         } else {
@@ -394,7 +373,7 @@ fn verify_timeout() -> RedisError {
     RedisError::from((redis::ErrorKind::Io, "it connects, but its probe timed out"))
 }
 
-fn with_jitter(backoff: Duration) -> Duration {
+pub(super) fn with_jitter(backoff: Duration) -> Duration {
     // Without random bits there is no jitter.
     let jitter = getrandom::u32().map_or(0.5, |bits| f64::from(bits) / f64::from(u32::MAX));
     backoff.mul_f64(0.5 + jitter)

@@ -1,20 +1,34 @@
 //! A connection, and calls of the script over it.
 
+use std::time::Duration;
+
 use redis::aio::MultiplexedConnection;
 use redis::cluster_async::ClusterConnection;
-use redis::{Cmd, RedisError, RedisResult, Value};
+use redis::{AsyncConnectionConfig, Cmd, RedisError, RedisResult, Value};
 
+use super::Store;
+use super::target::Connector;
 use crate::store::StoreError;
 use crate::store::script::{self, Field, ScriptCall};
+
+/// The timeout to connect, log in and load the script.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How many calls may be queued on the connection. They are answered in order, and abandoned after their deadline.
+const MAX_QUEUED_CALLS: usize = 4096;
 
 /// What can be called.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Function {
     Decide,
     Release,
+    Lengthen,
     /// The command GET, which is not part of the script: the value of a lease's key.
     Get,
 }
+
+/// The names of the script's functions in its text.
+const FUNCTIONS: [&str; 3] = ["decide", "release", "lengthen"];
 
 /// The script, as a library of functions and as scripts.
 #[derive(Debug)]
@@ -22,16 +36,16 @@ pub(super) struct Library {
     /// The library and the names of its functions. The names have a digest of the script, so that versions of tollgate
     /// with different scripts can share a server.
     functions: String,
-    names: [String; 2],
+    names: [String; FUNCTIONS.len()],
     /// One script for each function, for servers before Redis 7 and users that may not load functions.
-    scripts: [String; 2],
+    scripts: [String; FUNCTIONS.len()],
 }
 
 impl Library {
     pub(super) fn new() -> Self {
         let version: String = hash(script::DECIDE).chars().take(12).collect();
-        let names = ["decide", "release"].map(|name| format!("tollgate_{version}_{name}"));
-        let registered = names.iter().zip(["decide", "release"]);
+        let names = FUNCTIONS.map(|name| format!("tollgate_{version}_{name}"));
+        let registered = names.iter().zip(FUNCTIONS);
         let registered =
             registered.map(|(name, own)| format!("redis.register_function('{name}', {own})\n"));
         let functions = format!(
@@ -39,8 +53,8 @@ impl Library {
             script::DECIDE,
             registered.collect::<String>()
         );
-        let scripts = ["decide", "release"]
-            .map(|name| format!("{}\nreturn {name}(KEYS, ARGV)\n", script::DECIDE));
+        let scripts =
+            FUNCTIONS.map(|name| format!("{}\nreturn {name}(KEYS, ARGV)\n", script::DECIDE));
         Self { functions, names, scripts }
     }
 }
@@ -54,7 +68,7 @@ fn hash(text: &str) -> String {
 #[derive(Debug, Clone)]
 pub(super) enum Invocation {
     Functions,
-    Scripts([String; 2]),
+    Scripts([String; FUNCTIONS.len()]),
 }
 
 #[derive(Clone)]
@@ -72,6 +86,27 @@ impl Connection {
             }
             Self::Cluster(connection) => command.query_async(connection).await,
         }
+    }
+}
+
+impl Store {
+    /// A new connection, over which the script can be called.
+    pub(super) async fn open(&self) -> RedisResult<ReadyConnection> {
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(None)
+            .set_pipeline_buffer_size(MAX_QUEUED_CALLS);
+        let mut connection = match &mut *self.connector.lock().await {
+            Connector::Server(client) => Connection::Server(
+                client.get_multiplexed_async_connection_with_config(&config).await?,
+            ),
+            Connector::Sentinel(client) => {
+                Connection::Server(client.get_async_connection_with_config(&config).await?)
+            }
+            Connector::Cluster(client) => Connection::Cluster(client.get_async_connection().await?),
+        };
+        let invocation = load_script(&mut connection, &self.library).await?;
+        Ok(ReadyConnection { connection, invocation })
     }
 }
 
@@ -99,15 +134,17 @@ impl ReadyConnection {
         }
     }
 
-    fn command(&self, library: &Library, function: Function, call: &ScriptCall) -> Cmd {
+    /// The command that calls a function.
+    pub(super) fn command(&self, library: &Library, function: Function, call: &ScriptCall) -> Cmd {
         let parts = call.parts();
-        let (verb, [decide, release]) = match &self.invocation {
+        let (verb, [decide, release, lengthen]) = match &self.invocation {
             Invocation::Functions => ("FCALL", &library.names),
             Invocation::Scripts(hashes) => ("EVALSHA", hashes),
         };
         let name = match function {
             Function::Decide => decide,
             Function::Release => release,
+            Function::Lengthen => lengthen,
             Function::Get => {
                 let mut command = redis::cmd("GET");
                 parts.for_each(|part| {
@@ -132,10 +169,7 @@ fn is_unknown(error: &RedisError) -> bool {
 }
 
 /// Loads the script, on every primary of a cluster. Falls back to scripts if functions are not available.
-pub(super) async fn load_script(
-    connection: &mut Connection,
-    library: &Library,
-) -> RedisResult<Invocation> {
+async fn load_script(connection: &mut Connection, library: &Library) -> RedisResult<Invocation> {
     let mut command = redis::cmd("FUNCTION");
     command.arg("LOAD").arg("REPLACE").arg(&library.functions);
     match connection.send(&command).await {

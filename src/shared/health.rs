@@ -40,6 +40,11 @@ impl Health {
         }
     }
 
+    /// The address of the store, without credentials.
+    pub(super) fn target(&self) -> &str {
+        &self.target
+    }
+
     /// Whether a thread has no connection.
     pub(super) fn is_degraded(&self) -> bool {
         self.down.load(Ordering::Relaxed) > 0

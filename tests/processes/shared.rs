@@ -7,6 +7,7 @@
 mod admin;
 mod clocks;
 mod cluster;
+mod lengthening;
 mod local;
 mod login;
 mod near;

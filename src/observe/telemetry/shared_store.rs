@@ -27,6 +27,14 @@ pub struct SharedStore {
     pub cached_denials: Counter,
     /// Requests decided in memory because the store did not decide them.
     pub local: Counter,
+    /// Keys that are kept longer since a limit is slower.
+    pub lengthened: Counter,
+    /// Times that all keys were gone through to keep those longer.
+    pub walks_finished: Counter,
+    /// Times that this failed until it was given up.
+    pub walks_failed: Counter,
+    /// Times that the store's user was not permitted to.
+    pub walks_refused: Counter,
     duration: Histogram,
 }
 
@@ -48,11 +56,32 @@ impl SharedStore {
         let cached_denials = register::counter(registry, "shared_store_cached_denials", help);
         let help = "Requests decided in memory because the shared store did not decide them";
         let local = register::counter(registry, "shared_store_local_decisions", help);
+        let help = "Keys in the shared store that are kept longer because a limit became slower";
+        let lengthened = register::counter(registry, "shared_store_lengthened_keys", help);
+        let walks = Family::<WalkLabels, Counter>::default();
+        let help = "Walks through the keys of the shared store after a limit became slower";
+        registry.register("shared_store_walks", help, walks.clone());
+        let outcomes = [WalkOutcome::finished, WalkOutcome::failed, WalkOutcome::refused];
+        let [walks_finished, walks_failed, walks_refused] =
+            outcomes.map(|outcome| walks.get_or_create_owned(&WalkLabels { outcome }));
         // 50 us to 0.2 s, doubling.
         let buckets = exponential_buckets(50e-6, 2.0, 13);
         let help = "Time from a call to the shared store to its answer";
         let duration = register::duration(registry, "shared_store_duration", help, buckets);
-        Self { up, answered, failed, refused, timed_out, cached_denials, local, duration }
+        Self {
+            up,
+            answered,
+            failed,
+            refused,
+            timed_out,
+            cached_denials,
+            local,
+            lengthened,
+            walks_finished,
+            walks_failed,
+            walks_refused,
+            duration,
+        }
     }
 
     /// Records how long a call took.
@@ -74,4 +103,18 @@ enum CallOutcome {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CallLabels {
     outcome: CallOutcome,
+}
+
+/// Outcome of a walk through the keys of the shared store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "the names are label values")]
+enum WalkOutcome {
+    finished,
+    failed,
+    refused,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WalkLabels {
+    outcome: WalkOutcome,
 }

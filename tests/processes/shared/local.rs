@@ -27,6 +27,17 @@ pub struct Replica {
 impl Replica {
     /// Connected, or known not to be.
     pub fn new(url: &str, policy: &str, at: Timestamp, timeout: Duration) -> Self {
+        Self::one_of(NonZeroU32::MIN, url, policy, at, timeout)
+    }
+
+    /// One of so many.
+    pub fn one_of(
+        replicas: NonZeroU32,
+        url: &str,
+        policy: &str,
+        at: Timestamp,
+        timeout: Duration,
+    ) -> Self {
         let clock = Arc::new(ManualClock::at(at));
         let local = Arc::new(MemoryStore::new(10_000));
         let telemetry = Arc::new(Telemetry::new(Arc::clone(&local)));
@@ -37,7 +48,7 @@ impl Replica {
             root: None,
             prefix: "tollgate".into(),
             timeout,
-            replicas: NonZeroU32::MIN,
+            replicas,
         };
         let own = Arc::clone(&clock) as Arc<dyn Clock>;
         let shared = Store::new(
@@ -49,7 +60,10 @@ impl Replica {
         );
         let core = Core::new(own, policies, Stores::Shared(shared.unwrap()), telemetry);
         let runtime = runtime();
-        let service = runtime.block_on(Arc::new(core).connect());
+        let core = Arc::new(core);
+        // As the server does.
+        runtime.spawn(Arc::clone(&core).lengthen_keys());
+        let service = runtime.block_on(core.connect());
         Self { clock, runtime, service }
     }
 

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use super::process::Tollgate;
 use super::redis_server::{self, Redis};
-use super::support::{call, eventually};
+use super::support::{call, eventually, give_back, request};
 
 const DAILY: &str =
     "domain: d\ntables: [{ name: t, key: [k], rows: { all: [{ per_day: 200 }] } }]\n";
@@ -153,6 +153,102 @@ fn a_user_a_password_file_a_database_and_a_prefix_are_what_the_store_is_asked_wi
     let other = Tollgate::start(DAILY, &[&arguments[..], &["--store-prefix", "other"]].concat());
     assert_eq!(other.client().ask(call(&[("k", "1")])).remaining(), [199]);
     assert!(degraded(&other), "{}", other.log());
+}
+
+const HOURLY: &str = "domain: d
+tables:
+  - { name: t, key: [k], rows: { all: [{ size: 60, per_hour: 60 }] } }
+  - { name: jobs, when: { job: { present: true } }, key: [job], rows: { all: [{ concurrent: 1, ttl: 1h }] } }
+";
+
+/// A replica whose store's user is as told, once it has gone through the keys for a slower limit or may not, and one
+/// bucket has been charged before.
+fn slowed_as(redis: &Redis, outcome: &str, prefix: &str) -> Tollgate {
+    let url = format!("redis://gate:battery-staple@{}", redis.address);
+    let replica = Tollgate::start(HOURLY, &["--store", &url, "--store-prefix", prefix]);
+    let mut client = replica.client();
+    for job in ["7", "8"] {
+        assert!(client.ask(call(&[("k", "1"), ("job", job)])).is_ok());
+    }
+    replica.reload(&HOURLY.replace("per_hour: 60", "per_hour: 6"));
+    let series = format!("tollgate_shared_store_walks_total{{outcome=\"{outcome}\"}}");
+    eventually("it is done, or refused", || replica.metric(&series) == 1);
+    // Two minutes are owed, or 20 at the slower rate.
+    assert_eq!(client.ask(call(&[("k", "1")])).remaining(), [57]);
+    assert_eq!(replica.metric("tollgate_shared_store_local_decisions_total"), 0);
+    replica
+}
+
+const SLOTS: &str = "+zadd +zcard +zrange +zremrangebyscore +pexpireat";
+
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn a_user_who_may_not_keep_keys_longer_is_told_once_what_is_missing_and_what_follows() {
+    for (more, quoted) in [("", "'scan'"), ("+scan", "executing the script|ACL failure")] {
+        let redis = Redis::with_user(&format!("{USER} {SLOTS} {more}"), &[]);
+        let replica = slowed_as(&redis, "refused", "gate");
+        let log = replica.log();
+        let lines: Vec<_> =
+            log.lines().filter(|line| line.contains("slower than before")).collect();
+        let [line] = &*lines else { panic!("{log}") };
+        assert!(
+            line.contains("\"WARN\"") && quoted.split('|').any(|part| line.contains(part)),
+            "{line}"
+        );
+        for part in ["no request meets", "SCAN, GET, PTTL, TIME and PEXPIREAT"] {
+            assert!(line.contains(part), "{line}");
+        }
+        assert_eq!(replica.metric("tollgate_shared_store_lengthened_keys_total"), 0);
+        assert_eq!(replica.get("/readyz"), "ready\n");
+    }
+}
+
+/// The user in the documentation, with this password.
+fn documented_user() -> String {
+    let docs = std::fs::read_to_string("docs/operations.md").unwrap();
+    let line = docs.lines().find_map(|line| line.strip_prefix("user tollgate ")).unwrap();
+    format!("gate {}", line.replace(">PASSWORD", ">battery-staple"))
+}
+
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn the_documented_user_may_do_all_that_is_done_and_no_more_is_tried() {
+    let user = documented_user();
+    let old = user.replace("+fcall +function|load ", "");
+    let without = ["--rename-command", "FUNCTION", "", "--rename-command", "FCALL", ""];
+    for (user, more) in [(&user, &[][..]), (&old, &without)] {
+        let redis = Redis::with_user(user, more);
+        let replica = slowed_as(&redis, "finished", "tollgate");
+        assert_eq!(replica.metric("tollgate_shared_store_lengthened_keys_total"), 1);
+        let mut client = replica.client();
+        let taken = client.ask(call(&[("k", "2"), ("job", "9")]));
+        let lease = taken.request_header("x-tollgate-lease").unwrap().to_owned();
+        assert!(!client.ask(call(&[("k", "2"), ("job", "9")])).is_ok());
+        let release = request("d", &[give_back(1, &[("lease", &lease)])]);
+        assert_eq!(client.ask(release).released(), Some(1));
+        assert_eq!(replica.get("/readyz"), "ready\n");
+        assert_eq!(redis.command(&["ACL", "LOG"]), "array([])");
+    }
+}
+
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn the_documented_user_may_do_all_that_is_done_on_a_cluster() {
+    let user = format!("{} +cluster|slots", documented_user());
+    let words: Vec<_> = std::iter::once("--user").chain(user.split(' ')).collect();
+    let servers = super::cluster::with(&words);
+    let at = format!("redis://gate:battery-staple@{},{}", servers[0].address, servers[1].address);
+    let replica = Tollgate::start(DAILY, &["--store", &at]);
+    let mut client = replica.client();
+    (0..12).for_each(|key| assert!(client.ask(call(&[("k", &key.to_string())])).is_ok()));
+    replica.reload(&DAILY.replace("per_day: 200", "size: 200, rate: 20, every: 1d"));
+    eventually("the keys are gone through", || {
+        replica.metric("tollgate_shared_store_lengthened_keys_total") == 12
+    });
+    assert_eq!(replica.metric("tollgate_shared_store_local_decisions_total"), 0);
+    for server in &servers {
+        assert_eq!(server.command(&["ACL", "LOG"]), "array([])");
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ pub struct Tollgate {
     grpc: SocketAddr,
     http: SocketAddr,
     log: Arc<Mutex<String>>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Tollgate {
@@ -63,11 +63,20 @@ impl Tollgate {
                 *told.lock() += &(line + "\n");
             }
         });
-        Self { child, grpc, http, log, _folder: folder }
+        Self { child, grpc, http, log, folder }
     }
 
     pub fn client(&self) -> Client {
         Client::connect(self.grpc)
+    }
+
+    /// Writes another policy, which it notices.
+    pub fn reload(&self, policy: &str) {
+        let before = self.log().matches("policy reloaded").count();
+        std::fs::write(self.folder.path().join("policy.yaml"), policy).unwrap();
+        super::support::eventually("the policy is in force", || {
+            self.log().matches("policy reloaded").count() > before
+        });
     }
 
     pub fn get(&self, path: &str) -> String {

@@ -20,7 +20,7 @@ use super::stores::{Scripted, Store};
 use super::support::{call, compiled, descriptor, give_back, hits, request, source};
 
 /// 2100-01-01T00:00:00Z: what is kept until a time after that does not expire while the test runs.
-const START: Timestamp = Timestamp::from_unix_nanos(4_102_444_800_000_000_000);
+pub const START: Timestamp = Timestamp::from_unix_nanos(4_102_444_800_000_000_000);
 
 const POLICY: &str = "domain: d
 tables:
@@ -89,7 +89,7 @@ fn lease(admission: Admission) -> LeaseId {
     }
 }
 
-const ADMITTED: Admission = Admission::Admitted { lease: None };
+pub const ADMITTED: Admission = Admission::Admitted { lease: None };
 
 #[test]
 #[ignore = "needs Redis; bash tests/run.sh"]
@@ -271,20 +271,20 @@ tables:
 }
 
 /// Policies that come into force one after another.
-struct Reloads(ActivePolicies);
+pub struct Reloads(pub ActivePolicies);
 
 impl Reloads {
-    fn begin(text: &str) -> Self {
+    pub fn begin(text: &str) -> Self {
         let telemetry = Arc::new(Telemetry::new(Arc::new(MemoryStore::new(64))));
         let first = compiled(&source(text), FingerprintKey::shared());
         Self(ActivePolicies::new(first, telemetry, START))
     }
 
-    fn replace(&self, text: &str, now: Timestamp) {
+    pub fn replace(&self, text: &str, now: Timestamp) {
         self.0.replace(compiled(&source(text), FingerprintKey::shared()), now);
     }
 
-    fn decide(
+    pub fn decide(
         &self,
         store: &mut dyn Store,
         asked: &RateLimitRequest,
