@@ -7,6 +7,8 @@ mod answer;
 mod backend;
 mod core;
 mod inspect;
+#[cfg(test)]
+mod tests;
 
 use std::pin::Pin;
 use std::sync::Arc;

@@ -288,6 +288,7 @@ fn metadata_of_any_length_is_read_by_prost() {
         released: Some(0),
         denied_by: Some(Place::Encoded(&written[0])),
         shadow: vec![named("one"), named(&long), Place::Encoded(&written[1])],
+        of_tree: None,
     };
     let expected = serde_json::json!({
         "lease": "00ff",

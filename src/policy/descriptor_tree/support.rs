@@ -17,9 +17,12 @@ pub(crate) fn node(key: &str, value: &str) -> NewNode {
     NewNode { key: key.into(), value, limit: None, value_to_metric: false, children: vec![] }
 }
 
+/// The key of the names of buckets.
+pub(crate) const KEY: FingerprintKey = FingerprintKey::fixed(7);
+
 /// The policy of a domain `d`.
 pub(crate) fn policy(nodes: Vec<NewNode>, settings: &TreeSettings) -> Policy {
-    build_tree(NewTree { domain: "d".into(), nodes }, FingerprintKey::fixed(7), settings)
+    build_tree(NewTree { domain: "d".into(), nodes }, KEY, settings)
 }
 
 impl NewNode {
