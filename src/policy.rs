@@ -43,7 +43,7 @@ use self::table::{KeySetId, Miss, Row, Table};
 use self::values::{KeyIndex, Keys, Values};
 use crate::clock::Timestamp;
 use crate::descriptor::{BroughtLimit, Descriptor, Entry, Hits, LeaseId, Query};
-use crate::limit::{Bucket, Debt};
+use crate::limit::{Bucket, Counting, Debt};
 
 /// Which response headers report the remaining limit.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -163,6 +163,17 @@ pub struct MatchedBucket<'a> {
     /// How far the bucket may owe, if it is charged whatever is left: that of its row, or for a limit override that of
     /// the rows whose buckets it replaces.
     pub debt: Option<Debt>,
+}
+
+impl MatchedBucket<'_> {
+    /// Whether it is charged even if the request is denied, whichever bucket denies it.
+    pub fn is_always_charged(&self) -> bool {
+        match self.bucket {
+            Bucket::Tokens(_) => self.debt.is_some(),
+            Bucket::Window(_) => self.row.counting() == Counting::Each,
+            Bucket::Concurrency(_) | Bucket::Blocked(_) => false,
+        }
+    }
 }
 
 /// Everything that a query matches.
@@ -323,6 +334,9 @@ impl Policy {
         descriptor: Descriptor<'a>,
         row: &Row,
     ) -> Vec<(&'a str, Vec<u8>)> {
+        if self.is_tree() {
+            return descriptor_tree::key_in_tree(row, descriptor.entries());
+        }
         let table = self.tables.iter().find(|table| table.name() == row.table());
         match table.and_then(|table| self.key_set(table.key())) {
             Some(set) if row.id() != self.limit_override.id() => {

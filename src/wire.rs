@@ -8,6 +8,8 @@ pub mod json;
 mod request;
 mod response;
 pub mod schema;
+#[cfg(test)]
+pub(crate) mod support;
 
 use prost_types::value::Kind;
 

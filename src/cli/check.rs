@@ -52,6 +52,11 @@ impl Check {
 }
 
 fn summary(policy: &Policy) -> String {
+    if policy.is_tree() {
+        // The last row is that of limits that Envoy brings.
+        let limits = counted(policy.rows().count() - 1, "limit", "limits");
+        return format!("domain {}: a descriptor tree, {limits}", policy.domain().escape_debug());
+    }
     let tables = policy.tables();
     let rows = tables.iter().flat_map(|table| table.rows().iter());
     let (mut row_count, mut buckets, mut overrides) = (0, 0, 0);

@@ -9,6 +9,7 @@ use super::entry_args::{self, EntryArg};
 use super::{Failure, PolicyPath, load};
 use crate::clock::{BootClock, Clock};
 use crate::limit::{Blocked, Bucket, Debt};
+use crate::policy::descriptor_tree::{self, Choice, Walk};
 use crate::policy::rule::Rule;
 use crate::policy::table::{Row, Table};
 use crate::policy::{Explained, Policies, Policy};
@@ -69,6 +70,10 @@ fn choose<'a>(policies: &'a Policies, domain: Option<&str>) -> Result<&'a Policy
 
 fn write(out: &mut dyn Write, policy: &Policy, explained: &Explained<'_>) -> std::io::Result<()> {
     writeln!(out, "domain {}", policy.domain().escape_debug())?;
+    if let Some(walk) = &explained.walk {
+        write_walk(out, policy, explained, walk)?;
+        return writeln!(out, "\n{}", explained.outcome());
+    }
     match &explained.group {
         Some(group) => writeln!(out, "endpoint group {}", group.escape_debug())?,
         None => writeln!(out, "endpoint group none")?,
@@ -85,6 +90,43 @@ fn write(out: &mut dyn Write, policy: &Policy, explained: &Explained<'_>) -> std
         }
     }
     writeln!(out, "\n{}", explained.outcome())
+}
+
+/// The nodes of a descriptor tree that a descriptor takes, and its limit or why it has none.
+fn write_walk(
+    out: &mut dyn Write,
+    policy: &Policy,
+    explained: &Explained<'_>,
+    walk: &Walk<'_>,
+) -> std::io::Result<()> {
+    writeln!(out)?;
+    for ((entry, _), step) in explained.entries.iter().zip(&walk.steps) {
+        let (key, value) = (entry.key.as_str().escape_debug(), text::sanitize(entry.value));
+        let why = match step.choice {
+            Choice::Value => "has this value",
+            Choice::Pattern => "is the first whose pattern matches",
+            Choice::Key => "takes every value that no other takes",
+        };
+        writeln!(out, "  {key}={value}: node {} {why}", step.node.escape_debug())?;
+    }
+    match &walk.end {
+        Err(reason) => writeln!(out, "- {}: {reason}", descriptor_tree::TABLE),
+        Ok(row) => {
+            let scope = policy.window_scope(row);
+            let path = row.name().escape_debug();
+            write!(out, "+ {}, {path}", descriptor_tree::TABLE)?;
+            for mode in descriptor_tree::describe_mode(policy, row) {
+                write!(out, ", {}", mode.escape_debug())?;
+            }
+            match row.rules() {
+                [] => writeln!(out, ": unlimited"),
+                rules => {
+                    writeln!(out, "; {scope}:")?;
+                    rules.iter().try_for_each(|rule| write_bucket(out, rule.bucket()))
+                }
+            }
+        }
+    }
 }
 
 /// The entries whose key another entry has, and how each of them is read.
@@ -127,31 +169,25 @@ fn write_row(
     };
     let (table, row) = (table.name(), row.name());
     writeln!(out, "+ {table}, row {row}{from}{charged}{shadow}; {scope_description}:")?;
-    for rule in rules {
-        match rule.bucket() {
-            Bucket::Tokens(bucket) => writeln!(
-                out,
-                "    {bucket}: holds {}, gains one every {}",
-                bucket.size(),
-                bucket.interval()
-            )?,
-            Bucket::Concurrency(bucket) => {
-                writeln!(out, "    {bucket}: each held until released, {} at most", bucket.ttl())?;
-            }
-            Bucket::Window(window) => {
-                writeln!(
-                    out,
-                    "    {window}: counts anew when the next {} begins",
-                    window.unit().name()
-                )?;
-            }
-            Bucket::Blocked(Blocked { until: None }) => {
-                writeln!(out, "    blocked: nothing passes")?
-            }
-            Bucket::Blocked(Blocked { until: Some(until) }) => {
-                writeln!(out, "    blocked: nothing passes until {}", until.rfc3339())?;
-            }
+    rules.iter().try_for_each(|rule| write_bucket(out, rule.bucket()))
+}
+
+fn write_bucket(out: &mut dyn Write, bucket: &Bucket) -> std::io::Result<()> {
+    match bucket {
+        Bucket::Tokens(bucket) => {
+            let (size, interval) = (bucket.size(), bucket.interval());
+            writeln!(out, "    {bucket}: holds {size}, gains one every {interval}")
+        }
+        Bucket::Concurrency(bucket) => {
+            writeln!(out, "    {bucket}: each held until released, {} at most", bucket.ttl())
+        }
+        Bucket::Window(window) => {
+            let unit = window.unit().name();
+            writeln!(out, "    {window}: counts anew when the next {unit} begins")
+        }
+        Bucket::Blocked(Blocked { until: None }) => writeln!(out, "    blocked: nothing passes"),
+        Bucket::Blocked(Blocked { until: Some(until) }) => {
+            writeln!(out, "    blocked: nothing passes until {}", until.rfc3339())
         }
     }
-    Ok(())
 }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::condition::Conditions;
+use super::descriptor_tree::Walk;
 use super::identity::{KeyEntry, KeySet, ValueKind};
 use super::paths::PathInKey;
 use super::rule::Rule;
@@ -24,6 +25,8 @@ pub struct Explained<'a> {
     pub bypass: Option<&'a Conditions>,
     /// Each table, with its matching row and buckets or the reason why there are none.
     pub tables: Vec<(&'a Table, TableMatch<'a>)>,
+    /// The walk down the tree, if the policy is one. It has no tables then.
+    pub walk: Option<Walk<'a>>,
 }
 
 /// The row and the buckets that a descriptor matches in a table, or why it matches none.
@@ -34,6 +37,16 @@ impl Policy {
     /// it matches, or why it matches none.
     pub fn explain<'a>(&'a self, descriptor: Descriptor<'a>, now: Timestamp) -> Explained<'a> {
         let entries = descriptor.entries();
+        if let Some(tree) = self.tree() {
+            let is_overridden = descriptor.limit_override().is_some();
+            let walk = Walk { is_overridden, ..tree.walk(entries) };
+            let read = |(at, entry): (usize, &Entry<'a>)| {
+                (*entry, (at < walk.steps.len()).then(|| entry.key.as_str()))
+            };
+            let entries = entries.iter().enumerate().map(read).collect();
+            let (group, bypass, tables, walk) = (None, None, Vec::new(), Some(walk));
+            return Explained { entries, group, bypass, tables, walk };
+        }
         let values = self.read(entries);
         let mut bases = Bases::new(self);
         let tables = self.tables.iter().map(|table| {
@@ -47,7 +60,7 @@ impl Policy {
         let group = values.get(KeyIndex::ENDPOINT_GROUP).map(text::decode);
         let name = |at| self.keys.read_as(entries, at).map(|index| self.keys.name(index));
         let entries = entries.iter().enumerate().map(|(at, entry)| (*entry, name(at))).collect();
-        Explained { entries, group, bypass, tables }
+        Explained { entries, group, bypass, tables, walk: None }
     }
 
     /// Which calls share a bucket of a table: `one for each tenant and remote_address (/32 of IPv4, /64 of IPv6)`.
@@ -105,6 +118,9 @@ impl Policy {
 impl Explained<'_> {
     /// The effect of all buckets together on the call.
     pub fn outcome(&self) -> String {
+        if let Some(walk) = &self.walk {
+            return walk.outcome();
+        }
         let matched = || self.tables.iter().filter_map(|(_, matched)| matched.as_ref().ok());
         let buckets = |is_shadow| -> usize {
             let rows = matched().filter(|(row, _)| row.is_shadow() == is_shadow);

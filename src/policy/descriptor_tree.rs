@@ -10,6 +10,7 @@
 //! [`identity`](super::identity).
 
 mod builder;
+mod explain;
 
 mod new;
 mod pattern;
@@ -32,6 +33,7 @@ use crate::descriptor::Entry;
 use crate::limit::{Bucket, Unit};
 
 pub(crate) use self::builder::build_tree;
+pub use self::explain::{Choice, Step, Walk, describe_mode};
 
 pub use self::new::TreeSettings;
 pub(crate) use self::new::{NewLimit, NewNode, NewTree, NodeValue};
@@ -120,6 +122,8 @@ pub struct DescriptorTree {
     index: HashTable<NodeId>,
     hasher: DefaultHashBuilder,
     rows: Box<[Row]>,
+    /// The names of limits, and those that limits replace.
+    names: Box<[Box<str>]>,
     /// One for each unit: see [`salt_of`](Self::salt_of).
     salts: [Salt; 7],
     settings: TreeSettings,
@@ -142,7 +146,7 @@ impl DescriptorTree {
 
     /// The limit for a descriptor with these entries.
     #[inline]
-    fn find(&self, entries: &[Entry<'_>]) -> Option<&Row> {
+    pub(super) fn find(&self, entries: &[Entry<'_>]) -> Option<&Row> {
         let mut at = ROOT;
         for entry in entries {
             at = self.child(at, entry.key.as_bytes(), entry.value)?;
@@ -208,17 +212,24 @@ fn hash(hasher: &DefaultHashBuilder, parent: NodeId, key: &[u8], value: Option<&
     hasher.hash_one((parent, key, value))
 }
 
-impl TreeRow {
-    /// The entries that name the bucket of a descriptor: its own, with the pattern for each value that shares a count.
-    fn counted<'a>(&'a self, entries: &'a [Entry<'a>]) -> impl Iterator<Item = Entry<'a>> {
-        let mut shared = self.shared.iter().peekable();
-        entries.iter().enumerate().map(move |(at, entry)| {
-            match shared.next_if(|(of, _)| *of == at) {
-                Some((_, pattern)) => Entry { key: entry.key, value: pattern.as_bytes() },
-                None => *entry,
-            }
-        })
-    }
+/// The entries that name the bucket of a row for a descriptor with these: its own, with the pattern for each value that
+/// shares a count.
+pub(super) fn entries_in_tree<'r>(
+    row: &'r Row,
+    entries: &'r [Entry<'_>],
+) -> impl Iterator<Item = Entry<'r>> {
+    let shared = row.of_tree.as_ref().map(|of_tree| &*of_tree.shared).unwrap_or_default();
+    let mut shared = shared.iter().peekable();
+    entries.iter().enumerate().map(move |(at, entry)| match shared.next_if(|(of, _)| *of == at) {
+        Some((_, pattern)) => Entry { key: entry.key, value: pattern.as_bytes() },
+        None => *entry,
+    })
+}
+
+/// The same entries, for display.
+pub(super) fn key_in_tree<'a>(row: &Row, entries: &[Entry<'a>]) -> Vec<(&'a str, Vec<u8>)> {
+    let counted = entries.iter().zip(entries_in_tree(row, entries));
+    counted.map(|(own, counted)| (own.key.as_str(), counted.value.to_vec())).collect()
 }
 
 impl Row {

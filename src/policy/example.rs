@@ -12,6 +12,7 @@ use ipnet::IpNet;
 
 use self::need::{Need, needs};
 use super::condition::Condition;
+use super::descriptor_tree::{self, Walk};
 use super::entry_name::EntryName;
 use super::fingerprint::Fingerprint;
 use super::identity::KeyEntry;
@@ -366,6 +367,7 @@ impl Policy {
         fingerprint: Fingerprint,
     ) -> Option<(Explained<'a>, Plan<'a>)> {
         let hits = Hits::ONE;
+        let mut walk = None;
         let found = self.tables.iter().find(|of| of.name() == table);
         let (tables, matched) = match found {
             Some(found) => {
@@ -380,6 +382,16 @@ impl Policy {
                     MatchedBucket { descriptor: 0, row, bucket, rule, fingerprint, hits, debt };
                 (vec![(found, Ok((row, of_it)))], matched)
             }
+            None if table == descriptor_tree::TABLE && self.is_tree() => {
+                let row = self.tree()?.row(row)?;
+                let rule = row.rules.iter().find(|rule| rule.bucket == *bucket)?;
+                let end = Ok(row);
+                walk = Some(Walk { steps: Vec::new(), end, is_overridden: false });
+                let (bucket, rule, debt) = (&rule.bucket, Some(rule), None);
+                let matched =
+                    MatchedBucket { descriptor: 0, row, bucket, rule, fingerprint, hits, debt };
+                (Vec::new(), matched)
+            }
             None if table == self.limit_override.table() => {
                 let row = &self.limit_override;
                 let (rule, debt) = (None, None);
@@ -392,6 +404,6 @@ impl Policy {
         let mut plan = Plan { is_matched: true, ..Plan::default() };
         plan.matched.push(matched);
         let entries = Vec::new();
-        Some((Explained { entries, group: None, bypass: None, tables }, plan))
+        Some((Explained { entries, group: None, bypass: None, tables, walk }, plan))
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use super::Policy;
+use super::descriptor_tree::{DescriptorTree, key_in_tree};
 use super::fingerprint::Fingerprint;
 use super::identity::{Base, KeyEntry};
 use super::overrides::Override;
@@ -87,6 +88,12 @@ impl Policy {
         fingerprint: Fingerprint,
         now: Timestamp,
     ) -> Option<&Rule> {
+        if let Some(tree) = self.tree() {
+            let found =
+                tree.find(key).filter(|found| [found.table(), found.name()] == [table, row]);
+            let (row, rule) = found.and_then(|row| Some((row, row.rules.first()?)))?;
+            return (self.name_in_tree(key, row, rule.salt) == fingerprint).then_some(rule);
+        }
         let (values, _) = self.lookup_values(key);
         let table = self.tables.iter().find(|of| of.name() == table)?;
         let row = table.rows.row(row)?;
@@ -101,12 +108,16 @@ impl Policy {
     /// Every bucket that the entries name and that calls with them can match at `now`, in the order of tables and
     /// rows. A missing entry may have any value, but an override with a condition on it is not applied. An address
     /// may be given as a network: it names the buckets that the whole network shares. Of several entries with one key,
-    /// a later one may be given by its name in the policy, such as `generic_key[1]`.
+    /// a later one may be given by its name in the policy, such as `generic_key[1]`. In a descriptor tree, the bucket of
+    /// the descriptor with these entries.
     pub fn buckets_for<'a>(
         &'a self,
         entries: &[Entry<'a>],
         now: Timestamp,
     ) -> Vec<NamedBucket<'a>> {
+        if let Some(tree) = self.tree() {
+            return self.window_for(tree, entries).into_iter().collect();
+        }
         let (values, network) = self.lookup_values(entries);
         let mut found = Vec::new();
         for table in &self.tables {
@@ -122,6 +133,21 @@ impl Policy {
             }
         }
         found
+    }
+}
+
+impl Policy {
+    /// The bucket of a descriptor with exactly these entries, in this order.
+    fn window_for<'a>(
+        &'a self,
+        tree: &'a DescriptorTree,
+        entries: &[Entry<'a>],
+    ) -> Option<NamedBucket<'a>> {
+        let row = tree.find(entries)?;
+        let rule = row.rules.first()?;
+        let fingerprint = self.name_in_tree(entries, row, rule.salt);
+        let key = key_in_tree(row, entries).into();
+        Some(NamedBucket { row, rule, fingerprint, key })
     }
 }
 

@@ -69,14 +69,7 @@ impl Keys {
     pub(crate) fn intern(&mut self, name: &str) -> KeyIndex {
         let first = EntryName { key: name, number: 0 };
         let EntryName { key, number } = EntryName::parse(name).unwrap_or(first);
-        let first = match self.indices.get(key.as_bytes()) {
-            Some(index) => *index,
-            None => {
-                let index = self.add(key);
-                self.indices.insert(key.as_bytes().into(), index);
-                index
-            }
-        };
+        let first = self.add_key(key);
         match self.repeated.get(&(first, number)).copied() {
             _ if number == 0 => first,
             Some(index) => index,
@@ -86,6 +79,16 @@ impl Keys {
                 index
             }
         }
+    }
+
+    /// The index of the first entry with a key, which is added if it is new.
+    pub(super) fn add_key(&mut self, key: &str) -> KeyIndex {
+        if let Some(index) = self.indices.get(key.as_bytes()) {
+            return *index;
+        }
+        let index = self.add(key);
+        self.indices.insert(key.as_bytes().into(), index);
+        index
     }
 
     fn add(&mut self, name: &str) -> KeyIndex {

@@ -8,8 +8,6 @@ mod windows;
 
 use std::sync::Arc;
 
-use prost::Message;
-
 use super::{Response, Service};
 use crate::clock::{Clock, ManualClock, Nanos, Timestamp};
 use crate::limit::Unit;
@@ -19,9 +17,9 @@ use crate::policy::descriptor_tree::support::{KEY, policy};
 use crate::policy::descriptor_tree::{NewNode, TreeSettings};
 use crate::policy::{LimitHistory, Policies};
 use crate::store::MemoryStore;
-use crate::wire::pb::envoy::extensions::common::ratelimit::v3 as common;
-use crate::wire::pb::envoy::service::ratelimit::v3::rate_limit_response::rate_limit::Unit as WireUnit;
-use crate::wire::pb::envoy::service::ratelimit::v3::rate_limit_response::{Code, DescriptorStatus};
+use crate::wire::support::{
+    self, Code, DescriptorStatus, Entry, RateLimitDescriptor, RateLimitOverride, ReplyUnit,
+};
 use crate::wire::{RateLimitRequest, RateLimitResponse};
 
 /// 2026-03-01T00:00:00Z, a Sunday: a multiple of a day, of neither a week, a month of 30 days nor a year of 365.
@@ -87,10 +85,10 @@ impl Served {
     }
 
     fn request(&self, request: &RateLimitRequest) -> RateLimitResponse {
-        match self.service.handle(&request.encode_to_vec(), None) {
+        match self.service.handle(&support::encode(request), None) {
             Response::Ready((answer, _)) => {
                 let answer = answer.unwrap();
-                RateLimitResponse::decode(answer.message()).unwrap()
+                support::decode(answer.message())
             }
             Response::Pending(_) => panic!("it is not decided in memory"),
         }
@@ -98,7 +96,7 @@ impl Served {
 
     fn response(
         &self,
-        descriptors: impl IntoIterator<Item = common::RateLimitDescriptor>,
+        descriptors: impl IntoIterator<Item = RateLimitDescriptor>,
     ) -> RateLimitResponse {
         let descriptors = descriptors.into_iter().collect();
         self.request(&RateLimitRequest { domain: "d".into(), descriptors, hits_addend: 0 })
@@ -107,14 +105,14 @@ impl Served {
     /// The code of the answer, and the status of each descriptor.
     fn ask(
         &self,
-        descriptors: impl IntoIterator<Item = common::RateLimitDescriptor>,
+        descriptors: impl IntoIterator<Item = RateLimitDescriptor>,
     ) -> (&'static str, Vec<String>) {
         let response = self.response(descriptors);
         (code(response.overall_code), response.statuses.iter().map(told).collect())
     }
 
     /// The status of a request with one descriptor, whose code is that of the answer.
-    fn ask_one(&self, descriptor: common::RateLimitDescriptor) -> String {
+    fn ask_one(&self, descriptor: RateLimitDescriptor) -> String {
         let (code, statuses) = self.ask([descriptor]);
         let [status] = &*statuses else { panic!("{statuses:?}") };
         assert!(status.starts_with(code), "{code}: {status}");
@@ -138,7 +136,7 @@ fn told(status: &DescriptorStatus) -> String {
         said.extend((status.limit_remaining > 0).then(|| status.limit_remaining.to_string()));
         return said.join(" ");
     };
-    let unit = WireUnit::try_from(limit.unit).unwrap().as_str_name().to_lowercase();
+    let unit = ReplyUnit::try_from(limit.unit).unwrap().as_str_name().to_lowercase();
     said.push(format!("{}/{} {unit}", status.limit_remaining, limit.requests_per_unit));
     let reset = status.duration_until_reset.unwrap();
     assert_eq!(reset.nanos, 0, "whole seconds");
@@ -148,18 +146,16 @@ fn told(status: &DescriptorStatus) -> String {
 }
 
 /// A descriptor, with the hits of the request.
-fn of(entries: &[[&str; 2]]) -> common::RateLimitDescriptor {
-    let entry = |[key, value]: &[&str; 2]| common::rate_limit_descriptor::Entry {
-        key: (*key).to_owned(),
-        value: (*value).to_owned(),
-    };
-    common::RateLimitDescriptor {
+fn of(entries: &[[&str; 2]]) -> RateLimitDescriptor {
+    let entry =
+        |[key, value]: &[&str; 2]| Entry { key: (*key).to_owned(), value: (*value).to_owned() };
+    RateLimitDescriptor {
         entries: entries.iter().map(entry).collect(),
-        ..common::RateLimitDescriptor::default()
+        ..RateLimitDescriptor::default()
     }
 }
 
-impl common::RateLimitDescriptor {
+impl RateLimitDescriptor {
     fn hits(self, hits: u64) -> Self {
         Self { hits_addend: Some(hits), ..self }
     }
@@ -170,11 +166,7 @@ impl common::RateLimitDescriptor {
 
     /// With a limit of this number and the number of its unit.
     fn with_limit(self, requests_per_unit: u32, unit: i32) -> Self {
-        let limit = common::rate_limit_descriptor::RateLimitOverride {
-            requests_per_unit,
-            unit,
-            unit_multiplier: None,
-        };
+        let limit = RateLimitOverride { requests_per_unit, unit, unit_multiplier: None };
         Self { limit: Some(limit), ..self }
     }
 }

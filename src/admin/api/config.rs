@@ -61,7 +61,22 @@ fn policy(policy: &Policy) -> types::Policy {
         endpoints: endpoints.map(|(endpoint, group)| (endpoint.into(), group.into())).collect(),
         tables: policy.tables().iter().map(|of| table(policy, of)).collect(),
         bypass: bypass.collect(),
+        limits: policy.is_tree().then(|| limits(policy)).unwrap_or_default(),
     }
+}
+
+/// The limits of a descriptor tree.
+fn limits(policy: &Policy) -> Vec<types::TreeLimit> {
+    let rows = policy.rows().filter(|row| !policy.is_limit_override(row.table()));
+    let limit = |row: &Row| types::TreeLimit {
+        path: row.name().to_owned(),
+        limit: row.rules().first().map(|rule| rule.bucket().to_string()),
+        name: row.told_name().to_owned(),
+        replaces: policy.replaced_by(row).into_iter().map(str::to_owned).collect(),
+        shadow: row.is_shadow(),
+        quota: row.is_quota(),
+    };
+    rows.map(limit).collect()
 }
 
 fn table(policy: &Policy, table: &Table) -> types::Table {

@@ -19,6 +19,7 @@ use crate::clock::Timestamp;
 use crate::decision::{Decided, Verdict};
 use crate::descriptor::Query;
 use crate::live::LoadedPolicy;
+use crate::policy::descriptor_tree::{self, Walk, describe_mode};
 use crate::policy::rule::Rule;
 use crate::policy::table::{Row, Table};
 use crate::policy::{Explained, Policy};
@@ -119,6 +120,7 @@ fn descriptor(
             miss_reason: policy.miss_reason(*miss),
         }),
     });
+    let of_tree = explained.walk.as_ref().map(|walk| in_tree(policy, walk, of_it(), now));
     // A limit override belongs to no table.
     let overrides = of_it().filter(|decided| decided.matched.rule.is_none()).map(|decided| {
         ExplainedTable::Matched(MatchedRow {
@@ -127,8 +129,13 @@ fn descriptor(
             is_override: false,
             shadow: false,
             charging: decided.matched.debt.into(),
-            scope: "a limit override from Envoy, in place of the buckets that are not charged"
-                .into(),
+            scope: match policy.is_tree() {
+                true => "a limit from Envoy, in place of that of the tree".into(),
+                false => {
+                    "a limit override from Envoy, in place of the buckets that are not charged"
+                        .into()
+                }
+            },
             message: None,
             buckets: vec![explained_bucket(decided.matched.bucket, Some(decided), now)],
         })
@@ -143,8 +150,41 @@ fn descriptor(
         endpoint_group: explained.group.as_ref().map(ToString::to_string),
         bypass: policy.describe_bypass(explained),
         outcome: explained.outcome(),
-        tables: tables.chain(overrides).collect(),
+        tables: tables.chain(of_tree).chain(overrides).collect(),
     }
+}
+
+/// What a descriptor matches in a tree: its limit, or why it has none.
+fn in_tree<'v>(
+    policy: &Policy,
+    walk: &Walk<'_>,
+    mut decided: impl Iterator<Item = &'v Decided<'v>>,
+    now: Timestamp,
+) -> ExplainedTable {
+    let table = descriptor_tree::TABLE.to_owned();
+    let row = match &walk.end {
+        Err(reason) => {
+            return ExplainedTable::Missed(MissedTable { table, miss_reason: reason.clone() });
+        }
+        Ok(row) => row,
+    };
+    let Some(rule) = row.rules().first() else {
+        let miss_reason = format!("{} is unlimited", row.name());
+        return ExplainedTable::Missed(MissedTable { table, miss_reason });
+    };
+    let decided = decided.find(|of| std::ptr::eq(of.matched.bucket, rule.bucket()));
+    let mut scope = vec![policy.window_scope(row)];
+    scope.extend(describe_mode(policy, row));
+    ExplainedTable::Matched(MatchedRow {
+        table,
+        row: row.name().to_owned(),
+        is_override: false,
+        shadow: row.is_shadow(),
+        charging: row.debt().into(),
+        scope: scope.join(", "),
+        message: None,
+        buckets: vec![explained_bucket(rule.bucket(), decided, now)],
+    })
 }
 
 fn matched_row<'v>(

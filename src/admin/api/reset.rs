@@ -51,7 +51,7 @@ async fn refill(service: &Service, body: &[u8]) -> Result<Reset, ApiError> {
 
 /// Refills a recent bucket. It may be that of a limit override, which no policy has.
 async fn refill_listed(service: &Service, seen: BucketSnapshot) -> Result<Reset, ApiError> {
-    if !is_of_tokens(&seen.bucket) {
+    if !can_be_refilled(&seen.bucket) {
         return Err(ApiError::bad_request(SLOTS));
     }
     let bucket = [Inspected::from(&seen)];
@@ -95,7 +95,7 @@ async fn refill_table(
         return Err(ApiError::not_found(no_bucket(policy, table)));
     }
     let are_blocked = named.iter().all(|of| matches!(of.bucket(), Bucket::Blocked(_)));
-    named.retain(|of| is_of_tokens(of.bucket()));
+    named.retain(|of| can_be_refilled(of.bucket()));
     if named.is_empty() {
         return Err(ApiError::bad_request(if are_blocked { BLOCKED } else { SLOTS }));
     }
@@ -124,10 +124,14 @@ async fn refill_table(
 
 const BLOCKED: &str = "a blocked row has no tokens to refill; change the policy to unblock it";
 
+const NO_LIMIT: &str =
+    "no limit of the descriptor tree is for a descriptor with exactly these entries, in this order";
+
 const SLOTS: &str = "slots are not refilled; release their leases, which /leases lists";
 
-const fn is_of_tokens(bucket: &Bucket) -> bool {
-    matches!(bucket, Bucket::Tokens(_))
+/// Whether it has tokens or hits that are given back as a whole.
+const fn can_be_refilled(bucket: &Bucket) -> bool {
+    matches!(bucket, Bucket::Tokens(_) | Bucket::Window(_))
 }
 
 /// The answer about the buckets that were not full, and the numbers of each table.
@@ -144,6 +148,9 @@ fn answer(mut items: Vec<types::Bucket>, tables: Vec<ResetTable>) -> Reset {
 }
 
 fn no_bucket(policy: &Policy, table: &str) -> String {
+    if policy.is_tree() {
+        return NO_LIMIT.to_owned();
+    }
     let Some(table) = policy.tables().iter().find(|of| of.name() == table) else {
         let tables: Vec<_> = policy.tables().iter().map(|of| of.name()).collect();
         return format!("no table has this name; the tables are: {}", tables.join(", "));

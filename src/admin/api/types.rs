@@ -31,7 +31,7 @@ pub(crate) use self::explanation::{
 pub(crate) use self::leases::{Lease, Leases, ReleaseRequest, Released};
 pub(crate) use self::policies::{
     Config, Override, Policy, Prefix, Rejected, Reload, ReloadRejected, ReloadResult, Row,
-    StoreErrorAction, Table,
+    StoreErrorAction, Table, TreeLimit,
 };
 pub(crate) use self::top::{Top, TopBucket, TopList};
 use crate::clock::{Nanos, Timestamp};

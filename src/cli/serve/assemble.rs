@@ -284,17 +284,26 @@ async fn stopped(signals: watch::Receiver<Signals>) -> Stop {
 
 /// Arguments of `query` that match the policy's first table; none if a shell would need quotes for them.
 fn example(policy: &Policy) -> Option<String> {
+    let mut entries = vec![format!("--domain {}", policy.domain())];
+    if let Some(tree) = policy.tree() {
+        entries.extend(tree.example()?.iter().map(|(key, value)| format!("{key}={value}")));
+        return plain(&entries);
+    }
     let table = policy.tables().first()?;
     let keys = policy.keys();
-    let mut entries = vec![format!("--domain {}", policy.domain())];
     if let Rows::Selected { by, .. } = table.rows() {
         let row = table.rows().iter().min_by_key(|row| row.id())?;
         entries.push(format!("{}={}", keys.name(*by), row.name()));
     }
     let names = policy.key_set(table.key())?.names(keys);
     entries.extend(names.iter().map(|name| format!("{name}=acme")));
+    plain(&entries)
+}
+
+/// Arguments as a shell reads them without quotes; none if it needs quotes.
+fn plain(arguments: &[String]) -> Option<String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.= ".contains(c);
-    Some(entries.join(" ")).filter(|entries| entries.chars().all(is_plain))
+    Some(arguments.join(" ")).filter(|arguments| arguments.chars().all(is_plain))
 }
 
 fn print_example_call(out: &mut dyn Write, grpc: &Address, entries: &str) -> std::io::Result<()> {

@@ -282,7 +282,7 @@ impl PolicyCounters {
             if decided.iter().any(Decided::is_over) {
                 is_any_over = true;
                 counters.over.count(hits);
-            } else if verdict.is_admitted || first.matched.debt.is_some() {
+            } else if verdict.is_admitted || first.matched.is_always_charged() {
                 counters.admitted.count(hits);
             }
         }

@@ -34,6 +34,7 @@ pub(crate) fn build_tree(new: NewTree, key: FingerprintKey, settings: &TreeSetti
         index: HashTable::new(),
         hasher: DefaultHashBuilder::default(),
         rows: Box::default(),
+        names: Box::default(),
         salts: UNITS.map(salt),
         settings: settings.clone(),
     };
@@ -46,8 +47,11 @@ pub(crate) fn build_tree(new: NewTree, key: FingerprintKey, settings: &TreeSetti
         names: HashMap::new(),
     };
     builder.add_all(nodes);
-    let TreeBuilder { builder, mut tree, nodes, rows, .. } = builder;
+    let TreeBuilder { builder, mut tree, nodes, rows, names, .. } = builder;
     (tree.nodes, tree.rows) = (nodes.into(), rows.into());
+    let mut names: Vec<_> = names.into_iter().collect();
+    names.sort_unstable_by_key(|(_, id)| *id);
+    tree.names = names.into_iter().map(|(name, _)| name.into()).collect();
     builder.build_tree(tree)
 }
 
@@ -138,6 +142,7 @@ impl TreeBuilder {
         let NewNode { key, value, limit, value_to_metric, children } = new;
         let id = NodeId::try_from(self.nodes.len()).unwrap_or(NodeId::MAX);
         let takes = Takes::from(value);
+        self.builder.keys().add_key(&key);
         let mut node = Node { parent, key: key.into(), takes, value_to_metric, ..Node::root() };
         if !place.path.is_empty() {
             place.path.push('.');

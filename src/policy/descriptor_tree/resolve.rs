@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::{Base, DescriptorTree, NameId, Row, Salt};
+use super::{Base, DescriptorTree, NameId, Row, Salt, entries_in_tree};
 use crate::descriptor::{Descriptor, Entry, Query};
 use crate::limit::Bucket;
 use crate::policy::fingerprint::Fingerprint;
@@ -63,10 +63,15 @@ impl Policy {
     }
 
     /// The name of the bucket of a descriptor with these entries.
-    pub(super) fn name_in_tree(&self, entries: &[Entry<'_>], row: &Row, salt: Salt) -> Fingerprint {
+    pub(in crate::policy) fn name_in_tree(
+        &self,
+        entries: &[Entry<'_>],
+        row: &Row,
+        salt: Salt,
+    ) -> Fingerprint {
         let base = match &row.of_tree {
             Some(of_tree) if !of_tree.shared.is_empty() => {
-                Base::of_entries(self.key, of_tree.counted(entries))
+                Base::of_entries(self.key, entries_in_tree(row, entries))
             }
             _ => Base::of_entries(self.key, entries.iter().copied()),
         };

@@ -80,7 +80,8 @@ fn a_limit_of_an_unknown_unit_is_an_invalid_request() {
     let served = served([]);
     let descriptors = vec![of(&[["k", "v"]]).with_limit(1, 0)];
     let request = RateLimitRequest { domain: "d".into(), descriptors, hits_addend: 0 };
-    let Response::Ready((answer, _)) = served.service.handle(&request.encode_to_vec(), None) else {
+    let Response::Ready((answer, _)) = served.service.handle(&support::encode(&request), None)
+    else {
         panic!("it is not decided in memory");
     };
     let Err(status) = answer else { panic!("it is taken") };

@@ -1,11 +1,11 @@
 //! What an answer has beside its statuses.
 
-use prost_types::value::Kind;
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 use super::*;
 use crate::policy::descriptor_tree::support::node;
 use crate::policy::metadata::{Map, Value};
+use crate::wire::support::metadata;
 
 fn with_headers() -> TreeSettings {
     let headers = ["RateLimit-Limit", "RateLimit-Remaining", "RateLimit-Reset"].map(Into::into);
@@ -68,27 +68,6 @@ fn a_limit_of_which_the_most_remains_has_no_headers() {
     let served = served_with([node("k", "").per_minute(u32::MAX)], &with_headers());
     assert_eq!(headers(&served.response([of(&[["k", "v"]]).hits(0)])), []);
     assert_eq!(headers(&served.response([of(&[["k", "v"]])])).len(), 3);
-}
-
-fn metadata(response: &RateLimitResponse) -> Json {
-    fn json_of(value: &prost_types::Value) -> Json {
-        match value.kind.as_ref().unwrap() {
-            Kind::NullValue(_) => Json::Null,
-            Kind::NumberValue(number) => json!(number),
-            Kind::StringValue(text) => json!(text),
-            Kind::BoolValue(is_true) => json!(is_true),
-            Kind::StructValue(fields) => object(fields),
-            Kind::ListValue(list) => list.values.iter().map(json_of).collect(),
-        }
-    }
-    fn object(of: &prost_types::Struct) -> Json {
-        of.fields
-            .iter()
-            .map(|(key, value)| (key.clone(), json_of(value)))
-            .collect::<serde_json::Map<_, _>>()
-            .into()
-    }
-    object(response.dynamic_metadata.as_ref().unwrap())
 }
 
 fn map<const N: usize>(fields: [(&str, Value); N]) -> Map {
@@ -155,6 +134,6 @@ fn metadata_are_valid_utf8_whatever_the_client_sends() {
     let Response::Ready((answer, _)) = served.service.handle(request, None) else {
         panic!("it is not decided in memory");
     };
-    let response = RateLimitResponse::decode(answer.unwrap().message()).unwrap();
+    let response = support::decode(answer.unwrap().message());
     assert_eq!(metadata(&response)["descriptors"][0]["entries"][0], "k=\\xff");
 }

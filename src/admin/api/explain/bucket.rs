@@ -49,6 +49,9 @@ async fn answer(service: &Service, body: &[u8]) -> Result<BucketExplanation, Api
         let seen = seen.ok_or_else(|| ApiError::not_found(TRUNCATED))?;
         return listed(service, policy, &seen).await;
     }
+    if policy.is_tree() {
+        return in_tree(service, policy, &key).await;
+    }
     let place = BucketPlace {
         table: &request.table,
         row: request.row.as_deref(),
@@ -88,6 +91,36 @@ async fn listed(
         "this bucket, which must admit".clone_into(&mut descriptor.outcome);
     }
     Ok(BucketExplanation { entries: Vec::new(), assumed: vec![MATCHES.to_owned()], explanation })
+}
+
+/// The explanation of the call with these entries, which names the bucket.
+async fn in_tree(
+    service: &Service,
+    policy: &Policy,
+    key: &[Entry<'_>],
+) -> Result<BucketExplanation, ApiError> {
+    let mut query = Query::default();
+    let begun = query.begin(policy.domain(), 1);
+    key.iter().for_each(|entry| query.entry(entry.key, entry.value));
+    begun
+        .and_then(|()| query.close(Hits::ONE, None))
+        .map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let now = service.wall_now();
+    let plan = policy.resolve(&query, now);
+    if plan.matched.is_empty() {
+        let error = "no limit of the descriptor tree is for a descriptor with these entries";
+        return Err(ApiError::not_found(error));
+    }
+    let descriptor = query.descriptors().next();
+    let descriptor =
+        descriptor.ok_or_else(|| ApiError::internal(&"a call without a descriptor"))?;
+    let explained = policy.explain(descriptor, now);
+    let explanation = explanation(service, policy, &explained, &plan).await?;
+    let told = |Entry { key, value }: &Entry<'_>| -> KeyEntry {
+        [key.as_str().to_owned(), text::decode(value).into_owned()]
+    };
+    let entries = key.iter().map(told).collect();
+    Ok(BucketExplanation { entries, assumed: Vec::new(), explanation })
 }
 
 /// The explanation of an example of the calls that a bucket limits.

@@ -7,7 +7,7 @@ use hashbrown::HashSet;
 
 use super::super::buckets::{self, Ids, MAX_EXAMINED};
 use super::super::types::{self, IncompleteTable, KeyEntry, Reset, ResetRequest, ResetTable};
-use super::{answer, is_of_tokens};
+use super::{answer, can_be_refilled};
 use crate::admin::ApiError;
 use crate::descriptor::Entry;
 use crate::limit::Bucket;
@@ -39,7 +39,7 @@ pub(super) async fn refill(
     // A bucket that all calls share is not named by the entries.
     named.retain(|of| !of.key.is_empty() && is_meant(of.row.name(), of.bucket()));
     let slots = tables_with_slots(&named);
-    named.retain(|of| is_of_tokens(of.bucket()));
+    named.retain(|of| can_be_refilled(of.bucket()));
     let mut incomplete = policy.partly_named(&entries);
     incomplete.retain(|of| has_tokens(of.table));
     let mut seen = partly_named_buckets(service, policy, &entries, &named);
@@ -90,12 +90,12 @@ fn tables_with_slots(named: &[NamedBucket<'_>]) -> Vec<String> {
 
 fn has_tokens(table: &Table) -> bool {
     let rules = |row: &Row| {
-        let own = row.rules().iter().any(|rule| is_of_tokens(rule.bucket()));
+        let own = row.rules().iter().any(|rule| can_be_refilled(rule.bucket()));
         own || row
             .overrides()
             .iter()
             .flat_map(|of| of.rules())
-            .any(|rule| is_of_tokens(rule.bucket()))
+            .any(|rule| can_be_refilled(rule.bucket()))
     };
     table.rows().iter().any(rules)
 }
@@ -112,7 +112,7 @@ fn partly_named_buckets(
     let mut seen = service.recent_buckets();
     seen.retain(|seen| {
         *seen.label.domain == *policy.domain()
-            && is_of_tokens(&seen.bucket)
+            && can_be_refilled(&seen.bucket)
             && seen.label.matches(&filter)
             && !known.contains(&seen.fingerprint)
     });
@@ -179,6 +179,9 @@ async fn fill(
 fn no_bucket(policy: &Policy, has_slots: bool) -> String {
     if has_slots {
         return super::SLOTS.to_owned();
+    }
+    if policy.is_tree() {
+        return super::NO_LIMIT.to_owned();
     }
     let mut keys: Vec<&str> = Vec::new();
     for table in policy.tables() {

@@ -131,6 +131,25 @@ pub(crate) struct Policy {
     pub(crate) tables: Vec<Table>,
     /// The conditions under which a call is not limited.
     pub(crate) bypass: Vec<String>,
+    /// The limits of a descriptor tree, in the order of the file; empty for a policy of tables.
+    pub(crate) limits: Vec<TreeLimit>,
+}
+
+/// A limit of a descriptor tree.
+#[derive(Debug, JsonSchema, Serialize)]
+pub(crate) struct TreeLimit {
+    /// The nodes that lead to it, each with its key, or its key and value joined by `_`, and joined by dots.
+    pub(crate) path: String,
+    /// The limit, as in `5 each minute`; null if it is unlimited.
+    pub(crate) limit: Option<String>,
+    /// The name by which clients are told of it, and by which others replace it; may be empty.
+    pub(crate) name: String,
+    /// The names of the limits that it replaces.
+    pub(crate) replaces: Vec<String>,
+    /// Whether it is in shadow, so that it denies no call.
+    pub(crate) shadow: bool,
+    /// Whether it denies a call only together with all other quotas of the call.
+    pub(crate) quota: bool,
 }
 
 /// A table.
