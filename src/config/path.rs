@@ -1,7 +1,7 @@
 //! The location of a value in a document: its path, line and column.
 
 use std::fmt;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// Line and column, both from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,17 +25,17 @@ impl Position {
     }
 }
 
-/// The path from a document's root to a value, as in `tables[2].rows.free[0]`, and the value's position. Paths share
-/// the links to a common parent.
+/// The path from a document's root to a value, as in `tables[2].rows.free[0]`, and the value's position, if the document
+/// is a text. Paths share the links to a common parent.
 #[derive(Debug, Clone, Default)]
 pub(super) struct NodePath {
-    last: Option<Rc<PathLink>>,
-    pub(super) position: Position,
+    last: Option<Arc<PathLink>>,
+    pub(super) position: Option<Position>,
 }
 
 #[derive(Debug)]
 struct PathLink {
-    parent: Option<Rc<PathLink>>,
+    parent: Option<Arc<PathLink>>,
     step: Step,
 }
 
@@ -46,26 +46,26 @@ enum Step {
 }
 
 impl NodePath {
-    /// The root of a document.
+    /// The root of a text.
     pub(super) const fn root(position: Position) -> Self {
-        Self { last: None, position }
+        Self { last: None, position: Some(position) }
     }
 
-    pub(super) fn key(&self, key: &str, position: Position) -> Self {
-        self.then(Step::Key(key.into()), position)
+    pub(super) fn key(&self, key: &str, position: impl Into<Option<Position>>) -> Self {
+        self.then(Step::Key(key.into()), position.into())
     }
 
-    pub(super) fn index(&self, index: usize, position: Position) -> Self {
-        self.then(Step::Index(index), position)
+    pub(super) fn index(&self, index: usize, position: impl Into<Option<Position>>) -> Self {
+        self.then(Step::Index(index), position.into())
     }
 
     /// The same path with another position.
     pub(super) fn at(self, position: Position) -> Self {
-        Self { position, ..self }
+        Self { position: Some(position), ..self }
     }
 
-    fn then(&self, step: Step, position: Position) -> Self {
-        Self { last: Some(Rc::new(PathLink { parent: self.last.clone(), step })), position }
+    fn then(&self, step: Step, position: Option<Position>) -> Self {
+        Self { last: Some(Arc::new(PathLink { parent: self.last.clone(), step })), position }
     }
 }
 
@@ -108,7 +108,7 @@ mod tests {
             NodePath::default().key("tables", Position::default()).index(0, Position::new(3, 5));
         let bucket = table.key("rows", Position::default()).key("free", Position::default());
         assert_eq!(bucket.index(0, Position::new(5, 14)).to_string(), "tables[0].rows.free[0]");
-        assert_eq!(table.position, Position { line: 3, column: 5 });
+        assert_eq!(table.position, Some(Position { line: 3, column: 5 }));
         assert_eq!(NodePath::default().to_string(), "");
     }
 

@@ -50,7 +50,7 @@ impl Problem {
 
     /// A problem of the value at a path in a file.
     pub(super) fn of(file: &str, path: &NodePath, what: impl Into<String>) -> Self {
-        Self { path: path.to_string(), ..Self::at(file, path.position, what) }
+        Self { path: path.to_string(), position: path.position, ..Self::of_file(file, what) }
     }
 
     /// A warning about the value at a path in a file.
