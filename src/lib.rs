@@ -36,7 +36,7 @@
 //! | `reply` | from a verdict to headers, body and metadata; `denials` are encoded when a policy is loaded |
 //! | `decision` | the verdict; shadow |
 //! | `store` | the contract of a store, `memory`, and the `script` of a shared one; `gcra` decides one bucket with governor, `debt` one that is charged whatever is left |
-//! | `config` | the only module that knows YAML: `schema` mirrors the file, `compile` checks it and hands it to `policy` |
+//! | `config` | the only module that knows YAML: `schema` mirrors the file, `compile` checks it and hands it to `policy`; `ratelimit` does so for the configuration of envoyproxy/ratelimit |
 //! | `policy` | the compiled policy: conditions, rows, endpoint templates, or a `descriptor_tree`; `builder` builds it, `identity` names its buckets |
 //! | `descriptor` | the query: domain, descriptors, entries, hits |
 //! | `limit` | buckets and rates, valid by construction |
@@ -54,7 +54,7 @@
 //! |---|---|
 //! | a kind of bucket | `limit`, then `store/counter.rs`, which lists the other parts of a kind |
 //! | a source of policies | a module beside `policy_files` that passes compiled policies to `live` |
-//! | another language for policies | a module beside `config` that compiles to `policy/builder.rs` |
+//! | another language for policies | a module in `config`, beside `config/ratelimit.rs`, that compiles to `policy` |
 //! | an admin endpoint | `admin/api`, a file each, with its types in `admin/api/types/` |
 //! | a metric | `observe/telemetry.rs` and the files in its folder |
 //! | a flag of `serve` | `cli/serve.rs`; `cli/serve/assemble.rs` builds the server from it |

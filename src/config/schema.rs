@@ -165,14 +165,19 @@ pub(super) fn file(node: &Node<'_>) -> Option<File> {
         node.report(what);
         return None;
     }
-    let mut fields = node.fields("a policy: `domain`, `tables` and so on")?;
+    let what = "a policy, with `domain` and `tables`, or a ratelimit configuration, with `domain` and \
+                `descriptors`";
+    let mut fields = node.fields(what)?;
     let domain = fields.take("domain");
     if domain.is_none() {
         node.report("`domain` is missing; write the domain that Envoy's filter sends");
     }
     let tables = fields.take("tables");
     if tables.is_none() {
-        node.report("`tables` is missing; a policy without tables limits nothing");
+        node.report(
+            "`tables` is missing; a policy without tables limits nothing, and a ratelimit \
+             configuration has `descriptors`",
+        );
     }
     if tables.as_ref().and_then(|node| node.value.as_sequence()).is_some_and(<[_]>::is_empty) {
         node.report(

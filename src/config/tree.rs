@@ -1,32 +1,32 @@
-//! Builds a tree of values from text. Duplicate keys and a second document are reported, and the rest of the text is
-//! read nevertheless.
+//! Builds a tree of values from text. In a policy, duplicate keys and a second document are reported, and the rest of the
+//! text is read nevertheless. In a ratelimit configuration they count for what they do in the reference.
 //!
 //! The text is read event by event, and its size with aliases expanded is counted on the way: a few thousand bytes may
 //! expand to gigabytes. See [`bounds`](super::bounds).
 
-use std::borrow::Cow;
-use std::rc::Rc;
+mod merge;
+mod scalar;
 
-use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, Tag, options};
-use hashbrown::{HashMap, HashSet};
+use std::borrow::Cow;
+
+use granit_parser::{Event, ScanError, Span, Tag};
+use hashbrown::HashMap;
 
 use super::bounds::{MAX_LEVELS, MAX_TEXT, MAX_TEXT_LENGTH, MAX_VALUES};
 use super::document::Document;
+use super::language::{self, Language};
 use super::path::{NodePath, Position};
 use super::problem::{self, Problem};
-use super::value::{Entry, Kind, Value, plain};
-
-/// The key whose value YAML merges into the mapping.
-const MERGE: &str = "<<";
+use super::value::{Entry, Kind, Value};
 
 /// The tree of a document; `None` if its text is not YAML, or exceeds a bound.
-pub(super) fn tree<'t>(document: &Document<'t>) -> Option<Value<'t>> {
+pub(super) fn tree<'t>(document: &Document<'t>, language: Language) -> Option<Value<'t>> {
     if let Some(position) = problem::control_character(document.text()) {
         document.push(Problem::of_control_character(document.file(), position));
         return None;
     }
-    let mut parser = Parser::new_from_str_with_options(document.text(), options());
-    let mut builder = TreeBuilder::new(document);
+    let mut parser = language::parser(document.text());
+    let mut builder = TreeBuilder::new(document, language);
     loop {
         match builder.event(parser.next()?) {
             Ok(None) => {}
@@ -37,15 +37,6 @@ pub(super) fn tree<'t>(document: &Document<'t>) -> Option<Value<'t>> {
             }
         }
     }
-}
-
-fn options() -> Options {
-    let mut options = options! {
-        flow_nesting_limit: MAX_LEVELS,
-        block_nesting_limit: MAX_LEVELS,
-    };
-    options.set_emit_comments(false);
-    options
 }
 
 /// The size of a part of a document, with aliases expanded.
@@ -101,6 +92,7 @@ type Anchored<'t> = (Value<'t>, Size);
 
 struct TreeBuilder<'d, 't> {
     document: &'d Document<'t>,
+    language: Language,
     open: Vec<OpenValue<'t>>,
     /// The values that an alias may repeat. Only complete ones, so that none contains itself.
     anchors: HashMap<usize, Anchored<'t>>,
@@ -109,9 +101,10 @@ struct TreeBuilder<'d, 't> {
 }
 
 impl<'d, 't> TreeBuilder<'d, 't> {
-    fn new(document: &'d Document<'t>) -> Self {
+    fn new(document: &'d Document<'t>, language: Language) -> Self {
         Self {
             document,
+            language,
             open: Vec::new(),
             anchors: HashMap::new(),
             total: Size::default(),
@@ -124,14 +117,19 @@ impl<'d, 't> TreeBuilder<'d, 't> {
         &mut self,
         event: Result<(Event<'t>, Span), ScanError>,
     ) -> Result<Option<Value<'t>>, Problem> {
-        let (event, span) =
-            event.map_err(|error| Problem::of_syntax(self.document.file(), &error))?;
+        let (event, span) = match event {
+            Ok(event) => event,
+            // The reference does not read on behind the first document.
+            Err(_) if self.root.is_some() && self.language == Language::RateLimit => {
+                return Ok(self.root.take());
+            }
+            Err(error) => return Err(Problem::of_syntax(self.document.file(), &error)),
+        };
         let start = span.tag_start.unwrap_or(span.start);
         let position = Position::new(start.line(), start.col() + 1);
         match event {
             Event::DocumentStart(..) if self.root.is_some() => {
-                let what = "a second document begins here; put every domain in its own file";
-                self.document.push(Problem::at(self.document.file(), position, what));
+                self.second_document(position);
                 return Ok(self.root.take());
             }
             Event::StreamEnd => {
@@ -141,7 +139,11 @@ impl<'d, 't> TreeBuilder<'d, 't> {
             Event::Scalar(text, style, anchor, tag) => {
                 let size = Size::scalar(text.len());
                 self.count(size, position)?;
-                self.attach(Value { kind: scalar(text, style, tag), position }, size, anchor);
+                let kind = match self.language {
+                    Language::Policy => scalar::core_schema(text, style, tag),
+                    Language::RateLimit => scalar::yaml_1_1(text, style, tag),
+                };
+                self.attach(Value { kind, position }, size, anchor);
             }
             Event::SequenceStart(_, anchor, tag) => {
                 self.open(Container::List(Vec::new()), position, anchor, tag)?;
@@ -157,6 +159,20 @@ impl<'d, 't> TreeBuilder<'d, 't> {
         Ok(None)
     }
 
+    fn second_document(&self, position: Position) {
+        match self.language {
+            Language::Policy => {
+                let what = "a second document begins here; put every domain in its own file";
+                self.document.push(Problem::at(self.document.file(), position, what));
+            }
+            Language::RateLimit => {
+                let what = "what begins here is ignored: only the first document of a file is \
+                            read; put every domain in its own file";
+                self.document.warn(&NodePath::root(position), what);
+            }
+        }
+    }
+
     fn open(
         &mut self,
         kind: Container<'t>,
@@ -164,7 +180,10 @@ impl<'d, 't> TreeBuilder<'d, 't> {
         anchor: usize,
         tag: Option<Cow<'t, Tag>>,
     ) -> Result<(), Problem> {
-        let tag = tag.filter(|tag| !tag.is_yaml_core_schema()).map(|tag| tag.to_string());
+        // The reference passes over the tags of lists and mappings.
+        let is_problem =
+            |tag: &Cow<'_, Tag>| self.language == Language::Policy && !tag.is_yaml_core_schema();
+        let tag = tag.filter(is_problem).map(|tag| tag.to_string());
         self.open.push(OpenValue { kind, position, anchor, tag, size: Size::default() });
         let size = Size { levels: self.open.len(), ..Size::scalar(0) };
         self.count(size, position)
@@ -242,60 +261,11 @@ impl<'d, 't> TreeBuilder<'d, 't> {
         })
     }
 
-    /// The entries of a mapping, each key once, with those that `<<` merges into it. The mapping's own keys take
-    /// precedence, wherever `<<` stands.
     fn merge(&self, entries: Vec<Entry<'t>>) -> Vec<Entry<'t>> {
-        let mut keys: HashSet<Rc<str>> = HashSet::with_capacity(entries.len());
-        let mut unique = Vec::with_capacity(entries.len());
-        let mut merged = Vec::new();
-        for (key, value) in entries {
-            let Some(name) = key.scalar() else {
-                unique.push((key, value));
-                continue;
-            };
-            let path = || self.path(key.position).key(&name, key.position);
-            if !keys.insert((*name).into()) {
-                let what = "duplicate key; keep one of the two";
-                self.document.report(&path(), what);
-            } else if key.as_str() != Some(MERGE) {
-                unique.push((key, value));
-            } else if let Some(mappings) = mergeable(&value) {
-                merged = mappings;
-            } else {
-                let what = "`<<` merges a mapping or a list of mappings, as in `<<: *other`";
-                self.document.report(&path(), what);
-            }
+        let place = |position| self.path(position);
+        match self.language {
+            Language::Policy => merge::own_keys_first(entries, self.document, place),
+            Language::RateLimit => merge::in_order(entries, self.document, place),
         }
-        for (key, value) in merged.iter().flat_map(|entries| &**entries) {
-            if key.scalar().is_none_or(|name| keys.insert((*name).into())) {
-                unique.push((key.clone(), value.clone()));
-            }
-        }
-        unique
-    }
-}
-
-/// The mappings to merge, the first with the highest precedence.
-fn mergeable<'t>(value: &Value<'t>) -> Option<Vec<Rc<[Entry<'t>]>>> {
-    let one = |value: &Value<'t>| match &value.kind {
-        Kind::Mapping(entries) => Some(Rc::clone(entries)),
-        _ => None,
-    };
-    match &value.kind {
-        Kind::List(items) => items.iter().map(one).collect(),
-        _ => one(value).map(|entries| vec![entries]),
-    }
-}
-
-/// The value of a scalar. Quotes or the tag `!!str` make it text; a custom tag is kept for the report.
-fn scalar<'t>(text: Cow<'t, str>, style: ScalarStyle, tag: Option<Cow<'t, Tag>>) -> Kind<'t> {
-    match tag {
-        None if style == ScalarStyle::Plain => plain(text),
-        None => Kind::Text(text),
-        Some(tag) => match tag.core_suffix() {
-            Some("str") => Kind::Text(text),
-            Some(_) => plain(text),
-            None => Kind::Tagged(tag.to_string()),
-        },
     }
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::path::Position;
+use super::yaml_1_1::{self, Scalar};
 
 /// A value and where it begins. A clone shares its children, so that an alias costs no more than a scalar.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub(super) enum Kind<'t> {
     /// Any other number, as it is written: nothing in a policy is negative, a fraction or above `u64`.
     Number(Cow<'t, str>),
     Text(Cow<'t, str>),
+    /// A plain scalar of YAML 1.1, as it is written: where a text is due, `yes` is one.
+    Plain(Cow<'t, str>),
     List(Rc<[Value<'t>]>),
     Mapping(Rc<[Entry<'t>]>),
     /// A value with a custom tag, which no policy has; only the tag is kept.
@@ -67,7 +70,7 @@ impl<'t> Value<'t> {
     /// The text of a scalar; `None` for other kinds.
     pub(super) fn scalar(&self) -> Option<Cow<'_, str>> {
         match &self.kind {
-            Kind::Text(text) | Kind::Number(text) => Some(Cow::Borrowed(text)),
+            Kind::Text(text) | Kind::Number(text) | Kind::Plain(text) => Some(Cow::Borrowed(text)),
             Kind::Whole(number) => Some(number.to_string().into()),
             Kind::Flag(flag) => Some(flag.to_string().into()),
             _ => None,
@@ -82,10 +85,21 @@ impl<'t> Value<'t> {
             Kind::Whole(number) => format!("the number {number}"),
             Kind::Number(number) => format!("the number {number}"),
             Kind::Text(_) => "text".to_owned(),
+            Kind::Plain(text) => describe_plain(text),
             Kind::List(_) => "a list".to_owned(),
             Kind::Mapping(_) => "a mapping".to_owned(),
             Kind::Tagged(tag) => format!("the tag {tag}"),
         }
+    }
+}
+
+/// The kind of a plain scalar of YAML 1.1 in words.
+fn describe_plain(text: &str) -> String {
+    match yaml_1_1::resolve(text) {
+        Scalar::Nothing => "nothing".to_owned(),
+        Scalar::Flag(flag) => flag.to_string(),
+        Scalar::Whole(_) | Scalar::Number(_) => format!("the number {text}"),
+        Scalar::Text => "text".to_owned(),
     }
 }
 

@@ -170,12 +170,18 @@ fn literals(code: &str) -> Vec<String> {
 
 #[test]
 fn every_complaint_there_is_has_a_bad_file() {
-    let mut sources: Vec<_> =
-        ["src/config", "src/config/compile", "src/config/schema", "src/config/warnings"]
-            .iter()
-            .flat_map(|folder| entries(folder))
-            .filter(|path| is(path, "rs"))
-            .collect();
+    let folders = [
+        "src/config",
+        "src/config/compile",
+        "src/config/ratelimit",
+        "src/config/ratelimit/compile",
+        "src/config/ratelimit/yaml",
+        "src/config/schema",
+        "src/config/tree",
+        "src/config/warnings",
+    ];
+    let files = folders.iter().flat_map(|folder| entries(folder));
+    let mut sources: Vec<_> = files.filter(|path| is(path, "rs")).collect();
     sources.extend(
         ["src/config.rs", "src/limit/error.rs", "src/policy/endpoints.rs"].map(PathBuf::from),
     );
@@ -183,7 +189,10 @@ fn every_complaint_there_is_has_a_bad_file() {
         bad().iter().map(|(_, beside)| std::fs::read_to_string(beside).unwrap()).collect();
     let warned = entries("tests/config/warned").into_iter().filter(|path| is(path, "txt"));
     let warned: String = warned.map(|path| std::fs::read_to_string(path).unwrap()).collect();
-    let expected = expected + &warned + &bounds::all_told();
+    // What needs settings is told in its own tests.
+    let of_settings = std::fs::read_to_string("tests/suites/ratelimit_config.rs").unwrap();
+    let of_settings: String = literals(&of_settings).concat();
+    let expected = expected + &warned + &bounds::all_told() + &of_settings;
     let mut untold = Vec::new();
     for source in sources {
         for literal in literals(&std::fs::read_to_string(&source).unwrap()) {

@@ -36,6 +36,7 @@ mod policy_file;
 mod policy_rows;
 mod property;
 mod races;
+mod ratelimit_config;
 mod release;
 mod repeated_keys;
 mod replies;

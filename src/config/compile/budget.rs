@@ -20,9 +20,22 @@ impl Default for MemoryBudget {
 }
 
 impl MemoryBudget {
-    /// Takes bytes for the value at a path, and returns whether they were left. The first time that they are not is
-    /// reported; from then on nothing is taken.
+    /// Takes bytes of a policy, as [`Self::take_or_report`] does.
     pub(super) fn take(&self, bytes: usize, document: &Document<'_>, path: &NodePath) -> bool {
+        let hint = "name a `row` in overrides, which otherwise count once for each row, and shorten \
+                    messages, which count once for each bucket";
+        self.take_or_report(bytes, document, path, hint)
+    }
+
+    /// Takes bytes for the value at a path, and returns whether they were left. The first time that they are not is
+    /// reported, with a hint; from then on nothing is taken.
+    pub(in crate::config) fn take_or_report(
+        &self,
+        bytes: usize,
+        document: &Document<'_>,
+        path: &NodePath,
+        hint: &str,
+    ) -> bool {
         match self.left.get().checked_sub(bytes) {
             Some(left) if !self.is_exceeded.get() => {
                 self.left.set(left);
@@ -32,8 +45,7 @@ impl MemoryBudget {
                 if !self.is_exceeded.replace(true) {
                     let what = format!(
                         "the policies up to here take more than {MAX_COMPILED_BYTES} bytes of memory; \
-                         name a `row` in overrides, which otherwise count once for each row, and \
-                         shorten messages, which count once for each bucket"
+                         {hint}"
                     );
                     document.report(path, what);
                 }

@@ -60,7 +60,9 @@ fn json(node: &Node<'_>, value: &Value<'_>, path: &NodePath) -> Json {
                 invalid(path, "JSON has no such number; put it in quotes, or write it as in `-1.5`")
             }
         },
-        Kind::Text(text) => Json::Text(Located { value: text.to_string(), path: path.clone() }),
+        Kind::Text(text) | Kind::Plain(text) => {
+            Json::Text(Located { value: text.to_string(), path: path.clone() })
+        }
         Kind::List(items) => {
             let item = |(at, value): (usize, &Value<'_>)| {
                 json(node, value, &path.index(at, value.position))

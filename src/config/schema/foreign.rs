@@ -2,10 +2,6 @@
 
 use crate::config::value::Value;
 
-const RATELIMIT: &str = "this is a configuration of envoyproxy/ratelimit: it has `descriptors`, where a policy has \
-    `tables`. Write a table for each descriptor with a `rate_limit`: the keys that have no `value` as its `key`, those \
-    that have one under `when`, and `unit: minute, requests_per_unit: 10` as `{ per_minute: 10 }`; see docs/policy.md";
-
 const LIMITADOR: &str = "these are limits of Limitador: a list with `namespace` and `max_value`, where a policy has \
     `tables`. Write the namespace as `domain`, and a table for each limit: its `variables` as `key`, its `conditions` \
     under `when`, and `max_value: 10, seconds: 60` as `{ per_minute: 10 }`; see docs/policy.md";
@@ -27,8 +23,6 @@ pub(super) fn file(value: &Value<'_>) -> Option<&'static str> {
         Some(LIMITADOR)
     } else if has(value, "tables") {
         None
-    } else if has(value, "descriptors") {
-        Some(RATELIMIT)
     } else if has(value, "static_resources") || has(value, "dynamic_resources") {
         Some(ENVOY)
     } else if has(value, "apiVersion") && has(value, "kind") {
