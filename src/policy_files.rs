@@ -7,10 +7,58 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::clock::{Clock, Now};
+use crate::config::ratelimit::{self, RuntimeFolder, Settings};
 use crate::config::{self, Compiled, Problems, Source};
 use crate::live::{ActivePolicies, LoadedPolicies, PolicySource, PolicyVersion, VersionedPolicies};
 use crate::policy::fingerprint::FingerprintKey;
 use crate::reading::{ReadError, Reader};
+
+/// Where policies are read from.
+#[derive(Debug, Clone)]
+pub enum Location {
+    /// A file, or a folder of them: policies and ratelimit configurations.
+    Path(PathBuf),
+    /// A folder of envoyproxy/ratelimit, in which every file is a ratelimit configuration.
+    RuntimeFolder(RuntimeFolder),
+}
+
+impl Location {
+    /// Reads the texts; see [`config::read`] and [`ratelimit::read`].
+    ///
+    /// # Errors
+    /// All problems of the files.
+    pub fn read(&self) -> Result<Vec<Source>, Problems> {
+        match self {
+            Self::Path(path) => config::read(path),
+            Self::RuntimeFolder(folder) => ratelimit::read(folder),
+        }
+    }
+
+    /// Compiles the texts, as [`compile`] does.
+    ///
+    /// # Errors
+    /// All problems of all files.
+    pub fn compile(
+        &self,
+        sources: &[Source],
+        key: FingerprintKey,
+        settings: &Settings,
+    ) -> Result<VersionedPolicies, Problems> {
+        let compiled = match self {
+            Self::Path(_) => config::compile_with_settings(sources, key, settings),
+            Self::RuntimeFolder(_) => ratelimit::compile_texts(sources, key, settings),
+        };
+        compiled.map(|compiled| versioned(compiled, sources))
+    }
+
+    /// The path whose changes may change the policies.
+    pub fn watched(&self) -> PathBuf {
+        match self {
+            Self::Path(path) => path.clone(),
+            Self::RuntimeFolder(folder) => folder.watched(),
+        }
+    }
+}
 
 /// Compiles files, one policy each, each with a domain of its own. The version's id is the SHA-256 of their texts, in
 /// hexadecimal digits, as printed by `cat FILES | sha256sum`; it does not depend on file names.
@@ -18,8 +66,12 @@ use crate::reading::{ReadError, Reader};
 /// # Errors
 /// All problems of all files.
 pub fn compile(sources: &[Source], key: FingerprintKey) -> Result<VersionedPolicies, Problems> {
-    let Compiled { policies, warnings } = config::compile_with_warnings(sources, key)?;
-    Ok(VersionedPolicies { policies, version: version(sources), warnings: warnings.lines() })
+    config::compile_with_warnings(sources, key).map(|compiled| versioned(compiled, sources))
+}
+
+fn versioned(compiled: Compiled, sources: &[Source]) -> VersionedPolicies {
+    let Compiled { policies, warnings } = compiled;
+    VersionedPolicies { policies, version: version(sources), warnings: warnings.lines() }
 }
 
 /// The most warnings of one load that are logged.
@@ -60,15 +112,26 @@ pub enum Reloaded {
 
 /// A policy file or a folder of them, and the policies in force that a reload replaces.
 pub struct PolicyFiles {
-    path: PathBuf,
+    location: Location,
+    settings: Settings,
     key: FingerprintKey,
     policies: Arc<ActivePolicies>,
 }
 
 impl PolicyFiles {
     /// The policies at a path. `key` hashes the names of their buckets.
-    pub const fn new(path: PathBuf, key: FingerprintKey, policies: Arc<ActivePolicies>) -> Self {
-        Self { path, key, policies }
+    pub fn new(path: PathBuf, key: FingerprintKey, policies: Arc<ActivePolicies>) -> Self {
+        Self::at(Location::Path(path), Settings::default(), key, policies)
+    }
+
+    /// The policies at a location, with the settings of the ratelimit configurations there.
+    pub const fn at(
+        location: Location,
+        settings: Settings,
+        key: FingerprintKey,
+        policies: Arc<ActivePolicies>,
+    ) -> Self {
+        Self { location, settings, key, policies }
     }
 
     /// Reads the policies and puts them in force, unless they are in force already. Problems are counted, and
@@ -83,11 +146,12 @@ impl PolicyFiles {
 
     /// Reads and prepares policies; `None` if they are in force already.
     fn read(&self, now: Now) -> Result<Option<LoadedPolicies>, Problems> {
-        let sources = config::read(&self.path)?;
+        let sources = self.location.read()?;
         if version(&sources) == *self.policies.load().version() {
             return Ok(None);
         }
-        Ok(Some(self.policies.prepare(compile(&sources, self.key)?, now)))
+        let compiled = self.location.compile(&sources, self.key, &self.settings)?;
+        Ok(Some(self.policies.prepare(compiled, now)))
     }
 
     /// Puts the policies that were read in force, or records their problems.
@@ -123,7 +187,7 @@ pub struct Reloader {
 
 impl fmt::Debug for Reloader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reloader").field("path", &self.files.path).finish_non_exhaustive()
+        f.debug_struct("Reloader").field("location", &self.files.location).finish_non_exhaustive()
     }
 }
 
@@ -144,7 +208,10 @@ impl Reloader {
         let (files, clock) = (Arc::clone(&self.files), Arc::clone(&self.clock));
         let apply = move |read: Result<_, ReadError>| {
             let read = read.unwrap_or_else(|error| {
-                Err(Problems::of_path(&files.path, &format!("cannot be read: {error}")))
+                Err(Problems::of_path(
+                    &files.location.watched(),
+                    &format!("cannot be read: {error}"),
+                ))
             });
             let was_rejected = files.policies.rejected().is_some();
             let result = files.apply(read, clock.read());

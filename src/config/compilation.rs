@@ -44,6 +44,9 @@ impl Compilation {
         let are_mergeable = [owner.language, language] == [Language::RateLimit; 2];
         let cure = match are_mergeable {
             true if merges => return true,
+            true if is_hidden(&owner.file) || is_hidden(document.file()) => {
+                "RUNTIME_IGNOREDOTFILES=true leaves out what begins with a dot, as in a ConfigMap"
+            }
             true => "each file needs its own domain, unless MERGE_DOMAIN_CONFIG=true",
             false => "each file needs its own domain",
         };
@@ -72,4 +75,9 @@ impl Compilation {
         }
         Ok(Compiled { policies: Policies::new(policies()), warnings: self.warnings })
     }
+}
+
+/// Whether a name on the path of a file begins with a dot, and is neither `.` nor `..`.
+fn is_hidden(file: &str) -> bool {
+    file.split('/').any(|name| name.starts_with('.') && ![".", ".."].contains(&name))
 }

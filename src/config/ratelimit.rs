@@ -6,11 +6,13 @@
 //! [`descriptor_tree`](crate::policy::descriptor_tree).
 
 mod compile;
+mod runtime_folder;
 pub mod schema;
 mod warnings;
 mod yaml;
 
 use self::compile::Forest;
+pub use self::runtime_folder::{RuntimeFolder, read};
 use self::schema::RateLimitConfig;
 use super::compilation::Compilation;
 use super::document::Document;

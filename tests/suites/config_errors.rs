@@ -189,9 +189,12 @@ fn every_complaint_there_is_has_a_bad_file() {
         bad().iter().map(|(_, beside)| std::fs::read_to_string(beside).unwrap()).collect();
     let warned = entries("tests/config/warned").into_iter().filter(|path| is(path, "txt"));
     let warned: String = warned.map(|path| std::fs::read_to_string(path).unwrap()).collect();
-    // What needs settings is told in its own tests.
-    let of_settings = std::fs::read_to_string("tests/suites/ratelimit_config.rs").unwrap();
-    let of_settings: String = literals(&of_settings).concat();
+    // What needs settings or a folder is told in its own tests.
+    let of_settings: String =
+        ["tests/suites/ratelimit_config.rs", "tests/suites/ratelimit_folder.rs"]
+            .iter()
+            .flat_map(|path| literals(&std::fs::read_to_string(path).unwrap()))
+            .collect();
     let expected = expected + &warned + &bounds::all_told() + &of_settings;
     let mut untold = Vec::new();
     for source in sources {

@@ -37,6 +37,7 @@ mod policy_rows;
 mod property;
 mod races;
 mod ratelimit_config;
+mod ratelimit_folder;
 mod release;
 mod repeated_keys;
 mod replies;
