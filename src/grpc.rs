@@ -10,7 +10,6 @@ mod connection;
 mod connection_age;
 mod http2;
 mod in_flight;
-mod keepalive;
 mod refusals;
 mod rejection;
 mod routed;
@@ -31,7 +30,7 @@ use self::connection::Services;
 pub(crate) use self::in_flight::InFlight;
 use self::refusals::Refusals;
 use self::sampling::Sampler;
-use crate::listener::Stream;
+use crate::listener::{Stream, keepalive};
 use crate::service::Service;
 use crate::tls::Identity;
 

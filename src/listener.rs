@@ -1,6 +1,7 @@
 //! Accepts connections over TCP and Unix domain sockets, for gRPC and HTTP.
 
 mod address;
+pub(crate) mod keepalive;
 mod socket;
 
 use std::io;

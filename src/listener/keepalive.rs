@@ -1,10 +1,10 @@
 //! TCP options that detect a peer that is gone.
 //!
-//! Envoy does not probe its connections, and HTTP/2 pings would cost every call two readings of the clock. So the
-//! system probes.
+//! Envoy does not probe its connections, and HTTP/2 pings would cost every call two readings of the clock; a control
+//! plane may close a connection for its pings. So the system probes.
 
 use std::io;
-use std::net::TcpStream;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use rustix::net::sockopt;
@@ -23,7 +23,7 @@ const USER_TIMEOUT_MS: u32 = 80_000;
 ///
 /// # Errors
 /// The system's.
-pub(super) fn enable(stream: &TcpStream) -> io::Result<()> {
+pub(crate) fn enable<Stream: AsFd>(stream: &Stream) -> io::Result<()> {
     sockopt::set_socket_keepalive(stream, true)?;
     sockopt::set_tcp_keepidle(stream, IDLE)?;
     sockopt::set_tcp_keepintvl(stream, INTERVAL)?;
@@ -36,6 +36,8 @@ pub(super) fn enable(stream: &TcpStream) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpStream;
+
     use super::*;
 
     #[test]
