@@ -1,19 +1,36 @@
 //! Compiles `proto/` with protox, a protobuf compiler in Rust, so that no protoc has to be installed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// The root of the import graph; what it imports comes along.
-const PROTOS: [&str; 1] = ["envoy/service/ratelimit/v3/rls.proto"];
+/// What is served: the root of the import graph; what it imports comes along.
+const SERVED: &str = "envoy/service/ratelimit/v3/rls.proto";
+
+/// What control planes are asked for, and what with.
+const XDS: [&str; 2] =
+    ["envoy/service/discovery/v3/ads.proto", "ratelimit/config/ratelimit/v3/rls_conf.proto"];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=proto");
     println!("cargo:rustc-env=TOLLGATE_RUSTC={}", rustc());
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     let mut compiler = protox::Compiler::new(["proto"])?;
-    compiler.include_imports(true).include_source_info(true).open_files(PROTOS)?;
+    compiler.include_imports(true).include_source_info(true).open_files([SERVED])?;
     // With source info, so that `grpcurl describe` shows the comments.
     std::fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
     tonic_prost_build::configure()
+        .include_file("proto.rs")
+        .compile_fds(compiler.file_descriptor_set())?;
+    compile_xds(&out.join("xds"))
+}
+
+/// Compiles the protocol of control planes apart, so that reflection offers only what is served.
+fn compile_xds(out: &Path) -> Result<(), Box<dyn std::error::Error>> {
+    std::fs::create_dir_all(out)?;
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler.include_imports(true).open_files(XDS)?;
+    tonic_prost_build::configure()
+        .build_server(false)
+        .out_dir(out)
         .include_file("proto.rs")
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())

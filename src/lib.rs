@@ -22,7 +22,8 @@
 //! | `server` | the supervisor: threads, accepting connections, drain, the sweep of the store |
 //! | `admin` | the HTTP side: the API and the dashboard |
 //! | `grpc` | the gRPC transport, which drives `crates/unary-h2`: connections, fairness between them, calls; whether an answer was delivered |
-//! | `listener` | accepting connections |
+//! | `xds` | a source of policies: ratelimit configurations from a control plane |
+//! | `listener` | accepting connections; noticing peers that are gone |
 //! | `file_watch` | notices changes of files |
 //! | `tls` | the certificate of the server, and the verification of clients' certificates |
 //! | `service` | the path of a request; `backend` has the differences between memory and the shared store |
@@ -32,7 +33,7 @@
 //! | `live` | the policies in force, replaced as a whole, from any source |
 //! | `reading` | file reads that may hang: a thread of their own, a deadline, panics caught |
 //! | `observe` | metrics (`telemetry`), lists (`recent_buckets`, `top_denied`, `active_leases`), log lines (`denied_log`) and spans (`traces`) of calls |
-//! | `wire` | the only module that knows protobuf |
+//! | `wire` | the messages of Envoy: beside `xds`, the only module that knows protobuf |
 //! | `reply` | from a verdict to headers, body and metadata; `denials` are encoded when a policy is loaded |
 //! | `decision` | the verdict; shadow |
 //! | `store` | the contract of a store, `memory`, and the `script` of a shared one; `gcra` decides one bucket with governor, `debt` one that is charged whatever is left |
@@ -85,3 +86,4 @@ pub mod striped;
 pub mod text;
 pub mod tls;
 pub mod wire;
+pub mod xds;

@@ -4,12 +4,15 @@
 //! that it found. The handles of metrics and the encoded denials are prepared here, once for each set of policies
 //! instead of once for each request.
 
+mod control_plane;
+
 use std::sync::Arc;
 
 use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
+pub use self::control_plane::{ConnectionError, ConnectionState, ControlPlane};
 use crate::clock::{Now, Timestamp};
 use crate::descriptor::Name;
 use crate::limit::ChangeTime;
@@ -84,6 +87,8 @@ pub struct LoadedPolicies {
     /// When the limits change that are not what they were before.
     changed_at: ChangeTime,
     limits: LimitHistory,
+    /// Whether they stand for those that a source has not delivered yet.
+    is_awaited: bool,
 }
 
 impl LoadedPolicies {
@@ -106,7 +111,26 @@ impl LoadedPolicies {
         });
         let VersionedPolicies { version, warnings, .. } = next;
         let by_domain = loaded.collect();
-        Self { by_domain, version, warnings, loaded_at: now, changed_at, limits }
+        let is_awaited = false;
+        Self { by_domain, version, warnings, loaded_at: now, changed_at, limits, is_awaited }
+    }
+
+    /// No policies: those of the source are still to come, after others with these limits.
+    fn awaited(before: LimitHistory, now: Timestamp) -> Self {
+        Self {
+            by_domain: NameMap::default(),
+            version: PolicyVersion::new(String::new(), Vec::new()),
+            warnings: Vec::new(),
+            loaded_at: now,
+            changed_at: ChangeTime::at(now),
+            limits: before,
+            is_awaited: true,
+        }
+    }
+
+    /// Whether the source has delivered no policies yet. There is none then, and calls fail.
+    pub const fn is_awaited(&self) -> bool {
+        self.is_awaited
     }
 
     /// The policy of a domain.
@@ -166,6 +190,10 @@ pub struct ActivePolicies {
     replaced: Mutex<Option<Arc<LoadedPolicies>>>,
     activated: Notify,
     telemetry: Arc<Telemetry>,
+    /// Where they come from, if not from files.
+    control_plane: Option<ControlPlane>,
+    /// Whether a source has delivered policies.
+    has_loaded: watch::Sender<bool>,
 }
 
 impl ActivePolicies {
@@ -183,10 +211,47 @@ impl ActivePolicies {
         now: impl Into<Now>,
     ) -> Self {
         let Now { steady, wall } = now.into();
-        let loaded = ArcSwap::from_pointee(LoadedPolicies::new(first, before, &telemetry, steady));
+        let first = LoadedPolicies::new(first, before, &telemetry, steady);
         telemetry.reloads().record_loaded(wall);
-        let (rejected, replaced, activated) = Default::default();
-        Self { loaded, rejected, replaced, activated, telemetry }
+        Self::with(first, telemetry, None)
+    }
+
+    /// Awaits the first policies from a control plane. `before` is as in [`Self::after`].
+    pub fn awaiting(
+        control_plane: ControlPlane,
+        before: LimitHistory,
+        telemetry: Arc<Telemetry>,
+        now: Timestamp,
+    ) -> Self {
+        Self::with(LoadedPolicies::awaited(before, now), telemetry, Some(control_plane))
+    }
+
+    fn with(
+        loaded: LoadedPolicies,
+        telemetry: Arc<Telemetry>,
+        control_plane: Option<ControlPlane>,
+    ) -> Self {
+        let has_loaded = watch::Sender::new(!loaded.is_awaited);
+        Self {
+            loaded: ArcSwap::from_pointee(loaded),
+            rejected: ArcSwapOption::empty(),
+            replaced: Mutex::default(),
+            activated: Notify::new(),
+            telemetry,
+            control_plane,
+            has_loaded,
+        }
+    }
+
+    /// The control plane that they come from, if any.
+    pub const fn control_plane(&self) -> Option<&ControlPlane> {
+        self.control_plane.as_ref()
+    }
+
+    /// Completes once a source has delivered policies: at once, unless they come from a control plane.
+    pub async fn loaded(&self) {
+        // The sender is `self`.
+        let _ = self.has_loaded.subscribe().wait_for(|has_loaded| *has_loaded).await;
     }
 
     /// The policies in force.
@@ -219,6 +284,7 @@ impl ActivePolicies {
         self.rejected.store(None);
         self.telemetry.reloads().record_loaded(wall);
         self.activated.notify_one();
+        self.has_loaded.send_replace(true);
     }
 
     /// Completes once policies have replaced others since it last completed; for one caller at a time.

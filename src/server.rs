@@ -27,13 +27,12 @@ use self::connection_limit::ConnectionLimit;
 use self::http_thread::HttpThread;
 pub use self::options::{Options, ServerError};
 pub use self::shutdown::Stop;
-use self::shutdown::{Phase, close_health, report_not_serving, wait_before_drain};
+use self::shutdown::{Phase, close_health, report_not_serving, report_serving, wait_before_drain};
 use self::worker::Worker;
 use crate::admin::Readiness;
 use crate::grpc::ConnectionConfig;
 use crate::listener::{Address, Listener};
 use crate::service::Core;
-use crate::wire;
 
 /// How long threads that serve gRPC, and then HTTP requests in flight, may take to end after the drain. No call
 /// waits for them.
@@ -83,7 +82,7 @@ impl Server {
         force: impl Future<Output = ()>,
     ) -> Result<(), ServerError> {
         let (mut reporter, health) = tonic_health::server::health_reporter();
-        reporter.set_service_status(wire::SERVICE, tonic_health::ServingStatus::Serving).await;
+        report_not_serving(&mut reporter).await;
         let (phase, phases) = watch::channel(Phase::Serving);
         let readiness = Readiness::default();
         let mut workers = self.start_workers(&core, &health, &phases)?;
@@ -96,12 +95,31 @@ impl Server {
         let http = HttpThread { tls, core: core_of_http, readiness: ready, controls };
         let mut http = http.start(self.http.park()?, phases)?;
         let mut sweeping = tokio::spawn(sweep::sweep(Arc::clone(&core)));
-        let mut lengthening = tokio::spawn(core.lengthen_keys());
-        readiness.set(true);
+        let mut lengthening = tokio::spawn(Arc::clone(&core).lengthen_keys());
+        let becoming_ready = {
+            let (readiness, mut reporter) = (readiness.clone(), reporter.clone());
+            async move {
+                if !self.options.is_ready_without_policies {
+                    core.policies().loaded().await;
+                }
+                readiness.set(true);
+                report_serving(&mut reporter).await;
+            }
+        };
         let mut force = pin!(force);
         let mut is_forced = false;
         let stopping = async {
-            let delay = match stop.await {
+            let mut stop = pin!(stop);
+            let until_ready = tokio::select! {
+                biased;
+                stop = &mut stop => Some(stop),
+                () = becoming_ready => None,
+            };
+            let stop = match until_ready {
+                Some(stop) => stop,
+                None => stop.await,
+            };
+            let delay = match stop {
                 Stop::AfterDelay => self.options.drain_delay,
                 Stop::WithoutDelay => Duration::ZERO,
             };

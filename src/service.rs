@@ -106,7 +106,7 @@ impl Service {
     ///
     /// # Errors
     /// `INVALID_ARGUMENT` if the message is not a valid request; `UNAVAILABLE` if the store cannot decide, in which
-    /// case nothing is charged.
+    /// case nothing is charged; `UNKNOWN` while no policies have come from the control plane.
     pub fn handle(self: &Arc<Self>, message: &[u8], mut span: Option<Box<Span>>) -> Response {
         match &self.backend {
             Backend::Memory(store) => {
@@ -136,7 +136,7 @@ impl Service {
         let policies = self.core.policies.load();
         let mut plan = Plan::default();
         let Some(request) = self.prepare(message, &query, &policies, &mut plan)? else {
-            return Ok(self.allow_unknown_domain(&query, span));
+            return self.answer_without_policy(&query, &policies, span);
         };
         let now = request.now;
         let mut verdict = Verdict::unlimited();
@@ -160,7 +160,7 @@ impl Service {
         let policies = self.core.policies.load_full();
         let mut plan = Plan::default();
         let Some(request) = self.prepare(message, &query, &policies, &mut plan)? else {
-            return Ok(self.allow_unknown_domain(&query, span));
+            return self.answer_without_policy(&query, &policies, span);
         };
         let on_store_error = request.loaded.policy.on_store_error();
         let (verdict, now) =
@@ -249,13 +249,26 @@ impl Service {
         Answer { frame: wire::encode_framed(&reply), is_over_limit: reply.is_over_limit, lease }
     }
 
-    fn allow_unknown_domain(&self, query: &Query<'_>, span: Option<&mut Span>) -> Answer {
+    /// Allows a request for a domain that has no policy.
+    ///
+    /// # Errors
+    /// `UNKNOWN`, as from envoyproxy/ratelimit, while no policies have come from the control plane.
+    fn answer_without_policy(
+        &self,
+        query: &Query<'_>,
+        policies: &LoadedPolicies,
+        span: Option<&mut Span>,
+    ) -> Result<Answer, Status> {
+        if policies.is_awaited() {
+            self.core.telemetry.count_failure();
+            return Err(Status::unknown("no policies have come from the control plane yet"));
+        }
         self.core.telemetry.count_unknown_domain();
         if let Some(span) = span {
             span.record(&Verdict::unlimited(), query.len());
         }
         let reply = Reply::unlimited(query.len());
-        Answer { frame: wire::encode_framed(&reply), is_over_limit: false, lease: None }
+        Ok(Answer { frame: wire::encode_framed(&reply), is_over_limit: false, lease: None })
     }
 
     /// Counts an invalid request, and returns its status.

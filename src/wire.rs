@@ -1,4 +1,4 @@
-//! The only module that knows protobuf: decodes a [`Query`](crate::descriptor::Query) and encodes a
+//! The messages of Envoy. Beside `xds`, the only module that knows protobuf: decodes a [`Query`](crate::descriptor::Query) and encodes a
 //! [`Reply`](crate::reply::Reply).
 
 mod echo;

@@ -5,6 +5,7 @@
 
 mod classic;
 mod connections;
+mod control_plane;
 mod owners;
 mod register;
 mod reloads;
@@ -27,6 +28,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
 pub use self::connections::{Connections, HttpConnections};
+pub use self::control_plane::ControlPlaneCounters;
 pub use self::reloads::{Certificates, Reloads};
 pub use self::rows::{PolicyCounters, RequestCounts, RowCounts};
 pub use self::shared_store::SharedStore;
@@ -80,6 +82,7 @@ pub struct Telemetry {
     shared_store: SharedStore,
     snapshots: SnapshotCounters,
     certificates: Certificates,
+    control_plane: ControlPlaneCounters,
     decision_duration: Histogram,
     call_duration: Histogram,
 }
@@ -104,7 +107,7 @@ impl Telemetry {
         let unknown_domain = register::counter(to, "unknown_domain_requests", help);
         let help = "Requests rejected for their content, or denied for their size";
         let invalid_requests = register::counter(to, "invalid_requests", help);
-        let help = "Requests that the store could not decide";
+        let help = "Requests that could not be decided: the store failed, or policies are awaited";
         let failures = register::counter(to, "store_failures", help);
         let help = "Leases undone because their answer was not delivered";
         let abandoned = register::counter(to, "leases_abandoned", help);
@@ -124,6 +127,7 @@ impl Telemetry {
         let rows = Rows::new(to);
         let reloads = Reloads::new(to);
         let certificates = Certificates::new(to);
+        let control_plane = ControlPlaneCounters::new(to);
         let connections = Connections::new(to);
         let http_connections = HttpConnections::new(to);
         let unanswered = Unanswered::new(to);
@@ -150,6 +154,7 @@ impl Telemetry {
             shared_store,
             snapshots,
             certificates,
+            control_plane,
             decision_duration,
             call_duration,
         }
@@ -171,7 +176,7 @@ impl Telemetry {
         self.invalid_requests.inc();
     }
 
-    /// Counts a request that the store could not decide.
+    /// Counts a request that the store could not decide, or for which policies are still awaited.
     pub fn count_failure(&self) {
         self.failures.inc();
     }
@@ -219,6 +224,11 @@ impl Telemetry {
     /// The metrics of certificate reloads.
     pub const fn certificates(&self) -> &Certificates {
         &self.certificates
+    }
+
+    /// The metrics of the control plane that policies come from.
+    pub const fn control_plane(&self) -> &ControlPlaneCounters {
+        &self.control_plane
     }
 
     /// Whether to time a request that arrives at `now`.

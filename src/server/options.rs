@@ -31,6 +31,8 @@ pub struct Options {
     pub drain_delay: Duration,
     /// How long calls in flight may take to finish after the drain delay.
     pub drain: Duration,
+    /// Whether the server reports ready before the first policies have come from a control plane. Calls fail until then.
+    pub is_ready_without_policies: bool,
     /// What may be changed over HTTP, and by whom.
     pub controls: Controls,
 }
@@ -48,6 +50,7 @@ impl Default for Options {
             max_connection_age: Some(Duration::from_secs(300)),
             drain_delay: Duration::from_secs(5),
             drain: Duration::from_secs(10),
+            is_ready_without_policies: false,
             controls: Controls::default(),
         }
     }

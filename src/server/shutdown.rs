@@ -38,6 +38,13 @@ pub(super) async fn reached(mut phases: watch::Receiver<Phase>, phase: Phase) {
 /// The names under which clients ask for the service's health.
 const HEALTH_NAMES: [&str; 2] = ["", wire::SERVICE];
 
+/// Reports to health checks and watches that the service is serving.
+pub(super) async fn report_serving(reporter: &mut HealthReporter) {
+    for service in HEALTH_NAMES {
+        reporter.set_service_status(service, tonic_health::ServingStatus::Serving).await;
+    }
+}
+
 /// Reports to health checks and watches that the service is not serving.
 pub(super) async fn report_not_serving(reporter: &mut HealthReporter) {
     for service in HEALTH_NAMES {

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 
-use super::types::{self, Config, Prefix, Rejected, Time};
+use super::types::{self, Config, ConnectionError, ControlPlane, Prefix, Rejected, Time};
 use crate::admin::{Shared, respond};
 use crate::limit::Bucket;
 use crate::live::{LoadedPolicies, RejectedPolicies};
@@ -34,10 +34,29 @@ fn of(
         rejected: rejected_policies.map(|policies| rejected(service, policies, usize::MAX)),
         version: snapshot.version().id().to_owned(),
         loaded_at: Time(service.to_wall(snapshot.loaded_at())),
+        control_plane: control_plane(service, snapshot),
         sources: snapshot.version().sources().map(str::to_owned).collect(),
         warnings: snapshot.warnings().to_vec(),
         policies: snapshot.policies().into_iter().map(policy).collect(),
     }
+}
+
+/// The control plane that the policies come from, if any.
+pub(in crate::admin) fn control_plane(
+    service: &Service,
+    snapshot: &LoadedPolicies,
+) -> Option<ControlPlane> {
+    let control_plane = service.policies().control_plane()?;
+    let state = control_plane.state();
+    let time = |at| Time(service.to_wall(at));
+    let error = state.error.map(|of| ConnectionError { at: time(of.at), error: of.error });
+    Some(ControlPlane {
+        server: control_plane.server().to_owned(),
+        connected: state.is_connected,
+        since_at: time(state.since),
+        error,
+        awaited: snapshot.is_awaited(),
+    })
 }
 
 /// The policies that were rejected, with at most `max` lines of problems.

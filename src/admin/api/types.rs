@@ -30,8 +30,8 @@ pub(crate) use self::explanation::{
 };
 pub(crate) use self::leases::{Lease, Leases, ReleaseRequest, Released};
 pub(crate) use self::policies::{
-    Config, Override, Policy, Prefix, Rejected, Reload, ReloadRejected, ReloadResult, Row,
-    StoreErrorAction, Table, TreeLimit,
+    Config, ConnectionError, ControlPlane, Override, Policy, Prefix, Rejected, Reload,
+    ReloadRejected, ReloadResult, Row, StoreErrorAction, Table, TreeLimit,
 };
 pub(crate) use self::top::{Top, TopBucket, TopList};
 use crate::clock::{Nanos, Timestamp};

@@ -8,7 +8,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::admin::api::types::{
-    BucketName, Lease, Limit, List, Milliseconds, Rejected, StoreErrorAction, Time, Top,
+    BucketName, ControlPlane, Lease, Limit, List, Milliseconds, Rejected, StoreErrorAction, Time,
+    Top,
 };
 use crate::admin::api::{bucket, config, leases, top};
 use crate::clock::{Nanos, Timestamp};
@@ -100,6 +101,8 @@ struct PolicyState {
     loaded_at: Time,
     version: String,
     sources: Vec<String>,
+    /// The control plane that they come from; null if they come from files.
+    control_plane: Option<ControlPlane>,
     rejected: Option<Rejected>,
     domains: Vec<Domain>,
 }
@@ -317,6 +320,7 @@ fn policy(service: &Service, snapshot: &LoadedPolicies, policies: &[&Policy]) ->
         loaded_at: Time(service.to_wall(snapshot.loaded_at())),
         version: snapshot.version().id().to_owned(),
         sources: snapshot.version().sources().map(str::to_owned).collect(),
+        control_plane: config::control_plane(service, snapshot),
         rejected: service
             .policies()
             .rejected()

@@ -170,6 +170,7 @@ fn options(
         max_connection_age: flags.max_connection_age.0,
         drain_delay: flags.drain_delay,
         drain: flags.drain_timeout,
+        is_ready_without_policies: defaults.is_ready_without_policies,
         controls,
     }
 }

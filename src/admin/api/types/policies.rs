@@ -40,6 +40,30 @@ pub(crate) struct ReloadRejected {
     pub(crate) version: String,
 }
 
+/// The control plane that policies come from.
+#[derive(Debug, JsonSchema, Serialize)]
+pub(crate) struct ControlPlane {
+    /// Its host and port.
+    pub(crate) server: String,
+    /// Whether it is connected.
+    pub(crate) connected: bool,
+    /// Since when it is connected, or is not.
+    pub(crate) since_at: Time,
+    /// Why a connection ended last, or could not be opened; null if none did.
+    pub(crate) error: Option<ConnectionError>,
+    /// Whether it has sent no policies yet. Calls fail until then.
+    pub(crate) awaited: bool,
+}
+
+/// Why a connection ended, or could not be opened.
+#[derive(Debug, JsonSchema, Serialize)]
+pub(crate) struct ConnectionError {
+    /// When.
+    pub(crate) at: Time,
+    /// Why.
+    pub(crate) error: String,
+}
+
 /// The policies that were read last, if they were rejected.
 #[derive(Debug, JsonSchema, Serialize)]
 pub(crate) struct Rejected {
@@ -54,12 +78,14 @@ pub(crate) struct Rejected {
 pub(crate) struct Config {
     /// The policies that were read last, if they were rejected.
     pub(crate) rejected: Option<Rejected>,
-    /// SHA-256 of the files, in the order of their names.
-    #[schemars(regex(pattern = "^[0-9a-f]{64}$"))]
+    /// SHA-256 of the files, in the order of their names; or the version of the control plane, which is empty before the
+    /// first one, with `, in part` if some of its domains were refused.
     pub(crate) version: String,
     /// When the policies came into force.
     pub(crate) loaded_at: Time,
-    /// The files that the policies were read from.
+    /// The control plane that the policies come from; null if they come from files.
+    pub(crate) control_plane: Option<ControlPlane>,
+    /// The files that the policies were read from, or the control plane.
     pub(crate) sources: Vec<String>,
     /// What the policies in force are warned of, one line per item: what is valid, but limits less than it seems.
     pub(crate) warnings: Vec<String>,

@@ -2,7 +2,7 @@
 
 import { addPoint, setPoints } from "./page/plot.js";
 import { animate, drawBars } from "./page/bars.js";
-import { dayTime, moment, whole } from "./page/text.js";
+import { dayTime, moment, plain, whole } from "./page/text.js";
 import { find, make, setText, setState } from "./page/dom.js";
 import { isConnected, start } from "./page/connection.js";
 import { synchronize } from "./page/clock.js";
@@ -22,8 +22,9 @@ function show(sample) {
   setText("connections", whole.format(sample.connections));
   setText("unanswered", whole.format(sample.unanswered));
   setText("loaded", dayTime.format(moment(sample.policy.loaded_at)));
-  // Twelve digits suffice to distinguish versions.
-  setText("policy-version", sample.policy.version.slice(0, 12));
+  // Twelve digits suffice to distinguish hashes.
+  const { control_plane: controlPlane, version } = sample.policy;
+  setText("policy-version", controlPlane ? plain(version) : version.slice(0, 12));
   find("local-decisions-row").hidden = !sample.store.shared;
   setText("local-decisions", whole.format(sample.store.local_decisions));
   showLists(sample);
@@ -36,14 +37,24 @@ const WITHOUT_STORE = { allow: "calls pass", deny: "calls are denied", local: "d
 
 const withoutStore = (domains) => [...new Set(domains.map((of) => WITHOUT_STORE[of.on_store_error]))].join(", or ");
 
+function showControlPlane({ server, connected, since_at: sinceAt, error, awaited }, { version, rejected }) {
+  find("control-plane").hidden = false;
+  const since = dayTime.format(moment(sinceAt));
+  const lost = error ? `not connected since ${since}: ${plain(error.error)}` : "not connected yet";
+  setState("control-plane-state", connected ? "good" : "bad", `${server}, ${connected ? `connected since ${since}` : lost}`);
+  if (awaited) setState("policy-state", "bad", "none yet: calls fail");
+  else setState("policy-state", rejected ? "bad" : "good", `version ${plain(version)}${rejected ? "; the latest has problems" : " in force"}`);
+}
+
 function showStates({ ready, store, policy }) {
-  setState("server-state", ready ? "good" : "bad", ready ? "ready" : "stopping: accepts no new calls");
+  const { control_plane: controlPlane, rejected } = policy;
+  setState("server-state", ready ? "good" : "bad", ready ? "ready" : controlPlane?.awaited ? "waiting for policies" : "stopping: accepts no new calls");
   if (store.evicted > 0) setState("store-state", "bad", "full: live keys are evicted");
   else if (!store.shared) setState("store-state", "good", "in memory");
   else if (store.degraded) setState("store-state", "bad", `shared, unavailable: ${withoutStore(policy.domains)}`);
   else setState("store-state", "good", "shared, connected");
-  const { rejected } = policy;
-  setState("policy-state", rejected ? "bad" : "good", rejected ? "running previous policy; latest was rejected" : "in force");
+  if (controlPlane) showControlPlane(controlPlane, policy);
+  else setState("policy-state", rejected ? "bad" : "good", rejected ? "running previous policy; latest was rejected" : "in force");
   const banner = find("rejected");
   const content = rejected ? JSON.stringify(rejected) : "";
   if (banner.content !== content) {
@@ -51,7 +62,9 @@ function showStates({ ready, store, policy }) {
     banner.hidden = !rejected;
     banner.replaceChildren();
     if (rejected) {
-      banner.append(`The policy read at ${dayTime.format(moment(rejected.at))} was rejected; the previous one stays in force.`, make("pre", {}, rejected.problems.join("\n")));
+      const at = dayTime.format(moment(rejected.at));
+      const told = controlPlane ? `The response of the control plane at ${at} has problems; what is wrong stays as it was.` : `The policy read at ${at} was rejected; the previous one stays in force.`;
+      banner.append(told, make("pre", {}, rejected.problems.join("\n")));
     }
   }
 }
