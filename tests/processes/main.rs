@@ -37,6 +37,7 @@ mod redis_server;
 mod shared;
 #[path = "../support/mod.rs"]
 mod support;
+mod xds;
 
 use std::path::PathBuf;
 

@@ -85,11 +85,11 @@ class HttpAnswer:
 
 
 class Tollgate:
-    """A running `tollgate serve`, and the ways to talk to it."""
+    """A running `tollgate serve`, and the ways to talk to it. Without a `config`, flags say where policies come from."""
 
     def __init__(self, config, *flags, http="127.0.0.1:0", grpc_at="127.0.0.1:0"):
         self._process = subprocess.Popen(
-            [binary(), "serve", "--config", str(config), "--grpc", grpc_at]
+            [binary(), "serve", *(["--config", str(config)] if config else []), "--grpc", grpc_at]
             + ["--http", http, "--log-format", "json", *map(str, flags)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

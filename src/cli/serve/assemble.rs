@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{Checked, Serve};
+use super::{Checked, PolicySource, Serve};
 use crate::admin::{Controls, Token};
 use crate::cli::Failure;
 use crate::cli::logging::{Format, Log};
@@ -18,7 +18,7 @@ use crate::cli::reread;
 use crate::cli::tls::Renewal;
 use crate::cli::values::Switch;
 use crate::clock::{Clock, Now};
-use crate::config::{Problems, Source};
+use crate::config::{Problems, Source, ratelimit};
 use crate::listener::Address;
 use crate::live::ActivePolicies;
 use crate::observe::telemetry::Telemetry;
@@ -34,6 +34,7 @@ use crate::shared;
 use crate::snapshot::{SnapshotFile, Writer};
 use crate::store::MemoryStore;
 use crate::tls::Identity;
+use crate::xds::{self, Compile, Subscription};
 
 /// Runs the server until a signal ends it.
 ///
@@ -60,15 +61,59 @@ struct Assembled {
     core: Arc<Core>,
     options: Options,
     writer: Option<Writer>,
-    reloader: Arc<Reloader>,
+    updates: Updates,
     renewal: Option<Arc<Renewal>>,
     tracer: Option<Arc<Tracer>>,
     /// The arguments of a `query` that the policy limits.
     example: Option<String>,
 }
 
+/// Where new policies come from.
+enum Updates {
+    Files(Arc<Reloader>),
+    ControlPlane(Box<Subscription>),
+}
+
+impl Updates {
+    /// Puts the policies of files in force, or awaits those of a control plane.
+    fn start(
+        from: &PolicySource,
+        config: &Path,
+        key: FingerprintKey,
+        before: LimitHistory,
+        telemetry: &Arc<Telemetry>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<(Self, Arc<ActivePolicies>), Failure> {
+        match from {
+            PolicySource::Files(sources) => {
+                let policies = activate(sources, key, &before, telemetry, clock.read())?;
+                policy_files::log_warnings(&policies.load());
+                let files = PolicyFiles::new(config.to_owned(), key, Arc::clone(&policies));
+                let reloader = Reloader::new(files, Arc::clone(clock));
+                Ok((Self::Files(Arc::new(reloader)), policies))
+            }
+            PolicySource::ControlPlane(settings) => {
+                let compile = Compile { key, settings: ratelimit::Settings::default() };
+                let (telemetry, clock) = (Arc::clone(telemetry), Arc::clone(clock));
+                let settings = xds::Settings::clone(settings);
+                let subscription = Subscription::new(settings, compile, before, telemetry, clock);
+                let policies = Arc::clone(subscription.policies());
+                Ok((Self::ControlPlane(Box::new(subscription)), policies))
+            }
+        }
+    }
+
+    /// The reloader of files.
+    fn reloader(&self) -> Option<Arc<Reloader>> {
+        match self {
+            Self::Files(reloader) => Some(Arc::clone(reloader)),
+            Self::ControlPlane(_) => None,
+        }
+    }
+}
+
 fn assemble(checked: Checked, log: &Log, clock: Arc<dyn Clock>) -> Result<Assembled, Failure> {
-    let Checked { flags, sources, token, snapshot, shared, tracer, grpc_tls, http_tls } = checked;
+    let Checked { flags, policies, token, snapshot, shared, tracer, grpc_tls, http_tls } = checked;
     let max_keys = usize::try_from(flags.max_keys)?;
     let (store, key, limits) = match &shared {
         Some(_) => (MemoryStore::new(max_keys), FingerprintKey::shared(), LimitHistory::default()),
@@ -77,13 +122,9 @@ fn assemble(checked: Checked, log: &Log, clock: Arc<dyn Clock>) -> Result<Assemb
     let store = Arc::new(store);
     let telemetry = Arc::new(Telemetry::with_log(Arc::clone(&store), log.lines()));
     telemetry.record_start(clock.read().wall);
-    let policies = activate(&sources, key, &limits, &telemetry, clock.read())?;
-    policy_files::log_warnings(&policies.load());
+    let config = &flags.policy.config;
+    let (updates, policies) = Updates::start(&policies, config, key, limits, &telemetry, &clock)?;
     let example = policies.load().policies().first().and_then(|policy| example(policy));
-    let reloader = {
-        let files = PolicyFiles::new(flags.policy.config.clone(), key, Arc::clone(&policies));
-        Arc::new(Reloader::new(files, Arc::clone(&clock)))
-    };
     let writer = snapshot.map(|file| Writer {
         file,
         store: Arc::clone(&store),
@@ -110,9 +151,9 @@ fn assemble(checked: Checked, log: &Log, clock: Arc<dyn Clock>) -> Result<Assemb
         Some(tracer) => core.with_tracer(Arc::clone(tracer)),
         None => core,
     });
-    let controls = controls(&flags, token, Arc::clone(&reloader));
+    let controls = controls(&flags, token, updates.reloader());
     let options = options(&flags, grpc_tls, http_tls, controls);
-    Ok(Assembled { flags, core, options, writer, reloader, renewal, tracer, example })
+    Ok(Assembled { flags, core, options, writer, updates, renewal, tracer, example })
 }
 
 /// The store as its snapshot has it, with the key of its fingerprints and the limits that were in force; else an empty
@@ -144,10 +185,10 @@ fn activate(
     Ok(Arc::new(policies?))
 }
 
-fn controls(flags: &Serve, token: Option<Token>, reloader: Arc<Reloader>) -> Controls {
+fn controls(flags: &Serve, token: Option<Token>, reloader: Option<Arc<Reloader>>) -> Controls {
     Controls {
         token,
-        reloader: Some(reloader),
+        reloader,
         decides_for_all: flags.http_json == Switch::On,
         hosts: flags.http_host.clone(),
     }
@@ -177,17 +218,27 @@ fn options(
 
 impl Assembled {
     async fn serve(self) -> Result<ExitCode, Failure> {
-        let Self { flags, core, options, writer, reloader, renewal, tracer, example } = self;
+        let Self { flags, core, options, writer, updates, renewal, tracer, example } = self;
         let server = Server::bind(options).await?;
         let signals = signals()?;
-        reread_files(&flags.policy.config, flags.watch, reloader, renewal)?;
+        let config = match updates {
+            Updates::Files(reloader) => {
+                reread_policy(&flags.policy.config, flags.watch, reloader)?;
+                flags.policy.config.display().to_string()
+            }
+            Updates::ControlPlane(subscription) => {
+                tokio::spawn(subscription.run());
+                flags.control_plane.server()
+            }
+        };
+        reread_certificates(flags.watch, renewal)?;
         let (grpc, http) = (server.grpc_address(), server.http_address());
         // Without the credentials for the store.
         let store = flags.store.as_ref().map(ToString::to_string).unwrap_or_default();
         tracing::info!(
             %grpc,
             %http,
-            config = %flags.policy.config.display(),
+            %config,
             %store,
             grpc_tls = flags.grpc_tls.mode(),
             http_tls = flags.http_tls.mode(),
@@ -218,20 +269,19 @@ impl Assembled {
     }
 }
 
-/// Has the policy and the certificates read again when their files change, and on SIGHUP.
-fn reread_files(
-    config: &Path,
-    watch: Switch,
-    reloader: Arc<Reloader>,
-    renewal: Option<Arc<Renewal>>,
-) -> std::io::Result<()> {
+/// Has the policy read again when its files change, and on SIGHUP.
+fn reread_policy(config: &Path, watch: Switch, reloader: Arc<Reloader>) -> std::io::Result<()> {
     reread::start(vec![config.to_owned()], watch, move |cause| {
         let reloader = Arc::clone(&reloader);
         async move {
             // The reloader logs the result.
             let _ = reloader.reload(cause).await;
         }
-    })?;
+    })
+}
+
+/// Has the certificates read again when their files change, and on SIGHUP.
+fn reread_certificates(watch: Switch, renewal: Option<Arc<Renewal>>) -> std::io::Result<()> {
     let Some(renewal) = renewal else { return Ok(()) };
     reread::start(renewal.paths(), watch, move |cause| {
         let renewal = Arc::clone(&renewal);

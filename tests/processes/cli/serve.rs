@@ -265,6 +265,9 @@ fn every_twin_is_read() {
         ("TOLLGATE_DRAIN_DELAY", "--drain-delay"),
         ("TOLLGATE_DRAIN_TIMEOUT", "--drain-timeout"),
         ("TOLLGATE_SNAPSHOT_INTERVAL", "--snapshot-interval"),
+        ("TOLLGATE_XDS", "--xds"),
+        ("TOLLGATE_XDS_METADATA", "--xds-metadata"),
+        ("TOLLGATE_XDS_MAX_MESSAGE", "--xds-max-message"),
         ("TOLLGATE_LOG_FORMAT", "--log-format"),
         ("TOLLGATE_LOG_DENIED", "--log-denied"),
     ] {
