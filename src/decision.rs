@@ -333,14 +333,18 @@ impl<'c, 'a> MergedCharges<'c, 'a> {
         let (Bucket::Window(of), Bucket::Window(own)) = (charge.bucket, matched.bucket) else {
             return outcome;
         };
+        let before = *told;
         *told = told.plus(matched.hits);
         let is_only_one = charge.hits == matched.hits && of == own;
         if is_only_one || charge.counting == Counting::AllOrNone {
             return outcome;
         }
-        let later = charge.hits.minus(*told);
-        let count = window::count_of(*of, &outcome).saturating_add(later.given_back());
-        let told = window::counted(*own, count.saturating_sub(later.charged()), outcome.reset);
+        // Nothing is, if others were over and this window is spared.
+        let is_counted = charge.hits == Hits::PEEK
+            || window::count_of(*of, &outcome) != u64::from(outcome.before);
+        let [before, after] = if is_counted { [before, *told] } else { [Hits::PEEK; 2] };
+        let [before, after] = [before, after].map(|hits| window::sum(outcome.before, hits));
+        let told = window::counted(*own, before, after, outcome.reset);
         match matched.hits.given_back() {
             0 => told,
             _ => Outcome { wait: Wait::None, ..told },

@@ -116,6 +116,8 @@ pub struct Outcome {
     pub uncharged: u32,
     /// How far the count of a window exceeds its limit. Saturates.
     pub excess: u32,
+    /// The count of a window before the charge.
+    pub before: u32,
     /// The time until the bucket is full, until its last lease expires, until its window ends, or until it is no longer
     /// blocked; zero if it is blocked without an end.
     pub reset: Nanos,

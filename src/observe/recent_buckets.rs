@@ -224,8 +224,14 @@ mod tests {
         let rate = Rate::new(20, Period::one(Unit::Day)).unwrap();
         let bucket = Bucket::Tokens(TokenBucket::new(20, rate).unwrap());
         let fingerprint = name_for_tests(&key.to_string());
-        let outcome =
-            Outcome { wait: Wait::None, remaining: 0, uncharged: 0, excess: 0, reset: Nanos::ZERO };
+        let outcome = Outcome {
+            wait: Wait::None,
+            remaining: 0,
+            uncharged: 0,
+            excess: 0,
+            before: 0,
+            reset: Nanos::ZERO,
+        };
         recent.record_one(fingerprint, (bucket, None), outcome, at, || BucketLabel {
             domain: "d".into(),
             table: "t".into(),

@@ -202,7 +202,8 @@ mod tests {
         let bucket = tokens(5, 5, Unit::Day);
         let next = |remaining, reset| {
             let reset = Nanos::from_secs(reset);
-            let outcome = Outcome { wait: Wait::None, remaining, uncharged: 0, excess: 0, reset };
+            let outcome =
+                Outcome { wait: Wait::None, remaining, uncharged: 0, excess: 0, before: 0, reset };
             next_token(&bucket, &outcome).as_secs_ceil()
         };
         // A token takes 17280 s.

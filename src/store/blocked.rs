@@ -17,5 +17,5 @@ pub fn decide(blocked: &Blocked, now: Timestamp, hits: Hits) -> Outcome {
 /// The outcome for a call that charges nothing.
 pub fn peek(blocked: &Blocked, now: Timestamp) -> Outcome {
     let reset = blocked.until.map_or(Nanos::ZERO, |until| until.since(now));
-    Outcome { wait: Wait::None, remaining: 0, uncharged: 0, excess: 0, reset }
+    Outcome { wait: Wait::None, remaining: 0, uncharged: 0, excess: 0, before: 0, reset }
 }

@@ -43,7 +43,7 @@ pub fn peek(bucket: &TokenBucket, full_at: Timestamp, now: Timestamp) -> Outcome
         Nanos::ZERO => Wait::None,
         wait => Wait::For(wait),
     };
-    Outcome { wait, remaining: remaining(bucket, reset), uncharged: 0, excess: 0, reset }
+    Outcome { wait, remaining: remaining(bucket, reset), uncharged: 0, excess: 0, before: 0, reset }
 }
 
 /// Takes `hits` tokens: the outcome, and the next state if the bucket admits.
@@ -72,7 +72,8 @@ pub fn take(
             let next = cell.next.get();
             let reset = next.since(now);
             let remaining = remaining(bucket, reset);
-            let outcome = Outcome { wait: Wait::None, remaining, uncharged: 0, excess: 0, reset };
+            let outcome =
+                Outcome { wait: Wait::None, remaining, uncharged: 0, excess: 0, before: 0, reset };
             (outcome, Some(next))
         }
         Ok(Err(not_until)) => {

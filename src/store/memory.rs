@@ -266,8 +266,14 @@ impl MemoryStore {
         let mut outcomes = Outcomes::new();
         self.would_deny(&[charge], now, &mut outcomes);
         let remaining = bucket.size();
-        let full =
-            Outcome { wait: Wait::None, remaining, uncharged: 0, excess: 0, reset: Nanos::ZERO };
+        let full = Outcome {
+            wait: Wait::None,
+            remaining,
+            uncharged: 0,
+            excess: 0,
+            before: 0,
+            reset: Nanos::ZERO,
+        };
         outcomes.first().copied().unwrap_or(full)
     }
 

@@ -66,5 +66,12 @@ fn outcome(
         Wait::For(time_until_freed(held.slots + needed - size))
     };
     let remaining = u32::try_from(size.saturating_sub(held.slots)).unwrap_or(u32::MAX);
-    Outcome { wait, remaining, uncharged: 0, excess: 0, reset: held.last_expiry.since(now) }
+    Outcome {
+        wait,
+        remaining,
+        uncharged: 0,
+        excess: 0,
+        before: 0,
+        reset: held.last_expiry.since(now),
+    }
 }

@@ -27,23 +27,28 @@ pub fn decide(
 ) -> (Outcome, Option<BucketState>) {
     let end = window.end(now);
     let before = count(state, end);
-    let (charged, given) = (hits.charged(), hits.given_back());
-    let after = u64::from(before).saturating_add(charged).saturating_sub(given);
-    let is_over = given == 0 && after > u64::from(window.requests());
+    let after = sum(before, hits);
+    let is_over = hits.given_back() == 0 && after > u64::from(window.requests());
     let is_counted = hits != Hits::PEEK && !(is_over && counting == Counting::AllOrNone);
     let told = if is_counted || !is_over { after } else { u64::from(before) };
     let reset = end.since(now);
     let wait = if is_over { Wait::For(reset) } else { Wait::None };
-    let outcome = Outcome { wait, ..standing(window, told, reset) };
+    let outcome = Outcome { wait, before, ..standing(window, told, reset) };
     let next = is_counted.then(|| BucketState::counted(end, saturated(after)));
     (outcome, next)
 }
 
-/// The outcome of a window with this count, in which the hits of the charge are counted, if it ends after `reset`.
-pub fn counted(window: Window, count: u64, reset: Nanos) -> Outcome {
-    let outcome = standing(window, count, reset);
-    let is_over = outcome.excess > 0;
-    Outcome { wait: if is_over { Wait::For(reset) } else { Wait::None }, ..outcome }
+/// The outcome of a window that has counted `before` hits without those of the charge and `after` with them, if it ends
+/// after `reset`.
+pub fn counted(window: Window, before: u64, after: u64, reset: Nanos) -> Outcome {
+    let outcome = standing(window, after, reset);
+    let wait = if outcome.excess > 0 { Wait::For(reset) } else { Wait::None };
+    Outcome { wait, before: saturated(before), ..outcome }
+}
+
+/// A count with these hits.
+pub fn sum(count: u32, hits: Hits) -> u64 {
+    u64::from(count).saturating_add(hits.charged()).saturating_sub(hits.given_back())
 }
 
 /// The state that gives this outcome at `at` by the wall clock.
@@ -61,7 +66,7 @@ fn standing(window: Window, count: u64, reset: Nanos) -> Outcome {
     let limit = u64::from(window.requests());
     let remaining = saturated(limit.saturating_sub(count));
     let excess = saturated(count.saturating_sub(limit));
-    Outcome { wait: Wait::None, remaining, uncharged: 0, excess, reset }
+    Outcome { wait: Wait::None, remaining, uncharged: 0, excess, before: 0, reset }
 }
 
 fn count(state: BucketState, end: Timestamp) -> u32 {

@@ -5,7 +5,7 @@ use prost_types::value::Kind;
 use prost_types::{Any, Struct, Value};
 
 use super::pb::ratelimit::config::ratelimit::v3 as wire;
-use crate::config::ratelimit::schema::{Descriptor, RateLimit, RateLimitConfig};
+use crate::config::ratelimit::schema::{Descriptor, Place, RateLimit, RateLimitConfig};
 use crate::policy::metadata;
 use crate::text;
 
@@ -31,17 +31,17 @@ pub(super) fn read(resource: &Any, at: usize) -> Result<RateLimitConfig, String>
         ("", "") => format!("resource {number}"),
         ("", name) | (name, _) => text::sanitize(name).into_string(),
     };
-    Ok(RateLimitConfig { source, domain, descriptors: nodes(descriptors, "") })
+    let place = Place::default();
+    Ok(RateLimitConfig { source, domain, descriptors: nodes(descriptors, &place), place })
 }
 
-/// The nodes below the one at this path. Their depth is bounded: prost reads 100 messages in one another.
-fn nodes(descriptors: Vec<wire::RateLimitDescriptor>, path: &str) -> Vec<Descriptor> {
-    let dot = if path.is_empty() { "" } else { "." };
-    let at = |(at, descriptor)| node(descriptor, format!("{path}{dot}descriptors[{at}]"));
+/// The nodes below the one at this place. Their depth is bounded: prost reads 100 messages in one another.
+fn nodes(descriptors: Vec<wire::RateLimitDescriptor>, place: &Place) -> Vec<Descriptor> {
+    let at = |(at, descriptor)| node(descriptor, place.descriptor(at));
     descriptors.into_iter().enumerate().map(at).collect()
 }
 
-fn node(descriptor: wire::RateLimitDescriptor, place: String) -> Descriptor {
+fn node(descriptor: wire::RateLimitDescriptor, place: Place) -> Descriptor {
     Descriptor {
         key: descriptor.key,
         value: descriptor.value,
@@ -62,7 +62,7 @@ fn limit(policy: wire::RateLimitPolicy) -> RateLimit {
     let unit = wire::RateLimitUnit::try_from(policy.unit);
     let unit = unit.map_or_else(|_| policy.unit.to_string(), |unit| unit.as_str_name().to_owned());
     RateLimit {
-        unit: Some(unit),
+        unit,
         requests_per_unit: policy.requests_per_unit,
         unlimited: policy.unlimited,
         name: policy.name,
@@ -142,7 +142,8 @@ mod tests {
         let config = read(&of(&config), 0).unwrap();
         assert_eq!((&*config.source, &*config.domain), ("na\\nme", "d"));
         let [outer] = &*config.descriptors else { panic!("{config:?}") };
-        assert_eq!((&*outer.key, &*outer.value, &*outer.place), ("outer", "1*", "descriptors[0]"));
+        assert_eq!((&*outer.key, &*outer.value), ("outer", "1*"));
+        assert_eq!(outer.place.to_string(), "descriptors[0]");
         let flags = |of: &Descriptor| {
             [
                 of.shadow_mode,
@@ -155,10 +156,10 @@ mod tests {
         assert_eq!(flags(outer), [true, false, true, false, false]);
         assert!(outer.rate_limit.is_none() && outer.metadata.is_none());
         let [_, inner] = &*outer.descriptors else { panic!("{outer:?}") };
-        assert_eq!(inner.place, "descriptors[0].descriptors[1]");
+        assert_eq!(inner.place.to_string(), "descriptors[0].descriptors[1]");
         assert_eq!(flags(inner), [false, true, false, false, false]);
         let limit = inner.rate_limit.as_ref().unwrap();
-        assert_eq!((limit.unit.as_deref(), limit.requests_per_unit), (Some("WEEK"), 5));
+        assert_eq!((&*limit.unit, limit.requests_per_unit), ("WEEK", 5));
         assert_eq!((limit.unlimited, &*limit.name), (true, "five"));
         assert_eq!(limit.replaces, ["four"]);
         let metadata::Map(metadata) = inner.metadata.as_ref().unwrap();
@@ -174,8 +175,8 @@ mod tests {
 
     #[test]
     fn a_unit_is_told_by_its_name_or_else_by_its_number() {
-        let names = (0..9)
-            .map(|unit| limit(wire::RateLimitPolicy { unit, ..Default::default() }).unit.unwrap());
+        let names =
+            (0..9).map(|unit| limit(wire::RateLimitPolicy { unit, ..Default::default() }).unit);
         let expected = ["UNKNOWN", "SECOND", "MINUTE", "HOUR", "DAY", "MONTH", "YEAR", "WEEK", "8"];
         assert_eq!(names.collect::<Vec<_>>(), expected);
     }

@@ -155,7 +155,7 @@ mod tests {
 
     /// Compiles to a policy whose table has the name of the key. Empty names are wrong, and so are two of a domain.
     fn compile(configs: &[RateLimitConfig]) -> Result<Policies, Problems> {
-        let [RateLimitConfig { source, domain, descriptors }] = configs else {
+        let [RateLimitConfig { source, domain, descriptors, .. }] = configs else {
             return Err(Problems::of_path(Path::new("several"), "of one domain"));
         };
         let key = &descriptors[0].key;

@@ -141,7 +141,7 @@ fn a_brought_limit_that_replaces_nothing_counts_by_the_whole_descriptor() {
 #[test]
 fn a_brought_limit_of_no_unit_is_an_invalid_argument() {
     let (_server, mut client) = server(TEN_A_DAY);
-    let wrong = [(1, 0, None), (1, 7, None), (1, -1, None), (0, 0, None), (0, 7, Some(1))];
+    let wrong = [(1, 0, None), (1, 8, None), (1, -1, None), (0, 0, None), (0, 8, Some(1))];
     for (requests, unit, multiplier) in wrong {
         let asked = limit(requests, unit, multiplier, &[("k", "1")]);
         let error = client.try_ask(request("d", &[asked])).unwrap_err();

@@ -1,6 +1,8 @@
 //! A ratelimit configuration as it is written, in a file or in a resource of a control plane. `compile` checks the
 //! meaning. A text that is not written is empty, a number 0 and a flag false.
 
+use std::fmt;
+
 use crate::config::path::{NodePath, Position};
 use crate::policy::metadata;
 
@@ -67,6 +69,12 @@ pub struct Place {
     fields: Vec<(&'static str, Position)>,
     /// Whether a problem was found there when it was read. What seems to be missing may then be what is wrong.
     is_faulty: bool,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.path.fmt(f)
+    }
 }
 
 impl Place {

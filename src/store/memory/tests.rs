@@ -70,6 +70,7 @@ fn a_denial_reports_every_bucket_without_the_charge() {
         remaining: 7,
         uncharged: 0,
         excess: 0,
+        before: 0,
         reset: Nanos::new(300_000_000),
     };
     assert_eq!(outcomes[1], unchanged);
@@ -265,6 +266,7 @@ fn a_flood_of_leases_is_bounded_and_evicts_no_held_lease() {
                     remaining: 0,
                     uncharged: 0,
                     excess: 0,
+                    before: 0,
                     reset: Nanos::ZERO
                 }
             );

@@ -136,7 +136,14 @@ impl ScriptReply {
             (StateKind::Stateless(of), _) => blocked::peek(of, self.now),
             _ => {
                 let remaining = charge.bucket.size();
-                Outcome { wait: Wait::None, remaining, uncharged: 0, excess: 0, reset: Nanos::ZERO }
+                Outcome {
+                    wait: Wait::None,
+                    remaining,
+                    uncharged: 0,
+                    excess: 0,
+                    before: 0,
+                    reset: Nanos::ZERO,
+                }
             }
         }
     }
