@@ -2,11 +2,8 @@
 
 pub(crate) mod api;
 mod auth;
-mod connection;
-mod connection_table;
 mod dashboard;
 mod host;
-mod timed_io;
 mod work_queue;
 
 use std::future::Future;
@@ -18,18 +15,16 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use tokio::sync::watch::{Receiver, channel};
 use tokio::task::JoinSet;
 
 use self::api::Scrapes;
 use self::api::types::ErrorBody;
-pub use self::auth::{ClientCertVerified, Controls, Token, TokenError};
-use self::connection::REQUEST_TIMEOUT;
-use self::connection_table::{ConnectionTable, Peer};
+pub use self::auth::{Controls, Token, TokenError};
 use self::dashboard::events::Broadcaster;
 use self::host::Hosts;
 pub use self::host::{HostName, HostNameError};
 use self::work_queue::WorkQueue;
+use crate::http1::{self, REQUEST_TIMEOUT};
 use crate::listener::Listener;
 use crate::service::{Core, Service};
 use crate::store::StoreError;
@@ -108,36 +103,15 @@ pub async fn serve(
         hosts,
         queues: queues.clone(),
     });
-    let mut connections = ConnectionTable::new(counters);
-    let (stopping, stopped) = channel(());
-    let mut stop = std::pin::pin!(stop);
-    loop {
-        tokio::select! {
-            () = &mut stop => break,
-            stream = listener.accept() => {
-                let (tls, routes, stopped) = (tls.clone(), routes.clone(), ended(stopped.clone()));
-                let peer = Peer::at(stream.peer());
-                connections.serve(peer, |activity| {
-                    connection::run(stream, activity, tls, routes, stopped)
-                });
-            }
-            () = connections.ended(), if !connections.is_empty() => {}
-        }
-    }
-    drop((listener, background));
-    // Event streams do not end by themselves.
-    broadcaster.end();
-    drop(stopping);
-    while !connections.is_empty() {
-        connections.ended().await;
-    }
+    let stop = async {
+        stop.await;
+        // Event streams do not end by themselves.
+        broadcaster.end();
+    };
+    http1::serve(listener, tls, routes, counters, stop).await;
+    drop(background);
     // A request may still be running although its caller is gone.
     tokio::join!(queues.reads.close(), queues.changes.close());
-}
-
-/// Completes when the sender is dropped.
-async fn ended(mut stopped: Receiver<()>) {
-    while stopped.changed().await.is_ok() {}
 }
 
 fn routes(shared: Shared) -> axum::Router {

@@ -21,6 +21,7 @@
 //! | `cli` | the commands: serve, check, explain, query, health, admin, completions, man |
 //! | `server` | the supervisor: threads, accepting connections, drain, the sweep of the store |
 //! | `admin` | the HTTP side: the API and the dashboard |
+//! | `http1` | serving HTTP/1.1: connections and their bounds |
 //! | `grpc` | the gRPC transport, which drives `crates/unary-h2`: connections, fairness between them, calls; whether an answer was delivered |
 //! | `xds` | a source of policies: ratelimit configurations from a control plane |
 //! | `listener` | accepting connections; noticing peers that are gone |
@@ -69,6 +70,7 @@ pub mod descriptor;
 pub mod file;
 pub mod file_watch;
 pub mod grpc;
+pub mod http1;
 pub mod limit;
 pub mod listener;
 pub mod live;

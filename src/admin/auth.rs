@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::host::{FETCH_SITE, HostName};
 use super::{ApiError, Shared};
+use crate::http1::ClientCertVerified;
 use crate::policy_files::Reloader;
 
 /// The shortest token, in characters: a shorter one could be guessed.
@@ -76,10 +77,6 @@ impl FromStr for Token {
         if is_one { Ok(Self::of(text)) } else { Err(TokenError) }
     }
 }
-
-/// Marks a request over a connection with an allowed client certificate.
-#[derive(Debug, Clone, Copy)]
-pub struct ClientCertVerified;
 
 /// Rejects requests that are not authorized to change something.
 pub(super) async fn admit(State(shared): State<Shared>, request: Request, next: Next) -> Response {

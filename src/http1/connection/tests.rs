@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use axum::Extension;
+use axum::response::IntoResponse;
 use axum::routing::get;
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -205,12 +206,31 @@ fn pipelined_requests_take_turns_with_those_of_other_connections() {
     });
 }
 
-/// The page's stream, in paused time.
+/// A body that goes on for ever, as the page's stream does.
+struct Samples(tokio::time::Interval);
+
+impl http_body::Body for Samples {
+    type Data = bytes::Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
+        std::task::ready!(self.0.poll_tick(context));
+        let sample = http_body::Frame::data(bytes::Bytes::from_static(b"event: sample\n\n"));
+        std::task::Poll::Ready(Some(Ok(sample)))
+    }
+}
+
 #[test]
 fn a_stream_that_is_read_goes_on_for_hours() {
     run(async {
-        let controls = crate::admin::Controls::default();
-        let routes = crate::admin::routes(crate::admin::dashboard::events::tests::shared(controls));
+        let samples = || async {
+            let interval = tokio::time::interval(Duration::from_secs(1));
+            axum::body::Body::new(Samples(interval)).into_response()
+        };
+        let routes = Router::new().route("/events", get(samples));
         let (mut caller, serving) = served(routes, 1 << 16);
         caller.write_all(b"GET /events HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
         let began = Instant::now();

@@ -55,12 +55,14 @@ pub(super) struct ConnectionTable {
     entries: HashMap<Id, Entry>,
     clock: ActivityClock,
     counters: HttpConnections,
+    /// How many of them are in the counters.
+    counted: i64,
 }
 
 impl ConnectionTable {
     pub(super) fn new(counters: HttpConnections) -> Self {
         let (open, entries, clock) = Default::default();
-        Self { open, entries, clock, counters }
+        Self { open, entries, clock, counters, counted: 0 }
     }
 
     /// Serves a new connection, and closes another one if the table is full. It does not wait for that one to end:
@@ -114,8 +116,11 @@ impl ConnectionTable {
         self.open.is_empty()
     }
 
-    fn count(&self) {
-        self.counters.open.set(i64::try_from(self.entries.len()).unwrap_or(i64::MAX));
+    /// Adds the change to the count of open connections, which all tables share.
+    fn count(&mut self) {
+        let open = i64::try_from(self.entries.len()).unwrap_or(i64::MAX);
+        self.counters.open.inc_by(open - self.counted);
+        self.counted = open;
     }
 }
 

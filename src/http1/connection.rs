@@ -21,7 +21,7 @@ use crate::tls::Identity;
 
 /// How long a TLS handshake may take; how long a connection may wait for the whole head of its next request; and how
 /// long the body and the answer may then take.
-pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The largest head of a request, in bytes, and about the size of the answers that are kept for a client that does not
 /// read them: with more, no further request of it is read.
