@@ -66,6 +66,8 @@ pub enum OnStoreError {
     Allow,
     /// The request is denied.
     Deny,
+    /// The call fails, and Envoy decides by its `failure_mode_deny`.
+    Fail,
     /// The request is decided in this process's memory, with each bucket divided by the number of replicas.
     #[default]
     Local,

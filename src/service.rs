@@ -298,7 +298,12 @@ impl Service {
 
     fn store_failure(&self, error: &StoreError) -> Status {
         self.core.telemetry.count_failure();
-        tracing::error!(%error, "cannot decide");
+        if self.backend.is_shared() {
+            // The log has one line for the outage, not one for each call.
+            tracing::debug!(%error, "cannot decide");
+        } else {
+            tracing::error!(%error, "cannot decide");
+        }
         Status::unavailable(error.to_string())
     }
 

@@ -153,8 +153,12 @@ const KEY_PATH: [(&str, PathInKey); 2] =
 const CHARGE: [(&str, ChargeWhen); 2] =
     [("if_admitted", ChargeWhen::IfAdmitted), ("always", ChargeWhen::Always)];
 
-const ON_STORE_ERROR: [(&str, OnStoreError); 3] =
-    [("allow", OnStoreError::Allow), ("deny", OnStoreError::Deny), ("local", OnStoreError::Local)];
+const ON_STORE_ERROR: [(&str, OnStoreError); 4] = [
+    ("allow", OnStoreError::Allow),
+    ("deny", OnStoreError::Deny),
+    ("fail", OnStoreError::Fail),
+    ("local", OnStoreError::Local),
+];
 
 const BUCKETS: &str = "a list of buckets, `unlimited` or `blocked`";
 const DURATION: &str = "a duration, as in `30s`, `5m` or `1h`";

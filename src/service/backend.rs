@@ -153,6 +153,10 @@ pub(super) async fn decide_shared<'p>(
                     Decision { admission, now }
                 }
                 OnStoreError::Deny => Decision { admission: Admission::Denied, now },
+                OnStoreError::Fail => match client.deny_blocked(charges.all(), &mut outcomes) {
+                    Admission::Denied => Decision { admission: Admission::Denied, now },
+                    Admission::Admitted { .. } => return Err(error),
+                },
             }
         }
     };

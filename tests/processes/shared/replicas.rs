@@ -74,7 +74,7 @@ fn a_request_is_one_round_trip_and_a_denied_client_that_hammers_costs_none() {
 #[ignore = "needs Redis; bash tests/run.sh"]
 fn what_is_blocked_is_denied_without_a_round_trip() {
     let redis = Redis::start();
-    for mode in ["allow", "deny", "local"] {
+    for mode in ["allow", "deny", "fail", "local"] {
         let policy = format!(
             "domain: d\non_store_error: {mode}
 tables:
@@ -100,6 +100,10 @@ tables:
         assert_eq!(replica.metric("tollgate_shared_store_cached_denials_total"), 0);
         redis.stop();
         denies(&[("k", "bad")]);
+        if mode == "fail" {
+            let failed = replica.client().try_ask(call(&[("k", "good")])).unwrap_err();
+            assert_eq!(failed.code(), tonic::Code::Unavailable, "{failed}");
+        }
         if mode != "deny" {
             denies(&[("k", "bad"), ("job", "1")]);
         }

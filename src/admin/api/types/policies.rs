@@ -126,6 +126,8 @@ pub(crate) enum StoreErrorAction {
     Allow,
     /// The call is denied.
     Deny,
+    /// The call fails with an error.
+    Fail,
     /// The call is decided in this process's memory.
     Local,
 }
@@ -135,6 +137,7 @@ impl From<OnStoreError> for StoreErrorAction {
         match action {
             OnStoreError::Allow => Self::Allow,
             OnStoreError::Deny => Self::Deny,
+            OnStoreError::Fail => Self::Fail,
             OnStoreError::Local => Self::Local,
         }
     }

@@ -33,7 +33,7 @@ function show(sample) {
 }
 
 // What happens to calls while the shared store does not answer, by the policy's `on_store_error`.
-const WITHOUT_STORE = { allow: "calls pass", deny: "calls are denied", local: "deciding locally" };
+const WITHOUT_STORE = { allow: "calls pass", deny: "calls are denied", fail: "calls fail", local: "deciding locally" };
 
 const withoutStore = (domains) => [...new Set(domains.map((of) => WITHOUT_STORE[of.on_store_error]))].join(", or ");
 
