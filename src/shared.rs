@@ -26,6 +26,7 @@ mod lengthening;
 mod release;
 mod scan;
 pub mod target;
+mod tls;
 
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -39,8 +40,9 @@ pub use self::decide::Decision;
 use self::health::Health;
 use self::release::PendingReleases;
 use self::target::{Connector, Target};
+pub use self::tls::Tls;
+use self::tls::TlsFiles;
 use crate::clock::{Clock, Nanos, Now, Timestamp};
-use crate::file;
 use crate::observe::telemetry::Telemetry;
 use crate::store::MemoryStore;
 use crate::store::script::KeyNames;
@@ -50,8 +52,8 @@ use crate::store::script::KeyNames;
 pub struct Settings {
     /// Its address.
     pub target: Target,
-    /// A file of CA certificates in PEM that verify its certificate; default: the CA certificates of the system.
-    pub root: Option<PathBuf>,
+    /// The certificates for TLS, if its address asks for TLS.
+    pub tls: Tls,
     /// The prefix of all keys.
     pub prefix: String,
     /// How long one request waits for the store, over all of its calls.
@@ -66,9 +68,9 @@ pub enum SharedError {
     /// The target is memory.
     #[error("memory is not a shared store; name a Redis or Valkey server")]
     Memory,
-    /// The CA certificates cannot be read.
+    /// A file with certificates cannot be read.
     #[error("{}: {error}", path.display())]
-    Root {
+    File {
         /// The file.
         path: PathBuf,
         /// The error of the system.
@@ -118,12 +120,8 @@ impl Store {
         clock: Arc<dyn Clock>,
         telemetry: Arc<Telemetry>,
     ) -> Result<Arc<Self>, SharedError> {
-        let Settings { target, root, prefix, timeout, replicas } = settings;
-        let read = |path: PathBuf| {
-            file::read(&path, file::MAX_PEM).map_err(|error| SharedError::Root { path, error })
-        };
-        let root = root.map(read).transpose()?;
-        let connector = target.connector(root.as_deref())?.ok_or(SharedError::Memory)?;
+        let Settings { target, tls, prefix, timeout, replicas } = settings;
+        let connector = target.connector(&TlsFiles::read(tls)?)?.ok_or(SharedError::Memory)?;
         Ok(Arc::new(Self {
             connector: tokio::sync::Mutex::new(connector),
             library: Library::new(),
@@ -150,6 +148,11 @@ impl Store {
     /// Whether a thread has no connection, and decides without the store.
     pub fn is_degraded(&self) -> bool {
         self.health.is_degraded()
+    }
+
+    /// Whether a thread has, or has had, a connection.
+    pub fn was_reached(&self) -> bool {
+        self.health.was_up()
     }
 
     /// Why requests are decided without the store; empty if none are.

@@ -23,7 +23,7 @@ use crate::config::Source;
 use crate::file;
 use crate::listener::Address;
 use crate::observe::traces::{Collector, Tracer};
-use crate::shared::Settings;
+use crate::shared::{Settings, Tls};
 use crate::shared::target::{Target, TargetError};
 use crate::snapshot::SnapshotFile;
 use crate::tls::Identity;
@@ -347,7 +347,7 @@ impl Serve {
         let password = password.as_deref().map(str::trim_end);
         Ok(Some(Settings {
             target: target.with_credentials(self.store_user.as_deref(), password),
-            root: self.store_tls_ca.clone(),
+            tls: Tls { root: self.store_tls_ca.clone(), ..Tls::default() },
             prefix: self.store_prefix.clone(),
             timeout: self.store_timeout,
             replicas: self.replicas,

@@ -19,6 +19,8 @@ pub(super) struct Health {
     target: String,
     /// How many threads have no connection.
     down: AtomicUsize,
+    /// Whether a thread has had a connection.
+    was_up: AtomicBool,
     /// The error code with which the server explained that, if any.
     down_code: Mutex<Option<String>>,
     /// Whether it rejects calls for some keys.
@@ -33,6 +35,7 @@ impl Health {
         Self {
             target,
             down: AtomicUsize::new(0),
+            was_up: AtomicBool::new(false),
             down_code: Mutex::default(),
             is_rejecting: AtomicBool::new(false),
             rejected_at: AtomicU64::new(0),
@@ -48,6 +51,11 @@ impl Health {
     /// Whether a thread has no connection.
     pub(super) fn is_degraded(&self) -> bool {
         self.down.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether a thread has, or has had, a connection.
+    pub(super) fn was_up(&self) -> bool {
+        self.was_up.load(Ordering::Relaxed)
     }
 
     /// Why requests are decided without the store; empty if none are.
@@ -79,6 +87,7 @@ impl Health {
 
     /// Records the first connection of a thread.
     pub(super) fn mark_up(&self) {
+        self.was_up.store(true, Ordering::Relaxed);
         if !self.is_degraded() {
             self.telemetry.shared_store().up.set(1);
         }
@@ -86,6 +95,7 @@ impl Health {
 
     /// Records that a thread has a connection again.
     pub(super) fn mark_recovered(&self) {
+        self.was_up.store(true, Ordering::Relaxed);
         if self.down.fetch_sub(1, Ordering::Relaxed) == 1 {
             self.telemetry.shared_store().up.set(1);
             tracing::info!(store = %self.target, "the shared store is available again");

@@ -5,7 +5,9 @@ use std::str::FromStr;
 
 use redis::cluster::ClusterClientBuilder;
 use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
-use redis::{Client, ConnectionInfo, IntoConnectionInfo, TlsCertificates, TlsMode};
+use redis::{Client, ConnectionInfo, IntoConnectionInfo, TlsMode};
+
+use super::tls::TlsFiles;
 
 /// The forms of the address of a shared store.
 const FORMS: &str = "`redis://HOST:PORT`, `rediss://HOST:PORT` over TLS, `redis://HOST:PORT,HOST:PORT` for a \
@@ -26,6 +28,9 @@ pub enum Target {
         sentinels: Vec<ConnectionInfo>,
         /// The name of the primary with its replicas.
         name: String,
+        /// The user, if any, and the password for the sentinels themselves; the other servers have those of the
+        /// addresses.
+        login: Option<(Option<String>, String)>,
     },
 }
 
@@ -73,28 +78,25 @@ impl Target {
         self
     }
 
-    /// What connects to the store; `None` for memory. `root` has CA certificates in PEM.
+    /// What connects to the store; `None` for memory.
     ///
     /// # Errors
     /// Invalid certificates, or servers of a cluster with different settings.
-    pub(super) fn connector(&self, root: Option<&[u8]>) -> redis::RedisResult<Option<Connector>> {
-        let certificates = || {
-            root.map(|root| TlsCertificates { client_tls: None, root_cert: Some(root.to_vec()) })
-        };
+    pub(super) fn connector(&self, tls: &TlsFiles) -> redis::RedisResult<Option<Connector>> {
         Ok(Some(match self {
             Self::Memory => return Ok(None),
-            Self::Server(server) => Connector::Server(Box::new(match certificates() {
-                Some(certificates) => Client::build_with_tls(server.clone(), certificates)?,
-                None => Client::open(server.clone())?,
-            })),
+            Self::Server(server) => Connector::Server(Box::new(client(server, tls)?)),
             Self::Cluster(servers) => {
                 let mut cluster = ClusterClientBuilder::new(servers.clone()).retries(3);
-                if let Some(certificates) = certificates().filter(|_| is_tls(servers)) {
-                    cluster = cluster.certs(certificates);
+                if is_tls(servers) {
+                    if let Some(certificates) = tls.certificates() {
+                        cluster = cluster.certs(certificates);
+                    }
+                    cluster = cluster.danger_accept_invalid_hostnames(tls.accepts_any_name);
                 }
                 Connector::Cluster(Box::new(cluster.build()?))
             }
-            Self::Sentinel { sentinels, name } => {
+            Self::Sentinel { sentinels, name, login } => {
                 let addresses = sentinels.iter().map(|sentinel| sentinel.addr().clone());
                 let mut builder =
                     SentinelClientBuilder::new(addresses, name, SentinelServerType::Master)?;
@@ -107,16 +109,39 @@ impl Target {
                         builder = builder.set_client_to_redis_password(password);
                     }
                 }
+                if let Some((user, password)) = login {
+                    if let Some(user) = user {
+                        builder = builder.set_client_to_sentinel_username(user);
+                    }
+                    builder = builder.set_client_to_sentinel_password(password);
+                }
                 if is_tls(sentinels) {
                     builder = builder.set_client_to_redis_tls_mode(TlsMode::Secure);
-                    if let Some(certificates) = certificates() {
-                        builder = builder.set_client_to_redis_certificates(certificates);
+                    if let Some(certificates) = tls.certificates() {
+                        builder = builder
+                            .set_client_to_redis_certificates(certificates.clone())
+                            .set_client_to_sentinel_certificates(certificates);
                     }
                 }
                 Connector::Sentinel(Box::new(builder.build()?))
             }
         }))
     }
+}
+
+/// A client of one server.
+fn client(server: &ConnectionInfo, tls: &TlsFiles) -> redis::RedisResult<Client> {
+    let client = match tls.certificates() {
+        Some(certificates) => Client::build_with_tls(server.clone(), certificates)?,
+        None => Client::open(server.clone())?,
+    };
+    if !tls.accepts_any_name {
+        return Ok(client);
+    }
+    let server = client.get_connection_info();
+    let mut address = server.addr().clone();
+    address.set_danger_accept_invalid_hostnames(true);
+    Client::open(server.clone().set_addr(address))
 }
 
 fn is_tls(servers: &[ConnectionInfo]) -> bool {
@@ -175,7 +200,7 @@ impl FromStr for Target {
         let mut servers =
             hosts.split(',').enumerate().map(server).collect::<Result<Vec<_>, _>>()?;
         Ok(match (is_sentinel, servers.len()) {
-            (true, _) => Self::Sentinel { sentinels: servers, name: name.to_owned() },
+            (true, _) => Self::Sentinel { sentinels: servers, name: name.to_owned(), login: None },
             (false, 1) => Self::Server(servers.remove(0)),
             (false, _) => Self::Cluster(servers),
         })

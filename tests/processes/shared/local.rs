@@ -11,7 +11,7 @@ use tollgate::live::ActivePolicies;
 use tollgate::observe::telemetry::Telemetry;
 use tollgate::policy::fingerprint::FingerprintKey;
 use tollgate::service::{Core, Service, Stores};
-use tollgate::shared::{Settings, Store};
+use tollgate::shared::{Settings, Store, Tls};
 use tollgate::store::MemoryStore;
 use tollgate::wire::{RateLimitRequest, RateLimitResponse};
 
@@ -45,7 +45,7 @@ impl Replica {
         let policies = Arc::new(ActivePolicies::new(first, Arc::clone(&telemetry), at));
         let settings = Settings {
             target: url.parse().unwrap(),
-            root: None,
+            tls: Tls::default(),
             prefix: "tollgate".into(),
             timeout,
             replicas,
