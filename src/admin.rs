@@ -17,8 +17,9 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use tokio::task::JoinSet;
 
-use self::api::Scrapes;
 use self::api::types::ErrorBody;
+pub(crate) use self::api::{Scrapes, scrape};
+pub(crate) use self::auth::is_browser_request;
 pub use self::auth::{Controls, Token, TokenError};
 use self::dashboard::events::Broadcaster;
 use self::host::Hosts;
@@ -43,7 +44,8 @@ impl Readiness {
         self.0.store(is_ready, Ordering::Release);
     }
 
-    fn get(&self) -> bool {
+    /// Whether the server accepts calls.
+    pub fn get(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }

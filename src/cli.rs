@@ -23,6 +23,7 @@ mod pages;
 mod query;
 mod reread;
 mod serve;
+mod server_flags;
 mod tls;
 mod values;
 mod xds;

@@ -20,6 +20,7 @@
 //! |---|---|
 //! | `cli` | the commands: serve, check, explain, query, health, admin, completions, man |
 //! | `server` | the supervisor: threads, accepting connections, drain, the sweep of the store |
+//! | `reference` | the HTTP side of envoyproxy/ratelimit: `/json`, `/healthcheck`, the port for debugging |
 //! | `admin` | the HTTP side: the API and the dashboard |
 //! | `http1` | serving HTTP/1.1: connections and their bounds |
 //! | `grpc` | the gRPC transport, which drives `crates/unary-h2`: connections, fairness between them, calls; whether an answer was delivered |
@@ -78,6 +79,7 @@ pub mod observe;
 pub mod policy;
 pub mod policy_files;
 pub mod reading;
+pub mod reference;
 pub mod reply;
 pub mod server;
 pub mod service;

@@ -5,8 +5,8 @@ pub(crate) mod keepalive;
 mod socket;
 
 use std::io;
-use std::io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-use std::net::IpAddr;
+use std::io::ErrorKind::{AddrInUse, ConnectionAborted, ConnectionReset, Interrupted};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use tokio::net::TcpListener;
@@ -86,16 +86,28 @@ impl Listener {
     /// a file of another kind.
     pub async fn bind(address: &Address) -> io::Result<Self> {
         Ok(match address {
-            Address::Tcp(address) => {
-                let listener = TcpListener::bind(address).await?;
-                let address = Address::Tcp(listener.local_addr()?);
-                Self { address, socket: Socket::Tcp(listener) }
+            Address::Tcp(address) => Self::over_tcp(TcpListener::bind(address).await?)?,
+            Address::AllInterfaces(port) => {
+                let all = SocketAddr::from((Ipv6Addr::UNSPECIFIED, *port));
+                match TcpListener::bind(all).await {
+                    Ok(listener) => Self::over_tcp(listener)?,
+                    Err(error) if error.kind() == AddrInUse => return Err(error),
+                    // A machine without IPv6 refuses the address or the whole family.
+                    Err(_) => {
+                        let all = SocketAddr::from((Ipv4Addr::UNSPECIFIED, *port));
+                        Self::over_tcp(TcpListener::bind(all).await?)?
+                    }
+                }
             }
             Address::Unix(path) => {
                 let listener = SocketListener::bind(path).await?;
                 Self { address: address.clone(), socket: Socket::Unix(listener) }
             }
         })
+    }
+
+    fn over_tcp(listener: TcpListener) -> io::Result<Self> {
+        Ok(Self { address: listener.local_addr()?.into(), socket: Socket::Tcp(listener) })
     }
 
     /// Removes the listener from its runtime.

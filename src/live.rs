@@ -133,6 +133,11 @@ impl LoadedPolicies {
         self.is_awaited
     }
 
+    /// Whether there is no policy.
+    pub fn is_empty(&self) -> bool {
+        self.by_domain.values().next().is_none()
+    }
+
     /// The policy of a domain.
     pub fn get<'n>(&self, domain: impl Into<Name<'n>>) -> Option<&LoadedPolicy> {
         self.by_domain.get(domain.into().as_bytes())
@@ -224,6 +229,20 @@ impl ActivePolicies {
         now: Timestamp,
     ) -> Self {
         Self::with(LoadedPolicies::awaited(before, now), telemetry, Some(control_plane))
+    }
+
+    /// Begins without policies, since the first ones of the source have these problems: calls fail until it delivers
+    /// valid ones. `before` is as in [`Self::after`].
+    pub fn without_first(
+        problems: String,
+        before: LimitHistory,
+        telemetry: Arc<Telemetry>,
+        now: impl Into<Now>,
+    ) -> Self {
+        let now = now.into();
+        let none = Self::with(LoadedPolicies::awaited(before, now.steady), telemetry, None);
+        none.record_rejected(problems, now);
+        none
     }
 
     fn with(

@@ -22,16 +22,19 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tonic_health::pb::health_server::{Health, HealthServer};
+use tonic_health::server::HealthReporter;
 
 use self::connection_limit::ConnectionLimit;
 use self::http_thread::HttpThread;
-pub use self::options::{Options, ServerError};
+pub use self::options::{Options, Reference, ServerError};
 pub use self::shutdown::Stop;
 use self::shutdown::{Phase, close_health, report_not_serving, report_serving, wait_before_drain};
 use self::worker::Worker;
 use crate::admin::Readiness;
 use crate::grpc::ConnectionConfig;
 use crate::listener::{Address, Listener};
+pub use crate::reference::Addresses as ReferenceAddresses;
+use crate::reference::{self, Listeners};
 use crate::service::Core;
 
 /// How long threads that serve gRPC, and then HTTP requests in flight, may take to end after the drain. No call
@@ -43,18 +46,31 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
 pub struct Server {
     options: Options,
     grpc: Listener,
-    http: Listener,
+    http: Option<Listener>,
+    reference: Option<Listeners<Listener>>,
 }
 
 impl Server {
-    /// Binds both addresses.
+    /// Binds all addresses.
     ///
     /// # Errors
     /// [`ServerError::Bind`] if one is in use or not an address of this machine.
     pub async fn bind(options: Options) -> Result<Self, ServerError> {
-        let grpc = bind("grpc", &options.grpc).await?;
-        let http = bind("http", &options.http).await?;
-        Ok(Self { options, grpc, http })
+        let of_grpc = match (&options.reference, &options.grpc) {
+            (None, _) => "--grpc",
+            (Some(_), Address::Unix(_)) => "GRPC_UDS",
+            (Some(_), _) => "GRPC_HOST and GRPC_PORT",
+        };
+        let grpc = bind("grpc", of_grpc, &options.grpc).await?;
+        let http = match &options.http {
+            Some(address) => Some(bind("http", "--http", address).await?),
+            None => None,
+        };
+        let reference = match &options.reference {
+            Some(reference) => Some(Listeners::bind(&reference.ports).await?),
+            None => None,
+        };
+        Ok(Self { options, grpc, http, reference })
     }
 
     /// The bound address of gRPC.
@@ -62,9 +78,14 @@ impl Server {
         self.grpc.address()
     }
 
-    /// The bound address of HTTP.
-    pub const fn http_address(&self) -> &Address {
-        self.http.address()
+    /// The bound address of HTTP, if it is served.
+    pub fn http_address(&self) -> Option<&Address> {
+        self.http.as_ref().map(Listener::address)
+    }
+
+    /// The bound addresses of the HTTP side of envoyproxy/ratelimit, if it is served.
+    pub fn reference_addresses(&self) -> Option<ReferenceAddresses<'_>> {
+        self.reference.as_ref().map(Listeners::addresses)
     }
 
     /// Serves until `stop` completes. The server then reports not ready, but serves until the drain delay is over, if
@@ -91,9 +112,18 @@ impl Server {
         let limit = ConnectionLimit::new(self.options.max_connections, connections);
         let mut accepting = tokio::spawn(accept::accept(self.grpc, senders, limit, phases.clone()));
         let (tls, controls) = (self.options.http_tls, self.options.controls);
-        let (core_of_http, ready) = (Arc::clone(&core), readiness.clone());
-        let http = HttpThread { tls, core: core_of_http, readiness: ready, controls };
-        let mut http = http.start(self.http.park()?, phases)?;
+        let health = self.options.reference.map(|Reference { health, .. }| {
+            Arc::new(reference::Health::new(health, readiness.clone(), Arc::clone(&core)))
+        });
+        let http = HttpThread {
+            core: Arc::clone(&core),
+            readiness: readiness.clone(),
+            tls,
+            controls,
+            admin: self.http.map(Listener::park).transpose()?,
+            reference: self.reference.map(Listeners::park).transpose()?.zip(health.clone()),
+        };
+        let mut http = http.start(phases)?;
         let mut sweeping = tokio::spawn(sweep::sweep(Arc::clone(&core)));
         let mut lengthening = tokio::spawn(Arc::clone(&core).lengthen_keys());
         let becoming_ready = {
@@ -103,7 +133,10 @@ impl Server {
                     core.policies().loaded().await;
                 }
                 readiness.set(true);
-                report_serving(&mut reporter).await;
+                match health {
+                    None => report_serving(&mut reporter).await,
+                    Some(health) => report_health(&health, &mut reporter).await,
+                }
             }
         };
         let mut force = pin!(force);
@@ -171,7 +204,24 @@ impl Server {
     }
 }
 
-async fn bind(what: &'static str, address: &Address) -> Result<Listener, ServerError> {
+async fn bind(
+    what: &'static str,
+    setting: &'static str,
+    address: &Address,
+) -> Result<Listener, ServerError> {
     let bound = Listener::bind(address).await;
-    bound.map_err(|error| ServerError::Bind { what, address: address.clone(), error })
+    bound.map_err(|error| ServerError::Bind { what, setting, address: address.clone(), error })
+}
+
+/// Reports the health of the server to health checks and watches, as it changes. Never completes.
+async fn report_health(health: &reference::Health, reporter: &mut HealthReporter) {
+    loop {
+        let is_healthy = health.is_healthy();
+        if is_healthy {
+            report_serving(reporter).await;
+        } else {
+            report_not_serving(reporter).await;
+        }
+        health.changed(is_healthy).await;
+    }
 }

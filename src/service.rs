@@ -252,7 +252,7 @@ impl Service {
     /// Allows a request for a domain that has no policy.
     ///
     /// # Errors
-    /// `UNKNOWN`, as from envoyproxy/ratelimit, while no policies have come from the control plane.
+    /// `UNKNOWN`, as from envoyproxy/ratelimit, while no valid policies have been loaded.
     fn answer_without_policy(
         &self,
         query: &Query<'_>,
@@ -261,7 +261,7 @@ impl Service {
     ) -> Result<Answer, Status> {
         if policies.is_awaited() {
             self.core.telemetry.count_failure();
-            return Err(Status::unknown("no policies have come from the control plane yet"));
+            return Err(Status::unknown("no valid policies have been loaded yet"));
         }
         self.core.telemetry.count_unknown_domain();
         if let Some(span) = span {

@@ -155,6 +155,11 @@ impl Identity {
         self.0.active.store(Arc::new(renewed));
     }
 
+    /// Whether client certificates are verified.
+    pub fn verifies_clients(&self) -> bool {
+        self.0.files.client_auth.is_some()
+    }
+
     /// The side that it is for.
     pub fn side(&self) -> Side {
         self.0.side

@@ -183,7 +183,7 @@ fn server() -> SocketAddr {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let one = NonZeroUsize::MIN;
     let options =
-        Options { grpc: any.into(), http: any.into(), workers: one, ..Options::default() };
+        Options { grpc: any.into(), http: Some(any.into()), workers: one, ..Options::default() };
     let (bound, address) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         pin(SERVER);

@@ -18,7 +18,7 @@ use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 
-pub(super) use self::metrics::Scrapes;
+pub(crate) use self::metrics::{Scrapes, scrape};
 use super::{Shared, auth};
 
 /// The routes of the API.

@@ -141,7 +141,7 @@ pub(super) fn is_authorized(controls: &Controls, headers: &HeaderMap, about: &Ex
 }
 
 /// Whether a browser sent the request for a page. Every browser marks requests that may change something.
-fn is_browser_request(headers: &HeaderMap) -> bool {
+pub(crate) fn is_browser_request(headers: &HeaderMap) -> bool {
     headers.contains_key(header::ORIGIN) || headers.contains_key(FETCH_SITE)
 }
 

@@ -1,9 +1,9 @@
 //! `tollgate serve`.
 
-mod assemble;
+pub(super) mod assemble;
 
 use std::fmt::Display;
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -12,22 +12,21 @@ use std::time::Duration;
 use clap::{Args, Parser};
 use tokio::runtime::Runtime;
 
+use self::assemble::{Plan, PolicySource};
 use super::logging::{Filter, Format, Log};
+use super::server_flags::{AdminFlags, Capacity, Drain, SnapshotFlags};
 use super::tls::{GrpcTls, HttpTls};
-use super::values::{Age, LogDenied, Switch, age, duration, interval, prefix, ratio, target};
+use super::values::{Age, LogDenied, Switch, age, duration, prefix, ratio, target};
 use super::xds::ControlPlane;
 use super::{Failure, PolicyPath};
-use crate::admin::{HostName, Token};
 use crate::clock::{BootClock, Clock};
-use crate::config::Source;
+use crate::config::ratelimit;
 use crate::file;
 use crate::listener::Address;
-use crate::observe::traces::{Collector, Tracer};
-use crate::shared::{Settings, Tls};
+use crate::observe::traces::{Collector, Origin, Tracer};
+use crate::server::Options;
 use crate::shared::target::{Target, TargetError};
-use crate::snapshot::SnapshotFile;
-use crate::tls::Identity;
-use crate::xds;
+use crate::shared::{Settings, Tls};
 
 #[derive(Debug, Args)]
 pub(super) struct Serve {
@@ -62,55 +61,14 @@ pub(super) struct Serve {
         value_name = "ADDRESS:PORT|unix:PATH"
     )]
     http: Address,
-    /// Token that an HTTP call must send to change anything, as `Authorization: Bearer TOKEN`; at least 16
-    /// characters. Without a token, only a client certificate permits such calls.
-    // Checked later: clap would print the token.
-    #[arg(long, env = "TOLLGATE_ADMIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
-    admin_token: Option<String>,
-    /// File that contains the admin token.
-    #[arg(
-        long,
-        env = "TOLLGATE_ADMIN_TOKEN_FILE",
-        value_name = "FILE",
-        conflicts_with = "admin_token"
-    )]
-    admin_token_file: Option<PathBuf>,
-    /// Let every caller of the HTTP side use `/json`, which charges buckets and takes leases. When off, `/json`
-    /// requires the admin token or a client certificate.
-    #[arg(
-        long,
-        env = "TOLLGATE_HTTP_JSON",
-        default_value = "off",
-        value_name = "on|off",
-        hide_possible_values = true
-    )]
-    http_json: Switch,
-    /// Host name that HTTP requests may use in `Host`, besides IP addresses, `localhost` and the names in the
-    /// server's certificate. Repeatable, or separated by commas. `/healthz`, `/readyz` and `/metrics` accept
-    /// any name.
-    #[arg(long, env = "TOLLGATE_HTTP_HOST", value_name = "NAME", value_delimiter = ',')]
-    http_host: Vec<HostName>,
+    #[command(flatten)]
+    admin: AdminFlags,
     #[command(flatten)]
     grpc_tls: GrpcTls,
     #[command(flatten)]
     http_tls: HttpTls,
-    /// Number of threads that serve gRPC; one per core if omitted.
-    #[arg(long, env = "TOLLGATE_WORKERS", value_name = "COUNT")]
-    workers: Option<NonZeroUsize>,
-    /// Maximum number of open gRPC connections, lowered to what the limit on open files allows. Connections
-    /// beyond it are closed at once.
-    #[arg(long, env = "TOLLGATE_MAX_CONNECTIONS", default_value = "10000", value_name = "COUNT")]
-    max_connections: NonZeroUsize,
-    /// Maximum number of token buckets in memory, at about 40 bytes each, and of leases, at about 180 bytes
-    /// each; at least 10000 leases are allowed.
-    #[arg(
-        long,
-        env = "TOLLGATE_MAX_KEYS",
-        default_value = "10000000",
-        value_name = "COUNT",
-        value_parser = clap::value_parser!(u64).range(64..)
-    )]
-    max_keys: u64,
+    #[command(flatten)]
+    capacity: Capacity,
     /// Where buckets are kept: `memory`, or a Redis or Valkey that replicas share: `redis://HOST:PORT`,
     /// `rediss://USER:PASSWORD@HOST:PORT/DATABASE` over TLS, `redis://HOST:PORT,HOST:PORT` for a cluster, or
     /// `redis+sentinel://HOST:PORT,HOST:PORT/NAME`.
@@ -144,24 +102,10 @@ pub(super) struct Serve {
     #[arg(long, env = "TOLLGATE_MAX_CONNECTION_AGE", default_value = "5m", value_name = "DURATION|off",
           value_parser = age)]
     max_connection_age: Age,
-    /// After SIGTERM, keep accepting calls and connections for this long while `/readyz` and gRPC health report
-    /// not ready. Must exceed the interval of your load balancer's health check. SIGINT skips the delay.
-    #[arg(long, env = "TOLLGATE_DRAIN_DELAY", default_value = "5s", value_name = "DURATION",
-          value_parser = duration)]
-    drain_delay: Duration,
-    /// How long calls in flight may take to finish after the drain delay.
-    #[arg(long, env = "TOLLGATE_DRAIN_TIMEOUT", default_value = "10s", value_name = "DURATION",
-          value_parser = duration)]
-    drain_timeout: Duration,
-    /// File that keeps buckets and leases across restarts. It is written at every snapshot interval and at
-    /// exit, and restored at the start. Without it, every bucket is full after a restart.
-    #[arg(long, env = "TOLLGATE_SNAPSHOT", value_name = "PATH")]
-    snapshot: Option<PathBuf>,
-    /// How often the snapshot is written; at least 1s. Decisions since the last snapshot are lost if the
-    /// process is killed.
-    #[arg(long, env = "TOLLGATE_SNAPSHOT_INTERVAL", default_value = "10s", value_name = "DURATION",
-          value_parser = interval)]
-    snapshot_interval: Duration,
+    #[command(flatten)]
+    drain: Drain,
+    #[command(flatten)]
+    snapshot: SnapshotFlags,
     /// Format of the log, which goes to standard error.
     #[arg(long, env = "TOLLGATE_LOG_FORMAT", default_value = "text", value_name = "text|json")]
     log_format: Format,
@@ -203,27 +147,6 @@ struct StandaloneServe {
     serve: Serve,
 }
 
-/// The flags, and what they name: files read, certificates and secrets parsed. No store and no port is open yet.
-struct Checked {
-    flags: Serve,
-    policies: PolicySource,
-    token: Option<Token>,
-    snapshot: Option<SnapshotFile>,
-    /// `None` for the memory store.
-    shared: Option<Settings>,
-    tracer: Option<Arc<Tracer>>,
-    grpc_tls: Option<Identity>,
-    http_tls: Option<Identity>,
-}
-
-/// Where the policies come from.
-enum PolicySource {
-    /// The texts of files, which compile.
-    Files(Vec<Source>),
-    /// A control plane.
-    ControlPlane(Box<xds::Settings>),
-}
-
 /// The errors of all flags, so that one run reports them together.
 #[derive(Default)]
 struct FlagErrors(Vec<String>);
@@ -253,28 +176,29 @@ impl Serve {
         // Dropped last, so that it writes every line.
         let log = Log::start(self.log_format, &self.log_level, Arc::clone(&clock))?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let checked = self.check(&runtime)?;
-        assemble::run(checked, &log, clock, runtime)
+        let plan = self.check(&runtime)?;
+        assemble::run(plan, &log, clock, runtime)
     }
 
     /// Reads and checks what the flags name.
     ///
     /// # Errors
     /// All of their errors, one a line.
-    fn check(self, runtime: &Runtime) -> Result<Checked, Failure> {
+    fn check(self, runtime: &Runtime) -> Result<Plan, Failure> {
         let mut errors = FlagErrors::default();
         let policies = errors.keep(self.policy_source());
-        let token = errors.keep(self.admin_token());
-        let snapshot = errors.keep(self.snapshot_file());
+        let controls = errors.keep(self.admin.controls());
+        let is_shared = self.store.as_ref().is_ok_and(|target| !target.is_memory());
+        let snapshot = errors.keep(self.snapshot.file(is_shared));
         let shared = errors.keep(self.shared_settings());
         let tracer = errors.keep(self.tracer(runtime));
         let grpc_tls = errors.keep(self.grpc_tls.identity());
         let http_tls = errors.keep(self.http_tls.identity());
         let log = errors.keep(self.checked_log());
-        let all = (policies, token, snapshot, shared, tracer, grpc_tls, http_tls, log);
+        let all = (policies, controls, snapshot, shared, tracer, grpc_tls, http_tls, log);
         let (
             Some(policies),
-            Some(token),
+            Some(controls),
             Some(snapshot),
             Some(shared),
             Some(tracer),
@@ -285,15 +209,40 @@ impl Serve {
         else {
             return Err(errors.into_failure());
         };
-        let flags = self;
-        Ok(Checked { flags, policies, token, snapshot, shared, tracer, grpc_tls, http_tls })
+        // `query` does not speak TLS.
+        let prints_example = self.log_format == Format::Text && grpc_tls.is_none();
+        let options = Options {
+            grpc: self.grpc,
+            http: Some(self.http),
+            grpc_tls,
+            http_tls,
+            max_connection_age: self.max_connection_age.0,
+            controls,
+            ..Options::default()
+        };
+        Ok(Plan {
+            policies,
+            watch: self.watch,
+            max_keys: self.capacity.max_keys(),
+            snapshot,
+            shared,
+            tracer,
+            denied_log: self.log_denied_per_second.map(|max| (max, self.log_denied.into())),
+            options: self.drain.set(self.capacity.set(options)),
+            opens_without_policies: true,
+            prints_example,
+        })
     }
 
     fn policy_source(&self) -> Result<PolicySource, Failure> {
-        match self.control_plane.settings()? {
-            Some(settings) => Ok(PolicySource::ControlPlane(Box::new(settings))),
-            None => super::checked_sources(&self.policy.config).map(PolicySource::Files),
+        if let Some(settings) = self.control_plane.settings()? {
+            return Ok(PolicySource::ControlPlane(
+                Box::new(settings),
+                ratelimit::Settings::default(),
+            ));
         }
+        let path = self.policy.config.clone();
+        super::checked_sources(&path).map(|sources| PolicySource::Files(path, sources))
     }
 
     /// Checks that the flags of the log do not contradict each other.
@@ -304,29 +253,6 @@ impl Serve {
             );
         }
         Ok(())
-    }
-
-    /// The token that calls must send to change anything; `None` if no flag sets one.
-    fn admin_token(&self) -> Result<Option<Token>, String> {
-        let (text, flag) = match (&self.admin_token, &self.admin_token_file) {
-            (Some(text), _) => (text.clone(), "--admin-token".to_owned()),
-            (None, None) => return Ok(None),
-            (None, Some(path)) => {
-                let flag = format!("--admin-token-file {}", path.display());
-                let text = file::read_text(path, file::MAX_SECRET)
-                    .map_err(|error| format!("{flag}: {error}"))?;
-                (text.trim_end().to_owned(), flag)
-            }
-        };
-        text.parse().map(Some).map_err(|error| format!("{flag}: {error}"))
-    }
-
-    fn snapshot_file(&self) -> Result<Option<SnapshotFile>, String> {
-        let Some(path) = self.snapshot.clone() else { return Ok(None) };
-        if self.store.as_ref().is_ok_and(|target| !target.is_memory()) {
-            return Err("--snapshot: a shared store keeps its own state; omit the flag".to_owned());
-        }
-        SnapshotFile::new(path).map(Some).map_err(|error| error.to_string())
     }
 
     /// How to reach the store that replicas share; `None` for the memory store.
@@ -365,7 +291,10 @@ impl Serve {
         };
         let root = self.otlp_tls_ca.as_ref().map(read).transpose()?;
         let flag = format!("--otlp-endpoint {endpoint}");
-        let tracer = Tracer::start(Collector { endpoint, root }, self.trace_sample);
+        let tracer = Tracer::start(
+            Collector { endpoint, root, origin: Origin::default() },
+            self.trace_sample,
+        );
         tracer.map(|tracer| Some(Arc::new(tracer))).map_err(|error| format!("{flag}: {error}"))
     }
 }

@@ -56,25 +56,7 @@ pub(super) struct GrpcTls {
     client_name: Vec<ClientName>,
 }
 
-/// Whether TLS is on, and whether client certificates are verified.
-const fn mode(cert: &Option<PathBuf>, client_ca: &Option<PathBuf>) -> &'static str {
-    match (cert, client_ca) {
-        (None, _) => "off",
-        (Some(_), None) => "on",
-        (Some(_), Some(_)) => "mutual",
-    }
-}
-
 impl GrpcTls {
-    pub(super) const fn is_on(&self) -> bool {
-        self.cert.is_some()
-    }
-
-    /// Whether it is on, for the log.
-    pub(super) const fn mode(&self) -> &'static str {
-        mode(&self.cert, &self.client_ca)
-    }
-
     /// The TLS identity of gRPC; `None` for plain text.
     pub(super) fn identity(&self) -> Result<Option<Identity>, Failure> {
         let files = files(&self.cert, &self.key, &self.client_ca, &self.client_name);
@@ -128,11 +110,6 @@ pub(super) struct HttpTls {
 }
 
 impl HttpTls {
-    /// Whether it is on, for the log.
-    pub(super) const fn mode(&self) -> &'static str {
-        mode(&self.cert, &self.client_ca)
-    }
-
     /// The TLS identity of HTTP; `None` for plain text.
     pub(super) fn identity(&self) -> Result<Option<Identity>, Failure> {
         let files = files(&self.cert, &self.key, &self.client_ca, &self.client_name);
@@ -205,7 +182,7 @@ fn apply(
     }
 }
 
-fn identity(side: Side, files: Files) -> Result<Identity, Failure> {
+pub(super) fn identity(side: Side, files: Files) -> Result<Identity, Failure> {
     let read = reading::read_now(move || Identity::read(side, files));
     Ok(read.map_err(|error| format!("the certificates of {side:?} cannot be read: {error}"))??)
 }

@@ -13,6 +13,9 @@ const UNIX: &str = "unix:";
 pub enum Address {
     /// TCP; port 0 picks a free port.
     Tcp(SocketAddr),
+    /// This port over TCP on all addresses of this machine, over IPv6 and IPv4, as far as it has them; port 0 picks a
+    /// free port.
+    AllInterfaces(u16),
     /// A Unix domain socket; the path has 1 to 107 bytes on Linux.
     Unix(PathBuf),
 }
@@ -29,18 +32,18 @@ pub enum AddressError {
 }
 
 impl Address {
-    /// The address, if it is over TCP.
+    /// The address, if it is one over TCP.
     pub const fn tcp(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(address) => Some(*address),
-            Self::Unix(_) => None,
+            Self::AllInterfaces(_) | Self::Unix(_) => None,
         }
     }
 
     /// The form of such an address, for error messages.
     pub const fn form(&self) -> &'static str {
         match self {
-            Self::Tcp(_) => "ADDRESS:PORT",
+            Self::Tcp(_) | Self::AllInterfaces(_) => "ADDRESS:PORT",
             Self::Unix(_) => "unix:PATH",
         }
     }
@@ -69,6 +72,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),
+            Self::AllInterfaces(port) => write!(f, "*:{port}"),
             Self::Unix(path) => write!(f, "{UNIX}{}", path.display()),
         }
     }

@@ -20,4 +20,23 @@ pub struct Collector {
     pub endpoint: String,
     /// CA certificates that verify it over TLS, in PEM; the system's if `None`.
     pub root: Option<Vec<u8>>,
+    /// Whose spans they are.
+    pub origin: Origin,
+}
+
+/// Whose spans they are, by the names of OpenTelemetry's semantic conventions for resources.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// `service.name`.
+    pub service: String,
+    /// `service.namespace`; none if empty.
+    pub namespace: String,
+    /// `service.instance.id`, if there is one.
+    pub instance: Option<String>,
+}
+
+impl Default for Origin {
+    fn default() -> Self {
+        Self { service: "tollgate".to_owned(), namespace: String::new(), instance: None }
+    }
 }

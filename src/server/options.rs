@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use crate::admin::Controls;
 use crate::listener::Address;
+use crate::observe::statistics::Statistics;
+use crate::reference::{BindError, HealthRules, Ports};
 use crate::tls::Identity;
 
 /// Addresses, certificates, bounds and timeouts of a server.
@@ -13,8 +15,10 @@ use crate::tls::Identity;
 pub struct Options {
     /// Listen address of gRPC.
     pub grpc: Address,
-    /// Listen address of HTTP.
-    pub http: Address,
+    /// Listen address of HTTP; not served if `None`.
+    pub http: Option<Address>,
+    /// What is served of envoyproxy/ratelimit besides.
+    pub reference: Option<Reference>,
     /// Certificate of gRPC; plain text if `None`.
     pub grpc_tls: Option<Identity>,
     /// Certificate of HTTP; plain text if `None`.
@@ -37,12 +41,24 @@ pub struct Options {
     pub controls: Controls,
 }
 
+/// What is served of envoyproxy/ratelimit, for deployments that are made for it.
+#[derive(Debug, Clone)]
+pub struct Reference {
+    /// The addresses of its HTTP side.
+    pub ports: Ports,
+    /// When it reports healthy.
+    pub health: HealthRules,
+    /// The statistics that it expects.
+    pub statistics: Statistics,
+}
+
 impl Default for Options {
     fn default() -> Self {
         let local = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port).into();
         Self {
             grpc: local(8081),
-            http: local(8080),
+            http: Some(local(8080)),
+            reference: None,
             grpc_tls: None,
             http_tls: None,
             workers: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
@@ -61,12 +77,14 @@ impl Default for Options {
 pub enum ServerError {
     /// An address cannot be bound.
     #[error(
-        "cannot listen on {address} for {what}: {error}; choose another with --{what} {}",
-        address.form()
+        "cannot listen on {address} for {what}: {error}; choose another with {setting}{}",
+        form(setting, address)
     )]
     Bind {
-        /// `grpc` or `http`.
+        /// `grpc`, `http` or the like.
         what: &'static str,
+        /// The flag or the variables that choose another.
+        setting: &'static str,
         /// The address.
         address: Address,
         /// The system's error.
@@ -81,4 +99,16 @@ pub enum ServerError {
     /// A part of the server stopped by itself.
     #[error("{0} stopped unexpectedly; exiting, since a server without it would look healthy")]
     Stopped(&'static str),
+}
+
+impl From<BindError> for ServerError {
+    fn from(error: BindError) -> Self {
+        let BindError { what, variables: setting, address, error } = error;
+        Self::Bind { what, setting, address, error }
+    }
+}
+
+/// How the value of a flag is written. Variables have other forms.
+fn form(setting: &str, address: &Address) -> String {
+    if setting.starts_with("--") { format!(" {}", address.form()) } else { String::new() }
 }

@@ -35,8 +35,8 @@ pub(super) async fn reached(mut phases: watch::Receiver<Phase>, phase: Phase) {
     let _ = phases.wait_for(|now| *now >= phase).await;
 }
 
-/// The names under which clients ask for the service's health.
-const HEALTH_NAMES: [&str; 2] = ["", wire::SERVICE];
+/// The names under which clients ask for the service's health. `ratelimit` is that of envoyproxy/ratelimit.
+const HEALTH_NAMES: [&str; 3] = ["", wire::SERVICE, "ratelimit"];
 
 /// Reports to health checks and watches that the service is serving.
 pub(super) async fn report_serving(reporter: &mut HealthReporter) {

@@ -135,6 +135,11 @@ impl Core {
         self.shared().is_some_and(shared::Store::is_degraded)
     }
 
+    /// Whether the shared store has been reached since the start; true without one.
+    pub fn was_store_reached(&self) -> bool {
+        self.shared().is_none_or(shared::Store::was_reached)
+    }
+
     /// Why limits are not fully enforced although calls are answered; empty if they are.
     pub fn shortfalls(&self) -> Vec<String> {
         let of_shared = self.shared().into_iter().flat_map(shared::Store::shortfalls);

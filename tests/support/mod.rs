@@ -185,7 +185,7 @@ impl TestServer {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut options = Options {
             grpc: any.into(),
-            http: any.into(),
+            http: Some(any.into()),
             workers: NonZeroUsize::new(2).unwrap(),
             drain_delay: Duration::ZERO,
             drain: Duration::from_secs(60),
@@ -199,7 +199,7 @@ impl TestServer {
         let thread = std::thread::spawn(move || {
             runtime().block_on(async move {
                 let server = Server::bind(options).await.unwrap();
-                let addresses = [server.grpc_address(), server.http_address()];
+                let addresses = [server.grpc_address(), server.http_address().unwrap()];
                 bound.send(addresses.map(|address| address.tcp().unwrap())).unwrap();
                 let stop = async {
                     stopped.await.unwrap_or(());

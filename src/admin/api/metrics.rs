@@ -17,13 +17,22 @@ use crate::observe::telemetry::TextFormat;
 use crate::service::Service;
 
 pub(super) async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Response {
-    let format = accept::preferred(&headers);
+    scrape(&shared.queues.scrapes, &shared.service, &headers).await
+}
+
+/// The answer with all metrics to a request with these headers.
+pub(crate) async fn scrape(
+    scrapes: &Scrapes,
+    service: &Arc<Service>,
+    headers: &HeaderMap,
+) -> Response {
+    let format = accept::preferred(headers);
     let kind = match format {
         TextFormat::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
         TextFormat::Classic => "text/plain; version=0.0.4; charset=utf-8",
     };
     let head = [(header::CONTENT_TYPE, kind)];
-    match shared.queues.scrapes.text(&shared.service, format).await {
+    match scrapes.text(service, format).await {
         Ok(text) => (head, text).into_response(),
         Err(response) => response,
     }
@@ -31,7 +40,7 @@ pub(super) async fn metrics(State(shared): State<Shared>, headers: HeaderMap) ->
 
 /// Encodes the metrics once for all callers that wait for the same format. Each of them gets values from after its request began.
 #[derive(Debug, Default)]
-pub(in crate::admin) struct Scrapes {
+pub(crate) struct Scrapes {
     /// The number of encodings that have begun.
     begun: AtomicU64,
     last: Arc<Mutex<Scrape>>,

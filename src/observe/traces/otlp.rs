@@ -13,7 +13,7 @@ use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
 use tonic::Code;
 use tonic::transport::{Certificate, ClientTlsConfig};
 
-use super::Collector;
+use super::{Collector, Origin};
 use crate::decision::{self, Verdict};
 use crate::text::sanitize;
 use crate::wire;
@@ -62,6 +62,15 @@ impl Collector {
     }
 }
 
+fn resource(Origin { service, namespace, instance }: &Origin) -> Resource {
+    let more = [("service.namespace", Some(namespace)), ("service.instance.id", instance.as_ref())];
+    let more = more.into_iter().filter_map(|(name, value)| {
+        let value = value.filter(|value| !value.is_empty())?;
+        Some(KeyValue::new(name, value.clone()))
+    });
+    Resource::builder().with_service_name(service.clone()).with_attributes(more).build()
+}
+
 impl Tracer {
     /// Starts to send spans to a collector, in the runtime of the caller. Calls with a `traceparent` follow its
     /// sampling flag; `ratio`, from 0 to 1, is the share of other calls that is sampled.
@@ -70,9 +79,9 @@ impl Tracer {
     /// If the URL is invalid, or the CA certificates are invalid or missing.
     pub fn start(collector: Collector, ratio: f64) -> Result<Self, TracerError> {
         let provider = SdkTracerProvider::builder()
+            .with_resource(resource(&collector.origin))
             .with_batch_exporter(collector.exporter()?)
             .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(ratio))))
-            .with_resource(Resource::builder().with_service_name("tollgate").build())
             .build();
         let tracer = provider.tracer("tollgate");
         Ok(Self { provider, tracer, propagator: TraceContextPropagator::new() })

@@ -1,0 +1,149 @@
+//! Where the policies of a server come from, at the start and later.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::cli::Failure;
+use crate::cli::reread;
+use crate::cli::values::Switch;
+use crate::clock::{Clock, Now};
+use crate::config::ratelimit::{self, RuntimeFolder};
+use crate::config::{Problems, Source};
+use crate::live::{ActivePolicies, VersionedPolicies};
+use crate::observe::telemetry::Telemetry;
+use crate::policy::LimitHistory;
+use crate::policy::fingerprint::FingerprintKey;
+use crate::policy_files::{self, PolicyFiles, Reloader};
+use crate::reading::{self, caught};
+use crate::xds::{self, Compile, Subscription};
+
+/// Where the policies come from.
+pub(in crate::cli) enum PolicySource {
+    /// The files at a path, with their texts, which compile.
+    Files(PathBuf, Vec<Source>),
+    /// A folder of ratelimit configurations, which need not be valid.
+    Ratelimit(RuntimeFolder, ratelimit::Settings),
+    /// A control plane.
+    ControlPlane(Box<xds::Settings>, ratelimit::Settings),
+}
+
+impl PolicySource {
+    /// The path of files, or the address of a control plane.
+    pub(super) fn shown(&self) -> String {
+        match self {
+            Self::Files(path, _) => path.display().to_string(),
+            Self::Ratelimit(folder, _) => folder.watched().display().to_string(),
+            Self::ControlPlane(settings, _) => settings.server.to_string(),
+        }
+    }
+}
+
+/// Where new policies come from.
+pub(super) enum Updates {
+    Files(Arc<Reloader>),
+    ControlPlane(Box<Subscription>),
+}
+
+impl Updates {
+    /// Puts the policies of files in force, or awaits those of a control plane.
+    pub(super) fn start(
+        from: PolicySource,
+        key: FingerprintKey,
+        before: LimitHistory,
+        telemetry: &Arc<Telemetry>,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<(Self, Arc<ActivePolicies>), Failure> {
+        let (files, policies) = match from {
+            PolicySource::Files(path, sources) => {
+                let policies = activate(&sources, key, &before, telemetry, clock.read())?;
+                (PolicyFiles::new(path, key, Arc::clone(&policies)), policies)
+            }
+            PolicySource::Ratelimit(folder, settings) => {
+                let first = first_of(&folder, &settings, key)?;
+                let (telemetry, now) = (Arc::clone(telemetry), clock.read());
+                let policies = Arc::new(match first {
+                    Ok(first) => ActivePolicies::after(&before, first, telemetry, now),
+                    Err(problems) => {
+                        tracing::error!(%problems, "no policy is in force: calls fail until one is valid");
+                        let problems = problems.to_string();
+                        ActivePolicies::without_first(problems, before, telemetry, now)
+                    }
+                });
+                let files = PolicyFiles::of_ratelimit(folder, settings, key, Arc::clone(&policies));
+                (files, policies)
+            }
+            PolicySource::ControlPlane(server, settings) => {
+                let compile = Compile { key, settings };
+                let (telemetry, clock) = (Arc::clone(telemetry), Arc::clone(clock));
+                let subscription = Subscription::new(*server, compile, before, telemetry, clock);
+                let policies = Arc::clone(subscription.policies());
+                return Ok((Self::ControlPlane(Box::new(subscription)), policies));
+            }
+        };
+        policy_files::log_warnings(&policies.load());
+        let reloader = Reloader::new(files, Arc::clone(clock));
+        Ok((Self::Files(Arc::new(reloader)), policies))
+    }
+
+    /// The reloader of files.
+    pub(super) fn reloader(&self) -> Option<Arc<Reloader>> {
+        match self {
+            Self::Files(reloader) => Some(Arc::clone(reloader)),
+            Self::ControlPlane(_) => None,
+        }
+    }
+
+    /// Has new policies put in force from now on.
+    pub(super) fn begin(self, watch: Switch) -> std::io::Result<()> {
+        match self {
+            Self::Files(reloader) => reread_policy(watch, reloader),
+            Self::ControlPlane(subscription) => {
+                tokio::spawn(subscription.run());
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The ratelimit configurations that are there at the start.
+///
+/// # Errors
+/// If they cannot be read in time.
+fn first_of(
+    folder: &RuntimeFolder,
+    settings: &ratelimit::Settings,
+    key: FingerprintKey,
+) -> Result<Result<VersionedPolicies, Problems>, Failure> {
+    let owned = folder.clone();
+    let sources = reading::read_now(move || ratelimit::read(&owned))
+        .map_err(|error| format!("{}: {error}", folder.watched().display()))?;
+    Ok(match sources {
+        Ok(sources) => caught(|| policy_files::compile_ratelimit(&sources, key, settings))?,
+        Err(problems) => Err(problems),
+    })
+}
+
+fn activate(
+    sources: &[Source],
+    key: FingerprintKey,
+    before: &LimitHistory,
+    telemetry: &Arc<Telemetry>,
+    now: Now,
+) -> Result<Arc<ActivePolicies>, Failure> {
+    let policies = caught(|| {
+        let first = policy_files::compile(sources, key)?;
+        Ok::<_, Problems>(ActivePolicies::after(before, first, Arc::clone(telemetry), now))
+    })?;
+    Ok(Arc::new(policies?))
+}
+
+/// Has the policy read again when its files change, and on SIGHUP.
+fn reread_policy(watch: Switch, reloader: Arc<Reloader>) -> std::io::Result<()> {
+    reread::start(vec![reloader.path()], watch, move |cause| {
+        let reloader = Arc::clone(&reloader);
+        async move {
+            // The reloader logs the result.
+            let _ = reloader.reload(cause).await;
+        }
+    })
+}
