@@ -21,6 +21,7 @@ mod logging;
 mod output;
 mod pages;
 mod query;
+mod ratelimit;
 mod reread;
 mod serve;
 mod server_flags;
@@ -28,6 +29,7 @@ mod tls;
 mod values;
 mod xds;
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -62,6 +64,12 @@ enum Command {
     Health(health::Health),
     /// Inspect and change a running server's state: buckets, leases, the policy.
     Admin(admin::Admin),
+    /// Serve in place of envoyproxy/ratelimit: with its environment variables, ports, files and control plane.
+    #[command(name = "ratelimit")]
+    RateLimit(Box<ratelimit::RateLimit>),
+    /// Check a folder of ratelimit configurations, as envoyproxy/ratelimit's own program for that does.
+    #[command(name = "ratelimit-check")]
+    RateLimitCheck(ratelimit::RateLimitCheck),
     /// Print a completion script for a shell.
     Completions(pages::Completions),
     /// Print a man page for the program or for one command.
@@ -121,7 +129,12 @@ impl Cli {
     /// # Errors
     /// The exit code if there is nothing to run. The error, or the help that was asked for, is printed by then.
     pub fn read() -> Result<Self, ExitCode> {
-        Self::try_parse().map_err(print_clap)
+        let mut words: Vec<OsString> = std::env::args_os().collect();
+        let name = words.first().and_then(|word| Path::new(word).file_name()?.to_str());
+        if let Some(command) = name.and_then(command_of) {
+            words.insert(1, command.into());
+        }
+        Self::try_parse_from(words).map_err(print_clap)
     }
 
     /// Runs the command. Output goes to `out`, errors go to standard error.
@@ -139,6 +152,8 @@ impl Cli {
             Command::Query(query) => query.run(out),
             Command::Health(health) => health.run(out),
             Command::Admin(admin) => admin.run(out),
+            Command::RateLimit(ratelimit) => ratelimit.run(),
+            Command::RateLimitCheck(check) => check.run(out),
             Command::Completions(completions) => completions.run(out),
             Command::Man(man) => man.run(out),
         };
@@ -146,6 +161,15 @@ impl Cli {
             report_error(failure.to_string());
             ExitCode::from(FAILED)
         })
+    }
+}
+
+/// The command that the program is under this name: those of envoyproxy/ratelimit's programs.
+fn command_of(name: &str) -> Option<&'static str> {
+    match name {
+        "ratelimit" => Some("ratelimit"),
+        "ratelimit_config_check" => Some("ratelimit-check"),
+        _ => None,
     }
 }
 

@@ -18,7 +18,7 @@
 //!
 //! | module | purpose |
 //! |---|---|
-//! | `cli` | the commands: serve, check, explain, query, health, admin, completions, man |
+//! | `cli` | the commands: serve, check, explain, query, health, admin, ratelimit, ratelimit-check, completions, man |
 //! | `server` | the supervisor: threads, accepting connections, drain, the sweep of the store |
 //! | `reference` | the HTTP side of envoyproxy/ratelimit: `/json`, `/healthcheck`, the port for debugging |
 //! | `admin` | the HTTP side: the API and the dashboard |
@@ -60,7 +60,8 @@
 //! | another language for policies | a module in `config`, beside `config/ratelimit.rs`, that compiles to `policy` |
 //! | an admin endpoint | `admin/api`, a file each, with its types in `admin/api/types/` |
 //! | a metric | `observe/telemetry.rs` and the files in its folder |
-//! | a flag of `serve` | `cli/serve.rs`; `cli/serve/assemble.rs` builds the server from it |
+//! | a flag of `serve` | `cli/serve.rs`, or `cli/server_flags.rs` if `ratelimit` has it; `cli/serve/assemble.rs` builds the server from it |
+//! | a variable of `ratelimit` | `cli/ratelimit/environment.rs` |
 
 pub mod admin;
 pub mod cli;

@@ -1,8 +1,8 @@
 //! The HTTP side of envoyproxy/ratelimit, for deployments that are made for it: probes, clients that cannot use gRPC,
 //! and tools that read its configuration.
 //!
-//! Its paths, statuses and texts are those of envoyproxy/ratelimit. The bounds of its connections and requests are those
-//! of tollgate's own HTTP side, and no request changes more than what a call over gRPC may change as well.
+//! Its paths, statuses and texts are those of envoyproxy/ratelimit. The bounds of its connections and requests are
+//! those of tollgate's own HTTP side, and no request changes more than what a call over gRPC may change as well.
 
 mod debug;
 mod health;

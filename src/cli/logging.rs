@@ -1,6 +1,7 @@
 //! The log, which goes to standard error without waiting for its reader.
 
 mod lines;
+mod logrus;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::panic::PanicHookInfo;
@@ -12,6 +13,7 @@ use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
 use self::lines::Lines;
+use self::logrus::Logrus;
 use super::output::WRITE_TIMEOUT;
 use crate::clock::Clock;
 use crate::observe::telemetry::LogLines;
@@ -23,11 +25,21 @@ pub(super) enum Format {
     Text,
     /// One JSON object per line, for programs.
     Json,
+    /// One JSON object per line, with the names of envoyproxy/ratelimit.
+    #[value(skip)]
+    Logrus,
 }
 
 /// The log filter: a level, or a list of `target=level` as of tracing.
 #[derive(Debug, Clone)]
 pub(super) struct Filter(String);
+
+impl Filter {
+    /// Everything from this level on.
+    pub(super) fn level(level: LevelFilter) -> Self {
+        Self(level.to_string())
+    }
+}
 
 impl FromStr for Filter {
     type Err = String;
@@ -69,6 +81,7 @@ impl Log {
         match format {
             Format::Text => builder.with_target(false).with_ansi(false).try_init()?,
             Format::Json => builder.json().try_init()?,
+            Format::Logrus => builder.event_format(Logrus).try_init()?,
         }
         // The default hook would write to standard error and wait for its reader.
         std::panic::set_hook(Box::new(log_panic));

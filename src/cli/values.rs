@@ -41,6 +41,12 @@ pub(super) fn target(text: &str) -> Result<Result<Target, TargetError>, Infallib
     Ok(text.parse())
 }
 
+/// The default prefix of keys in a shared store.
+pub(super) const DEFAULT_PREFIX: &str = "tollgate";
+
+/// How long a request waits for a shared store by default.
+pub(super) const DEFAULT_TIMEOUT: Duration = Duration::from_millis(50);
+
 /// A prefix of keys: up to 64 letters, digits, and any of `-_.:`.
 pub(super) fn prefix(text: &str) -> Result<String, String> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);

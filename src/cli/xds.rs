@@ -80,11 +80,6 @@ fn name(text: &str) -> Result<ServerName<'static>, &'static str> {
 }
 
 impl ControlPlane {
-    /// The control plane, for the log; empty if the policies come from files.
-    pub(super) fn server(&self) -> String {
-        self.xds.as_ref().map(|address| address.server.to_string()).unwrap_or_default()
-    }
-
     /// How the control plane is reached; `None` if the policies come from files.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ mod explain;
 mod health;
 mod pages;
 mod query;
+mod ratelimit;
 mod reload;
 pub(crate) mod serve;
 mod snapshot;

@@ -132,6 +132,8 @@ fn the_health_check_of_the_containers_is_a_command_of_the_binary() {
     assert_eq!(composed, [&["CMD".to_owned()], &words[..]].concat());
     let program = &words[0];
     assert!(last.contains(&format!("COPY --from=build {program} {program}\n")), "{program}");
+    let name = "/image/bin/ratelimit";
+    assert!(image.contains(&format!("ln -s ..{program} {name}\n")) && last.contains("/image/ /\n"));
     assert!(last.contains(&format!("ENTRYPOINT [\"{program}\"]\n")), "{program}");
 
     let (server, http) = serve();

@@ -95,6 +95,39 @@ fn every_path_of_http_is_in_the_docs_with_its_methods_and_no_other_is() {
     assert_eq!(listed.collect::<BTreeSet<_>>(), served);
 }
 
+/// The names of variables in quotes, of the files of a folder that are no tests.
+fn variables(folder: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() || !path.extension().is_some_and(|end| end == "rs") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        let quoted = code.split('"').skip(1).step_by(2);
+        let is_name = |text: &&str| {
+            text.contains('_') && text.chars().all(|c| c.is_ascii_uppercase() || c == '_')
+        };
+        found.extend(quoted.filter(is_name).map(str::to_owned));
+    }
+    found
+}
+
+#[test]
+fn every_variable_of_ratelimit_is_in_the_docs() {
+    let read = variables(Path::new("src/cli/ratelimit"));
+    assert!(read.len() > 60, "{read:?}");
+    let page = std::fs::read_to_string("docs/ratelimit.md").unwrap();
+    let missing: Vec<_> = read
+        .iter()
+        .filter(|name| name.as_str() != "GRPC_XDS_SOTW")
+        // A name that ends so stands for all that begin with it, or for a first choice of two.
+        .filter(|name| !page.contains(name.trim_end_matches('_')))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
 fn pages() -> Vec<PathBuf> {
     let in_docs = std::fs::read_dir("docs").unwrap().map(|entry| entry.unwrap().path());
     let is_page = |path: &PathBuf| path.extension().is_some_and(|end| end == "md");

@@ -34,9 +34,17 @@ impl Redis {
     }
 
     pub fn with(arguments: &[&str]) -> Self {
+        Self::with_at(free_address(), arguments)
+    }
+
+    /// At an address that was free.
+    pub fn at(address: SocketAddr) -> Self {
+        Self::with_at(address, &[])
+    }
+
+    fn with_at(address: SocketAddr, arguments: &[&str]) -> Self {
         let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let folder = tempfile::tempdir().unwrap();
-        let address = free_address();
         let mut redis = Self { child: None, address, arguments, folder };
         redis.spawn();
         redis

@@ -1,0 +1,71 @@
+//! The store in Redis, there and gone.
+
+use tonic::Code;
+
+use super::*;
+use crate::redis_server::{Redis, free_address};
+use crate::support::{Client, call};
+
+fn tcp(address: SocketAddr) -> [(&'static str, String); 2] {
+    [("REDIS_SOCKET_TYPE", "tcp".to_owned()), ("REDIS_URL", address.to_string())]
+}
+
+fn started(folder: &Folder, variables: &[(&str, String)], more: &[(&str, &str)]) -> Started {
+    let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, &**value)).collect();
+    Started::new(folder, &[&variables, more].concat())
+}
+
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn counts_are_shared_by_all_who_name_the_same_server() {
+    let (folder, redis) = (Folder::new(LIMITS), Redis::start());
+    let [one, other] = [(); 2].map(|()| started(&folder, &tcp(redis.address), &[]));
+    assert_eq!((one.json("1").0, other.json("1").0, one.json("1").0), (200, 200, 429));
+    let elsewhere = [("CACHE_KEY_PREFIX", "elsewhere")];
+    assert_eq!(started(&folder, &tcp(redis.address), &elsewhere).json("1").0, 200);
+}
+
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn a_unix_socket_and_a_password_lead_to_the_server() {
+    let folder = Folder::new(LIMITS);
+    let socket = folder.0.path().join("redis.sock");
+    let socket = socket.to_str().unwrap();
+    let redis = Redis::with(&["--unixsocket", socket, "--requirepass", "word"]);
+    let by_socket = [("REDIS_URL", socket), ("REDIS_AUTH", "word")];
+    let started = Started::new(&folder, &by_socket);
+    eventually("the store is reached", || started.is_healthy());
+    assert_eq!((started.json("1").0, started.json("1").0, started.json("1").0), (200, 200, 429));
+    drop(redis);
+}
+
+/// Ports are open, so that probes and callers are answered, but no calls are sent here by who asks for the health.
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn before_the_store_is_there_it_is_unhealthy_and_calls_fail() {
+    let folder = Folder::new(LIMITS);
+    let address = free_address();
+    let started = started(&folder, &tcp(address), &[]);
+    assert!(!started.is_healthy());
+    let mut client = Client::connect(started.address("grpc"));
+    assert_eq!(client.try_ask(call(&[("k", "1")])).unwrap_err().code(), Code::Unavailable);
+    assert_eq!(started.json("1").0, 400);
+    let _redis = Redis::at(address);
+    eventually("it is healthy", || started.is_healthy());
+    eventually("it decides", || started.json("1").0 == 200);
+}
+
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn when_the_store_is_lost_calls_fail_and_the_health_stays_good_unless_it_is_asked_for() {
+    let (folder, mut redis) = (Folder::new(LIMITS), Redis::start());
+    let lax = started(&folder, &tcp(redis.address), &[]);
+    let needs = [("REDIS_HEALTH_CHECK_ACTIVE_CONNECTION", "true")];
+    let strict = started(&folder, &tcp(redis.address), &needs);
+    assert_eq!((lax.json("1").0, strict.json("1").0), (200, 200));
+    assert!(lax.is_healthy() && strict.is_healthy());
+    redis.kill();
+    eventually("calls fail", || lax.json("2").0 == 400 && strict.json("2").0 == 400);
+    eventually("it tells that it has no connection", || !strict.is_healthy());
+    assert!(lax.is_healthy());
+}
