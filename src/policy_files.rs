@@ -192,6 +192,11 @@ impl fmt::Debug for Reloader {
 }
 
 impl Reloader {
+    /// The path whose changes are to cause a reload.
+    pub fn watched(&self) -> PathBuf {
+        self.files.location.watched()
+    }
+
     /// A reloader of the policies in a file or a folder.
     pub fn new(files: PolicyFiles, clock: Arc<dyn Clock>) -> Self {
         Self { files: Arc::new(files), clock, reader: Reader::default() }

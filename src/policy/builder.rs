@@ -45,11 +45,11 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Those of a tree, which has none of these.
+    /// Those of a tree, which has none of these. As in envoyproxy/ratelimit, calls fail while a shared store does not answer.
     pub(super) fn of_tree() -> Self {
         Self {
             headers: HeaderStyle::Off,
-            on_store_error: OnStoreError::default(),
+            on_store_error: OnStoreError::Fail,
             denial_body: DenialBody::default(),
             partition: Box::default(),
             addresses: Addresses::default(),

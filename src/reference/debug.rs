@@ -7,9 +7,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 
 use super::Shared;
+use crate::limit::Bucket;
 use crate::live::LoadedPolicies;
 use crate::observe::telemetry::TextFormat;
-use crate::policy::descriptor_tree::{self, ListedLimit};
+use crate::policy::rule::Rule;
+use crate::policy::table::Row;
 use crate::text::printable;
 
 const PATHS: &str = "/rlconfig: print out the currently loaded configuration for debugging\n\
@@ -29,11 +31,36 @@ async fn rlconfig(State(Shared { service, .. }): State<Shared>) -> String {
 
 fn listed(policies: &LoadedPolicies) -> String {
     let policies = policies.policies().into_iter();
-    let lines = policies.flat_map(|policy| {
-        let limits = descriptor_tree::limits(policy).into_iter();
-        limits.map(|limit| line(policy.domain(), &limit))
+    let trees = policies.filter(|policy| policy.is_tree());
+    let lines = trees.flat_map(|policy| {
+        let rows = policy.rows().filter(|row| !policy.is_limit_override(row.table()));
+        rows.map(|row| line(policy.domain(), &ListedLimit::from(row)))
     });
     lines.collect()
+}
+
+/// A limit as it is listed.
+struct ListedLimit<'p> {
+    /// Its place: nodes joined by dots, each a `key` or a `key_value`.
+    path: &'p str,
+    /// The unit, in capitals.
+    unit: String,
+    requests_per_unit: u32,
+    is_shadow: bool,
+    is_quota: bool,
+}
+
+impl<'p> From<&'p Row> for ListedLimit<'p> {
+    fn from(row: &'p Row) -> Self {
+        let (unit, requests_per_unit) = match row.rules().first().map(Rule::bucket) {
+            Some(Bucket::Window(window)) => (window.unit().name(), window.requests()),
+            // Unlimited.
+            _ => ("unknown", 0),
+        };
+        let unit = unit.to_uppercase();
+        let (is_shadow, is_quota) = (row.is_shadow(), row.is_quota());
+        Self { path: row.name(), unit, requests_per_unit, is_shadow, is_quota }
+    }
 }
 
 fn line(domain: &str, limit: &ListedLimit<'_>) -> String {
@@ -65,7 +92,7 @@ mod tests {
     fn a_limit_is_a_line_as_tools_of_the_field_read_it() {
         let limit = ListedLimit {
             path: "key1_value1.subkey1",
-            unit: "SECOND",
+            unit: "SECOND".to_owned(),
             requests_per_unit: 300,
             is_shadow: false,
             is_quota: true,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use redis::Connection;
 use tollgate::clock::{Clock, ManualClock, Nanos, Timestamp};
 use tollgate::observe::telemetry::Telemetry;
-use tollgate::shared::{Settings, Store};
+use tollgate::shared::{Settings, Store, Tls};
 use tollgate::store::{MemoryStore, script};
 
 use super::cluster;
@@ -91,7 +91,7 @@ fn store_at(url: &str) -> (Arc<Store>, Arc<Telemetry>) {
     let telemetry = Arc::new(Telemetry::new(Arc::clone(&local)));
     let settings = Settings {
         target: url.parse().unwrap(),
-        root: None,
+        tls: Tls::default(),
         prefix: "test".into(),
         timeout: Duration::ZERO,
         replicas: NonZeroU32::MIN,

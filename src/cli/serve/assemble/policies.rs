@@ -13,7 +13,7 @@ use crate::live::{ActivePolicies, VersionedPolicies};
 use crate::observe::telemetry::Telemetry;
 use crate::policy::LimitHistory;
 use crate::policy::fingerprint::FingerprintKey;
-use crate::policy_files::{self, PolicyFiles, Reloader};
+use crate::policy_files::{self, Location, PolicyFiles, Reloader};
 use crate::reading::{self, caught};
 use crate::xds::{self, Compile, Subscription};
 
@@ -59,7 +59,8 @@ impl Updates {
                 (PolicyFiles::new(path, key, Arc::clone(&policies)), policies)
             }
             PolicySource::Ratelimit(folder, settings) => {
-                let first = first_of(&folder, &settings, key)?;
+                let location = Location::RuntimeFolder(folder);
+                let first = first_of(&location, &settings, key)?;
                 let (telemetry, now) = (Arc::clone(telemetry), clock.read());
                 let policies = Arc::new(match first {
                     Ok(first) => ActivePolicies::after(&before, first, telemetry, now),
@@ -69,7 +70,7 @@ impl Updates {
                         ActivePolicies::without_first(problems, before, telemetry, now)
                     }
                 });
-                let files = PolicyFiles::of_ratelimit(folder, settings, key, Arc::clone(&policies));
+                let files = PolicyFiles::at(location, settings, key, Arc::clone(&policies));
                 (files, policies)
             }
             PolicySource::ControlPlane(server, settings) => {
@@ -110,15 +111,15 @@ impl Updates {
 /// # Errors
 /// If they cannot be read in time.
 fn first_of(
-    folder: &RuntimeFolder,
+    location: &Location,
     settings: &ratelimit::Settings,
     key: FingerprintKey,
 ) -> Result<Result<VersionedPolicies, Problems>, Failure> {
-    let owned = folder.clone();
-    let sources = reading::read_now(move || ratelimit::read(&owned))
-        .map_err(|error| format!("{}: {error}", folder.watched().display()))?;
+    let owned = location.clone();
+    let sources = reading::read_now(move || owned.read())
+        .map_err(|error| format!("{}: {error}", location.watched().display()))?;
     Ok(match sources {
-        Ok(sources) => caught(|| policy_files::compile_ratelimit(&sources, key, settings))?,
+        Ok(sources) => caught(|| location.compile(&sources, key, settings))?,
         Err(problems) => Err(problems),
     })
 }
@@ -139,7 +140,7 @@ fn activate(
 
 /// Has the policy read again when its files change, and on SIGHUP.
 fn reread_policy(watch: Switch, reloader: Arc<Reloader>) -> std::io::Result<()> {
-    reread::start(vec![reloader.path()], watch, move |cause| {
+    reread::start(vec![reloader.watched()], watch, move |cause| {
         let reloader = Arc::clone(&reloader);
         async move {
             // The reloader logs the result.
