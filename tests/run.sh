@@ -37,6 +37,8 @@ export TOLLGATE_ENVOY=$TOLLGATE_TOOLS/venv/bin/envoy
 export TOLLGATE_GRPCURL=$TOLLGATE_TOOLS/bin/grpcurl
 export TOLLGATE_H2SPEC=$TOLLGATE_TOOLS/bin/h2spec
 export TOLLGATE_XDS_SERVER=$TOLLGATE_TOOLS/bin/xds-server
+export TOLLGATE_RATELIMIT=$TOLLGATE_TOOLS/bin/ratelimit
+export TOLLGATE_RATELIMIT_CONFIG_CHECK=$TOLLGATE_TOOLS/bin/ratelimit-config-check
 export TOLLGATE_VALKEY=$TOLLGATE_TOOLS/bin/valkey-server
 export TOLLGATE_PROMTOOL=$TOLLGATE_TOOLS/bin/promtool
 export TOLLGATE_CHROMIUM=$TOLLGATE_TOOLS/bin/chromium
@@ -63,7 +65,7 @@ headline() {
 tools_ready=
 setup() {
   if [ -z "$tools_ready" ]; then
-    headline "set-up: Python, Envoy, grpcurl, h2spec, a control plane, Valkey, promtool and Chromium"
+    headline "set-up: Python, Envoy, grpcurl, h2spec, a control plane, ratelimit, Valkey, promtool and Chromium"
     bash tests/setup.sh
     tools_ready=yes
   fi

