@@ -34,6 +34,7 @@ mod h2spec;
 mod own_time;
 #[path = "../support/redis_server.rs"]
 mod redis_server;
+mod reference;
 mod shared;
 #[path = "../support/mod.rs"]
 mod support;
