@@ -43,8 +43,9 @@ pub(super) fn takes(folder: &Path, merges_domains: bool) -> bool {
 
 /// Whether tollgate takes the files of a folder.
 pub(super) fn tollgate_takes(folder: &Path, merges_domains: bool) -> bool {
-    // Until tollgate takes these files: the reference on both sides.
-    takes(folder, merges_domains)
+    let mut check = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    check.arg("ratelimit-check");
+    judged(check, folder, merges_domains)
 }
 
 fn judged(mut check: Command, folder: &Path, merges_domains: bool) -> bool {
@@ -120,13 +121,13 @@ impl Service {
 
     /// The program under test, started as the reference is.
     pub(super) fn ours(store: Store, deployment: &Deployment) -> Self {
-        // Until tollgate takes these files: the reference on both sides.
-        let program = Command::new(tool("TOLLGATE_RATELIMIT", "bin/ratelimit"));
+        let mut program = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+        program.arg("ratelimit");
         let name = match store {
             Store::Memory => "memory",
             Store::Redis => "redis",
         };
-        Self::start(name, program, Store::Redis, deployment)
+        Self::start(name, program, store, deployment)
     }
 
     fn start(name: &'static str, mut command: Command, store: Store, given: &Deployment) -> Self {
