@@ -215,7 +215,11 @@ deploy_files() {
   "$TOLLGATE_TOOLS/venv/bin/hadolint" --ignore DL3008 deploy/Dockerfile
   headline "deploy: kubernetes-validate"
   "$TOLLGATE_TOOLS/venv/bin/kubernetes-validate" --strict \
-    $(find deploy/kubernetes -name '*.yaml' ! -name kustomization.yaml ! -name policy.yaml)
+    $(find deploy/kubernetes -name '*.yaml' ! -name kustomization.yaml ! -name policy.yaml) \
+    deploy/istio/ratelimit.yaml deploy/contour/ratelimit.yaml
+  headline "deploy: schemas of Istio and Contour"
+  "$TOLLGATE_TOOLS/venv/bin/python" tests/deploy/custom_resources.py "$TOLLGATE_TOOLS/schemas" \
+    deploy/istio/envoyfilter.yaml deploy/contour/extensionservice.yaml deploy/contour/httpproxy.yaml
   headline "deploy: systemd-analyze"
   if command -v systemd-analyze >/dev/null; then
     local units=$target/units

@@ -11,6 +11,7 @@ mod compose;
 mod front;
 mod hostile;
 pub(crate) mod http;
+mod istio;
 pub(crate) mod lab;
 mod leases;
 mod mtls;

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "test code")]
 
+mod ratelimit;
+
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -84,14 +86,18 @@ fn serve() -> (Server, String) {
         let at = words.iter().position(|word| word == flag).unwrap();
         own.clone_into(&mut words[at + 1]);
     }
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
-    command.args(&words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let (server, started) = start(Command::new(env!("CARGO_BIN_EXE_tollgate")).args(&words));
+    let http = started["fields"]["http"].as_str().or(started["http"].as_str()).unwrap().to_owned();
+    (server, http)
+}
+
+/// Starts a server that logs in JSON; with the line that says so.
+fn start(command: &mut Command) -> (Server, Value) {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut server = Server(command.spawn().unwrap());
     let mut log = BufReader::new(server.0.stderr.take().unwrap()).lines();
     let started = log.by_ref().map(Result::unwrap).find(|line| line.contains("\"started\""));
-    let started: Value = serde_yaml::from_str(&started.unwrap()).unwrap();
-    let http = started["fields"]["http"].as_str().or(started["http"].as_str()).unwrap().to_owned();
-    (server, http)
+    (server, serde_yaml::from_str(&started.unwrap()).unwrap())
 }
 
 fn soon(mut holds: impl FnMut() -> bool) -> bool {
