@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_yaml::Value;
 
-use super::{manifest, read};
+use super::{manifest, read, soon, start, status};
 
 /// Folders with the manifests of a rate-limit service, and their domains.
 const SERVICES: [(&str, &str); 2] = [("istio", "ingress"), ("contour", "contour")];
@@ -314,4 +314,30 @@ fn only_replicas_that_share_a_store_are_several() {
     assert!(redis["rateLimit"]["backend"]["redis"]["tls"]["certificateRef"].is_mapping());
     let set = env(gateway_container(&redis));
     assert!(set.contains(&("REDIS_TLS_CACERT", Some("/redis-certs/ca.crt"))), "{set:?}");
+}
+
+/// The very environment of the manifests, but for addresses, the folder and the store, which is not there.
+#[test]
+fn the_command_takes_the_environment_and_answers_the_probes() {
+    for (folder, _) in SERVICES {
+        let container = container(folder);
+        let files = tempfile::tempdir().unwrap();
+        let root = files.path().to_str().unwrap();
+        let config = files.path().join("ratelimit/config");
+        std::fs::create_dir_all(&config).unwrap();
+        write_limits(folder, &config);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+        command.arg("ratelimit").env_clear();
+        command.envs(env(&container).into_iter().map(|(name, value)| (name, value.unwrap())));
+        let local = ["HOST", "GRPC_HOST", "DEBUG_HOST"].map(|name| (name, "127.0.0.1"));
+        let free = ["PORT", "GRPC_PORT", "DEBUG_PORT"].map(|name| (name, "0"));
+        let own = [("RUNTIME_ROOT", root), ("TOLLGATE_STORE", "memory"), ("LOG_FORMAT", "json")];
+        let (_server, started) = start(command.envs(local).envs(free).envs(own));
+        assert_eq!(started["config"].as_str(), config.to_str(), "{folder}");
+        for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+            let path = text(&container[probe]["httpGet"]["path"]);
+            let http = text(&started["http"]);
+            assert!(soon(|| status(http, path) == "200"), "{folder}: {probe}");
+        }
+    }
 }
