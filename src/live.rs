@@ -89,6 +89,7 @@ pub struct LoadedPolicies {
     limits: LimitHistory,
     /// Whether they stand for those that a source has not delivered yet.
     is_awaited: bool,
+    has_metadata: bool,
 }
 
 impl LoadedPolicies {
@@ -104,6 +105,9 @@ impl LoadedPolicies {
         let mut policies: Vec<_> = next.policies.into_policies().collect();
         let limits = before.succeed(&mut policies, &changed_at);
         policies.sort_unstable_by(|a, b| a.domain().cmp(b.domain()));
+        let has_metadata = policies
+            .iter()
+            .any(|policy| policy.tree().is_some_and(|tree| tree.settings().has_metadata));
         let counters = telemetry.for_policies(&policies);
         let loaded = policies.into_iter().zip(counters).map(|(policy, counters)| {
             let denials = Denials::of(&policy, wire::encode_place);
@@ -111,8 +115,18 @@ impl LoadedPolicies {
         });
         let VersionedPolicies { version, warnings, .. } = next;
         let by_domain = loaded.collect();
+        let loaded_at = now;
         let is_awaited = false;
-        Self { by_domain, version, warnings, loaded_at: now, changed_at, limits, is_awaited }
+        Self {
+            by_domain,
+            version,
+            warnings,
+            loaded_at,
+            changed_at,
+            limits,
+            is_awaited,
+            has_metadata,
+        }
     }
 
     /// No policies: those of the source are still to come, after others with these limits.
@@ -125,7 +139,14 @@ impl LoadedPolicies {
             changed_at: ChangeTime::at(now),
             limits: before,
             is_awaited: true,
+            has_metadata: false,
         }
+    }
+
+    /// Whether the answers of a domain without a policy have dynamic metadata of the request: where descriptor trees are in
+    /// force whose settings say so.
+    pub const fn has_metadata(&self) -> bool {
+        self.has_metadata
     }
 
     /// Whether the source has delivered no policies yet. There is none then, and calls fail.

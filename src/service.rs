@@ -136,7 +136,7 @@ impl Service {
         let policies = self.core.policies.load();
         let mut plan = Plan::default();
         let Some(request) = self.prepare(message, &query, &policies, &mut plan)? else {
-            return self.answer_without_policy(&query, &policies, span);
+            return self.answer_without_policy(message, &query, &policies, span);
         };
         let now = request.now;
         let mut verdict = Verdict::unlimited();
@@ -160,7 +160,7 @@ impl Service {
         let policies = self.core.policies.load_full();
         let mut plan = Plan::default();
         let Some(request) = self.prepare(message, &query, &policies, &mut plan)? else {
-            return self.answer_without_policy(&query, &policies, span);
+            return self.answer_without_policy(message, &query, &policies, span);
         };
         let on_store_error = request.loaded.policy.on_store_error();
         let (verdict, now) =
@@ -255,6 +255,7 @@ impl Service {
     /// `UNKNOWN`, as from envoyproxy/ratelimit, while no valid policies have been loaded.
     fn answer_without_policy(
         &self,
+        message: &[u8],
         query: &Query<'_>,
         policies: &LoadedPolicies,
         span: Option<&mut Span>,
@@ -267,7 +268,8 @@ impl Service {
         if let Some(span) = span {
             span.record(&Verdict::unlimited(), query.len());
         }
-        let reply = Reply::unlimited(query.len());
+        let fields = policies.has_metadata().then(|| wire::request_fields(message));
+        let reply = Reply::without_policy(query.len(), fields);
         Ok(Answer { frame: wire::encode_framed(&reply), is_over_limit: false, lease: None })
     }
 

@@ -9,6 +9,15 @@ use crate::policy::metadata::{self, Map, Value};
 /// The field of the metadata with what the limits say.
 const METADATA: &str = "metadata";
 
+impl Reply<'_> {
+    /// The reply to a request with this number of descriptors whose domain has no policy. `request` are the fields of the
+    /// metadata that tell of the request, if a deployment asks for metadata.
+    pub fn without_policy(descriptors: usize, request: Option<Map>) -> Self {
+        let metadata = Metadata { of_tree: request, ..Metadata::default() };
+        Self { metadata, ..Self::unlimited(descriptors) }
+    }
+}
+
 /// Composes the reply to a query with this number of descriptors. `request` are the fields of the metadata that tell of the
 /// request, if the settings ask for metadata.
 pub fn compose_for_tree<'a>(

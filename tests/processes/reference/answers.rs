@@ -5,6 +5,7 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::compare;
+use super::process::eventually;
 use super::script::{self, Case};
 use super::sides::{Deployment, Service, Sides, Store};
 use super::support::{descriptor, request};
@@ -107,16 +108,26 @@ fn answers() {
     script::run(&Sides::all(&script::deployment(CASES, &[])), CASES);
 }
 
+/// What each says of the health of a service.
+fn health(sides: &Sides, service: &'static str) -> Vec<(&'static str, Result<i32, tonic::Code>)> {
+    sides.each(|channel| async move {
+        let asked = HealthCheckRequest { service: service.into() };
+        let said = HealthClient::new(channel).check(asked).await;
+        said.map(|said| said.into_inner().status).map_err(|status| status.code())
+    })
+}
+
 #[test]
 #[ignore = "needs the reference and Redis; bash tests/run.sh"]
 fn health_is_told_of_the_server_and_of_the_name_ratelimit() {
     let sides = Sides::all(&Deployment::of(&[("a.yaml", "domain: d\n")], &[]));
+    // tollgate opens its ports before its store has answered.
+    eventually("all are healthy", || {
+        let told = health(&sides, "");
+        told.iter().all(|(_, said)| *said == Ok(1)).then_some(())
+    });
     for service in ["", "ratelimit", "envoy.service.ratelimit.v3.RateLimitService", "other"] {
-        let told = sides.each(|channel| async move {
-            let asked = HealthCheckRequest { service: service.into() };
-            let said = HealthClient::new(channel).check(asked).await;
-            said.map(|said| said.into_inner().status).map_err(|status| status.code())
-        });
+        let told = health(&sides, service);
         let expected =
             if matches!(service, "" | "ratelimit") { Ok(1) } else { Err(tonic::Code::NotFound) };
         for (name, said) in told {
