@@ -11,7 +11,7 @@
 
 mod builder;
 mod explain;
-
+mod metric_path;
 mod new;
 mod pattern;
 mod resolve;
@@ -241,10 +241,5 @@ impl Row {
     /// The metadata of answers that it admits.
     pub fn metadata(&self) -> Option<&metadata::Map> {
         self.of_tree.as_ref()?.metadata.as_ref()
-    }
-
-    /// Whether the statistics of envoyproxy/ratelimit have all values of the request.
-    pub fn has_detailed_metric(&self) -> bool {
-        self.of_tree.as_ref().is_some_and(|row| row.detailed_metric)
     }
 }

@@ -58,6 +58,14 @@ impl NewNode {
         self.limit(|limit| limit.quota = true)
     }
 
+    pub(crate) fn detailed(self) -> Self {
+        self.limit(|limit| limit.detailed_metric = true)
+    }
+
+    pub(crate) fn value_to_metric(self) -> Self {
+        Self { value_to_metric: true, ..self }
+    }
+
     pub(crate) fn with_metadata(self, map: Map) -> Self {
         self.limit(|limit| limit.metadata = Some(map))
     }
