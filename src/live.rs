@@ -16,6 +16,7 @@ pub use self::control_plane::{ConnectionError, ConnectionState, ControlPlane};
 use crate::clock::{Now, Timestamp};
 use crate::descriptor::Name;
 use crate::limit::ChangeTime;
+use crate::observe::telemetry::ratelimit_stats::TreeStats;
 use crate::observe::telemetry::{PolicyCounters, Telemetry};
 use crate::policy::name_map::NameMap;
 use crate::policy::{LimitHistory, Policies, Policy};
@@ -73,6 +74,8 @@ pub struct LoadedPolicy {
     pub policy: Policy,
     /// The handles of its metrics.
     pub counters: PolicyCounters,
+    /// The handles of the statistics of envoyproxy/ratelimit, if it is a descriptor tree.
+    pub stats: Option<TreeStats>,
     /// Its encoded denials.
     pub denials: Denials,
 }
@@ -109,9 +112,11 @@ impl LoadedPolicies {
             .iter()
             .any(|policy| policy.tree().is_some_and(|tree| tree.settings().has_metadata));
         let counters = telemetry.for_policies(&policies);
-        let loaded = policies.into_iter().zip(counters).map(|(policy, counters)| {
+        let handles = counters.into_iter().zip(telemetry.ratelimit().for_policies(&policies));
+        let loaded = policies.into_iter().zip(handles).map(|(policy, (counters, stats))| {
             let denials = Denials::of(&policy, wire::encode_place);
-            (policy.domain().as_bytes().into(), LoadedPolicy { policy, counters, denials })
+            let domain = policy.domain().as_bytes().into();
+            (domain, LoadedPolicy { policy, counters, stats, denials })
         });
         let VersionedPolicies { version, warnings, .. } = next;
         let by_domain = loaded.collect();

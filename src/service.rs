@@ -8,6 +8,8 @@ mod backend;
 mod core;
 mod inspect;
 #[cfg(test)]
+mod stats_tests;
+#[cfg(test)]
 mod tests;
 
 use std::pin::Pin;
@@ -217,7 +219,7 @@ impl Service {
         span: Option<&mut Span>,
     ) -> Answer {
         let Request { message, query, now, loaded, plan } = request;
-        let LoadedPolicy { policy, counters, denials } = loaded;
+        let LoadedPolicy { policy, counters, stats, denials } = loaded;
         let core = &self.core;
         let is_any_over = counters.count(verdict);
         if plan.unread_entries > 0 {
@@ -241,6 +243,9 @@ impl Service {
         let reply = match policy.tree() {
             None => reply::compose(verdict, count, policy.headers(), denials, store_now.wall),
             Some(tree) => {
+                if let Some(stats) = stats {
+                    core.telemetry.ratelimit().count(stats, policy, query, plan, verdict);
+                }
                 let settings = tree.settings();
                 let fields = settings.has_metadata.then(|| wire::request_fields(message));
                 reply::compose_for_tree(verdict, plan, count, settings, fields)
@@ -265,6 +270,7 @@ impl Service {
             return Err(Status::unknown("no valid policies have been loaded yet"));
         }
         self.core.telemetry.count_unknown_domain();
+        self.core.telemetry.ratelimit().count_unknown_domain(query.domain(), query.len());
         if let Some(span) = span {
             span.record(&Verdict::unlimited(), query.len());
         }
@@ -276,6 +282,7 @@ impl Service {
     /// Counts an invalid request, and returns its status.
     fn reject(&self, status: Status) -> Status {
         self.core.telemetry.count_invalid_request();
+        self.core.telemetry.ratelimit().count_service_error();
         status
     }
 
@@ -286,7 +293,7 @@ impl Service {
     /// # Errors
     /// The status, if it is not `RESOURCE_EXHAUSTED`.
     pub fn reject_unread(&self, status: Status) -> Result<Answer, Status> {
-        let status = self.reject(status);
+        self.core.telemetry.count_invalid_request();
         if status.code() != Code::ResourceExhausted {
             return Err(status);
         }
@@ -300,6 +307,7 @@ impl Service {
 
     fn store_failure(&self, error: &StoreError) -> Status {
         self.core.telemetry.count_failure();
+        self.core.telemetry.ratelimit().count_store_error();
         if self.backend.is_shared() {
             // The log has one line for the outage, not one for each call.
             tracing::debug!(%error, "cannot decide");

@@ -7,6 +7,7 @@ mod classic;
 mod connections;
 mod control_plane;
 mod owners;
+pub mod ratelimit_stats;
 mod register;
 mod reloads;
 mod rows;
@@ -15,6 +16,7 @@ mod snapshots;
 mod store_reader;
 mod unanswered;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -35,6 +37,7 @@ pub use self::shared_store::SharedStore;
 pub use self::snapshots::SnapshotCounters;
 pub use self::unanswered::Unanswered;
 
+use self::ratelimit_stats::{RatelimitStats, StatsSettings};
 use self::rows::Rows;
 use self::store_reader::StoreReader;
 use crate::clock::{Nanos, Timestamp};
@@ -85,6 +88,7 @@ pub struct Telemetry {
     control_plane: ControlPlaneCounters,
     decision_duration: Histogram,
     call_duration: Histogram,
+    ratelimit: RatelimitStats,
 }
 
 impl fmt::Debug for Telemetry {
@@ -157,7 +161,24 @@ impl Telemetry {
             control_plane,
             decision_duration,
             call_duration,
+            ratelimit: RatelimitStats::new(StatsSettings::default(), SAMPLE_INTERVAL),
         }
+    }
+
+    /// The same metrics, with the statistics of envoyproxy/ratelimit from the start: the server stands in its place.
+    #[must_use]
+    pub fn with_ratelimit_stats(self, settings: StatsSettings) -> Self {
+        Self { ratelimit: RatelimitStats::new(settings, SAMPLE_INTERVAL).on(), ..self }
+    }
+
+    /// The statistics of envoyproxy/ratelimit.
+    pub const fn ratelimit(&self) -> &RatelimitStats {
+        &self.ratelimit
+    }
+
+    /// Their counters that have risen, by their names in statsd.
+    pub fn ratelimit_counters(&self) -> BTreeMap<String, u64> {
+        self.ratelimit.counters(self.reloads.counts())
     }
 
     /// The handles of policies that replace the previous ones, one for each policy. A row that was there before
@@ -244,6 +265,7 @@ impl Telemetry {
     /// Records how long a gRPC call took, from the last byte of its message to the end of its answer.
     pub fn observe_call(&self, from: Timestamp, to: Timestamp) {
         self.call_duration.observe(seconds(to.since(from)));
+        self.ratelimit.observe(to.since(from));
     }
 
     /// All metrics in a text format.
@@ -251,23 +273,25 @@ impl Telemetry {
     /// # Errors
     /// None in practice: writing to a `String` does not fail.
     pub fn encode_as(&self, format: TextFormat) -> Result<String, fmt::Error> {
-        let text = self.encode()?;
-        Ok(match format {
-            TextFormat::OpenMetrics => text,
-            TextFormat::Classic => classic::from_openmetrics(&text),
-        })
+        let mut text = String::new();
+        encode_registry(&mut text, &self.registry)?;
+        encode_registry(&mut text, &self.process)?;
+        if format == TextFormat::Classic {
+            text = classic::from_openmetrics(&text);
+        }
+        self.ratelimit.encode(self.reloads.counts(), format, &mut text)?;
+        if format == TextFormat::OpenMetrics {
+            encode_eof(&mut text)?;
+        }
+        Ok(text)
     }
 
     /// All metrics in the text format of OpenMetrics.
     ///
     /// # Errors
-    /// None in practice: writing to a `String` does not fail.
+    /// As [`Self::encode_as`].
     pub fn encode(&self) -> Result<String, fmt::Error> {
-        let mut text = String::new();
-        encode_registry(&mut text, &self.registry)?;
-        encode_registry(&mut text, &self.process)?;
-        encode_eof(&mut text)?;
-        Ok(text)
+        self.encode_as(TextFormat::OpenMetrics)
     }
 }
 

@@ -1,12 +1,14 @@
 //! Which domains and rows have series, and how long series stay after the policies no longer name them.
 
+use std::hash::Hash;
+
 use hashbrown::HashMap;
 
 /// The maximum number of domains and rows that keep their series though neither the policies in force nor the
 /// previous ones name them. The latest are kept, so that a row that comes back continues its counters.
 const MAX_RETIRED: usize = 1_000;
 
-/// The owner of series: a domain, or one of its rows.
+/// The owner of series of ours: a domain, or one of its rows.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Owner {
     pub(super) domain: String,
@@ -15,28 +17,34 @@ pub(super) struct Owner {
 }
 
 /// All owners of series.
-#[derive(Debug, Default)]
-pub(super) struct Owners {
+#[derive(Debug)]
+pub(super) struct Owners<T = Owner> {
     /// How many times policies were loaded.
     round: u64,
     /// The last round in which policies named each owner.
-    last: HashMap<Owner, u64>,
+    last: HashMap<T, u64>,
 }
 
-impl Owners {
+impl<T> Default for Owners<T> {
+    fn default() -> Self {
+        Self { round: 0, last: HashMap::new() }
+    }
+}
+
+impl<T: Ord + Hash + Clone> Owners<T> {
     /// Begins a round: new policies replace the previous ones.
     pub(super) const fn begin(&mut self) {
         self.round += 1;
     }
 
     /// Records an owner that the policies of this round name.
-    pub(super) fn record(&mut self, owner: Owner) {
+    pub(super) fn record(&mut self, owner: T) {
         self.last.insert(owner, self.round);
     }
 
     /// Removes the owners beyond [`MAX_RETIRED`], the oldest first and those of one round by name, and returns them.
     /// Owners of this round and of the previous one stay: calls that began under the previous policies still count.
-    pub(super) fn retire(&mut self) -> Vec<Owner> {
+    pub(super) fn retire(&mut self) -> Vec<T> {
         let before = self.round.saturating_sub(1);
         let gone = self.last.iter().filter(|(_, last)| **last < before);
         let mut gone: Vec<_> = gone.map(|(owner, last)| (*last, owner.clone())).collect();

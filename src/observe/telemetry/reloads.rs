@@ -4,6 +4,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::ratelimit_stats::Loads;
 use super::{register, whole_seconds};
 use crate::clock::Timestamp;
 
@@ -13,6 +14,8 @@ pub struct Reloads {
     loaded_at: Gauge,
     is_successful: Gauge,
     rejected: Counter,
+    /// Not a metric of ours.
+    loaded: Counter,
 }
 
 impl Reloads {
@@ -24,11 +27,17 @@ impl Reloads {
         let loaded_at = register::timestamp(registry, name, help);
         let help = "Whether the policies that were read last are in force";
         let is_successful = register::gauge(registry, "config_last_reload_successful", help);
-        Self { loaded_at, is_successful, rejected }
+        Self { loaded_at, is_successful, rejected, loaded: Counter::default() }
+    }
+
+    /// How often policies were loaded.
+    pub(super) fn counts(&self) -> Loads {
+        Loads { successful: self.loaded.get(), failed: self.rejected.get() }
     }
 
     /// Records that new policies came into force.
     pub fn record_loaded(&self, now: Timestamp) {
+        self.loaded.inc();
         self.loaded_at.set(whole_seconds(now));
         self.record_unchanged();
     }
