@@ -34,7 +34,7 @@
 //! | `snapshot` | the store's state in a file, restored at the next start |
 //! | `live` | the policies in force, replaced as a whole, from any source |
 //! | `reading` | file reads that may hang: a thread of their own, a deadline, panics caught |
-//! | `observe` | metrics (`telemetry`), lists (`recent_buckets`, `top_denied`, `active_leases`), log lines (`denied_log`) and spans (`traces`) of calls |
+//! | `observe` | metrics (`telemetry`; `statsd` sends those of envoyproxy/ratelimit), lists (`recent_buckets`, `top_denied`, `active_leases`), log lines (`denied_log`) and spans (`traces`) of calls |
 //! | `wire` | the messages of Envoy: beside `xds`, the only module that knows protobuf |
 //! | `reply` | from a verdict to headers, body and metadata; `denials` are encoded when a policy is loaded |
 //! | `decision` | the verdict; shadow |

@@ -1,12 +1,13 @@
 //! Observability of calls: metrics in `telemetry`, lists in `recent_buckets`, `top_denied` and `active_leases`, log
-//! lines in `denied_log`, spans in `traces`; `statistics` has the settings of those that a deployment of
-//! envoyproxy/ratelimit expects. A bucket has the same name in all of them, its `bucket_label`.
+//! lines in `denied_log`, spans in `traces`; `statsd` sends the metrics of envoyproxy/ratelimit, as `statistics` says. A
+//! bucket has the same name in all of ours, its `bucket_label`.
 
 pub mod active_leases;
 pub mod bucket_label;
 pub mod denied_log;
 pub mod recent_buckets;
 pub mod statistics;
+pub mod statsd;
 pub mod telemetry;
 pub mod top_denied;
 pub mod traces;
