@@ -121,16 +121,8 @@ impl DescriptorTree {
 
     /// The nodes that lead to a row, from the first entry on.
     fn path_to(&self, row: &Row) -> Vec<&Node> {
-        let mut path = Vec::new();
-        let mut at = row.of_tree.as_ref().map_or(ROOT, |of_tree| of_tree.node);
-        while at != ROOT
-            && let Some(node) = self.node(at)
-        {
-            path.push(node);
-            at = node.parent;
-        }
-        path.reverse();
-        path
+        let path = row.of_tree.as_ref().map(|of_tree| self.path_from(of_tree));
+        path.into_iter().flatten().rev().collect()
     }
 
     /// Entries of a descriptor that meets the first limit.

@@ -3,7 +3,7 @@
 
 use smallvec::SmallVec;
 
-use super::{DescriptorTree, Node, Row, Takes, TreeRow};
+use super::{DescriptorTree, Node, Row, Takes, TreeRow, entries_in_tree};
 use crate::descriptor::Entry;
 use crate::policy::Policy;
 
@@ -12,7 +12,7 @@ impl Policy {
     pub fn metric_path(&self, row: &Row) -> Option<String> {
         let of_tree = self.listed(row)?;
         let is_fixed = !of_tree.detailed_metric
-            && !self.tree()?.path_to(of_tree).iter().any(|node| node.tells_value());
+            && !self.tree()?.path_from(of_tree).iter().any(|node| node.tells_value());
         is_fixed.then(|| format!("{}.{}", self.domain, row.name))
     }
 
@@ -30,10 +30,10 @@ impl Policy {
             return;
         };
         if of_tree.detailed_metric {
-            path.detailed(of_tree, entries);
+            path.detailed(row, of_tree, entries);
             return;
         }
-        for (node, entry) in tree.path_to(of_tree).iter().rev().zip(entries) {
+        for (node, entry) in tree.path_from(of_tree).iter().rev().zip(entries) {
             let value = if node.tells_value() { Some(entry.value) } else { node.written_value() };
             path.node(node.key.as_bytes(), value.unwrap_or_default());
         }
@@ -42,7 +42,7 @@ impl Policy {
 
 impl DescriptorTree {
     /// The nodes from that of a row up to the root, without the root.
-    fn path_to(&self, row: &TreeRow) -> SmallVec<[&Node; 16]> {
+    pub(super) fn path_from(&self, row: &TreeRow) -> SmallVec<[&Node; 16]> {
         let mut nodes = SmallVec::new();
         let mut at = row.node;
         while let Some(node) = self.node(at).filter(|_| at != super::ROOT) {
@@ -97,10 +97,10 @@ impl<W: FnMut(&[u8])> PathWriter<W> {
 
     /// All keys and values, with patterns where values share a count. Without such patterns an empty value has its `_`, as
     /// in the reference.
-    fn detailed(&mut self, row: &TreeRow, entries: &[Entry<'_>]) {
-        for entry in row.counted(entries) {
+    fn detailed(&mut self, row: &Row, of_tree: &TreeRow, entries: &[Entry<'_>]) {
+        for entry in entries_in_tree(row, entries) {
             self.node(entry.key.as_bytes(), entry.value);
-            if entry.value.is_empty() && row.shared.is_empty() {
+            if entry.value.is_empty() && of_tree.shared.is_empty() {
                 (self.write)(b"_");
             }
         }
