@@ -1,19 +1,15 @@
 //! Variables of envoyproxy/ratelimit that have no effect here.
 
-use super::value::boolean;
 use super::variables::Variables;
 
 /// Their names; a name that ends in `_` stands for all that begin with it. `docs/ratelimit.md` has the reasons.
-const NAMES: [&str; 20] = [
+const NAMES: [&str; 15] = [
     "DOG_STATSD_MOGRIFIER_",
     "EXPIRATION_JITTER_MAX_SECONDS",
-    "EXTRA_TAGS",
     "GRPC_MAX_CONNECTION_AGE_GRACE",
     "LOCAL_CACHE_SIZE_IN_BYTES",
     "MEMCACHE_",
-    "NEAR_LIMIT_RATIO",
     "PROMETHEUS_MAPPER_YAML",
-    "PROMETHEUS_RESPONSE_TIME_AS_MILLISECONDS",
     "REDIS_CLUSTER_PIPELINE_PARALLELISM",
     "REDIS_PERSECOND",
     "REDIS_PERSECOND_",
@@ -22,8 +18,6 @@ const NAMES: [&str; 20] = [
     "REDIS_POOL_ON_EMPTY_BEHAVIOR",
     "REDIS_POOL_SIZE",
     "REDIS_STARTUP_",
-    "STATS_FLUSH_INTERVAL",
-    "STATSD_",
     "USE_DOG_STATSD_MOGRIFIERS",
 ];
 
@@ -37,11 +31,6 @@ pub(super) fn record(of: &mut Variables) {
     };
     let names: Vec<_> = of.names().filter(|name| is_one(name)).map(str::to_owned).collect();
     names.into_iter().for_each(|name| of.without_effect(name));
-    for name in ["USE_STATSD", "USE_DOG_STATSD"] {
-        if of.get(name).is_some_and(|text| boolean(text) == Ok(true)) {
-            of.without_effect(name);
-        }
-    }
     if of.get("BACKEND_TYPE") == Some("memcache") {
         of.without_effect("BACKEND_TYPE=memcache (counts are kept in memory)");
     }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
+use tokio::sync::oneshot;
 use tracing::field::display;
 
 pub(in crate::cli) use self::policies::PolicySource;
@@ -25,6 +26,7 @@ use crate::cli::values::Switch;
 use crate::clock::{Clock, Now};
 use crate::listener::Address;
 use crate::observe::denied_log::Logged;
+use crate::observe::statsd;
 use crate::observe::telemetry::Telemetry;
 use crate::observe::traces::Tracer;
 use crate::policy::fingerprint::FingerprintKey;
@@ -88,6 +90,7 @@ struct Assembled {
     watch: Switch,
     renewal: Option<Arc<Renewal>>,
     tracer: Option<Arc<Tracer>>,
+    statsd: Option<statsd::Sender>,
     opens_without_policies: bool,
     shown: Shown,
 }
@@ -115,7 +118,13 @@ fn assemble(plan: Plan, log: &Log, clock: Arc<dyn Clock>) -> Result<Assembled, F
         example: None,
     };
     let store = Arc::new(store);
-    let telemetry = Arc::new(Telemetry::with_log(Arc::clone(&store), log.lines()));
+    let telemetry = Telemetry::with_log(Arc::clone(&store), log.lines());
+    let statistics = options.reference.as_ref().map(|reference| &reference.statistics);
+    let telemetry = Arc::new(match statistics {
+        Some(statistics) => telemetry.with_ratelimit_stats(statistics.into()),
+        None => telemetry,
+    });
+    let statsd = statistics.and_then(|to| statsd::Sender::new(Arc::clone(&telemetry), to));
     telemetry.record_start(clock.read().wall);
     let (updates, policies) = Updates::start(policies, key, limits, &telemetry, &clock)?;
     if plan.prints_example {
@@ -161,6 +170,7 @@ fn assemble(plan: Plan, log: &Log, clock: Arc<dyn Clock>) -> Result<Assembled, F
         watch,
         renewal,
         tracer,
+        statsd,
         opens_without_policies,
         shown,
     })
@@ -183,7 +193,8 @@ fn restore(
 
 impl Assembled {
     async fn serve(self) -> Result<ExitCode, Failure> {
-        let Self { core, options, writer, updates, watch, renewal, tracer, shown, .. } = self;
+        let Self { core, options, writer, updates, watch, renewal, tracer, statsd, shown, .. } =
+            self;
         let signals = signals()?;
         // Before the ports, so that the first policies may come from a control plane meanwhile.
         updates.begin(watch)?;
@@ -204,9 +215,16 @@ impl Assembled {
             drop(write_in_background(print));
         }
         let writer = writer.map(|(writer, interval)| writer.start(interval)).transpose()?;
+        let (stop_sending, is_over) = oneshot::channel::<()>();
+        let is_over = async { drop(is_over.await) };
+        let sending = statsd.map(|statsd| tokio::spawn(statsd.run(is_over)));
         let ended = server.run(core, stopped(signals.clone()), received(signals, 2)).await;
         if let Some(writer) = writer {
             writer.finish();
+        }
+        drop(stop_sending);
+        if let Some(sending) = sending {
+            sending.await?;
         }
         if let Some(tracer) = tracer {
             // On another thread, since this runtime sends the last spans meanwhile.

@@ -55,31 +55,6 @@ pub(crate) fn build_tree(new: NewTree, key: FingerprintKey, settings: &TreeSetti
     builder.build_tree(tree)
 }
 
-/// The memory, in bytes, of a node without its limit.
-pub(crate) fn node_size(node: &NewNode) -> usize {
-    let value = match &node.value {
-        NodeValue::Any => 0,
-        NodeValue::Exact(text) => text.len(),
-        // Once more for those below that share a count.
-        NodeValue::Pattern { text, .. } => 2 * text.len() + size_of::<NodeId>(),
-    };
-    // The index has room for more than its entries.
-    size_of::<Node>() + 2 * size_of::<NodeId>() + node.key.len() + value
-}
-
-/// The memory, in bytes, of a limit at the end of a path with this length and depth, without its metadata.
-pub(crate) fn limit_size(limit: &NewLimit, path: usize, depth: usize) -> usize {
-    let names = limit.name.len() + limit.replaces.len() * size_of::<NameId>();
-    // The row has its path in its name and in its label.
-    let texts = 2 * path + TABLE.len() + names;
-    let shared = depth * size_of::<(usize, Arc<str>)>();
-    size_of::<Row>()
-        + size_of::<TreeRow>()
-        + size_of::<crate::policy::rule::Rule>()
-        + texts
-        + shared
-}
-
 struct TreeBuilder {
     builder: Builder,
     tree: DescriptorTree,
