@@ -13,6 +13,7 @@ mod address;
 mod admin;
 mod check;
 mod connection;
+mod counting;
 mod entry_args;
 mod explain;
 mod health;
@@ -37,6 +38,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use self::output::{WhileRead, report_error, write_or_give_up};
+use crate::config::ratelimit::Settings;
 use crate::config::{self, Compiled, Problems, Source};
 use crate::policy::fingerprint::FingerprintKey;
 use crate::reading::{self, caught};
@@ -100,15 +102,20 @@ fn read(path: &Path) -> Result<Result<Vec<Source>, Problems>, Failure> {
 }
 
 /// Compiles a policy that nothing is decided by: its fingerprints have a fixed key.
-fn compile(path: &Path, sources: &[Source]) -> Result<Result<Compiled, Problems>, Failure> {
-    let compiled = caught(|| config::compile_with_warnings(sources, FingerprintKey::fixed(0)));
+fn compile(
+    path: &Path,
+    sources: &[Source],
+    settings: &Settings,
+) -> Result<Result<Compiled, Problems>, Failure> {
+    let key = FingerprintKey::fixed(0);
+    let compiled = caught(|| config::compile_with_settings(sources, key, settings));
     compiled.map_err(|error| format!("{}: {error}", path.display()).into())
 }
 
 /// Reads and compiles a policy without serving it.
-fn load(path: &Path) -> Result<Result<Compiled, Problems>, Failure> {
+fn load(path: &Path, settings: &Settings) -> Result<Result<Compiled, Problems>, Failure> {
     match read(path)? {
-        Ok(sources) => compile(path, &sources),
+        Ok(sources) => compile(path, &sources, settings),
         Err(problems) => Ok(Err(problems)),
     }
 }
@@ -116,7 +123,7 @@ fn load(path: &Path) -> Result<Result<Compiled, Problems>, Failure> {
 /// The texts of a policy, which compile.
 fn checked_sources(path: &Path) -> Result<Vec<Source>, Failure> {
     let sources = read(path)??;
-    compile(path, &sources)?.map(drop)?;
+    compile(path, &sources, &Settings::default())?.map(drop)?;
     Ok(sources)
 }
 

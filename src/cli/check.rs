@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
+use hashbrown::HashSet;
 
+use super::counting::CountingArgs;
 use super::{Failure, load};
 use crate::config::Compiled;
 use crate::policy::Policy;
@@ -18,17 +20,23 @@ pub(super) struct Check {
     /// Fail on warnings, too: exit code 1 if there is one.
     #[arg(long)]
     strict: bool,
+    #[command(flatten)]
+    counting: CountingArgs,
 }
 
 impl Check {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
         let (mut problems, mut warnings) = (0, 0);
+        let mut trees = HashSet::new();
+        let settings = self.counting.settings();
         for path in &self.paths {
-            match load(path)? {
+            match load(path, &settings)? {
                 Ok(Compiled { policies, warnings: found }) => {
                     for policy in policies.iter() {
                         writeln!(out, "{}: {}", path.display(), summary(policy))?;
                     }
+                    let with_tree = policies.iter().filter(|policy| policy.is_tree());
+                    trees.extend(with_tree.map(|policy| policy.domain().to_owned()));
                     warnings += found.len();
                     found.lines().iter().try_for_each(|warning| writeln!(out, "{warning}"))?;
                 }
@@ -37,6 +45,11 @@ impl Check {
                     writeln!(out, "{found}")?;
                 }
             }
+        }
+        if problems == 0 {
+            let found = self.counting.warnings(|domain| trees.contains(domain));
+            warnings += found.len();
+            found.iter().try_for_each(|warning| writeln!(out, "warning: {warning}"))?;
         }
         let problems_counted = counted(problems, "problem", "problems");
         let warnings_counted = counted(warnings, "warning", "warnings");

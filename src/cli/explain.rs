@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
+use super::counting::CountingArgs;
 use super::entry_args::{self, EntryArg};
 use super::{Failure, PolicyPath, load};
 use crate::clock::{BootClock, Clock};
@@ -19,6 +20,8 @@ use crate::text;
 pub(super) struct Explain {
     #[command(flatten)]
     policy: PolicyPath,
+    #[command(flatten)]
+    counting: CountingArgs,
     /// The domain; may be omitted if the policy has only one.
     #[arg(long)]
     domain: Option<String>,
@@ -29,7 +32,7 @@ pub(super) struct Explain {
 
 impl Explain {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
-        let policies = load(&self.policy.config)??.policies;
+        let policies = load(&self.policy.config, &self.counting.settings())??.policies;
         let policy = choose(&policies, self.domain.as_deref())?;
         let query = entry_args::query(policy.domain(), &self.entries)?;
         for descriptor in query.descriptors() {

@@ -13,6 +13,7 @@ use clap::{Args, Parser};
 use tokio::runtime::Runtime;
 
 use self::assemble::{Plan, PolicySource};
+use super::counting::CountingArgs;
 use super::logging::{Filter, Format, Log};
 use super::server_flags::{AdminFlags, Capacity, Drain, SnapshotFlags};
 use super::tls::{GrpcTls, HttpTls};
@@ -34,6 +35,7 @@ pub(super) struct Serve {
     policy: PolicyPath,
     #[command(flatten)]
     control_plane: ControlPlane,
+    counting: CountingArgs,
     /// Reload the policy and the TLS certificates when their files change. SIGHUP reloads them in either case.
     #[arg(
         long,

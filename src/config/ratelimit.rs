@@ -11,6 +11,8 @@ pub mod schema;
 mod warnings;
 mod yaml;
 
+use hashbrown::HashMap;
+
 use self::compile::Forest;
 pub use self::runtime_folder::{RuntimeFolder, read};
 use self::schema::RateLimitConfig;
@@ -19,6 +21,7 @@ use super::document::Document;
 use super::language::Language;
 use super::problem::Problems;
 use super::{Compiled, Source};
+use crate::limit::Counting;
 use crate::policy::descriptor_tree::{TreeSettings, build_tree};
 use crate::policy::fingerprint::FingerprintKey;
 use crate::policy::{Policies, Policy};
@@ -30,6 +33,8 @@ pub struct Settings {
     pub tree: TreeSettings,
     /// Whether several configurations may define one domain, together (`MERGE_DOMAIN_CONFIG`).
     pub merges_domains: bool,
+    /// What is counted in these domains, in place of [`TreeSettings::counting`].
+    pub counting: HashMap<Box<str>, Counting>,
 }
 
 /// Compiles configurations, as those of a control plane, to the policies of their domains.
@@ -124,7 +129,11 @@ impl<'s> Trees<'s> {
 
     /// The policies of the trees, which have no problems.
     pub(super) fn build(self, key: FingerprintKey) -> impl Iterator<Item = Policy> {
-        let settings = &self.settings.tree;
-        self.forest.into_trees().into_iter().map(move |tree| build_tree(tree, key, settings))
+        let settings = self.settings;
+        self.forest.into_trees().into_iter().map(move |tree| {
+            let counting = settings.counting.get(&*tree.domain).copied();
+            let counting = counting.unwrap_or(settings.tree.counting);
+            build_tree(tree, key, &TreeSettings { counting, ..settings.tree.clone() })
+        })
     }
 }

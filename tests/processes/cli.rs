@@ -3,6 +3,7 @@
 mod admin;
 mod authority;
 mod client_tls;
+mod counting;
 mod denied;
 mod deploy;
 mod explain;

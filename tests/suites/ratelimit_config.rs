@@ -6,6 +6,7 @@
 use tollgate::config::ratelimit::schema::{Descriptor, Place, RateLimit, RateLimitConfig};
 use tollgate::config::ratelimit::{self, Settings};
 use tollgate::config::{self, Compiled, Problems, Source};
+use tollgate::limit::Counting;
 use tollgate::policy::fingerprint::FingerprintKey;
 
 const KEY: FingerprintKey = FingerprintKey::fixed(0);
@@ -327,4 +328,23 @@ fn a_value_of_another_kind_is_told_or_taken_but_never_a_panic() {
         }
     }
     assert!(refused > 200, "{refused}");
+}
+
+#[test]
+fn a_domain_may_count_in_its_own_way() {
+    let texts = ["a", "b"].map(|domain| {
+        let limit = "rate_limit: { unit: day, requests_per_unit: 1 }";
+        source(domain, &format!("domain: {domain}\ndescriptors: [{{ key: k, {limit} }}]"))
+    });
+    let mut settings = Settings::default();
+    settings.tree.counting = Counting::SpareOthers;
+    settings.counting.insert("b".into(), Counting::AllOrNone);
+    for compiled in [
+        config::compile_with_settings(&texts, KEY, &settings),
+        ratelimit::compile_texts(&texts, KEY, &settings),
+    ] {
+        let policies = compiled.unwrap().policies;
+        let counting = |domain| policies.get(domain).unwrap().rows().next().unwrap().counting();
+        assert_eq!([counting("a"), counting("b")], [Counting::SpareOthers, Counting::AllOrNone]);
+    }
 }

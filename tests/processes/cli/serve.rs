@@ -270,6 +270,7 @@ fn every_twin_is_read() {
         ("TOLLGATE_XDS_MAX_MESSAGE", "--xds-max-message"),
         ("TOLLGATE_LOG_FORMAT", "--log-format"),
         ("TOLLGATE_LOG_DENIED", "--log-denied"),
+        ("TOLLGATE_COUNTING", "--counting"),
     ] {
         for args in [&["serve"][..], &[]] {
             let ended = run_in(args, &[(name, "wrong")]);
