@@ -1,8 +1,8 @@
 //! The commands and their exit codes.
 //!
 //! - 0: success.
-//! - 1: `check` found errors, or warnings with `--strict`, `query` was over the limit, `health` found no ready server, or `admin` found no such
-//!   bucket or lease, or an invalid policy.
+//! - 1: `check` found errors, or warnings with `--strict`, `convert --strict` left something out, `query` was over the
+//!   limit, `health` found no ready server, or `admin` found no such bucket or lease, or an invalid policy.
 //! - 2: the command could not run: the command line is wrong, `serve` was started with an invalid policy, or the server
 //!   cannot be reached.
 //!
@@ -13,6 +13,7 @@ mod address;
 mod admin;
 mod check;
 mod connection;
+mod convert;
 mod counting;
 mod entry_args;
 mod explain;
@@ -58,6 +59,8 @@ enum Command {
     Serve(Box<serve::Serve>),
     /// Check policy files: report every problem, and warn of what limits less than it seems.
     Check(check::Check),
+    /// Convert configurations of envoyproxy/ratelimit to policies with the same limits in tables of token buckets.
+    Convert(convert::Convert),
     /// Show which buckets a descriptor matches, and why, without a server.
     Explain(explain::Explain),
     /// Send one rate-limit request to a running server.
@@ -155,6 +158,7 @@ impl Cli {
         let result = match command {
             Command::Serve(serve) => serve.run(),
             Command::Check(check) => check.run(out),
+            Command::Convert(convert) => convert.run(out),
             Command::Explain(explain) => explain.run(out),
             Command::Query(query) => query.run(out),
             Command::Health(health) => health.run(out),

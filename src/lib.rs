@@ -18,7 +18,7 @@
 //!
 //! | module | purpose |
 //! |---|---|
-//! | `cli` | the commands: serve, check, explain, query, health, admin, ratelimit, ratelimit-check, completions, man |
+//! | `cli` | the commands: serve, check, convert, explain, query, health, admin, ratelimit, ratelimit-check, completions, man |
 //! | `server` | the supervisor: threads, accepting connections, drain, the sweep of the store |
 //! | `reference` | the HTTP side of envoyproxy/ratelimit: `/json`, `/healthcheck`, the port for debugging |
 //! | `admin` | the HTTP side: the API and the dashboard |

@@ -355,7 +355,8 @@ const MAX_MESSAGE_LENGTH: usize = 1024;
 const LABEL_RULE: &str = "a name has 1 to 100 printable ASCII characters without quotes and \
                           backslashes, since headers and metrics contain it";
 
-fn is_label(name: &str) -> bool {
+/// Whether a table or a row may have a name.
+pub(super) fn is_label(name: &str) -> bool {
     let is_plain = |b: u8| (b.is_ascii_graphic() || b == b' ') && b != b'"' && b != b'\\';
     (1..=100).contains(&name.len()) && name.bytes().all(is_plain)
 }

@@ -6,6 +6,7 @@
 //! [`descriptor_tree`](crate::policy::descriptor_tree).
 
 mod compile;
+mod convert;
 mod runtime_folder;
 pub mod schema;
 mod warnings;
@@ -14,6 +15,7 @@ mod yaml;
 use hashbrown::HashMap;
 
 use self::compile::Forest;
+pub use self::convert::{Converted, convert};
 pub use self::runtime_folder::{RuntimeFolder, read};
 use self::schema::RateLimitConfig;
 use super::compilation::Compilation;

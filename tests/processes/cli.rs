@@ -3,6 +3,7 @@
 mod admin;
 mod authority;
 mod client_tls;
+mod convert;
 mod counting;
 mod denied;
 mod deploy;
