@@ -76,6 +76,13 @@ impl Charge<'_> {
         }
     }
 
+    /// Whether a store is to be asked although it is known that the request is denied: for a charge that is made all the
+    /// same, and for a window that counts beyond its limit, which tells its count.
+    pub(crate) fn is_asked_for_although_denied(&self) -> bool {
+        let is_window = matches!(self.bucket, Bucket::Window(_));
+        self.is_always_made() || (is_window && self.may_outlive_a_denial())
+    }
+
     /// Whether the charge is spared as soon as another bucket of the request is over its limit.
     fn is_spared(&self) -> bool {
         matches!(self.bucket, Bucket::Window(_)) && self.counting == Counting::SpareOthers

@@ -21,7 +21,6 @@ use super::values::{Age, LogDenied, Switch, age, duration, prefix, ratio, target
 use super::xds::ControlPlane;
 use super::{Failure, PolicyPath};
 use crate::clock::{BootClock, Clock};
-use crate::config::ratelimit;
 use crate::file;
 use crate::listener::Address;
 use crate::observe::traces::{Collector, Origin, Tracer};
@@ -35,6 +34,7 @@ pub(super) struct Serve {
     policy: PolicyPath,
     #[command(flatten)]
     control_plane: ControlPlane,
+    #[command(flatten)]
     counting: CountingArgs,
     /// Reload the policy and the TLS certificates when their files change. SIGHUP reloads them in either case.
     #[arg(
@@ -238,13 +238,11 @@ impl Serve {
 
     fn policy_source(&self) -> Result<PolicySource, Failure> {
         if let Some(settings) = self.control_plane.settings()? {
-            return Ok(PolicySource::ControlPlane(
-                Box::new(settings),
-                ratelimit::Settings::default(),
-            ));
+            return Ok(PolicySource::ControlPlane(Box::new(settings), self.counting.settings()));
         }
         let path = self.policy.config.clone();
-        super::checked_sources(&path).map(|sources| PolicySource::Files(path, sources))
+        let settings = self.counting.settings();
+        super::checked_sources(&path).map(|sources| PolicySource::Files(path, sources, settings))
     }
 
     /// Checks that the flags of the log do not contradict each other.

@@ -43,18 +43,15 @@ pub(super) struct Library {
 
 impl Library {
     pub(super) fn new() -> Self {
-        let version: String = hash(script::DECIDE).chars().take(12).collect();
+        let code = &*script::decide_without_comments();
+        let version: String = hash(code).chars().take(12).collect();
         let names = FUNCTIONS.map(|name| format!("tollgate_{version}_{name}"));
         let registered = names.iter().zip(FUNCTIONS);
         let registered =
             registered.map(|(name, own)| format!("redis.register_function('{name}', {own})\n"));
-        let functions = format!(
-            "#!lua name=tollgate_{version}\n{}\n{}",
-            script::DECIDE,
-            registered.collect::<String>()
-        );
-        let scripts =
-            FUNCTIONS.map(|name| format!("{}\nreturn {name}(KEYS, ARGV)\n", script::DECIDE));
+        let functions =
+            format!("#!lua name=tollgate_{version}\n{}\n{}", code, registered.collect::<String>());
+        let scripts = FUNCTIONS.map(|name| format!("{}\nreturn {name}(KEYS, ARGV)\n", code));
         Self { functions, names, scripts }
     }
 }

@@ -42,7 +42,7 @@ impl StoreClient {
                 && store.exhausted.state(charge.fingerprint, now.steady).is_some()
         };
         let is_denied = (is_blocked || self.is_up())
-            && !charges.iter().any(Charge::may_outlive_a_denial)
+            && !charges.iter().any(Charge::is_asked_for_although_denied)
             && !charges.iter().any(is_concurrency)
             && store.observed.would_deny(charges, now, outcomes)
             && (is_blocked || charges.iter().zip(&*outcomes).any(is_exhausted));

@@ -21,6 +21,14 @@ pub use super::field::Field;
 /// The script, in Lua. It defines three functions with keys and arguments: `decide`, `release` and `lengthen`.
 pub const DECIDE: &str = include_str!("script/decide.lua");
 
+/// [`DECIDE`] as it is sent: without comments and indentation. Redis reads at most 16 KiB of a client that has not logged
+/// in, and would close the connection without saying that a login is needed.
+pub fn decide_without_comments() -> String {
+    let lines = DECIDE.lines().map(str::trim_start);
+    let code = lines.filter(|line| !line.is_empty() && !line.starts_with("--"));
+    code.flat_map(|line| [line, "\n"]).collect()
+}
+
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
 /// Whether a charge takes slots if it is admitted.

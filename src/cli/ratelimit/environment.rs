@@ -237,6 +237,7 @@ fn settings(of: &mut Variables) -> ratelimit::Settings {
             counting: if spares { Counting::SpareOthers } else { Counting::Each },
         },
         merges_domains: of.read("MERGE_DOMAIN_CONFIG", false, boolean),
+        ..ratelimit::Settings::default()
     }
 }
 

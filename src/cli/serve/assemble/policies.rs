@@ -19,8 +19,8 @@ use crate::xds::{self, Compile, Subscription};
 
 /// Where the policies come from.
 pub(in crate::cli) enum PolicySource {
-    /// The files at a path, with their texts, which compile.
-    Files(PathBuf, Vec<Source>),
+    /// The files at a path, with their texts, which compile, and the settings of ratelimit configurations.
+    Files(PathBuf, Vec<Source>, ratelimit::Settings),
     /// A folder of ratelimit configurations, which need not be valid.
     Ratelimit(RuntimeFolder, ratelimit::Settings),
     /// A control plane.
@@ -31,7 +31,7 @@ impl PolicySource {
     /// The path of files, or the address of a control plane.
     pub(super) fn shown(&self) -> String {
         match self {
-            Self::Files(path, _) => path.display().to_string(),
+            Self::Files(path, ..) => path.display().to_string(),
             Self::Ratelimit(folder, _) => folder.watched().display().to_string(),
             Self::ControlPlane(settings, _) => settings.server.to_string(),
         }
@@ -54,9 +54,11 @@ impl Updates {
         clock: &Arc<dyn Clock>,
     ) -> Result<(Self, Arc<ActivePolicies>), Failure> {
         let (files, policies) = match from {
-            PolicySource::Files(path, sources) => {
-                let policies = activate(&sources, key, &before, telemetry, clock.read())?;
-                (PolicyFiles::new(path, key, Arc::clone(&policies)), policies)
+            PolicySource::Files(path, sources, settings) => {
+                let location = Location::Path(path);
+                let compile = || location.compile(&sources, key, &settings);
+                let policies = activate(compile, &before, telemetry, clock.read())?;
+                (PolicyFiles::at(location, settings, key, Arc::clone(&policies)), policies)
             }
             PolicySource::Ratelimit(folder, settings) => {
                 let location = Location::RuntimeFolder(folder);
@@ -125,14 +127,13 @@ fn first_of(
 }
 
 fn activate(
-    sources: &[Source],
-    key: FingerprintKey,
+    compile: impl FnOnce() -> Result<VersionedPolicies, Problems>,
     before: &LimitHistory,
     telemetry: &Arc<Telemetry>,
     now: Now,
 ) -> Result<Arc<ActivePolicies>, Failure> {
     let policies = caught(|| {
-        let first = policy_files::compile(sources, key)?;
+        let first = compile()?;
         Ok::<_, Problems>(ActivePolicies::after(before, first, Arc::clone(telemetry), now))
     })?;
     Ok(Arc::new(policies?))
