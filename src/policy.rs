@@ -20,6 +20,7 @@ pub mod metadata;
 pub mod name_map;
 pub mod overrides;
 pub mod paths;
+mod recorded_limits;
 pub mod rule;
 mod succession;
 pub mod table;
@@ -29,6 +30,7 @@ use hashbrown::HashMap;
 use smallvec::SmallVec;
 
 pub use self::describe::{Explained, TableMatch};
+pub use self::recorded_limits::{RecordedLimits, longest_owed, recorded_history};
 pub use self::succession::LimitHistory;
 
 use self::address::Addresses;

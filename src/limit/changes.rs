@@ -163,6 +163,11 @@ impl LimitChanges {
         slowed.map(move |interval| (*interval, slowest))
     }
 
+    /// The longest of the intervals that the bucket has now.
+    pub(crate) const fn slowest(&self) -> Nanos {
+        self.slowest
+    }
+
     /// The states, by their intervals, of which something may be owed at `now` although they have lapsed.
     pub(crate) fn windows(&self, now: Now) -> impl Iterator<Item = OwedSpan> {
         let (ended, slowest) = (self.last(now), self.slowest);

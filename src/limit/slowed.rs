@@ -17,6 +17,17 @@ impl SlowedLimits {
         self.by_interval.is_empty()
     }
 
+    /// These and others.
+    #[must_use]
+    pub fn with(&self, others: &Self) -> Self {
+        self.iter().chain(others.iter()).collect()
+    }
+
+    /// The intervals that have been replaced, each with the longest one since.
+    pub fn iter(&self) -> impl Iterator<Item = (CompactInterval, Nanos)> {
+        self.by_interval.iter().copied()
+    }
+
     /// The longest interval that a bucket may have since, if a state with this interval may be of a slowed limit.
     pub fn slowest_after(&self, interval: CompactInterval) -> Option<Nanos> {
         let at = self.by_interval.binary_search_by_key(&interval, |(old, _)| *old).ok()?;

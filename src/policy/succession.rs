@@ -61,6 +61,11 @@ impl LimitHistory {
         self.by_salt.values().flat_map(|changes| changes.faster()).collect()
     }
 
+    /// The limits of a place.
+    pub(super) fn get(&self, salt: Salt) -> Option<&LimitChanges> {
+        self.by_salt.get(&salt).map(|changes| &**changes)
+    }
+
     /// The places in the policies that have token buckets, and their limits.
     pub(crate) fn iter(&self) -> impl ExactSizeIterator<Item = (Salt, &LimitChanges)> {
         self.by_salt.iter().map(|(salt, changes)| (*salt, &**changes))
@@ -81,7 +86,7 @@ type Limit<'a> = (&'a Rule, Option<&'a Override>, Option<Debt>);
 
 impl Policy {
     /// The limits of each token bucket.
-    fn limits(&self) -> impl Iterator<Item = (Salt, BucketLimits)> {
+    pub(super) fn limits(&self) -> impl Iterator<Item = (Salt, BucketLimits)> {
         let mut all: HashMap<Salt, Vec<Limit<'_>>> = HashMap::new();
         for row in self.tables.iter().flat_map(|table| table.rows.iter()) {
             let own = row.rules.iter().map(|rule| (rule, None));
