@@ -11,7 +11,8 @@
 //!   divided by the number of replicas and in the state that was reported last.
 //!
 //! A key ends when its bucket is full under the limit under which it was charged. When policies come into force with a
-//! slower limit, [`Store::lengthen_keys`] goes through the keys once, and lets those of that limit end later.
+//! slower limit, [`Store::lengthen_keys`] goes through the keys once, and lets those of that limit end later. The limits
+//! in force are kept in the store, so that it does so after a restart as well.
 //!
 //! Times in outcomes are the store's. Every reply has its time; in between, it is computed from this process's clock.
 //! The memory stores go by this process's clock alone, which never jumps: a state is kept as a span of time from now,
@@ -23,6 +24,7 @@ mod decide;
 mod error_scope;
 mod health;
 mod lengthening;
+mod limit_record;
 mod release;
 mod scan;
 pub mod target;

@@ -13,7 +13,6 @@
 
 use hashbrown::HashMap;
 
-use super::Policies;
 use super::identity::Salt;
 use super::succession::LimitHistory;
 use crate::clock::{Nanos, Now, Timestamp};
@@ -113,20 +112,27 @@ impl RecordedLimits {
     }
 }
 
-/// The limits of policies that were in force before, as recorded, and when they became what they are: not before any
-/// other limits of the same bucket were in force last. Limits that are not recorded are left out.
-pub fn recorded_history(all: &[RecordedLimits], policies: &Policies, now: Now) -> LimitHistory {
-    let limits = policies.by_domain.values().flat_map(|policy| policy.limits());
-    let known = limits.filter_map(|(salt, limits)| {
+/// The limits that were in force last, as recorded, and when they became what they are: not before any other limits of the
+/// same bucket were in force last.
+pub fn recorded_history(all: &[RecordedLimits], now: Now) -> LimitHistory {
+    let mut last: HashMap<Salt, &RecordedLimits> = HashMap::new();
+    for (salt, of) in all.iter().flat_map(|of| of.by_salt.keys().map(move |salt| (*salt, of))) {
+        let known = last.entry(salt).or_insert(of);
+        if (of.until, of.since) > (known.until, known.since) {
+            *known = of;
+        }
+    }
+    let history = last.into_iter().filter_map(|(salt, last)| {
+        let limits = last.by_salt.get(&salt)?;
         let of_place = || all.iter().filter_map(|of| Some((of, of.by_salt.get(&salt)?.digest)));
         let same = of_place().filter(|(_, digest)| *digest == limits.digest);
         let since = same.map(|(of, _)| of.since).min()?;
         let others = of_place().filter(|(_, digest)| *digest != limits.digest);
         let changed_at = others.map(|(of, _)| of.until).fold(since, Timestamp::max);
         let changed_at = ChangeTime::at(now.to_steady(changed_at.min(now.wall)));
-        Some((salt, LimitChanges::new(changed_at, limits, Vec::new())))
+        Some((salt, LimitChanges::new(changed_at, limits.clone(), Vec::new())))
     });
-    known.collect()
+    history.collect()
 }
 
 /// How long after limits were in force last something may be owed under them, or under others of these that replaced

@@ -75,7 +75,8 @@ pub(super) enum Connection {
 }
 
 impl Connection {
-    async fn send(&mut self, command: &Cmd) -> RedisResult<Value> {
+    /// Sends one command; returns the reply.
+    pub(super) async fn send(&mut self, command: &Cmd) -> RedisResult<Value> {
         match self {
             // As `query_async`, without its boxed future.
             Self::Server(connection) => {
@@ -89,11 +90,18 @@ impl Connection {
 impl Store {
     /// A new connection, over which the script can be called.
     pub(super) async fn open(&self) -> RedisResult<ReadyConnection> {
+        let mut connection = self.connect_plainly().await?;
+        let invocation = load_script(&mut connection, &self.library).await?;
+        Ok(ReadyConnection { connection, invocation })
+    }
+
+    /// A new connection for commands alone.
+    pub(super) async fn connect_plainly(&self) -> RedisResult<Connection> {
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(None)
             .set_pipeline_buffer_size(MAX_QUEUED_CALLS);
-        let mut connection = match &mut *self.connector.lock().await {
+        Ok(match &mut *self.connector.lock().await {
             Connector::Server(client) => Connection::Server(
                 client.get_multiplexed_async_connection_with_config(&config).await?,
             ),
@@ -101,9 +109,7 @@ impl Store {
                 Connection::Server(client.get_async_connection_with_config(&config).await?)
             }
             Connector::Cluster(client) => Connection::Cluster(client.get_async_connection().await?),
-        };
-        let invocation = load_script(&mut connection, &self.library).await?;
-        Ok(ReadyConnection { connection, invocation })
+        })
     }
 }
 

@@ -3,7 +3,8 @@
 //! A key ends when its bucket is full under the limit under which it was charged: from then on its state would say
 //! nothing. Under a slower limit that has come into force since, something is owed for longer. A call that meets the
 //! bucket meanwhile writes it anew; for all others, this process goes through the keys once whenever it has put policies
-//! in force that slow a limit. Every replica does, since each may write keys under the old limit until it has the new one.
+//! in force that slow a limit, or when `limit_record` tells of limits that other processes had before. Every replica does,
+//! since each may write keys under the old limit until it has the new one.
 //!
 //! A key only ever ends later than it would have, and never too early. It may end later than it must, which changes no
 //! decision: the names of buckets are hashes, so that a key is recognised by the interval in its state, which other
@@ -15,6 +16,8 @@
 use std::time::Duration;
 
 use redis::{Pipeline, RedisError, RedisResult, Value};
+use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Store;
@@ -53,26 +56,46 @@ struct Counts {
 }
 
 impl Store {
-    /// Goes through the keys whenever policies have come into force that slow a limit, and lets those end later that
-    /// the slower limit needs for longer. Policies that come into force meanwhile have it begin again, with all limits
-    /// that were slowed since it was last done. Never completes.
+    /// Keeps the limits in force in the store, and goes through the keys whenever limits have become slower, to let those
+    /// end later that the slower limit needs for longer. Limits that become slower meanwhile have it begin again, with all
+    /// that have since it was last done. Never completes.
     pub async fn lengthen_keys(&self, policies: &ActivePolicies) {
-        // All limits are done with that changed until then.
+        let activated = Notify::new();
+        let (sender, receiver) = unbounded_channel();
+        tokio::join!(
+            self.record_limits(policies, &activated, &sender),
+            self.lengthen_slowed(policies, &activated, receiver),
+        );
+    }
+
+    /// Goes through the keys for the limits that `policies` slow, and for those that `slowed_elsewhere` tells.
+    async fn lengthen_slowed(
+        &self,
+        policies: &ActivePolicies,
+        activated: &Notify,
+        mut slowed_elsewhere: UnboundedReceiver<SlowedLimits>,
+    ) {
+        // All limits are done with that changed here until then.
         let mut done_until = Timestamp::default();
+        let mut elsewhere = SlowedLimits::default();
         loop {
             let (changed_at, slowed) = {
                 let loaded = policies.load();
-                (loaded.changed_at(), loaded.limits().slowed_after(done_until))
+                let here = loaded.limits().slowed_after(done_until);
+                (loaded.changed_at(), here.with(&elsewhere))
             };
             let lengthening = async {
-                if !slowed.is_empty() && self.lengthen_keys_of(&slowed).await {
-                    done_until = changed_at;
+                if slowed.is_empty() || !self.lengthen_keys_of(&slowed).await {
+                    std::future::pending().await
                 }
-                std::future::pending().await
             };
             tokio::select! {
-                () = policies.activated() => {}
-                () = lengthening => {}
+                () = policies.activated() => activated.notify_one(),
+                Some(more) = slowed_elsewhere.recv() => elsewhere = elsewhere.with(&more),
+                () = lengthening => {
+                    done_until = changed_at;
+                    elsewhere = SlowedLimits::default();
+                }
             }
         }
     }
@@ -95,14 +118,18 @@ impl Store {
                 counters.walks_refused.inc();
                 tracing::warn!(
                     %store, reason = words(error),
-                    "a limit is slower than before, but the store's user may not keep its buckets for longer: one                      that no request meets until it would have been full before is full then. The user needs the                      commands SCAN, GET, PTTL, TIME and PEXPIREAT"
+                    "a limit is slower than before, but the store's user may not keep its buckets for longer: one \
+                     that no request meets until it would have been full before is full then. The user needs the \
+                     commands SCAN, GET, PTTL, TIME and PEXPIREAT"
                 );
             }
             Err(error) => {
                 counters.walks_failed.inc();
                 tracing::warn!(
                     %store, reason = words(error),
-                    "a limit is slower than before, but the keys of its buckets could not be kept for longer: one                      that no request meets until it would have been full before is full then. The next policy that                      comes into force has it tried again"
+                    "a limit is slower than before, but the keys of its buckets could not be kept for longer: one \
+                     that no request meets until it would have been full before is full then. The next policy that \
+                     comes into force has it tried again"
                 );
             }
         }

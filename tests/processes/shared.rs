@@ -17,6 +17,7 @@ mod reconnects;
 mod refusals;
 mod releases;
 mod replicas;
+mod restarts;
 mod same;
 mod scripts;
 mod sentinel;

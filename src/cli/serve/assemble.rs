@@ -74,7 +74,7 @@ pub(in crate::cli) fn run(
 ) -> Result<ExitCode, Failure> {
     // Held until the last snapshot is written.
     let _lock = plan.snapshot.as_ref().map(|(file, _)| file.lock()).transpose()?;
-    let assembled = assemble(plan, log, clock)?;
+    let assembled = assemble(plan, log, clock, &runtime)?;
     let ended = runtime.block_on(assembled.serve());
     // Dropping it would wait for its blocking threads, without end if they look up files on a file system that hangs.
     runtime.shutdown_background();
@@ -105,7 +105,12 @@ struct Shown {
     example: Option<String>,
 }
 
-fn assemble(plan: Plan, log: &Log, clock: Arc<dyn Clock>) -> Result<Assembled, Failure> {
+fn assemble(
+    plan: Plan,
+    log: &Log,
+    clock: Arc<dyn Clock>,
+    runtime: &Runtime,
+) -> Result<Assembled, Failure> {
     let Plan { policies, watch, max_keys, snapshot, shared, tracer, denied_log, .. } = plan;
     let mut options = plan.options;
     let (store, key, limits) = match &shared {
@@ -126,6 +131,18 @@ fn assemble(plan: Plan, log: &Log, clock: Arc<dyn Clock>) -> Result<Assembled, F
     });
     let statsd = statistics.and_then(|to| statsd::Sender::new(Arc::clone(&telemetry), to));
     telemetry.record_start(clock.read().wall);
+    let stores = match shared {
+        Some(settings) => {
+            let (clock, telemetry) = (Arc::clone(&clock), Arc::clone(&telemetry));
+            let local = Arc::clone(&store);
+            Stores::Shared(shared::Store::new(settings, max_keys, local, clock, telemetry)?)
+        }
+        None => Stores::Memory(Arc::clone(&store)),
+    };
+    let limits = match &stores {
+        Stores::Shared(shared) => runtime.block_on(shared.limits_before()),
+        Stores::Memory(_) => limits,
+    };
     let (updates, policies) = Updates::start(policies, key, limits, &telemetry, &clock)?;
     if plan.prints_example {
         shown.example = policies.load().policies().first().and_then(|policy| example(policy));
@@ -144,13 +161,6 @@ fn assemble(plan: Plan, log: &Log, clock: Arc<dyn Clock>) -> Result<Assembled, F
     let identities = [&options.grpc_tls, &options.http_tls];
     let identities: Vec<Identity> = identities.into_iter().flatten().cloned().collect();
     let renewal = Renewal::new(identities, telemetry.certificates().clone()).map(Arc::new);
-    let stores = match shared {
-        Some(settings) => {
-            let (clock, telemetry) = (Arc::clone(&clock), Arc::clone(&telemetry));
-            Stores::Shared(shared::Store::new(settings, max_keys, store, clock, telemetry)?)
-        }
-        None => Stores::Memory(store),
-    };
     let core = Core::new(clock, policies, stores, telemetry);
     let core = match denied_log {
         Some((lines, logged)) => core.with_denied_log(lines, logged),

@@ -40,6 +40,11 @@ impl KeyNames {
         pattern
     }
 
+    /// The key of the limits that are or were in force. It is not of that pattern.
+    pub fn limits(&self) -> String {
+        format!("{}:limits", self.prefix)
+    }
+
     fn lease(&self, lease: LeaseId, partition: u16, to: &mut ScriptCall) {
         let Self { prefix } = self;
         to.push_format(format_args!("{prefix}:{{{partition}}}:lease:{lease}"));

@@ -19,7 +19,7 @@ use super::stores::Scripted;
 use super::support::{call, hits, request, runtime};
 
 /// A hundred tokens; so many come in an hour.
-fn hourly(rate: u32) -> String {
+pub fn hourly(rate: u32) -> String {
     format!(
         "domain: d
 tables: [{{ name: t, key: [k], rows: {{ all: [{{ size: 100, per_hour: {rate} }}] }} }}]"
@@ -37,13 +37,15 @@ tables:
     )
 }
 
-fn time(redis: &Redis) -> Timestamp {
+pub fn time(redis: &Redis) -> Timestamp {
     let (seconds, micros): (u64, u64) = redis::cmd("TIME").query(&mut redis.connect()).unwrap();
     Timestamp::from_unix_nanos((seconds * 1_000_000 + micros) * 1_000)
 }
 
-fn keys(connection: &mut Connection) -> Vec<String> {
+/// All but that of the limits in force.
+pub fn keys(connection: &mut Connection) -> Vec<String> {
     let mut keys: Vec<String> = redis::cmd("KEYS").arg("*").query(connection).unwrap();
+    keys.retain(|key| !key.ends_with(":limits"));
     keys.sort_unstable();
     keys
 }
@@ -53,7 +55,7 @@ fn end(connection: &mut Connection, key: &str) -> i64 {
     redis::cmd("PEXPIRETIME").arg(key).query(connection).unwrap()
 }
 
-fn ends(connection: &mut Connection) -> Vec<(String, i64)> {
+pub fn ends(connection: &mut Connection) -> Vec<(String, i64)> {
     keys(connection).into_iter().map(|key| (key.clone(), end(connection, &key))).collect()
 }
 
@@ -75,7 +77,7 @@ fn full_and_written(connection: &mut Connection, key: &str) -> (u64, u64) {
 }
 
 /// How often the keys were gone through, and how many end later.
-fn walks_and_lengthened(replica: &Replica) -> (u64, u64) {
+pub fn walks_and_lengthened(replica: &Replica) -> (u64, u64) {
     let counters = replica.service.telemetry().shared_store();
     (counters.walks_finished.get(), counters.lengthened.get())
 }
@@ -148,7 +150,7 @@ fn what_was_owed_at_a_reload_to_a_slower_limit_is_owed_although_nobody_asks_for_
 #[ignore = "needs Redis; bash tests/run.sh"]
 fn only_keys_of_the_slower_limit_end_later_and_none_ends_earlier() {
     let redis = Redis::start();
-    let replica = Replica::start(&redis, &beside_others(100, 200), time(&redis));
+    let replica = Replica::serve(&redis, &beside_others(100, 200), time(&redis));
     let entries = [("k", "1"), ("other", "1"), ("job", "7")];
     assert!(replica.ask(&request("d", &[hits(3, &entries)])).is_ok());
     let mut connection = redis.connect();
@@ -207,7 +209,7 @@ fn only_keys_of_the_slower_limit_end_later_and_none_ends_earlier() {
 #[ignore = "needs Redis; bash tests/run.sh"]
 fn of_replicas_that_reload_one_after_the_other_each_keeps_what_it_wrote_before() {
     let redis = Redis::start();
-    let replicas = [(); 2].map(|()| Replica::start(&redis, &hourly(100), time(&redis)));
+    let replicas = [(); 2].map(|()| Replica::serve(&redis, &hourly(100), time(&redis)));
     let [first, last] = &replicas;
     let mut connection = redis.connect();
     let ten = |replica: &Replica, key| {

@@ -9,6 +9,7 @@ use tokio::runtime::Runtime;
 use tollgate::clock::{Clock, ManualClock, Timestamp};
 use tollgate::live::ActivePolicies;
 use tollgate::observe::telemetry::Telemetry;
+use tollgate::policy::LimitHistory;
 use tollgate::policy::fingerprint::FingerprintKey;
 use tollgate::service::{Core, Service, Stores};
 use tollgate::shared::{Settings, Store, Tls};
@@ -17,6 +18,19 @@ use tollgate::wire::{RateLimitRequest, RateLimitResponse};
 
 use super::redis_server::Redis;
 use super::support::{Answer, compiled, runtime, source};
+
+type Parts = (Arc<Store>, Arc<ManualClock>, Arc<Telemetry>);
+
+fn store(replicas: NonZeroU32, url: &str, at: Timestamp, timeout: Duration) -> Parts {
+    let clock = Arc::new(ManualClock::at(at));
+    let local = Arc::new(MemoryStore::new(10_000));
+    let telemetry = Arc::new(Telemetry::new(Arc::clone(&local)));
+    let (target, prefix) = (url.parse().unwrap(), "tollgate".into());
+    let settings = Settings { target, tls: Tls::default(), prefix, timeout, replicas };
+    let own = Arc::clone(&clock) as Arc<dyn Clock>;
+    let store = Store::new(settings, 10_000, local, own, Arc::clone(&telemetry));
+    (store.unwrap(), clock, telemetry)
+}
 
 pub struct Replica {
     pub clock: Arc<ManualClock>,
@@ -27,10 +41,11 @@ pub struct Replica {
 impl Replica {
     /// Connected, or known not to be.
     pub fn new(url: &str, policy: &str, at: Timestamp, timeout: Duration) -> Self {
-        Self::one_of(NonZeroU32::MIN, url, policy, at, timeout)
+        let store = store(NonZeroU32::MIN, url, at, timeout);
+        Self::over(store, policy, &LimitHistory::default())
     }
 
-    /// One of so many.
+    /// One of so many, which knows the limits in the store and goes through the keys, as the server does.
     pub fn one_of(
         replicas: NonZeroU32,
         url: &str,
@@ -38,38 +53,32 @@ impl Replica {
         at: Timestamp,
         timeout: Duration,
     ) -> Self {
-        let clock = Arc::new(ManualClock::at(at));
-        let local = Arc::new(MemoryStore::new(10_000));
-        let telemetry = Arc::new(Telemetry::new(Arc::clone(&local)));
+        let store = store(replicas, url, at, timeout);
+        let before = runtime().block_on(store.0.limits_before());
+        let replica = Self::over(store, policy, &before);
+        replica.runtime.spawn(Arc::clone(replica.service.core()).lengthen_keys());
+        replica
+    }
+
+    fn over((store, clock, telemetry): Parts, policy: &str, before: &LimitHistory) -> Self {
         let first = compiled(&source(policy), FingerprintKey::shared());
-        let policies = Arc::new(ActivePolicies::new(first, Arc::clone(&telemetry), at));
-        let settings = Settings {
-            target: url.parse().unwrap(),
-            tls: Tls::default(),
-            prefix: "tollgate".into(),
-            timeout,
-            replicas,
-        };
+        let now = clock.now();
+        let policies = ActivePolicies::after(before, first, Arc::clone(&telemetry), now);
         let own = Arc::clone(&clock) as Arc<dyn Clock>;
-        let shared = Store::new(
-            settings,
-            10_000,
-            Arc::clone(&local),
-            Arc::clone(&own),
-            Arc::clone(&telemetry),
-        );
-        let core = Core::new(own, policies, Stores::Shared(shared.unwrap()), telemetry);
+        let core = Core::new(own, Arc::new(policies), Stores::Shared(store), telemetry);
         let runtime = runtime();
-        let core = Arc::new(core);
-        // As the server does.
-        runtime.spawn(Arc::clone(&core).lengthen_keys());
-        let service = runtime.block_on(core.connect());
+        let service = runtime.block_on(Arc::new(core).connect());
         Self { clock, runtime, service }
     }
 
     /// The same, with time for a busy machine.
     pub fn start(redis: &Redis, policy: &str, at: Timestamp) -> Self {
         Self::new(&redis.url(), policy, at, Duration::from_millis(500))
+    }
+
+    /// The same, as the server is.
+    pub fn serve(redis: &Redis, policy: &str, at: Timestamp) -> Self {
+        Self::one_of(NonZeroU32::MIN, &redis.url(), policy, at, Duration::from_millis(500))
     }
 
     pub fn ask(&self, request: &RateLimitRequest) -> Answer {

@@ -18,7 +18,7 @@ const USER: &str = "gate on >gate-word ~* &* +@all";
 const REFUSING: &str = "ready, degraded: the shared store rejects calls for some keys\n";
 
 fn keys(redis: &Redis) -> Vec<String> {
-    let mut keys: Vec<String> = redis::cmd("KEYS").arg("*").query(&mut redis.connect()).unwrap();
+    let mut keys: Vec<String> = redis::cmd("KEYS").arg("*{*").query(&mut redis.connect()).unwrap();
     keys.sort_unstable();
     keys
 }
