@@ -50,8 +50,8 @@ impl Library {
         let registered =
             registered.map(|(name, own)| format!("redis.register_function('{name}', {own})\n"));
         let functions =
-            format!("#!lua name=tollgate_{version}\n{}\n{}", code, registered.collect::<String>());
-        let scripts = FUNCTIONS.map(|name| format!("{}\nreturn {name}(KEYS, ARGV)\n", code));
+            format!("#!lua name=tollgate_{version}\n{code}\n{}", registered.collect::<String>());
+        let scripts = FUNCTIONS.map(|name| format!("{code}\nreturn {name}(KEYS, ARGV)\n"));
         Self { functions, names, scripts }
     }
 }

@@ -165,7 +165,7 @@ impl StoreClient {
             }
             charges
         };
-        let has_quotas = charges.iter().any(|charge| charge.mode == Mode::Quota);
+        let hinto_quotas = charges.iter().any(|charge| charge.mode == Mode::Quota);
         let takes_slots = |partition: &u16| charges_in(*partition).iter().any(script::takes_slots);
         let with_slots: SmallVec<[u16; 4]> =
             partitions.iter().copied().filter(takes_slots).collect();
@@ -205,7 +205,7 @@ impl StoreClient {
                 .ok_or(StoreError::Reply("the reply of a partition is missing"))
         };
         let states = charges.iter().map(state).collect::<Result<_, _>>()?;
-        let is_denied = (is_denied || !has_quotas).then_some(is_denied);
+        let is_denied = (is_denied || !hinto_quotas).then_some(is_denied);
         Ok((lease, ScriptReply { now, is_denied, states }))
     }
 

@@ -100,7 +100,7 @@ fn variables(folder: &Path) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
-        if path.is_dir() || !path.extension().is_some_and(|end| end == "rs") {
+        if path.is_dir() || path.extension().is_none_or(|end| end != "rs") {
             continue;
         }
         let text = std::fs::read_to_string(&path).unwrap();

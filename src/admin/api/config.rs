@@ -80,7 +80,7 @@ fn policy(policy: &Policy) -> types::Policy {
         endpoints: endpoints.map(|(endpoint, group)| (endpoint.into(), group.into())).collect(),
         tables: policy.tables().iter().map(|of| table(policy, of)).collect(),
         bypass: bypass.collect(),
-        limits: policy.is_tree().then(|| limits(policy)).unwrap_or_default(),
+        limits: if policy.is_tree() { limits(policy) } else { Vec::new() },
     }
 }
 

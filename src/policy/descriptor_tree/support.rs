@@ -54,7 +54,7 @@ impl NewNode {
         self.limit(|limit| limit.shadow = true)
     }
 
-    pub(crate) fn as_quota(self) -> Self {
+    pub(crate) fn into_quota(self) -> Self {
         self.limit(|limit| limit.quota = true)
     }
 

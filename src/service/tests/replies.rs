@@ -48,7 +48,7 @@ fn the_headers_of_a_denial_tell_of_the_last_limit_that_is_over_and_no_quota() {
     let nodes = [
         node("a", "").per_minute(0),
         node("b", "").limited(0, Unit::Hour),
-        node("q", "").limited(0, Unit::Day).as_quota(),
+        node("q", "").limited(0, Unit::Day).into_quota(),
         node("s", "").limited(0, Unit::Second).in_shadow(),
     ];
     let served = served_with(nodes, &with_headers());

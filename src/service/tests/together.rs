@@ -25,12 +25,12 @@ fn a_deployment_in_shadow_keeps_the_statuses_and_denies_nothing() {
 /// `a` and `b` are spent quotas, `c` is one that is not, `l` a limit that is not spent, `s` one in shadow.
 fn quotas() -> Vec<NewNode> {
     vec![
-        node("a", "").per_minute(0).as_quota(),
-        node("b", "").per_minute(0).as_quota(),
-        node("c", "").per_minute(9).as_quota(),
+        node("a", "").per_minute(0).into_quota(),
+        node("b", "").per_minute(0).into_quota(),
+        node("c", "").per_minute(9).into_quota(),
         node("l", "").per_minute(9),
         node("spent", "").per_minute(0),
-        node("s", "").per_minute(0).as_quota().in_shadow(),
+        node("s", "").per_minute(0).into_quota().in_shadow(),
         node("free", "").unlimited(),
     ]
 }

@@ -158,7 +158,7 @@ fn a_request_that_only_the_deployments_shadow_lets_pass_is_counted() {
         vec![
             node("a", "").per_minute(1),
             node("shadow", "").per_minute(0).in_shadow(),
-            node("quota", "").per_minute(0).as_quota(),
+            node("quota", "").per_minute(0).into_quota(),
         ]
     };
     let excused = |settings: &TreeSettings, asked: &[&str]| {
