@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use tollgate::clock::{Clock, ManualClock};
 use tollgate::observe::telemetry::Telemetry;
 use tollgate::shared::target::{Target, TargetError};
-use tollgate::shared::{Settings, SharedError, Store};
+use tollgate::shared::{Settings, SharedError, Store, Tls};
 use tollgate::store::MemoryStore;
 
 static LOCAL: LazyLock<Arc<MemoryStore>> = LazyLock::new(|| Arc::new(MemoryStore::new(1)));
@@ -60,7 +60,7 @@ fn check_client(target: Target) -> Option<String> {
     let is_memory = target.is_memory();
     let settings = Settings {
         target,
-        root: None,
+        tls: Tls::default(),
         prefix: "tollgate".to_owned(),
         timeout: Duration::from_millis(10),
         replicas: NonZeroU32::MIN,

@@ -168,7 +168,8 @@ fn check_of_several_paths_tells_of_each_and_fails_if_one_is_wrong() {
 #[test]
 fn check_of_a_folder_tells_every_domain_in_it() {
     let ended = run(&["check", "tests/config/good"]);
-    let domains = ["everything", "explained", "marked", "merged", "old_words", "windows"];
+    let domains =
+        ["everything", "explained", "marked", "merged", "old_words", "ratelimit", "windows"];
     assert_eq!((ended.code, ended.out.lines().count()), (Some(0), domains.len()), "{ended:?}");
     for (line, domain) in ended.out.lines().zip(domains) {
         assert!(line.starts_with(&format!("tests/config/good: domain {domain}: ")), "{line}");

@@ -190,7 +190,7 @@ fn a_domain_that_is_not_there_is_told_with_those_that_are() {
     assert_eq!((ended.code, &*ended.out, &*ended.err), (Some(2), "", err));
     let ended = run(&["explain", "--config", "tests/config/good", "tenant=acme"]);
     let err = "there are several domains; choose with --domain from: everything, explained, marked, merged, \
-               old_words, windows\n";
+               old_words, ratelimit, windows\n";
     assert_eq!((ended.code, &*ended.out, &*ended.err), (Some(2), "", err));
     let of_folder =
         run(&["explain", "--config", "tests/config/good", "--domain", "marked", "tenant=acme"]);

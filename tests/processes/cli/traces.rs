@@ -106,7 +106,7 @@ fn of_the_other_calls_a_share_is_traced() {
 fn a_call_that_meets_no_policy_or_is_refused_says_so() {
     let long = format!("\r\n\u{1b}[31m{}", "x".repeat(1000));
     let no_key = {
-        let mut request = asked(&long);
+        let mut request = asked("management-api");
         request.descriptors[0].entries[0].key.clear();
         request
     };
@@ -125,7 +125,12 @@ fn a_call_that_meets_no_policy_or_is_refused_says_so() {
     let no_descriptors = "rate limit descriptor list must not be empty";
     let expected = [
         (Some(&*shown), Some("OK"), Some("0"), None),
-        (Some(&*shown), None, Some("3"), Some("descriptor 0, entry 0: key must not be empty")),
+        (
+            Some("management-api"),
+            None,
+            Some("3"),
+            Some("descriptor 0, entry 0: key must not be empty"),
+        ),
         (Some("management-api"), None, Some("3"), Some(no_descriptors)),
         (None, None, Some("3"), Some("rate limit domain must not be empty")),
     ];
