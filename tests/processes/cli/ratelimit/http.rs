@@ -73,7 +73,7 @@ fn no_page_charges_a_limit_through_its_visitors_browser() {
 fn healthcheck_takes_any_method_and_all_other_paths_are_not_found() {
     let folder = Folder::new(LIMITS);
     let started = Started::new(&folder, &[]);
-    assert!(started.is_healthy());
+    eventually("healthy", || started.is_healthy());
     assert_eq!(started.ask("http", "POST /healthcheck", "x"), (200, "OK".to_owned()));
     for path in ["/", "/readyz", "/metrics", "/json/", "/healthcheck/", "/rlconfig", "/config"] {
         assert_eq!(started.get("http", path), (404, "404 page not found\n".to_owned()), "{path}");

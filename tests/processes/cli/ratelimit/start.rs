@@ -33,7 +33,7 @@ fn under_the_name_ratelimit_it_is_this_command() {
     named.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
     named.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let started = Started::of(named);
-    assert!(started.is_healthy());
+    eventually("healthy", || started.is_healthy());
     assert_eq!(started.stop(), Some(0));
 }
 
@@ -64,7 +64,7 @@ fn a_configuration_that_is_refused_at_the_start_fails_calls_until_a_good_one_com
     let folder =
         Folder::new("domain: d\ndescriptors:\n  - key: k\n    rate_limit:\n      unit: eon\n");
     let started = Started::new(&folder, &[]);
-    assert!(started.is_healthy());
+    eventually("healthy", || started.is_healthy());
     let mut client = Client::connect(started.address("grpc"));
     let failed = client.try_ask(call(&[("k", "1")])).unwrap_err();
     assert_eq!(failed.code(), Code::Unknown, "{failed}");
@@ -113,7 +113,7 @@ fn a_forced_start_is_healthy_without_a_configuration_and_its_calls_fail() {
     let force = [("FORCE_START_WITHOUT_INITIAL_CONFIG", "true")];
     let started = Started::new(&folder, &[&AWAITED[..], &force].concat());
     assert_eq!(started.log.last().unwrap()["config"], "127.0.0.1:1");
-    assert!(started.is_healthy());
+    eventually("healthy", || started.is_healthy());
     let mut client = Client::connect(started.address("grpc"));
     assert_eq!(client.try_ask(call(&[("k", "1")])).unwrap_err().code(), Code::Unknown);
 }
