@@ -181,7 +181,7 @@ impl<'a> Query<'a> {
     }
 
     /// The first descriptor without entries, or entry without a key, if there is one. A policy of tables rejects such a
-    /// query; a descriptor tree has no limit for the descriptor, as no domain has that has no policy.
+    /// query; a descriptor tree takes it, as a domain without a policy does while a tree is in force.
     pub fn irregularity(&self) -> Option<&BadRequest> {
         self.irregularity.as_deref()
     }

@@ -92,6 +92,7 @@ pub struct LoadedPolicies {
     limits: LimitHistory,
     /// Whether they stand for those that a source has not delivered yet.
     is_awaited: bool,
+    has_tree: bool,
     has_metadata: bool,
 }
 
@@ -108,9 +109,9 @@ impl LoadedPolicies {
         let mut policies: Vec<_> = next.policies.into_policies().collect();
         let limits = before.succeed(&mut policies, &changed_at);
         policies.sort_unstable_by(|a, b| a.domain().cmp(b.domain()));
-        let has_metadata = policies
-            .iter()
-            .any(|policy| policy.tree().is_some_and(|tree| tree.settings().has_metadata));
+        let mut trees = policies.iter().filter_map(Policy::tree).peekable();
+        let has_tree = trees.peek().is_some();
+        let has_metadata = trees.any(|tree| tree.settings().has_metadata);
         let counters = telemetry.for_policies(&policies);
         let handles = counters.into_iter().zip(telemetry.ratelimit().for_policies(&policies));
         let loaded = policies.into_iter().zip(handles).map(|(policy, (counters, stats))| {
@@ -130,6 +131,7 @@ impl LoadedPolicies {
             changed_at,
             limits,
             is_awaited,
+            has_tree,
             has_metadata,
         }
     }
@@ -144,8 +146,14 @@ impl LoadedPolicies {
             changed_at: ChangeTime::at(now),
             limits: before,
             is_awaited: true,
+            has_tree: false,
             has_metadata: false,
         }
+    }
+
+    /// Whether any of them is a descriptor tree.
+    pub const fn has_tree(&self) -> bool {
+        self.has_tree
     }
 
     /// Whether the answers of a domain without a policy have dynamic metadata of the request: where descriptor trees are in

@@ -187,7 +187,7 @@ impl Service {
     }
 
     /// Reads the clock and adds the buckets that a query matches to an empty plan; `None` if no policy has its domain. Rejects
-    /// an irregular query for tables.
+    /// an irregular query for tables, or for no policy where all policies are tables.
     fn prepare<'p, 'a, 'm>(
         &self,
         message: &'m [u8],
@@ -198,7 +198,7 @@ impl Service {
         let now = self.core.clock.read();
         let loaded = policies.get(query.domain());
         if let Some(bad) = query.irregularity()
-            && loaded.is_some_and(|loaded| !loaded.policy.is_tree())
+            && loaded.map_or(!policies.has_tree(), |loaded| !loaded.policy.is_tree())
         {
             return Err(self.reject(Status::invalid_argument(bad.to_string())));
         }
