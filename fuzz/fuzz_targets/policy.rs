@@ -53,7 +53,9 @@ fn answer(sources: &[Source], policies: &Policies) {
     }
     let metrics = parts.telemetry.encode().expect("metrics");
     for line in metrics.lines() {
-        let is_told = ["# ", "tollgate_", "process_"].iter().any(|begin| line.starts_with(begin));
+        let is_told = ["# ", "tollgate_", "process_", "ratelimit_service_"]
+            .iter()
+            .any(|begin| line.starts_with(begin));
         assert!(is_told, "a label breaks the line: {line:?}");
     }
 }
