@@ -14,7 +14,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
 use super::backoff::{Pauses, random, shortened};
-use super::connection::{self, causes};
+use super::connection::{self, with_causes};
 use super::digest::Digest;
 use super::exchange::{Answer, Exchange, Received, Step};
 use super::pb::envoy::config::core::v3::Node;
@@ -334,7 +334,7 @@ fn explain(status: &Status, max: usize) -> String {
         );
     }
     let error = match std::error::Error::source(status) {
-        Some(source) => format!("{}: {}", status.message(), causes(source)),
+        Some(source) => with_causes(status.message().to_owned(), Some(source)),
         None => format!("{}: {}", status.code(), status.message()),
     };
     text::printable(&error).chars().take(MAX_ERROR_CHARS).collect()

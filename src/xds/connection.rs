@@ -85,12 +85,50 @@ impl Service<Uri> for Opened {
 }
 
 /// An error and its causes, down to that of the system.
-pub(super) fn causes(error: &dyn Error) -> String {
-    let mut causes = vec![error.to_string()];
-    let mut next = error.source();
-    while let Some(cause) = next {
-        causes.push(cause.to_string());
-        next = cause.source();
+fn causes(error: &dyn Error) -> String {
+    with_causes(error.to_string(), error.source())
+}
+
+/// What is said of an error, and its causes from `next` on. Some errors tell their cause themselves: it is not told again.
+pub(super) fn with_causes(mut said: String, mut next: Option<&dyn Error>) -> String {
+    while let Some(error) = next {
+        let cause = error.to_string();
+        if !said.ends_with(&cause) {
+            said.push_str(": ");
+            said.push_str(&cause);
+        }
+        next = error.source();
     }
-    causes.join(": ")
+    said
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{causes, with_causes};
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("{said}")]
+    struct Failure {
+        said: &'static str,
+        source: Option<Box<Self>>,
+    }
+
+    fn failure(said: &'static str, source: Option<Failure>) -> Failure {
+        Failure { said, source: source.map(Box::new) }
+    }
+
+    #[test]
+    fn each_cause_is_told_once() {
+        let pipe = failure("broken pipe", None);
+        let body = failure("error reading a body: broken pipe", Some(pipe));
+        let transport = failure("transport error", Some(body));
+        assert_eq!(causes(&transport), "transport error: error reading a body: broken pipe");
+    }
+
+    #[test]
+    fn a_cause_that_a_message_repeats_is_told_once() {
+        let body = failure("error reading a body", Some(failure("broken pipe", None)));
+        let told = with_causes("h2 error: error reading a body".into(), Some(&body));
+        assert_eq!(told, "h2 error: error reading a body: broken pipe");
+    }
 }
