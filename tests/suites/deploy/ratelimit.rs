@@ -117,6 +117,35 @@ fn every_variable_is_one_that_the_command_reads() {
     }
 }
 
+#[test]
+fn tollgate_behind_envoy_gateway_has_only_variables_that_envoy_gateway_sets() {
+    let steps = read("tests/envoy-gateway/steps.sh");
+    let assigned = steps.lines().filter_map(|line| line.strip_prefix("    ")?.split_once('='));
+    let is_variable =
+        |name: &str| name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+    let names: Vec<_> = assigned.map(|(name, _)| name).filter(|name| is_variable(name)).collect();
+    assert!(names.len() > 20, "{names:?}");
+    for name in names {
+        assert!(SET_BY_ENVOY_GATEWAY.contains(&name), "Envoy Gateway does not set {name}");
+    }
+}
+
+#[test]
+fn pages_name_the_envoy_gateway_behind_which_tollgate_is_run() {
+    let run = read("tests/envoy-gateway/run.sh");
+    let version = run.lines().find_map(|line| line.strip_prefix("version=v")).unwrap();
+    let values = GATEWAY.map(|name| format!("deploy/envoy-gateway/{name}"));
+    for page in values.iter().map(String::as_str).chain(["CONTRIBUTING.md", "docs/ratelimit.md"]) {
+        let text = read(page);
+        let rests = text.split("Envoy Gateway ").skip(1);
+        let words = rests.filter_map(|rest| rest.split_whitespace().next());
+        let words = words.filter(|word| word.starts_with(|c: char| c.is_ascii_digit()));
+        let named: BTreeSet<_> =
+            words.map(|word| word.trim_end_matches(|c: char| !c.is_ascii_digit())).collect();
+        assert_eq!(named, BTreeSet::from([version]), "{page}");
+    }
+}
+
 /// Writes the files of a service's ConfigMap.
 fn write_limits(folder: &str, to: &Path) {
     let map = of_service(folder, "ConfigMap");
