@@ -22,7 +22,7 @@ pub use self::answer::{Answer, LeaseGuard};
 use self::backend::Backend;
 pub use self::core::{Core, Stores};
 pub use self::inspect::{HeldLeases, Inspected};
-use crate::clock::{Clock, Now, Timestamp};
+use crate::clock::{Clock, Nanos, Now, Timestamp};
 use crate::decision::{self, Verdict};
 use crate::descriptor::{LeaseId, Query};
 use crate::live::{ActivePolicies, LoadedPolicies, LoadedPolicy};
@@ -73,6 +73,17 @@ struct Request<'p, 'a, 'm> {
     now: Now,
     loaded: &'a LoadedPolicy,
     plan: &'p Plan<'a>,
+}
+
+impl Request<'_, '_, '_> {
+    const fn is_of_tree(&self) -> bool {
+        self.loaded.stats.is_some()
+    }
+
+    /// How long it has taken by `now`, since it was read.
+    const fn took(&self, now: Timestamp) -> Nanos {
+        now.since(self.now.steady)
+    }
 }
 
 impl Service {
@@ -143,10 +154,15 @@ impl Service {
         let now = request.now;
         let mut verdict = Verdict::unlimited();
         decision::decide_into(request.plan, store, now, &mut verdict)
-            .map_err(|error| self.store_failure(&error))?;
+            .map_err(|error| self.store_failure(&error, &request))?;
         let answer = self.finish(&request, &verdict, now, span);
-        if Telemetry::should_sample(now.steady) {
-            self.core.telemetry.observe(now.steady, self.core.clock.now());
+        let is_sampled = Telemetry::should_sample(now.steady);
+        if is_sampled || request.is_of_tree() {
+            let end = self.core.clock.now();
+            if is_sampled {
+                self.core.telemetry.observe(now.steady, end);
+            }
+            self.observe(&request, end);
         }
         Ok(answer)
     }
@@ -168,8 +184,20 @@ impl Service {
         let (verdict, now) =
             backend::decide_shared(client, on_store_error, request.plan, request.now)
                 .await
-                .map_err(|error| self.store_failure(&error))?;
-        Ok(self.finish(&request, &verdict, now.into(), span))
+                .map_err(|error| self.store_failure(&error, &request))?;
+        let answer = self.finish(&request, &verdict, now.into(), span);
+        if request.is_of_tree() {
+            self.observe(&request, self.core.clock.now());
+        }
+        Ok(answer)
+    }
+
+    /// Records how long a request took until `end`, if a descriptor tree decided it. Requests of tables need not read the
+    /// clock again for it.
+    fn observe(&self, request: &Request<'_, '_, '_>, end: Timestamp) {
+        if request.is_of_tree() {
+            self.core.telemetry.ratelimit().observe(request.took(end));
+        }
     }
 
     /// Reads a request into `query`. Records its domain in the span, even if the request is rejected.
@@ -267,6 +295,7 @@ impl Service {
     ) -> Result<Answer, Status> {
         if policies.is_awaited() {
             self.core.telemetry.count_failure();
+            self.core.telemetry.ratelimit().count_service_error();
             return Err(Status::unknown("no valid policies have been loaded yet"));
         }
         self.core.telemetry.count_unknown_domain();
@@ -305,9 +334,10 @@ impl Service {
         })
     }
 
-    fn store_failure(&self, error: &StoreError) -> Status {
+    fn store_failure(&self, error: &StoreError, request: &Request<'_, '_, '_>) -> Status {
         self.core.telemetry.count_failure();
-        self.core.telemetry.ratelimit().count_store_error();
+        let took = request.took(self.core.clock.now());
+        self.core.telemetry.ratelimit().count_store_error(took);
         if self.backend.is_shared() {
             // The log has one line for the outage, not one for each call.
             tracing::debug!(%error, "cannot decide");

@@ -34,7 +34,7 @@ pub struct Sender {
     /// The values of counters that were sent last.
     sent: HashMap<String, u64>,
     /// How many response times had been recorded then.
-    timed: u64,
+    recorded: u64,
     connection: Option<Connection>,
     /// Whether it was told that nobody takes the statistics.
     is_failure_told: bool,
@@ -55,7 +55,7 @@ impl Sender {
             style,
             interval: *flush_interval,
             sent: HashMap::new(),
-            timed: 0,
+            recorded: 0,
             connection: None,
             is_failure_told: false,
         })
@@ -121,8 +121,8 @@ impl Sender {
                 batches.push(&line, Some((name, value)));
             }
         }
-        let times = self.telemetry.ratelimit().response_times_since(self.timed);
-        self.timed = times.timed;
+        let times = self.telemetry.ratelimit().response_times_since(self.recorded);
+        self.recorded = times.recorded;
         for nanos in times.nanos {
             let line = self.style.timer(RESPONSE_TIME, Duration::from_nanos(nanos), times.weight);
             batches.push(&line, None);

@@ -161,14 +161,14 @@ impl Telemetry {
             control_plane,
             decision_duration,
             call_duration,
-            ratelimit: RatelimitStats::new(StatsSettings::default(), SAMPLE_INTERVAL),
+            ratelimit: RatelimitStats::new(StatsSettings::default()),
         }
     }
 
     /// The same metrics, with the statistics of envoyproxy/ratelimit from the start: the server stands in its place.
     #[must_use]
     pub fn with_ratelimit_stats(self, settings: StatsSettings) -> Self {
-        Self { ratelimit: RatelimitStats::new(settings, SAMPLE_INTERVAL).on(), ..self }
+        Self { ratelimit: RatelimitStats::new(settings).on(), ..self }
     }
 
     /// The statistics of envoyproxy/ratelimit.
@@ -265,7 +265,6 @@ impl Telemetry {
     /// Records how long a gRPC call took, from the last byte of its message to the end of its answer.
     pub fn observe_call(&self, from: Timestamp, to: Timestamp) {
         self.call_duration.observe(seconds(to.since(from)));
-        self.ratelimit.observe(to.since(from));
     }
 
     /// All metrics in a text format.

@@ -1,7 +1,7 @@
 //! What whole calls count in the statistics of envoyproxy/ratelimit.
 
 use super::*;
-use crate::clock::{ManualClock, Nanos};
+use crate::clock::ManualClock;
 use crate::config::{self, Source};
 use crate::live::{PolicyVersion, VersionedPolicies};
 use crate::observe::telemetry::TextFormat;
@@ -20,6 +20,10 @@ fn of_tables() -> Policy {
 }
 
 fn service(policies: Vec<Policy>) -> Arc<Service> {
+    service_at(Arc::new(ManualClock::at(START)), policies)
+}
+
+fn service_at(clock: Arc<dyn Clock>, policies: Vec<Policy>) -> Arc<Service> {
     let store = Arc::new(MemoryStore::new(1_000));
     let telemetry = Arc::new(Telemetry::new(Arc::clone(&store)));
     let first = VersionedPolicies {
@@ -28,7 +32,6 @@ fn service(policies: Vec<Policy>) -> Arc<Service> {
         warnings: Vec::new(),
     };
     let policies = ActivePolicies::new(first, Arc::clone(&telemetry), START);
-    let clock = Arc::new(ManualClock::at(START));
     Service::in_memory(clock, Arc::new(policies), store, telemetry)
 }
 
@@ -51,7 +54,6 @@ fn calls_count_by_the_tree_and_not_by_tables() {
     ask(&service, &request("shop", 1));
     ask(&service, &request("elsewhere", 1));
     ask(&service, r#"{"domain":"d"}"#);
-    service.telemetry().observe_call(START, START.after(Nanos::from_secs(1)));
     let counters = service.telemetry().ratelimit_counters();
     let told: Vec<_> = counters.iter().map(|(name, value)| (&**name, *value)).collect();
     let expected = [
@@ -68,9 +70,49 @@ fn calls_count_by_the_tree_and_not_by_tables() {
     let open = service.telemetry().encode().unwrap();
     let series = r#"ratelimit_service_rate_limit_total_hits{domain="d",key1="a"} 3"#;
     assert!(classic.contains(series) && open.contains(series), "{classic}");
-    let last =
-        "ratelimit_service_response_time_seconds_count{grpc_method=\"ShouldRateLimit\"} 64\n";
+    let last = "ratelimit_service_response_time_seconds_count{grpc_method=\"ShouldRateLimit\"} 3\n";
     assert!(classic.ends_with(last) && open.ends_with(&format!("{last}# EOF\n")), "{open}");
+}
+
+/// What a scrape tells of this metric.
+fn scraped(service: &Service, metric: &str) -> Option<f64> {
+    let text = service.telemetry().encode_as(TextFormat::Classic).unwrap();
+    let labels = r#"{grpc_method="ShouldRateLimit"} "#;
+    let values = text.lines().filter_map(|line| line.strip_prefix(metric)?.strip_prefix(labels));
+    values.map(|value| value.parse().unwrap()).next()
+}
+
+#[test]
+fn every_call_is_timed_that_is_counted() {
+    let tree = policy(vec![node("a", "").per_minute(2)], &TreeSettings::default());
+    let service = service(vec![tree, of_tables()]);
+    // A number that is no multiple of any sample.
+    for _ in 0..101 {
+        ask(&service, &request("d", 1));
+        ask(&service, &request("shop", 1));
+        ask(&service, &request("elsewhere", 1));
+    }
+    for metric in ["total_requests", "response_time_seconds_count"] {
+        assert_eq!(scraped(&service, &format!("ratelimit_service_{metric}")), Some(202.0));
+    }
+}
+
+#[test]
+fn a_call_counts_with_the_time_until_its_answer() {
+    /// Each reading is a second later.
+    struct Ticking(ManualClock);
+    impl Clock for Ticking {
+        fn read(&self) -> Now {
+            self.0.advance(Nanos::from_secs(1));
+            self.0.read()
+        }
+    }
+    let tree = policy(vec![node("a", "").per_minute(2)], &TreeSettings::default());
+    let service = service_at(Arc::new(Ticking(ManualClock::at(START))), vec![tree]);
+    ask(&service, &request("d", 1));
+    ask(&service, &request("d", 1));
+    let sum = scraped(&service, "ratelimit_service_response_time_seconds_sum");
+    assert_eq!(sum, Some(2.0));
 }
 
 #[test]
@@ -79,7 +121,6 @@ fn a_server_of_tables_has_none_of_these_statistics() {
     for request in [request("shop", 1), request("elsewhere", 1), "{}".to_owned()] {
         ask(&service, &request);
     }
-    service.telemetry().observe_call(START, START.after(Nanos::from_secs(1)));
     assert!(service.telemetry().ratelimit_counters().is_empty());
     let text = service.telemetry().encode_as(TextFormat::Classic).unwrap();
     assert!(!text.contains("ratelimit_service"), "{text}");

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 
 use super::*;
-use crate::clock::{Nanos, Timestamp};
+use crate::clock::Nanos;
 use crate::store::MemoryStore;
 
 const ANY: (&str, u16) = ("127.0.0.1", 0);
@@ -61,16 +61,19 @@ async fn increases_are_sent_by_udp_and_what_has_not_risen_is_not() {
     sender.flush().await;
     assert_eq!(datagram(&socket), None, "nothing has risen");
     miss(&telemetry, "shop", 3);
-    telemetry.ratelimit().count_store_error();
+    telemetry.ratelimit().count_store_error(Nanos::new(1_500_000));
     sender.flush().await;
     let expected = "ratelimit.service.call.should_rate_limit.redis_error.__cell=a_1:1|c\n\
                     ratelimit.service.rate_limit.shop.domain_not_found.__cell=a_1:3|c\n\
-                    ratelimit_server.ShouldRateLimit.total_requests.__cell=a_1:2|c\n";
+                    ratelimit_server.ShouldRateLimit.total_requests.__cell=a_1:2|c\n\
+                    ratelimit_server.ShouldRateLimit.response_time.__cell=a_1:0|ms\n\
+                    ratelimit_server.ShouldRateLimit.response_time.__cell=a_1:1.5|ms\n";
     assert_eq!(datagram(&socket).as_deref(), Some(expected));
     miss(&telemetry, "shop", 2);
     sender.flush().await;
     let expected = "ratelimit.service.rate_limit.shop.domain_not_found.__cell=a_1:2|c\n\
-                    ratelimit_server.ShouldRateLimit.total_requests.__cell=a_1:1|c\n";
+                    ratelimit_server.ShouldRateLimit.total_requests.__cell=a_1:1|c\n\
+                    ratelimit_server.ShouldRateLimit.response_time.__cell=a_1:0|ms\n";
     assert_eq!(datagram(&socket).as_deref(), Some(expected));
     sender.flush().await;
     assert_eq!(datagram(&socket), None);
@@ -86,27 +89,42 @@ async fn many_lines_are_sent_in_datagrams_of_whole_lines() {
     sender(&telemetry, statsd(port, true), &[]).flush().await;
     let datagrams: Vec<_> = std::iter::from_fn(|| datagram(&socket)).collect();
     assert!(datagrams.len() > 2);
-    assert!(datagrams.iter().all(|text| text.len() <= 1432 && text.ends_with("|c\n")));
-    assert_eq!(datagrams.concat().lines().count(), 101);
+    let is_whole = |text: &String| text.ends_with("|c\n") || text.ends_with("|ms\n");
+    assert!(datagrams.iter().all(|text| text.len() <= 1432 && is_whole(text)));
+    assert_eq!(datagrams.concat().lines().count(), 101 + 100);
 }
 
 #[tokio::test]
-async fn dogstatsd_has_tags_of_its_own_and_times_stand_for_calls_that_are_not_timed() {
+async fn dogstatsd_has_tags_of_its_own_and_each_time_is_sent_once() {
     let socket = UdpSocket::bind(ANY).unwrap();
     socket.set_nonblocking(true).unwrap();
     let telemetry = telemetry();
     let (host, port) = ("127.0.0.1".to_owned(), socket.local_addr().unwrap().port());
     let mut sender = sender(&telemetry, Sink::DogStatsd { host, port }, &[("cell", "a")]);
-    let from = Timestamp::default();
-    telemetry.observe_call(from, from.after(Nanos::new(2_250_000)));
+    telemetry.ratelimit().observe(Nanos::new(2_250_000));
     miss(&telemetry, "shop", 1);
     sender.flush().await;
     let expected = "ratelimit.service.rate_limit.shop.domain_not_found:1|c|#cell:a\n\
                     ratelimit_server.ShouldRateLimit.total_requests:1|c|#cell:a\n\
-                    ratelimit_server.ShouldRateLimit.response_time:2.25|ms|@0.015625|#cell:a\n";
+                    ratelimit_server.ShouldRateLimit.response_time:2.25|ms|#cell:a\n\
+                    ratelimit_server.ShouldRateLimit.response_time:0|ms|#cell:a\n";
     assert_eq!(datagram(&socket).as_deref(), Some(expected));
     sender.flush().await;
-    assert_eq!(datagram(&socket), None, "a time is sent once");
+    assert_eq!(datagram(&socket), None);
+}
+
+#[tokio::test]
+async fn of_many_times_the_latest_stand_for_all_requests() {
+    let socket = UdpSocket::bind(ANY).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let telemetry = telemetry();
+    (0..1024).for_each(|_| telemetry.ratelimit().observe(Nanos::new(1_000_000)));
+    let port = socket.local_addr().unwrap().port();
+    sender(&telemetry, statsd(port, true), &[]).flush().await;
+    let text: String = std::iter::from_fn(|| datagram(&socket)).collect();
+    let line = "ratelimit_server.ShouldRateLimit.response_time:1|ms|@0.25\n";
+    // A rate of a quarter has each count as four.
+    assert_eq!(text, line.repeat(256));
 }
 
 #[tokio::test]
@@ -122,7 +140,8 @@ async fn increases_of_the_time_without_statsd_are_sent_by_tcp_when_it_is_back() 
     flush(&mut sender).await;
     let (mut first, _) = listener.accept().unwrap();
     let one = "ratelimit.service.rate_limit.shop.domain_not_found:1|c\n\
-               ratelimit_server.ShouldRateLimit.total_requests:1|c\n";
+               ratelimit_server.ShouldRateLimit.total_requests:1|c\n\
+               ratelimit_server.ShouldRateLimit.response_time:0|ms\n";
     assert_eq!(arrived(&mut first), one);
     flush(&mut sender).await;
     assert_eq!(arrived(&mut first), one, "on the same connection");
@@ -146,7 +165,7 @@ async fn the_last_increases_are_sent_at_the_end() {
     let port = socket.local_addr().unwrap().port();
     miss(&telemetry, "shop", 1);
     sender(&telemetry, statsd(port, true), &[]).run(async {}).await;
-    assert_eq!(datagram(&socket).unwrap().lines().count(), 2);
+    assert_eq!(datagram(&socket).unwrap().lines().count(), 3);
 }
 
 #[test]

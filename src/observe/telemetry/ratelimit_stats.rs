@@ -48,6 +48,10 @@ const CALL: &str = "ratelimit.service.call.should_rate_limit.";
 /// The method whose calls are counted.
 const METHOD: &str = "ShouldRateLimit";
 
+/// The time of a request for which no limit is looked up: less than the bounds of the histogram tell apart, and so the
+/// clock is not read.
+const AT_ONCE: Nanos = Nanos::ZERO;
+
 /// The name of the timer in statsd.
 pub const RESPONSE_TIME: &str = "ratelimit_server.ShouldRateLimit.response_time";
 
@@ -118,8 +122,8 @@ pub struct Loads {
 }
 
 impl RatelimitStats {
-    /// Statistics that are kept once a descriptor tree is in force. `sampled` says of how many calls one is timed.
-    pub(super) fn new(settings: StatsSettings, sampled: u64) -> Self {
+    /// Statistics that are kept once a descriptor tree is in force.
+    pub(super) fn new(settings: StatsSettings) -> Self {
         Self {
             near_limit_ratio: settings.near_limit_ratio,
             is_on: AtomicBool::default(),
@@ -128,7 +132,7 @@ impl RatelimitStats {
             store_errors: Counter::default(),
             service_errors: Counter::default(),
             excused_requests: Counter::default(),
-            response_times: ResponseTimes::new(sampled, settings.time_unit),
+            response_times: ResponseTimes::new(settings.time_unit),
         }
     }
 
@@ -221,6 +225,7 @@ impl RatelimitStats {
             return;
         }
         self.requests.inc();
+        self.observe(AT_ONCE);
         let descriptors = u64::try_from(descriptors).unwrap_or(u64::MAX);
         let count = |domain: &[u8]| {
             let mut path = PathText::default();
@@ -232,23 +237,26 @@ impl RatelimitStats {
         }
     }
 
-    /// Counts a request that failed for what it is.
+    /// Counts a request that failed for what it is, or since policies are awaited.
     pub fn count_service_error(&self) {
         if self.is_on() {
             self.requests.inc();
             self.service_errors.inc();
+            self.observe(AT_ONCE);
         }
     }
 
-    /// Counts a request that the store could not decide.
-    pub fn count_store_error(&self) {
+    /// Counts a request that the store could not decide, after so much time.
+    pub fn count_store_error(&self, took: Nanos) {
         if self.is_on() {
             self.requests.inc();
             self.store_errors.inc();
+            self.observe(took);
         }
     }
 
-    /// Records how long a call took, one of those that are timed.
+    /// Records how long a request took that [`Self::count`] counts: each one, so that the number of times is that of
+    /// requests.
     pub fn observe(&self, took: Nanos) {
         if self.is_on() {
             self.response_times.observe(took);
@@ -256,8 +264,8 @@ impl RatelimitStats {
     }
 
     /// The response times that were recorded after so many, for a timer.
-    pub fn response_times_since(&self, timed: u64) -> Values {
-        self.response_times.since(timed)
+    pub fn response_times_since(&self, recorded: u64) -> Values {
+        self.response_times.since(recorded)
     }
 
     /// Every counter that has risen, by its name in statsd.

@@ -110,8 +110,7 @@ fn dashboards_find_their_counters() {
             let is_over = text.contains("ratelimit_service_should_rate_limit_error{err_type=\"service_error\"} 1\n")
                 && text.contains("ratelimit_service_config_load_success 1\n")
                 && text.contains("ratelimit_service_total_requests{grpc_method=\"ShouldRateLimit\"} 24\n")
-                // tollgate times one call in 64.
-                && (service.name != "reference" || text.contains("ratelimit_service_response_time_seconds_count{grpc_method=\"ShouldRateLimit\"} 24\n"));
+                && text.contains("ratelimit_service_response_time_seconds_count{grpc_method=\"ShouldRateLimit\"} 24\n");
             // The counters of one flush are not scraped halfway for ever.
             let is_still = now == last;
             last = now;

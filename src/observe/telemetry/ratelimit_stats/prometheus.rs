@@ -104,7 +104,7 @@ fn help(metric: &str) -> &'static str {
 }
 
 fn write_histogram(Histogram { up_to, count, sum }: &Histogram, to: &mut String) -> fmt::Result {
-    let help = "Time from the last byte of a request to its answer; about one in 64 is timed, and counts as 64";
+    let help = "Time from a request that is read to its answer";
     writeln!(to, "# HELP {RESPONSE_TIME} {help}\n# TYPE {RESPONSE_TIME} histogram")?;
     let labels = format!("grpc_method=\"{METHOD}\"");
     for (bound, count) in BOUNDS.iter().zip(up_to) {
@@ -223,7 +223,7 @@ ratelimit_service_should_rate_limit_error{err_type="service_error"} 2
 # HELP ratelimit_service_total_requests Requests
 # TYPE ratelimit_service_total_requests counter
 ratelimit_service_total_requests{grpc_method="ShouldRateLimit"} 5
-# HELP ratelimit_service_response_time_seconds Time from the last byte of a request to its answer; about one in 64 is timed, and counts as 64
+# HELP ratelimit_service_response_time_seconds Time from a request that is read to its answer
 # TYPE ratelimit_service_response_time_seconds histogram
 ratelimit_service_response_time_seconds_bucket{grpc_method="ShouldRateLimit",le="0.005"} 64
 ratelimit_service_response_time_seconds_bucket{grpc_method="ShouldRateLimit",le="0.01"} 64

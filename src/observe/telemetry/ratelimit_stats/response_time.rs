@@ -1,4 +1,4 @@
-//! How long calls take, as a histogram and as single values.
+//! How long requests take, as a histogram and as single values.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -33,21 +33,21 @@ impl TimeUnit {
     }
 }
 
-/// The times of calls. Of `weight` calls one is timed, and counts as so many.
+/// The times of all requests.
 #[derive(Debug)]
 pub(super) struct ResponseTimes {
-    weight: u64,
     unit: TimeUnit,
     /// How many were in each bucket and above all of them.
     buckets: [AtomicU64; BOUNDS.len() + 1],
+    /// In nanoseconds.
     sum: AtomicU64,
-    /// How many were timed.
-    timed: AtomicU64,
+    /// How many were recorded.
+    recorded: AtomicU64,
     /// The latest, in nanoseconds.
     latest: Box<[AtomicU64]>,
 }
 
-/// The histogram, with all calls that its values stand for.
+/// The histogram, in its unit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Histogram {
     /// How many are at most each bound.
@@ -56,25 +56,24 @@ pub(super) struct Histogram {
     pub(super) sum: f64,
 }
 
-/// Single values, of which each stands for as many calls.
+/// Single values, of which each stands for as many requests.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Values {
     /// In nanoseconds.
     pub nanos: Vec<u64>,
-    /// How many calls each stands for.
+    /// How many requests each stands for: 1 if all are there.
     pub weight: f64,
-    /// How many have been timed since the start.
-    pub timed: u64,
+    /// How many have been recorded since the start.
+    pub recorded: u64,
 }
 
 impl ResponseTimes {
-    pub(super) fn new(weight: u64, unit: TimeUnit) -> Self {
+    pub(super) fn new(unit: TimeUnit) -> Self {
         Self {
-            weight,
             unit,
             buckets: Default::default(),
             sum: AtomicU64::default(),
-            timed: AtomicU64::default(),
+            recorded: AtomicU64::default(),
             latest: (0..MAX_KEPT).map(|_| AtomicU64::default()).collect(),
         }
     }
@@ -86,36 +85,36 @@ impl ResponseTimes {
             bucket.fetch_add(1, Ordering::Relaxed);
         }
         self.sum.fetch_add(took.get(), Ordering::Relaxed);
-        let number = self.timed.fetch_add(1, Ordering::Relaxed);
+        let number = self.recorded.fetch_add(1, Ordering::Relaxed);
         if let Some(slot) = self.latest.get(slot(number)) {
             slot.store(took.get(), Ordering::Relaxed);
         }
     }
 
-    /// `None` if no call was timed.
+    /// `None` if nothing was recorded.
     pub(super) fn histogram(&self) -> Option<Histogram> {
         let mut count = 0;
         let mut counted = self.buckets.iter().map(|bucket| {
-            count += bucket.load(Ordering::Relaxed) * self.weight;
+            count += bucket.load(Ordering::Relaxed);
             count
         });
         let mut up_to = [0; BOUNDS.len()];
         up_to.iter_mut().zip(counted.by_ref()).for_each(|(to, count)| *to = count);
         let count = counted.next()?;
-        let sum = self.unit.of(self.sum.load(Ordering::Relaxed) as f64) * self.weight as f64;
+        let sum = self.unit.of(self.sum.load(Ordering::Relaxed) as f64);
         (count > 0).then_some(Histogram { up_to, count, sum })
     }
 
-    /// The latest values, after so many had been timed.
+    /// The latest values, after so many had been recorded.
     pub(super) fn since(&self, before: u64) -> Values {
-        let timed = self.timed.load(Ordering::Relaxed);
-        let new = timed.saturating_sub(before);
+        let recorded = self.recorded.load(Ordering::Relaxed);
+        let new = recorded.saturating_sub(before);
         let kept = new.min(u64::try_from(MAX_KEPT).unwrap_or(u64::MAX));
-        let numbers = timed - kept..timed;
+        let numbers = recorded - kept..recorded;
         let slots = numbers.filter_map(|number| self.latest.get(slot(number)));
         let nanos: Vec<_> = slots.map(|slot| slot.load(Ordering::Relaxed)).collect();
-        let weight = (new * self.weight) as f64 / (nanos.len().max(1)) as f64;
-        Values { nanos, weight, timed }
+        let weight = new as f64 / (nanos.len().max(1)) as f64;
+        Values { nanos, weight, recorded }
     }
 }
 
@@ -127,35 +126,35 @@ fn slot(number: u64) -> usize {
 mod tests {
     use super::*;
 
-    fn timed(unit: TimeUnit, millis: &[u64]) -> ResponseTimes {
-        let times = ResponseTimes::new(64, unit);
+    fn recorded(unit: TimeUnit, millis: &[u64]) -> ResponseTimes {
+        let times = ResponseTimes::new(unit);
         millis.iter().for_each(|millis| times.observe(Nanos::new(millis * 1_000_000)));
         times
     }
 
     #[test]
     fn a_value_counts_in_the_bucket_of_its_bound_and_in_those_above() {
-        let seconds = timed(TimeUnit::Seconds, &[5, 6, 20_000]).histogram().unwrap();
-        assert_eq!(seconds.up_to, [64, 128, 128, 128, 128, 128, 128, 128, 128, 128, 128]);
-        assert_eq!((seconds.count, seconds.sum), (192, 64.0 * 20.011));
-        let millis = timed(TimeUnit::Milliseconds, &[5, 6, 20_000]).histogram().unwrap();
-        assert_eq!(millis.up_to, [0, 0, 0, 0, 0, 0, 0, 0, 0, 64, 128]);
-        assert_eq!((millis.count, millis.sum), (192, 64.0 * 20_011.0));
-        assert_eq!(timed(TimeUnit::Seconds, &[]).histogram(), None);
+        let seconds = recorded(TimeUnit::Seconds, &[5, 6, 20_000]).histogram().unwrap();
+        assert_eq!(seconds.up_to, [1, 2, 2, 2, 2, 2, 2, 2, 2, 2, 2]);
+        assert_eq!((seconds.count, seconds.sum), (3, 20.011));
+        let millis = recorded(TimeUnit::Milliseconds, &[5, 6, 20_000]).histogram().unwrap();
+        assert_eq!(millis.up_to, [0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2]);
+        assert_eq!((millis.count, millis.sum), (3, 20_011.0));
+        assert_eq!(recorded(TimeUnit::Seconds, &[]).histogram(), None);
     }
 
     #[test]
     fn values_are_told_once_and_of_many_the_latest_stand_for_all() {
-        let times = timed(TimeUnit::Seconds, &[1, 2]);
+        let times = recorded(TimeUnit::Seconds, &[1, 2]);
         let values = times.since(0);
         assert_eq!(
-            (values.nanos, values.weight, values.timed),
-            (vec![1_000_000, 2_000_000], 64.0, 2)
+            (values.nanos, values.weight, values.recorded),
+            (vec![1_000_000, 2_000_000], 1.0, 2)
         );
-        assert_eq!(times.since(2), Values { nanos: vec![], weight: 0.0, timed: 2 });
+        assert_eq!(times.since(2), Values { nanos: vec![], weight: 0.0, recorded: 2 });
         (0..512).for_each(|nanos| times.observe(Nanos::new(nanos)));
         let values = times.since(2);
         assert_eq!(values.nanos, (256..512).collect::<Vec<_>>());
-        assert_eq!((values.weight, values.timed), (128.0, 514));
+        assert_eq!((values.weight, values.recorded), (2.0, 514));
     }
 }

@@ -28,7 +28,7 @@ impl Counted {
     }
 
     fn in_deployment(nodes: Vec<NewNode>, settings: &TreeSettings) -> Self {
-        let stats = RatelimitStats::new(StatsSettings::default(), 64);
+        let stats = RatelimitStats::new(StatsSettings::default());
         let policy = policy(nodes, settings);
         let of_tree = handles(&stats, &policy);
         Self { policy, store: MemoryStore::new(1_000), stats, of_tree }
@@ -226,7 +226,7 @@ fn paths_of_requests_are_bounded_and_further_ones_count_together() {
 
 #[test]
 fn statistics_begin_with_the_first_tree_and_a_reload_continues_them() {
-    let stats = RatelimitStats::new(StatsSettings::default(), 64);
+    let stats = RatelimitStats::new(StatsSettings::default());
     let loads = Loads { successful: 1, failed: 2 };
     stats.count_unknown_domain("shop".into(), 1);
     stats.count_service_error();
@@ -258,7 +258,7 @@ fn the_ratio_and_the_unit_are_those_of_the_deployment() {
     let in_milliseconds = Sink::Prometheus { mapper: None, is_in_milliseconds: true };
     let settings = of(in_milliseconds, 0.5);
     assert_eq!(settings.time_unit, TimeUnit::Milliseconds);
-    let stats = RatelimitStats::new(settings, 64);
+    let stats = RatelimitStats::new(settings);
     let policy = policy(vec![node("a", "").per_minute(10)], &TreeSettings::default());
     let (of_tree, store) = (handles(&stats, &policy), MemoryStore::new(100));
     let counted = Counted { policy, store, stats, of_tree };
