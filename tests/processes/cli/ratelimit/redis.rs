@@ -3,6 +3,7 @@
 use tonic::Code;
 
 use super::*;
+use crate::certificates::Authority;
 use crate::redis_server::{Redis, free_address};
 use crate::support::{Client, call};
 
@@ -37,6 +38,46 @@ fn a_unix_socket_and_a_password_lead_to_the_server() {
     eventually("the store is reached", || started.is_healthy());
     assert_eq!((started.json("1").0, started.json("1").0, started.json("1").0), (200, 200, 429));
     drop(redis);
+}
+
+/// The server demands a certificate of its own authority.
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn over_tls_the_server_is_shown_a_certificate() {
+    let (folder, files) = (Folder::new(LIMITS), tempfile::tempdir().unwrap());
+    let (authority, other) = (Authority::new(), Authority::new());
+    let ca = files.path().join("ca.pem");
+    std::fs::write(&ca, authority.pem()).unwrap();
+    let written = |authority: &Authority, name: &str| {
+        let (certificate, key) = authority.issue(&["localhost"]).write(files.path(), name);
+        [certificate, key].map(|path| path.to_str().unwrap().to_owned())
+    };
+    let (ca, server) = (ca.to_str().unwrap(), written(&authority, "server"));
+    let port = free_address().port().to_string();
+    let of_server = ["--tls-port", &port, "--tls-cert-file", &server[0], "--tls-key-file"];
+    let of_clients = ["--tls-ca-cert-file", ca, "--tls-auth-clients", "yes"];
+    let _redis = Redis::with(&[&of_server[..], &[&*server[1]], &of_clients].concat());
+    let url = format!("localhost:{port}");
+    let variables = [
+        ("REDIS_SOCKET_TYPE", "tcp"),
+        ("REDIS_URL", &*url),
+        ("REDIS_TLS", "true"),
+        ("REDIS_TLS_CACERT", ca),
+    ];
+    let start = |shown: Option<&[String; 2]>| {
+        let names = ["REDIS_TLS_CLIENT_CERT", "REDIS_TLS_CLIENT_KEY"];
+        let files = shown.into_iter().flatten().map(|path| &**path);
+        let shown: Vec<_> = names.into_iter().zip(files).collect();
+        Started::new(&folder, &[&variables[..], &shown].concat())
+    };
+    let (own, foreign) = (written(&authority, "client"), written(&other, "other"));
+    let shown = start(Some(&own));
+    eventually("the store is reached", || shown.is_healthy());
+    assert_eq!([(); 3].map(|()| shown.json("1").0), [200, 200, 429]);
+    for refused in [None, Some(&foreign)] {
+        let started = start(refused);
+        assert_eq!((started.json("2").0, started.is_healthy()), (400, false), "{refused:?}");
+    }
 }
 
 /// Ports are open, so that probes and callers are answered, but no calls are sent here by who asks for the health.
