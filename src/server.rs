@@ -7,6 +7,7 @@
 
 mod accept;
 mod connection_limit;
+mod grpc_health;
 mod http_thread;
 pub mod open_files;
 mod options;
@@ -22,13 +23,13 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tonic_health::pb::health_server::{Health, HealthServer};
-use tonic_health::server::HealthReporter;
 
 use self::connection_limit::ConnectionLimit;
+use self::grpc_health::GrpcHealth;
 use self::http_thread::HttpThread;
 pub use self::options::{Options, Reference, ServerError};
 pub use self::shutdown::Stop;
-use self::shutdown::{Phase, close_health, report_not_serving, report_serving, wait_before_drain};
+use self::shutdown::{Phase, wait_before_drain};
 use self::worker::Worker;
 use crate::admin::Readiness;
 use crate::grpc::ConnectionConfig;
@@ -102,11 +103,11 @@ impl Server {
         stop: impl Future<Output = Stop>,
         force: impl Future<Output = ()>,
     ) -> Result<(), ServerError> {
-        let (mut reporter, health) = tonic_health::server::health_reporter();
-        report_not_serving(&mut reporter).await;
+        let is_reference = self.options.reference.is_some();
+        let (mut grpc_health, health_service) = GrpcHealth::new(is_reference).await;
         let (phase, phases) = watch::channel(Phase::Serving);
         let readiness = Readiness::default();
-        let mut workers = self.start_workers(&core, &health, &phases)?;
+        let mut workers = self.start_workers(&core, &health_service, &phases)?;
         let senders = workers.iter().map(Worker::connections).collect();
         let connections = core.telemetry().connections().clone();
         let limit = ConnectionLimit::new(self.options.max_connections, connections);
@@ -127,15 +128,15 @@ impl Server {
         let mut sweeping = tokio::spawn(sweep::sweep(Arc::clone(&core)));
         let mut lengthening = tokio::spawn(Arc::clone(&core).lengthen_keys());
         let becoming_ready = {
-            let (readiness, mut reporter) = (readiness.clone(), reporter.clone());
+            let (readiness, grpc_health) = (readiness.clone(), grpc_health.clone());
             async move {
                 if !self.options.is_ready_without_policies {
                     core.policies().loaded().await;
                 }
                 readiness.set(true);
                 match health {
-                    None => report_serving(&mut reporter).await,
-                    Some(health) => report_health(&health, &mut reporter).await,
+                    None => grpc_health.report(true).await,
+                    Some(health) => report_health(&health, &grpc_health).await,
                 }
             }
         };
@@ -157,7 +158,7 @@ impl Server {
                 Stop::WithoutDelay => Duration::ZERO,
             };
             readiness.set(false);
-            report_not_serving(&mut reporter).await;
+            grpc_health.report(false).await;
             is_forced = wait_before_drain(delay, force.as_mut()).await;
         };
         let result = tokio::select! {
@@ -169,7 +170,7 @@ impl Server {
             _ = &mut lengthening => Err(ServerError::Stopped("the walk through the keys of the store")),
         };
         readiness.set(false);
-        close_health(&mut reporter).await;
+        grpc_health.close().await;
         phase.send_replace(Phase::Draining);
         let force = async {
             if !is_forced {
@@ -214,14 +215,10 @@ async fn bind(
 }
 
 /// Reports the health of the server to health checks and watches, as it changes. Never completes.
-async fn report_health(health: &reference::Health, reporter: &mut HealthReporter) {
+async fn report_health(health: &reference::Health, grpc_health: &GrpcHealth) {
     loop {
         let is_healthy = health.is_healthy();
-        if is_healthy {
-            report_serving(reporter).await;
-        } else {
-            report_not_serving(reporter).await;
-        }
+        grpc_health.report(is_healthy).await;
         health.changed(is_healthy).await;
     }
 }

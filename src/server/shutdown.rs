@@ -5,9 +5,6 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tonic_health::server::HealthReporter;
-
-use crate::wire;
 
 /// The phase of a server. It only moves forward.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,31 +30,6 @@ pub enum Stop {
 pub(super) async fn reached(mut phases: watch::Receiver<Phase>, phase: Phase) {
     // Fails if the sender, and so the server, is gone, which is the last phase as well.
     let _ = phases.wait_for(|now| *now >= phase).await;
-}
-
-/// The names under which clients ask for the service's health. `ratelimit` is that of envoyproxy/ratelimit.
-const HEALTH_NAMES: [&str; 3] = ["", wire::SERVICE, "ratelimit"];
-
-/// Reports to health checks and watches that the service is serving.
-pub(super) async fn report_serving(reporter: &mut HealthReporter) {
-    for service in HEALTH_NAMES {
-        reporter.set_service_status(service, tonic_health::ServingStatus::Serving).await;
-    }
-}
-
-/// Reports to health checks and watches that the service is not serving.
-pub(super) async fn report_not_serving(reporter: &mut HealthReporter) {
-    for service in HEALTH_NAMES {
-        reporter.set_service_status(service, tonic_health::ServingStatus::NotServing).await;
-    }
-}
-
-/// Ends the watches of the service's health, which would otherwise keep the drain waiting.
-pub(super) async fn close_health(reporter: &mut HealthReporter) {
-    report_not_serving(reporter).await;
-    for service in HEALTH_NAMES {
-        reporter.clear_service_status(service).await;
-    }
 }
 
 /// Waits for the drain delay, in which the server is not ready but serves. Returns whether `force` ended it early.
