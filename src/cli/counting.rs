@@ -49,7 +49,11 @@ fn choice(text: &str) -> Result<Choice, String> {
 impl CountingArgs {
     /// The settings of ratelimit configurations: those of the reference, but for what is counted.
     pub(super) fn settings(&self) -> Settings {
-        let mut settings = Settings::default();
+        self.applied_to(Settings::default())
+    }
+
+    /// These settings, but for what is counted where there is a choice.
+    pub(super) fn applied_to(&self, mut settings: Settings) -> Settings {
         for Choice { domain, counting } in &self.choices {
             match domain {
                 Some(domain) => drop(settings.counting.insert(domain.clone(), *counting)),

@@ -22,6 +22,7 @@ use self::environment::{Environment, Source};
 use self::redis::Redis;
 use self::tracing::Tracing;
 use super::Failure;
+use super::counting::CountingArgs;
 use super::logging::Log;
 use super::output::report_error;
 use super::serve::assemble::{self, Plan, PolicySource};
@@ -51,6 +52,8 @@ pub(super) struct RateLimit {
     /// not served.
     #[arg(long, env = "TOLLGATE_HTTP", value_name = "ADDRESS:PORT|unix:PATH")]
     http: Option<Address>,
+    #[command(flatten)]
+    counting: CountingArgs,
     #[command(flatten)]
     admin: AdminFlags,
     #[command(flatten)]
@@ -110,10 +113,10 @@ impl RateLimit {
             None => return Err("CONFIG_TYPE: no source of configurations".into()),
             Some(Source::Files(folder, settings)) => {
                 check_folder(&folder)?;
-                PolicySource::Ratelimit(folder, settings)
+                PolicySource::Ratelimit(folder, self.counting.applied_to(settings))
             }
             Some(Source::ControlPlane(server, settings)) => {
-                PolicySource::ControlPlane(Box::new(server), settings)
+                PolicySource::ControlPlane(Box::new(server), self.counting.applied_to(settings))
             }
         };
         // Files are there at the start, valid or not.

@@ -103,6 +103,30 @@ fn memory_is_chosen_whatever_redis_is_named() {
 }
 
 #[test]
+fn what_a_denied_request_counts_is_chosen_for_all_domains_or_for_one() {
+    let of = |value: &str| format!(r#"{{"entries":[{{"key":"k","value":"{value}"}}]}}"#);
+    let body = format!(r#"{{"domain":"d","descriptors":[{},{}]}}"#, of("1"), of("2"));
+    let both = |started: &Started| started.ask("http", "POST /json", &body).0;
+    let spare = ("STOP_CACHE_KEY_INCREMENT_WHEN_OVERLIMIT", "true");
+    for (variables, left) in [
+        (&[][..], 0),
+        (&[("TOLLGATE_COUNTING", "all-or-none")], 1),
+        (&[("TOLLGATE_COUNTING", "other=all-or-none")], 0),
+        (&[spare, ("TOLLGATE_COUNTING", "each,other=all-or-none")], 0),
+        (&[spare, ("TOLLGATE_COUNTING", "other=each")], 1),
+    ] {
+        let started = Started::new(&Folder::new(LIMITS), variables);
+        assert_eq!((started.json("1").0, started.json("1").0), (200, 200));
+        assert_eq!(both(&started), 429, "{variables:?}");
+        let (_, answer) = started.json("2");
+        let told = answer["statuses"][0]["limitRemaining"].as_u64().unwrap_or_default();
+        assert_eq!(told, left, "{variables:?}: {answer}");
+    }
+    let ended = refused(&Folder::new(LIMITS), &[("TOLLGATE_COUNTING", "none")]);
+    assert!(ended.code == Some(2) && ended.err.contains("all-or-none"), "{ended:?}");
+}
+
+#[test]
 fn the_log_has_the_names_of_envoyproxy_ratelimit() {
     let folder = Folder::new(LIMITS);
     let started = Started::new(&folder, &[("REDIS_POOL_SIZE", "5")]);
