@@ -1,6 +1,5 @@
 //! Where a deployment of envoyproxy/ratelimit sends its statistics, and what it counts as near a limit.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 /// The settings of statistics.
@@ -39,8 +38,6 @@ pub enum Sink {
     },
     /// To whom asks as Prometheus does (`USE_PROMETHEUS`).
     Prometheus {
-        /// A file that maps names (`PROMETHEUS_MAPPER_YAML`).
-        mapper: Option<PathBuf>,
         /// Whether response times are in milliseconds instead of seconds (`PROMETHEUS_RESPONSE_TIME_AS_MILLISECONDS`).
         is_in_milliseconds: bool,
     },

@@ -263,7 +263,6 @@ fn statistics(of: &mut Variables) -> Statistics {
 fn sink(of: &mut Variables) -> Sink {
     let (host, port) = (of.text("STATSD_HOST", "localhost"), of.read("STATSD_PORT", 8125, port));
     let is_udp = of.get("STATSD_PROTOCOL") == Some("udp");
-    let mapper = of.filled("PROMETHEUS_MAPPER_YAML").map(PathBuf::from);
     let is_in_milliseconds = of.read("PROMETHEUS_RESPONSE_TIME_AS_MILLISECONDS", false, boolean);
     let uses = [
         of.read("USE_DOG_STATSD", false, boolean),
@@ -277,7 +276,7 @@ fn sink(of: &mut Variables) -> Sink {
         [false, false, false] => Sink::Log,
         [true, false, false] => Sink::DogStatsd { host, port },
         [false, true, false] => Sink::Statsd { host, port, is_udp },
-        [false, false, true] => Sink::Prometheus { mapper, is_in_milliseconds },
+        [false, false, true] => Sink::Prometheus { is_in_milliseconds },
         _ => {
             let what = "statistics go to one place; set two of USE_STATSD (which is true unless it is \
                         set), USE_DOG_STATSD and USE_PROMETHEUS to false";

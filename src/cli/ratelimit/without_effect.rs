@@ -3,13 +3,12 @@
 use super::variables::Variables;
 
 /// Their names; a name that ends in `_` stands for all that begin with it. `docs/ratelimit.md` has the reasons.
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 14] = [
     "DOG_STATSD_MOGRIFIER_",
     "EXPIRATION_JITTER_MAX_SECONDS",
     "GRPC_MAX_CONNECTION_AGE_GRACE",
     "LOCAL_CACHE_SIZE_IN_BYTES",
     "MEMCACHE_",
-    "PROMETHEUS_MAPPER_YAML",
     "REDIS_CLUSTER_PIPELINE_PARALLELISM",
     "REDIS_PERSECOND",
     "REDIS_PERSECOND_",
@@ -31,6 +30,9 @@ pub(super) fn record(of: &mut Variables) {
     };
     let names: Vec<_> = of.names().filter(|name| is_one(name)).map(str::to_owned).collect();
     names.into_iter().for_each(|name| of.without_effect(name));
+    if of.filled("PROMETHEUS_MAPPER_YAML").is_some() {
+        of.without_effect("PROMETHEUS_MAPPER_YAML (metrics are mapped as without it)");
+    }
     if of.get("BACKEND_TYPE") == Some("memcache") {
         of.without_effect("BACKEND_TYPE=memcache (counts are kept in memory)");
     }

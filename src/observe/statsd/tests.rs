@@ -170,7 +170,7 @@ async fn the_last_increases_are_sent_at_the_end() {
 
 #[test]
 fn nothing_is_sent_where_statistics_go_elsewhere() {
-    let prometheus = Sink::Prometheus { mapper: None, is_in_milliseconds: false };
+    let prometheus = Sink::Prometheus { is_in_milliseconds: false };
     for sink in [Sink::Nowhere, Sink::Log, prometheus] {
         let (near_limit_ratio, flush_interval) = (0.8, Duration::from_secs(1));
         let statistics = Statistics { near_limit_ratio, sink, flush_interval, extra_tags: vec![] };

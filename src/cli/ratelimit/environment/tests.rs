@@ -97,7 +97,8 @@ fn the_environment_of_envoy_gateway_is_taken_as_it_is() {
     );
     let metrics = (Address::AllInterfaces(19001), "/metrics".to_owned());
     assert_eq!(environment.ports.metrics, Some(metrics));
-    assert_eq!(environment.without_effect, ["PROMETHEUS_MAPPER_YAML"]);
+    let expected = "PROMETHEUS_MAPPER_YAML (metrics are mapped as without it)";
+    assert_eq!(environment.without_effect, [expected]);
 }
 
 #[test]

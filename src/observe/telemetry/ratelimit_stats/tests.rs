@@ -255,7 +255,7 @@ fn the_ratio_and_the_unit_are_those_of_the_deployment() {
         StatsSettings::from(&Statistics { near_limit_ratio, sink, flush_interval, extra_tags })
     };
     assert_eq!(of(Sink::Log, 0.8), StatsSettings::default());
-    let in_milliseconds = Sink::Prometheus { mapper: None, is_in_milliseconds: true };
+    let in_milliseconds = Sink::Prometheus { is_in_milliseconds: true };
     let settings = of(in_milliseconds, 0.5);
     assert_eq!(settings.time_unit, TimeUnit::Milliseconds);
     let stats = RatelimitStats::new(settings);
