@@ -65,7 +65,7 @@ enum Command {
     Explain(explain::Explain),
     /// Send one rate-limit request to a running server.
     Query(query::QueryCommand),
-    /// Check whether a running server is ready.
+    /// Check whether a running server is ready, or healthy if it stands in place of envoyproxy/ratelimit.
     Health(health::Health),
     /// Inspect and change a running server's state: buckets, leases, the policy.
     Admin(admin::Admin),

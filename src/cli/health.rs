@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use clap::Args;
 
 use super::Failure;
-use super::http::HttpServer;
+use super::http::{HttpResponse, HttpServer};
 use crate::text::printable;
 
 #[derive(Debug, Args)]
@@ -17,9 +17,19 @@ pub(super) struct Health {
 }
 
 impl Health {
+    /// What the server says of its health. One in place of envoyproxy/ratelimit has another path for it.
+    fn ask(&self) -> Result<HttpResponse, Failure> {
+        let answer = self.server.ask("/readyz", None, None)?;
+        if answer.status == StatusCode::NOT_FOUND {
+            return self.server.ask("/healthcheck", None, None);
+        }
+        Ok(answer)
+    }
+
     /// Returns 0 or 1 in every case: Docker reserves other codes.
     pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
-        let (text, is_ready) = match self.server.ask("/readyz", None, None) {
+        let (text, is_ready) = match self.ask() {
+            Ok(answer) if answer.body.is_empty() => (format!("status {}", answer.status), false),
             Ok(answer) => (answer.body, answer.status == StatusCode::OK),
             Err(error) => (error.to_string(), false),
         };

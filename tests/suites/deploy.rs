@@ -123,15 +123,28 @@ fn the_binary_takes_the_arguments_and_answers_the_probes() {
     }
 }
 
+/// The words of the command that tells the health of a container.
+fn health_check(image: &str) -> Vec<String> {
+    let (_, check) = image.split_once("\nHEALTHCHECK ").unwrap();
+    let (_, check) = check.lines().next().unwrap().split_once("CMD ").unwrap();
+    serde_yaml::from_str(check).unwrap()
+}
+
+/// The exit code of that command, asked of a server.
+fn health_code(http: &str) -> Option<i32> {
+    let mut check = Command::new(env!("CARGO_BIN_EXE_tollgate"));
+    check.args(&health_check(&read("deploy/Dockerfile"))[1..]);
+    check.args(["--addr", &format!("http://{http}")]);
+    check.stdin(Stdio::null()).stdout(Stdio::null()).status().unwrap().code()
+}
+
 /// What Docker and compose run, in a container that has nothing else to run.
 #[test]
 fn the_health_check_of_the_containers_is_a_command_of_the_binary() {
     let image = read("deploy/Dockerfile");
     let (_, last) = image.rsplit_once("\nFROM ").unwrap();
     assert!(last.starts_with("scratch\n"), "{last}");
-    let (_, check) = last.split_once("\nHEALTHCHECK ").unwrap();
-    let (_, check) = check.lines().next().unwrap().split_once("CMD ").unwrap();
-    let words: Vec<String> = serde_yaml::from_str(check).unwrap();
+    let words = health_check(last);
     let composed: Value = serde_yaml::from_str(&read("deploy/compose.yaml")).unwrap();
     let composed = &composed["services"]["tollgate"]["healthcheck"]["test"];
     let composed: Vec<String> = serde_yaml::from_value(composed.clone()).unwrap();
@@ -143,14 +156,9 @@ fn the_health_check_of_the_containers_is_a_command_of_the_binary() {
     assert!(last.contains(&format!("ENTRYPOINT [\"{program}\"]\n")), "{program}");
 
     let (server, http) = serve();
-    let code = || {
-        let mut check = Command::new(env!("CARGO_BIN_EXE_tollgate"));
-        check.args(&words[1..]).args(["--addr", &format!("http://{http}")]);
-        check.stdin(Stdio::null()).stdout(Stdio::null()).status().unwrap().code()
-    };
-    assert!(soon(|| code() == Some(0)));
+    assert!(soon(|| health_code(&http) == Some(0)));
     drop(server);
-    assert_eq!(code(), Some(1));
+    assert_eq!(health_code(&http), Some(1));
 }
 
 #[test]

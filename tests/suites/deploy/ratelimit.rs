@@ -8,7 +8,7 @@ use std::process::Command;
 
 use serde_yaml::Value;
 
-use super::{manifest, read, soon, start, status};
+use super::{health_code, manifest, read, soon, start, status};
 
 /// Folders with the manifests of a rate-limit service, and their domains.
 const SERVICES: [(&str, &str); 2] = [("istio", "ingress"), ("contour", "contour")];
@@ -368,5 +368,6 @@ fn the_command_takes_the_environment_and_answers_the_probes() {
             let http = text(&started["http"]);
             assert!(soon(|| status(http, path) == "200"), "{folder}: {probe}");
         }
+        assert_eq!(health_code(text(&started["http"])), Some(0), "that of the image");
     }
 }

@@ -1,6 +1,7 @@
 //! `/json`, `/healthcheck`, the port for debugging and that of the metrics.
 
 use super::*;
+use crate::cli::run;
 
 #[test]
 fn json_answers_200_within_a_limit_and_429_beyond_with_the_response() {
@@ -67,6 +68,22 @@ fn no_page_charges_a_limit_through_its_visitors_browser() {
         assert_eq!(status, 403, "{header}");
     }
     assert_eq!(started.json("1").1["statuses"][0]["limitRemaining"], 1);
+}
+
+#[test]
+fn the_command_health_asks_it_as_it_asks_other_servers() {
+    let health = |started: &Started| {
+        let address = format!("http://{}", started.address("http"));
+        let ended = run(&["health", "--addr", &address]);
+        (ended.code, ended.out)
+    };
+    let needs = [("HEALTHY_WITH_AT_LEAST_ONE_CONFIG_LOADED", "true")];
+    let started = Started::new(&Folder::new(LIMITS), &needs);
+    eventually("healthy", || started.is_healthy());
+    assert_eq!(health(&started), (Some(0), "OK\n".to_owned()));
+    let started = Started::new(&Folder::new("domain: [\n"), &needs);
+    let unhealthy = "status 500 Internal Server Error\n".to_owned();
+    assert_eq!(health(&started), (Some(1), unhealthy));
 }
 
 #[test]
