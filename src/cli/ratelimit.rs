@@ -182,18 +182,46 @@ fn check_folder(folder: &RuntimeFolder) -> Result<(), Failure> {
     Err(format!("{}: {what}", watched.display()).into())
 }
 
-/// The tracer that sends spans, by OTLP over gRPC.
+/// The tracer that sends spans by OTLP.
 fn tracer(tracing: Tracing, runtime: &Runtime) -> Result<Arc<Tracer>, Failure> {
-    let Tracing { endpoint, root, service, namespace, instance, ratio } = tracing;
+    let Tracing { endpoint, protocol, root, client, timeout, .. } = tracing;
     // Its connection belongs to the runtime.
     let _within = runtime.enter();
-    let read = |path: &PathBuf| {
-        let root = file::read(path, file::MAX_PEM);
-        root.map_err(|error| format!("OTEL_EXPORTER_OTLP_CERTIFICATE={}: {error}", path.display()))
+    let read = |name: &str, path: &PathBuf| {
+        let text = file::read(path, file::MAX_PEM);
+        text.map_err(|error| format!("OTEL_EXPORTER_OTLP_{name}={}: {error}", path.display()))
     };
-    let root = root.as_ref().map(read).transpose()?;
+    let root = root.map(|path| read("CERTIFICATE", &path)).transpose()?;
+    let client = match client {
+        Some((certificate, key)) => {
+            Some((read("CLIENT_CERTIFICATE", &certificate)?, read("CLIENT_KEY", &key)?))
+        }
+        None => None,
+    };
+    let instance = match tracing.instance {
+        Some(instance) => instance,
+        None => random_id()?,
+    };
+    let origin =
+        Origin { service: tracing.service, namespace: tracing.namespace, instance: Some(instance) };
     let shown = format!("OTEL_EXPORTER_OTLP_ENDPOINT={endpoint}");
-    let origin = Origin { service, namespace, instance };
-    let tracer = Tracer::start(Collector { endpoint, root, origin }, ratio);
+    let collector = Collector { endpoint, protocol, root, client, timeout, origin };
+    let tracer = Tracer::start(collector, tracing.ratio);
     Ok(Arc::new(tracer.map_err(|error| format!("{shown}: {error}"))?))
+}
+
+/// A random UUID of version 4 (RFC 9562).
+fn random_id() -> Result<String, Failure> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)?;
+    let bits = u128::from_be_bytes(bytes);
+    let bits = bits & !(0xf000 << 64 | 0xc000 << 48) | 0x4000 << 64 | 0x8000 << 48;
+    let text = format!("{bits:032x}");
+    let mut rest = &*text;
+    let parts = [8, 4, 4, 4, 12].map(|length| {
+        let (part, after) = rest.split_at(length);
+        rest = after;
+        part
+    });
+    Ok(parts.join("-"))
 }

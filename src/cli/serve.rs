@@ -23,7 +23,7 @@ use super::{Failure, PolicyPath};
 use crate::clock::{BootClock, Clock};
 use crate::file;
 use crate::listener::Address;
-use crate::observe::traces::{Collector, Origin, Tracer};
+use crate::observe::traces::{Collector, Origin, Protocol, Tracer};
 use crate::server::Options;
 use crate::shared::target::{Target, TargetError};
 use crate::shared::{Settings, Tls};
@@ -135,8 +135,8 @@ pub(super) struct Serve {
     /// CA certificates that verify the collector over TLS, in PEM; the system's if omitted.
     #[arg(long, env = "TOLLGATE_OTLP_TLS_CA", value_name = "FILE")]
     otlp_tls_ca: Option<PathBuf>,
-    /// Share of the calls without a `traceparent` that is traced: a number from 0 to 1. Other calls follow
-    /// their `traceparent`.
+    /// Share of the calls without a context, which is a `traceparent` or B3, that is traced: a number from 0 to 1.
+    /// Other calls follow their context.
     #[arg(long, env = "TOLLGATE_TRACE_SAMPLE", default_value = "0", value_name = "RATIO",
           value_parser = ratio)]
     trace_sample: f64,
@@ -291,10 +291,15 @@ impl Serve {
         };
         let root = self.otlp_tls_ca.as_ref().map(read).transpose()?;
         let flag = format!("--otlp-endpoint {endpoint}");
-        let tracer = Tracer::start(
-            Collector { endpoint, root, origin: Origin::default() },
-            self.trace_sample,
-        );
+        let collector = Collector {
+            endpoint,
+            protocol: Protocol::Grpc,
+            root,
+            client: None,
+            timeout: Collector::TIMEOUT,
+            origin: Origin::default(),
+        };
+        let tracer = Tracer::start(collector, self.trace_sample);
         tracer.map(|tracer| Some(Arc::new(tracer))).map_err(|error| format!("{flag}: {error}"))
     }
 }

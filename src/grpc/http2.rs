@@ -12,8 +12,16 @@ use crate::wire::frame::{MAX_MESSAGE, PREFIX};
 /// The path of a call.
 pub(super) const PATH: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
 
-/// The fields of a call that are read, if calls are traced (W3C Trace Context).
-pub(super) const TRACE_FIELDS: [&str; 2] = ["traceparent", "tracestate"];
+/// The fields of a call that are read, if calls are traced (W3C Trace Context, and B3).
+pub(super) const TRACE_FIELDS: [&str; 7] = [
+    "traceparent",
+    "tracestate",
+    "b3",
+    "x-b3-traceid",
+    "x-b3-spanid",
+    "x-b3-sampled",
+    "x-b3-flags",
+];
 
 /// Open streams of one connection. Envoy opens no more.
 const MAX_CONCURRENT_STREAMS: u32 = 1024;

@@ -25,6 +25,8 @@ mod replaces;
 mod script;
 mod sides;
 mod sound;
+#[cfg(feature = "otlp")]
+mod traces;
 mod windows;
 mod yaml;
 

@@ -1,17 +1,23 @@
 //! The variables of traces.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use super::value::{boolean, number};
+use super::value::{boolean, count, number};
 use super::variables::Variables;
+use crate::observe::traces::{Collector, Protocol};
 
 /// Where spans are sent, and which.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Tracing {
     /// The URL of the collector.
     pub(super) endpoint: String,
+    pub(super) protocol: Protocol,
     /// CA certificates that verify it, in PEM; those of the system if `None`.
     pub(super) root: Option<PathBuf>,
+    /// The certificate that it is shown, and its key, in PEM.
+    pub(super) client: Option<(PathBuf, PathBuf)>,
+    pub(super) timeout: Duration,
     pub(super) service: String,
     pub(super) namespace: String,
     /// Random if `None`.
@@ -20,15 +26,7 @@ pub(super) struct Tracing {
     pub(super) ratio: f64,
 }
 
-/// How spans are sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Protocol {
-    Grpc,
-    Http,
-}
-
-/// Where spans are sent; `None` if calls are not traced, or if they would be sent over HTTP, which is named among the
-/// variables without effect.
+/// Where spans are sent; `None` if calls are not traced.
 pub(super) fn read(of: &mut Variables) -> Option<Tracing> {
     let is_enabled = of.read("TRACING_ENABLED", false, boolean);
     let ratio = of.read("TRACING_SAMPLING_RATE", 1.0, number);
@@ -37,15 +35,16 @@ pub(super) fn read(of: &mut Variables) -> Option<Tracing> {
     }
     let protocols = [("http", Protocol::Http), ("", Protocol::Http), ("grpc", Protocol::Grpc)];
     let protocol = of.choice("TRACING_EXPORTER_PROTOCOL", Protocol::Http, &protocols, false);
-    if protocol == Protocol::Http {
-        of.without_effect(
-            "TRACING_ENABLED (spans are sent with TRACING_EXPORTER_PROTOCOL=grpc only)",
-        );
-        return None;
+    if let Some((name, "gzip")) = otlp(of, "COMPRESSION") {
+        of.without_effect(name);
     }
+    let file = |name| otlp(of, name).map(|(_, path)| PathBuf::from(path));
     Some(Tracing {
-        endpoint: endpoint(of),
-        root: otlp(of, "CERTIFICATE").map(PathBuf::from),
+        endpoint: endpoint(of, protocol),
+        protocol,
+        root: file("CERTIFICATE"),
+        client: file("CLIENT_CERTIFICATE").zip(file("CLIENT_KEY")),
+        timeout: timeout(of),
         service: of.text("TRACING_SERVICE_NAME", "RateLimit"),
         namespace: of.text("TRACING_SERVICE_NAMESPACE", ""),
         instance: of.filled("TRACING_SERVICE_INSTANCE_ID").map(str::to_owned),
@@ -53,13 +52,41 @@ pub(super) fn read(of: &mut Variables) -> Option<Tracing> {
     })
 }
 
-/// A variable of OTLP, of which the one for traces comes first.
-fn otlp<'v>(of: &'v Variables, name: &str) -> Option<&'v str> {
-    let of_traces = of.filled(&format!("OTEL_EXPORTER_OTLP_TRACES_{name}"));
-    of_traces.or_else(|| of.filled(&format!("OTEL_EXPORTER_OTLP_{name}")))
+/// The name and the value of a variable of OTLP, of which the one for traces comes first.
+fn otlp<'v>(of: &'v Variables, name: &str) -> Option<(String, &'v str)> {
+    let names = ["OTEL_EXPORTER_OTLP_TRACES_", "OTEL_EXPORTER_OTLP_"];
+    let mut names = names.into_iter().map(|prefix| format!("{prefix}{name}"));
+    names.find_map(|name| of.filled(&name).map(|value| (name, value)))
 }
 
-/// The URL of the collector.
-fn endpoint(of: &Variables) -> String {
-    otlp(of, "ENDPOINT").unwrap_or("https://localhost:4317").to_owned()
+/// How long the collector may take, in milliseconds.
+fn timeout(of: &mut Variables) -> Duration {
+    let Some((name, _)) = otlp(of, "TIMEOUT") else { return Collector::TIMEOUT };
+    of.read(&name, Collector::TIMEOUT, |text| {
+        let millis = u64::try_from(count(text)?).unwrap_or(u64::MAX);
+        Ok(Duration::from_millis(millis))
+    })
+}
+
+/// The URL of the collector, as the specification of OTLP's exporters has it: over HTTP, the variable for traces has the
+/// whole of it, and the other one what leads it.
+fn endpoint(of: &Variables, protocol: Protocol) -> String {
+    const PATH: &str = "/v1/traces";
+    let url = match (otlp(of, "ENDPOINT"), protocol) {
+        (None, Protocol::Grpc) => "https://localhost:4317".to_owned(),
+        (None, Protocol::Http) => format!("https://localhost:4318{PATH}"),
+        (Some((name, url)), Protocol::Http) if !name.contains("TRACES") => {
+            format!("{}{PATH}", url.trim_end_matches('/'))
+        }
+        (Some((_, url)), _) => url.to_owned(),
+    };
+    // Counts above the scheme, as in envoyproxy/ratelimit.
+    let scheme = otlp(of, "INSECURE").map(|(_, value)| match value.eq_ignore_ascii_case("true") {
+        true => "http",
+        false => "https",
+    });
+    match (scheme, url.split_once("://")) {
+        (Some(scheme), Some((_, rest))) => format!("{scheme}://{rest}"),
+        _ => url,
+    }
 }

@@ -1,19 +1,26 @@
 //! Spans, sent by the OpenTelemetry SDK.
 
+mod b3;
+mod http;
+
 use std::time::Duration;
 
-use http::HeaderMap;
+use ::http::{HeaderMap, HeaderName};
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
-use opentelemetry::trace::{Span as _, SpanKind, Status, Tracer as _, TracerProvider as _};
+use opentelemetry::trace::{
+    Span as _, SpanKind, Status, TraceContextExt, Tracer as _, TracerProvider as _,
+};
 use opentelemetry::{Context, KeyValue};
-use opentelemetry_otlp::{ExporterBuildError, SpanExporter, WithExportConfig, WithTonicConfig};
+use opentelemetry_otlp::{
+    ExporterBuildError, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
+};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
 use tonic::Code;
-use tonic::transport::{Certificate, ClientTlsConfig};
+use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
-use super::{Collector, Origin};
+use super::{Collector, Origin, Protocol};
 use crate::decision::{self, Verdict};
 use crate::text::sanitize;
 use crate::wire;
@@ -41,6 +48,9 @@ pub enum TracerError {
     /// The URL has another scheme than `http` and `https`.
     #[error("write http://HOST:PORT, or https://HOST:PORT for TLS")]
     Scheme,
+    /// The certificates for TLS cannot be used.
+    #[error("no TLS with these certificates: {0}")]
+    Tls(String),
     /// The exporter cannot be built.
     #[error(transparent)]
     Exporter(#[from] ExporterBuildError),
@@ -49,16 +59,42 @@ pub enum TracerError {
 impl Collector {
     /// An exporter to this collector, over TLS if its URL is `https`.
     fn exporter(self) -> Result<SpanExporter, TracerError> {
-        let exporter = SpanExporter::builder().with_tonic().with_endpoint(&self.endpoint);
-        let exporter = match self.endpoint.split_once("://") {
-            Some(("http", _)) => exporter,
-            Some(("https", _)) => exporter.with_tls_config(match self.root {
-                Some(root) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(root)),
-                None => ClientTlsConfig::new().with_native_roots(),
-            }),
+        let is_tls = match self.endpoint.split_once("://") {
+            Some(("http", _)) => false,
+            Some(("https", _)) => true,
             _ => return Err(TracerError::Scheme),
         };
-        Ok(exporter.build()?)
+        match self.protocol {
+            Protocol::Grpc => self.grpc_exporter(is_tls),
+            Protocol::Http => self.http_exporter(is_tls),
+        }
+    }
+
+    fn grpc_exporter(self, is_tls: bool) -> Result<SpanExporter, TracerError> {
+        // A protocol of the standard variables does not count: it is chosen already.
+        let protocol = opentelemetry_otlp::Protocol::Grpc;
+        let exporter = SpanExporter::builder().with_tonic().with_protocol(protocol);
+        let exporter = exporter.with_endpoint(self.endpoint).with_timeout(self.timeout);
+        if !is_tls {
+            return Ok(exporter.build()?);
+        }
+        let tls = match self.root {
+            Some(root) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(root)),
+            None => ClientTlsConfig::new().with_native_roots(),
+        };
+        let tls = match self.client {
+            Some((certificate, key)) => tls.identity(Identity::from_pem(certificate, key)),
+            None => tls,
+        };
+        Ok(exporter.with_tls_config(tls).build()?)
+    }
+
+    fn http_exporter(self, is_tls: bool) -> Result<SpanExporter, TracerError> {
+        let client = http::client(&self, is_tls)?;
+        let protocol = opentelemetry_otlp::Protocol::HttpBinary;
+        let exporter = SpanExporter::builder().with_http().with_protocol(protocol);
+        let exporter = exporter.with_endpoint(self.endpoint).with_timeout(self.timeout);
+        Ok(exporter.with_http_client(client).build()?)
     }
 }
 
@@ -72,8 +108,8 @@ fn resource(Origin { service, namespace, instance }: &Origin) -> Resource {
 }
 
 impl Tracer {
-    /// Starts to send spans to a collector, in the runtime of the caller. Calls with a `traceparent` follow its
-    /// sampling flag; `ratio`, from 0 to 1, is the share of other calls that is sampled.
+    /// Starts to send spans to a collector, in the runtime of the caller. Calls with a context, in a `traceparent` or in
+    /// B3, follow its sampling flag; `ratio`, from 0 to 1, is the share of other calls that is sampled.
     ///
     /// # Errors
     /// If the URL is invalid, or the CA certificates are invalid or missing.
@@ -87,10 +123,14 @@ impl Tracer {
         Ok(Self { provider, tracer, propagator: TraceContextPropagator::new() })
     }
 
-    /// The span of a call with these headers, whose `traceparent` it joins; `None` if it is not sampled. The names are
-    /// those of OpenTelemetry's semantic conventions for RPC.
+    /// The span of a call with these headers, whose context it joins; `None` if it is not sampled. Of two contexts that
+    /// of B3 counts, as in envoyproxy/ratelimit. The names are those of OpenTelemetry's semantic conventions for RPC.
     pub fn begin(&self, headers: &HeaderMap) -> Option<Box<Span>> {
         let parent = self.propagator.extract_with_context(&Context::new(), &Headers(headers));
+        let parent = match b3::context(headers) {
+            Some(context) => parent.with_remote_span_context(context),
+            None => parent,
+        };
         let span = self.tracer.span_builder(NAME).with_kind(SpanKind::Server);
         let span = span
             .with_attributes([
@@ -174,7 +214,7 @@ impl Extractor for Headers<'_> {
     }
 
     fn keys(&self) -> Vec<&str> {
-        self.0.keys().map(http::HeaderName::as_str).collect()
+        self.0.keys().map(HeaderName::as_str).collect()
     }
 }
 

@@ -4,6 +4,8 @@ mod environment;
 mod http;
 mod redis;
 mod start;
+#[cfg(feature = "otlp")]
+mod traces;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -17,29 +17,40 @@ use super::serve::{QUIET, Served};
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
 
-fn asked(domain: &str) -> RateLimitRequest {
+/// Headers of a call.
+pub(super) type Headers = Vec<(&'static str, String)>;
+
+pub(super) fn asked(domain: &str) -> RateLimitRequest {
     let entry = |(key, value): (&str, &str)| Entry { key: key.into(), value: value.into() };
     let entries = [("tenant_type", "free"), ("tenant", "acme")].map(entry).to_vec();
     let descriptor = RateLimitDescriptor { entries, ..Default::default() };
     RateLimitRequest { domain: domain.into(), descriptors: vec![descriptor], hits_addend: 0 }
 }
 
-/// Calls a server with these flags, each call with that `traceparent`, and stops it.
-fn call(flags: &[&str], calls: &[(RateLimitRequest, Option<String>)]) {
-    let server = Served::start(&[&QUIET[..], flags].concat(), &[]);
+/// Calls a server, each call with these headers.
+pub(super) fn send(server: SocketAddr, calls: &[(RateLimitRequest, Headers)]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let url = format!("http://{}", server.grpc);
-        let mut client = RateLimitServiceClient::connect(url).await.unwrap();
-        for (request, traceparent) in calls {
+        let mut client = RateLimitServiceClient::connect(format!("http://{server}")).await.unwrap();
+        for (request, headers) in calls {
             let mut request = Request::new(request.clone());
-            if let Some(traceparent) = traceparent {
-                request.metadata_mut().insert("traceparent", traceparent.parse().unwrap());
+            for (name, value) in headers {
+                request.metadata_mut().insert(*name, value.parse().unwrap());
             }
             // Some are refused.
             let _ = client.should_rate_limit(request).await;
         }
     });
+}
+
+/// Calls a server with these flags, each call with that `traceparent`, and stops it.
+fn call(flags: &[&str], calls: &[(RateLimitRequest, Option<String>)]) {
+    let server = Served::start(&[&QUIET[..], flags].concat(), &[]);
+    let with = |(request, traceparent): &(RateLimitRequest, Option<String>)| {
+        let headers = traceparent.iter().map(|value| ("traceparent", value.clone()));
+        (request.clone(), headers.collect())
+    };
+    send(server.grpc, &calls.iter().map(with).collect::<Vec<_>>());
     // What has not been sent by then is sent now.
     let (code, log) = server.stop();
     assert_eq!(code, Some(0), "{log:?}");

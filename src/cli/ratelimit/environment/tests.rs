@@ -1,4 +1,5 @@
 use super::*;
+use crate::observe::traces::Protocol;
 
 fn read(pairs: &[(&str, &str)]) -> Result<Environment, String> {
     let pairs = pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
@@ -179,7 +180,7 @@ fn statistics_go_where_the_variables_say() {
 }
 
 #[test]
-fn spans_are_sent_over_grpc_to_the_collector_of_otlp() {
+fn spans_are_sent_to_the_collector_of_otlp() {
     let environment = read(&[
         ("TRACING_ENABLED", "true"),
         ("TRACING_EXPORTER_PROTOCOL", "grpc"),
@@ -187,19 +188,49 @@ fn spans_are_sent_over_grpc_to_the_collector_of_otlp() {
         ("TRACING_SAMPLING_RATE", "1.5"),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317"),
         ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "ca.pem"),
+        ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "own.pem"),
+        ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "key.pem"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "1500"),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
     ])
     .unwrap();
     let expected = Tracing {
         endpoint: "http://collector:4317".into(),
+        protocol: Protocol::Grpc,
         root: Some("ca.pem".into()),
+        client: Some(("own.pem".into(), "key.pem".into())),
+        timeout: Duration::from_millis(1500),
         service: "RateLimit".into(),
         namespace: "edge".into(),
         instance: None,
         ratio: 1.0,
     };
     assert_eq!(environment.tracing, Some(expected));
-    let environment = read(&[("TRACING_ENABLED", "true")]).unwrap();
-    assert!(environment.tracing.is_none() && environment.without_effect.len() == 1);
+    assert_eq!(environment.without_effect, ["OTEL_EXPORTER_OTLP_COMPRESSION"]);
+}
+
+#[test]
+fn spans_are_sent_over_http_unless_a_protocol_is_set() {
+    let to = |variables: &[(&str, &str)]| {
+        let enabled = [("TRACING_ENABLED", "true")];
+        let tracing = read(&[&enabled, variables].concat()).unwrap().tracing.unwrap();
+        assert_eq!(tracing.timeout, Duration::from_secs(10));
+        (tracing.protocol, tracing.endpoint)
+    };
+    const ALL: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    const TRACES: &str = "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT";
+    for (variables, endpoint) in [
+        (&[][..], "https://localhost:4318/v1/traces"),
+        (&[(ALL, "http://c:4318")], "http://c:4318/v1/traces"),
+        (&[(ALL, "http://c:4318/base/")], "http://c:4318/base/v1/traces"),
+        (&[(ALL, "http://other"), (TRACES, "http://c:4318/x")], "http://c:4318/x"),
+        (&[("OTEL_EXPORTER_OTLP_INSECURE", "true")], "http://localhost:4318/v1/traces"),
+        (&[(TRACES, "http://c/x"), ("OTEL_EXPORTER_OTLP_INSECURE", "false")], "https://c/x"),
+    ] {
+        assert_eq!(to(variables), (Protocol::Http, endpoint.to_owned()), "{variables:?}");
+    }
+    let grpc = to(&[("TRACING_EXPORTER_PROTOCOL", "grpc")]);
+    assert_eq!(grpc, (Protocol::Grpc, "https://localhost:4317".to_owned()));
 }
 
 #[test]
