@@ -87,7 +87,7 @@ struct Attributes {
 }
 
 /// One request. When complete, it has a domain and descriptors, and each descriptor has entries with keys, unless the query
-/// is [irregular](Self::irregularity).
+/// is [irregular](Self::check).
 ///
 /// It is built in place, since it is large: by [`Self::begin`], then for each descriptor by [`Self::entry`] and
 /// [`Self::close`]. If one of these fails, the query must not be used.
@@ -119,6 +119,7 @@ impl<'a> Query<'a> {
     ///
     /// # Errors
     /// [`BadRequest`] if the domain is empty, or `expected` is 0 or above [`MAX_DESCRIPTORS`].
+    #[inline(always)]
     pub fn begin(
         &mut self,
         domain: impl Into<Name<'a>>,
@@ -180,10 +181,13 @@ impl<'a> Query<'a> {
         self.descriptors.last().map_or(0, |attributes| attributes.end)
     }
 
-    /// The first descriptor without entries, or entry without a key, if there is one. A policy of tables rejects such a
-    /// query; a descriptor tree takes it, as a domain without a policy does while a tree is in force.
-    pub fn irregularity(&self) -> Option<&BadRequest> {
-        self.irregularity.as_deref()
+    /// Whether it is regular. A policy of tables takes no other; a descriptor tree does, as a domain without a policy does
+    /// while a tree is in force.
+    ///
+    /// # Errors
+    /// The first descriptor without entries, or entry without a key.
+    pub fn check(&self) -> Result<(), &BadRequest> {
+        self.irregularity.as_deref().map_or(Ok(()), Err)
     }
 
     /// The domain; not empty.
@@ -244,14 +248,14 @@ mod tests {
     fn an_entry_without_a_key_is_irregular_and_one_without_a_value_is_not() {
         let mut query = begun(3);
         add(&mut query, &[["tenant", ""]], Hits::ONE).unwrap();
-        assert_eq!(query.irregularity(), None);
+        assert_eq!(query.check(), Ok(()));
         add(&mut query, &[], Hits::ONE).unwrap();
         add(&mut query, &[["", "x"]], Hits::ONE).unwrap();
-        assert_eq!(query.irregularity(), Some(&BadRequest::NoEntries(1)), "the first counts");
+        assert_eq!(query.check(), Err(&BadRequest::NoEntries(1)), "the first counts");
         let mut query = begun(3);
         add(&mut query, &[["a", "1"], ["", "x"]], Hits::ONE).unwrap();
         let no_key = BadRequest::NoKey { descriptor: 0, entry: 1 };
-        assert_eq!(query.irregularity(), Some(&no_key));
+        assert_eq!(query.check(), Err(&no_key));
     }
 
     #[test]

@@ -44,7 +44,7 @@ use self::rule::Rule;
 use self::table::{KeySetId, Miss, Row, Table};
 use self::values::{KeyIndex, Keys, Values};
 use crate::clock::Timestamp;
-use crate::descriptor::{BroughtLimit, Descriptor, Entry, Hits, LeaseId, Query};
+use crate::descriptor::{BadRequest, BroughtLimit, Descriptor, Entry, Hits, LeaseId, Query};
 use crate::limit::{Bucket, Counting, Debt};
 
 /// Which response headers report the remaining limit.
@@ -237,6 +237,14 @@ impl Policy {
     /// The entry keys that the policy uses.
     pub const fn keys(&self) -> &Keys {
         &self.keys
+    }
+
+    /// Whether it takes a query.
+    ///
+    /// # Errors
+    /// Why not: tables take no [irregular](Query::check) one.
+    pub fn check<'q>(&self, query: &'q Query<'_>) -> Result<(), &'q BadRequest> {
+        if self.is_tree() { Ok(()) } else { query.check() }
     }
 
     /// Whether it is a descriptor tree.

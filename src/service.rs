@@ -24,7 +24,7 @@ pub use self::core::{Core, Stores};
 pub use self::inspect::{HeldLeases, Inspected};
 use crate::clock::{Clock, Nanos, Now, Timestamp};
 use crate::decision::{self, Verdict};
-use crate::descriptor::{LeaseId, Query};
+use crate::descriptor::{BadRequest, LeaseId, Query};
 use crate::live::{ActivePolicies, LoadedPolicies, LoadedPolicy};
 use crate::observe::telemetry::Telemetry;
 use crate::observe::traces::Span;
@@ -211,11 +211,14 @@ impl Service {
         if let Some(span) = span {
             span.record_domain(query.domain().as_str());
         }
-        read.map_err(|error| self.reject(Status::invalid_argument(error.to_string())))
+        read.map_err(|bad| self.reject_query(&bad))
     }
 
-    /// Reads the clock and adds the buckets that a query matches to an empty plan; `None` if no policy has its domain. Rejects
-    /// an irregular query for tables, or for no policy where all policies are tables.
+    /// Reads the clock and adds the buckets that a query matches to an empty plan; `None` if no policy has its domain.
+    ///
+    /// # Errors
+    /// `INVALID_ARGUMENT` if the policy rejects the query.
+    #[inline(always)] // It returns much.
     fn prepare<'p, 'a, 'm>(
         &self,
         message: &'m [u8],
@@ -224,13 +227,8 @@ impl Service {
         plan: &'p mut Plan<'a>,
     ) -> Result<Option<Request<'p, 'a, 'm>>, Status> {
         let now = self.core.clock.read();
-        let loaded = policies.get(query.domain());
-        if let Some(bad) = query.irregularity()
-            && loaded.map_or(!policies.has_tree(), |loaded| !loaded.policy.is_tree())
-        {
-            return Err(self.reject(Status::invalid_argument(bad.to_string())));
-        }
-        let Some(loaded) = loaded else { return Ok(None) };
+        let Some(loaded) = policies.get(query.domain()) else { return Ok(None) };
+        loaded.policy.check(query).map_err(|bad| self.reject_query(bad))?;
         loaded.policy.resolve_into(query, now.wall, plan);
         // Leases that are about to be released are no longer listed.
         plan.releases.iter().for_each(|lease| self.core.leases.forget(*lease));
@@ -285,7 +283,8 @@ impl Service {
     /// Allows a request for a domain that has no policy.
     ///
     /// # Errors
-    /// `UNKNOWN`, as from envoyproxy/ratelimit, while no valid policies have been loaded.
+    /// `UNKNOWN`, as from envoyproxy/ratelimit, while no valid policies have been loaded; `INVALID_ARGUMENT` for an irregular
+    /// query where all policies are tables.
     fn answer_without_policy(
         &self,
         message: &[u8],
@@ -293,6 +292,9 @@ impl Service {
         policies: &LoadedPolicies,
         span: Option<&mut Span>,
     ) -> Result<Answer, Status> {
+        if !policies.has_tree() {
+            query.check().map_err(|bad| self.reject_query(bad))?;
+        }
         if policies.is_awaited() {
             self.core.telemetry.count_failure();
             self.core.telemetry.ratelimit().count_service_error();
@@ -306,6 +308,12 @@ impl Service {
         let fields = policies.has_metadata().then(|| wire::request_fields(message));
         let reply = Reply::without_policy(query.len(), fields);
         Ok(Answer { frame: wire::encode_framed(&reply), is_over_limit: false, lease: None })
+    }
+
+    /// Counts a query that is rejected, and returns its status.
+    #[cold]
+    fn reject_query(&self, bad: &BadRequest) -> Status {
+        self.reject(Status::invalid_argument(bad.to_string()))
     }
 
     /// Counts an invalid request, and returns its status.

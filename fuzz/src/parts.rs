@@ -96,7 +96,7 @@ impl Program {
             Ok(answer) => answer,
             Err(status) => {
                 assert_eq!(status.code(), Code::InvalidArgument, "{status}");
-                let is_regular = query.is_ok_and(|query| query.irregularity().is_none());
+                let is_regular = query.is_ok_and(|query| query.check().is_ok());
                 assert!(!is_regular, "a question is refused: {status}");
                 return None;
             }

@@ -160,10 +160,7 @@ pub(super) fn check(policy: &Policy, entries: &[Entry<'_>]) -> Result<(), ApiErr
     begun
         .and_then(|()| query.close(Hits::PEEK, None))
         .map_err(|error| ApiError::bad_request(error.to_string()))?;
-    match query.irregularity().filter(|_| !policy.is_tree()) {
-        Some(irregular) => Err(ApiError::bad_request(irregular.to_string())),
-        None => Ok(()),
-    }
+    policy.check(&query).map_err(|error| ApiError::bad_request(error.to_string()))
 }
 
 /// The policy of a domain, or the only one.

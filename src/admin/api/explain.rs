@@ -60,9 +60,7 @@ async fn answer(service: &Service, body: &[u8]) -> Result<Explanation, ApiError>
         );
         return Err(ApiError::not_found(error));
     };
-    if let Some(irregular) = query.irregularity().filter(|_| !policy.is_tree()) {
-        return Err(bad(irregular));
-    }
+    policy.check(&query).map_err(|error| bad(error))?;
     let plan = policy.resolve(&query, service.wall_now());
     let peeked = service.peek(policy, &plan).await;
     let (verdict, now) = peeked.map_err(|error| ApiError::store(&error))?;
