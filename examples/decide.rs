@@ -12,7 +12,7 @@ use tollgate::config::{self, Source};
 use tollgate::decision::{self, Verdict};
 use tollgate::descriptor::{Hits, Query};
 use tollgate::policy::fingerprint::FingerprintKey;
-use tollgate::store::{MemoryStore, Wait};
+use tollgate::store::MemoryStore;
 
 /// Two calls a second for each user, and three a minute.
 const POLICY: &str = "
@@ -57,8 +57,8 @@ fn tell(out: &mut impl Write, after: u64, verdict: &Verdict<'_>) -> std::io::Res
     writeln!(out, "{after} s later: {word}")?;
     for decided in &verdict.decided {
         let outcome = decided.outcome;
-        let wait = match outcome.wait {
-            Wait::For(time) => format!(", admits after {time}"),
+        let wait = match outcome.wait.time() {
+            Some(time) if decided.is_over() => format!(", admits after {time}"),
             _ => String::new(),
         };
         writeln!(out, "  {}: {} left{wait}", decided.matched.bucket, outcome.remaining)?;

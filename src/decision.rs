@@ -24,32 +24,26 @@ pub struct Decided<'a> {
     pub matched: &'a MatchedBucket<'a>,
     /// The bucket's outcome.
     pub outcome: Outcome,
-    /// Whether the bucket denies no call, although it may be over its limit: its row is in shadow, or another quota admits
-    /// the call.
+    /// Whether the bucket of an enforced row does not deny the call, although it may be over its limit: another quota admits
+    /// it, or the deployment is in shadow.
     pub is_excused: bool,
 }
 
 impl Decided<'_> {
     /// Whether the bucket could not admit the call. One that is excused still denies no call.
     pub fn is_over(&self) -> bool {
-        self.outcome.wait != Wait::None
+        self.outcome.wait != Wait::NONE
     }
 
     /// Whether the bucket denied the call.
     pub fn denies(&self) -> bool {
-        self.is_over() && !self.is_excused
+        self.is_over() && !self.is_excused && !self.matched.row.is_shadow()
     }
 
     /// A sort key, the tightest bucket first: enforced before shadow; then the longest wait to admit the call (none
     /// for a bucket that admits it); then the least remaining; then the latest reset.
     pub(crate) fn tightness(&self) -> impl Ord + use<> {
         let Outcome { wait, remaining, reset, .. } = self.outcome;
-        // As numbers, which are compared faster.
-        let wait = match wait {
-            Wait::None => 0,
-            Wait::For(wait) => wait.get().saturating_add(1),
-            Wait::Never => u64::MAX,
-        };
         (self.matched.row.is_shadow(), Reverse(wait), remaining, Reverse(reset.get()))
     }
 }
@@ -180,7 +174,8 @@ pub fn decide_into<'a>(
 const MAX_LINEAR: usize = 32;
 
 /// One charge for each bucket: a bucket that several descriptors match is charged once, with the largest hits; a window,
-/// which counts each of them, with the hits of all.
+/// which counts each of them, with the hits of all. Windows that are spared have a charge for each descriptor, since each is
+/// judged alone.
 #[derive(Debug, Default)]
 pub struct Charges<'a> {
     charges: SmallVec<[Charge<'a>; 8]>,
@@ -197,9 +192,12 @@ impl<'a> Charges<'a> {
     }
 
     fn add(&mut self, plan: &'a Plan<'_>) {
-        let descriptor = plan.matched.first().map(|matched| matched.descriptor);
-        if plan.matched.last().map(|matched| matched.descriptor) == descriptor {
-            // The buckets that one descriptor matches have different names.
+        let first = plan.matched.first();
+        let last = plan.matched.last();
+        // The buckets that one descriptor matches have different names.
+        let are_different = last.map(|of| of.descriptor) == first.map(|of| of.descriptor);
+        let are_judged_alone = |of: &MatchedBucket<'_>| of.row.counting() == Counting::SpareOthers;
+        if are_different || first.is_some_and(are_judged_alone) {
             let matched = plan.matched.iter().enumerate();
             self.charges.extend(matched.map(|(at, matched)| charge(plan, at, matched)));
             return;
@@ -290,7 +288,7 @@ impl<'a> Charges<'a> {
 }
 
 const fn decided_by<'a>(matched: &'a MatchedBucket<'a>, outcome: Outcome) -> Decided<'a> {
-    Decided { matched, outcome, is_excused: matched.row.is_shadow() }
+    Decided { matched, outcome, is_excused: false }
 }
 
 /// Decides by the windows that were counted: of several descriptors that meet one window, each may have a limit and a mode
@@ -302,7 +300,7 @@ fn settle_windows(plan: &Plan<'_>, verdict: &mut Verdict<'_>) {
     let are_spent = !plan.has_open_quota && quotas().all(is_spent);
     for decided in &mut verdict.decided {
         let is_quota = decided.matched.row.is_quota();
-        decided.is_excused |= plan.is_excused || (is_quota && !are_spent);
+        decided.is_excused = plan.is_excused || (is_quota && !are_spent);
     }
     verdict.is_admitted = !verdict.decided.iter().any(Decided::denies);
 }
@@ -339,16 +337,8 @@ impl<'c, 'a> MergedCharges<'c, 'a> {
         if is_only_one || charge.counting == Counting::AllOrNone {
             return outcome;
         }
-        // Nothing is, if others were over and this window is spared.
-        let is_counted = charge.hits == Hits::PEEK
-            || window::count_of(*of, &outcome) != u64::from(outcome.before);
-        let [before, after] = if is_counted { [before, *told] } else { [Hits::PEEK; 2] };
-        let [before, after] = [before, after].map(|hits| window::sum(outcome.before, hits));
-        let told = window::counted(*own, before, after, outcome.reset);
-        match matched.hits.given_back() {
-            0 => told,
-            _ => Outcome { wait: Wait::None, ..told },
-        }
+        let counts = [before, *told].map(|hits| window::sum(outcome.before, hits));
+        window::counted(*own, counts, matched.hits, outcome.reset)
     }
 }
 

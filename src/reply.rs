@@ -287,7 +287,7 @@ fn reset(Decided { matched, outcome, .. }: &Decided<'_>) -> Option<Nanos> {
 
 /// Whether the call has more hits than its bucket ever has.
 fn is_never(Decided { matched, outcome, .. }: &Decided<'_>) -> bool {
-    outcome.wait == Wait::Never && !matches!(matched.bucket, Bucket::Blocked(_))
+    outcome.wait == Wait::NEVER && !matches!(matched.bucket, Bucket::Blocked(_))
 }
 
 /// When a call that found no slot free may try again, at the latest. A lease is meant to be released long before it
@@ -297,11 +297,10 @@ const SLOT_RETRY: Nanos = Nanos::from_secs(5);
 /// Seconds until the same call would be admitted, rounded up, at least 1; [`SLOT_RETRY`] at most for a slot. None if it
 /// never is: for a block without end, and for more hits than the bucket ever has.
 fn retry_after(Decided { matched, outcome, .. }: &Decided<'_>) -> Option<u64> {
-    let wait = match (outcome.wait, matched.bucket) {
-        (Wait::None, _) => Nanos::ZERO,
-        (Wait::For(wait), Bucket::Concurrency(_)) => wait.min(SLOT_RETRY),
-        (Wait::For(wait), _) => wait,
-        (Wait::Never, _) => return None,
+    let wait = outcome.wait.time()?;
+    let wait = match matched.bucket {
+        Bucket::Concurrency(_) => wait.min(SLOT_RETRY),
+        Bucket::Tokens(_) | Bucket::Window(_) | Bucket::Blocked(_) => wait,
     };
     Some(wait.as_secs_ceil().max(1))
 }

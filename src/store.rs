@@ -20,7 +20,7 @@ use smallvec::SmallVec;
 
 use crate::clock::Nanos;
 use crate::descriptor::{Hits, LeaseId};
-use crate::limit::{Bucket, Counting, Debt, LimitChanges};
+use crate::limit::{Bucket, Counting, Debt, LimitChanges, TokenBucket};
 use crate::policy::fingerprint::Fingerprint;
 
 pub use memory::MemoryStore;
@@ -29,7 +29,8 @@ pub use state::BucketState;
 /// The charge of one bucket.
 #[derive(Debug, Clone, Copy)]
 pub struct Charge<'a> {
-    /// The name of the bucket, unique among the charges of a request.
+    /// The name of the bucket, unique among the charges of a request, but for windows that are
+    /// [spared](Counting::SpareOthers): each of their charges is judged alone, and made in order.
     pub fingerprint: Fingerprint,
     /// The parameters of the bucket.
     pub bucket: &'a Bucket,
@@ -41,7 +42,7 @@ pub struct Charge<'a> {
     pub mode: Mode,
     /// How far the bucket may owe, if the charge is made whatever is left, and also if the request is denied.
     pub debt: Option<Debt>,
-    /// What a window counts if one of the request is over its limit.
+    /// What a window counts if one of the request is over its limit; all or none for other buckets.
     pub counting: Counting,
 }
 
@@ -53,39 +54,38 @@ impl Charge<'_> {
             && self.hits.given_back() == 0
     }
 
+    /// The token bucket, if its charge is made only if the request is admitted.
+    fn plain_tokens(&self) -> Option<&TokenBucket> {
+        match self.bucket {
+            Bucket::Tokens(bucket) if self.debt.is_none() => Some(bucket),
+            _ => None,
+        }
+    }
+
     /// Whether the charge is made even if the request is denied.
     pub fn is_always_made(&self) -> bool {
-        let is_always = match self.bucket {
-            Bucket::Tokens(_) => self.debt.is_some(),
-            Bucket::Window(_) => match self.counting {
-                Counting::Each => true,
-                Counting::SpareOthers => self.hits.given_back() > 0,
-                Counting::AllOrNone => false,
-            },
-            Bucket::Concurrency(_) | Bucket::Blocked(_) => false,
+        let is_always = match self.counting {
+            Counting::Each => true,
+            Counting::SpareOthers => self.hits.given_back() > 0,
+            Counting::AllOrNone => self.debt.is_some() && matches!(self.bucket, Bucket::Tokens(_)),
         };
         is_always && self.hits != Hits::PEEK
     }
 
-    /// Whether some charge of the bucket is made even if the request is denied.
+    /// Whether the state of a counter may change even if the request is denied.
     pub(crate) fn may_outlive_a_denial(&self) -> bool {
-        match self.bucket {
-            Bucket::Tokens(_) => self.debt.is_some(),
-            Bucket::Window(_) => self.counting != Counting::AllOrNone,
-            Bucket::Concurrency(_) | Bucket::Blocked(_) => false,
-        }
+        self.debt.is_some() || self.counting != Counting::AllOrNone
     }
 
     /// Whether a store is to be asked although it is known that the request is denied: for a charge that is made all the
     /// same, and for a window that counts beyond its limit, which tells its count.
     pub(crate) fn is_asked_for_although_denied(&self) -> bool {
-        let is_window = matches!(self.bucket, Bucket::Window(_));
-        self.is_always_made() || (is_window && self.may_outlive_a_denial())
+        self.is_always_made() || self.counting != Counting::AllOrNone
     }
 
     /// Whether the charge is spared as soon as another bucket of the request is over its limit.
     fn is_spared(&self) -> bool {
-        matches!(self.bucket, Bucket::Window(_)) && self.counting == Counting::SpareOthers
+        self.counting == Counting::SpareOthers
     }
 }
 
@@ -101,15 +101,35 @@ pub enum Mode {
     Quota,
 }
 
-/// The time until a bucket admits a call.
+/// The time until a bucket admits a call. One number, since every bucket of a call has one: its nanoseconds, with the least
+/// and the largest number for none and for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Wait {
-    /// It admits the call now.
-    None,
-    /// It admits the call after this time, unless it is charged before.
-    For(Nanos),
+pub struct Wait(u64);
+
+impl Wait {
+    /// The bucket admits the call now.
+    pub const NONE: Self = Self(0);
     /// It never admits the call: the hits exceed the size of the bucket, or it is blocked without an end.
-    Never,
+    pub const NEVER: Self = Self(u64::MAX);
+
+    /// The bucket admits the call after this time, at least a nanosecond, unless it is charged before.
+    pub const fn of(time: Nanos) -> Self {
+        match time.get() {
+            0 => Self(1),
+            u64::MAX => Self(u64::MAX - 1),
+            nanos => Self(nanos),
+        }
+    }
+
+    /// As [`Self::of`], or [`Self::NONE`] for no time.
+    pub(crate) const fn none_if_zero(time: Nanos) -> Self {
+        Self(time.get())
+    }
+
+    /// The time, zero if the bucket admits the call now; `None` if it never does.
+    pub fn time(self) -> Option<Nanos> {
+        (self != Self::NEVER).then_some(Nanos::new(self.0))
+    }
 }
 
 /// The answer of one bucket to a charge.
@@ -121,8 +141,6 @@ pub struct Outcome {
     pub remaining: u32,
     /// Tokens of the charge that were not charged, since the bucket owed the most that it may. Saturates.
     pub uncharged: u32,
-    /// How far the count of a window exceeds its limit. Saturates.
-    pub excess: u32,
     /// The count of a window before the charge.
     pub before: u32,
     /// The time until the bucket is full, until its last lease expires, until its window ends, or until it is no longer
@@ -156,7 +174,7 @@ fn settle(
     let mut is_any_over = false;
     let mut is_denied = false;
     for (charge, outcome) in charges.iter().zip(&*outcomes) {
-        let is_over = outcome.wait != Wait::None;
+        let is_over = outcome.wait != Wait::NONE;
         is_any_over |= is_over;
         is_denied |= is_over && charge.mode == Mode::Enforced;
     }
@@ -167,18 +185,24 @@ fn settle(
     let over = if is_denied { Over::new() } else { shadows_over(charges, outcomes) };
     for (at, (charge, outcome)) in charges.iter().zip(outcomes).enumerate() {
         let is_unspent = is_denied || charge.is_spared() || over.contains(&charge.mode);
-        if outcome.wait == Wait::None && is_unspent && !charge.is_always_made() {
-            *outcome = Outcome { wait: Wait::None, ..unspent(at, charge) };
+        if outcome.wait == Wait::NONE && is_unspent && !charge.is_always_made() {
+            *outcome = Outcome { wait: Wait::NONE, ..unspent(at, charge) };
         }
     }
     is_denied
+}
+
+/// Whether the charges are to be made [in order](window::charge_in_order) once they are settled.
+fn are_in_order(charges: &[Charge<'_>]) -> bool {
+    // The windows of one policy all count alike.
+    matches!(charges, [first, _, ..] if first.is_spared())
 }
 
 /// Whether there are quotas, and none of them admits.
 fn are_quotas_spent(charges: &[Charge<'_>], outcomes: &Outcomes) -> bool {
     let answers = charges.iter().zip(outcomes);
     let mut quotas = answers.filter(|(charge, _)| charge.mode == Mode::Quota).peekable();
-    quotas.peek().is_some() && quotas.all(|(_, outcome)| outcome.wait != Wait::None)
+    quotas.peek().is_some() && quotas.all(|(_, outcome)| outcome.wait != Wait::NONE)
 }
 
 type Over = SmallVec<[Mode; 4]>;
@@ -187,7 +211,7 @@ type Over = SmallVec<[Mode; 4]>;
 fn shadows_over(charges: &[Charge<'_>], outcomes: &Outcomes) -> Over {
     let answers = charges.iter().zip(outcomes);
     answers
-        .filter(|(charge, outcome)| outcome.wait != Wait::None && charge.mode != Mode::Quota)
+        .filter(|(charge, outcome)| outcome.wait != Wait::NONE && charge.mode != Mode::Quota)
         .map(|(charge, _)| charge.mode)
         .collect()
 }

@@ -7,12 +7,12 @@ use super::{Period, Unit};
 use crate::clock::{Nanos, Timestamp};
 
 /// What the windows of a request count if one of them is over its limit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Counting {
     /// Each window counts every hit, as if it were alone: also beyond its limit, and also if another denies the request.
-    #[default]
     Each,
-    /// If a window of the request is over its limit, only those that are count the hits.
+    /// If a window of the request is over its limit, only those that are count the hits. Of several charges of one window,
+    /// each is judged alone, by the count before the request.
     SpareOthers,
     /// If the request is denied, no window counts it, and a window counts no hits beyond its limit.
     AllOrNone,

@@ -180,7 +180,7 @@ fn slots(
     let of = |decided: &Decided<'_>| {
         let Bucket::Concurrency(bucket) = decided.matched.bucket else { return None };
         let count = decided.matched.hits.charged();
-        (count > 0 && decided.outcome.wait == Wait::None).then(|| HeldSlots {
+        (count > 0 && decided.outcome.wait == Wait::NONE).then(|| HeldSlots {
             lease,
             fingerprint: decided.matched.fingerprint,
             label: Arc::new(BucketLabel::of(policy, query, decided)),

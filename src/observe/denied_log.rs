@@ -6,11 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use smallvec::SmallVec;
 
 use super::bucket_label::{BucketLabel, LabelEntry};
-use crate::clock::{Nanos, Timestamp};
+use crate::clock::Timestamp;
 use crate::decision::{self, Decided, Verdict};
 use crate::descriptor::Query;
 use crate::policy::Policy;
-use crate::store::Wait;
 use crate::text::sanitize;
 
 /// Which denials are logged.
@@ -121,11 +120,8 @@ impl Line {
         let value =
             |(name, value): &LabelEntry| format!("{}={}", sanitize(&**name), sanitize(value));
         let values: Vec<_> = label.key.iter().map(value).collect();
-        let wait = match decided.outcome.wait {
-            Wait::None => Nanos::ZERO.to_string(),
-            Wait::For(wait) => wait.to_string(),
-            Wait::Never => "forever".to_owned(),
-        };
+        let wait = decided.outcome.wait.time();
+        let wait = wait.map_or_else(|| "forever".to_owned(), |wait| wait.to_string());
         Self {
             domain: sanitize(&*label.domain),
             table: sanitize(&*label.table),
@@ -139,6 +135,7 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Nanos;
 
     #[test]
     fn a_second_has_a_maximum_of_lines() {

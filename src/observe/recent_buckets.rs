@@ -48,7 +48,7 @@ pub enum Standing {
 impl Standing {
     /// The standing of a bucket with this outcome for one hit.
     pub fn of(bucket: &Bucket, outcome: &Outcome) -> Self {
-        if outcome.wait != Wait::None || outcome.remaining == 0 {
+        if outcome.wait != Wait::NONE || outcome.remaining == 0 {
             Self::Over
         } else if u64::from(outcome.remaining) * 10 < u64::from(bucket.size()) {
             Self::Near
@@ -224,14 +224,8 @@ mod tests {
         let rate = Rate::new(20, Period::one(Unit::Day)).unwrap();
         let bucket = Bucket::Tokens(TokenBucket::new(20, rate).unwrap());
         let fingerprint = name_for_tests(&key.to_string());
-        let outcome = Outcome {
-            wait: Wait::None,
-            remaining: 0,
-            uncharged: 0,
-            excess: 0,
-            before: 0,
-            reset: Nanos::ZERO,
-        };
+        let outcome =
+            Outcome { wait: Wait::NONE, remaining: 0, uncharged: 0, before: 0, reset: Nanos::ZERO };
         recent.record_one(fingerprint, (bucket, None), outcome, at, || BucketLabel {
             domain: "d".into(),
             table: "t".into(),

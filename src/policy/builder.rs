@@ -189,7 +189,7 @@ impl Builder {
             shadow: false,
             quota: false,
             debt: None,
-            counting: Counting::default(),
+            counting: Counting::AllOrNone,
             message: Arc::default(),
             rules: Box::default(),
             overrides: Overrides::default(),

@@ -166,16 +166,16 @@ fn quoted(name: &str) -> String {
 /// denial it ends with `retry-after`, which must not be earlier (section 6). Otherwise it ends when a bucket gains its
 /// next token. None for slots, which may be released at any time, and for a block without end.
 fn effective_window(tightest: &Decided<'_>) -> Option<u64> {
-    match (tightest.outcome.wait, tightest.matched.bucket) {
-        (Wait::For(_), _) => retry_after(tightest),
-        (Wait::None | Wait::Never, Bucket::Tokens(bucket)) => {
+    if !matches!(tightest.outcome.wait, Wait::NONE | Wait::NEVER) {
+        return retry_after(tightest);
+    }
+    match tightest.matched.bucket {
+        Bucket::Tokens(bucket) => {
             // At least 1: a bucket that is divided among replicas gains its tokens later than this one says.
             Some(next_token(bucket, &tightest.outcome).as_secs_ceil().max(1))
         }
-        (Wait::None | Wait::Never, Bucket::Window(_)) => {
-            Some(tightest.outcome.reset.as_secs_ceil().max(1))
-        }
-        (Wait::None | Wait::Never, Bucket::Concurrency(_) | Bucket::Blocked(_)) => None,
+        Bucket::Window(_) => Some(tightest.outcome.reset.as_secs_ceil().max(1)),
+        Bucket::Concurrency(_) | Bucket::Blocked(_) => None,
     }
 }
 
@@ -202,8 +202,7 @@ mod tests {
         let bucket = tokens(5, 5, Unit::Day);
         let next = |remaining, reset| {
             let reset = Nanos::from_secs(reset);
-            let outcome =
-                Outcome { wait: Wait::None, remaining, uncharged: 0, excess: 0, before: 0, reset };
+            let outcome = Outcome { wait: Wait::NONE, remaining, uncharged: 0, before: 0, reset };
             next_token(&bucket, &outcome).as_secs_ceil()
         };
         // A token takes 17280 s.

@@ -57,7 +57,9 @@ impl<'a> From<&'a BucketSnapshot> for Inspected<'a> {
 impl<'a> Inspected<'a> {
     const fn charge(self, hits: Hits) -> Charge<'a> {
         let Self { fingerprint, bucket, changes } = self;
-        let (mode, counting) = (Mode::Enforced, Counting::Each);
+        let mode = Mode::Enforced;
+        let is_window = matches!(bucket, Bucket::Window(_));
+        let counting = if is_window { Counting::Each } else { Counting::AllOrNone };
         Charge { fingerprint, bucket, changes, hits, mode, debt: None, counting }
     }
 }

@@ -38,7 +38,7 @@ impl StoreClient {
         let now = store.read();
         let is_exhausted = |(charge, outcome): (&Charge<'_>, &Outcome)| {
             charge.mode == Mode::Enforced
-                && outcome.wait != Wait::None
+                && outcome.wait != Wait::NONE
                 && store.exhausted.state(charge.fingerprint, now.steady).is_some()
         };
         let is_denied = (is_blocked || self.is_up())
@@ -96,10 +96,10 @@ impl StoreClient {
         // The decision came after `sent`, so that a state lapses here no later than in the store.
         let seen = Now { steady: sent, wall: reply.now };
         for (charge, outcome) in charges.iter().zip(&*outcomes) {
-            let Some(counter) = Counter::of(charge.bucket) else { continue };
-            let state = counter.observed(outcome, seen);
+            let Some(counter) = Counter::of_charge(charge) else { continue };
+            let state = counter.observed(charge.hits, outcome, seen);
             self.store.observed.set_state(charge.fingerprint, state, seen);
-            if outcome.remaining == 0 || outcome.wait != Wait::None {
+            if outcome.remaining == 0 || outcome.wait != Wait::NONE {
                 let lapses = BucketState::until(sent.after(DENIAL_TTL), CompactInterval::UNKNOWN);
                 self.store.exhausted.set_state(charge.fingerprint, lapses, sent);
             }

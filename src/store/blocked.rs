@@ -10,12 +10,12 @@ pub fn decide(blocked: &Blocked, now: Timestamp, hits: Hits) -> Outcome {
     if hits.given_back() > 0 {
         return peek(blocked, now);
     }
-    let wait = blocked.until.map_or(Wait::Never, |until| Wait::For(until.since(now)));
+    let wait = blocked.until.map_or(Wait::NEVER, |until| Wait::of(until.since(now)));
     Outcome { wait, ..peek(blocked, now) }
 }
 
 /// The outcome for a call that charges nothing.
 pub fn peek(blocked: &Blocked, now: Timestamp) -> Outcome {
     let reset = blocked.until.map_or(Nanos::ZERO, |until| until.since(now));
-    Outcome { wait: Wait::None, remaining: 0, uncharged: 0, excess: 0, before: 0, reset }
+    Outcome { wait: Wait::NONE, remaining: 0, uncharged: 0, before: 0, reset }
 }

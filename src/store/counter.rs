@@ -59,6 +59,14 @@ impl<'a> Counter<'a> {
         }
     }
 
+    /// The bucket of a charge as a counter, if it is one.
+    pub(crate) fn of_charge(charge: &Charge<'a>) -> Option<Self> {
+        match charge.into() {
+            StateKind::Counter(counter) => Some(counter),
+            StateKind::Leases(_) | StateKind::Stateless(_) => None,
+        }
+    }
+
     /// Charges, gives back or peeks: the outcome, and the next state if it changes.
     #[inline(always)]
     pub(super) fn decide(
@@ -104,8 +112,9 @@ impl<'a> Counter<'a> {
         now: Now,
     ) -> Option<BucketState> {
         let bucket = self.tokens()?;
-        let interval = state.interval();
-        if interval == bucket.compact_interval() || interval == CompactInterval::UNKNOWN {
+        if state.has_bytes_of(bucket.compact_interval())
+            || state.interval() == CompactInterval::UNKNOWN
+        {
             return None;
         }
         Some(carry_over(bucket, state, changes, now))
@@ -168,13 +177,15 @@ impl<'a> Counter<'a> {
         }
     }
 
-    /// The state that gives this outcome at `at`.
-    pub(crate) fn observed(self, outcome: &Outcome, at: Now) -> BucketState {
+    /// The state of a bucket that told this outcome of a charge of these hits at `at`.
+    pub(crate) fn observed(self, hits: Hits, outcome: &Outcome, at: Now) -> BucketState {
         match self {
             Self::Tokens(bucket) | Self::Owing(bucket, _) => {
                 full_at(bucket, at.steady.after(outcome.reset))
             }
-            Self::Window(window, _) => window::observed(*window, outcome, at.wall),
+            Self::Window(window, counting) => {
+                window::observed(*window, counting, hits, outcome, at.wall)
+            }
         }
     }
 }

@@ -37,7 +37,7 @@ pub fn decide(
     let after = gcra::peek(bucket, next, now);
     let made = after.reset.minus(before.reset).divided_by(bucket.interval());
     let uncharged = if wanted > longest { charged.saturating_sub(made) } else { 0 };
-    let wait = if before.wait == Wait::None { Wait::None } else { after.wait };
+    let wait = if before.wait == Wait::NONE { Wait::NONE } else { after.wait };
     let uncharged = u32::try_from(uncharged).unwrap_or(u32::MAX);
     (Outcome { wait, uncharged, ..after }, Some(next))
 }
@@ -70,19 +70,19 @@ mod tests {
     }
 
     fn tenths(count: u64) -> Wait {
-        Wait::For(Nanos::new(count * 100_000_000))
+        Wait::of(Nanos::new(count * 100_000_000))
     }
 
     #[test]
     fn the_call_that_crosses_the_line_passes_and_the_next_does_not() {
         assert_eq!(
             charged(Debt::UNBOUNDED, &[4, 500, 1]),
-            [(6, Wait::None, 0, 4), (0, Wait::None, 0, 504), (0, tenths(496), 0, 505)]
+            [(6, Wait::NONE, 0, 4), (0, Wait::NONE, 0, 504), (0, tenths(496), 0, 505)]
         );
         // Nothing is left, and nothing is owed.
         assert_eq!(
             charged(Debt::UNBOUNDED, &[10, 3]),
-            [(0, Wait::None, 0, 10), (0, tenths(4), 0, 13)]
+            [(0, Wait::NONE, 0, 10), (0, tenths(4), 0, 13)]
         );
     }
 
@@ -90,13 +90,13 @@ mod tests {
     fn what_would_exceed_the_most_owed_is_told() {
         assert_eq!(
             charged(Debt::up_to(20), &[25, 25, 1]),
-            [(0, Wait::None, 0, 25), (0, tenths(21), 20, 30), (0, tenths(21), 1, 30)]
+            [(0, Wait::NONE, 0, 25), (0, tenths(21), 20, 30), (0, tenths(21), 1, 30)]
         );
-        assert_eq!(charged(Debt::up_to(0), &[11]), [(0, Wait::None, 1, 10)]);
+        assert_eq!(charged(Debt::up_to(0), &[11]), [(0, Wait::NONE, 1, 10)]);
         let [(left, wait, uncharged, _)] = charged(Debt::UNBOUNDED, &[u64::MAX])[..] else {
             panic!("one charge");
         };
-        assert_eq!((left, wait, uncharged), (0, Wait::None, u32::MAX));
+        assert_eq!((left, wait, uncharged), (0, Wait::NONE, u32::MAX));
     }
 
     #[test]
@@ -108,7 +108,7 @@ mod tests {
         let (outcome, next) = decide(&bucket, Debt::up_to(5), owes, NOW, Hits::give_back(30));
         assert_eq!(
             (outcome.wait, outcome.remaining, next),
-            (Wait::None, 0, Some(NOW.after(Nanos::from_secs(6))))
+            (Wait::NONE, 0, Some(NOW.after(Nanos::from_secs(6))))
         );
     }
 
@@ -119,6 +119,6 @@ mod tests {
         let (outcome, next) = decide(&bucket, Debt::UNBOUNDED, owes, NOW, Hits::PEEK);
         assert_eq!((outcome.wait, outcome.remaining, next), (tenths(21), 0, None));
         let later = NOW.after(Nanos::new(2_100_000_000));
-        assert_eq!(decide(&bucket, Debt::UNBOUNDED, owes, later, Hits::PEEK).0.wait, Wait::None);
+        assert_eq!(decide(&bucket, Debt::UNBOUNDED, owes, later, Hits::PEEK).0.wait, Wait::NONE);
     }
 }

@@ -39,11 +39,8 @@ pub fn decide(
 /// The outcome for a call of one token; nothing is charged.
 pub fn peek(bucket: &TokenBucket, full_at: Timestamp, now: Timestamp) -> Outcome {
     let reset = full_at.since(now);
-    let wait = match reset.plus(bucket.interval()).minus(bucket.fill_time()) {
-        Nanos::ZERO => Wait::None,
-        wait => Wait::For(wait),
-    };
-    Outcome { wait, remaining: remaining(bucket, reset), uncharged: 0, excess: 0, before: 0, reset }
+    let wait = Wait::none_if_zero(reset.plus(bucket.interval()).minus(bucket.fill_time()));
+    Outcome { wait, remaining: remaining(bucket, reset), uncharged: 0, before: 0, reset }
 }
 
 /// Takes `hits` tokens: the outcome, and the next state if the bucket admits.
@@ -59,7 +56,7 @@ pub fn take(
     let denied = |wait| (Outcome { wait, ..peek(bucket, full_at, now) }, None);
     let fitting = u32::try_from(hits).ok().and_then(NonZeroU32::new);
     let Some(hits) = fitting.filter(|hits| *hits <= bucket.size()) else {
-        return denied(Wait::Never);
+        return denied(Wait::NEVER);
     };
     let cell = StackCell { full_at, next: Cell::new(full_at) };
     let limiter = RateLimiter::<_, _, _, NoOpMiddleware<GovernorNanos>>::new(
@@ -72,15 +69,14 @@ pub fn take(
             let next = cell.next.get();
             let reset = next.since(now);
             let remaining = remaining(bucket, reset);
-            let outcome =
-                Outcome { wait: Wait::None, remaining, uncharged: 0, excess: 0, before: 0, reset };
+            let outcome = Outcome { wait: Wait::NONE, remaining, uncharged: 0, before: 0, reset };
             (outcome, Some(next))
         }
         Ok(Err(not_until)) => {
             let wait = not_until.wait_time_from(GovernorNanos::new(now.as_unix_nanos()));
-            denied(Wait::For(wait.into()))
+            denied(Wait::of(wait.into()))
         }
-        Err(_) => denied(Wait::Never),
+        Err(_) => denied(Wait::NEVER),
     }
 }
 
@@ -93,7 +89,7 @@ pub fn give_back(
 ) -> (Outcome, Timestamp) {
     let reset = full_at.since(now).minus(bucket.interval().times(hits));
     let next = now.after(reset);
-    (Outcome { wait: Wait::None, ..peek(bucket, next, now) }, next)
+    (Outcome { wait: Wait::NONE, ..peek(bucket, next, now) }, next)
 }
 
 /// The next state of a bucket whose tokens had another interval until `ended`: what was used and not refilled by then is
@@ -173,7 +169,7 @@ mod tests {
         let bucket = bucket(10, 10, Unit::Second);
         assert_eq!(peek(&bucket, FULL, NOW).remaining, 10);
         let (outcome, next) = take(&bucket, FULL, NOW, 7);
-        assert_eq!((outcome.wait, outcome.remaining), (Wait::None, 3));
+        assert_eq!((outcome.wait, outcome.remaining), (Wait::NONE, 3));
         assert_eq!(outcome.reset, Nanos::new(700_000_000));
         assert_eq!(next, Some(NOW.after(Nanos::new(700_000_000))));
     }
@@ -184,7 +180,7 @@ mod tests {
         let full_at = take(&bucket, FULL, NOW, 7).1.unwrap();
         let (outcome, next) = take(&bucket, full_at, NOW, 5);
         assert_eq!(next, None);
-        assert_eq!((outcome.wait, outcome.remaining), (Wait::For(Nanos::new(200_000_000)), 3));
+        assert_eq!((outcome.wait, outcome.remaining), (Wait::of(Nanos::new(200_000_000)), 3));
         let later = NOW.after(Nanos::new(200_000_000));
         assert!(take(&bucket, full_at, later.before(Nanos::new(1)), 5).1.is_none());
         assert!(take(&bucket, full_at, later, 5).1.is_some());
@@ -195,7 +191,7 @@ mod tests {
         let five_a_day = bucket(5, 5, Unit::Day);
         for hits in [6, 1_067_521, u64::from(u32::MAX), u64::MAX] {
             let (outcome, next) = take(&five_a_day, FULL, NOW, hits);
-            assert_eq!((outcome.wait, outcome.remaining, next), (Wait::Never, 5, None), "{hits}");
+            assert_eq!((outcome.wait, outcome.remaining, next), (Wait::NEVER, 5, None), "{hits}");
         }
     }
 
@@ -204,15 +200,15 @@ mod tests {
         let bucket = bucket(10, 10, Unit::Second);
         let long_ago = NOW.before(Nanos::from_secs(86_400));
         let full_at = take(&bucket, long_ago, NOW, 10).1.unwrap();
-        assert_eq!(take(&bucket, full_at, NOW, 1).0.wait, Wait::For(Nanos::new(100_000_000)));
+        assert_eq!(take(&bucket, full_at, NOW, 1).0.wait, Wait::of(Nanos::new(100_000_000)));
     }
 
     #[test]
     fn a_peek_reports_the_wait_for_one_token() {
         let bucket = bucket(2, 2, Unit::Second);
         let full_at = take(&bucket, FULL, NOW, 2).1.unwrap();
-        assert_eq!(peek(&bucket, full_at, NOW).wait, Wait::For(Nanos::new(500_000_000)));
-        assert_eq!(peek(&bucket, full_at, NOW.after(Nanos::new(500_000_000))).wait, Wait::None);
+        assert_eq!(peek(&bucket, full_at, NOW).wait, Wait::of(Nanos::new(500_000_000)));
+        assert_eq!(peek(&bucket, full_at, NOW.after(Nanos::new(500_000_000))).wait, Wait::NONE);
     }
 
     #[test]
@@ -231,7 +227,7 @@ mod tests {
         let full_at = take(&large, FULL, NOW, 25).1.unwrap();
         let (outcome, _) = take(&small, full_at, NOW, 1);
         assert_eq!((outcome.remaining, outcome.reset), (0, Nanos::new(2_500_000_000)));
-        assert_eq!(outcome.wait, Wait::For(Nanos::new(1_600_000_000)));
+        assert_eq!(outcome.wait, Wait::of(Nanos::new(1_600_000_000)));
         assert!(take(&small, full_at, NOW.after(Nanos::new(1_600_000_000)), 1).1.is_some());
         assert!(take(&small, full_at, NOW.after(Nanos::new(1_599_999_999)), 1).1.is_none());
     }
@@ -252,6 +248,6 @@ mod tests {
                 give_back(&bucket, full_at, NOW, hits);
             }
         }
-        assert!(matches!(take(&slowest, full_at, NOW, 146).0.wait, Wait::For(_)));
+        assert!(take(&slowest, full_at, NOW, 146).0.wait.time() > Some(Nanos::ZERO));
     }
 }

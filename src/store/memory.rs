@@ -25,7 +25,8 @@ use self::locked_shards::LockedShards;
 use self::shard::{Answer, Change, Shard};
 use self::tally::Tally;
 use super::{
-    Admission, BucketState, Charge, Mode, Outcome, Outcomes, StoreError, Wait, lease_bits, settle,
+    Admission, BucketState, Charge, Mode, Outcome, Outcomes, StoreError, Wait, are_in_order,
+    lease_bits, settle, window,
 };
 use crate::clock::{Nanos, Now, Timestamp};
 use crate::descriptor::{Hits, LeaseId};
@@ -41,7 +42,7 @@ const MIN_KEYS_PER_SHARD: usize = 4096;
 const MIN_LEASE_CAPACITY: usize = MAX_SLOTS as usize;
 
 /// The wait reported to a call that finds no lease capacity. It is a guess: a lease may be released at any time.
-const LEASE_RETRY: Wait = Wait::For(Nanos::from_secs(1));
+const LEASE_RETRY: Wait = Wait::of(Nanos::from_secs(1));
 
 /// The least time between two scans for expired leases, beyond its own bucket, by calls that find no lease capacity.
 const EXPIRY_SCAN_INTERVAL: Nanos = Nanos::new(1_000_000);
@@ -136,6 +137,16 @@ impl MemoryStore {
         let mut refused = 0;
         for charge in charges {
             let shard = shards.of(charge);
+            if let Some(bucket) = charge.plain_tokens() {
+                let Answer { outcome, change, is_carried } =
+                    shard.decide_tokens(bucket, charge, now);
+                if is_carried {
+                    shard.carry_over(charge, now);
+                }
+                outcomes.push(outcome);
+                changes.push(change);
+                continue;
+            }
             let Answer { mut outcome, mut change, is_carried } = shard.decide(charge, now);
             if is_carried {
                 shard.carry_over(charge, now);
@@ -155,7 +166,15 @@ impl MemoryStore {
             let change = changes.get_mut(at).map_or(Change::Nothing, std::mem::take);
             shards.of(charge).peek(charge, &change, now)
         };
-        if settle(charges, outcomes, unspent) {
+        let is_denied = settle(charges, outcomes, unspent);
+        if are_in_order(charges) {
+            window::charge_in_order(charges, outcomes, |at, count| {
+                if let Some(Change::State(state, _)) = changes.get_mut(at) {
+                    *state = state.with_count(count);
+                }
+            });
+        }
+        if is_denied {
             if charges.iter().any(Charge::may_outlive_a_denial) {
                 self.commit_always(charges, &changes, now, &mut shards);
             }
@@ -243,7 +262,11 @@ impl MemoryStore {
         }));
         let unspent =
             |_, charge: &Charge<'_>| shards.of(charge).peek(charge, &Change::Nothing, now);
-        settle(charges, outcomes, unspent)
+        let is_denied = settle(charges, outcomes, unspent);
+        if are_in_order(charges) {
+            window::charge_in_order(charges, outcomes, |_, _| {});
+        }
+        is_denied
     }
 
     /// The outcome of one bucket for a call of one hit; nothing is charged.
@@ -261,19 +284,13 @@ impl MemoryStore {
             hits: Hits::PEEK,
             mode: Mode::Enforced,
             debt: None,
-            counting: Counting::default(),
+            counting: Counting::AllOrNone,
         };
         let mut outcomes = Outcomes::new();
         self.would_deny(&[charge], now, &mut outcomes);
         let remaining = bucket.size();
-        let full = Outcome {
-            wait: Wait::None,
-            remaining,
-            uncharged: 0,
-            excess: 0,
-            before: 0,
-            reset: Nanos::ZERO,
-        };
+        let full =
+            Outcome { wait: Wait::NONE, remaining, uncharged: 0, before: 0, reset: Nanos::ZERO };
         outcomes.first().copied().unwrap_or(full)
     }
 

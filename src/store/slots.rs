@@ -30,10 +30,10 @@ pub fn decide(
     let outcome = outcome(bucket, held, now, charged, time_until_freed);
     if hits.given_back() > 0 {
         // Slots are freed by the id of their lease. Hits without one free nothing, and are not denied.
-        return (Outcome { wait: Wait::None, ..outcome }, None);
+        return (Outcome { wait: Wait::NONE, ..outcome }, None);
     }
     match u32::try_from(charged) {
-        Ok(slots @ 1..) if outcome.wait == Wait::None => {
+        Ok(slots @ 1..) if outcome.wait == Wait::NONE => {
             let remaining = outcome.remaining.saturating_sub(slots);
             let expires = now.after(bucket.ttl());
             let reset = expires.max(held.last_expiry).since(now);
@@ -45,7 +45,7 @@ pub fn decide(
 
 /// The outcome for a call that takes no slot.
 pub fn peek(bucket: &Concurrency, held: Occupancy, now: Timestamp) -> Outcome {
-    Outcome { wait: Wait::None, ..outcome(bucket, held, now, 0, |_| Nanos::ZERO) }
+    Outcome { wait: Wait::NONE, ..outcome(bucket, held, now, 0, |_| Nanos::ZERO) }
 }
 
 /// The outcome of this many hits, without taking slots; 0 hits peek as 1.
@@ -59,19 +59,12 @@ fn outcome(
     let size = u64::from(bucket.slots().get());
     let needed = hits.max(1);
     let wait = if needed > size {
-        Wait::Never
+        Wait::NEVER
     } else if held.slots + needed <= size {
-        Wait::None
+        Wait::NONE
     } else {
-        Wait::For(time_until_freed(held.slots + needed - size))
+        Wait::of(time_until_freed(held.slots + needed - size))
     };
     let remaining = u32::try_from(size.saturating_sub(held.slots)).unwrap_or(u32::MAX);
-    Outcome {
-        wait,
-        remaining,
-        uncharged: 0,
-        excess: 0,
-        before: 0,
-        reset: held.last_expiry.since(now),
-    }
+    Outcome { wait, remaining, uncharged: 0, before: 0, reset: held.last_expiry.since(now) }
 }

@@ -46,9 +46,20 @@ impl BucketState {
         }
     }
 
+    /// Whether the interval is this one; a count, which has none, may have the same bytes.
+    pub(super) fn has_bytes_of(self, interval: CompactInterval) -> bool {
+        self.rest == interval.to_bytes()
+    }
+
     /// The end and the count given to [`Self::counted`].
     pub const fn count(self) -> Option<(Timestamp, u32)> {
         if self.is_count() { Some((self.end(), u32::from_le_bytes(self.rest))) } else { None }
+    }
+
+    /// The same with another count, if it is that of a window.
+    #[must_use]
+    pub(crate) const fn with_count(self, count: u32) -> Self {
+        if self.is_count() { Self { rest: count.to_le_bytes(), ..self } } else { self }
     }
 
     const fn is_count(self) -> bool {

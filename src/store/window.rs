@@ -3,12 +3,15 @@
 //! The state is the end of the window in which the hits were counted, and their count. A count of another window than
 //! that of now means the same as none. A limit that changes keeps the count; a window of another unit is another bucket.
 
+use smallvec::SmallVec;
+
 use super::field::Field;
 use super::tokens::Operation;
-use super::{BucketState, Outcome, Wait};
+use super::{BucketState, Charge, Outcome, Outcomes, Wait};
 use crate::clock::{Nanos, Timestamp};
 use crate::descriptor::Hits;
-use crate::limit::{Counting, Window};
+use crate::limit::{Bucket, Counting, Window};
+use crate::policy::fingerprint::Fingerprint;
 
 /// The most hits that a charge sends to the script, so that its sums are exact. No window admits more.
 const MAX_HITS: u64 = 1 << 33;
@@ -28,22 +31,58 @@ pub fn decide(
     let end = window.end(now);
     let before = count(state, end);
     let after = sum(before, hits);
-    let is_over = hits.given_back() == 0 && after > u64::from(window.requests());
+    let is_over = is_over(window, after, hits);
     let is_counted = hits != Hits::PEEK && !(is_over && counting == Counting::AllOrNone);
     let told = if is_counted || !is_over { after } else { u64::from(before) };
     let reset = end.since(now);
-    let wait = if is_over { Wait::For(reset) } else { Wait::None };
-    let outcome = Outcome { wait, before, ..standing(window, told, reset) };
+    let wait = if is_over { Wait::of(reset) } else { Wait::NONE };
+    let outcome = Outcome { wait, remaining: remaining(window, told), uncharged: 0, before, reset };
     let next = is_counted.then(|| BucketState::counted(end, saturated(after)));
     (outcome, next)
 }
 
-/// The outcome of a window that has counted `before` hits without those of the charge and `after` with them, if it ends
-/// after `reset`.
-pub fn counted(window: Window, before: u64, after: u64, reset: Nanos) -> Outcome {
-    let outcome = standing(window, after, reset);
-    let wait = if outcome.excess > 0 { Wait::For(reset) } else { Wait::None };
-    Outcome { wait, before: saturated(before), ..outcome }
+/// The outcome of a charge of these hits that has changed the count from `before` to `after`, in a window that ends after
+/// `reset`.
+pub fn counted(window: Window, [before, after]: [u64; 2], hits: Hits, reset: Nanos) -> Outcome {
+    let wait = if is_over(window, after, hits) { Wait::of(reset) } else { Wait::NONE };
+    let before = saturated(before);
+    Outcome { wait, remaining: remaining(window, after), uncharged: 0, before, reset }
+}
+
+fn is_over(window: Window, after: u64, hits: Hits) -> bool {
+    hits.given_back() == 0 && after > u64::from(window.requests())
+}
+
+/// Charges the windows of a settled request in order, where each charge was judged alone, on the count before the request:
+/// of several charges of one window, each is told the count with those before it. `set` gets the number of a charge and
+/// the count after it.
+///
+/// # Source
+/// envoyproxy/ratelimit, with `STOP_CACHE_KEY_INCREMENT_WHEN_OVERLIMIT`, reads all counts before it charges any.
+#[cold] // Few deployments spare others.
+pub(super) fn charge_in_order(
+    charges: &[Charge<'_>],
+    outcomes: &mut Outcomes,
+    mut set: impl FnMut(usize, u32),
+) {
+    let is_any_over = outcomes.iter().any(|outcome| outcome.wait != Wait::NONE);
+    // Searched one by one: there are at most as many as descriptors.
+    let mut counts: SmallVec<[(Fingerprint, u32); 8]> = SmallVec::new();
+    for (at, (charge, outcome)) in charges.iter().zip(outcomes).enumerate() {
+        let Bucket::Window(window) = charge.bucket else { continue };
+        let is_charged = !is_any_over || outcome.wait != Wait::NONE || charge.is_always_made();
+        let hits = if is_charged { charge.hits } else { Hits::PEEK };
+        let known = counts.iter_mut().find(|(name, _)| *name == charge.fingerprint);
+        let before = known.as_ref().map_or(outcome.before, |(_, count)| *count);
+        let after = sum(before, hits);
+        *outcome = counted(*window, [before.into(), after], charge.hits, outcome.reset);
+        let after = saturated(after);
+        match known {
+            Some((_, count)) => *count = after,
+            None => counts.push((charge.fingerprint, after)),
+        }
+        set(at, after);
+    }
 }
 
 /// A count with these hits.
@@ -51,22 +90,28 @@ pub fn sum(count: u32, hits: Hits) -> u64 {
     u64::from(count).saturating_add(hits.charged()).saturating_sub(hits.given_back())
 }
 
-/// The state that gives this outcome at `at` by the wall clock.
-pub(super) fn observed(window: Window, outcome: &Outcome, at: Timestamp) -> BucketState {
-    BucketState::counted(at.after(outcome.reset), saturated(count_of(window, outcome)))
-}
-
-/// The count of a window with this outcome. Not exact beyond 2^32 - 1 hits.
-pub fn count_of(window: Window, outcome: &Outcome) -> u64 {
+/// The state of a window that told this outcome of a charge of these hits at `at` by the wall clock.
+pub(super) fn observed(
+    window: Window,
+    counting: Counting,
+    hits: Hits,
+    outcome: &Outcome,
+    at: Timestamp,
+) -> BucketState {
     let within = window.requests().saturating_sub(outcome.remaining);
-    u64::from(within) + u64::from(outcome.excess)
+    let is_beyond = outcome.wait != Wait::NONE && counting != Counting::AllOrNone;
+    let count = match outcome.remaining {
+        0 if is_beyond => saturated(sum(outcome.before, hits)),
+        // Hits that were given back may have left it beyond its limit; by how many is not told.
+        0 => within.max(outcome.before),
+        _ => within,
+    };
+    BucketState::counted(at.after(outcome.reset), count)
 }
 
-fn standing(window: Window, count: u64, reset: Nanos) -> Outcome {
-    let limit = u64::from(window.requests());
-    let remaining = saturated(limit.saturating_sub(count));
-    let excess = saturated(count.saturating_sub(limit));
-    Outcome { wait: Wait::None, remaining, uncharged: 0, excess, before: 0, reset }
+/// How many hits a window with this count still admits.
+fn remaining(window: Window, count: u64) -> u32 {
+    saturated(u64::from(window.requests()).saturating_sub(count))
 }
 
 fn count(state: BucketState, end: Timestamp) -> u32 {
@@ -147,7 +192,7 @@ mod tests {
         Timestamp::from_unix_nanos(1_800_000_000_000_000_000).after(Nanos::from_secs(seconds))
     }
 
-    /// What each charge of a list tells, all at the same time: whether it is over, what is left, and the excess.
+    /// What each charge of a list tells, all at the same time: whether it is over, what is left, and the count after it.
     fn counted_hits(window: Window, charges: &[Hits]) -> Vec<(bool, u32, u32)> {
         counted_as(Counting::Each, window, charges)
     }
@@ -156,11 +201,20 @@ mod tests {
         let mut state = BucketState::NONE;
         let charge = |hits: &Hits| {
             let (outcome, next) = decide(window, counting, state, NOW, *hits);
+            let count = |state: BucketState| state.count().map_or(0, |(_, count)| count);
+            assert_eq!(outcome.before, count(state));
             state = next.unwrap_or(state);
+            assert_eq!(observed(window, counting, *hits, &outcome, NOW), as_counted(state));
             assert_eq!(outcome.reset.as_secs_ceil(), 48, "seconds left of the minute");
-            (outcome.wait != Wait::None, outcome.remaining, outcome.excess)
+            (outcome.wait != Wait::NONE, outcome.remaining, count(state))
         };
         charges.iter().map(charge).collect()
+    }
+
+    /// The state, or that of nothing counted where there is none.
+    fn as_counted(state: BucketState) -> BucketState {
+        let end = Window::new(0, Unit::Minute).end(NOW);
+        BucketState::counted(end, count(state, end))
     }
 
     fn hits(counts: &[u64]) -> Vec<Hits> {
@@ -171,9 +225,9 @@ mod tests {
     fn hits_are_counted_also_beyond_the_limit() {
         let window = Window::new(2, Unit::Minute);
         let told = counted_hits(window, &hits(&[5, 1, 0]));
-        assert_eq!(told, [(true, 0, 3), (true, 0, 4), (true, 0, 4)]);
+        assert_eq!(told, [(true, 0, 5), (true, 0, 6), (true, 0, 6)]);
         let told = counted_hits(window, &hits(&[1, 1, 0, 1]));
-        assert_eq!(told, [(false, 1, 0), (false, 0, 0), (false, 0, 0), (true, 0, 1)]);
+        assert_eq!(told, [(false, 1, 1), (false, 0, 2), (false, 0, 2), (true, 0, 3)]);
     }
 
     #[test]
@@ -186,7 +240,7 @@ mod tests {
     fn a_window_that_counts_all_or_none_counts_nothing_beyond_its_limit() {
         let window = Window::new(2, Unit::Minute);
         let told = counted_as(Counting::AllOrNone, window, &hits(&[5, 1, 1, 1]));
-        assert_eq!(told, [(true, 2, 0), (false, 1, 0), (false, 0, 0), (true, 0, 0)]);
+        assert_eq!(told, [(true, 2, 0), (false, 1, 1), (false, 0, 2), (true, 0, 2)]);
     }
 
     #[test]
@@ -196,7 +250,12 @@ mod tests {
         let charges = [Hits::charge(3), Hits::give_back(5), huge, Hits::ONE];
         assert_eq!(
             counted_hits(window, &charges),
-            [(false, u32::MAX - 3, 0), (false, u32::MAX, 0), (true, 0, u32::MAX), (true, 0, 1)]
+            [
+                (false, u32::MAX - 3, 3),
+                (false, u32::MAX, 0),
+                (true, 0, u32::MAX),
+                (true, 0, u32::MAX)
+            ]
         );
     }
 
@@ -207,7 +266,7 @@ mod tests {
             decide(window, Counting::Each, BucketState::NONE, at(119), Hits::charge(3));
         let state = state.unwrap();
         let (outcome, _) = decide(raised, Counting::Each, state, at(119), Hits::ONE);
-        assert_eq!((outcome.wait, outcome.remaining), (Wait::None, 1));
+        assert_eq!((outcome.wait, outcome.remaining), (Wait::NONE, 1));
         let (outcome, _) = decide(raised, Counting::Each, state, at(120), Hits::ONE);
         assert_eq!((outcome.remaining, outcome.reset), (4, Nanos::from_secs(60)));
     }

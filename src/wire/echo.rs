@@ -13,6 +13,7 @@ pub fn request_fields(message: &[u8]) -> Map {
     read(message).unwrap_or_default()
 }
 
+#[cold] // Few deployments have it.
 fn read(message: &[u8]) -> Result<Map, BadRequest> {
     let request = Request::read(message).map_err(malformed)?;
     let mut query = Query::default();

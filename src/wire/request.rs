@@ -47,6 +47,7 @@ pub(super) struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
+    #[inline(always)]
     pub(super) fn read(message: &'a [u8]) -> Result<Self, Malformed> {
         let mut request = Self::default();
         let mut fields = FieldReader(message);
@@ -78,6 +79,7 @@ pub(super) struct DescriptorFields {
 
 impl DescriptorFields {
     /// Reads a descriptor; adds its entries to the query.
+    #[inline(always)]
     pub(super) fn read<'a>(message: &'a [u8], query: &mut Query<'a>) -> Result<Self, Malformed> {
         let mut fields = Self::default();
         let mut reader = FieldReader(message);

@@ -7,7 +7,7 @@ use hashbrown::HashSet;
 use super::bucket;
 use super::types::{Bucket, BucketName, Buckets, KeyEntry, List};
 use crate::admin::{ApiError, Shared, auth, respond};
-use crate::clock::{Nanos, Timestamp};
+use crate::clock::Timestamp;
 use crate::descriptor::{Entry, Hits, Query};
 use crate::limit;
 use crate::live::LoadedPolicies;
@@ -17,7 +17,7 @@ use crate::policy::Policy;
 use crate::policy::fingerprint::Fingerprint;
 use crate::policy::lookup::NamedBucket;
 use crate::service::{Inspected, Service};
-use crate::store::{Outcome, Wait};
+use crate::store::Outcome;
 use crate::text;
 
 /// The most buckets that are listed.
@@ -230,11 +230,6 @@ fn bucket_item(
     at: Timestamp,
     id: Option<String>,
 ) -> Bucket {
-    let wait = match outcome.wait {
-        Wait::None => Some(Nanos::ZERO),
-        Wait::For(wait) => Some(wait),
-        Wait::Never => None,
-    };
     Bucket {
         name,
         limit: bucket::limit(bucket),
@@ -242,7 +237,7 @@ fn bucket_item(
         full_at: bucket::full_at(bucket, outcome, at),
         state: Standing::of(bucket, outcome).into(),
         full_in_ms: bucket::full_in(bucket, outcome).map(Into::into),
-        wait_ms: wait.map(Into::into),
+        wait_ms: outcome.wait.time().map(Into::into),
         id,
     }
 }

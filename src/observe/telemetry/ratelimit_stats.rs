@@ -29,7 +29,7 @@ use self::response_time::ResponseTimes;
 pub use self::response_time::{TimeUnit, Values};
 use super::TextFormat;
 use crate::clock::Nanos;
-use crate::decision::{Decided, Verdict};
+use crate::decision::Verdict;
 use crate::descriptor::{Name, Query};
 use crate::limit::Bucket;
 use crate::observe::statistics::{Sink, Statistics};
@@ -188,11 +188,9 @@ impl RatelimitStats {
         verdict: &Verdict<'_>,
     ) {
         self.requests.inc();
-        let is_denied = is_denied(plan, verdict);
-        if is_denied && plan.is_excused {
+        if plan.is_excused && is_denied(plan, verdict) {
             self.excused_requests.inc();
         }
-        let is_any_over = verdict.decided.iter().any(Decided::is_over);
         let mut descriptors = query.descriptors().enumerate();
         for decided in &verdict.decided {
             let (matched, row) = (decided.matched, decided.matched.row);
@@ -202,9 +200,7 @@ impl RatelimitStats {
                 (None, Bucket::Window(window)) => near_threshold(*window, self.near_limit_ratio),
                 (None, _) => continue,
             };
-            let Some(by) = Increase::of_decided(decided, near, is_denied, is_any_over) else {
-                continue;
-            };
+            let Some(by) = Increase::of_decided(decided, near) else { continue };
             if let Some(counts) = &of_row.counts {
                 counts.add(by);
             } else if let Some((_, descriptor)) =

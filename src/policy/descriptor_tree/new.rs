@@ -55,7 +55,7 @@ pub(crate) struct NewLimit {
 }
 
 /// Settings of the deployment that a configuration does not have. The default is that of envoyproxy/ratelimit.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TreeSettings {
     /// The names of the response headers with the limit, what remains of it and the seconds until its window ends; none
     /// if they are not sent.
@@ -68,4 +68,16 @@ pub struct TreeSettings {
     pub has_metadata: bool,
     /// What is counted if a limit is exceeded.
     pub counting: Counting,
+}
+
+impl Default for TreeSettings {
+    fn default() -> Self {
+        Self {
+            headers: None,
+            is_shadow: false,
+            is_quota: false,
+            has_metadata: false,
+            counting: Counting::Each,
+        }
+    }
 }

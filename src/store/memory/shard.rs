@@ -10,7 +10,7 @@ use super::live_entries::LiveEntries;
 use super::shrink::shrink;
 use crate::clock::{Now, Timestamp};
 use crate::descriptor::LeaseId;
-use crate::limit::{Concurrency, OwedStates};
+use crate::limit::{Concurrency, OwedStates, TokenBucket};
 use crate::policy::fingerprint::Fingerprint;
 use crate::store::counter::{Counter, StateKind};
 use crate::store::slots::{self, Occupancy};
@@ -90,19 +90,23 @@ impl Shard {
         }
     }
 
-    /// The outcome of a charge in one bucket, and what the charge would change.
+    /// As [`Self::decide`], of a charge of this token bucket.
     #[inline(always)]
+    pub(super) fn decide_tokens(
+        &self,
+        bucket: &TokenBucket,
+        charge: &Charge<'_>,
+        now: Now,
+    ) -> Answer {
+        self.decide_counter(Counter::Tokens(bucket), charge, now)
+    }
+
+    /// The outcome of a charge in one bucket, and what the charge would change. Outlined, so that token buckets, which most
+    /// buckets are, take less by [`Self::decide_tokens`].
+    #[inline(never)]
     pub(super) fn decide(&self, charge: &Charge<'_>, now: Now) -> Answer {
         match charge.into() {
-            StateKind::Counter(counter) => {
-                let (state, at) = self.state(charge.fingerprint);
-                let carried = counter.carried_over(state, charge.changes, now);
-                let is_carried = carried.is_some();
-                let state = carried.unwrap_or(state);
-                let (outcome, next) = counter.decide(state, now, charge.hits);
-                let change = next.map_or(Change::Nothing, |next| Change::State(next, at));
-                Answer { outcome, change, is_carried }
-            }
+            StateKind::Counter(counter) => self.decide_counter(counter, charge, now),
             StateKind::Leases(bucket) => self.decide_slots(bucket, charge, now.steady).into(),
             StateKind::Stateless(of) => {
                 (blocked::decide(of, now.wall, charge.hits), Change::Nothing).into()
@@ -110,8 +114,17 @@ impl Shard {
         }
     }
 
-    /// Outlined, so that counters, which most buckets are, take less.
-    #[inline(never)]
+    #[inline(always)]
+    fn decide_counter(&self, counter: Counter<'_>, charge: &Charge<'_>, now: Now) -> Answer {
+        let (state, at) = self.state(charge.fingerprint);
+        let carried = counter.carried_over(state, charge.changes, now);
+        let is_carried = carried.is_some();
+        let state = carried.unwrap_or(state);
+        let (outcome, next) = counter.decide(state, now, charge.hits);
+        let change = next.map_or(Change::Nothing, |next| Change::State(next, at));
+        Answer { outcome, change, is_carried }
+    }
+
     fn decide_slots(
         &self,
         bucket: &Concurrency,
@@ -130,15 +143,17 @@ impl Shard {
     /// saves looking the counter up again.
     #[inline(always)]
     pub(super) fn peek(&self, charge: &Charge<'_>, change: &Change, now: Now) -> Outcome {
+        match charge.plain_tokens() {
+            Some(bucket) => self.peek_counter(Counter::Tokens(bucket), charge, change, now),
+            None => self.peek_other(charge, change, now),
+        }
+    }
+
+    /// Outlined, as [`Self::decide`].
+    #[inline(never)]
+    fn peek_other(&self, charge: &Charge<'_>, change: &Change, now: Now) -> Outcome {
         match charge.into() {
-            StateKind::Counter(counter) => {
-                let state = match change {
-                    Change::State(_, at) => self.state_at(*at),
-                    Change::Nothing | Change::Slots(..) => self.state(charge.fingerprint).0,
-                };
-                let state = counter.carried_over(state, charge.changes, now).unwrap_or(state);
-                counter.peek(state, now)
-            }
+            StateKind::Counter(counter) => self.peek_counter(counter, charge, change, now),
             StateKind::Leases(bucket) => {
                 let holders = self.holders(charge.fingerprint);
                 slots::peek(
@@ -149,6 +164,22 @@ impl Shard {
             }
             StateKind::Stateless(of) => blocked::peek(of, now.wall),
         }
+    }
+
+    #[inline(always)]
+    fn peek_counter(
+        &self,
+        counter: Counter<'_>,
+        charge: &Charge<'_>,
+        change: &Change,
+        now: Now,
+    ) -> Outcome {
+        let state = match change {
+            Change::State(_, at) => self.state_at(*at),
+            Change::Nothing | Change::Slots(..) => self.state(charge.fingerprint).0,
+        };
+        let state = counter.carried_over(state, charge.changes, now).unwrap_or(state);
+        counter.peek(state, now)
     }
 
     /// The state of a counter, and its place if it is stored.

@@ -1,7 +1,9 @@
+mod windows;
+
 use super::*;
 use crate::clock::Nanos;
 use crate::descriptor::Hits;
-use crate::limit::{Bucket, Concurrency, Counting, Period, Rate, TokenBucket, Unit, Window};
+use crate::limit::{Bucket, Concurrency, Counting, Period, Rate, TokenBucket, Unit};
 use crate::policy::identity::name_for_tests as name;
 use crate::store::{Mode, Outcome, Wait};
 
@@ -16,7 +18,8 @@ pub(crate) fn slots(slots: u32, ttl: u64) -> Bucket {
 }
 
 pub(crate) fn charge<'a>(of: &str, bucket: &'a Bucket, hits: Hits) -> Charge<'a> {
-    let counting = Counting::default();
+    let is_window = matches!(bucket, Bucket::Window(_));
+    let counting = if is_window { Counting::Each } else { Counting::AllOrNone };
     let (fingerprint, mode) = (name(of), Mode::Enforced);
     Charge { fingerprint, bucket, changes: None, hits, mode, debt: None, counting }
 }
@@ -53,7 +56,7 @@ fn charges_everywhere_or_nowhere() {
     let (admission, outcomes) = ask(&store, NOW, &both);
     assert_eq!(admission, Admission::Denied);
     assert_eq!((outcomes[0].remaining, outcomes[1].remaining), (0, 1));
-    assert_eq!(outcomes[1].wait, Wait::None);
+    assert_eq!(outcomes[1].wait, Wait::NONE);
     assert!(is_admitted(&store, NOW, &both[1..]));
     assert!(!is_admitted(&store, NOW, &both[1..]));
 }
@@ -66,15 +69,14 @@ fn a_denial_reports_every_bucket_without_the_charge() {
     assert!(is_admitted(&store, NOW, &both));
     let (_, outcomes) = ask(&store, NOW, &both);
     let unchanged = Outcome {
-        wait: Wait::None,
+        wait: Wait::NONE,
         remaining: 7,
         uncharged: 0,
-        excess: 0,
         before: 0,
         reset: Nanos::new(300_000_000),
     };
     assert_eq!(outcomes[1], unchanged);
-    assert_eq!(outcomes[0].wait, Wait::For(Nanos::from_secs(1)));
+    assert_eq!(outcomes[0].wait, Wait::of(Nanos::from_secs(1)));
 }
 
 #[test]
@@ -93,10 +95,10 @@ fn a_shadow_bucket_is_charged_while_it_can_and_never_denies() {
     let (one, ten) = (tokens(1, Unit::Day), tokens(10, Unit::Day));
     let shadow = Charge { mode: Mode::Shadow(0), ..charge("a", &one, Hits::ONE) };
     let both = [shadow, charge("b", &ten, Hits::ONE)];
-    assert_eq!(ask(&store, NOW, &both).1[0].wait, Wait::None);
+    assert_eq!(ask(&store, NOW, &both).1[0].wait, Wait::NONE);
     let (admission, outcomes) = ask(&store, NOW, &both);
     assert_ne!(admission, Admission::Denied);
-    assert!(matches!(outcomes[0].wait, Wait::For(_)));
+    assert!(!matches!(outcomes[0].wait, Wait::NONE | Wait::NEVER));
     assert_eq!(outcomes[1].remaining, 8);
 }
 
@@ -123,7 +125,7 @@ fn an_expired_lease_frees_its_slot_and_can_no_longer_be_released() {
     let call = [charge("jobs", &bucket, Hits::ONE)];
     let old = lease(ask(&store, NOW, &call).0);
     let (_, outcomes) = ask(&store, NOW, &call);
-    assert_eq!(outcomes[0].wait, Wait::For(Nanos::from_secs(60)));
+    assert_eq!(outcomes[0].wait, Wait::of(Nanos::from_secs(60)));
     let later = NOW.after(Nanos::from_secs(60));
     assert!(!is_admitted(&store, later.before(Nanos::new(1)), &call));
     let new = lease(ask(&store, later, &call).0);
@@ -146,7 +148,7 @@ fn a_lease_may_hold_several_slots_in_several_buckets() {
     assert!(store.release(lease(admission), NOW));
     assert!(is_admitted(&store, NOW, &call));
     let too_many = [charge("a", &three, Hits::charge(4))];
-    assert_eq!(ask(&store, NOW, &too_many).1[0].wait, Wait::Never);
+    assert_eq!(ask(&store, NOW, &too_many).1[0].wait, Wait::NEVER);
 }
 
 #[test]
@@ -265,7 +267,6 @@ fn a_flood_of_leases_is_bounded_and_evicts_no_held_lease() {
                     wait: LEASE_RETRY,
                     remaining: 0,
                     uncharged: 0,
-                    excess: 0,
                     before: 0,
                     reset: Nanos::ZERO
                 }
@@ -330,8 +331,8 @@ fn a_call_denied_for_want_of_capacity_reserves_none_and_a_shadow_row_passes() {
     ];
     let (admission, outcomes) = ask(&store, NOW, &both);
     assert_eq!((admission, outcomes[1].wait), (Admission::Denied, LEASE_RETRY));
-    assert_eq!((outcomes[0].wait, outcomes[0].remaining), (Wait::None, 2));
-    assert_eq!((outcomes[2].wait, outcomes[2].remaining), (Wait::None, 5));
+    assert_eq!((outcomes[0].wait, outcomes[0].remaining), (Wait::NONE, 2));
+    assert_eq!((outcomes[2].wait, outcomes[2].remaining), (Wait::NONE, 5));
     let shadow = both.map(|charge| Charge { mode: Mode::Shadow(0), ..charge });
     assert_eq!(ask(&store, NOW, &shadow).0, Admission::Admitted { lease: None });
     assert_eq!(store.lease_count(), 9_999);
@@ -378,7 +379,7 @@ fn holders_are_ordered_by_expiry_whatever_their_ttl() {
     assert!(is_admitted(&store, NOW, &[charge("jobs", &long, Hits::ONE)]));
     assert!(is_admitted(&store, NOW, &[charge("jobs", &short, Hits::ONE)]));
     let (_, outcomes) = ask(&store, NOW, &[charge("jobs", &short, Hits::ONE)]);
-    assert_eq!(outcomes[0].wait, Wait::For(Nanos::from_secs(10)));
+    assert_eq!(outcomes[0].wait, Wait::of(Nanos::from_secs(10)));
     assert!(is_admitted(
         &store,
         NOW.after(Nanos::from_secs(10)),
@@ -453,41 +454,4 @@ fn threads_together_reserve_no_more_than_the_capacity() {
     // Two calls that compete for the last reservation may both be denied.
     assert!((9_996..=10_000).contains(&admitted), "{admitted}");
     assert_eq!((store.lease_count(), store.len()), (admitted, admitted * 2));
-}
-
-fn window(requests: u32) -> Bucket {
-    Bucket::Window(Window::new(requests, Unit::Minute))
-}
-
-#[test]
-fn a_window_in_shadow_counts_beyond_its_limit_and_beside_a_denial() {
-    let store = MemoryStore::new(1000);
-    let (one, two) = (window(1), window(2));
-    let shadow = Charge { mode: Mode::Shadow(0), ..charge("a", &one, Hits::ONE) };
-    let both = [shadow, charge("b", &two, Hits::ONE)];
-    for (is_denied, excess) in [(false, [0, 0]), (false, [1, 0]), (true, [2, 1])] {
-        let (admission, outcomes) = ask(&store, NOW, &both);
-        assert_eq!(admission == Admission::Denied, is_denied);
-        assert_eq!([outcomes[0].excess, outcomes[1].excess], excess);
-    }
-}
-
-#[test]
-fn a_spared_window_counts_only_while_no_other_is_over() {
-    let store = MemoryStore::new(1000);
-    let (one, five) = (window(1), window(5));
-    let spare = |of, bucket| {
-        let counting = Counting::SpareOthers;
-        Charge { counting, ..charge(of, bucket, Hits::ONE) }
-    };
-    let shadow = Charge { mode: Mode::Shadow(0), ..spare("a", &one) };
-    let both = [shadow, spare("b", &five)];
-    let told: Vec<_> = (0..3)
-        .map(|_| {
-            let (admission, outcomes) = ask(&store, NOW, &both);
-            assert_ne!(admission, Admission::Denied);
-            (outcomes[0].excess, outcomes[1].remaining)
-        })
-        .collect();
-    assert_eq!(told, [(0, 4), (1, 4), (2, 4)]);
 }

@@ -106,6 +106,7 @@ end
 --   decide(key, value, operation, four numbers, now, interval, changed): returns the state for the reply, whether the
 --          bucket is over its limit, and the next state as two numbers, if it changes
 --   write(key, state, now, interval, changed)
+--          and, of a window, returns the state as it was written, since another charge of the call may follow
 -- The kinds that are written whether or not the request is admitted have is_always_written. Of the kinds that are spared,
 -- only the buckets over their limits are written as soon as any bucket is.
 local tokens = { write = write }
@@ -173,7 +174,9 @@ end
 
 -- The key ends with the window.
 function window.write(key, ends, count)
-  redis.call('SET', key, string.format('w%.0f %.0f', ends, count), 'PXAT', string.format('%.0f', ends * 1000))
+  local state = string.format('w%.0f %.0f', ends, count)
+  redis.call('SET', key, state, 'PXAT', string.format('%.0f', ends * 1000))
+  return state
 end
 
 -- A window that counts every hit, and one that is spared.
@@ -275,11 +278,20 @@ local function decide(KEYS, ARGV)
     reply[place + 1], reply[place + 2], reply[place + 3] = held, last, freed
   end
   if quotas > 0 and spent == quotas then over['0'] = true end
+  local written = {}
   for i = 1, values do
-    local is_written = kinds[i].is_always_written or not (over['0'] or over[ARGV[8 * i]])
-    if kinds[i].is_spared then is_written = overs[i] or not is_any_over end
+    local kind, key, interval, changed = kinds[i], KEYS[i], ARGV[8 * i + 5], ARGV[8 * i + 6]
+    local is_written = kind.is_always_written or not (over['0'] or over[ARGV[8 * i]])
+    if kind.is_spared then is_written = overs[i] or not is_any_over end
     if next_s[i] and is_written then
-      kinds[i].write(KEYS[i], next_s[i], next_n[i], now_s, now_n, ARGV[8 * i + 5], ARGV[8 * i + 6])
+      local s, n, _ = next_s[i], next_n[i]
+      if written[key] then
+        -- It was judged by the count before the call, which an earlier charge has changed.
+        local at = 8 * i - 1
+        local hits_s, hits_n, length = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
+        _, _, s, n = kind.decide(key, written[key], ARGV[at], hits_s, hits_n, length, 0, now_s, now_n, interval)
+      end
+      written[key] = kind.write(key, s, n, now_s, now_n, interval, changed)
     end
   end
   if over['0'] then

@@ -7,7 +7,8 @@ use crate::store::counter::StateKind;
 use crate::store::field::Field;
 use crate::store::slots::{self, Occupancy};
 use crate::store::{
-    Admission, BucketState, Charge, Outcome, Outcomes, StoreError, Wait, blocked, settle,
+    Admission, BucketState, Charge, Outcome, Outcomes, StoreError, Wait, are_in_order, blocked,
+    settle, window,
 };
 
 /// How many fields come before those of the buckets: two of the time, and whether the request is denied.
@@ -112,6 +113,9 @@ impl ScriptReply {
             }
             self.peek(charge, at)
         });
+        if are_in_order(charges) {
+            window::charge_in_order(charges, outcomes, |_, _| {});
+        }
         if self.is_denied.is_some_and(|told| told != is_denied) {
             return Err(StoreError::Reply("its decision does not follow from its states"));
         }
@@ -136,14 +140,7 @@ impl ScriptReply {
             (StateKind::Stateless(of), _) => blocked::peek(of, self.now),
             _ => {
                 let remaining = charge.bucket.size();
-                Outcome {
-                    wait: Wait::None,
-                    remaining,
-                    uncharged: 0,
-                    excess: 0,
-                    before: 0,
-                    reset: Nanos::ZERO,
-                }
+                Outcome { wait: Wait::NONE, remaining, uncharged: 0, before: 0, reset: Nanos::ZERO }
             }
         }
     }

@@ -197,6 +197,13 @@ const SPARING: &[Case] = &[
             // Each looks at what was before the request.
             let twice = [hits(3, &[("five", "v")]), hits(3, &[("five", "v")])];
             assert_eq!(script.ask(&twice)?, "OVER_LIMIT: OK 1 of 5 a DAY, OVER_LIMIT 0 of 5 a DAY");
+            // Of several hits of one counter, those that fit are spared, and told of what stands in front of them.
+            let few_and_many = [hits(1, &[("five", "x")]), hits(6, &[("five", "x")])];
+            let line = "OVER_LIMIT: OK 5 of 5 a DAY, OVER_LIMIT 0 of 5 a DAY";
+            assert_eq!(script.ask(&few_and_many)?, line);
+            let many_and_few = [hits(6, &[("five", "y")]), hits(1, &[("five", "y")])];
+            let line = "OVER_LIMIT: OVER_LIMIT 0 of 5 a DAY, OVER_LIMIT 0 of 5 a DAY";
+            assert_eq!(script.ask(&many_and_few)?, line);
             // And is told as it stands, if another would go over.
             let mut spared = of(&["two", "five", "five"]);
             spared.iter_mut().skip(1).for_each(|asked| asked.entries[0].value = "w".into());

@@ -47,8 +47,6 @@ pub(super) struct Features {
     pub(super) has_seconds: bool,
     /// Limits that come with a descriptor.
     pub(super) has_brought: bool,
-    /// Whether descriptors of one request may meet the same counter.
-    pub(super) has_repeats: bool,
 }
 
 /// A tree of descriptors with what a request needs to meet its nodes.
@@ -93,13 +91,6 @@ impl Tree {
         if random.percent(15) {
             let again = random.pick(&descriptors);
             descriptors.push(again);
-        }
-        if !features.has_repeats {
-            let keys = |of: &RateLimitDescriptor| {
-                of.entries.iter().map(|entry| entry.key.clone()).collect::<Vec<_>>()
-            };
-            descriptors.sort_by_key(keys);
-            descriptors.dedup_by_key(|of| keys(of));
         }
         if random.percent(1) {
             descriptors.clear();

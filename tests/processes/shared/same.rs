@@ -108,9 +108,9 @@ tables:
         assert_eq!(admission, Admission::Denied);
         // The denying bucket is empty; the other one stands as it did.
         assert_eq!((outcomes[0].remaining, outcomes[1].remaining), (0, 1));
-        assert_eq!(outcomes[0].wait, Wait::For(Nanos::from_secs(43_200)));
+        assert_eq!(outcomes[0].wait, Wait::of(Nanos::from_secs(43_200)));
         assert_eq!(outcomes[0].reset, Nanos::from_secs(86_400));
-        assert_eq!(outcomes[1].wait, Wait::None);
+        assert_eq!(outcomes[1].wait, Wait::NONE);
         assert_eq!(ask("z", "y").1[1].remaining, 0);
     });
 }
@@ -127,7 +127,7 @@ fn hits_are_looked_at_given_back_and_refused_where_they_are_too_many() {
         assert_eq!(ask(hits(0, k)).1[0].remaining, 1);
         for too_many in [6, 1_067_521, u64::from(u32::MAX), u64::MAX] {
             let (admission, outcomes) = ask(hits(too_many, k));
-            assert_eq!((admission, outcomes[0].wait), (Admission::Denied, Wait::Never));
+            assert_eq!((admission, outcomes[0].wait), (Admission::Denied, Wait::NEVER));
         }
         assert_eq!(ask(give_back(2, k)).1[0].remaining, 3);
         assert_eq!(ask(give_back(u64::MAX, k)).1[0].remaining, 5);
@@ -153,7 +153,7 @@ fn a_lease_is_held_until_it_is_released_once_or_expires() {
         assert_eq!((outcomes[0].remaining, outcomes[0].reset), (0, Nanos::from_secs(60)));
         let (admission, outcomes) = ask(store, second(20));
         assert_eq!(admission, Admission::Denied);
-        assert_eq!(outcomes[0].wait, Wait::For(Nanos::from_secs(40)));
+        assert_eq!(outcomes[0].wait, Wait::of(Nanos::from_secs(40)));
         assert!(store.release(first, second(20)));
         assert!(!store.release(first, second(20)), "a lease is released once");
         // Its slot goes to the next who asks.
@@ -180,12 +180,12 @@ tables:
         lease(ask(hits(1, &[("k", "1")])).0);
         for count in [1, 0, 4, u64::MAX] {
             let (admission, outcomes) = ask(hits(count, banned));
-            assert_eq!((admission, outcomes[0].wait), (Admission::Denied, Wait::Never));
+            assert_eq!((admission, outcomes[0].wait), (Admission::Denied, Wait::NEVER));
             let left: Vec<_> = outcomes.iter().map(|outcome| outcome.remaining).collect();
             assert_eq!(left, [0, 8, 1], "{count}");
         }
         let (admission, outcomes) = ask(give_back(1, banned));
-        assert_eq!((admission, outcomes[0].wait, outcomes[1].remaining), (ADMITTED, Wait::None, 9));
+        assert_eq!((admission, outcomes[0].wait, outcomes[1].remaining), (ADMITTED, Wait::NONE, 9));
     });
 }
 
@@ -202,7 +202,7 @@ tables: [{ name: t, shadow: true, key: [k], rows: { all: [{ per_day: 1 }, { per_
         let (admission, outcomes) = ask();
         assert_eq!(admission, ADMITTED);
         assert_eq!((outcomes[0].remaining, outcomes[1].remaining), (0, 4));
-        assert!(outcomes[0].wait != Wait::None && outcomes[1].wait == Wait::None);
+        assert!(outcomes[0].wait != Wait::NONE && outcomes[1].wait == Wait::NONE);
     });
 }
 
@@ -224,7 +224,7 @@ overrides: [{{ table: t, row: always, when: {{ k: big }}, buckets: [{{ per_day: 
         assert_eq!(decide(store, &policy(300), &asked, START).1[0].remaining, 296);
         let (admission, outcomes) = decide(store, &policy(2), &asked, START);
         // Four are owed of two: three have to be repaid, half a day each.
-        let wait = Wait::For(Nanos::from_secs(3 * 43_200));
+        let wait = Wait::of(Nanos::from_secs(3 * 43_200));
         assert_eq!(
             (admission, outcomes[0].remaining, outcomes[0].wait),
             (Admission::Denied, 0, wait)
@@ -254,19 +254,19 @@ tables:
             (admission == ADMITTED, outcome.remaining, outcome.wait, outcome.uncharged)
         };
         // A token takes 86.4 s.
-        let wait = |tokens: u64| Wait::For(Nanos::new(86_400_000_000).times(tokens));
-        assert_eq!(tokens(hits(500, user)), (true, 500, Wait::None, 0));
-        assert_eq!(tokens(hits(3, both)), (true, 497, Wait::None, 0));
+        let wait = |tokens: u64| Wait::of(Nanos::new(86_400_000_000).times(tokens));
+        assert_eq!(tokens(hits(500, user)), (true, 500, Wait::NONE, 0));
+        assert_eq!(tokens(hits(3, both)), (true, 497, Wait::NONE, 0));
         // No request is left: what was used is charged.
-        assert_eq!(tokens(hits(400, both)), (false, 97, Wait::None, 0));
-        assert_eq!(tokens(give_back(3, both)), (true, 100, Wait::None, 0));
-        assert_eq!(tokens(hits(500, user)), (true, 0, Wait::None, 0));
+        assert_eq!(tokens(hits(400, both)), (false, 97, Wait::NONE, 0));
+        assert_eq!(tokens(give_back(3, both)), (true, 100, Wait::NONE, 0));
+        assert_eq!(tokens(hits(500, user)), (true, 0, Wait::NONE, 0));
         assert_eq!(tokens(hits(0, user)), (false, 0, wait(401), 0));
         assert_eq!(tokens(hits(5000, user)), (false, 0, wait(4001), 1400));
         assert_eq!(tokens(hits(u64::MAX, user)), (false, 0, wait(4001), u32::MAX));
-        assert_eq!(tokens(give_back(4000, user)), (true, 0, Wait::None, 0));
+        assert_eq!(tokens(give_back(4000, user)), (true, 0, Wait::NONE, 0));
         assert_eq!(tokens(hits(0, user)), (false, 0, wait(1), 0));
-        assert_eq!(tokens(give_back(u64::MAX, user)), (true, 1000, Wait::None, 0));
+        assert_eq!(tokens(give_back(u64::MAX, user)), (true, 1000, Wait::NONE, 0));
     });
 }
 
@@ -317,14 +317,14 @@ overrides: [{{ table: t, when: {{ k: \"2\" }}, {end} buckets: [{{ per_hour: 100 
         // 30 are owed after twenty minutes, 29 after six more: 9 may be.
         assert_eq!(
             (admission, outcomes[0].wait),
-            (Admission::Denied, Wait::For(Nanos::from_secs(20 * 360)))
+            (Admission::Denied, Wait::of(Nanos::from_secs(20 * 360)))
         );
         assert_eq!(reloads.decide(store, &asked("2", 30), minutes(60 - 6)).0, ADMITTED);
         // The override has ended: 20 are owed then, and 19 after six minutes.
         let (admission, outcomes) = reloads.decide(store, &asked("2", 1), minutes(66));
         assert_eq!(
             (admission, outcomes[0].wait),
-            (Admission::Denied, Wait::For(Nanos::from_secs(10 * 360)))
+            (Admission::Denied, Wait::of(Nanos::from_secs(10 * 360)))
         );
     });
 }
@@ -401,7 +401,7 @@ tables: [{{ name: t, key: [k], rows: {{ all: [{{ size: {size}, rate: 10, every: 
         let (admission, outcomes) = decide(store, &small, &call(&[("k", "1")]), START);
         assert_eq!(
             (admission, outcomes[0].wait),
-            (Admission::Denied, Wait::For(Nanos::from_secs(16)))
+            (Admission::Denied, Wait::of(Nanos::from_secs(16)))
         );
         let again = request("d", &[hits(6, &[("k", "1")])]);
         let (admission, outcomes) = decide(store, &large, &again, START);
@@ -435,7 +435,7 @@ fn nobody_waits_longer_for_a_clock_that_is_set_back_than_when_it_was_charged() {
             let (admission, outcomes) = decide(store, &policies, &one, seconds(second));
             assert_eq!(admission, Admission::Denied, "{what}, {second}");
             let wait = Nanos::from_secs(30 - second);
-            assert_eq!(outcomes[0].wait, Wait::For(wait), "{what}, {second}");
+            assert_eq!(outcomes[0].wait, Wait::of(wait), "{what}, {second}");
         }
         assert_eq!(decide(store, &policies, &one, seconds(30)).0, ADMITTED, "{what}");
         let ended = decide(store, &policies, &one, seconds(30));

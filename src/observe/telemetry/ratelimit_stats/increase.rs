@@ -1,9 +1,8 @@
 //! By how much the counters of a limit rise for one descriptor.
 
 use crate::decision::{Decided, Verdict};
-use crate::limit::{Bucket, Counting, Window};
+use crate::limit::{Bucket, Window};
 use crate::policy::Plan;
-use crate::store::window;
 
 /// By how much each counter of a limit rises, in hits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,30 +46,17 @@ impl Increase {
         Self { within_limit: hits, near_limit, ..total }
     }
 
-    /// For a window of a verdict; `is_denied` says that the store denied the request. `None` if the descriptor charges
-    /// nothing.
-    pub(super) fn of_decided(
-        decided: &Decided<'_>,
-        near: u64,
-        is_denied: bool,
-        is_any_over: bool,
-    ) -> Option<Self> {
+    /// For a window of a verdict; `None` if the descriptor charges nothing. What is not counted is told of as if it were:
+    /// the limit admitted it, or it was over.
+    pub(super) fn of_decided(decided: &Decided<'_>, near: u64) -> Option<Self> {
         let matched = decided.matched;
         let Bucket::Window(own) = matched.bucket else { return None };
         let hits = matched.hits.charged();
         if hits == 0 {
             return None;
         }
-        let told = window::count_of(*own, &decided.outcome);
-        let is_counted = match matched.row.counting() {
-            Counting::Each => true,
-            Counting::SpareOthers => decided.is_over() || !is_any_over,
-            Counting::AllOrNone => !decided.is_over() && !is_denied,
-        };
-        // What is not counted is told of as if it were: the limit admitted it, or it was over.
-        let before = if is_counted { told.saturating_sub(hits) } else { told };
-        let is_shadow = matched.row.is_shadow();
-        Some(Self::of(own.requests().into(), near, before, hits, is_shadow))
+        let (limit, before) = (own.requests().into(), decided.outcome.before.into());
+        Some(Self::of(limit, near, before, hits, matched.row.is_shadow()))
     }
 }
 

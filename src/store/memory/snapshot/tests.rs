@@ -117,7 +117,7 @@ fn the_time_that_passed_is_deducted() {
     let later = NOW.after(Nanos::from_secs(59));
     let restored_soon = restored(&bytes, 1_000, later);
     let outcome = peek(&restored_soon, later, "job", &jobs)[0];
-    assert_eq!((outcome.wait, outcome.remaining), (Wait::For(Nanos::from_secs(1)), 0));
+    assert_eq!((outcome.wait, outcome.remaining), (Wait::of(Nanos::from_secs(1)), 0));
     let later = NOW.after(Nanos::from_secs(7 * 3_600));
     assert_eq!(peek(&restored(&bytes, 1_000, later), later, "day", &day)[0].remaining, 7);
 }
