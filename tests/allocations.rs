@@ -13,11 +13,15 @@ mod support;
 
 use parking_lot::Mutex;
 use prost::Message;
-use support::{Parts, SHIPPED, hits, request, shipped, source};
+use support::{Parts, SHIPPED, START, hits, request, shipped, source};
 use tollgate::clock::{Clock, Nanos};
+use tollgate::config::ratelimit::Settings;
 use tollgate::descriptor::Query;
+use tollgate::limit::Counting;
 use tollgate::observe::recent_buckets::{NOTE_INTERVAL, RecentBuckets};
 use tollgate::observe::top_denied::DenialCounts;
+use tollgate::policy::fingerprint::FingerprintKey;
+use tollgate::store::MemoryStore;
 use tollgate::{config, decision, wire};
 
 #[global_allocator]
@@ -73,6 +77,62 @@ fn a_call_allocates_nothing_before_its_verdict_and_little_after() {
     let (count, is_over_limit) = answer("initech");
     eprintln!("a denied call: {count} allocations");
     assert!(is_over_limit && count <= 2);
+}
+
+#[test]
+fn a_decision_of_a_descriptor_tree_allocates_nothing() {
+    let _alone = COUNTER.lock();
+    let _profiler = dhat::Profiler::builder().testing().build();
+    let tree = "domain: d
+descriptors:
+  - key: route
+    value: checkout
+    descriptors:
+      - key: tenant
+        descriptors:
+          - key: method
+            value: GET
+            descriptors:
+              - key: path
+                value: /v1/*
+                descriptors:
+                  - key: remote_address
+                    rate_limit: { unit: day, requests_per_unit: 5 }
+";
+    let entries = [
+        ("route", "checkout"),
+        ("tenant", "acme"),
+        ("method", "GET"),
+        ("path", "/v1/things/th_8f3a"),
+        ("remote_address", "203.0.113.7"),
+    ];
+    for counting in [Counting::Each, Counting::SpareOthers, Counting::AllOrNone] {
+        let mut settings = Settings::default();
+        settings.tree.counting = counting;
+        let compiled =
+            config::compile_with_settings(&source(tree), FingerprintKey::fixed(7), &settings);
+        let policies = compiled.unwrap().policies;
+        let policy = policies.get("d").unwrap();
+        // One descriptor, and equal ones, which meet one window.
+        for asked in [1, 2] {
+            let store = MemoryStore::new(100_000);
+            let message = request("d", &vec![hits(1, &entries); asked]).encode_to_vec();
+            let decide = || {
+                let mut query = Query::default();
+                wire::decode_into(&message, &mut query).unwrap();
+                let plan = policy.resolve(&query, START);
+                assert_eq!(plan.matched.len(), asked);
+                decision::decide(&plan, &store, START).unwrap().is_admitted
+            };
+            // The first call makes the bucket.
+            assert!(decide());
+            for expected in [true, false] {
+                let (count, is_admitted) = allocations(decide);
+                assert_eq!((count, is_admitted), (0, expected), "{counting:?}, {asked}");
+                while decide() {}
+            }
+        }
+    }
 }
 
 #[test]

@@ -8,7 +8,9 @@ use tollgate::descriptor::Query;
 use tollgate::policy::HeaderStyle;
 use tollgate::{decision, reply, wire};
 
-use crate::support::{NOW, Parts, Shape, USUAL, message, shipped_message, tenant};
+use crate::support::{
+    NOW, Parts, Shape, USUAL, message, shipped_message, tenant, tree, tree_message,
+};
 
 #[derive(Clone, Copy)]
 struct Case {
@@ -99,6 +101,15 @@ fn answer(bencher: Bencher<'_, '_>, case: Case) {
     let (parts, message) = (case.parts(), case.message());
     parts.answer(&message).unwrap();
     bencher.bench_local(|| parts.answer(black_box(&message)).unwrap().is_over_limit);
+}
+
+/// Match and decide a limit at the fifth level of a ratelimit configuration.
+#[divan::bench]
+fn decide_tree(bencher: Bencher<'_, '_>) {
+    let (parts, message) = (Parts::new(&tree(), 100_000), tree_message());
+    let query = wire::decode(&message).unwrap();
+    assert!(parts.decide(&query));
+    bencher.bench_local(|| parts.decide(black_box(&query)));
 }
 
 /// The shipped policy, asked as Envoy asks: five entries, method and path to be resolved, four buckets.

@@ -4,7 +4,8 @@
 //! instructions CASE COUNT
 //! ```
 //!
-//! Makes COUNT calls. CASE is `decision` (four buckets met and charged), or a whole call from bytes to bytes:
+//! Makes COUNT calls. CASE is `decision` (four buckets met and charged) or `tree` (a limit at the fifth level of a ratelimit
+//! configuration met and counted), or a whole call from bytes to bytes:
 //! `admitted` or `denied` under config/management-api.yaml; `open` or `spent` of one policy, of whose four
 //! buckets none or some deny, so that the one count over the other is what a denial costs; `call` or `call_denied`, the
 //! same as `admitted` and `denied` over a connection in memory, HTTP/2 included, 50 at a time. Names are hashed
@@ -20,7 +21,7 @@ mod support;
 use std::error::Error;
 use std::hint::black_box;
 
-use support::{Parts, USUAL, message, shipped_message, tenant};
+use support::{Parts, USUAL, message, shipped_message, tenant, tree, tree_message};
 use tollgate::clock::Nanos;
 use tollgate::wire;
 
@@ -40,7 +41,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [case, count] = &arguments[..] else { return Err("instructions CASE COUNT".into()) };
     let count = FIRST + count.parse::<usize>()?;
     match &**case {
-        "decision" => decide(count),
+        "decision" => decide(count, &Parts::of(USUAL), &message("type_0", &tenant(0), None)),
+        "tree" => decide(count, &Parts::new(&tree(), 10_000_000), &tree_message()),
         "admitted" => answer(count, "GET", "/api/v2/organizations/org_1/members", false),
         "denied" => answer(count, "POST", "/api/v2/keys/signing/rotate", true),
         "call" => connection::calls(count, "GET", "/api/v2/organizations/org_1/members", false),
@@ -52,13 +54,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn decide(count: usize) {
-    let parts = Parts::of(USUAL);
-    let message = message("type_0", &tenant(0), None);
-    let query = wire::decode(&message).unwrap();
+/// Makes the same decision again and again, which admits.
+fn decide(count: usize, parts: &Parts, message: &[u8]) {
+    let query = wire::decode(message).unwrap();
     for _ in 0..count {
         assert!(parts.decide(black_box(&query)));
     }
+    assert!(!parts.store.is_empty());
 }
 
 /// Makes calls, of which all but the first are denied or all admitted.

@@ -101,6 +101,43 @@ impl Shape {
     }
 }
 
+/// A ratelimit configuration with one limit, five levels deep: values, a pattern, and keys alone. It admits more than any
+/// run asks.
+pub fn tree() -> Vec<Source> {
+    let text = format!(
+        "domain: {DOMAIN}
+descriptors:
+  - key: route
+    value: checkout
+    descriptors:
+      - key: tenant
+        descriptors:
+          - key: method
+            value: GET
+            descriptors:
+              - key: path
+                value: /v1/*
+                descriptors:
+                  - key: remote_address
+                    rate_limit: {{ unit: year, requests_per_unit: 4294967295 }}
+"
+    );
+    vec![Source { name: "tree.yaml".into(), text }]
+}
+
+/// The bytes of a question that reaches the limit of [`tree`].
+pub fn tree_message() -> Vec<u8> {
+    let entries = [
+        ("route", "checkout"),
+        ("tenant", "acme"),
+        ("method", "GET"),
+        ("path", "/v1/things/th_8f3a"),
+        ("remote_address", "203.0.113.7"),
+    ];
+    let entries = entries.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned()));
+    wire::request(DOMAIN, entries, 1, false).encode_to_vec()
+}
+
 /// The name of a caller.
 pub fn tenant(number: usize) -> String {
     format!("tenant-{number:08}")
