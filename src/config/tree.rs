@@ -9,13 +9,13 @@ mod scalar;
 
 use std::borrow::Cow;
 
-use granit_parser::{Event, ScanError, Span, Tag};
+use granit_parser::{Event, ScanError, Span, Tag, YamlVersion};
 use hashbrown::HashMap;
 
 use super::bounds::{MAX_LEVELS, MAX_TEXT, MAX_TEXT_LENGTH, MAX_VALUES};
 use super::document::Document;
 use super::language::{self, Language};
-use super::path::{NodePath, Position};
+use super::path::{NodePath, Position, shown};
 use super::problem::{self, Problem};
 use super::value::{Entry, Kind, Value};
 
@@ -132,6 +132,7 @@ impl<'d, 't> TreeBuilder<'d, 't> {
                 self.second_document(position);
                 return Ok(self.root.take());
             }
+            Event::DocumentStart(_, version) => self.directives(version, position)?,
             Event::StreamEnd => {
                 let nothing = Value { kind: Kind::Nothing, position };
                 return Ok(Some(self.root.take().unwrap_or(nothing)));
@@ -157,6 +158,32 @@ impl<'d, 't> TreeBuilder<'d, 't> {
             _ => {}
         }
         Ok(None)
+    }
+
+    /// Checks the directives before the document, which starts at this position. The reference's parser refuses another
+    /// version than 1.1, and directives that YAML does not define.
+    fn directives(&self, version: Option<YamlVersion>, start: Position) -> Result<(), Problem> {
+        if self.language == Language::Policy {
+            return Ok(());
+        }
+        let is_1_1 = version.is_none_or(|version| version == YamlVersion::new(1, 1));
+        let is_known = |line: &str| match line.split_whitespace().next() {
+            Some("%TAG") => true,
+            Some("%YAML") => is_1_1,
+            _ => false,
+        };
+        let text = self.document.text().trim_start_matches('\u{feff}');
+        let mut directives =
+            (1..start.line).zip(text.lines()).filter(|(_, line)| line.starts_with('%'));
+        let unknown = directives.find(|(_, line)| !is_known(line));
+        unknown.map_or(Ok(()), |(number, line)| {
+            let what = format!(
+                "`{}`: a ratelimit configuration is in YAML 1.1; remove this line",
+                shown(line.trim_end())
+            );
+            let position = Position { line: number, column: 1 };
+            Err(Problem::at(self.document.file(), position, what))
+        })
     }
 
     fn second_document(&self, position: Position) {

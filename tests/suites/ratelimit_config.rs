@@ -67,6 +67,7 @@ fn what_the_reference_takes_is_taken() {
         &descriptor("value: 1e400"),
         &descriptor("value: 9223372036854775807"),
         &descriptor("value: !mine x"),
+        &descriptor("value: !!binary aGVsbG8=, metadata: { a: !!binary aGVsbG8= }"),
         "domain: 5",
         // Names.
         &limit("unit: day, replaces: [{ name: nobody }, { name: nobody }]"),
@@ -88,6 +89,8 @@ fn what_the_reference_takes_is_taken() {
         "\u{feff}domain: d",
         "--- # first\ndomain: d\n--- # second\n5",
         "domain: d\n...\n{{{",
+        "%YAML 1.1\n%TAG !y! tag:yaml.org,2002:\n---\ndomain: !y!str d",
+        "domain: d\n...\n%YAML 1.2\n---\n",
     ] {
         compile(text).unwrap_or_else(|problems| panic!("{text}\n{problems}"));
     }
@@ -163,6 +166,11 @@ fn what_the_reference_refuses_is_refused() {
         &descriptor("metadata: text"),
         &descriptor("metadata: { [a]: b }"),
         &descriptor("value: !!int x"),
+        &descriptor("value: !!binary aGVsbG8"),
+        &limit("unit: day, requests_per_unit: !!binary NQ=="),
+        "%YAML 1.2\n---\ndomain: d",
+        "%YAML 1.0\n---\ndomain: d",
+        "%MINE\n---\ndomain: d",
     ] {
         assert!(compile(text).is_err(), "{text}");
     }

@@ -11,6 +11,11 @@ const SHAPES: &[Case] = &[
     taken("an end, and what comes after it", &["domain: d\n...\nx: y\n"]),
     refused("an empty document first", &["---\n---\ndomain: d\n"]),
     taken("the version 1.1", &["%YAML 1.1\n---\ndomain: d\n"]),
+    refused("another version", &["# in\n%YAML 1.2\n---\ndomain: d\n"]),
+    refused("an older version", &["%YAML 1.0\n---\ndomain: d\n"]),
+    taken("another version behind the end", &["domain: d\n...\n%YAML 1.2\n---\n"]),
+    taken("a name for tags", &["%TAG !y! tag:yaml.org,2002:\n---\ndomain: !y!str 1.5\n"]),
+    refused("a directive that is none", &["%MINE\n---\ndomain: d\n"]),
     taken("lines as Windows ends them", &["domain: d\r\ndescriptors:\r\n  - key: k\r\n"]),
     taken("a byte order mark", &["\u{feff}domain: d\n"]),
     refused("a control character", &[descriptors!("{ key: k\u{1} }")]),
@@ -29,6 +34,7 @@ const SHAPES: &[Case] = &[
         &["domain: d\ndescriptors: &x [{ key: k, descriptors: *x }]\n"],
     ),
     refused("a merge key in quotes", &[descriptors!("&k { key: k }, { '<<': *k, key: l }")]),
+    taken("a merge key by its tag", &[descriptors!("&k { key: k }, { !!merge <<: *k, value: v }")]),
     refused("a merge of a number", &[descriptors!("{ <<: 3, key: l }")]),
     // Scalars for texts.
     refused("infinity for a value", &[descriptors!("{ key: k, value: .inf }")]),
@@ -38,9 +44,15 @@ const SHAPES: &[Case] = &[
     ),
     taken("a value that 63 bits hold", &[descriptors!("{ key: k, value: 9223372036854775807 }")]),
     refused("a value tagged as a fraction", &[descriptors!("{ key: k, value: !!float 1 }")]),
+    taken("a value in base64", &[descriptors!("{ key: k, value: !!binary aGVsbG9= }")]),
+    refused("base64 without its padding", &[descriptors!("{ key: k, value: !!binary aGVsbG8 }")]),
+    refused("base64 with a space", &[descriptors!("{ key: k, value: !!binary 'aGVs bG8=' }")]),
+    taken("a key in base64", &["!!binary ZG9tYWlu: d\n"]),
     taken("a value tagged as a text", &[descriptors!("{ key: k, value: !!str 1.5 }")]),
     // For numbers and booleans.
     refused("digits beyond octal", &[limit!("unit: day, requests_per_unit: 08")]),
+    refused("a number in base64", &[limit!("unit: day, requests_per_unit: !!binary MQ==")]),
+    refused("a boolean in base64", &[descriptors!("{ key: k, shadow_mode: !!binary dHJ1ZQ== }")]),
     refused("an empty number", &[limit!("unit: day, requests_per_unit: ''")]),
     refused("a number by minutes", &[limit!("unit: day, requests_per_unit: 1:30")]),
     refused("a boolean in mixed case", &[descriptors!("{ key: k, shadow_mode: tRue }")]),
@@ -91,6 +103,7 @@ const MEANINGS: &[Script] = &[
     rate_limit: { unit: day, requests_per_unit: 10 }
   - { key: 010, rate_limit: { unit: day, requests_per_unit: 11, name: 010 } }
   - { key: off, value: =, rate_limit: { unit: day, requests_per_unit: 12 } }
+  - { key: !!binary YmFzZTY0, value: !!binary aGVsbG8=, rate_limit: { unit: !!binary ZGF5, requests_per_unit: 13 } }
 ",
         |script| {
             let values = [
@@ -105,6 +118,7 @@ const MEANINGS: &[Script] = &[
             }
             assert_eq!(script.ask(&[hits(0, &[("010", "v")])])?, "OK: OK 11 of 11 a DAY \"010\"");
             assert_eq!(script.ask(&[hits(0, &[("off", "=")])])?, "OK: OK 12 of 12 a DAY");
+            assert_eq!(script.ask(&[hits(0, &[("base64", "hello")])])?, "OK: OK 13 of 13 a DAY");
             Ok(())
         },
     ),
