@@ -13,7 +13,7 @@ use tokio_rustls::rustls::{
 };
 use webpki::EndEntityCert;
 
-use super::{ClientName, Provider, Side, TlsError};
+use super::{ClientName, Provider, Side, TlsError, names};
 
 /// Names of a rejected certificate that are logged.
 const MAX_LOGGED_NAMES: usize = 8;
@@ -63,6 +63,9 @@ impl ClientAuth {
         let has = |name: &ClientName| match name {
             ClientName::Dns(name) => {
                 certificate.valid_dns_names().any(|own| own.eq_ignore_ascii_case(name))
+            }
+            ClientName::Host(host) => {
+                certificate.valid_dns_names().any(|own| names::covers(own, host))
             }
             ClientName::Uri(name) => certificate.valid_uri_names().any(|own| own == name),
         };

@@ -5,12 +5,13 @@ use std::str::FromStr;
 use tokio_rustls::rustls::pki_types::{CertificateDer, DnsName};
 use webpki::EndEntityCert;
 
-/// A subject alternative name that permits a client. It is matched as a whole: a certificate with a wildcard matches no
-/// allowed name.
+/// A subject alternative name that permits a client. It is matched as a whole, but for [`ClientName::Host`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClientName {
     /// A DNS name, matched ignoring case.
     Dns(String),
+    /// A DNS name, which a wildcard in the certificate covers as well, as that of a server.
+    Host(String),
     /// A URI, such as a SPIFFE ID, matched exactly.
     Uri(String),
 }
@@ -24,6 +25,17 @@ pub enum ClientNameError {
     /// Anything else.
     #[error("write a DNS name or a URI, as in envoy.example.org or spiffe://example.org/envoy")]
     Neither,
+}
+
+impl ClientName {
+    /// The same, where a wildcard in the certificate covers a DNS name.
+    #[must_use]
+    pub fn or_wildcard(self) -> Self {
+        match self {
+            Self::Dns(name) => Self::Host(name),
+            other => other,
+        }
+    }
 }
 
 impl FromStr for ClientName {

@@ -155,7 +155,7 @@ fn grpc_tls(of: &mut Variables) -> Option<Files> {
         None
     });
     let authority = of.filled("GRPC_CLIENT_TLS_CACERT").map(PathBuf::from);
-    let names: Vec<_> = names.into_iter().collect();
+    let names: Vec<_> = names.into_iter().map(ClientName::or_wildcard).collect();
     let mut file = |name: &str| match of.filled(name).map(PathBuf::from) {
         Some(path) => path,
         None => {

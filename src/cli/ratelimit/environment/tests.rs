@@ -163,7 +163,7 @@ fn grpc_may_be_on_a_socket_and_ask_for_a_client_certificate() {
     assert_eq!(environment.grpc, Address::Unix("/run/ratelimit.sock".into()));
     let client_auth = environment.grpc_tls.unwrap().client_auth.unwrap();
     assert_eq!(client_auth.authority, PathBuf::from("c.pem"));
-    assert_eq!(client_auth.names, [ClientName::Dns("envoy.example.org".into())]);
+    assert_eq!(client_auth.names, [ClientName::Host("envoy.example.org".into())]);
     assert_eq!(environment.max_connection_age, None);
 }
 
