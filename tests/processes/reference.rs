@@ -25,11 +25,14 @@ mod replaces;
 mod script;
 mod sides;
 mod sound;
+mod statsd;
+mod tls;
 #[cfg(feature = "otlp")]
 mod traces;
 mod windows;
 mod yaml;
 
+use super::certificates;
 use super::envoy::process;
 use super::redis_server;
 use super::support;

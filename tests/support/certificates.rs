@@ -46,7 +46,7 @@ impl Authority {
         self.0.pem()
     }
 
-    /// A certificate with these names; those with a colon are URIs.
+    /// A certificate with these names: IP addresses, URIs if they have a colon, else names of hosts.
     pub fn issue(&self, names: &[&str]) -> Pair {
         self.issue_with(names, |_| {})
     }
@@ -58,6 +58,9 @@ impl Authority {
 
     fn issue_with(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Pair {
         let name = |name: &&str| {
+            if let Ok(address) = name.parse() {
+                return SanType::IpAddress(address);
+            }
             let text = (*name).try_into().unwrap();
             if name.contains(':') { SanType::URI(text) } else { SanType::DnsName(text) }
         };

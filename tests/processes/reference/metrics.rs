@@ -7,7 +7,7 @@ use super::process::eventually;
 use super::sides::{Deployment, Sides};
 use super::support::{descriptor, hits, limit, request};
 
-const CONFIG: &str = "domain: d
+pub(super) const CONFIG: &str = "domain: d
 descriptors:
   - { key: k, rate_limit: { unit: year, requests_per_unit: 10 } }
   - { key: k, value: v, rate_limit: { unit: year, requests_per_unit: 10 } }
@@ -58,11 +58,11 @@ fn scraped(text: &str) -> BTreeMap<String, u64> {
     series.collect()
 }
 
-#[test]
-#[ignore = "needs the reference, Redis and curl; bash tests/run.sh"]
-fn dashboards_find_their_counters() {
-    let on = [("USE_PROMETHEUS", "true"), ("STATS_FLUSH_INTERVAL", "100ms")];
-    let mut sides = Sides::all(&Deployment::of(&[("a.yaml", CONFIG)], &on));
+/// How often [`ask`] asks.
+pub(super) const REQUESTS: u64 = 24;
+
+/// Asks for limits of all kinds, and once without a domain.
+pub(super) fn ask(sides: &Sides) {
     let of = |count, entries: &[(&str, &str)]| vec![hits(count, entries)];
     for asked in [
         of(7, &[("k", "x")]),
@@ -92,6 +92,14 @@ fn dashboards_find_their_counters() {
         sides.ask(&request("d", &asked));
     }
     sides.ask(&request("", &[descriptor(&[("k", "x")])]));
+}
+
+#[test]
+#[ignore = "needs the reference, Redis and curl; bash tests/run.sh"]
+fn dashboards_find_their_counters() {
+    let on = [("USE_PROMETHEUS", "true"), ("STATS_FLUSH_INTERVAL", "100ms")];
+    let mut sides = Sides::all(&Deployment::of(&[("a.yaml", CONFIG)], &on));
+    ask(&sides);
     let mut expected = BTreeMap::new();
     for (labels, counts) in EXPECTED {
         for (name, count) in NAMES.into_iter().zip(counts) {

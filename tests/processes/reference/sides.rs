@@ -102,7 +102,7 @@ pub(super) struct Service {
     pub(super) name: &'static str,
     process: Running,
     redis: Option<Redis>,
-    grpc: SocketAddr,
+    pub(super) grpc: SocketAddr,
     /// `/json` and `/healthcheck`.
     pub(super) http: SocketAddr,
     /// `/rlconfig` and the like.
@@ -172,6 +172,10 @@ impl Service {
     /// Waits until it has ended by itself.
     pub(super) fn wait(&mut self) {
         self.process.wait();
+    }
+
+    pub(super) fn log(&self) -> String {
+        self.process.log()
     }
 
     /// Its Redis; none where it counts in memory.
