@@ -1,5 +1,6 @@
 //! `ratelimit`, as a deployment of envoyproxy/ratelimit has it: its environment, its ports, its paths, its exit codes.
 
+mod dashboards;
 mod environment;
 mod http;
 mod redis;
