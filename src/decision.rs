@@ -181,6 +181,8 @@ pub struct Charges<'a> {
     charges: SmallVec<[Charge<'a>; 8]>,
     /// The index of its charge for each match; empty if each match has a charge of its own.
     charge_of: SmallVec<[usize; 8]>,
+    /// Whether they only read the state.
+    is_peeking: bool,
 }
 
 impl<'a> Charges<'a> {
@@ -231,6 +233,7 @@ impl<'a> Charges<'a> {
     #[must_use]
     pub fn peeking(mut self) -> Self {
         self.charges.iter_mut().for_each(|charge| charge.hits = Hits::PEEK);
+        self.is_peeking = true;
         self
     }
 
@@ -310,11 +313,13 @@ struct MergedCharges<'c, 'a> {
     charges: &'c [Charge<'a>],
     /// The hits of each charge whose outcomes were told.
     told: SmallVec<[Hits; 8]>,
+    is_peeking: bool,
 }
 
 impl<'c, 'a> MergedCharges<'c, 'a> {
-    fn of(Charges { charges, .. }: &'c Charges<'a>) -> Self {
-        Self { charges, told: SmallVec::from_elem(Hits::PEEK, charges.len()) }
+    fn of(Charges { charges, is_peeking, .. }: &'c Charges<'a>) -> Self {
+        let told = SmallVec::from_elem(Hits::PEEK, charges.len());
+        Self { charges, told, is_peeking: *is_peeking }
     }
 
     /// The outcome for a descriptor, given that of the charge of this number.
@@ -337,7 +342,8 @@ impl<'c, 'a> MergedCharges<'c, 'a> {
         if is_only_one || charge.counting == Counting::AllOrNone {
             return outcome;
         }
-        let counts = [before, *told].map(|hits| window::sum(outcome.before, hits));
+        let counts = if self.is_peeking { [Hits::PEEK; 2] } else { [before, *told] };
+        let counts = counts.map(|hits| window::sum(outcome.before, hits));
         window::counted(*own, counts, matched.hits, outcome.reset)
     }
 }

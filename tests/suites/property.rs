@@ -8,6 +8,7 @@
 )]
 
 mod calls;
+mod descriptors;
 mod model;
 use crate::support;
 
