@@ -101,13 +101,21 @@ fn describe_place(place: &prost_types::Value) -> String {
 }
 
 fn describe_status(status: &DescriptorStatus, without_limit: &str) -> String {
-    let Some(limit) = &status.current_limit else { return without_limit.to_owned() };
+    let Some(limit) = &status.current_limit else {
+        // So a descriptor tree says it.
+        let is_unlimited = status.limit_remaining == u32::MAX;
+        return if is_unlimited { "unlimited" } else { without_limit }.to_owned();
+    };
+    let name = match &*limit.name {
+        "" => String::new(),
+        name => format!("{name}: "),
+    };
     let reset = status.duration_until_reset;
     // tollgate sends whole seconds.
     let seconds = |reset: prost_types::Duration| format!("{} s", reset.seconds);
     if limit.requests_per_unit == 0 {
         let end = reset.map(|reset| format!(" for {}", seconds(reset)));
-        return format!("{}: blocked{}", limit.name, end.unwrap_or_default());
+        return format!("{name}blocked{}", end.unwrap_or_default());
     }
     let unit = ReplyUnit::try_from(limit.unit).unwrap_or(ReplyUnit::Unknown);
     let rate = match (unit, limit.unit_multiplier.unwrap_or(1)) {
@@ -116,8 +124,7 @@ fn describe_status(status: &DescriptorStatus, without_limit: &str) -> String {
         (unit, count) => format!("per {count} {}s", unit.as_str_name().to_lowercase()),
     };
     format!(
-        "{}: {} {rate}, {} left, full in {}",
-        limit.name,
+        "{name}{} {rate}, {} left, full in {}",
         limit.requests_per_unit,
         status.limit_remaining,
         seconds(reset.unwrap_or_default()),

@@ -184,6 +184,9 @@ fn write_bucket(out: &mut dyn Write, bucket: &Bucket) -> std::io::Result<()> {
         Bucket::Concurrency(bucket) => {
             writeln!(out, "    {bucket}: each held until released, {} at most", bucket.ttl())
         }
+        Bucket::Window(window) if window.requests() == 0 => {
+            writeln!(out, "    {window}: nothing passes")
+        }
         Bucket::Window(window) => {
             let unit = window.unit().name();
             writeln!(out, "    {window}: counts anew when the next {unit} begins")

@@ -96,8 +96,8 @@ impl Service {
         Ok((charges.verdict(plan, &outcomes, admission, 0), now))
     }
 
-    /// The buckets that were recently near or over their limit, shadow rows included, with their current state, the
-    /// emptiest first: what a call of no hits would be told. With a shared store, the limit and the state are the last
+    /// The buckets that were recently near or over their limit, shadow rows included, with their current state and its wall
+    /// time, the emptiest first: what a call of no hits would be told. With a shared store, the limit and the state are the last
     /// that this process saw, without the buckets that have refilled since.
     pub fn recent_buckets(&self) -> Vec<BucketSnapshot> {
         let mut all = self.core.recent.list();
@@ -109,6 +109,7 @@ impl Service {
                     update(seen, &policies, now.wall);
                     let changes = seen.changes.as_deref();
                     seen.outcome = store.peek(seen.fingerprint, &seen.bucket, changes, now);
+                    seen.at = now.wall;
                 }
             }
             Backend::Shared(_) => {

@@ -20,6 +20,7 @@ mod stuck;
 mod tls;
 #[cfg(feature = "otlp")]
 mod traces;
+mod trees;
 mod unix;
 
 use std::process::{Child, Command, ExitStatus, Stdio};

@@ -21,6 +21,7 @@ mod config_warnings;
 mod decisions;
 mod dependencies;
 mod deploy;
+mod descriptor_trees;
 mod docs;
 mod examples;
 mod explain_bucket;

@@ -73,7 +73,8 @@ fn a_bucket_that_was_just_noted_is_left_alone_and_later_it_is_noted_again() {
     let parts = parts();
     ask(&parts, 19, &[("k", "one")]);
     let first = parts.clock.now();
-    let seen = || parts.service.recent_buckets()[0].at;
+    let name = || parts.service.recent_buckets()[0].fingerprint;
+    let seen = || parts.service.recent_bucket(name()).unwrap().at;
     parts.clock.advance(Nanos::new(1));
     ask(&parts, 1, &[("k", "one")]);
     assert_eq!(seen(), first);

@@ -2,9 +2,10 @@
 
 use super::types::{ExplainedBucket, ExplainedLevel, Limit, Time};
 use crate::clock::{Nanos, Timestamp};
-use crate::decision::Decided;
+use crate::decision::{Decided, Verdict};
 use crate::limit::Bucket;
-use crate::store::Outcome;
+use crate::policy::Plan;
+use crate::store::{Outcome, Wait};
 
 /// The limit of a bucket.
 pub(in crate::admin) fn limit(bucket: &Bucket) -> Limit {
@@ -46,9 +47,26 @@ pub(in crate::admin) fn full_at(bucket: &Bucket, outcome: &Outcome, at: Timestam
     full_in(bucket, outcome).map(|reset| Time(at.after(reset)))
 }
 
-/// Whether the bucket denies the call, which was not charged.
-pub(super) fn denies(decided: &Decided<'_>) -> bool {
-    !decided.matched.row.is_shadow() && is_over(decided)
+/// Time until a bucket admits a call of one hit, given the outcome of a look; none for never, or if it is not known.
+pub(super) fn wait_for_one(bucket: &Bucket, outcome: &Outcome) -> Option<Nanos> {
+    match (bucket, outcome.wait) {
+        // For a look, a window is over only beyond its limit.
+        (Bucket::Window(window), _) if outcome.remaining == 0 => {
+            (window.requests() > 0).then_some(outcome.reset)
+        }
+        (_, Wait::None) => Some(Nanos::ZERO),
+        (_, Wait::For(wait)) => Some(wait),
+        (_, Wait::Never) => None,
+    }
+}
+
+/// Whether a call is admitted that was not charged. Quotas deny it only if all of them do.
+pub(super) fn admits(plan: &Plan<'_>, verdict: &Verdict<'_>) -> bool {
+    let denies = |of: &Decided<'_>| !of.matched.row.is_shadow() && is_over(of);
+    let is_quota = |of: &&Decided<'_>| of.matched.row.is_quota();
+    let (quotas, others): (Vec<_>, Vec<_>) = verdict.decided.iter().partition(is_quota);
+    let are_spent = !quotas.is_empty() && !plan.has_open_quota && quotas.into_iter().all(denies);
+    verdict.is_bypassed || plan.is_excused || !(are_spent || others.into_iter().any(denies))
 }
 
 /// Whether the bucket cannot admit the call, which was not charged.
@@ -76,7 +94,10 @@ fn wait(decided: &Decided<'_>) -> Option<Nanos> {
             let spare = u64::from(bucket.size().get()).checked_sub(needed(decided))?;
             Some(decided.outcome.reset.minus(bucket.interval().times(spare)))
         }
-        Bucket::Window(_) => Some(decided.outcome.reset),
+        // A call of more hits than its limit never passes.
+        Bucket::Window(window) => {
+            (needed(decided) <= window.requests().into()).then_some(decided.outcome.reset)
+        }
         Bucket::Concurrency(_) => None,
         Bucket::Blocked(blocked) => blocked.until.map(|_| decided.outcome.reset),
     }

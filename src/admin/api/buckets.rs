@@ -100,7 +100,7 @@ fn near_limit(service: &Service, domain: Option<&str>, ids: Ids<'_>) -> Buckets 
         seen.standing() != Standing::Clear
             && domain.is_none_or(|domain| *seen.label.domain == *domain)
     });
-    let items = found.iter().take(MAX_ITEMS).map(|seen| from_snapshot(seen, service, ids));
+    let items = found.iter().take(MAX_ITEMS).map(|seen| from_snapshot(seen, ids));
     Buckets { list: List::new(items.collect(), found.len()), unknown_keys: Vec::new() }
 }
 
@@ -137,7 +137,7 @@ async fn named(
     });
     let all = found.len() + others.len() + (count - named.len());
     let found = found.iter().map(|(of, outcome)| from_named(policy, of, outcome, at, ids));
-    let others = others.iter().map(|seen| from_snapshot(seen, service, ids));
+    let others = others.iter().map(|seen| from_snapshot(seen, ids));
     let items = found.chain(others).take(MAX_ITEMS).collect();
     let unknown = entries.iter().map(|entry| entry.key.as_str());
     let unknown = unknown.filter(|key| !policy.keys().names().any(|name| name == *key));
@@ -211,10 +211,8 @@ pub(super) fn from_named(
     bucket_item(name, of.bucket(), outcome, at, ids.of(of.fingerprint))
 }
 
-fn from_snapshot(seen: &BucketSnapshot, service: &Service, ids: Ids<'_>) -> Bucket {
-    // The state of a shared store's bucket is from when it was last seen; of one in memory it is current.
-    let at = if service.is_shared() { seen.at } else { service.wall_now() };
-    from_snapshot_at(seen, at, ids)
+fn from_snapshot(seen: &BucketSnapshot, ids: Ids<'_>) -> Bucket {
+    from_snapshot_at(seen, seen.at, ids)
 }
 
 /// A bucket with its state at `at`.
@@ -237,7 +235,7 @@ fn bucket_item(
         full_at: bucket::full_at(bucket, outcome, at),
         state: Standing::of(bucket, outcome).into(),
         full_in_ms: bucket::full_in(bucket, outcome).map(Into::into),
-        wait_ms: outcome.wait.time().map(Into::into),
+        wait_ms: bucket::wait_for_one(bucket, outcome).map(Into::into),
         id,
     }
 }

@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 
-use super::types::{self, Config, ConnectionError, ControlPlane, Prefix, Rejected, Time};
+use super::types::{self, Charging, Config, ConnectionError, ControlPlane, Prefix, Rejected, Time};
 use crate::admin::{Shared, respond};
 use crate::limit::Bucket;
 use crate::live::{LoadedPolicies, RejectedPolicies};
@@ -94,6 +94,7 @@ fn limits(policy: &Policy) -> Vec<types::TreeLimit> {
         replaces: policy.replaced_by(row).into_iter().map(str::to_owned).collect(),
         shadow: row.is_shadow(),
         quota: row.is_quota(),
+        charge: Charging::of_row(row, row.rules().first()).charge,
     };
     rows.map(limit).collect()
 }
@@ -123,7 +124,7 @@ fn row(policy: &Policy, row: &Row) -> types::Row {
         name: row.name().to_owned(),
         buckets: buckets(row.rules()),
         shadow: row.is_shadow(),
-        charging: row.debt().into(),
+        charging: Charging::of_row(row, row.rules().first()),
         message: row.message_of(row.rules()),
         overrides: overrides.collect(),
     }

@@ -10,9 +10,10 @@ use axum::extract::State;
 use axum::response::Response;
 use tokio::time::Instant;
 
-use super::bucket::{denies, explained as explained_bucket};
+use super::bucket::{admits, explained as explained_bucket};
 use super::types::{
-    ExplainedDescriptor, ExplainedEntry, ExplainedTable, Explanation, MatchedRow, MissedTable, Time,
+    Charging, ExplainedDescriptor, ExplainedEntry, ExplainedTable, Explanation, MatchedRow,
+    MissedTable, Time,
 };
 use crate::admin::{ApiError, Shared, respond};
 use crate::clock::Timestamp;
@@ -64,7 +65,8 @@ async fn answer(service: &Service, body: &[u8]) -> Result<Explanation, ApiError>
     let plan = policy.resolve(&query, service.wall_now());
     let peeked = service.peek(policy, &plan).await;
     let (verdict, now) = peeked.map_err(|error| ApiError::store(&error))?;
-    let explanation = explanation(policy, &query, &verdict, now, Instant::now() + MAX_TIME);
+    let admits = admits(&plan, &verdict);
+    let explanation = explanation(policy, &query, &verdict, admits, now, Instant::now() + MAX_TIME);
     explanation.ok_or_else(|| {
         ApiError::unavailable(format!(
             "the explanation took over {MAX_TIME:?}; send fewer descriptors in one request"
@@ -77,6 +79,7 @@ fn explanation(
     policy: &Policy,
     query: &Query<'_>,
     verdict: &Verdict<'_>,
+    admits: bool,
     now: Timestamp,
     deadline: Instant,
 ) -> Option<Explanation> {
@@ -92,11 +95,14 @@ fn explanation(
     Some(Explanation {
         domain: policy.domain().to_owned(),
         at: Time(now),
-        admits: verdict.is_bypassed || !verdict.decided.iter().any(denies),
+        admits,
         descriptors,
         unknown_keys: unknown.map(|entry| entry.key.as_str().to_owned()).collect(),
     })
 }
+
+/// The outcome of a descriptor whose limit another descriptor's replaces.
+const REPLACED: &str = "its limit is replaced by that of another descriptor, and counts nothing";
 
 fn descriptor(
     policy: &Policy,
@@ -126,7 +132,11 @@ fn descriptor(
             row: decided.matched.row.name().to_owned(),
             is_override: false,
             shadow: false,
-            charging: decided.matched.debt.into(),
+            charging: Charging::of(
+                Some(decided.matched.bucket),
+                decided.matched.row.counting(),
+                decided.matched.debt,
+            ),
             scope: match policy.is_tree() {
                 true => "a limit from Envoy, in place of that of the tree".into(),
                 false => {
@@ -143,11 +153,13 @@ fn descriptor(
         value: text::decode(&text::truncate_value(entry.value)).into_owned(),
         read_as: read_as.map(str::to_owned),
     });
+    let limit = explained.walk.as_ref().and_then(Walk::rule);
+    let is_replaced = limit.is_some() && of_it().next().is_none();
     ExplainedDescriptor {
         entries: entries.collect(),
         endpoint_group: explained.group.as_ref().map(ToString::to_string),
         bypass: policy.describe_bypass(explained),
-        outcome: explained.outcome(),
+        outcome: if is_replaced { REPLACED.to_owned() } else { explained.outcome() },
         tables: tables.chain(of_tree).chain(overrides).collect(),
     }
 }
@@ -178,7 +190,7 @@ fn in_tree<'v>(
         row: row.name().to_owned(),
         is_override: false,
         shadow: row.is_shadow(),
-        charging: row.debt().into(),
+        charging: Charging::of_row(row, Some(rule)),
         scope: scope.join(", "),
         message: None,
         buckets: vec![explained_bucket(rule.bucket(), decided, now)],
@@ -203,7 +215,7 @@ fn matched_row<'v>(
         row: row.name().to_owned(),
         is_override: !rules.iter().any(is_own),
         shadow: row.is_shadow(),
-        charging: row.debt().into(),
+        charging: Charging::of_row(row, rules.first()),
         scope: policy.scope_description(table),
         message: Some(row.message_of(rules)),
         buckets: buckets.collect(),
@@ -227,8 +239,8 @@ mod tests {
         let plan = policy.resolve(&query, service.now());
         let (verdict, now) = service.peek(policy, &plan).await.unwrap();
         let begun = Instant::now();
-        assert!(explanation(policy, &query, &verdict, now, begun + MAX_TIME).is_some());
+        assert!(explanation(policy, &query, &verdict, true, now, begun + MAX_TIME).is_some());
         std::iter::repeat_with(Instant::now).find(|now| *now > begun);
-        assert!(explanation(policy, &query, &verdict, now, begun).is_none());
+        assert!(explanation(policy, &query, &verdict, true, now, begun).is_none());
     }
 }

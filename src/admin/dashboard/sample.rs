@@ -292,15 +292,11 @@ fn most_denying(
 fn near_limit(service: &Service) -> List<NearBucket> {
     let mut found = service.recent_buckets();
     found.retain(|seen| seen.outcome.remaining < seen.bucket.size());
-    let items = found.iter().take(MAX_ITEMS).map(|seen| {
-        // The state of a shared store's bucket is from when it was last seen; of one in memory it is current.
-        let at = if service.is_shared() { seen.at } else { service.wall_now() };
-        NearBucket {
-            name: (&*seen.label).into(),
-            limit: bucket::limit(&seen.bucket),
-            remaining: seen.outcome.remaining,
-            full_at: bucket::full_at(&seen.bucket, &seen.outcome, at),
-        }
+    let items = found.iter().take(MAX_ITEMS).map(|seen| NearBucket {
+        name: (&*seen.label).into(),
+        limit: bucket::limit(&seen.bucket),
+        remaining: seen.outcome.remaining,
+        full_at: bucket::full_at(&seen.bucket, &seen.outcome, seen.at),
     });
     List::new(items.collect(), found.len())
 }

@@ -121,7 +121,8 @@ fn matched(of: &MatchedRow) -> String {
     let shadow = if of.shadow { ", in shadow: never denies" } else { "" };
     let from = if of.is_override { ", by an override" } else { "" };
     let charged = match &of.charging {
-        Charging { charge: Charge::IfAdmitted, .. } => String::new(),
+        // The scope says so of windows.
+        Charging { charge: Charge::IfAdmitted | Charge::SpareOthers, .. } => String::new(),
         Charging { charge: Charge::Always, most_owed: None } => ", always charged".to_owned(),
         Charging { charge: Charge::Always, most_owed: Some(most) } => {
             format!(", always charged, owes {most} at most")

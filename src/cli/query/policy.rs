@@ -7,6 +7,7 @@ use serde_json::json;
 use super::super::Failure;
 use super::super::entry_args::EntryArg;
 use super::super::http::HttpServer;
+use crate::policy::descriptor_tree;
 
 /// The part of the answer of `/config` that is read.
 #[derive(Deserialize)]
@@ -114,7 +115,9 @@ fn about(descriptor: &Descriptor) -> Notes {
     });
     let (in_shadow, enforced): (Vec<_>, Vec<_>) = matched.partition(|(_, shadow)| *shadow);
     let mut in_shadow = in_shadow.into_iter().map(|(row, _)| row);
-    if enforced.is_empty() && in_shadow.len() > 0 {
+    // A tree tells the state of its limits in shadow.
+    let is_tree = descriptor.tables.iter().any(|of| of.table == descriptor_tree::TABLE);
+    if enforced.is_empty() && in_shadow.len() > 0 && !is_tree {
         let rows: Vec<_> = in_shadow.collect();
         let only_shadow = format!("only shadow limits matched: {}", rows.join(", "));
         return Notes { lines: Vec::new(), only_shadow: Some(only_shadow) };

@@ -4,6 +4,7 @@ use super::{DescriptorTree, NameId, Node, NodeId, ROOT, Takes};
 use crate::descriptor::Entry;
 use crate::limit::Counting;
 use crate::policy::Policy;
+use crate::policy::rule::Rule;
 use crate::policy::table::Row;
 use crate::text;
 
@@ -153,6 +154,11 @@ fn choice(node: &Node, entry: &Entry<'_>) -> Choice {
 }
 
 impl Walk<'_> {
+    /// The rule of the limit at its end.
+    pub fn rule(&self) -> Option<&Rule> {
+        self.end.as_ref().ok().and_then(|row| row.rules().first())
+    }
+
     /// The effect of the limit on the call.
     pub(in crate::policy) fn outcome(&self) -> String {
         match &self.end {

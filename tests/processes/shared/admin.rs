@@ -74,6 +74,42 @@ fn a_customer_is_reset_in_every_table_of_the_shared_store() {
     assert_eq!(client.drain(&calls("a"), 5).0, 3);
 }
 
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn a_window_of_a_tree_is_looked_at_and_reset_in_the_shared_store() {
+    let redis = Redis::start();
+    let tree = "domain: d
+descriptors:
+  - key: user
+    rate_limit: { unit: year, requests_per_unit: 5 }
+    descriptors: [{ key: path, value: /pool/*, share_threshold: true, rate_limit: { unit: year, requests_per_unit: 3 } }]
+";
+    let args = ["--store", &redis.url(), "--admin-token", TOKEN];
+    let (one, other) = (Tollgate::start(tree, &args), Tollgate::start(tree, &args));
+    let (mut client, mut others) = (one.client(), other.client());
+    let user = call(&[("user", "1")]);
+    let pool = |path| call(&[("user", "1"), ("path", path)]);
+    assert_eq!(client.drain(&user, 9).0, 5);
+    assert_eq!(others.drain(&pool("/pool/a"), 9).0, 3);
+    // The other has never met it.
+    let listed = other.get("/buckets?user=1");
+    assert!(listed.contains(r#""bucket":"5 each year","size":5,"remaining":0"#), "{listed}");
+    let explained = other.post(
+        "/explain/bucket",
+        TOKEN,
+        r#"{"table":"descriptors","key":[["user","1"],["path","/pool/b"]]}"#,
+    );
+    assert!(explained.contains(r#""admits":false"#), "{explained}");
+    let reset = one.post("/reset", TOKEN, r#"{"table":"descriptors","key":[["user","1"]]}"#);
+    assert!(reset.contains(r#""reset":1,"already_full":0"#), "{reset}");
+    assert_eq!(others.drain(&user, 9).0, 5);
+    assert_eq!(client.drain(&pool("/pool/c"), 9).0, 0, "another window");
+    let pool_key = r#"{"table":"descriptors","key":[["user","1"],["path","/pool/d"]]}"#;
+    let reset = one.post("/reset", TOKEN, pool_key);
+    assert!(reset.contains(r#""reset":1,"already_full":0"#), "{reset}");
+    assert_eq!(others.drain(&pool("/pool/e"), 9).0, 3);
+}
+
 /// Far more leases than a list of 4096 has room for, if those were on it that another replica has released.
 #[test]
 #[ignore = "needs Redis; bash tests/run.sh"]

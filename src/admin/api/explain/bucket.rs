@@ -165,7 +165,7 @@ async fn explanation(
     Ok(Explanation {
         domain: policy.domain().to_owned(),
         at: Time(now),
-        admits: !verdict.decided.iter().any(bucket::denies),
+        admits: bucket::admits(plan, &verdict),
         descriptors: vec![descriptor(policy, 0, explained, &verdict, now)],
         unknown_keys: Vec::new(),
     })

@@ -3,7 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::limit::Debt;
+use crate::limit::{Bucket, Counting, Debt};
+use crate::policy::rule::Rule;
+use crate::policy::table::Row;
 
 /// When the hits of a request are charged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, JsonSchema, Serialize, Deserialize)]
@@ -13,9 +15,11 @@ pub(crate) enum Charge {
     IfAdmitted,
     /// Whatever is left, and whether or not the request is admitted.
     Always,
+    /// By windows that are over their limit in any case; by others if no window of the request is.
+    SpareOthers,
 }
 
-/// How the token buckets of a row are charged.
+/// How the buckets of a row are charged.
 #[derive(Debug, JsonSchema, Serialize, Deserialize)]
 pub(crate) struct Charging {
     /// When hits are charged.
@@ -24,9 +28,20 @@ pub(crate) struct Charging {
     pub(crate) most_owed: Option<u32>,
 }
 
-impl From<Option<Debt>> for Charging {
-    fn from(debt: Option<Debt>) -> Self {
-        let charge = if debt.is_some() { Charge::Always } else { Charge::IfAdmitted };
+impl Charging {
+    /// How a bucket is charged, by what its windows count, and what it may owe.
+    pub(crate) fn of(bucket: Option<&Bucket>, counting: Counting, debt: Option<Debt>) -> Self {
+        let charge = match (bucket, counting) {
+            (Some(Bucket::Window(_)), Counting::Each) => Charge::Always,
+            (Some(Bucket::Window(_)), Counting::SpareOthers) => Charge::SpareOthers,
+            _ if debt.is_some() => Charge::Always,
+            _ => Charge::IfAdmitted,
+        };
         Self { charge, most_owed: debt.and_then(Debt::most_owed) }
+    }
+
+    /// How a row charges the bucket of a rule.
+    pub(crate) fn of_row(row: &Row, rule: Option<&Rule>) -> Self {
+        Self::of(rule.map(Rule::bucket), row.counting(), row.debt())
     }
 }

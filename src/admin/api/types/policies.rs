@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Charging, Time};
+use super::{Charge, Charging, Time};
 use crate::policy::{HeaderStyle, OnStoreError};
 
 /// The result of a reload.
@@ -179,6 +179,8 @@ pub(crate) struct TreeLimit {
     pub(crate) shadow: bool,
     /// Whether it denies a call only together with all other quotas of the call.
     pub(crate) quota: bool,
+    /// When hits are charged.
+    pub(crate) charge: Charge,
 }
 
 /// A table.

@@ -23,8 +23,14 @@ export function fillBar(its, owner, bucket) {
   bars.add(its);
 }
 
+// What a bucket is: tokens, slots or a window.
+const hasTokens = (bucket) => bucket.interval_ms !== undefined;
+const hasSlots = (bucket) => bucket.ttl_ms !== undefined;
+
 function levelOf({ bucket, fullAt }, now) {
-  if (bucket.interval_ms === undefined) return bucket.remaining;
+  if (hasSlots(bucket)) return bucket.remaining;
+  // A window is full when the next one begins.
+  if (!hasTokens(bucket)) return now < fullAt ? bucket.remaining : bucket.size;
   const missing = Math.max(0, fullAt - now) / bucket.interval_ms;
   return Math.min(bucket.size, Math.max(0, bucket.size - missing));
 }
@@ -40,7 +46,7 @@ function drawBar(of, now) {
   }
   if (bucket.remaining === undefined) {
     setText(of.number, whole.format(bucket.size));
-    setText(of.more, bucket.interval_ms === undefined ? "slots" : "when full");
+    setText(of.more, hasSlots(bucket) ? "slots" : "when full");
     return;
   }
   const level = levelOf(of, now);
@@ -49,12 +55,12 @@ function drawBar(of, now) {
   const isOver = left < 1;
   of.level.setAttribute("width", ((100 * level) / bucket.size).toFixed(2));
   // A mark at the level of one call, if it is wide enough to be seen.
-  of.one.setAttribute("x", bucket.interval_ms !== undefined && bucket.size <= 50 ? (100 / bucket.size - 0.3).toFixed(2) : -1);
+  of.one.setAttribute("x", hasTokens(bucket) && bucket.size <= 50 ? (100 / bucket.size - 0.3).toFixed(2) : -1);
   of.owner.classList.toggle("is-over", isOver);
   setText(of.number, `${whole.format(left)} of ${whole.format(bucket.size)}`);
-  if (bucket.interval_ms === undefined) {
+  if (hasSlots(bucket)) {
     setText(of.more, isOver ? "no slot free" : "slots free");
-  } else if (isOver) {
+  } else if (isOver && hasTokens(bucket)) {
     setText(of.more, `next in ${span((1 - level) * bucket.interval_ms)}`);
   } else {
     setText(of.more, level < bucket.size ? `full in ${span(of.fullAt - now)}` : "full");

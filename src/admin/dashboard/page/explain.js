@@ -144,7 +144,10 @@ function explanation(explained) {
     const missed = tables.filter((table) => table.miss_reason);
     if (missed.length > 0) {
       const lines = missed.map((table) => make("p", { class: "missed" }, make("b", {}, table.table), ` ${table.miss_reason}`));
-      parts.push(make("details", { open: missed.length === tables.length }, make("summary", {}, `${count(missed.length, "other table", "other tables")} without a matching bucket`), ...lines));
+      const isAll = missed.length === tables.length;
+      const isTree = missed.some((table) => table.table === "descriptors");
+      const summary = isTree ? "Why no limit applies" : `${count(missed.length, isAll ? "table" : "other table", isAll ? "tables" : "other tables")} without a matching bucket`;
+      parts.push(make("details", { open: isAll }, make("summary", {}, summary), ...lines));
     }
   }
   return parts;
