@@ -18,7 +18,7 @@ use crate::policy::descriptor_tree::{NewNode, TreeSettings};
 use crate::policy::{LimitHistory, Policies};
 use crate::store::MemoryStore;
 use crate::wire::support::{
-    self, Code, DescriptorStatus, Entry, RateLimitDescriptor, RateLimitOverride, ReplyUnit,
+    self, Code, DescriptorStatus, RateLimitDescriptor, ReplyUnit, descriptor, request,
 };
 use crate::wire::{RateLimitRequest, RateLimitResponse};
 
@@ -98,8 +98,7 @@ impl Served {
         &self,
         descriptors: impl IntoIterator<Item = RateLimitDescriptor>,
     ) -> RateLimitResponse {
-        let descriptors = descriptors.into_iter().collect();
-        self.request(&RateLimitRequest { domain: "d".into(), descriptors, hits_addend: 0 })
+        self.request(&request("d", descriptors, 0))
     }
 
     /// The code of the answer, and the status of each descriptor.
@@ -143,30 +142,4 @@ fn told(status: &DescriptorStatus) -> String {
     said.push(format!("{}s", reset.seconds));
     said.extend((!limit.name.is_empty()).then(|| limit.name.clone()));
     said.join(" ")
-}
-
-/// A descriptor, with the hits of the request.
-fn of(entries: &[[&str; 2]]) -> RateLimitDescriptor {
-    let entry =
-        |[key, value]: &[&str; 2]| Entry { key: (*key).to_owned(), value: (*value).to_owned() };
-    RateLimitDescriptor {
-        entries: entries.iter().map(entry).collect(),
-        ..RateLimitDescriptor::default()
-    }
-}
-
-impl RateLimitDescriptor {
-    fn hits(self, hits: u64) -> Self {
-        Self { hits_addend: Some(hits), ..self }
-    }
-
-    fn giving_back(self) -> Self {
-        Self { is_negative_hits: true, ..self }
-    }
-
-    /// With a limit of this number and the number of its unit.
-    fn with_limit(self, requests_per_unit: u32, unit: i32) -> Self {
-        let limit = RateLimitOverride { requests_per_unit, unit, unit_multiplier: None };
-        Self { limit: Some(limit), ..self }
-    }
 }

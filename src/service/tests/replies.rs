@@ -20,7 +20,7 @@ fn headers(response: &RateLimitResponse) -> Vec<(&str, &str)> {
 #[test]
 fn an_answer_has_statuses_and_nothing_else() {
     let served = served([node("k", "").per_minute(0)]);
-    let response = served.response([of(&[["k", "v"]])]);
+    let response = served.response([descriptor(&[["k", "v"]])]);
     let RateLimitResponse { overall_code, statuses, .. } = response.clone();
     assert_eq!(response, RateLimitResponse { overall_code, statuses, ..Default::default() });
     assert_eq!(code(overall_code), "OVER");
@@ -35,11 +35,11 @@ fn the_headers_tell_of_the_first_limit_with_the_least_remaining() {
         node("free", "").unlimited(),
     ];
     let served = served_with(nodes, &with_headers());
-    let response = served.response(["free", "a", "b", "c"].map(|key| of(&[[key, "v"]])));
+    let response = served.response(["free", "a", "b", "c"].map(|key| descriptor(&[[key, "v"]])));
     let expected =
         [("RateLimit-Limit", "3"), ("RateLimit-Remaining", "2"), ("RateLimit-Reset", "3600")];
     assert_eq!(headers(&response), expected);
-    let response = served.response([of(&[["free", "v"]]), of(&[["x", "v"]])]);
+    let response = served.response([descriptor(&[["free", "v"]]), descriptor(&[["x", "v"]])]);
     assert_eq!(headers(&response), []);
 }
 
@@ -53,7 +53,7 @@ fn the_headers_of_a_denial_tell_of_the_last_limit_that_is_over_and_no_quota() {
     ];
     let served = served_with(nodes, &with_headers());
     let reset = |keys: &[&str]| {
-        let response = served.response(keys.iter().map(|key| of(&[[key, "v"]])));
+        let response = served.response(keys.iter().map(|key| descriptor(&[[key, "v"]])));
         headers(&response).last().map(|(_, reset)| (*reset).to_owned()).unwrap()
     };
     assert_eq!(reset(&["a", "b"]), "3600");
@@ -66,8 +66,8 @@ fn the_headers_of_a_denial_tell_of_the_last_limit_that_is_over_and_no_quota() {
 #[test]
 fn a_limit_of_which_the_most_remains_has_no_headers() {
     let served = served_with([node("k", "").per_minute(u32::MAX)], &with_headers());
-    assert_eq!(headers(&served.response([of(&[["k", "v"]]).hits(0)])), []);
-    assert_eq!(headers(&served.response([of(&[["k", "v"]])])).len(), 3);
+    assert_eq!(headers(&served.response([descriptor(&[["k", "v"]]).hits(0)])), []);
+    assert_eq!(headers(&served.response([descriptor(&[["k", "v"]])])).len(), 3);
 }
 
 fn map<const N: usize>(fields: [(&str, Value); N]) -> Map {
@@ -81,11 +81,11 @@ fn with_metadata() -> TreeSettings {
 #[test]
 fn metadata_tell_of_the_request() {
     let served = served_with([node("k", "").per_minute(9)], &with_metadata());
-    let descriptors = vec![
-        of(&[["k", "v"], ["l", ""]]).hits(0).with_limit(5, 2),
-        of(&[["x", "ä=1"]]).with_limit(0, 7),
+    let descriptors = [
+        descriptor(&[["k", "v"], ["l", ""]]).hits(0).with_limit(5, 2),
+        descriptor(&[["x", "ä=1"]]).with_limit(0, 7),
     ];
-    let request = RateLimitRequest { domain: "d".into(), descriptors, hits_addend: 3 };
+    let request = request("d", descriptors, 3);
     let expected = json!({
         "domain": "d",
         "hitsAddend": 3.0,
@@ -96,7 +96,7 @@ fn metadata_tell_of_the_request() {
     });
     assert_eq!(metadata(&served.request(&request)), expected);
     let expected = json!({ "domain": "d", "descriptors": [{ "entries": ["k=v"] }] });
-    assert_eq!(metadata(&served.response([of(&[["k", "v"]])])), expected);
+    assert_eq!(metadata(&served.response([descriptor(&[["k", "v"]])])), expected);
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn metadata_of_limits_that_admit_are_merged_and_the_first_counts() {
     ];
     let served = served_with(nodes, &with_metadata());
     let told = |keys: &[&str]| {
-        let response = served.response(keys.iter().map(|key| of(&[[key, "v"]])));
+        let response = served.response(keys.iter().map(|key| descriptor(&[[key, "v"]])));
         metadata(&response).get("metadata").cloned()
     };
     let all = ["a", "b", "spent", "s", "free", "r", "by"];

@@ -10,7 +10,7 @@ fn names<const N: usize>(statuses: [&str; N]) -> Vec<String> {
 #[test]
 fn a_limit_in_shadow_says_ok_with_nothing_remaining() {
     let served = served([node("k", "").per_minute(1).in_shadow()]);
-    let ask = || served.ask_one(of(&[["k", "v"]]));
+    let ask = || served.ask_one(descriptor(&[["k", "v"]]));
     assert_eq!(ask(), "OK 0/1 minute 60s");
     assert_eq!(ask(), "OK 0/1 minute 60s");
 }
@@ -19,7 +19,7 @@ fn a_limit_in_shadow_says_ok_with_nothing_remaining() {
 fn a_deployment_in_shadow_keeps_the_statuses_and_denies_nothing() {
     let settings = TreeSettings { is_shadow: true, ..TreeSettings::default() };
     let served = served_with([node("k", "").per_minute(0)], &settings);
-    assert_eq!(served.ask([of(&[["k", "v"]])]), ("OK", names(["OVER 0/0 minute 60s"])));
+    assert_eq!(served.ask([descriptor(&[["k", "v"]])]), ("OK", names(["OVER 0/0 minute 60s"])));
 }
 
 /// `a` and `b` are spent quotas, `c` is one that is not, `l` a limit that is not spent, `s` one in shadow.
@@ -39,7 +39,7 @@ fn quotas() -> Vec<NewNode> {
 fn quotas_deny_only_if_all_of_them_are_spent() {
     let served = served(quotas());
     let codes = |keys: &[&str]| {
-        let (code, statuses) = served.ask(keys.iter().map(|key| of(&[[key, "v"]])));
+        let (code, statuses) = served.ask(keys.iter().map(|key| descriptor(&[[key, "v"]])));
         let is_over = statuses.iter().map(|status| status.starts_with("OVER")).collect::<Vec<_>>();
         (code, is_over)
     };
@@ -64,15 +64,15 @@ fn in_a_deployment_of_quotas_every_descriptor_is_one_but_unlimited_ones() {
         node("r", "").per_minute(0).replacing(&["l"]),
     ];
     let served = served_with(nodes, &settings);
-    let code = |keys: &[&str]| served.ask(keys.iter().map(|key| of(&[[key, "v"]]))).0;
+    let code = |keys: &[&str]| served.ask(keys.iter().map(|key| descriptor(&[[key, "v"]]))).0;
     assert_eq!(code(&["spent"]), "OVER");
     assert_eq!(code(&["spent", "unmatched"]), "OK");
     assert_eq!(code(&["spent", "l"]), "OK");
     assert_eq!(code(&["spent", "free"]), "OVER");
     assert_eq!(code(&["r", "l"]), "OK", "one that is replaced is as one that is unmatched");
-    let brought = |key: &str| of(&[[key, "v"]]).with_limit(0, 2);
+    let brought = |key: &str| descriptor(&[[key, "v"]]).with_limit(0, 2);
     assert_eq!(served.ask([brought("x")]).0, "OVER");
-    assert_eq!(served.ask([brought("x"), of(&[["l", "v"]])]).0, "OK");
+    assert_eq!(served.ask([brought("x"), descriptor(&[["l", "v"]])]).0, "OK");
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn a_replaced_limit_is_not_charged_and_has_a_code_alone() {
         node("own", "").per_minute(9).named("own").replacing(&["all", "no such name"]),
         node("all", "").per_minute(0).named("all"),
     ]);
-    let (own, all) = (|| of(&[["own", "1"]]), || of(&[["all", "1"]]));
+    let (own, all) = (|| descriptor(&[["own", "1"]]), || descriptor(&[["all", "1"]]));
     assert_eq!(served.ask([own(), all()]), ("OK", names(["OK 8/9 minute 60s own", "OK"])));
     let expected = names(["OK", "OK 7/9 minute 60s own"]);
     assert_eq!(served.ask([all(), own()]), ("OK", expected), "the order does not matter");
@@ -96,7 +96,7 @@ fn limits_that_replace_each_other_both_vanish() {
         node("a", "").per_minute(0).named("a").replacing(&["b"]),
         node("b", "").per_minute(0).named("b").replacing(&["a"]),
     ]);
-    let both = [of(&[["a", "1"]]), of(&[["b", "1"]])];
+    let both = [descriptor(&[["a", "1"]]), descriptor(&[["b", "1"]])];
     assert_eq!(served.ask(both), ("OK", names(["OK", "OK"])));
 }
 
@@ -108,13 +108,13 @@ fn a_replaced_limit_replaces_others_and_an_unlimited_one_is_never_replaced() {
         node("c", "").per_minute(0).named("c"),
         node("s", "").per_minute(0).in_shadow().replacing(&["c"]),
     ]);
-    let all = ["a", "b", "c"].map(|key| of(&[[key, "1"]]));
+    let all = ["a", "b", "c"].map(|key| descriptor(&[[key, "1"]]));
     assert_eq!(served.ask(all), ("OK", names(["OK 4294967295", "OK", "OK"])));
-    let both = ["s", "c"].map(|key| of(&[[key, "1"]]));
+    let both = ["s", "c"].map(|key| descriptor(&[[key, "1"]]));
     assert_eq!(served.ask(both), ("OK", names(["OK 0/0 minute 60s", "OK"])));
-    let brought = [of(&[["b", "1"]]).with_limit(9, 2), of(&[["c", "1"]])];
+    let brought = [descriptor(&[["b", "1"]]).with_limit(9, 2), descriptor(&[["c", "1"]])];
     let expected = names(["OK 8/9 minute 60s", "OVER 0/0 minute 60s c"]);
     assert_eq!(served.ask(brought), ("OVER", expected), "a limit from Envoy replaces none");
-    let brought = [of(&[["b", "1"]]), of(&[["c", "1"]]).with_limit(9, 2)];
+    let brought = [descriptor(&[["b", "1"]]), descriptor(&[["c", "1"]]).with_limit(9, 2)];
     assert_eq!(served.ask(brought).1[1], "OK 7/9 minute 60s", "and is replaced by none");
 }

@@ -4,8 +4,6 @@ use std::net::SocketAddr;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
-use tollgate::wire::pb::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
-use tollgate::wire::pb::envoy::extensions::common::ratelimit::v3::rate_limit_descriptor::Entry;
 use tollgate::wire::{RateLimitRequest, RateLimitServiceClient};
 use tonic::Request;
 use tonic::transport::Identity;
@@ -13,6 +11,7 @@ use tonic::transport::Identity;
 use super::collector::{Sent, collector};
 use super::run;
 use super::serve::{QUIET, Served};
+use crate::support::{descriptor, request};
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const CALLER: &str = "00f067aa0ba902b7";
@@ -21,10 +20,7 @@ const CALLER: &str = "00f067aa0ba902b7";
 pub(super) type Headers = Vec<(&'static str, String)>;
 
 pub(super) fn asked(domain: &str) -> RateLimitRequest {
-    let entry = |(key, value): (&str, &str)| Entry { key: key.into(), value: value.into() };
-    let entries = [("tenant_type", "free"), ("tenant", "acme")].map(entry).to_vec();
-    let descriptor = RateLimitDescriptor { entries, ..Default::default() };
-    RateLimitRequest { domain: domain.into(), descriptors: vec![descriptor], hits_addend: 0 }
+    request(domain, &[descriptor(&[("tenant_type", "free"), ("tenant", "acme")])])
 }
 
 /// Calls a server, each call with these headers.
