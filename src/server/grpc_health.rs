@@ -9,8 +9,8 @@ use crate::wire;
 /// The names under which clients ask for the health. `ratelimit` is that of envoyproxy/ratelimit.
 const NAMES: [&str; 3] = ["", "ratelimit", wire::SERVICE];
 
-/// Those of envoyproxy/ratelimit, which knows no other.
-const NAMES_OF_REFERENCE: [&str; 2] = ["", "ratelimit"];
+/// That of envoyproxy/ratelimit, which knows no other. Under the empty name it serves as long as it runs.
+const NAMES_OF_REFERENCE: [&str; 1] = ["ratelimit"];
 
 /// Reports the health to checks and watches.
 #[derive(Clone)]
@@ -20,11 +20,14 @@ pub(super) struct GrpcHealth {
 }
 
 impl GrpcHealth {
-    /// The health of a server that is not serving, and its service. A server in place of envoyproxy/ratelimit has its
-    /// names.
+    /// The health of a server that is not serving, and its service. A server in place of envoyproxy/ratelimit tells what
+    /// that does.
     pub(super) async fn new(is_reference: bool) -> (Self, HealthServer<impl Health>) {
         let (reporter, service) = tonic_health::server::health_reporter();
         let names = if is_reference { &NAMES_OF_REFERENCE[..] } else { &NAMES };
+        if is_reference {
+            reporter.set_service_status("", ServingStatus::Serving).await;
+        }
         let health = Self { reporter, names };
         health.report(false).await;
         (health, service)
@@ -41,7 +44,7 @@ impl GrpcHealth {
     /// Ends the watches, which would otherwise keep the drain waiting.
     pub(super) async fn close(&mut self) {
         self.report(false).await;
-        for name in self.names {
+        for name in &NAMES {
             self.reporter.clear_service_status(name).await;
         }
     }
