@@ -5,7 +5,7 @@ use crate::clock::{Nanos, Timestamp};
 use crate::decision::{Decided, Verdict};
 use crate::limit::Bucket;
 use crate::policy::Plan;
-use crate::store::{Outcome, Wait};
+use crate::store::Outcome;
 
 /// The limit of a bucket.
 pub(in crate::admin) fn limit(bucket: &Bucket) -> Limit {
@@ -49,14 +49,12 @@ pub(in crate::admin) fn full_at(bucket: &Bucket, outcome: &Outcome, at: Timestam
 
 /// Time until a bucket admits a call of one hit, given the outcome of a look; none for never, or if it is not known.
 pub(super) fn wait_for_one(bucket: &Bucket, outcome: &Outcome) -> Option<Nanos> {
-    match (bucket, outcome.wait) {
+    match bucket {
         // For a look, a window is over only beyond its limit.
-        (Bucket::Window(window), _) if outcome.remaining == 0 => {
+        Bucket::Window(window) if outcome.remaining == 0 => {
             (window.requests() > 0).then_some(outcome.reset)
         }
-        (_, Wait::None) => Some(Nanos::ZERO),
-        (_, Wait::For(wait)) => Some(wait),
-        (_, Wait::Never) => None,
+        _ => outcome.wait.time(),
     }
 }
 

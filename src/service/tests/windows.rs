@@ -126,7 +126,7 @@ fn a_deployment_may_spare_those_that_would_admit_when_another_is_over() {
 fn equal_descriptors_are_judged_alone_where_others_are_spared() {
     let settings = TreeSettings { counting: Counting::SpareOthers, ..TreeSettings::default() };
     let served = served_with([node("a", "").per_minute(1), node("b", "").per_minute(5)], &settings);
-    let b = |hits| of(&[["b", "1"]]).hits(hits);
+    let b = |hits| descriptor(&[["b", "1"]]).hits(hits);
     assert_eq!(served.ask_one(b(1)), "OK 4/5 minute 60s");
     // Of 4 that are left, 3 fit, and 3 fit.
     let expected = ["OK 1/5 minute 60s", "OVER 0/5 minute 60s"].map(str::to_owned);
@@ -134,7 +134,7 @@ fn equal_descriptors_are_judged_alone_where_others_are_spared() {
     assert_eq!(served.ask_one(b(2).giving_back()), "OK 0/5 minute 60s", "7 were counted");
     assert_eq!(served.ask_one(b(2).giving_back()), "OK 2/5 minute 60s");
     // Both are spared, since another is over.
-    let over = of(&[["a", "1"]]).hits(2);
+    let over = descriptor(&[["a", "1"]]).hits(2);
     let expected = ["OVER 0/1 minute 60s", "OK 2/5 minute 60s", "OK 2/5 minute 60s"];
     let expected = expected.map(str::to_owned);
     assert_eq!(served.ask([over, b(1), b(1)]), ("OVER", expected.into()));
