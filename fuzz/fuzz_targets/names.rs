@@ -18,6 +18,8 @@ fuzz_target!(|data: &[u8]| {
     };
     let der = &data[end + 1..];
     check_any(&allowed, der);
+    // With wildcards, whatever the certificate has.
+    allows(&allowed.clone().or_wildcard(), der);
     let certificate = der::certificate(der);
     check_any(&allowed, &certificate);
     if let Some(names) = der::names(der) {
@@ -33,7 +35,7 @@ fn allows(allowed: &ClientName, certificate: &[u8]) -> bool {
 /// No certificate lets in without the name.
 fn check_any(allowed: &ClientName, certificate: &[u8]) {
     if allows(allowed, certificate) {
-        let (ClientName::Dns(name) | ClientName::Uri(name)) = allowed;
+        let (ClientName::Dns(name) | ClientName::Host(name) | ClientName::Uri(name)) = allowed;
         let mut parts = certificate.windows(name.len());
         let is_it = |part: &[u8]| part.eq_ignore_ascii_case(name.as_bytes());
         assert!(parts.any(is_it), "the name is not in it");
@@ -46,6 +48,7 @@ fn check_read(allowed: &ClientName, names: &[der::Shown<'_>], certificate: &[u8]
     let is_it = |(tag, shown): &der::Shown<'_>| match allowed {
         ClientName::Dns(name) => *tag == der::DNS && shown.eq_ignore_ascii_case(name.as_bytes()),
         ClientName::Uri(name) => *tag == der::URI && *shown == name.as_bytes(),
+        ClientName::Host(_) => unreachable!("a name that is read is matched as a whole"),
     };
     let has = names.iter().any(is_it);
     let is_allowed = allows(allowed, certificate);

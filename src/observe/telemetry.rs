@@ -7,6 +7,7 @@ mod classic;
 mod connections;
 mod control_plane;
 mod owners;
+mod process;
 pub mod ratelimit_stats;
 mod register;
 mod reloads;
@@ -37,6 +38,7 @@ pub use self::shared_store::SharedStore;
 pub use self::snapshots::SnapshotCounters;
 pub use self::unanswered::Unanswered;
 
+use self::process::ProcessReader;
 use self::ratelimit_stats::{RatelimitStats, StatsSettings};
 use self::rows::Rows;
 use self::store_reader::StoreReader;
@@ -142,6 +144,7 @@ impl Telemetry {
         let (started_at, help) = (Gauge::default(), "When the process started");
         let gauge = Gauge::clone(&started_at);
         process.register_with_unit("process_start_time", help, Unit::Seconds, gauge);
+        process.register_collector(Box::new(ProcessReader));
         Self {
             registry,
             process,

@@ -107,5 +107,9 @@ fn the_series_that_dashboards_ask_for_are_there() {
     // Quantiles are taken of its buckets, by `le`.
     let buckets = &all["ratelimit_service_response_time_seconds_bucket"];
     assert!(buckets.iter().all(|of| of.0.contains_key("le") && of.0["grpc_method"] == METHOD.1));
+    // Its dashboards have a panel of the process beside those of limits.
+    for metric in ["process_resident_memory_bytes", "process_virtual_memory_bytes"] {
+        assert!(all[metric].iter().all(|of| of.1 > 1e6), "{metric}: {text}");
+    }
     assert!(buckets.len() > 5 && buckets.iter().any(|of| of.0["le"] == "+Inf" && of.1 > 0.0));
 }
