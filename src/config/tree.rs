@@ -6,6 +6,7 @@
 
 mod merge;
 mod scalar;
+mod timestamp;
 
 use std::borrow::Cow;
 

@@ -7,6 +7,7 @@ use base64::alphabet::STANDARD;
 use base64::engine::{GeneralPurpose, GeneralPurposeConfig};
 use granit_parser::{ScalarStyle, Tag};
 
+use super::timestamp::is_timestamp;
 use crate::config::value::{Kind, plain};
 use crate::config::yaml_1_1::{Scalar, resolve};
 
@@ -46,6 +47,7 @@ pub(super) fn yaml_1_1<'t>(
         (Some("bool"), Scalar::Flag(_)) => Kind::Plain(text),
         (Some("null"), Scalar::Nothing) => Kind::Plain(text),
         (Some("float" | "int" | "bool" | "null"), _) => Kind::Tagged(tag.to_string()),
+        (Some("timestamp"), _) if !is_timestamp(&text) => Kind::Tagged(tag.to_string()),
         (Some("binary"), _) => binary(&text),
         (Some("merge"), _) => Kind::Plain(text),
         _ => Kind::Text(text),

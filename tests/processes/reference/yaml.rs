@@ -47,6 +47,18 @@ const SHAPES: &[Case] = &[
     taken("a value in base64", &[descriptors!("{ key: k, value: !!binary aGVsbG9= }")]),
     refused("base64 without its padding", &[descriptors!("{ key: k, value: !!binary aGVsbG8 }")]),
     refused("base64 with a space", &[descriptors!("{ key: k, value: !!binary 'aGVs bG8=' }")]),
+    taken("a date", &[descriptors!("{ key: k, value: !!timestamp 2020-1-2 }")]),
+    taken(
+        "a time with a zone",
+        &[descriptors!("{ key: k, value: !!timestamp '2001-12-14t1:59:43.10-05:00' }")],
+    ),
+    taken("a time without", &[descriptors!("{ key: k, value: !!timestamp 2001-12-14 21:59:43 }")]),
+    refused("no time", &[descriptors!("{ key: k, value: !!timestamp abc }")]),
+    refused("no date", &[descriptors!("{ key: k, value: !!timestamp 2021-02-29 }")]),
+    refused(
+        "a time of no zone",
+        &[descriptors!("{ key: k, value: !!timestamp 2020-01-01T1:2:3 }")],
+    ),
     taken("a key in base64", &["!!binary ZG9tYWlu: d\n"]),
     taken("a value tagged as a text", &[descriptors!("{ key: k, value: !!str 1.5 }")]),
     // For numbers and booleans.
