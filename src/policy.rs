@@ -22,6 +22,7 @@ pub mod overrides;
 pub mod paths;
 mod recorded_limits;
 pub mod rule;
+pub mod store_prepaid;
 mod succession;
 pub mod table;
 pub mod values;
@@ -31,6 +32,7 @@ use smallvec::SmallVec;
 
 pub use self::describe::{Explained, TableMatch};
 pub use self::recorded_limits::{RecordedLimits, longest_owed, recorded_history};
+pub use self::store_prepaid::StorePrepaid;
 pub use self::succession::LimitHistory;
 
 use self::address::Addresses;
@@ -134,6 +136,7 @@ pub struct Policy {
     domain: Box<str>,
     headers: HeaderStyle,
     on_store_error: OnStoreError,
+    store_prepaid: StorePrepaid,
     denial_body: DenialBody,
     partition: Box<str>,
     addresses: Addresses,
@@ -217,6 +220,11 @@ impl Policy {
     /// What happens to its requests while a shared store does not answer.
     pub const fn on_store_error(&self) -> OnStoreError {
         self.on_store_error
+    }
+
+    /// For how long its admissions are charged in a shared store ahead of the requests.
+    pub const fn store_prepaid(&self) -> StorePrepaid {
+        self.store_prepaid
     }
 
     /// The body of a denial.

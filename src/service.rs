@@ -14,6 +14,7 @@ mod tests;
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use http::HeaderMap;
 use tonic::{Code, Status};
@@ -129,11 +130,16 @@ impl Service {
             Backend::Shared(client) => {
                 let (service, client) = (Arc::clone(self), Arc::clone(client));
                 let message = message.to_vec();
-                Response::Pending(Box::pin(async move {
+                let mut result = Box::pin(async move {
                     let decided =
                         service.decide_in_shared_store(&client, &message, span.as_deref_mut());
                     (decided.await, span)
-                }))
+                });
+                // A prepaid admission and a cached denial need no wait, and no task that waits.
+                match result.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                    Poll::Ready(result) => Response::Ready(result),
+                    Poll::Pending => Response::Pending(result),
+                }
             }
         }
     }
@@ -169,7 +175,7 @@ impl Service {
 
     async fn decide_in_shared_store(
         self: &Arc<Self>,
-        client: &StoreClient,
+        client: &Arc<StoreClient>,
         message: &[u8],
         mut span: Option<&mut Span>,
     ) -> Result<Answer, Status> {
@@ -180,11 +186,10 @@ impl Service {
         let Some(request) = self.prepare(message, &query, &policies, &mut plan)? else {
             return self.answer_without_policy(message, &query, &policies, span);
         };
-        let on_store_error = request.loaded.policy.on_store_error();
-        let (verdict, now) =
-            backend::decide_shared(client, on_store_error, request.plan, request.now)
-                .await
-                .map_err(|error| self.store_failure(&error, &request))?;
+        let policy = &request.loaded.policy;
+        let (verdict, now) = backend::decide_shared(client, policy, request.plan, request.now)
+            .await
+            .map_err(|error| self.store_failure(&error, &request))?;
         let answer = self.finish(&request, &verdict, now.into(), span);
         if request.is_of_tree() {
             self.observe(&request, self.core.clock.now());

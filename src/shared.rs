@@ -25,6 +25,9 @@ mod error_scope;
 mod health;
 mod lengthening;
 mod limit_record;
+pub mod prepaid;
+mod prepay;
+mod presence;
 mod release;
 mod scan;
 pub mod target;
@@ -40,6 +43,9 @@ pub use self::client::StoreClient;
 use self::connection::Library;
 pub use self::decide::Decision;
 use self::health::Health;
+use self::prepaid::Prepaid;
+pub use self::prepay::Ask;
+use self::presence::Presence;
 use self::release::PendingReleases;
 use self::target::{Connector, Target};
 pub use self::tls::Tls;
@@ -60,8 +66,10 @@ pub struct Settings {
     pub prefix: String,
     /// How long one request waits for the store, over all of its calls.
     pub timeout: Duration,
-    /// How many replicas share it.
+    /// How many replicas share it at least; it may tell of more.
     pub replicas: NonZeroU32,
+    /// For how long admissions are prepaid by policies that say nothing else; none are without it.
+    pub prepaid: Option<Nanos>,
 }
 
 /// Why a shared store cannot be set up.
@@ -81,6 +89,9 @@ pub enum SharedError {
     /// The Redis client rejects the address or the certificates.
     #[error("the store's address cannot be used: {0}")]
     Client(#[from] redis::RedisError),
+    /// There are no random bits for the name of this replica.
+    #[error("the operating system has no random bits for the name of this replica: {0}")]
+    Entropy(#[from] getrandom::Error),
 }
 
 /// The offset of a clock that is not known yet.
@@ -93,6 +104,9 @@ pub struct Store {
     names: KeyNames,
     timeout: Duration,
     replicas: NonZeroU32,
+    presence: Presence,
+    prepaid_span: Option<Nanos>,
+    prepaid: Arc<Prepaid>,
     is_cluster: bool,
     health: Health,
     /// The states of counters that it reported last, by this process's clock.
@@ -122,7 +136,7 @@ impl Store {
         clock: Arc<dyn Clock>,
         telemetry: Arc<Telemetry>,
     ) -> Result<Arc<Self>, SharedError> {
-        let Settings { target, tls, prefix, timeout, replicas } = settings;
+        let Settings { target, tls, prefix, timeout, replicas, prepaid } = settings;
         let connector = target.connector(&TlsFiles::read(tls)?)?.ok_or(SharedError::Memory)?;
         Ok(Arc::new(Self {
             connector: tokio::sync::Mutex::new(connector),
@@ -130,6 +144,9 @@ impl Store {
             names: KeyNames { prefix },
             timeout,
             replicas,
+            presence: Presence::new()?,
+            prepaid_span: prepaid,
+            prepaid: Prepaid::new(max_keys),
             is_cluster: matches!(target, Target::Cluster(_)),
             health: Health::new(target.to_string(), Arc::clone(&telemetry)),
             observed: MemoryStore::new(max_keys),
@@ -167,6 +184,11 @@ impl Store {
         self.read().wall
     }
 
+    /// Whether the store has told its time.
+    fn knows_time(&self) -> bool {
+        self.clock_offset.load(Ordering::Relaxed) != UNKNOWN_OFFSET
+    }
+
     /// The steady time of this process, and the same moment by the store's clock.
     fn read(&self) -> Now {
         let steady = self.clock.now();
@@ -187,7 +209,13 @@ impl Store {
     pub fn sweep(&self) -> usize {
         let now = self.clock.now();
         self.health.mark_accepting(now);
+        self.prepaid.sweep(now);
         self.observed.sweep(now) + self.exhausted.sweep(now)
+    }
+
+    /// For how long admissions are prepaid by policies that say nothing else, if any are.
+    pub const fn prepaid_span(&self) -> Option<Nanos> {
+        self.prepaid_span
     }
 
     /// The memory store that decides while this one is unavailable.

@@ -156,13 +156,13 @@ impl RateLimit {
 const REPLICAS: NonZeroU32 = NonZeroU32::MIN;
 
 fn shared_settings(Redis { target, tls, prefix, timeout }: Redis) -> Settings {
-    Settings { target, tls, prefix, timeout, replicas: REPLICAS }
+    Settings { target, tls, prefix, timeout, replicas: REPLICAS, prepaid: None }
 }
 
 /// A store that only `TOLLGATE_STORE` names.
 fn of_target(target: Target) -> Settings {
     let (prefix, timeout) = (DEFAULT_PREFIX.to_owned(), DEFAULT_TIMEOUT);
-    Settings { target, tls: Tls::default(), prefix, timeout, replicas: REPLICAS }
+    Settings { target, tls: Tls::default(), prefix, timeout, replicas: REPLICAS, prepaid: None }
 }
 
 /// Ends the start if files are to be read from a folder that does not exist, as envoyproxy/ratelimit does. With

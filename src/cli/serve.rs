@@ -17,7 +17,9 @@ use super::counting::CountingArgs;
 use super::logging::{Filter, Format, Log};
 use super::server_flags::{AdminFlags, Capacity, Drain, SnapshotFlags};
 use super::tls::{GrpcTls, HttpTls};
-use super::values::{Age, LogDenied, Switch, age, duration, prefix, ratio, target};
+use super::values::{
+    Age, LogDenied, PrepaidTime, Switch, age, duration, prefix, prepaid, ratio, target,
+};
 use super::xds::ControlPlane;
 use super::{Failure, PolicyPath};
 use crate::clock::{BootClock, Clock};
@@ -95,8 +97,13 @@ pub(super) struct Serve {
     #[arg(long, env = "TOLLGATE_STORE_TIMEOUT", default_value = "50ms", value_name = "DURATION",
           value_parser = duration)]
     store_timeout: Duration,
-    /// Number of replicas that share the store. While the store is unavailable, each replica admits its share
-    /// of every bucket.
+    /// For how long requests are admitted without asking the shared store, by admissions that were charged there ahead.
+    /// A policy may say otherwise. `off` asks for each request.
+    #[arg(long, env = "TOLLGATE_STORE_PREPAID", default_value = "100ms", value_name = "DURATION|off",
+          value_parser = prepaid)]
+    store_prepaid: PrepaidTime,
+    /// Number of replicas that share the store at least; they learn from the store if they are more. While the store is
+    /// unavailable, each replica admits its share of every bucket.
     #[arg(long, env = "TOLLGATE_REPLICAS", default_value = "1", value_name = "COUNT")]
     replicas: NonZeroU32,
     /// Age at which a gRPC connection is closed gracefully, plus or minus a fifth. Envoy then opens another,
@@ -277,6 +284,7 @@ impl Serve {
             prefix: self.store_prefix.clone(),
             timeout: self.store_timeout,
             replicas: self.replicas,
+            prepaid: self.store_prepaid.0,
         }))
     }
 

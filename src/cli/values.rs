@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 
+use crate::clock::Nanos;
 use crate::observe::denied_log::Logged;
+use crate::policy::StorePrepaid;
 use crate::shared::target::{Target, TargetError};
 
 /// `on` or `off`.
@@ -81,6 +83,15 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
         interval if interval >= Duration::from_secs(1) => Ok(interval),
         _ => Err("at least 1s".to_owned()),
     }
+}
+
+/// For how long admissions are prepaid; `None` for `off`. Not an `Option` itself, which clap would take for an optional
+/// flag.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PrepaidTime(pub(super) Option<Nanos>);
+
+pub(super) fn prepaid(text: &str) -> Result<PrepaidTime, String> {
+    StorePrepaid::parse(text).map(PrepaidTime)
 }
 
 /// The longest duration of a flag: a clock may not be able to represent the end of a longer one.

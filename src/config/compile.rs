@@ -50,6 +50,7 @@ pub(super) fn policy(
     let settings = Settings {
         headers: file.headers,
         on_store_error: file.on_store_error,
+        store_prepaid: file.store_prepaid,
         denial_body: denial::body(file.denial_body.as_ref(), document),
         partition: file.partition.as_ref().map_or(PARTITION, |partition| &partition.value).into(),
         addresses: addresses::addresses(file.addresses.as_ref(), document),

@@ -16,13 +16,14 @@ use super::path::NodePath;
 use super::read::{Fields, Node};
 use crate::limit::{LimitError, Unit};
 use crate::policy::paths::PathInKey;
-use crate::policy::{HeaderStyle, OnStoreError};
+use crate::policy::{HeaderStyle, OnStoreError, StorePrepaid};
 
 pub(super) struct File {
     pub(super) domain: Option<Located<String>>,
     pub(super) headers: HeaderStyle,
     pub(super) partition: Option<Located<String>>,
     pub(super) on_store_error: OnStoreError,
+    pub(super) store_prepaid: StorePrepaid,
     pub(super) denial_body: Option<DenialBody>,
     pub(super) paths: Paths,
     pub(super) addresses: Option<Addresses>,
@@ -201,6 +202,10 @@ pub(super) fn file(node: &Node<'_>) -> Option<File> {
             .take("on_store_error")
             .and_then(|node| one_of(&node, "mode", &ON_STORE_ERROR))
             .unwrap_or_default(),
+        store_prepaid: fields
+            .take("store_prepaid")
+            .and_then(|node| store_prepaid(&node))
+            .unwrap_or_default(),
         denial_body: fields.take("denial_body").and_then(|node| denial::body(&node)),
         paths: fields.take("paths").and_then(|node| paths::paths(&node)).unwrap_or_default(),
         addresses: fields.take("addresses").and_then(|node| addresses::addresses(&node)),
@@ -235,6 +240,17 @@ fn one_of<T: Copy, const N: usize>(
         node.report(format!("unknown {what} `{}`{hint}", text.escape_debug()));
     }
     choice
+}
+
+fn store_prepaid(node: &Node<'_>) -> Option<StorePrepaid> {
+    let text = node.text()?.value;
+    match StorePrepaid::parse(&text) {
+        Ok(span) => Some(span.map_or(StorePrepaid::Off, StorePrepaid::For)),
+        Err(error) => {
+            node.report(format!("`{}`: {error}", text.escape_debug()));
+            None
+        }
+    }
 }
 
 fn groups(node: &Node<'_>) -> Vec<Group> {

@@ -43,7 +43,7 @@ pub(crate) struct BucketLimits {
 
 /// When the limit of a bucket changed, so that what was used before refills at the old rate until then, and at the new
 /// rate from then on.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct LimitChanges {
     /// When a policy brought the limits that the bucket has now.
     pub(crate) changed_at: ChangeTime,

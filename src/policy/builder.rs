@@ -20,7 +20,7 @@ use super::paths::{PathEntries, PathInKey, PathRules};
 use super::rule::{Rule, RuleId};
 use super::table::{KeySetId, Row, RowId, Table};
 use super::values::{KeyIndex, Keys};
-use super::{HeaderStyle, OnStoreError, Policy};
+use super::{HeaderStyle, OnStoreError, Policy, StorePrepaid};
 use crate::clock::Timestamp;
 use crate::limit::{Bucket, Counting, Debt};
 
@@ -34,6 +34,8 @@ pub(crate) struct Settings {
     pub(crate) headers: HeaderStyle,
     /// What happens to requests while a shared store does not answer.
     pub(crate) on_store_error: OnStoreError,
+    /// For how long admissions are charged in a shared store ahead of the requests.
+    pub(crate) store_prepaid: StorePrepaid,
     /// The body of a denial.
     pub(crate) denial_body: DenialBody,
     /// The key of the entry whose value determines a bucket's partition.
@@ -50,6 +52,7 @@ impl Settings {
         Self {
             headers: HeaderStyle::Off,
             on_store_error: OnStoreError::Fail,
+            store_prepaid: StorePrepaid::default(),
             denial_body: DenialBody::default(),
             partition: Box::default(),
             addresses: Addresses::default(),
@@ -271,12 +274,20 @@ impl Builder {
             .for_each(|row| row.overrides.index());
         let [table, name] = LIMIT_OVERRIDE;
         let limit_override = self.empty_row(&Arc::from(table), name);
-        let Settings { headers, on_store_error, denial_body, partition, addresses, paths: _ } =
-            self.settings;
+        let Settings {
+            headers,
+            on_store_error,
+            store_prepaid,
+            denial_body,
+            partition,
+            addresses,
+            paths: _,
+        } = self.settings;
         Policy {
             domain: self.domain,
             headers,
             on_store_error,
+            store_prepaid,
             denial_body,
             partition,
             addresses,

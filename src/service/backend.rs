@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::clock::{Now, Timestamp};
+use crate::clock::{Nanos, Now, Timestamp};
 use crate::decision::{Charges, Verdict};
 use crate::descriptor::LeaseId;
 use crate::policy::fingerprint::Fingerprint;
-use crate::policy::{OnStoreError, Plan};
+use crate::policy::{OnStoreError, Plan, Policy};
 use crate::shared::{Decision, StoreClient};
 use crate::store::{Admission, Charge, MemoryStore, Outcomes, StoreError};
 
@@ -73,6 +73,13 @@ impl Backend {
         }
     }
 
+    /// Gives back what was charged ahead to a bucket in a shared store and not spent.
+    pub(super) async fn return_prepaid(&self, bucket: Fingerprint) {
+        if let Self::Shared(client) = self {
+            client.return_prepaid(bucket).await;
+        }
+    }
+
     /// Whether a lease has slots in a bucket. If a shared store does not answer, the lease counts as held.
     pub(super) async fn holds(
         &self,
@@ -115,10 +122,11 @@ impl Backend {
     }
 }
 
-/// Decides in the shared store, or by a cached denial. Returns the time of the verdict by the store's clock.
+/// Decides by a prepaid admission or a cached denial, or else in the shared store. Returns the time of the verdict by the
+/// store's clock.
 pub(super) async fn decide_shared<'p>(
-    client: &StoreClient,
-    on_store_error: OnStoreError,
+    client: &Arc<StoreClient>,
+    policy: &Policy,
     plan: &'p Plan<'_>,
     now: Now,
 ) -> Result<(Verdict<'p>, Timestamp), StoreError> {
@@ -135,18 +143,29 @@ pub(super) async fn decide_shared<'p>(
         let admission = Admission::Admitted { lease: None };
         return Ok((charges.verdict(plan, &outcomes, admission, released), now.wall));
     }
+    let ask = match client.spend_prepaid(
+        charges.all(),
+        prepaid_span(client, policy, plan),
+        &mut outcomes,
+    ) {
+        Ok(Decision { admission, now }) => {
+            return Ok((charges.verdict(plan, &outcomes, admission, released), now));
+        }
+        Err(ask) => ask,
+    };
     if client.would_deny(charges.all(), &mut outcomes) {
         let verdict = charges.verdict(plan, &outcomes, Admission::Denied, released);
         return Ok((verdict, client.store().now()));
     }
     let deadline = deadline.unwrap_or_else(|| client.deadline());
-    let decision = match client.decide(charges.all(), deadline, &mut outcomes).await {
+    let decided = client.decide_ahead(ask, charges.all(), deadline, &mut outcomes).await;
+    let decision = match decided {
         Ok(decision) => decision,
         Err(error) => {
             tracing::debug!(%error, "deciding without the shared store");
             outcomes.clear();
             let now = client.store().now();
-            match on_store_error {
+            match policy.on_store_error() {
                 OnStoreError::Local => client.decide_locally(charges.all(), &mut outcomes)?,
                 OnStoreError::Allow => {
                     let admission = client.deny_blocked(charges.all(), &mut outcomes);
@@ -161,4 +180,11 @@ pub(super) async fn decide_shared<'p>(
         }
     };
     Ok((charges.verdict(plan, &outcomes, decision.admission, released), decision.now))
+}
+
+/// For how long admissions of a plan are prepaid, if they are. A limit that a request brings along is not known to the
+/// next one.
+fn prepaid_span(client: &StoreClient, policy: &Policy, plan: &Plan<'_>) -> Option<Nanos> {
+    let span = policy.store_prepaid().span(client.store().prepaid_span())?;
+    plan.matched.iter().all(|matched| matched.rule.is_some()).then_some(span)
 }

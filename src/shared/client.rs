@@ -175,6 +175,11 @@ impl StoreClient {
         self.ready.load().is_some()
     }
 
+    /// The connection, if there is one.
+    pub(super) fn connected(&self) -> Option<Arc<ReadyConnection>> {
+        self.ready.load_full()
+    }
+
     /// The deadline of a request that begins now.
     pub fn deadline(&self) -> Instant {
         let now = Instant::now();
@@ -304,6 +309,7 @@ impl StoreClient {
     /// Runs pending releases, and probes the connection when a call was rejected.
     async fn serve_until_disconnected(&self) {
         let mut probed: Option<Instant> = None;
+        let mut telling = std::pin::pin!(self.tell_presence());
         loop {
             self.run_pending_releases().await;
             let release_due = async {
@@ -321,6 +327,7 @@ impl StoreClient {
                     }
                 }
                 () = release_due => {}
+                () = &mut telling => {}
                 () = tokio::time::sleep(KEEPALIVE) => self.ping().await,
             }
         }

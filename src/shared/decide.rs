@@ -15,7 +15,7 @@ use crate::store::{
 };
 
 /// How long a denial is repeated without asking the store.
-const DENIAL_TTL: Nanos = Nanos::from_secs(10);
+pub(super) const DENIAL_TTL: Nanos = Nanos::from_secs(10);
 
 /// What was decided.
 #[derive(Debug, Clone, Copy)]
@@ -79,19 +79,43 @@ impl StoreClient {
         outcomes: &mut Outcomes,
     ) -> Result<Decision, StoreError> {
         let sent = self.store.clock.now();
+        let (lease, reply) = self.ask(charges, deadline).await?;
+        let admission = self.record(charges, &reply, lease, sent, DENIAL_TTL, outcomes)?;
+        Ok(Decision { admission, now: reply.now })
+    }
+
+    /// The store's reply to these charges, and the id of the lease that it may have taken.
+    pub(super) async fn ask(
+        &self,
+        charges: &[Charge<'_>],
+        deadline: Instant,
+    ) -> Result<(Option<LeaseId>, ScriptReply), StoreError> {
         let takes_slots = charges.iter().any(script::takes_slots);
         let bits = if takes_slots { Some(lease_bits()?) } else { None };
         let partitions = self.partitions(charges);
-        let (lease, reply) = if !charges.iter().any(script::has_key) {
-            (None, ScriptReply::without_keys(charges, self.store.now()))
+        if !charges.iter().any(script::has_key) {
+            Ok((None, ScriptReply::without_keys(charges, self.store.now())))
         } else if let [_] | [] = &*partitions {
             let lease =
                 bits.map(|bits| LeaseId::in_partition(bits, script::lease_partition(charges)));
-            (lease, self.decide_in_one_call(charges, lease, &[], deadline).await?)
+            Ok((lease, self.decide_in_one_call(charges, lease, &[], deadline).await?))
         } else {
             // Rare, and boxed so that the future of every other request stays small.
-            Box::pin(self.decide_across_partitions(charges, &partitions, bits, deadline)).await?
-        };
+            Box::pin(self.decide_across_partitions(charges, &partitions, bits, deadline)).await
+        }
+    }
+
+    /// The outcomes of a reply to a call that was sent at `sent`, and whether the charges are made. Records the states; a
+    /// denial is repeated for at most `denial_ttl`.
+    pub(super) fn record(
+        &self,
+        charges: &[Charge<'_>],
+        reply: &ScriptReply,
+        lease: Option<LeaseId>,
+        sent: Timestamp,
+        denial_ttl: Nanos,
+        outcomes: &mut Outcomes,
+    ) -> Result<Admission, StoreError> {
         let admission = reply.settle(charges, lease, outcomes)?;
         // The decision came after `sent`, so that a state lapses here no later than in the store.
         let seen = Now { steady: sent, wall: reply.now };
@@ -100,15 +124,15 @@ impl StoreClient {
             let state = counter.observed(charge.hits, outcome, seen);
             self.store.observed.set_state(charge.fingerprint, state, seen);
             if outcome.remaining == 0 || outcome.wait != Wait::NONE {
-                let lapses = BucketState::until(sent.after(DENIAL_TTL), CompactInterval::UNKNOWN);
+                let lapses = BucketState::until(sent.after(denial_ttl), CompactInterval::UNKNOWN);
                 self.store.exhausted.set_state(charge.fingerprint, lapses, sent);
             }
         }
-        Ok(Decision { admission, now: reply.now })
+        Ok(admission)
     }
 
     /// The partitions of the charges, ascending, if the store is a cluster; else none.
-    fn partitions(&self, charges: &[Charge<'_>]) -> SmallVec<[u16; 4]> {
+    pub(super) fn partitions(&self, charges: &[Charge<'_>]) -> SmallVec<[u16; 4]> {
         let mut partitions: SmallVec<[u16; 4]> = if self.store.is_cluster {
             let with_keys = charges.iter().filter(|charge| script::has_key(charge));
             with_keys.map(|charge| charge.fingerprint.partition()).collect()
@@ -240,9 +264,9 @@ impl StoreClient {
         outcomes: &mut Outcomes,
     ) -> Result<Decision, StoreError> {
         let store = &self.store;
-        let now = store.read();
+        let (now, replicas) = (store.read(), store.replicas());
         let parts: SmallVec<[Bucket; 8]> =
-            charges.iter().map(|charge| charge.bucket.divided(store.replicas)).collect();
+            charges.iter().map(|charge| charge.bucket.divided(replicas)).collect();
         for (whole, part) in charges.iter().zip(&parts) {
             let Charge { fingerprint, changes, .. } = *whole;
             if let (Some(whole), Some(part)) = (Counter::of(whole.bucket), Counter::of(part))
@@ -257,7 +281,7 @@ impl StoreClient {
             .iter()
             .zip(&parts)
             .map(|(charge, bucket)| {
-                let debt = charge.debt.map(|debt| debt.divided(store.replicas));
+                let debt = charge.debt.map(|debt| debt.divided(replicas));
                 Charge { bucket, debt, ..*charge }
             })
             .collect();

@@ -5,7 +5,7 @@
 
 use super::field::Field;
 use super::tokens::{self, Operation};
-use super::{BucketState, Charge, Outcome, debt, gcra, window};
+use super::{BucketState, Charge, Outcome, Wait, debt, gcra, window};
 use crate::clock::{Now, Timestamp};
 use crate::descriptor::Hits;
 use crate::limit::{
@@ -69,7 +69,7 @@ impl<'a> Counter<'a> {
 
     /// Charges, gives back or peeks: the outcome, and the next state if it changes.
     #[inline(always)]
-    pub(super) fn decide(
+    pub(crate) fn decide(
         self,
         state: BucketState,
         now: Now,
@@ -150,6 +150,24 @@ impl<'a> Counter<'a> {
         }
     }
 
+    /// The outcome of a charge of `hits` that was made ahead, where `state` has it and `unspent` later ones of the same
+    /// hits, which are told as if they had not been made.
+    pub(crate) fn prepaid(self, state: BucketState, hits: Hits, unspent: u64, now: Now) -> Outcome {
+        let state = self.without(state, hits, unspent);
+        Outcome { wait: Wait::NONE, ..self.peek(state, now) }
+    }
+
+    /// The state without so many charges of `hits`.
+    pub(crate) fn without(self, state: BucketState, hits: Hits, charges: u64) -> BucketState {
+        let hits = hits.charged().saturating_mul(charges);
+        match self {
+            Self::Tokens(bucket) | Self::Owing(bucket, _) => {
+                full_at(bucket, state.moment().before(bucket.interval().times(hits)))
+            }
+            Self::Window(..) => state,
+        }
+    }
+
     /// The operation of the script for these hits.
     pub(super) fn operation(self, hits: Hits, is_denied: bool) -> Operation {
         match self {
@@ -161,7 +179,7 @@ impl<'a> Counter<'a> {
 
     /// The operation of the script that refunds these hits, charged at `at` in this state; `None` if nothing was
     /// charged, or if the charge is made whatever happens to the request.
-    pub(super) fn refund(self, state: BucketState, at: Timestamp, hits: Hits) -> Option<Operation> {
+    pub(crate) fn refund(self, state: BucketState, at: Timestamp, hits: Hits) -> Option<Operation> {
         match self {
             Self::Tokens(bucket) => tokens::refund(bucket, state, at, hits),
             Self::Owing(..) => None,

@@ -18,7 +18,7 @@ impl Field<'_> {
     ///
     /// # Errors
     /// If it is not a number, or negative.
-    pub(super) fn number(self) -> Result<u64, StoreError> {
+    pub(crate) fn number(self) -> Result<u64, StoreError> {
         match self {
             Self::Number(number) => u64::try_from(number).ok(),
             _ => None,

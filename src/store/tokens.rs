@@ -8,15 +8,15 @@ use crate::limit::{Debt, TokenBucket};
 
 /// An operation of the script on a counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Operation {
+pub(crate) struct Operation {
     /// Its letter.
-    pub(super) letter: &'static str,
+    pub(crate) letter: &'static str,
     /// Its two arguments: spans or moments, in nanoseconds.
-    pub(super) spans: [u64; 2],
+    pub(crate) spans: [u64; 2],
     /// The interval between two tokens, in nanoseconds.
-    pub(super) interval: u64,
+    pub(crate) interval: u64,
     /// Of a charge that is always made, the longest time until the bucket is full, in nanoseconds.
-    pub(super) longest: Option<u64>,
+    pub(crate) longest: Option<u64>,
 }
 
 /// The operation for these hits; it only peeks if the request is denied already.

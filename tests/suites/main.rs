@@ -35,6 +35,7 @@ mod openapi;
 mod page;
 mod policy_file;
 mod policy_rows;
+mod prepaid;
 mod property;
 mod races;
 mod ratelimit_config;

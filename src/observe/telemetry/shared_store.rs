@@ -15,6 +15,8 @@ use crate::clock::Nanos;
 pub struct SharedStore {
     /// 1 while every thread is connected, else 0.
     pub up: Gauge,
+    /// How many replicas use it, this one included; 0 until it has told.
+    pub replicas: Gauge,
     /// Calls that were answered.
     pub answered: Counter,
     /// Calls that failed.
@@ -35,13 +37,30 @@ pub struct SharedStore {
     pub walks_failed: Counter,
     /// Times that the store's user was not permitted to.
     pub walks_refused: Counter,
+    /// Admissions that are charged ahead of the requests.
+    pub prepaid: PrepaidAdmissions,
     duration: Histogram,
+}
+
+/// Admissions that are charged ahead of the requests.
+#[derive(Debug, Clone)]
+pub struct PrepaidAdmissions {
+    /// Those that were charged.
+    pub charged: Counter,
+    /// Those that were spent on a request.
+    pub spent: Counter,
+    /// Those that were given back.
+    pub returned: Counter,
+    /// Those that may have been charged without an answer, or whose give-back failed.
+    pub lost: Counter,
 }
 
 impl SharedStore {
     pub(super) fn new(registry: &mut Registry) -> Self {
         let help = "Whether every thread is connected to the shared store";
         let up = register::gauge(registry, "shared_store_up", help);
+        let help = "Replicas that use the shared store; 0 until it has told";
+        let replicas = register::gauge(registry, "shared_store_replicas", help);
         let calls = Family::<CallLabels, Counter>::default();
         registry.register("shared_store_calls", "Calls to the shared store", calls.clone());
         let outcomes = [
@@ -64,12 +83,24 @@ impl SharedStore {
         let outcomes = [WalkOutcome::finished, WalkOutcome::failed, WalkOutcome::refused];
         let [walks_finished, walks_failed, walks_refused] =
             outcomes.map(|outcome| walks.get_or_create_owned(&WalkLabels { outcome }));
+        let prepaid = Family::<PrepaidLabels, Counter>::default();
+        let help = "Admissions charged in the shared store ahead of the requests";
+        registry.register("shared_store_prepaid_admissions", help, prepaid.clone());
+        let events = [
+            PrepaidEvent::charged,
+            PrepaidEvent::spent,
+            PrepaidEvent::returned,
+            PrepaidEvent::lost,
+        ];
+        let [charged, spent, returned, lost] =
+            events.map(|event| prepaid.get_or_create_owned(&PrepaidLabels { event }));
         // 50 us to 0.2 s, doubling.
         let buckets = exponential_buckets(50e-6, 2.0, 13);
         let help = "Time from a call to the shared store to its answer";
         let duration = register::duration(registry, "shared_store_duration", help, buckets);
         Self {
             up,
+            replicas,
             answered,
             failed,
             refused,
@@ -80,6 +111,7 @@ impl SharedStore {
             walks_finished,
             walks_failed,
             walks_refused,
+            prepaid: PrepaidAdmissions { charged, spent, returned, lost },
             duration,
         }
     }
@@ -117,4 +149,19 @@ enum WalkOutcome {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct WalkLabels {
     outcome: WalkOutcome,
+}
+
+/// What became of admissions that were charged ahead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "the names are label values")]
+enum PrepaidEvent {
+    charged,
+    spent,
+    returned,
+    lost,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PrepaidLabels {
+    event: PrepaidEvent,
 }

@@ -45,6 +45,11 @@ impl KeyNames {
         format!("{}:limits", self.prefix)
     }
 
+    /// The key of the replicas that use the store. It is not of that pattern either.
+    pub fn replicas(&self) -> String {
+        format!("{}:replicas", self.prefix)
+    }
+
     fn lease(&self, lease: LeaseId, partition: u16, to: &mut ScriptCall) {
         let Self { prefix } = self;
         to.push_format(format_args!("{prefix}:{{{partition}}}:lease:{lease}"));

@@ -44,8 +44,7 @@ pub fn time(redis: &Redis) -> Timestamp {
 
 /// All but that of the limits in force.
 pub fn keys(connection: &mut Connection) -> Vec<String> {
-    let mut keys: Vec<String> = redis::cmd("KEYS").arg("*").query(connection).unwrap();
-    keys.retain(|key| !key.ends_with(":limits"));
+    let mut keys: Vec<String> = redis::cmd("KEYS").arg("*{*").query(connection).unwrap();
     keys.sort_unstable();
     keys
 }
@@ -97,6 +96,7 @@ fn store_at(url: &str) -> (Arc<Store>, Arc<Telemetry>) {
         prefix: "test".into(),
         timeout: Duration::ZERO,
         replicas: NonZeroU32::MIN,
+        prepaid: None,
     };
     let clock = Arc::new(ManualClock::at(START)) as Arc<dyn Clock>;
     (Store::new(settings, 64, local, clock, Arc::clone(&telemetry)).unwrap(), telemetry)

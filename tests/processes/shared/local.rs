@@ -26,7 +26,8 @@ fn store(replicas: NonZeroU32, url: &str, at: Timestamp, timeout: Duration) -> P
     let local = Arc::new(MemoryStore::new(10_000));
     let telemetry = Arc::new(Telemetry::new(Arc::clone(&local)));
     let (target, prefix) = (url.parse().unwrap(), "tollgate".into());
-    let settings = Settings { target, tls: Tls::default(), prefix, timeout, replicas };
+    let settings =
+        Settings { target, tls: Tls::default(), prefix, timeout, replicas, prepaid: None };
     let own = Arc::clone(&clock) as Arc<dyn Clock>;
     let store = Store::new(settings, 10_000, local, own, Arc::clone(&telemetry));
     (store.unwrap(), clock, telemetry)

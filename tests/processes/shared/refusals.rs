@@ -17,6 +17,9 @@ const USER: &str = "gate on >gate-word ~* &* +@all";
 
 const REFUSING: &str = "ready, degraded: the shared store rejects calls for some keys\n";
 
+/// What a call is told by the store is the subject, and how often it is asked.
+const CALL_BY_CALL: &str = "--store-prepaid=off";
+
 fn keys(redis: &Redis) -> Vec<String> {
     let mut keys: Vec<String> = redis::cmd("KEYS").arg("*{*").query(&mut redis.connect()).unwrap();
     keys.sort_unstable();
@@ -48,7 +51,7 @@ fn rejected_loads(redis: &Redis) -> u64 {
 #[ignore = "needs Redis; bash tests/run.sh"]
 fn a_key_that_holds_something_else_concerns_its_calls_and_nobody_elses() {
     let redis = Redis::start();
-    let replica = Tollgate::start(POLICY, &["--store", &redis.url()]);
+    let replica = Tollgate::start(POLICY, &["--store", &redis.url(), CALL_BY_CALL]);
     let mut client = replica.client();
     let mut ask = |tenant, more: &[_]| client.ask(call(&[&[("tenant", tenant)], more].concat()));
     let job = [("job", "7")];
@@ -87,7 +90,7 @@ fn let_write(redis: &Redis, patterns: &[&str]) {
 fn a_user_who_may_not_write_some_keys_is_refused_these_and_no_others() {
     let redis = Redis::with_user(USER, &[]);
     let url = format!("redis://gate:gate-word@{}", redis.address);
-    let replica = Tollgate::start(POLICY, &["--store", &url]);
+    let replica = Tollgate::start(POLICY, &["--store", &url, CALL_BY_CALL]);
     let client = RefCell::new(replica.client());
     let ask = |tenant| client.borrow_mut().ask(call(&[("tenant", tenant)]));
     assert!(ask("acme").is_ok());
@@ -138,7 +141,7 @@ fn a_server_that_writes_for_nobody_is_away_until_it_does_again() {
     ];
     for (code, begin, end) in troubles {
         let redis = Redis::start();
-        let replica = Tollgate::start(POLICY, &["--store", &redis.url()]);
+        let replica = Tollgate::start(POLICY, &["--store", &redis.url(), CALL_BY_CALL]);
         let mut client = replica.client();
         let mut ask = || client.ask(call(&[("tenant", "acme")]));
         assert!(ask().is_ok());

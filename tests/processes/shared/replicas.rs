@@ -29,7 +29,8 @@ fn replica(redis: &Redis, policy: &str, more: &[&str]) -> Tollgate {
 #[ignore = "needs Redis; bash tests/run.sh"]
 fn four_processes_that_hammer_one_bucket_admit_exactly_its_budget() {
     let redis = Redis::start();
-    let replicas: Vec<_> = (0..4).map(|_| replica(&redis, DAILY, &[])).collect();
+    let exactly = ["--store-prepaid", "off"];
+    let replicas: Vec<_> = (0..4).map(|_| replica(&redis, DAILY, &exactly)).collect();
     let ask = |replica: &Tollgate| {
         let mut client = replica.client();
         (0..100).filter(|_| client.ask(call(&[("k", "1")])).is_ok()).count()
@@ -51,7 +52,7 @@ fn four_processes_that_hammer_one_bucket_admit_exactly_its_budget() {
 #[ignore = "needs Redis; bash tests/run.sh"]
 fn a_request_is_one_round_trip_and_a_denied_client_that_hammers_costs_none() {
     let redis = Redis::start();
-    let replica = replica(&redis, &DAILY.replace("200", "20"), &[]);
+    let replica = replica(&redis, &DAILY.replace("200", "20"), &["--store-prepaid", "off"]);
     let mut client = replica.client();
     // Each thread decides nothing once, to see that it can.
     assert!(client.ask(call(&[("k", "another")])).is_ok());

@@ -29,7 +29,8 @@ mod wall_clock {
             replica.command(&["INFO", "replication"]).contains("master_link_status:up")
         });
         let url = format!("redis+sentinel://{}/main", sentinel.address);
-        let tollgate = Tollgate::start(DAILY, &["--store", &url, "--store-timeout", "50ms"]);
+        let flags = ["--store", &url, "--store-timeout", "50ms", "--store-prepaid", "off"];
+        let tollgate = Tollgate::start(DAILY, &flags);
         let mut client = tollgate.client();
         (0..20).for_each(|_| assert!(client.ask(call(&[("k", "1")])).is_ok()));
         assert_eq!(tollgate.metric("tollgate_shared_store_local_decisions_total"), 0);

@@ -1,0 +1,42 @@
+//! Simulates replicas that prepay admissions in a shared store, and prints what came of it:
+//!
+//!     cargo run --release --locked --features bench-drivers --example prepaid
+//!
+//! Each line is a run of eight seconds: calls, the share of what an exact store admits, questions to the store for each
+//! call, calls that were denied while other replicas had prepaid admissions, and the most by which a bucket exceeded
+//! size + rate x t, beside the bound of that, rate x span.
+#![allow(
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    reason = "a program for measuring"
+)]
+
+mod simulation;
+
+use self::simulation::{SCENARIOS, Simulation, usual};
+
+#[expect(clippy::cast_precision_loss, reason = "shares")]
+fn main() {
+    println!(
+        "{:>7} {:24} {:>8} {:>10} {:>10} {:>10} {:>8} {:>7}",
+        "prepaid", "", "calls", "admitted", "questions", "wrongly", "excess", "bound"
+    );
+    for span in [0, 50, 100, 250] {
+        for scenario in SCENARIOS {
+            let figures = Simulation::run(scenario, usual(span));
+            let calls = figures.calls as f64;
+            println!(
+                "{:>4} ms {:24} {:>8} {:>8.2} % {:>10.3} {:>8.3} % {:>8.1} {:>7.0}",
+                span,
+                scenario.name,
+                figures.calls,
+                100.0 * figures.admitted as f64 / figures.admitted_exactly as f64,
+                figures.questions as f64 / calls,
+                100.0 * figures.wrongly_denied as f64 / calls,
+                figures.worst_excess,
+                f64::from(scenario.rate) * span as f64 / 1e3,
+            );
+        }
+    }
+}

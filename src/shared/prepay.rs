@@ -1,0 +1,213 @@
+//! Asks the store for admissions ahead, and gives back what is not spent.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+use tokio::time::{Instant, sleep};
+
+use super::StoreClient;
+use super::connection::Function;
+use super::decide::{DENIAL_TTL, Decision};
+use super::prepaid::{self, Ahead, GiveBack, GrantName, Step, can_be_prepaid};
+use crate::clock::{Nanos, Now};
+use crate::policy::fingerprint::Fingerprint;
+use crate::store::script::{self, ObservedState, ScriptReply};
+use crate::store::{Admission, Charge, Mode, Outcomes, StoreError, Wait};
+
+/// How long a denial is repeated where admissions are prepaid for this long: what others hold may be given back by then.
+fn denial_ttl(span: Option<Nanos>) -> Nanos {
+    span.map_or(DENIAL_TTL, |span| span.min(DENIAL_TTL))
+}
+
+/// What a request is to do that was not admitted by a prepaid admission: ask the store, and with its question for more, if
+/// told.
+#[derive(Debug, Default)]
+pub struct Ask {
+    ahead: Option<Ahead>,
+    is_hot: bool,
+    /// For how long admissions are prepaid, if they are.
+    span: Option<Nanos>,
+}
+
+impl StoreClient {
+    /// Spends a prepaid admission on a request, and has more charged in the background if few are left. `span` is the time
+    /// for which its policy has admissions prepaid, if it has. `outcomes` has an entry for each charge if one was spent.
+    pub fn spend_prepaid(
+        self: &Arc<Self>,
+        charges: &[Charge<'_>],
+        span: Option<Nanos>,
+        outcomes: &mut Outcomes,
+    ) -> Result<Decision, Ask> {
+        let Some(of_plan) = span.filter(|_| can_be_prepaid(charges)) else {
+            return Err(Ask { span, ..Ask::default() });
+        };
+        let store = &self.store;
+        let now = store.read();
+        match store.prepaid.begin(charges, of_plan, now, || self.share(charges, now), outcomes) {
+            Step::Ask { ahead, is_hot } => Err(Ask { ahead, is_hot, span }),
+            Step::Spent(ahead) => {
+                store.telemetry.shared_store().prepaid.spent.inc();
+                if let Some(ahead) = ahead {
+                    let client = Arc::clone(self);
+                    tokio::spawn(
+                        async move { client.ask_ahead(ahead, false, client.deadline()).await },
+                    );
+                }
+                Ok(Decision { admission: Admission::Admitted { lease: None }, now: now.wall })
+            }
+        }
+    }
+
+    /// As [`Self::decide`], and asks for admissions ahead with the same question. If there is too little for these, the
+    /// request is asked for alone.
+    ///
+    /// # Errors
+    /// As [`Self::decide`].
+    pub async fn decide_ahead(
+        self: &Arc<Self>,
+        Ask { ahead, is_hot, span }: Ask,
+        charges: &[Charge<'_>],
+        deadline: Instant,
+        outcomes: &mut Outcomes,
+    ) -> Result<Decision, StoreError> {
+        if let Some(ahead) = ahead {
+            let client = Arc::clone(self);
+            // A task of its own: if the caller goes away, what was charged ahead is kept.
+            let asked = tokio::spawn(async move { client.ask_ahead(ahead, true, deadline).await });
+            match asked.await {
+                Ok(Ok(Some((decision, of_own)))) => {
+                    *outcomes = of_own;
+                    return Ok(decision);
+                }
+                Ok(Err(error)) => return Err(error),
+                // There is too little. The task ends early only with the runtime.
+                Ok(Ok(None)) | Err(_) => {}
+            }
+        }
+        let sent = self.store.clock.now();
+        let (lease, reply) = self.ask(charges, deadline).await?;
+        let ttl = denial_ttl(span);
+        let admission = self.record(charges, &reply, lease, sent, ttl, outcomes)?;
+        let decision = Decision { admission, now: reply.now };
+        if is_hot && decision.admission != Admission::Denied {
+            let now = Now { steady: sent, wall: decision.now };
+            self.store.prepaid.add_unspent(charges, now, outcomes);
+        }
+        Ok(decision)
+    }
+
+    /// How many admissions this replica may ask for, by the states of the buckets that it saw last.
+    fn share(&self, charges: &[Charge<'_>], now: Now) -> u64 {
+        let mut outcomes = Outcomes::new();
+        self.store.observed.would_deny(charges, now, &mut outcomes);
+        let left = charges.iter().zip(&outcomes).map(|(charge, outcome)| {
+            u64::from(outcome.remaining).checked_div(charge.hits.charged()).unwrap_or(0)
+        });
+        prepaid::share_of(left.min().unwrap_or(0), self.store.replicas())
+    }
+
+    /// Asks for admissions ahead, and for that of a request if `has_own`: its decision and outcomes. `None` if there is too
+    /// little; then nothing stays charged.
+    async fn ask_ahead(
+        self: &Arc<Self>,
+        ahead: Ahead,
+        has_own: bool,
+        deadline: Instant,
+    ) -> Result<Option<(Decision, Outcomes)>, StoreError> {
+        let counters = &self.store.telemetry.shared_store().prepaid;
+        let count = ahead.count().saturating_add(u64::from(has_own));
+        let sent = self.store.clock.now();
+        let asked = {
+            let charges: SmallVec<[Charge<'_>; 8]> =
+                ahead.plan().iter().map(|charge| charge.times(count)).collect();
+            self.ask(&charges, deadline).await
+        };
+        let reply = match asked {
+            Ok((_, reply)) => reply,
+            Err(error) => {
+                counters.lost.inc_by(ahead.count());
+                return Err(error);
+            }
+        };
+        let mut outcomes = Outcomes::new();
+        let over: SmallVec<[Mode; 4]> = {
+            let charges: SmallVec<[Charge<'_>; 8]> =
+                ahead.plan().iter().map(|charge| charge.times(count)).collect();
+            let admission = self.record(&charges, &reply, None, sent, DENIAL_TTL, &mut outcomes)?;
+            if admission == Admission::Denied {
+                return Ok(None);
+            }
+            let over =
+                charges.iter().zip(&outcomes).filter(|(_, outcome)| outcome.wait != Wait::NONE);
+            over.map(|(charge, _)| charge.mode).collect()
+        };
+        if !over.is_empty() {
+            let back = ahead.charged_in_part(&reply.states, has_own, &over);
+            self.give_back(back).await;
+            return Ok(None);
+        }
+        counters.charged.inc_by(ahead.count());
+        let now = Now { steady: self.store.clock.now(), wall: reply.now };
+        let grant = ahead.granted(&reply.states, has_own, sent, now, &mut outcomes);
+        tokio::spawn(Arc::clone(self).end_grant(grant));
+        let admission = Admission::Admitted { lease: None };
+        Ok(Some((Decision { admission, now: reply.now }, outcomes)))
+    }
+
+    /// Waits until the time of a grant is over, and gives back what is not spent.
+    async fn end_grant(self: Arc<Self>, grant: GrantName) {
+        loop {
+            match grant.until().since(self.store.clock.now()) {
+                Nanos::ZERO => break,
+                left => sleep(left.into()).await,
+            }
+        }
+        if let Some(back) = self.store.prepaid.end(grant) {
+            self.give_back(back).await;
+        }
+    }
+
+    /// Gives back what this replica has prepaid of a bucket and not spent.
+    pub async fn return_prepaid(&self, bucket: Fingerprint) {
+        for back in self.store.prepaid.end_all_of(bucket) {
+            self.give_back(back).await;
+        }
+    }
+
+    async fn give_back(&self, back: GiveBack) {
+        let counters = &self.store.telemetry.shared_store().prepaid;
+        let charges: SmallVec<[Charge<'_>; 8]> = back.charges().collect();
+        let states: SmallVec<[ObservedState; 8]> = back.states().collect();
+        let partitions = self.partitions(&charges);
+        let all = [0];
+        let mut is_returned = true;
+        for partition in if partitions.is_empty() { &all } else { &*partitions } {
+            let is_in = |charge: &Charge<'_>| {
+                partitions.is_empty() || charge.fingerprint.partition() == *partition
+            };
+            let of_it = charges.iter().zip(&states).filter(|(charge, _)| is_in(charge));
+            let (charges, states): (Vec<_>, Vec<_>) = of_it.unzip();
+            let now = self.store.now();
+            let reply = ScriptReply { now, is_denied: Some(false), states };
+            if let Some(call) = script::refund(&self.store.names, &charges, &reply, None) {
+                let answer = self.call(Function::Decide, &call, self.deadline()).await;
+                is_returned &= answer.is_ok();
+            }
+        }
+        if !is_returned {
+            counters.lost.inc_by(back.count());
+            return;
+        }
+        counters.returned.inc_by(back.count());
+        // Else this replica would deny by what it saw before.
+        let (now, count) = (self.store.read(), back.count());
+        for charge in back.plan() {
+            let observed = &self.store.observed;
+            if let Some(state) = observed.state(charge.fingerprint(), now)
+                && let Some(state) = charge.without(state, count)
+            {
+                observed.set_state(charge.fingerprint(), state, now);
+            }
+        }
+    }
+}
