@@ -175,7 +175,7 @@ impl Store {
     }
 
     fn pause_after(&self, busy: Duration) -> Duration {
-        let parts = SHARE.saturating_mul(self.replicas.get());
+        let parts = SHARE.saturating_mul(self.replicas().get());
         busy.saturating_mul(parts.saturating_sub(1)).clamp(MIN_PAUSE, MAX_PAUSE)
     }
 }
