@@ -11,6 +11,7 @@ mod inspect;
 mod stats_tests;
 #[cfg(test)]
 mod tests;
+mod unspent;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ pub use self::answer::{Answer, LeaseGuard};
 use self::backend::Backend;
 pub use self::core::{Core, Stores};
 pub use self::inspect::{HeldLeases, Inspected};
+pub use self::unspent::{Reading, Unspent};
 use crate::clock::{Clock, Nanos, Now, Timestamp};
 use crate::decision::{self, Verdict};
 use crate::descriptor::{BadRequest, LeaseId, Query};

@@ -261,13 +261,18 @@ fn bucket(of: &Bucket) -> [String; 7] {
     let shadow = if of.name.shadow { " (shadow)" } else { "" };
     [
         state.to_owned(),
-        format!("{} of {}", of.remaining, of.limit.size),
+        format!("{} of {}{}", of.remaining, of.limit.size, prepaid_part(of.prepaid)),
         of.full_in_ms.map_or_else(|| "never".to_owned(), |span| duration(span.into())),
         escaped(&of.limit.bucket),
         place(&of.name) + shadow,
         key(&of.name),
         escaped(of.id.as_deref().unwrap_or_default()),
     ]
+}
+
+/// How many of the tokens that are left are prepaid.
+fn prepaid_part(tokens: Option<u32>) -> String {
+    tokens.map(|tokens| format!(" ({tokens} prepaid here)")).unwrap_or_default()
 }
 
 const LEASE_COLUMNS: [&str; 6] = ["LEASE", "HELD FOR", "LEFT", "SLOTS", "TABLE/ROW", "KEY"];

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::unspent::Unspent;
 use crate::clock::{Nanos, Now, Timestamp};
 use crate::decision::{Charges, Verdict};
 use crate::descriptor::LeaseId;
@@ -70,6 +71,22 @@ impl Backend {
                 }
                 decided => Ok(decided?.now),
             },
+        }
+    }
+
+    /// What this process has prepaid of these buckets in a shared store.
+    pub(super) fn unspent(&self, buckets: impl Iterator<Item = Fingerprint>) -> Unspent {
+        match self {
+            Self::Memory(_) => Unspent::default(),
+            Self::Shared(client) => Unspent::new(client.unspent_hits(&buckets.collect())),
+        }
+    }
+
+    /// For how long a policy has admissions prepaid in a shared store, if it has.
+    pub(super) fn prepaid_span(&self, policy: &Policy) -> Option<Nanos> {
+        match self {
+            Self::Memory(_) => None,
+            Self::Shared(client) => prepaid_span(client, policy),
         }
     }
 
@@ -143,11 +160,8 @@ pub(super) async fn decide_shared<'p>(
         let admission = Admission::Admitted { lease: None };
         return Ok((charges.verdict(plan, &outcomes, admission, released), now.wall));
     }
-    let ask = match client.spend_prepaid(
-        charges.all(),
-        prepaid_span(client, policy, plan),
-        &mut outcomes,
-    ) {
+    let span = prepaid_span(client, policy).filter(|_| can_be_prepaid(plan));
+    let ask = match client.spend_prepaid(charges.all(), span, &mut outcomes) {
         Ok(Decision { admission, now }) => {
             return Ok((charges.verdict(plan, &outcomes, admission, released), now));
         }
@@ -182,9 +196,11 @@ pub(super) async fn decide_shared<'p>(
     Ok((charges.verdict(plan, &outcomes, decision.admission, released), decision.now))
 }
 
-/// For how long admissions of a plan are prepaid, if they are. A limit that a request brings along is not known to the
-/// next one.
-fn prepaid_span(client: &StoreClient, policy: &Policy, plan: &Plan<'_>) -> Option<Nanos> {
-    let span = policy.store_prepaid().span(client.store().prepaid_span())?;
-    plan.matched.iter().all(|matched| matched.rule.is_some()).then_some(span)
+fn prepaid_span(client: &StoreClient, policy: &Policy) -> Option<Nanos> {
+    policy.store_prepaid().span(client.store().prepaid_span())
+}
+
+/// Whether all limits of a plan are those of the policy: one that a request brings along is not known to the next one.
+fn can_be_prepaid(plan: &Plan<'_>) -> bool {
+    plan.matched.iter().all(|matched| matched.rule.is_some())
 }

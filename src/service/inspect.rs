@@ -7,7 +7,8 @@ use tokio::time::Instant;
 
 use super::Service;
 use super::backend::Backend;
-use crate::clock::Timestamp;
+use super::unspent::{Reading, Unspent};
+use crate::clock::{Nanos, Timestamp};
 use crate::decision::{Charges, Verdict};
 use crate::descriptor::{Entry, Hits, LeaseId};
 use crate::limit::{Bucket, Counting, LimitChanges};
@@ -74,7 +75,7 @@ pub struct HeldLeases {
 }
 
 impl Service {
-    /// The state of every bucket of a plan, and the wall time of it. Nothing is charged and no lease is released. While
+    /// The state of every bucket of a plan, and when it was read. Nothing is charged and no lease is released. While
     /// a shared store does not answer and the policy decides locally, this is the local state.
     ///
     /// # Errors
@@ -83,17 +84,43 @@ impl Service {
         &self,
         policy: &Policy,
         plan: &'p Plan<'_>,
-    ) -> Result<(Verdict<'p>, Timestamp), StoreError> {
+    ) -> Result<(Verdict<'p>, Reading), StoreError> {
         let charges = Charges::of(plan).peeking();
         let mut outcomes = Outcomes::new();
         let read = self.core.clock.read();
-        let mut now = read.wall;
+        let mut at = read.wall;
         if !charges.all().is_empty() {
             let (all, mode) = (charges.all(), policy.on_store_error());
-            now = self.backend.peek(all, mode, read, &mut outcomes).await?;
+            at = self.backend.peek(all, mode, read, &mut outcomes).await?;
         }
+        let named = charges.all().iter().map(|charge| (charge.fingerprint, charge.bucket));
+        let reading = self.with_prepaid(named, &mut outcomes, at);
         let admission = Admission::Admitted { lease: None };
-        Ok((charges.verdict(plan, &outcomes, admission, 0), now))
+        Ok((charges.verdict(plan, &outcomes, admission, 0), reading))
+    }
+
+    /// Adds what this process has prepaid of buckets in a shared store to their outcomes of a look at `at`.
+    fn with_prepaid<'a>(
+        &self,
+        buckets: impl Iterator<Item = (Fingerprint, &'a Bucket)> + Clone,
+        outcomes: &mut [Outcome],
+        at: Timestamp,
+    ) -> Reading {
+        let unspent = self.unspent(buckets.clone().map(|(fingerprint, _)| fingerprint));
+        for (named, outcome) in buckets.zip(outcomes) {
+            *outcome = unspent.added_to(*outcome, named, at);
+        }
+        Reading { at, unspent }
+    }
+
+    /// What this process has prepaid of these buckets in a shared store.
+    pub fn unspent(&self, buckets: impl Iterator<Item = Fingerprint>) -> Unspent {
+        self.backend.unspent(buckets)
+    }
+
+    /// For how long a policy has admissions prepaid in a shared store, if it has.
+    pub fn prepaid_span(&self, policy: &Policy) -> Option<Nanos> {
+        self.backend.prepaid_span(policy)
     }
 
     /// The buckets that were recently near or over their limit, shadow rows included, with their current state and its wall
@@ -136,19 +163,23 @@ impl Service {
         self.core.denials.top(is_shadow, domain, max, self.now())
     }
 
-    /// The state of each bucket for a call of one hit, and the wall time of it. Nothing is charged.
+    /// The state of each bucket for a call of one hit, and when it was read. Nothing is charged.
     ///
     /// # Errors
     /// If the store does not answer.
     pub async fn peek_many(
         &self,
         buckets: &[Inspected<'_>],
-    ) -> Result<(Vec<Outcome>, Timestamp), StoreError> {
-        self.decide_each(buckets, Hits::PEEK).await
+    ) -> Result<(Vec<Outcome>, Reading), StoreError> {
+        let (mut outcomes, at) = self.decide_each(buckets, Hits::PEEK).await?;
+        let named = buckets.iter().map(|of| (of.fingerprint, of.bucket));
+        let reading = self.with_prepaid(named, &mut outcomes, at);
+        Ok((outcomes, reading))
     }
 
     /// Refills token buckets. The slots of concurrency buckets stay with their leases. With a shared store, other
-    /// replicas may deny by their cached denials for up to ten seconds more.
+    /// replicas may deny by their cached denials for as long as they have admissions prepaid, and for up to ten seconds
+    /// more where they have none.
     ///
     /// # Errors
     /// If the store does not answer; some of the buckets may be full then.

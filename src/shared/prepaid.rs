@@ -19,12 +19,12 @@ mod demand;
 mod grant;
 
 use std::cmp::Ordering;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
 use std::sync::atomic::{self, AtomicUsize};
 
-use hashbrown::HashMap;
 use hashbrown::hash_map::Entry as MapEntry;
+use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
 
 use self::demand::Demand;
@@ -478,6 +478,26 @@ impl Prepaid {
             stripe.lock().plans.values().filter_map(of_plan).sum()
         };
         self.stripes.iter().map(of_stripe).sum()
+    }
+
+    /// The hits that admissions which are not spent have charged to these buckets, without the buckets of which there are
+    /// none. Goes through all plans once.
+    pub fn unspent_hits(&self, buckets: &HashSet<Fingerprint>) -> HashMap<Fingerprint, u64> {
+        let mut all = HashMap::new();
+        for stripe in self.stripes.iter() {
+            let stripe = stripe.lock();
+            for hot in stripe.plans.values().filter_map(|entry| entry.hot.as_deref()) {
+                let unspent = hot.unspent();
+                for charge in hot.plan.iter().filter(|charge| buckets.contains(&charge.fingerprint))
+                {
+                    if let Some(hits) = NonZeroU64::new(charge.times(unspent).hits.charged()) {
+                        let sum: &mut u64 = all.entry(charge.fingerprint).or_default();
+                        *sum = sum.saturating_add(hits.get());
+                    }
+                }
+            }
+        }
+        all
     }
 
     /// Forgets the plans of the next stripe without demand and without admissions.

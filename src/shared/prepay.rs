@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
 use tokio::time::{Instant, sleep};
 
@@ -165,6 +166,11 @@ impl StoreClient {
         if let Some(back) = self.store.prepaid.end(grant) {
             self.give_back(back).await;
         }
+    }
+
+    /// The hits that this replica has prepaid of these buckets and not spent, without the buckets of which there are none.
+    pub fn unspent_hits(&self, buckets: &HashSet<Fingerprint>) -> HashMap<Fingerprint, u64> {
+        self.store.prepaid.unspent_hits(buckets)
     }
 
     /// Gives back what this replica has prepaid of a bucket and not spent.

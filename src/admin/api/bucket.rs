@@ -5,6 +5,7 @@ use crate::clock::{Nanos, Timestamp};
 use crate::decision::{Decided, Verdict};
 use crate::limit::Bucket;
 use crate::policy::Plan;
+use crate::service::Reading;
 use crate::store::Outcome;
 
 /// The limit of a bucket.
@@ -26,11 +27,12 @@ pub(in crate::admin) fn limit(bucket: &Bucket) -> Limit {
 pub(super) fn explained(
     bucket: &Bucket,
     decided: Option<&Decided<'_>>,
-    now: Timestamp,
+    reading: &Reading,
 ) -> ExplainedBucket {
     let level = decided.map(|decided| ExplainedLevel {
         remaining: decided.outcome.remaining,
-        full_at: full_at(bucket, &decided.outcome, now),
+        prepaid: reading.unspent.among(decided.matched.fingerprint, &decided.outcome),
+        full_at: full_at(bucket, &decided.outcome, reading.at),
         over_limit: is_over(decided),
         wait_ms: wait(decided).map(Into::into),
     });

@@ -16,7 +16,7 @@ use crate::observe::recent_buckets::{BucketSnapshot, Standing};
 use crate::policy::Policy;
 use crate::policy::fingerprint::Fingerprint;
 use crate::policy::lookup::NamedBucket;
-use crate::service::{Inspected, Service};
+use crate::service::{Inspected, Reading, Service, Unspent};
 use crate::store::Outcome;
 use crate::text;
 
@@ -100,8 +100,8 @@ fn near_limit(service: &Service, domain: Option<&str>, ids: Ids<'_>) -> Buckets 
         seen.standing() != Standing::Clear
             && domain.is_none_or(|domain| *seen.label.domain == *domain)
     });
-    let items = found.iter().take(MAX_ITEMS).map(|seen| from_snapshot(seen, ids));
-    Buckets { list: List::new(items.collect(), found.len()), unknown_keys: Vec::new() }
+    let items = from_snapshots(service, found.iter().take(MAX_ITEMS), ids);
+    Buckets { list: List::new(items, found.len()), unknown_keys: Vec::new() }
 }
 
 /// The buckets that the entries name, and of those that they name in part, the ones recently near their limit.
@@ -120,7 +120,7 @@ async fn named(
     named.retain(|of| !of.key.is_empty());
     let count = named.len();
     named.truncate(MAX_EXAMINED);
-    let (outcomes, at) = peek(service, &named).await?;
+    let (outcomes, reading) = peek(service, &named).await?;
     let is_listed = |outcome: &Outcome, bucket: &limit::Bucket| {
         with_full || outcome.remaining < bucket.size().max(1)
     };
@@ -136,8 +136,8 @@ async fn named(
             && is_listed(&seen.outcome, &seen.bucket)
     });
     let all = found.len() + others.len() + (count - named.len());
-    let found = found.iter().map(|(of, outcome)| from_named(policy, of, outcome, at, ids));
-    let others = others.iter().map(|seen| from_snapshot(seen, ids));
+    let found = found.iter().map(|(of, outcome)| from_named(policy, of, outcome, &reading, ids));
+    let others = from_snapshots(service, others.iter().take(MAX_ITEMS), ids);
     let items = found.chain(others).take(MAX_ITEMS).collect();
     let unknown = entries.iter().map(|entry| entry.key.as_str());
     let unknown = unknown.filter(|key| !policy.keys().names().any(|name| name == *key));
@@ -186,7 +186,7 @@ pub(super) fn policy<'s>(
 pub(super) async fn peek(
     service: &Service,
     named: &[NamedBucket<'_>],
-) -> Result<(Vec<Outcome>, Timestamp), ApiError> {
+) -> Result<(Vec<Outcome>, Reading), ApiError> {
     let buckets: Vec<_> = named.iter().map(Inspected::from).collect();
     service.peek_many(&buckets).await.map_err(|error| ApiError::store(&error))
 }
@@ -195,7 +195,7 @@ pub(super) fn from_named(
     policy: &Policy,
     of: &NamedBucket<'_>,
     outcome: &Outcome,
-    at: Timestamp,
+    reading: &Reading,
     ids: Ids<'_>,
 ) -> Bucket {
     let key =
@@ -208,17 +208,30 @@ pub(super) fn from_named(
         truncated: of.key.iter().any(|(_, value)| std::str::from_utf8(value).is_err()),
         shadow: of.row.is_shadow(),
     };
-    bucket_item(name, of.bucket(), outcome, at, ids.of(of.fingerprint))
+    let prepaid = reading.unspent.among(of.fingerprint, outcome);
+    bucket_item(name, of.bucket(), outcome, reading.at, prepaid, ids.of(of.fingerprint))
 }
 
-fn from_snapshot(seen: &BucketSnapshot, ids: Ids<'_>) -> Bucket {
-    from_snapshot_at(seen, seen.at, ids)
+/// Buckets with the state that was recorded: it has what this process had prepaid.
+fn from_snapshots<'a>(
+    service: &Service,
+    seen: impl Iterator<Item = &'a BucketSnapshot> + Clone,
+    ids: Ids<'_>,
+) -> Vec<Bucket> {
+    let unspent = service.unspent(seen.clone().map(|seen| seen.fingerprint));
+    seen.map(|seen| from_snapshot(seen, seen.at, &unspent, ids)).collect()
 }
 
 /// A bucket with its state at `at`.
-pub(super) fn from_snapshot_at(seen: &BucketSnapshot, at: Timestamp, ids: Ids<'_>) -> Bucket {
+pub(super) fn from_snapshot(
+    seen: &BucketSnapshot,
+    at: Timestamp,
+    unspent: &Unspent,
+    ids: Ids<'_>,
+) -> Bucket {
     let name = BucketName::from(&*seen.label);
-    bucket_item(name, &seen.bucket, &seen.outcome, at, ids.of(seen.fingerprint))
+    let prepaid = unspent.among(seen.fingerprint, &seen.outcome);
+    bucket_item(name, &seen.bucket, &seen.outcome, at, prepaid, ids.of(seen.fingerprint))
 }
 
 fn bucket_item(
@@ -226,12 +239,14 @@ fn bucket_item(
     bucket: &limit::Bucket,
     outcome: &Outcome,
     at: Timestamp,
+    prepaid: Option<u32>,
     id: Option<String>,
 ) -> Bucket {
     Bucket {
         name,
         limit: bucket::limit(bucket),
         remaining: outcome.remaining,
+        prepaid,
         full_at: bucket::full_at(bucket, outcome, at),
         state: Standing::of(bucket, outcome).into(),
         full_in_ms: bucket::full_in(bucket, outcome).map(Into::into),

@@ -37,7 +37,7 @@ fn of(
         control_plane: control_plane(service, snapshot),
         sources: snapshot.version().sources().map(str::to_owned).collect(),
         warnings: snapshot.warnings().to_vec(),
-        policies: snapshot.policies().into_iter().map(policy).collect(),
+        policies: snapshot.policies().into_iter().map(|of| policy(service, of)).collect(),
     }
 }
 
@@ -69,13 +69,14 @@ pub(in crate::admin) fn rejected(
     Rejected { at: Time(service.to_wall(policies.at)), problems: problems.collect() }
 }
 
-fn policy(policy: &Policy) -> types::Policy {
+fn policy(service: &Service, policy: &Policy) -> types::Policy {
     let bypass = policy.bypass().iter().map(|conditions| conditions.describe(policy.keys()));
     let endpoints = policy.endpoints().iter();
     types::Policy {
         domain: policy.domain().to_owned(),
         headers: policy.headers().into(),
         on_store_error: policy.on_store_error().into(),
+        store_prepaid_ms: service.prepaid_span(policy).map(Into::into),
         partition: policy.partition().to_owned(),
         endpoints: endpoints.map(|(endpoint, group)| (endpoint.into(), group.into())).collect(),
         tables: policy.tables().iter().map(|of| table(policy, of)).collect(),

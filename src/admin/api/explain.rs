@@ -16,7 +16,6 @@ use super::types::{
     MissedTable, Time,
 };
 use crate::admin::{ApiError, Shared, respond};
-use crate::clock::Timestamp;
 use crate::decision::{Decided, Verdict};
 use crate::descriptor::Query;
 use crate::live::LoadedPolicy;
@@ -24,7 +23,7 @@ use crate::policy::descriptor_tree::{self, Walk, describe_mode};
 use crate::policy::rule::Rule;
 use crate::policy::table::{Row, Table};
 use crate::policy::{Explained, Policy};
-use crate::service::Service;
+use crate::service::{Reading, Service};
 use crate::text;
 use crate::wire;
 
@@ -64,9 +63,9 @@ async fn answer(service: &Service, body: &[u8]) -> Result<Explanation, ApiError>
     policy.check(&query).map_err(|error| bad(error))?;
     let plan = policy.resolve(&query, service.wall_now());
     let peeked = service.peek(policy, &plan).await;
-    let (verdict, now) = peeked.map_err(|error| ApiError::store(&error))?;
-    let admits = admits(&plan, &verdict);
-    let explanation = explanation(policy, &query, &verdict, admits, now, Instant::now() + MAX_TIME);
+    let (verdict, reading) = peeked.map_err(|error| ApiError::store(&error))?;
+    let (admits, deadline) = (admits(&plan, &verdict), Instant::now() + MAX_TIME);
+    let explanation = explanation(policy, &query, &verdict, admits, &reading, deadline);
     explanation.ok_or_else(|| {
         ApiError::unavailable(format!(
             "the explanation took over {MAX_TIME:?}; send fewer descriptors in one request"
@@ -80,7 +79,7 @@ fn explanation(
     query: &Query<'_>,
     verdict: &Verdict<'_>,
     admits: bool,
-    now: Timestamp,
+    reading: &Reading,
     deadline: Instant,
 ) -> Option<Explanation> {
     let mut descriptors = Vec::new();
@@ -88,13 +87,13 @@ fn explanation(
         if Instant::now() > deadline {
             return None;
         }
-        descriptors.push(descriptor(policy, at, &policy.explain(of, now), verdict, now));
+        descriptors.push(descriptor(policy, at, &policy.explain(of, reading.at), verdict, reading));
     }
     let asked = query.descriptors().flat_map(|of| of.entries());
     let unknown = asked.filter(|entry| !policy.keys().is_used(entry.key.as_bytes()));
     Some(Explanation {
         domain: policy.domain().to_owned(),
-        at: Time(now),
+        at: Time(reading.at),
         admits,
         descriptors,
         unknown_keys: unknown.map(|entry| entry.key.as_str().to_owned()).collect(),
@@ -109,7 +108,7 @@ fn descriptor(
     at: usize,
     explained: &Explained<'_>,
     verdict: &Verdict<'_>,
-    now: Timestamp,
+    reading: &Reading,
 ) -> ExplainedDescriptor {
     // Selected once for all tables.
     let of_it = verdict.decided.iter().filter(|decided| decided.matched.descriptor == at);
@@ -117,14 +116,14 @@ fn descriptor(
     let of_it = || of_it.iter().copied();
     let tables = explained.tables.iter().map(|(table, matched)| match matched {
         Ok((row, rules)) => {
-            ExplainedTable::Matched(matched_row(policy, table, row, rules, of_it(), now))
+            ExplainedTable::Matched(matched_row(policy, table, row, rules, of_it(), reading))
         }
         Err(miss) => ExplainedTable::Missed(MissedTable {
             table: table.name().to_owned(),
             miss_reason: policy.miss_reason(*miss),
         }),
     });
-    let of_tree = explained.walk.as_ref().map(|walk| in_tree(policy, walk, of_it(), now));
+    let of_tree = explained.walk.as_ref().map(|walk| in_tree(policy, walk, of_it(), reading));
     // A limit override belongs to no table.
     let overrides = of_it().filter(|decided| decided.matched.rule.is_none()).map(|decided| {
         ExplainedTable::Matched(MatchedRow {
@@ -145,7 +144,7 @@ fn descriptor(
                 }
             },
             message: None,
-            buckets: vec![explained_bucket(decided.matched.bucket, Some(decided), now)],
+            buckets: vec![explained_bucket(decided.matched.bucket, Some(decided), reading)],
         })
     });
     let entries = explained.entries.iter().map(|(entry, read_as)| ExplainedEntry {
@@ -169,7 +168,7 @@ fn in_tree<'v>(
     policy: &Policy,
     walk: &Walk<'_>,
     mut decided: impl Iterator<Item = &'v Decided<'v>>,
-    now: Timestamp,
+    reading: &Reading,
 ) -> ExplainedTable {
     let table = descriptor_tree::TABLE.to_owned();
     let row = match &walk.end {
@@ -193,7 +192,7 @@ fn in_tree<'v>(
         charging: Charging::of_row(row, Some(rule)),
         scope: scope.join(", "),
         message: None,
-        buckets: vec![explained_bucket(rule.bucket(), decided, now)],
+        buckets: vec![explained_bucket(rule.bucket(), decided, reading)],
     })
 }
 
@@ -203,11 +202,11 @@ fn matched_row<'v>(
     row: &Row,
     rules: &[Rule],
     decided: impl Iterator<Item = &'v Decided<'v>> + Clone,
-    now: Timestamp,
+    reading: &Reading,
 ) -> MatchedRow {
     let buckets = rules.iter().map(|rule| {
         let same = |of: &&Decided<'_>| std::ptr::eq(of.matched.bucket, rule.bucket());
-        explained_bucket(rule.bucket(), decided.clone().find(same), now)
+        explained_bucket(rule.bucket(), decided.clone().find(same), reading)
     });
     let is_own = |rule: &Rule| row.rules().iter().any(|own| std::ptr::eq(own, rule));
     MatchedRow {
@@ -237,10 +236,10 @@ mod tests {
         let mut query = Query::default();
         wire::decode_into(&message, &mut query).unwrap();
         let plan = policy.resolve(&query, service.now());
-        let (verdict, now) = service.peek(policy, &plan).await.unwrap();
+        let (verdict, reading) = service.peek(policy, &plan).await.unwrap();
         let begun = Instant::now();
-        assert!(explanation(policy, &query, &verdict, true, now, begun + MAX_TIME).is_some());
+        assert!(explanation(policy, &query, &verdict, true, &reading, begun + MAX_TIME).is_some());
         std::iter::repeat_with(Instant::now).find(|now| *now > begun);
-        assert!(explanation(policy, &query, &verdict, true, now, begun).is_none());
+        assert!(explanation(policy, &query, &verdict, true, &reading, begun).is_none());
     }
 }

@@ -56,7 +56,7 @@ async fn refill_listed(service: &Service, seen: BucketSnapshot) -> Result<Reset,
     }
     let bucket = [Inspected::from(&seen)];
     let peeked = service.peek_many(&bucket).await;
-    let (outcomes, at) = peeked.map_err(|error| ApiError::store(&error))?;
+    let (outcomes, reading) = peeked.map_err(|error| ApiError::store(&error))?;
     service.refill(&bucket).await.map_err(|error| ApiError::store(&error))?;
     tracing::info!(
         domain = &*seen.label.domain,
@@ -68,7 +68,9 @@ async fn refill_listed(service: &Service, seen: BucketSnapshot) -> Result<Reset,
     let was_charged = |outcome: &Outcome| outcome.remaining < seen.bucket.size();
     let charged =
         outcomes.into_iter().find(was_charged).map(|outcome| BucketSnapshot { outcome, ..seen });
-    let listed = charged.iter().map(|seen| buckets::from_snapshot_at(seen, at, Ids::Hidden));
+    let listed = charged
+        .iter()
+        .map(|seen| buckets::from_snapshot(seen, reading.at, &reading.unspent, Ids::Hidden));
     let listed: Vec<_> = listed.collect();
     let tables = vec![ResetTable::of(&table, &listed, 1)];
     Ok(answer(listed, tables))
@@ -104,7 +106,7 @@ async fn refill_table(
             "the key names over {MAX_EXAMINED} buckets; send a `row` as well"
         )));
     }
-    let (outcomes, at) = buckets::peek(service, &named).await?;
+    let (outcomes, reading) = buckets::peek(service, &named).await?;
     let fill: Vec<_> = named.iter().map(Inspected::from).collect();
     service.refill(&fill).await.map_err(|error| ApiError::store(&error))?;
     tracing::info!(
@@ -115,8 +117,8 @@ async fn refill_table(
     );
     let before = named.iter().zip(&outcomes);
     let charged = before.filter(|(of, outcome)| outcome.remaining < of.bucket().size());
-    let listed =
-        charged.map(|(of, outcome)| buckets::from_named(policy, of, outcome, at, Ids::Hidden));
+    let listed = charged
+        .map(|(of, outcome)| buckets::from_named(policy, of, outcome, &reading, Ids::Hidden));
     let listed: Vec<_> = listed.collect();
     let tables = vec![ResetTable::of(table, &listed, fill.len())];
     Ok(answer(listed, tables))

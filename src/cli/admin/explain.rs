@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::json;
 
-use super::{duration, escaped, read};
+use super::{duration, escaped, prepaid_part, read};
 use crate::admin::api::types::{
     BucketExplanation, BucketRequest, Charge, Charging, ExplainedBucket, ExplainedDescriptor,
     ExplainedTable, Explanation, MatchedRow, MissedTable,
@@ -140,7 +140,8 @@ fn bucket(of: &ExplainedBucket) -> String {
             Some(wait) => format!(", admits in {}", duration(wait)),
             None => ", does not admit".to_owned(),
         };
-        format!("{} of {} left{wait}", level.remaining, of.limit.size)
+        let prepaid = prepaid_part(level.prepaid);
+        format!("{} of {} left{prepaid}{wait}", level.remaining, of.limit.size)
     });
     let state = state.unwrap_or_else(|| "not charged".to_owned());
     format!("    {}: {state}\n", escaped(&of.limit.bucket))

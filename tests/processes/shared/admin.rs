@@ -48,6 +48,43 @@ fn a_bucket_is_looked_at_and_made_full_in_the_shared_store() {
 
 #[test]
 #[ignore = "needs Redis; bash tests/run.sh"]
+fn what_is_prepaid_is_told_with_what_is_left_where_it_is() {
+    let redis = Redis::start();
+    let policy = POLICY.replace("{ per_day: 5 }", "{ size: 100000, per_day: 10 }");
+    let start = |prepaid| {
+        let flags = ["--store", &redis.url(), "--store-prepaid", prepaid, "--admin-token", TOKEN];
+        Tollgate::start(&policy, &flags)
+    };
+    let (one, other) = (start("10s"), start("off"));
+    let mut client = one.client();
+    (0..200).for_each(|_| assert!(client.ask(call(&[("k", "1")])).is_ok()));
+    let event = |event| {
+        let name = "tollgate_shared_store_prepaid_admissions_total";
+        one.metric(&format!("{name}{{event=\"{event}\"}}"))
+    };
+    let unspent = event("charged") - event("spent");
+    assert!(unspent > 0, "none is prepaid");
+    let here = format!(r#""remaining":99800,"prepaid":{unspent},"#);
+    let elsewhere = format!(r#""remaining":{},"full_at""#, 99_800 - unspent);
+    let asked = r#"{"domain":"d","descriptors":[{"entries":[{"key":"k","value":"1"}]}]}"#;
+    let named = r#"{"table":"calls","key":[["k","1"]]}"#;
+    let told = |of: &Tollgate| {
+        let explained = [("/explain", asked), ("/explain/bucket", named)]
+            .map(|(path, of_it)| of.post(path, TOKEN, of_it));
+        [&[of.get("/buckets?k=1")][..], &explained].concat()
+    };
+    for answer in told(&one) {
+        assert!(answer.contains(&here), "{answer}, not {here}");
+    }
+    for answer in told(&other) {
+        assert!(answer.contains(&elsewhere), "{answer}, not {elsewhere}");
+    }
+    assert!(one.get("/config").contains(r#""store_prepaid_ms":10000.0"#));
+    assert!(other.get("/config").contains(r#""store_prepaid_ms":null"#));
+}
+
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
 fn a_customer_is_reset_in_every_table_of_the_shared_store() {
     let redis = Redis::start();
     let policy = POLICY.replace(

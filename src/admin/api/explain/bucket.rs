@@ -161,12 +161,12 @@ async fn explanation(
     plan: &Plan<'_>,
 ) -> Result<Explanation, ApiError> {
     let peeked = service.peek(policy, plan).await;
-    let (verdict, now) = peeked.map_err(|error| ApiError::store(&error))?;
+    let (verdict, reading) = peeked.map_err(|error| ApiError::store(&error))?;
     Ok(Explanation {
         domain: policy.domain().to_owned(),
-        at: Time(now),
+        at: Time(reading.at),
         admits: bucket::admits(plan, &verdict),
-        descriptors: vec![descriptor(policy, 0, explained, &verdict, now)],
+        descriptors: vec![descriptor(policy, 0, explained, &verdict, &reading)],
         unknown_keys: Vec::new(),
     })
 }

@@ -71,7 +71,8 @@ const RESET: &str = "\
 Without `table`, the buckets of every table whose whole key is in `key`. Of a table whose key has further entries, those \
 that this server has recently seen near their limit; `incomplete` names these tables. An entry that the policy does not \
 use is an error. Slots are not refilled; they are free again when their leases are released. With a shared store, other replicas may \
-deny by cached denials for up to ten seconds more.";
+deny by cached denials for as long as they have admissions prepaid (100 ms by default), or for up to ten seconds more where \
+they have none.";
 
 const BUSY: &str = "Too many requests are waiting, or the store does not answer.";
 

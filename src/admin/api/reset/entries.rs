@@ -157,20 +157,21 @@ async fn fill(
     let by_name = named.iter().map(Inspected::from);
     let all: Vec<_> = by_name.chain(seen.iter().map(Inspected::from)).collect();
     let peeked = service.peek_many(&all).await;
-    let (outcomes, at) = peeked.map_err(|error| ApiError::store(&error))?;
+    let (outcomes, reading) = peeked.map_err(|error| ApiError::store(&error))?;
     service.refill(&all).await.map_err(|error| ApiError::store(&error))?;
     let mut filled = Filled::default();
     let (of_named, of_seen) = outcomes.split_at_checked(named.len()).unwrap_or((&outcomes, &[]));
     for (of, outcome) in named.iter().zip(of_named) {
         let was_charged = outcome.remaining < of.bucket().size();
         let charged =
-            was_charged.then(|| buckets::from_named(policy, of, outcome, at, Ids::Hidden));
+            was_charged.then(|| buckets::from_named(policy, of, outcome, &reading, Ids::Hidden));
         filled.add(of.row.table(), charged);
     }
     for (seen, outcome) in seen.into_iter().zip(of_seen) {
         let was_charged = outcome.remaining < seen.bucket.size();
         let seen = BucketSnapshot { outcome: *outcome, ..seen };
-        let charged = was_charged.then(|| buckets::from_snapshot_at(&seen, at, Ids::Hidden));
+        let charged = was_charged
+            .then(|| buckets::from_snapshot(&seen, reading.at, &reading.unspent, Ids::Hidden));
         filled.add(&seen.label.table, charged);
     }
     Ok(filled)

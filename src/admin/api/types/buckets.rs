@@ -104,6 +104,9 @@ pub(crate) struct Bucket {
     pub(crate) limit: Limit,
     /// The tokens or slots that are left.
     pub(crate) remaining: u32,
+    /// How many of these this process has prepaid in a shared store; absent if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) prepaid: Option<u32>,
     /// When the bucket is full if nothing is charged until then; null for a block.
     pub(crate) full_at: Option<Time>,
     /// How near the bucket is to its limit.

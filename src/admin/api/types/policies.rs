@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Charge, Charging, Time};
+use super::{Charge, Charging, Milliseconds, Time};
 use crate::policy::{HeaderStyle, OnStoreError};
 
 /// The result of a reload.
@@ -152,6 +152,9 @@ pub(crate) struct Policy {
     pub(crate) headers: Headers,
     /// What happens to a call while the shared store does not answer.
     pub(crate) on_store_error: StoreErrorAction,
+    /// For how long admissions are prepaid in a shared store; null if each call is asked for by itself, or without a shared
+    /// store.
+    pub(crate) store_prepaid_ms: Option<Milliseconds>,
     /// The entry whose value determines the partition of a bucket in a shared store, if the bucket's key has it.
     pub(crate) partition: String,
     /// The endpoint group of each endpoint.
