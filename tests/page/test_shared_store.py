@@ -5,13 +5,16 @@ import pytest
 from conftest import PICTURES, exhaust, explained, watch
 from messages import one
 
+# What becomes of admissions that are charged in the store ahead of the requests.
+EVENTS = ["charged", "spent", "returned", "lost"]
+
 
 @pytest.fixture
 def over(store, start):
     """Starts a server over the store. Nobody's deadline is the subject, and the machine may be busy."""
 
-    def one_more():
-        running, _ = start("--store", store.url, "--store-timeout", "10s")
+    def one_more(*flags):
+        running, _ = start("--store", store.url, "--store-timeout", "10s", *flags)
         return running
 
     return one_more
@@ -29,6 +32,23 @@ def test_what_a_replica_has_decided_is_shown_and_explained(over, browser):
     assert explained(page, who="globex", kind="small").startswith("Would be denied now: calls / small")
     assert "0 of 5" in page.text("#answer")
     assert explained(page, who="new", kind="small").startswith("Would be admitted")
+
+
+def test_what_is_prepaid_is_told(over, browser):
+    server = over("--store-prepaid", "10s")
+    for _ in range(100):
+        assert server.ask(one("d", who="acme", kind="large")).overall_code == 1
+    page = watch(browser, server)
+    page.until("document.querySelector('#replicas').innerText === '1 replica; counts since the start'")
+    charged, spent, returned, lost = [int(page.text(f"#prepaid-{event}")) for event in EVENTS]
+    assert charged > spent > 50 and returned == lost == 0
+    assert explained(page, who="acme", kind="large").startswith("Would be admitted")
+    assert "900 of 1,000" in page.text("#answer") and f"{charged - spent} of those left are prepaid here" in page.text("#answer")
+    page.picture(PICTURES / "test-prepaid.png")
+
+
+def test_without_a_shared_store_nothing_is_said_of_one(page):
+    assert page.ask("document.querySelector('#shared-store').hidden")
 
 
 def test_looking_charges_nothing(over, browser):

@@ -127,6 +127,21 @@ struct StoreState {
     evicted: u64,
     /// Calls that were decided without the shared store.
     local_decisions: u64,
+    /// How many replicas use the shared store, this one included; 0 until it has told.
+    replicas: i64,
+    prepaid: PrepaidAdmissions,
+}
+
+/// Admissions that were charged in a shared store ahead of the requests.
+#[derive(Debug, JsonSchema, Serialize)]
+struct PrepaidAdmissions {
+    charged: u64,
+    /// Those that were spent on a request.
+    spent: u64,
+    /// Those that were given back.
+    returned: u64,
+    /// Those that may have been charged without an answer, or whose give-back failed.
+    lost: u64,
 }
 
 /// The requests admitted and denied until a time.
@@ -203,7 +218,6 @@ pub(super) fn take(service: &Service, is_ready: bool, history: &mut History) -> 
     let rows = rows(&snapshot, &policies);
     let before = history.compare(&snapshot, &rows, now);
     let rows = most_denying(&rows, before, now);
-    let store = service.core().memory();
     let counters = service.telemetry();
     Sample {
         at: Time(wall),
@@ -216,15 +230,29 @@ pub(super) fn take(service: &Service, is_ready: bool, history: &mut History) -> 
         top: top::of(service, None, MAX_ITEMS),
         leases: lease_list(service, &history.leases),
         policy: policy(service, &snapshot, &policies),
-        store: StoreState {
-            shared: service.is_shared(),
-            degraded: service.core().is_degraded(),
-            keys: store.len(),
-            evicted: store.evictions(),
-            local_decisions: counters.shared_store().local.get(),
-        },
+        store: store(service),
         connections: counters.connections().open.get(),
         unanswered: counters.unanswered().requests(),
+    }
+}
+
+fn store(service: &Service) -> StoreState {
+    let memory = service.core().memory();
+    let counters = service.telemetry().shared_store();
+    let prepaid = &counters.prepaid;
+    StoreState {
+        shared: service.is_shared(),
+        degraded: service.core().is_degraded(),
+        keys: memory.len(),
+        evicted: memory.evictions(),
+        local_decisions: counters.local.get(),
+        replicas: counters.replicas.get(),
+        prepaid: PrepaidAdmissions {
+            charged: prepaid.charged.get(),
+            spent: prepaid.spent.get(),
+            returned: prepaid.returned.get(),
+            lost: prepaid.lost.get(),
+        },
     }
 }
 

@@ -1,7 +1,7 @@
 // “Why was this denied?”
 
 import { bar, drawBars, fillBar } from "./bars.js";
-import { clockTime, count, moment } from "./text.js";
+import { clockTime, count, moment, whole } from "./text.js";
 import { find, isCalm, make } from "./dom.js";
 
 const form = find("form");
@@ -166,7 +166,8 @@ function matchedTable(table) {
   if (table.override) title.append(make("span", { class: "tag" }, "by an override"));
   const buckets = table.buckets.map((bucket) => {
     const its = bar();
-    const item = make("div", { class: "bucket" }, make("span", {}, bucket.bucket), its.picture, its.left);
+    const prepaid = bucket.prepaid === undefined ? null : make("small", {}, `${whole.format(bucket.prepaid)} of those left are prepaid here`);
+    const item = make("div", { class: "bucket" }, make("span", {}, bucket.bucket, prepaid), its.picture, its.left);
     fillBar(its, item, bucket);
     return item;
   });

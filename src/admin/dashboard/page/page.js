@@ -2,7 +2,7 @@
 
 import { addPoint, setPoints } from "./page/plot.js";
 import { animate, drawBars } from "./page/bars.js";
-import { dayTime, moment, plain, whole } from "./page/text.js";
+import { count, dayTime, moment, plain, whole } from "./page/text.js";
 import { find, make, setText, setState } from "./page/dom.js";
 import { isConnected, start } from "./page/connection.js";
 import { synchronize } from "./page/clock.js";
@@ -25,11 +25,17 @@ function show(sample) {
   // Twelve digits suffice to distinguish hashes.
   const { control_plane: controlPlane, version } = sample.policy;
   setText("policy-version", controlPlane ? plain(version) : version.slice(0, 12));
-  find("local-decisions-row").hidden = !sample.store.shared;
-  setText("local-decisions", whole.format(sample.store.local_decisions));
+  showSharedStore(sample.store);
   showLists(sample);
   showDomains(sample.policy.domains);
   drawBars();
+}
+
+function showSharedStore({ shared, local_decisions: localDecisions, replicas, prepaid }) {
+  find("shared-store").hidden = !shared;
+  setText("replicas", `${replicas > 0 ? `${count(replicas, "replica", "replicas")}; ` : ""}counts since the start`);
+  setText("local-decisions", whole.format(localDecisions));
+  for (const event of ["charged", "spent", "returned", "lost"]) setText(`prepaid-${event}`, whole.format(prepaid[event]));
 }
 
 // What happens to calls while the shared store does not answer, by the policy's `on_store_error`.
