@@ -4,7 +4,8 @@
 //! # The life of a request
 //!
 //! wire bytes → [`Query`](descriptor::Query) → [`Policy::resolve`](policy::Policy::resolve): tables, rows and
-//! buckets → [`MemoryStore::decide`](store::MemoryStore::decide), or the shared store: all or none →
+//! buckets → [`MemoryStore::decide`](store::MemoryStore::decide), or the shared store: a
+//! [prepaid](shared::prepaid) admission or a question, all or none →
 //! [`Verdict`](decision::Verdict) → [`Reply`](reply::Reply): statuses, headers, body, metadata → wire bytes
 //!
 //! [`Service::handle`](service::Service::handle) implements this path for both stores: `prepare`, a decision by the
@@ -29,7 +30,7 @@
 //! | `file_watch` | notices changes of files |
 //! | `tls` | the certificate of the server, and the verification of clients' certificates |
 //! | `service` | the path of a request; `backend` has the differences between memory and the shared store |
-//! | `shared` | Redis or Valkey: connections, decisions while they are down, and keys that a slower limit needs for longer |
+//! | `shared` | Redis or Valkey: connections, `prepaid` admissions, decisions while they are down, and keys that a slower limit needs for longer |
 //! | `policy_files` | a source of policies: files, reloaded while the server runs |
 //! | `snapshot` | the store's state in a file, restored at the next start |
 //! | `live` | the policies in force, replaced as a whole, from any source |

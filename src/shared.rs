@@ -1,10 +1,11 @@
 //! The store that replicas share: Redis or Valkey, as one server, as a cluster, or behind sentinels.
 //!
 //! The calls and replies are [`script`](crate::store::script)'s. This module has the connections, one for each thread,
-//! and what happens to a request that the store does not decide:
+//! and what happens to a request that the store is not asked for, or does not decide:
 //!
-//! - A denial is repeated without asking the store until the bucket admits again, for ten seconds at most; then the
-//!   store is asked, since hits may have been given back there. The states that the store reported are kept in a memory
+//! - An admission that was charged ahead is spent on it, if there is one: [`prepaid`].
+//! - A denial is repeated without asking the store until the bucket admits again, for as long as admissions are prepaid at
+//!   most, and where none are for ten seconds; then the store is asked, since hits may have been given back there. The states that the store reported are kept in a memory
 //!   store. A bucket never refills earlier than its state says, so that the shared store would deny what that memory
 //!   store denies. Since the state is kept and not the denial, a raised limit and hits given back count at once.
 //! - While the store is unavailable, [`StoreClient::decide_locally`] decides in another memory store, with each bucket
