@@ -20,6 +20,7 @@ const MAX_QUEUED_CALLS: usize = 4096;
 /// What can be called.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Function {
+    Charge,
     Decide,
     Release,
     Lengthen,
@@ -27,8 +28,8 @@ pub(super) enum Function {
     Get,
 }
 
-/// The names of the script's functions in its text.
-const FUNCTIONS: [&str; 3] = ["decide", "release", "lengthen"];
+/// The functions of the script.
+const FUNCTIONS: usize = script::Function::ALL.len();
 
 /// The script, as a library of functions and as scripts.
 #[derive(Debug)]
@@ -36,23 +37,17 @@ pub(super) struct Library {
     /// The library and the names of its functions. The names have a digest of the script, so that versions of tollgate
     /// with different scripts can share a server.
     functions: String,
-    names: [String; FUNCTIONS.len()],
+    names: [String; FUNCTIONS],
     /// One script for each function, for servers before Redis 7 and users that may not load functions.
-    scripts: [String; FUNCTIONS.len()],
+    scripts: [String; FUNCTIONS],
 }
 
 impl Library {
     pub(super) fn new() -> Self {
-        let code = &*script::decide_without_comments();
-        let version: String = hash(code).chars().take(12).collect();
-        let names = FUNCTIONS.map(|name| format!("tollgate_{version}_{name}"));
-        let registered = names.iter().zip(FUNCTIONS);
-        let registered =
-            registered.map(|(name, own)| format!("redis.register_function('{name}', {own})\n"));
-        let functions =
-            format!("#!lua name=tollgate_{version}\n{code}\n{}", registered.collect::<String>());
-        let scripts = FUNCTIONS.map(|name| format!("{code}\nreturn {name}(KEYS, ARGV)\n"));
-        Self { functions, names, scripts }
+        let all = script::Function::ALL;
+        let version: String = hash(&script::library("")).chars().take(12).collect();
+        let names = all.map(|function| format!("tollgate_{version}_{}", function.name()));
+        Self { functions: script::library(&version), names, scripts: all.map(|of| of.script()) }
     }
 }
 
@@ -65,7 +60,7 @@ fn hash(text: &str) -> String {
 #[derive(Debug, Clone)]
 pub(super) enum Invocation {
     Functions,
-    Scripts([String; FUNCTIONS.len()]),
+    Scripts([String; FUNCTIONS]),
 }
 
 #[derive(Clone)]
@@ -140,11 +135,12 @@ impl ReadyConnection {
     /// The command that calls a function.
     pub(super) fn command(&self, library: &Library, function: Function, call: &ScriptCall) -> Cmd {
         let parts = call.parts();
-        let (verb, [decide, release, lengthen]) = match &self.invocation {
+        let (verb, [charge, decide, release, lengthen]) = match &self.invocation {
             Invocation::Functions => ("FCALL", &library.names),
             Invocation::Scripts(hashes) => ("EVALSHA", hashes),
         };
         let name = match function {
+            Function::Charge => charge,
             Function::Decide => decide,
             Function::Release => release,
             Function::Lengthen => lengthen,

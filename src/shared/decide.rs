@@ -1,5 +1,6 @@
 //! Deciding with the shared store, or locally without it.
 
+use redis::Value;
 use smallvec::SmallVec;
 use tokio::time::Instant;
 
@@ -154,14 +155,20 @@ impl StoreClient {
         let now = self.store.clock.read();
         let sent = now.steady;
         let lease = lease.map(|lease| NewLease { lease, other_partitions });
-        let call = {
+        let (function, call) = {
             let times = |changes: &LimitChanges, interval| {
                 LimitTimes::of(changes, interval, now, |time| self.store.to_store_time(time))
             };
-            script::decide(&self.store.names, charges, lease, &times, None)
+            let names = &self.store.names;
+            match script::charge(names, charges, &times, None) {
+                Some(call) => (Function::Charge, call),
+                None => (Function::Decide, script::decide(names, charges, lease, &times, None)),
+            }
         };
-        let answer = self.call(Function::Decide, &call, deadline).await?;
-        let reply = ScriptReply::read(&fields(&answer)?, charges)?;
+        let reply = match self.call(function, &call, deadline).await? {
+            Value::BulkString(charged) => ScriptReply::read_charged(&charged, charges)?,
+            decided => ScriptReply::read(&fields(&decided)?, charges)?,
+        };
         self.store.record_offset(sent, reply.now);
         let took = self.store.clock.now().since(sent);
         self.store.telemetry.shared_store().observe(took);

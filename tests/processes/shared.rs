@@ -11,6 +11,7 @@ mod lengthening;
 mod local;
 mod login;
 mod near;
+mod plain;
 mod prepaid;
 mod process;
 mod reasons;

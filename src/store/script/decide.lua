@@ -3,7 +3,8 @@
 --
 -- A moment is a pair of whole seconds and nanoseconds. Lua's numbers are doubles, exact up to 2^53 = 9.0e15. Seconds
 -- stay below 2e10: past the year 2500 plus twice 2^62 ns, the longest time to fill a bucket. Nanoseconds stay below 2e9
--- before the carry. Leases expire at whole microseconds: 1.8e15 now, and 2^53 in the year 2255.
+-- before the carry. Leases expire at whole microseconds: 1.8e15 now, and 2^53 in the year 2255. `redis.call` writes a
+-- number with 17 digits, so that whole numbers below 1e17 stay what they are.
 
 local SECOND = 1000000000
 
@@ -99,7 +100,7 @@ local function write(key, s, n, now_s, now_n, interval, changed)
     end
   end
   local ms = s * 1000 + math.ceil(n / 1000000)
-  redis.call('SET', key, state, 'PXAT', string.format('%.0f', ms))
+  redis.call('SET', key, state, 'PXAT', ms)
 end
 
 -- The kinds of buckets whose state is one value. Each has
@@ -175,7 +176,7 @@ end
 -- The key ends with the window.
 function window.write(key, ends, count)
   local state = string.format('w%.0f %.0f', ends, count)
-  redis.call('SET', key, state, 'PXAT', string.format('%.0f', ends * 1000))
+  redis.call('SET', key, state, 'PXAT', ends * 1000)
   return state
 end
 
@@ -266,7 +267,7 @@ local function decide(KEYS, ARGV)
     local op, group = ARGV[at], ARGV[at + 1]
     local needed, size = tonumber(ARGV[at + 2]), tonumber(ARGV[at + 3])
     at = at + 8
-    redis.call('ZREMRANGEBYSCORE', key, '-inf', string.format('%.0f', now_us))
+    redis.call('ZREMRANGEBYSCORE', key, '-inf', now_us)
     local held, last, freed = redis.call('ZCARD', key), 0, 0
     if held > 0 then last = score(key, -1) end
     if op ~= 'q' and held + needed > size then
@@ -308,14 +309,14 @@ local function decide(KEYS, ARGV)
         redis.call('ZADD', key, string.format('%.0f', expires), ARGV[5] .. ':' .. member)
       end
       local last = math.ceil(math.max(expires, lasts[i]) / 1000)
-      redis.call('PEXPIREAT', key, string.format('%.0f', last))
+      redis.call('PEXPIREAT', key, last)
       held[#held + 1] = count .. ' ' .. key
       ends = math.max(ends, math.ceil(expires / 1000))
     end
   end
   if ends > 0 then
     local value = ARGV[6] .. '\n' .. table.concat(held, '\n')
-    redis.call('SET', KEYS[values + slots + 1], value, 'PXAT', string.format('%.0f', ends))
+    redis.call('SET', KEYS[values + slots + 1], value, 'PXAT', ends)
   end
   return reply
 end
@@ -356,6 +357,6 @@ local function lengthen(KEYS, ARGV)
   local ends = s * 1000 + math.ceil(n / 1000000)
   local now = redis.call('TIME')
   if ends - tonumber(now[1]) * 1000 - tonumber(now[2]) / 1000 <= left then return 0 end
-  redis.call('PEXPIREAT', KEYS[1], string.format('%.0f', ends))
+  redis.call('PEXPIREAT', KEYS[1], ends)
   return 1
 end

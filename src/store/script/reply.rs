@@ -82,6 +82,36 @@ impl ScriptReply {
         Ok(Self { now, is_denied, states: states.collect::<Result<_, StoreError>>()? })
     }
 
+    /// Reads a reply to a call of [`super::charge`] that made these charges: lines with the seconds and the microseconds
+    /// of the time, and with the states.
+    ///
+    /// # Errors
+    /// [`StoreError::Reply`] if the script returns no such lines for these charges.
+    pub fn read_charged(text: &[u8], charges: &[Charge<'_>]) -> Result<Self, StoreError> {
+        let mut lines = text.split(|byte| *byte == b'\n');
+        let mut line = || lines.next().ok_or(StoreError::Reply("lines are missing"));
+        let number = |text: &[u8]| {
+            let number = std::str::from_utf8(text).ok().and_then(|text| text.parse::<u64>().ok());
+            number.ok_or(StoreError::Reply("a line is not a number"))
+        };
+        let seconds = number(line()?)?.saturating_mul(NANOS_PER_SECOND);
+        let now = seconds.saturating_add(number(line()?)?.saturating_mul(1_000));
+        let now = Timestamp::from_unix_nanos(now);
+        let mut states = Vec::with_capacity(charges.len());
+        for charge in charges {
+            let StateKind::Counter(counter) = charge.into() else {
+                return Err(StoreError::Reply("only counters are charged alone"));
+            };
+            // What the state tells behind when it is full is for the script.
+            let full = line()?.split(|byte| *byte == b' ').next().unwrap_or_default();
+            states.push(ObservedState {
+                at: now,
+                state: State::Counter(counter.read(Field::Text(full))),
+            });
+        }
+        Ok(Self { now, is_denied: Some(false), states })
+    }
+
     /// The reply to charges of which none [has a key](super::has_key), without a call.
     pub fn without_keys(charges: &[Charge<'_>], now: Timestamp) -> Self {
         let is_denied = Some(charges.iter().any(Charge::is_denied));

@@ -342,7 +342,7 @@ fn a_state_that_is_another_by_now_is_left_alone() {
             .exec(&mut connection)
             .unwrap();
         let call = script::lengthen(b"key", Nanos::new(interval), Nanos::new(slowest));
-        let text = format!("{}\nreturn lengthen(KEYS, ARGV)", script::DECIDE);
+        let text = script::Function::Lengthen.script();
         let mut command = redis::cmd("EVAL");
         command.arg(text).arg(call.key_count());
         call.parts().for_each(|part| {

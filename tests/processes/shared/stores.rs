@@ -3,8 +3,11 @@
 use tollgate::clock::Timestamp;
 use tollgate::decision::Charges;
 use tollgate::descriptor::LeaseId;
+use tollgate::limit::LimitChanges;
 use tollgate::policy::Plan;
-use tollgate::store::script::{self, Field, KeyNames, LimitTimes, NewLease, Released, ScriptReply};
+use tollgate::store::script::{
+    self, Field, Function, KeyNames, LimitTimes, NewLease, Released, ScriptReply,
+};
 use tollgate::store::{Admission, Charge, MemoryStore, Outcomes};
 
 use super::redis_server::Redis;
@@ -36,27 +39,59 @@ pub struct Scripted {
     pub connection: redis::Connection,
     names: KeyNames,
     leases: u128,
+    /// Whether plain calls are made as all others are.
+    pub is_spelled_out: bool,
+    /// How many calls were plain, and charged as such.
+    pub charged: u64,
 }
 
 impl Scripted {
     pub fn new(redis: &Redis) -> Self {
         let mut connection = redis.connect();
         redis::cmd("FLUSHALL").exec(&mut connection).unwrap();
-        Self { connection, names: KeyNames { prefix: "test".into() }, leases: 0 }
+        let names = KeyNames { prefix: "test".into() };
+        Self { connection, names, leases: 0, is_spelled_out: false, charged: 0 }
     }
 
-    fn call(&mut self, function: &str, call: &script::ScriptCall) -> Vec<redis::Value> {
-        let text = format!("{}\nreturn {function}(KEYS, ARGV)", script::DECIDE);
+    fn call(&mut self, function: script::Function, call: &script::ScriptCall) -> redis::Value {
         let mut command = redis::cmd("EVAL");
-        command.arg(text).arg(call.key_count());
+        command.arg(function.script()).arg(call.key_count());
         call.parts().for_each(|part| {
             command.arg(part);
         });
         command.query(&mut self.connection).unwrap()
     }
+
+    /// What the script tells of these charges, and the id of the lease that it may have taken.
+    pub fn ask(&mut self, charges: &[Charge<'_>], now: Timestamp) -> (LeaseId, ScriptReply) {
+        self.leases += 1;
+        let lease =
+            LeaseId::in_partition(self.leases.to_be_bytes(), script::lease_partition(charges));
+        let new = NewLease { lease, other_partitions: &[] };
+        let times = |changes: &LimitChanges, interval| {
+            LimitTimes::of(changes, interval, now.into(), |time| time)
+        };
+        let plain = script::charge(&self.names, charges, &times, Some(now));
+        let (function, call) = match plain.filter(|_| !self.is_spelled_out) {
+            Some(call) => (Function::Charge, call),
+            None => (
+                Function::Decide,
+                script::decide(&self.names, charges, Some(new), &times, Some(now)),
+            ),
+        };
+        let reply = match self.call(function, &call) {
+            redis::Value::BulkString(charged) => {
+                self.charged += 1;
+                ScriptReply::read_charged(&charged, charges)
+            }
+            decided => ScriptReply::read(&fields(&decided), charges),
+        };
+        (lease, reply.unwrap())
+    }
 }
 
-fn fields(values: &[redis::Value]) -> Vec<Field<'_>> {
+fn fields(value: &redis::Value) -> Vec<Field<'_>> {
+    let redis::Value::Array(values) = value else { panic!("{value:?}") };
     let field = |value| match value {
         &redis::Value::Nil => Field::Nil,
         &redis::Value::Int(number) => Field::Number(number),
@@ -68,19 +103,7 @@ fn fields(values: &[redis::Value]) -> Vec<Field<'_>> {
 
 impl Store for Scripted {
     fn charge(&mut self, charges: &[Charge<'_>], now: Timestamp) -> (Admission, Outcomes) {
-        self.leases += 1;
-        let lease =
-            LeaseId::in_partition(self.leases.to_be_bytes(), script::lease_partition(charges));
-        let new = NewLease { lease, other_partitions: &[] };
-        let call = script::decide(
-            &self.names,
-            charges,
-            Some(new),
-            &|changes, interval| LimitTimes::of(changes, interval, now.into(), |time| time),
-            Some(now),
-        );
-        let values = self.call("decide", &call);
-        let reply = ScriptReply::read(&fields(&values), charges).unwrap();
+        let (lease, reply) = self.ask(charges, now);
         assert_eq!(reply.now, now);
         let mut outcomes = Outcomes::new();
         let admission = reply.settle(charges, Some(lease), &mut outcomes).unwrap();
@@ -89,7 +112,7 @@ impl Store for Scripted {
 
     fn release(&mut self, lease: LeaseId, now: Timestamp) -> bool {
         let call = script::release(&self.names, lease, lease.partition(), Some(now));
-        let values = self.call("release", &call);
+        let values = self.call(Function::Release, &call);
         Released::read(&fields(&values)).unwrap().was_held
     }
 }
