@@ -13,7 +13,8 @@ pub(crate) struct Operation {
     pub(crate) letter: &'static str,
     /// Its two arguments: spans or moments, in nanoseconds.
     pub(crate) spans: [u64; 2],
-    /// The interval between two tokens, in nanoseconds.
+    /// The interval between two tokens, in nanoseconds; of a window, the limit, or when the window ended that counted the
+    /// hits, in seconds since the Unix epoch.
     pub(crate) interval: u64,
     /// Of a charge that is always made, the longest time until the bucket is full, in nanoseconds.
     pub(crate) longest: Option<u64>,

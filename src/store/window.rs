@@ -154,7 +154,7 @@ pub(super) fn operation(
 }
 
 /// The operation that takes these hits out of the count again, if they were counted in the window of `at`; `None` if they
-/// were not, or if they stay whatever happens to the request.
+/// were not, or if they stay whatever happens to the request. It changes nothing once that window is over.
 pub(super) fn refund(
     window: Window,
     counting: Counting,
@@ -166,7 +166,9 @@ pub(super) fn refund(
         return None;
     }
     let (_, next) = decide(window, counting, state, at, hits);
-    next.map(|_| operation(window, counting, Hits::give_back(hits.charged()), false))
+    let (ends, _) = next?.count()?;
+    let taken_back = operation(window, counting, Hits::give_back(hits.charged()), false);
+    Some(Operation { letter: "t", interval: ends.as_unix_secs_ceil(), ..taken_back })
 }
 
 /// The state, from a field of the script's reply: the letter `w`, the second at which the window ends, and the count.

@@ -157,7 +157,7 @@ end
 
 -- A window. Its state is the letter w, the second at which the window ends, and the count, with spaces between. A count of
 -- another window than that of now is none. The first two of the four numbers are the hits, the third is the length of the
--- window in seconds, and instead of the interval between tokens there is the limit.
+-- window in seconds, and instead of the interval between tokens there is the limit, or what the operation has in its place.
 local window = {}
 
 function window.decide(key, state, op, hits_s, hits_n, length, _, now_s, _, limit)
@@ -166,7 +166,9 @@ function window.decide(key, state, op, hits_s, hits_n, length, _, now_s, _, limi
   if of and tonumber(of) == ends then count = tonumber(counted) end
   local text = string.format('w%.0f %.0f', ends, count)
   local hits = hits_s * SECOND + hits_n
-  if op == 'b' or op == 'd' then return text, false, ends, math.max(count - hits, 0) end
+  -- What was counted in a window that is over went with it.
+  if op == 't' and tonumber(limit) ~= ends then return text, false end
+  if op == 'b' or op == 'd' or op == 't' then return text, false, ends, math.max(count - hits, 0) end
   local after = count + hits
   local is_over = after > tonumber(limit)
   if op == 'p' or (op == 'o' and is_over) then return text, is_over end
@@ -187,7 +189,7 @@ local sparing = { decide = window.decide, write = window.write, is_spared = true
 -- The kind of a bucket, by operation. An operation with a number in its name is a charge that is always made.
 local KINDS = {
   c = tokens, l = tokens, n = tokens, g = tokens, u = tokens, r = owing,
-  w = counting, b = counting, s = sparing, o = window, d = window, p = window,
+  w = counting, b = counting, s = sparing, o = window, d = window, p = window, t = window,
 }
 
 -- The given time, or else the server's.
@@ -223,6 +225,7 @@ end
 --   w  count the hits                              p  look: count nothing
 --   o  count them if the request is admitted       s  count them unless only others are over their limits
 --   b  give hits back                              d  give them back if the request is admitted
+--   t  take hits back: instead of the limit, the second at which the window ends that counted them
 -- and on concurrency buckets:
 --   c  take slots: how many, the size, the ttl     l  peek: as c, without taking
 --   q  report the state only

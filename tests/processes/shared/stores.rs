@@ -88,6 +88,12 @@ impl Scripted {
         };
         (lease, reply.unwrap())
     }
+
+    /// Refunds what was charged in the states of `reply`.
+    pub fn refund(&mut self, charges: &[Charge<'_>], reply: &ScriptReply, now: Timestamp) {
+        let call = script::refund(&self.names, charges, reply, Some(now)).unwrap();
+        self.call(Function::Decide, &call);
+    }
 }
 
 fn fields(value: &redis::Value) -> Vec<Field<'_>> {

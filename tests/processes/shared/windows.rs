@@ -143,6 +143,31 @@ fn quotas_deny_only_together() {
     });
 }
 
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn a_refund_takes_hits_out_of_the_window_that_counted_them_and_of_no_later_one() {
+    let redis = Redis::start();
+    for counting in [Counting::AllOrNone, Counting::SpareOthers] {
+        let mut store = Scripted::new(&redis);
+        let five = per(5, Unit::Minute);
+        let hits = |hits| Charge { counting, ..charge(1, &five, Hits::charge(hits)) };
+        let (_, counted) = store.ask(&[hits(3)], START);
+        store.ask(&[hits(1)], START);
+        let left = |store: &mut Scripted, seconds| {
+            let now = START.after(Nanos::from_secs(seconds));
+            let (_, outcomes) = store.charge(&[hits(0)], now);
+            outcomes[0].remaining
+        };
+        store.refund(&[hits(3)], &counted, START.after(Nanos::from_secs(29)));
+        assert_eq!(left(&mut store, 29), 4);
+        // The window of now has counted two of its own.
+        let next = START.after(Nanos::from_secs(30));
+        store.ask(&[hits(2)], next);
+        store.refund(&[hits(3)], &counted, next);
+        assert_eq!(left(&mut store, 30), 3);
+    }
+}
+
 /// One request, or time that passes.
 #[derive(Debug, Clone)]
 enum Step {
