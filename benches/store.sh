@@ -6,20 +6,22 @@
 # One Redis, pinned to one core; its callers, and tollgate, share the other. They take turns, repetition by
 # repetition:
 #
-#   benchmark   redis-benchmark with the same call of the script that tollgate makes, as MONITOR shows it, on
-#               four connections, 50 calls in each pipeline
+#   script      redis-cli with the same call of the script that tollgate makes, as MONITOR shows it, one call behind
+#               another
 #   tollgate    h2load with the request that leads to this call, on four connections of 50 streams each
 #
 # Then, at half of tollgate's rate from benches/serve/load.rs, alternating with a tollgate that decides in memory: the
 # latency that the store adds to a call. Then the calls of the script per request, as Redis itself counts them (INFO
 # commandstats): 1 for an admitted request, 0 for a repeated denial.
 #
-# Fails if tollgate reaches less than 0.8 of the benchmark, or asks more often. Needs Linux, two cores, curl,
-# redis-server with redis-benchmark and redis-cli, and h2load (Debian's redis-server, redis-tools and
+# tollgate asks for each request here; benches/prepaid.sh measures what prepaid admissions spare. Fails if tollgate
+# reaches less than 0.8 of redis-cli, or asks more often. Needs Linux, two cores, curl,
+# redis-server with redis-cli, and h2load (Debian's redis-server, redis-tools and
 # nghttp2-client). Prints a table, and writes target/bench/store.json.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . benches/support/servers.sh
+. benches/support/script_calls.sh
 
 repetitions=${1:-5}
 calls=${2:-100000}
@@ -27,7 +29,8 @@ least=0.8
 write_policies
 : >"$out/store.lines"
 
-need redis-server redis-benchmark redis-cli h2load curl
+((calls % 1000 == 0)) || fail "CALLS are thousands"
+need redis-server redis-cli h2load curl
 cargo build --release --locked --features bench-drivers --bin tollgate --example load
 "$target/release/examples/load" write "$out"
 
@@ -42,7 +45,8 @@ for store in shared memory; do
   address=memory
   [ "$store" = memory ] || address=redis://127.0.0.1:$redis_port
   start "tollgate-$store" 1 "${ports[$store]}" \
-    "$target/release/tollgate" serve --config "$out/policy" --workers 1 --log-level warn --drain-delay 0s --store "$address" \
+    "$target/release/tollgate" serve --config "$out/policy" --workers 1 --log-level warn --drain-delay 0s \
+    --store "$address" --store-prepaid off \
     --grpc "127.0.0.1:${ports[$store]}" --http "127.0.0.1:$http"
   pids[$store]=$pid
   curl -sf --retry 20 --retry-connrefused --retry-delay 1 "http://127.0.0.1:$http/readyz" >/dev/null ||
@@ -66,35 +70,18 @@ h2load_once() {
   awk '/^finished in/ { printf "%d\n", $4 }' "$out/h2load.out"
 }
 
-# What tollgate asks for one request, word by word.
 h2load_once admitted 1000 >/dev/null
-taskset -c 1 redis-cli -h 127.0.0.1 -p "$redis_port" monitor >"$out/monitor.log" &
-monitor=$!
-started+=("$monitor")
-for ((tries = 0; tries < 100; tries++)); do
-  grep -q '^OK' "$out/monitor.log" && break
-  sleep 0.05
-done
-taskset -c 1 h2load -n 1 -c 1 -d "$out/admitted.grpc" -H 'content-type: application/grpc' -H 'te: trailers' \
-  "http://127.0.0.1:${ports[shared]}$path" >/dev/null
-for ((tries = 0; tries < 100; tries++)); do
-  grep -q '"FCALL"' "$out/monitor.log" && break
-  sleep 0.05
-done
-kill "$monitor"
-# Quoted as a shell has it: nothing in the keys and arguments needs an escape.
-asked=$(sed -n 's/^[^]]*\] \("FCALL".*\)$/\1/p' "$out/monitor.log" | sed -n 1p)
-[ -n "$asked" ] || fail "no FCALL seen: this server has no functions; see $out/monitor.log"
-eval "asked=($asked)"
-echo "the call: ${asked[1]} of ${asked[2]} keys, $((${#asked[@]} - 3 - asked[2])) arguments"
+keep_call admitted taskset -c 1 h2load -n 1 -c 1 -d "$out/admitted.grpc" \
+  -H 'content-type: application/grpc' -H 'te: trailers' "http://127.0.0.1:${ports[shared]}$path"
 
 # One line: WHO, calls per second, nanoseconds of the store and of tollgate for each call.
 measure() {
-  local who=$1 rate store own=0
+  local who=$1 rate store own=0 begun
   store=$(cpu "$redis_pid")
-  if [ "$who" = benchmark ]; then
-    rate=$(taskset -c 1 redis-benchmark -h 127.0.0.1 -p "$redis_port" -n "$calls" -c 4 -P 50 --csv \
-      "${asked[@]}" | awk -F '","|^"|"$' 'END { printf "%d", $3 }')
+  if [ "$who" = script ]; then
+    begun=$(date +%s%N)
+    make_calls admitted "$calls"
+    rate=$((calls * 1000000 / (($(date +%s%N) - begun) / 1000)))
   else
     own=$(cpu "${pids[shared]}")
     rate=$(h2load_once admitted "$calls")
@@ -106,14 +93,14 @@ measure() {
 median() { sort -n | awk '{ list[NR] = $1 } END { print list[int((NR + 1) / 2)] }'; }
 of() { awk -v who="$1" -v column="$2" '$1 == who { print $column }' "$out/store.lines" | median; }
 
-measure benchmark
+measure script
 measure tollgate
 : >"$out/store.lines"
 for ((repetition = 0; repetition < repetitions; repetition++)); do
-  measure benchmark
+  measure script
   measure tollgate
 done
-ratio=$(awk '$1 == "benchmark" { base = $2 } $1 == "tollgate" { print $2 / base }' "$out/store.lines" | median)
+ratio=$(awk '$1 == "script" { base = $2 } $1 == "tollgate" { print $2 / base }' "$out/store.lines" | median)
 
 # At half load, for a second each: 10,000 tenants in turn, at a steady pace.
 half=$(of tollgate 2 | awk '{ printf "%d", $1 / 2 }')
@@ -135,10 +122,10 @@ h2load_once denied "$calls" >/dev/null
 for_denied=$(($(script_calls) - before))
 
 printf '%-44s %10s\n' "" measured
-printf '%-44s %10d\n' "redis-benchmark, calls a second" "$(of benchmark 2)"
+printf '%-44s %10d\n' "redis-cli, calls a second" "$(of script 2)"
 printf '%-44s %10d\n' "tollgate, calls a second" "$(of tollgate 2)"
-printf '%-44s %10.2f\n' "tollgate over redis-benchmark (at least $least)" "$ratio"
-printf '%-44s %10d\n' "CPU of Redis, ns a call, by redis-benchmark" "$(of benchmark 3)"
+printf '%-44s %10.2f\n' "tollgate over redis-cli (at least $least)" "$ratio"
+printf '%-44s %10d\n' "CPU of Redis, ns a call, by redis-cli" "$(of script 3)"
 printf '%-44s %10d\n' "CPU of Redis, ns a call, by tollgate" "$(of tollgate 3)"
 printf '%-44s %10d\n' "CPU of tollgate, ns a call" "$(of tollgate 4)"
 for store in memory shared; do
@@ -150,7 +137,7 @@ printf '%-44s %10s\n' "calls of the script, $calls denied" "$for_denied"
 
 cat >"$out/store.json" <<JSON
 {"ratio": $ratio,
- "benchmark": {"calls_per_second": $(of benchmark 2), "redis_cpu_ns": $(of benchmark 3)},
+ "script": {"calls_per_second": $(of script 2), "redis_cpu_ns": $(of script 3)},
  "tollgate": {"calls_per_second": $(of tollgate 2), "redis_cpu_ns": $(of tollgate 3), "cpu_ns": $(of tollgate 4)},
  "half_load": {"calls_per_second": $half,
   "memory": {"p50_us": $(of half-memory 2), "p99_us": $(of half-memory 3)},
@@ -159,6 +146,6 @@ cat >"$out/store.json" <<JSON
 JSON
 
 awk -v ratio="$ratio" -v least="$least" 'BEGIN { exit ratio < least }' ||
-  fail "tollgate reaches less than $least of redis-benchmark"
+  fail "tollgate reaches less than $least of redis-cli"
 [ "$for_admitted" -eq "$calls" ] || fail "an admitted request is one call of the script"
 [ "$for_denied" -eq 0 ] || fail "a denied request that is repeated is no call of the script"

@@ -9,7 +9,7 @@ use tollgate::clock::{Nanos, Now, Timestamp};
 use tollgate::descriptor::Hits;
 use tollgate::limit::{Bucket, Counting, Period, Rate, TokenBucket, Unit};
 use tollgate::policy::fingerprint::Fingerprint;
-use tollgate::shared::prepaid::{self, Ahead, GiveBack, GrantName, Prepaid, Step};
+use tollgate::shared::prepaid::{self, GiveBack, GrantName, GrantRequest, Prepaid, Step};
 use tollgate::store::script::{ObservedState, State};
 use tollgate::store::{BucketState, Charge, Mode, Outcomes, Wait, gcra};
 
@@ -103,7 +103,7 @@ struct Question {
     tenant: usize,
     /// Whether a request waits for it.
     has_request: bool,
-    ahead: Option<Ahead>,
+    ahead: Option<GrantRequest>,
     sent: Timestamp,
 }
 
@@ -119,6 +119,8 @@ struct Replica {
     prepaid: Arc<Prepaid>,
     /// The states of the buckets that it saw last.
     seen: Vec<BucketState>,
+    /// Until when it denies without a question, by what the store told it.
+    denied_until: Vec<Timestamp>,
     /// The tenant that it serves next.
     next: usize,
 }
@@ -166,13 +168,13 @@ impl Simulation {
 
     fn new(scenario: Scenario, conditions: Conditions) -> Self {
         let per_second = Period::one(Unit::Second);
-        let rate = Rate::new(scenario.rate, per_second).expect("a rate");
-        let tokens = TokenBucket::new(scenario.size, rate).expect("a bucket");
+        let rate = Rate::new(scenario.rate, per_second).unwrap();
+        let tokens = TokenBucket::new(scenario.size, rate).unwrap();
         let start = Timestamp::from_unix_nanos(START);
         let tenants: Vec<_> = (0..scenario.tenants)
             .map(|tenant| Tenant {
                 fingerprint: Fingerprint::parse(&format!("{:032x}", u128::from(tenant) << 64 | 7))
-                    .expect("a name"),
+                    .unwrap(),
                 full_at: start,
                 full_at_exactly: start,
                 full_at_admitted: start,
@@ -183,6 +185,7 @@ impl Simulation {
         let replica = |at: u32| Replica {
             prepaid: Prepaid::new(100_000),
             seen: vec![BucketState::NONE; tenants.len()],
+            denied_until: vec![start; tenants.len()],
             next: usize::try_from(at).unwrap_or(0) * 7919 % tenants.len(),
         };
         let mut simulation = Self {
@@ -264,14 +267,14 @@ impl Simulation {
         };
         let of = &self.replicas[replica];
         let seen = of.seen[tenant];
-        let replicas = NonZeroU32::new(self.scenario.replicas).expect("some replica");
+        let replicas = NonZeroU32::new(self.scenario.replicas).unwrap();
         let left = || {
             let outcome = gcra::peek(&self.tokens, seen.moment(), self.now);
             prepaid::share_of(outcome.remaining.into(), replicas)
         };
         let mut outcomes = Outcomes::new();
         let step = if self.conditions.span == Nanos::ZERO {
-            Step::Ask { ahead: None, is_hot: false }
+            Step::Ask { ahead: None, is_prepaid: false }
         } else {
             let now = Now::from(self.now);
             of.prepaid.begin(&[charge], self.conditions.span, now, left, &mut outcomes)
@@ -285,7 +288,9 @@ impl Simulation {
             }
             Step::Ask { ahead, .. } => (ahead, true),
         };
-        if has_request || ahead.is_some() {
+        if has_request && self.now < self.replicas[replica].denied_until[tenant] {
+            self.figures.wrongly_denied += u64::from(self.tenants[tenant].unspent > 0);
+        } else if has_request || ahead.is_some() {
             self.ask(Question { replica, tenant, has_request, ahead, sent: self.now });
         }
     }
@@ -298,8 +303,8 @@ impl Simulation {
     /// The store decides.
     fn decide(&mut self, question: Question) {
         self.figures.questions += 1;
-        let hits =
-            question.ahead.as_ref().map_or(0, Ahead::count) + u64::from(question.has_request);
+        let hits = question.ahead.as_ref().map_or(0, GrantRequest::count)
+            + u64::from(question.has_request);
         let tenant = &mut self.tenants[question.tenant];
         let state = BucketState::until(tenant.full_at, self.tokens.compact_interval());
         let (_, next) = gcra::take(&self.tokens, tenant.full_at, self.now, hits);
@@ -321,7 +326,7 @@ impl Simulation {
 
     fn answer(&mut self, question: Question, state: BucketState, at: Timestamp, is_admitted: bool) {
         let Question { replica, tenant, has_request, ahead, sent } = question;
-        let hits = ahead.as_ref().map_or(0, Ahead::count) + u64::from(has_request);
+        let hits = ahead.as_ref().map_or(0, GrantRequest::count) + u64::from(has_request);
         let (_, next) = gcra::take(&self.tokens, state.moment(), at, hits);
         let next = next.unwrap_or(state.moment());
         self.replicas[replica].seen[tenant] =
@@ -329,6 +334,11 @@ impl Simulation {
         if !is_admitted {
             // Less is left than it knew: it asks for itself alone.
             let is_asked_again = has_request && ahead.is_some();
+            if ahead.is_none() {
+                let wait = gcra::peek(&self.tokens, next, at).wait.time().unwrap_or_default();
+                let until = self.now.after(wait.min(self.conditions.span));
+                self.replicas[replica].denied_until[tenant] = until;
+            }
             drop(ahead);
             if is_asked_again {
                 self.ask(Question { replica, tenant, has_request, ahead: None, sent: self.now });

@@ -8,26 +8,56 @@
 #![allow(
     clippy::print_stdout,
     clippy::indexing_slicing,
-    clippy::expect_used,
+    clippy::unwrap_used,
     reason = "a program for measuring"
 )]
 
 mod simulation;
 
-use self::simulation::{SCENARIOS, Simulation, usual};
+use self::simulation::{SCENARIOS, Scenario, Simulation, usual};
+
+/// A fleet: a bucket for all, within it and beyond it, and a hundred tenants.
+const FLEET: [Scenario; 3] = [
+    Scenario {
+        name: "1,000 replicas",
+        size: 100_000,
+        rate: 100_000,
+        replicas: 1_000,
+        per_second: 90.0,
+        ..SCENARIOS[0]
+    },
+    Scenario {
+        name: "1,000 replicas, twice over",
+        size: 100_000,
+        rate: 100_000,
+        replicas: 1_000,
+        per_second: 200.0,
+        ..SCENARIOS[0]
+    },
+    Scenario {
+        name: "1,000 replicas, 100 tenants",
+        size: 10_000,
+        rate: 10_000,
+        replicas: 1_000,
+        tenants: 100,
+        per_second: 900.0,
+        ..SCENARIOS[0]
+    },
+];
 
 #[expect(clippy::cast_precision_loss, reason = "shares")]
 fn main() {
     println!(
-        "{:>7} {:24} {:>8} {:>10} {:>10} {:>10} {:>8} {:>7}",
+        "{:>7} {:28} {:>8} {:>10} {:>10} {:>10} {:>8} {:>7}",
         "prepaid", "", "calls", "admitted", "questions", "wrongly", "excess", "bound"
     );
     for span in [0, 50, 100, 250] {
-        for scenario in SCENARIOS {
+        let fleet = FLEET.into_iter().filter(|_| span == 100);
+        for scenario in SCENARIOS.into_iter().chain(fleet) {
             let figures = Simulation::run(scenario, usual(span));
             let calls = figures.calls as f64;
             println!(
-                "{:>4} ms {:24} {:>8} {:>8.2} % {:>10.3} {:>8.3} % {:>8.1} {:>7.0}",
+                "{:>4} ms {:28} {:>8} {:>8.2} % {:>10.3} {:>8.3} % {:>8.1} {:>7.0}",
                 span,
                 scenario.name,
                 figures.calls,

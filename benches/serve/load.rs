@@ -8,8 +8,9 @@
 //! With a RATE, in calls a second, a call begins when its time has come, at once where that is past; without one,
 //! when the call before it on its stream has ended.
 //!
-//! KIND is `admitted` (10,000 tenants in turn, so that their buckets admit nearly all) or `tenants` (100,000
-//! of them). Prints one JSON object: calls a second, the calls' latency in microseconds, and how many were
+//! KIND is `admitted` (10,000 tenants in turn, so that their buckets admit nearly all), `tenants` (100,000 of them) or
+//! `thousand`; `hot` is one tenant and `hundred` are a hundred, of the domain `generous`, whose buckets they cannot empty.
+//! Prints one JSON object: calls a second, the calls' latency in microseconds, and how many were
 //! denied.
 //!
 //! `write` leaves in a folder what a load that sends one body needs: `admitted.grpc` for a policy of the
@@ -84,10 +85,16 @@ const MEMBERS: &str = "/api/v2/organizations/org_1/members";
 
 fn bodies(kind: &str) -> Result<Vec<Bytes>, Failure> {
     let members = |tenant: usize| body(DOMAIN, &format!("tenant-{tenant:06}"), "GET", MEMBERS);
+    let generous = |tenant: usize| body("generous", &format!("tenant-{tenant:06}"), "GET", MEMBERS);
     match kind {
         "admitted" => Ok((0..10_000).map(members).collect()),
         "tenants" => Ok((0..100_000).map(members).collect()),
-        other => Err(format!("{other} is none of admitted, tenants").into()),
+        "thousand" => Ok((0..1_000).map(members).collect()),
+        "hot" => Ok((0..1).map(generous).collect()),
+        "hundred" => Ok((0..100).map(generous).collect()),
+        other => {
+            Err(format!("{other} is none of admitted, tenants, thousand, hot, hundred").into())
+        }
     }
 }
 

@@ -8,8 +8,7 @@
 # repetition by repetition:
 #
 #   script      redis-cli with the call of the script that tollgate makes, as MONITOR shows it, on one connection, one
-#               call behind another: tollgate, too, sends what is asked meanwhile together. redis-benchmark would
-#               end an argument at a byte of zero
+#               call behind another: tollgate, too, sends what is asked meanwhile together
 #   pipeline    redis-benchmark with as many INCRBY and EXPIRE for two keys, on ten connections, four commands in
 #               each pipeline, as envoyproxy/ratelimit sends them for a request of two limits
 #   commands    the same commands, on four connections, 200 in each pipeline: what they cost in themselves
@@ -22,6 +21,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 . benches/support/servers.sh
+. benches/support/script_calls.sh
 
 base=${1:-}
 repetitions=${2:-5}
@@ -69,54 +69,7 @@ ask() {
   grep -q " $2 succeeded" "$out/h2load.out" || fail "calls failed; see $out/h2load.out"
 }
 
-# The words of the call that a build makes for one request, with their escapes, one on each line.
-call_of() {
-  local log=$out/monitor-$1.log monitor tries
-  ask "$1" 100 1 1
-  taskset -c 1 redis-cli -h 127.0.0.1 -p "$redis_port" monitor >"$log" &
-  monitor=$!
-  started+=("$monitor")
-  for ((tries = 0; tries < 100; tries++)); do
-    grep -q '^OK' "$log" && break
-    sleep 0.05
-  done
-  ask "$1" 1 1 1
-  for ((tries = 0; tries < 100; tries++)); do
-    grep -q '"FCALL"' "$log" && break
-    sleep 0.05
-  done
-  kill "$monitor"
-  sed -n 's/^[^]]*\] \("FCALL".*\)$/\1/p' "$log" | sed -n 1p | grep -oE '"([^"\\]|\\.)*"' | sed 's/^"//; s/"$//'
-}
-
-# Keeps the call of a build as bytes, a thousand times.
-keep_call() {
-  local words word file=$out/call-$1 times
-  mapfile -t words < <(call_of "$1")
-  [ "${#words[@]}" -gt 3 ] || fail "no FCALL seen: this server has no functions; see $out/monitor-$1.log"
-  {
-    printf '*%d\r\n' "${#words[@]}"
-    for word in "${words[@]}"; do
-      printf '$%d\r\n' "$(printf '%b' "$word" | wc -c)"
-      printf '%b\r\n' "$word"
-    done
-  } >"$file"
-  for times in 10 100 1000; do
-    for _ in {1..10}; do cat "$file"; done >"$file.$times"
-    mv "$file.$times" "$file"
-  done
-  echo "the call of $1: ${words[1]} of ${words[2]} keys, $((${#words[@]} - 3 - words[2])) arguments"
-}
-
 benchmark() { taskset -c 1 redis-benchmark -h 127.0.0.1 -p "$redis_port" -q "$@" >"$out/benchmark.out"; }
-
-script() {
-  local thousands
-  for ((thousands = 0; thousands < calls / 1000; thousands++)); do
-    cat "$out/call-$1"
-  done | taskset -c 1 redis-cli -h 127.0.0.1 -p "$redis_port" --pipe >"$out/pipe.out" 2>&1
-  grep -q "^errors: 0, replies: $calls\$" "$out/pipe.out" || fail "calls failed; see $out/pipe.out"
-}
 
 commands() {
   benchmark -n "$((2 * calls))" -c "$1" -P "$2" INCRBY counter 1
@@ -136,12 +89,13 @@ measure() {
 }
 
 for build in "${builds[@]}"; do
-  keep_call "$build"
+  ask "$build" 100 1 1
+  keep_call "$build" ask "$build" 1 1 1
   ask "$build" 10000 4 50
 done
 for ((repetition = 0; repetition < repetitions; repetition++)); do
   for build in "${builds[@]}"; do
-    measure "script-$build" script "$build"
+    measure "script-$build" make_calls "$build" "$calls"
   done
   measure pipeline commands 10 4
   measure commands commands 4 200

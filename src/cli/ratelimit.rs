@@ -28,7 +28,7 @@ use super::output::report_error;
 use super::serve::assemble::{self, Plan, PolicySource};
 use super::server_flags::{AdminFlags, Capacity, Drain, SnapshotFlags};
 use super::tls::{self, HttpTls};
-use super::values::{DEFAULT_PREFIX, DEFAULT_TIMEOUT, Switch, target};
+use super::values::{DEFAULT_PREFIX, DEFAULT_TIMEOUT, PrepaidTime, Switch, prepaid, target};
 use crate::clock::{BootClock, Clock};
 use crate::config::ratelimit::RuntimeFolder;
 use crate::file;
@@ -48,6 +48,11 @@ pub(super) struct RateLimit {
     #[arg(long, env = "TOLLGATE_STORE", value_name = "memory|URL", hide_env_values = true,
           value_parser = target)]
     store: Option<Result<Target, TargetError>>,
+    /// For how long requests are admitted without asking the shared store, by admissions that were counted there ahead.
+    /// `off` asks for each request, as envoyproxy/ratelimit does.
+    #[arg(long, env = "TOLLGATE_STORE_PREPAID", default_value = "off", value_name = "DURATION|off",
+          value_parser = prepaid)]
+    store_prepaid: PrepaidTime,
     /// Listen address of tollgate's own HTTP side: the live page, the admin API and its metrics. Without it, they are
     /// not served.
     #[arg(long, env = "TOLLGATE_HTTP", value_name = "ADDRESS:PORT|unix:PATH")]
@@ -103,10 +108,10 @@ impl RateLimit {
         let Environment { grpc, ports, grpc_tls, max_connection_age, redis, health, .. } =
             environment;
         let shared = match self.store {
-            None => redis.map(shared_settings),
+            None => redis.map(|redis| shared_settings(redis, self.store_prepaid)),
             Some(store) => {
                 let target = store.map_err(|error| format!("TOLLGATE_STORE: {error}"))?;
-                (!target.is_memory()).then(|| of_target(target))
+                (!target.is_memory()).then(|| of_target(target, self.store_prepaid))
             }
         };
         let policies = match environment.source {
@@ -155,14 +160,15 @@ impl RateLimit {
 /// What each replica decides alone is nothing: without the store, calls fail.
 const REPLICAS: NonZeroU32 = NonZeroU32::MIN;
 
-fn shared_settings(Redis { target, tls, prefix, timeout }: Redis) -> Settings {
-    Settings { target, tls, prefix, timeout, replicas: REPLICAS, prepaid: None }
+fn shared_settings(redis: Redis, PrepaidTime(prepaid): PrepaidTime) -> Settings {
+    let Redis { target, tls, prefix, timeout } = redis;
+    Settings { target, tls, prefix, timeout, replicas: REPLICAS, prepaid }
 }
 
 /// A store that only `TOLLGATE_STORE` names.
-fn of_target(target: Target) -> Settings {
+fn of_target(target: Target, PrepaidTime(prepaid): PrepaidTime) -> Settings {
     let (prefix, timeout) = (DEFAULT_PREFIX.to_owned(), DEFAULT_TIMEOUT);
-    Settings { target, tls: Tls::default(), prefix, timeout, replicas: REPLICAS, prepaid: None }
+    Settings { target, tls: Tls::default(), prefix, timeout, replicas: REPLICAS, prepaid }
 }
 
 /// Ends the start if files are to be read from a folder that does not exist, as envoyproxy/ratelimit does. With

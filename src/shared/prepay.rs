@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep};
 use super::StoreClient;
 use super::connection::Function;
 use super::decide::{DENIAL_TTL, Decision};
-use super::prepaid::{self, Ahead, GiveBack, GrantName, Step, can_be_prepaid};
+use super::prepaid::{self, GiveBack, GrantName, GrantRequest, Step, can_be_prepaid};
 use crate::clock::{Nanos, Now};
 use crate::policy::fingerprint::Fingerprint;
 use crate::store::script::{self, ObservedState, ScriptReply};
@@ -24,8 +24,8 @@ fn denial_ttl(span: Option<Nanos>) -> Nanos {
 /// told.
 #[derive(Debug, Default)]
 pub struct Ask {
-    ahead: Option<Ahead>,
-    is_hot: bool,
+    ahead: Option<GrantRequest>,
+    is_prepaid: bool,
     /// For how long admissions are prepaid, if they are.
     span: Option<Nanos>,
 }
@@ -45,14 +45,14 @@ impl StoreClient {
         let store = &self.store;
         let now = store.read();
         match store.prepaid.begin(charges, of_plan, now, || self.share(charges, now), outcomes) {
-            Step::Ask { ahead, is_hot } => Err(Ask { ahead, is_hot, span }),
+            Step::Ask { ahead, is_prepaid } => Err(Ask { ahead, is_prepaid, span }),
             Step::Spent(ahead) => {
                 store.telemetry.shared_store().prepaid.spent.inc();
                 if let Some(ahead) = ahead {
                     let client = Arc::clone(self);
-                    tokio::spawn(
-                        async move { client.ask_ahead(ahead, false, client.deadline()).await },
-                    );
+                    tokio::spawn(async move {
+                        client.ask_for_grant(ahead, false, client.deadline()).await
+                    });
                 }
                 Ok(Decision { admission: Admission::Admitted { lease: None }, now: now.wall })
             }
@@ -66,7 +66,7 @@ impl StoreClient {
     /// As [`Self::decide`].
     pub async fn decide_ahead(
         self: &Arc<Self>,
-        Ask { ahead, is_hot, span }: Ask,
+        Ask { ahead, is_prepaid, span }: Ask,
         charges: &[Charge<'_>],
         deadline: Instant,
         outcomes: &mut Outcomes,
@@ -74,7 +74,8 @@ impl StoreClient {
         if let Some(ahead) = ahead {
             let client = Arc::clone(self);
             // A task of its own: if the caller goes away, what was charged ahead is kept.
-            let asked = tokio::spawn(async move { client.ask_ahead(ahead, true, deadline).await });
+            let asked =
+                tokio::spawn(async move { client.ask_for_grant(ahead, true, deadline).await });
             match asked.await {
                 Ok(Ok(Some((decision, of_own)))) => {
                     *outcomes = of_own;
@@ -90,15 +91,19 @@ impl StoreClient {
         let ttl = denial_ttl(span);
         let admission = self.record(charges, &reply, lease, sent, ttl, outcomes)?;
         let decision = Decision { admission, now: reply.now };
-        if is_hot && decision.admission != Admission::Denied {
+        if is_prepaid && decision.admission != Admission::Denied {
             let now = Now { steady: sent, wall: decision.now };
             self.store.prepaid.add_unspent(charges, now, outcomes);
         }
         Ok(decision)
     }
 
-    /// How many admissions this replica may ask for, by the states of the buckets that it saw last.
+    /// How many admissions this replica may ask for, by the states of the buckets that it saw last; none without a
+    /// connection.
     fn share(&self, charges: &[Charge<'_>], now: Now) -> u64 {
+        if !self.is_up() {
+            return 0;
+        }
         let mut outcomes = Outcomes::new();
         self.store.observed.would_deny(charges, now, &mut outcomes);
         let left = charges.iter().zip(&outcomes).map(|(charge, outcome)| {
@@ -109,14 +114,15 @@ impl StoreClient {
 
     /// Asks for admissions ahead, and for that of a request if `has_own`: its decision and outcomes. `None` if there is too
     /// little; then nothing stays charged.
-    async fn ask_ahead(
+    async fn ask_for_grant(
         self: &Arc<Self>,
-        ahead: Ahead,
+        ahead: GrantRequest,
         has_own: bool,
         deadline: Instant,
     ) -> Result<Option<(Decision, Outcomes)>, StoreError> {
         let counters = &self.store.telemetry.shared_store().prepaid;
-        let count = ahead.count().saturating_add(u64::from(has_own));
+        let (count, ttl) =
+            (ahead.count().saturating_add(u64::from(has_own)), denial_ttl(Some(ahead.span())));
         let sent = self.store.clock.now();
         let asked = {
             let charges: SmallVec<[Charge<'_>; 8]> =
@@ -134,7 +140,7 @@ impl StoreClient {
         let over: SmallVec<[Mode; 4]> = {
             let charges: SmallVec<[Charge<'_>; 8]> =
                 ahead.plan().iter().map(|charge| charge.times(count)).collect();
-            let admission = self.record(&charges, &reply, None, sent, DENIAL_TTL, &mut outcomes)?;
+            let admission = self.record(&charges, &reply, None, sent, ttl, &mut outcomes)?;
             if admission == Admission::Denied {
                 return Ok(None);
             }

@@ -154,7 +154,11 @@ impl<'a> Counter<'a> {
     /// hits, which are told as if they had not been made.
     pub(crate) fn prepaid(self, state: BucketState, hits: Hits, unspent: u64, now: Now) -> Outcome {
         let state = self.without(state, hits, unspent);
-        Outcome { wait: Wait::NONE, ..self.peek(state, now) }
+        let outcome = match self {
+            Self::Tokens(_) | Self::Owing(..) => self.peek(state, now),
+            Self::Window(window, _) => window::charged(*window, state, hits, now.wall),
+        };
+        Outcome { wait: Wait::NONE, ..outcome }
     }
 
     /// The state without so many charges of `hits`.
@@ -164,7 +168,13 @@ impl<'a> Counter<'a> {
             Self::Tokens(bucket) | Self::Owing(bucket, _) => {
                 full_at(bucket, state.moment().before(bucket.interval().times(hits)))
             }
-            Self::Window(..) => state,
+            Self::Window(..) => match state.count() {
+                None => state,
+                Some((end, count)) => {
+                    let hits = u32::try_from(hits).unwrap_or(u32::MAX);
+                    BucketState::counted(end, count.saturating_sub(hits))
+                }
+            },
         }
     }
 

@@ -49,6 +49,13 @@ pub fn counted(window: Window, [before, after]: [u64; 2], hits: Hits, reset: Nan
     Outcome { wait, remaining: remaining(window, after), uncharged: 0, before, reset }
 }
 
+/// The outcome of a charge of these hits whose count is `state`, at `now` by the wall clock.
+pub(super) fn charged(window: Window, state: BucketState, hits: Hits, now: Timestamp) -> Outcome {
+    let end = window.end(now);
+    let after = u64::from(count(state, end));
+    counted(window, [after.saturating_sub(hits.charged()), after], hits, end.since(now))
+}
+
 fn is_over(window: Window, after: u64, hits: Hits) -> bool {
     hits.given_back() == 0 && after > u64::from(window.requests())
 }

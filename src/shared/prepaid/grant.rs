@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use super::PlannedCharge;
 use crate::clock::{Nanos, Timestamp};
+use crate::limit::Bucket;
 use crate::policy::fingerprint::Fingerprint;
 use crate::store::Charge;
 use crate::store::counter::Counter;
@@ -13,7 +14,7 @@ use crate::store::script::{ObservedState, State};
 
 /// Admissions that were charged at once.
 #[derive(Debug, Clone)]
-pub struct Grant {
+pub(super) struct Grant {
     /// The states of the buckets before the charge, by the store's clock.
     states: SmallVec<[ObservedState; 2]>,
     /// How many were charged.
@@ -96,6 +97,7 @@ impl GiveBack {
     /// For each token bucket its name, the time in which it refills what is given back, and from when on it does.
     pub fn refunds(&self) -> impl Iterator<Item = (Fingerprint, Nanos, Timestamp)> {
         self.charges().zip(self.states()).filter_map(|(charge, seen)| {
+            let Bucket::Tokens(_) = charge.bucket else { return None };
             let (Some(counter), State::Counter(state)) = (Counter::of(charge.bucket), seen.state)
             else {
                 return None;

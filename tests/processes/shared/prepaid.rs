@@ -97,7 +97,8 @@ fn a_lowered_limit_and_a_reset_are_in_force_at_once_where_they_are_told() {
     let folder = tempfile::tempdir().unwrap();
     let token = folder.path().join("token");
     std::fs::write(&token, "a-token-of-sixteen-letters").unwrap();
-    let (large, small) = (policy("{ size: 100000, per_day: 10 }", ""), policy("{ per_day: 5 }", ""));
+    let (large, small) =
+        (policy("{ size: 100000, per_day: 10 }", ""), policy("{ per_day: 5 }", ""));
     let flags = [LONG, &["--admin-token-file", token.to_str().unwrap()]].concat();
     let one = replica(&redis, &large, &flags);
     let mut client = one.client();
@@ -161,6 +162,31 @@ tables:
         assert!(client.ask(call(&[("k", "1"), ("job", "1")])).is_ok());
     }
     assert_eq!(prepaid(&one, "charged"), 0);
+}
+
+/// Windows of descriptor trees count every hit; what is prepaid of them is counted all or none.
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn windows_are_prepaid_within_their_limits_and_count_beyond_them_as_ever() {
+    let redis = Redis::start();
+    let tree = |limit: u32| {
+        format!(
+            "domain: d\ndescriptors: [{{ key: k, rate_limit: {{ unit: year, requests_per_unit: {limit} }} }}]\n"
+        )
+    };
+    let one = replica(&redis, &tree(1_000), LONG);
+    let mut client = one.client();
+    for number in 1..=1_000 {
+        let answer = client.ask(call(&[("k", "1")]));
+        assert!(answer.is_ok(), "call {number}");
+        assert_eq!(answer.remaining(), [1_000 - number], "call {number}");
+    }
+    assert!(!client.ask(call(&[("k", "1")])).is_ok());
+    let (charged, spent) = (prepaid(&one, "charged"), prepaid(&one, "spent"));
+    assert!(spent > 500 && charged == spent, "{charged} charged, {spent} spent");
+    // Beyond its limit, the window goes on counting.
+    let other = replica(&redis, &tree(1_003), &["--store-prepaid", "off"]);
+    assert_eq!(other.client().ask(call(&[("k", "1")])).remaining(), [1]);
 }
 
 /// One call of the race: when it was sent, and when its admission was there.

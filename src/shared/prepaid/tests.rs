@@ -1,0 +1,254 @@
+use super::plan::MAX_BUCKETS;
+use super::*;
+use crate::descriptor::Hits;
+use crate::limit::{
+    Bucket, CompactInterval, Concurrency, Counting, Debt, Period, Rate, TokenBucket, Unit, Window,
+};
+use crate::store::script::{ObservedState, State};
+use crate::store::{Mode, Outcome, gcra};
+
+const SPAN: Nanos = Nanos::new(100_000_000);
+
+fn at(millis: u64) -> Now {
+    Timestamp::from_unix_nanos(1_800_000_000_000_000_000)
+        .after(Nanos::new(1_000_000).times(millis))
+        .into()
+}
+
+fn tokens(size: u32) -> Bucket {
+    let rate = Rate::new(1, Period::one(Unit::Day)).unwrap();
+    Bucket::Tokens(TokenBucket::new(size, rate).unwrap())
+}
+
+fn name(number: u8) -> Fingerprint {
+    Fingerprint::from_bytes([number; 16])
+}
+
+fn charge(number: u8, bucket: &Bucket) -> Charge<'_> {
+    Charge {
+        fingerprint: name(number),
+        bucket,
+        changes: None,
+        hits: Hits::ONE,
+        mode: Mode::Enforced,
+        debt: None,
+        counting: Counting::AllOrNone,
+    }
+}
+
+/// The state of a full bucket in the store.
+fn full(at: Now) -> ObservedState {
+    ObservedState { at: at.wall, state: State::Counter(BucketState::NONE) }
+}
+
+/// Asks at that time, with plenty left. Returns whether one was spent, and the question for more.
+fn begin(all: &Arc<Prepaid>, charges: &[Charge<'_>], now: Now) -> (bool, Option<GrantRequest>) {
+    match all.begin(charges, SPAN, now, || u64::MAX, &mut Outcomes::new()) {
+        Step::Spent(ahead) => (true, ahead),
+        Step::Ask { ahead, .. } => (false, ahead),
+    }
+}
+
+/// Asks until more are to be asked for, and has them granted with the last request.
+fn grant(all: &Arc<Prepaid>, charges: &[Charge<'_>], now: Now) -> (u64, GrantName) {
+    for _ in 0..100 {
+        if let (false, Some(ahead)) = begin(all, charges, now) {
+            let states: Vec<_> = charges.iter().map(|_| full(now)).collect();
+            let count = ahead.count();
+            let sent = now.steady;
+            return (count, ahead.granted(&states, true, sent, now, &mut Outcomes::new()));
+        }
+    }
+    panic!("it is never in demand");
+}
+
+#[test]
+fn only_plain_charges_are_prepaid() {
+    let bucket = tokens(9);
+    let plain = charge(1, &bucket);
+    assert!(can_be_prepaid(&[plain]));
+    assert!(can_be_prepaid(&[Charge { hits: Hits::charge(3), ..plain }]));
+    assert!(can_be_prepaid(&[Charge { mode: Mode::Shadow(0), ..plain }]));
+    assert!(!can_be_prepaid(&[]) && !can_be_prepaid(&[plain; MAX_BUCKETS + 1]));
+    let slots = Bucket::Concurrency(Concurrency::new(2, Nanos::from_secs(1)).unwrap());
+    let window = Bucket::Window(Window::new(2, Unit::Day));
+    assert!(can_be_prepaid(&[Charge { counting: Counting::Each, ..charge(2, &window) }]));
+    let blocked = Bucket::Blocked(crate::limit::Blocked { until: None });
+    for other in [
+        Charge { hits: Hits::PEEK, ..plain },
+        Charge { hits: Hits::give_back(1), ..plain },
+        Charge { mode: Mode::Quota, ..plain },
+        Charge { debt: Some(Debt::up_to(1)), ..plain },
+        charge(2, &slots),
+        Charge { counting: Counting::SpareOthers, ..charge(2, &window) },
+        charge(2, &blocked),
+    ] {
+        assert!(!can_be_prepaid(&[plain, other]), "{other:?}");
+    }
+}
+
+#[test]
+fn a_plan_in_demand_spends_what_was_granted_and_no_more() {
+    let (all, bucket) = (Prepaid::new(64), tokens(1_000));
+    let charges = [charge(1, &bucket)];
+    let (count, _) = grant(&all, &charges, at(0));
+    assert_eq!(count, 2, "half of the four requests so far");
+    assert_eq!(all.unspent(name(1)), 2);
+    let mut asked = None;
+    for left in [1, 0] {
+        let (is_spent, ahead) = begin(&all, &charges, at(1));
+        assert!(is_spent);
+        assert_eq!(all.unspent(name(1)), left);
+        asked = asked.or(ahead);
+    }
+    let asked = asked.expect("more are asked for before they are spent");
+    let (is_spent, another) = begin(&all, &charges, at(1));
+    assert!(!is_spent && another.is_none(), "one question at a time");
+    drop(asked);
+    assert!(begin(&all, &charges, at(1)).1.is_some(), "a question that failed is asked again");
+}
+
+#[test]
+fn what_a_request_is_told_goes_down_by_its_own_charges_alone() {
+    let (all, bucket) = (Prepaid::new(64), tokens(1_000));
+    let charges = [charge(1, &bucket)];
+    let mut told = Outcomes::new();
+    grant(&all, &charges, at(0));
+    for left in [998, 997] {
+        let step = all.begin(&charges, SPAN, at(1), || 0, &mut told);
+        assert!(matches!(step, Step::Spent(None)));
+        assert_eq!(told[0].remaining, left);
+    }
+    // The store has charged 1 + 2, and now another.
+    told[0] = Outcome { remaining: 996, reset: Nanos::from_secs(86_400).times(4), ..told[0] };
+    all.add_unspent(&charges, at(2), &mut told);
+    assert_eq!(told[0].remaining, 996, "none is unspent");
+    let (_, next) = grant_of(&all, &charges, at(3), 4);
+    told[0] = Outcome { remaining: 990, reset: Nanos::from_secs(86_400).times(10), ..told[0] };
+    all.add_unspent(&charges, at(4), &mut told);
+    assert_eq!(told[0].remaining, 990 + u32::try_from(all.unspent(name(1))).unwrap());
+    // An answer from before the grant does not have it.
+    told[0] = Outcome { remaining: 995, reset: Nanos::from_secs(86_400).times(5), ..told[0] };
+    all.add_unspent(&charges, at(2), &mut told);
+    assert_eq!(told[0].remaining, 995);
+    all.end(next);
+    assert_eq!(all.unspent(name(1)), 0);
+}
+
+/// As [`grant`], in a bucket of which `used` were used.
+fn grant_of(all: &Arc<Prepaid>, charges: &[Charge<'_>], now: Now, used: u64) -> (u64, GrantName) {
+    loop {
+        if let (false, Some(ahead)) = begin(all, charges, now) {
+            let full_at = now.wall.after(Nanos::from_secs(86_400).times(used));
+            let state = State::Counter(BucketState::until(full_at, CompactInterval::UNKNOWN));
+            let states = [ObservedState { at: now.wall, state }];
+            let count = ahead.count();
+            return (count, ahead.granted(&states, true, now.steady, now, &mut Outcomes::new()));
+        }
+    }
+}
+
+#[test]
+fn what_is_given_back_is_what_was_not_spent_and_has_not_refilled() {
+    let (all, bucket) = (Prepaid::new(64), tokens(1_000));
+    let charges = [charge(1, &bucket)];
+    let (count, granted) = grant(&all, &charges, at(0));
+    assert_eq!(granted.until(), at(100).steady);
+    assert!(begin(&all, &charges, at(99)).0, "its time is not over");
+    assert!(!begin(&all, &charges, at(100)).0, "it is");
+    let back = all.end(granted).expect("one is left");
+    assert_eq!((count, back.count()), (2, 1));
+    let day = Nanos::from_secs(86_400);
+    // It was charged after that of the request that asked, and of the one that was spent.
+    let from = at(0).wall.after(day.times(2));
+    assert_eq!(back.refunds().collect::<Vec<_>>(), [(name(1), day, from)]);
+    assert!(all.end(granted).is_none(), "once");
+}
+
+#[test]
+fn other_limits_and_other_hits_are_not_admitted_by_what_was_prepaid() {
+    let (all, bucket, other) = (Prepaid::new(64), tokens(1_000), tokens(5));
+    let charges = [charge(1, &bucket)];
+    let (_, granted) = grant(&all, &charges, at(0));
+    assert!(!begin(&all, &[charge(1, &other)], at(1)).0, "a limit that was lowered");
+    assert!(!begin(&all, &[Charge { hits: Hits::charge(2), ..charges[0] }], at(1)).0);
+    assert!(!begin(&all, &[charges[0], charge(2, &bucket)], at(1)).0, "another plan");
+    assert!(begin(&all, &charges, at(1)).0);
+    // Once nothing is left under the old limit, the plan has the new one.
+    all.end(granted);
+    let (count, _) = grant(&all, &[charge(1, &other)], at(2));
+    assert!(count > 0 && begin(&all, &[charge(1, &other)], at(2)).0);
+}
+
+#[test]
+fn a_grant_is_no_more_than_the_share_of_what_is_left() {
+    let replicas = |count| NonZeroU32::new(count).unwrap();
+    assert_eq!([share_of(100, replicas(1)), share_of(100, replicas(5))], [25, 5]);
+    assert_eq!(share_of(100, replicas(100)), 0);
+    let (all, bucket) = (Prepaid::new(64), tokens(1_000));
+    let charges = [charge(1, &bucket)];
+    // The most that one of twenty more requests at the same time would ask for.
+    let most = |left| {
+        let ask = |_| match all.begin(&charges, SPAN, at(0), || left, &mut Outcomes::new()) {
+            Step::Ask { ahead, .. } | Step::Spent(ahead) => ahead.map(|ahead| ahead.count()),
+        };
+        (0..20).filter_map(ask).max()
+    };
+    assert_eq!([most(1), most(3), most(500)], [None, Some(3), Some(30)]);
+}
+
+#[test]
+fn plans_that_are_idle_are_forgotten_and_too_many_are_asked_for_call_by_call() {
+    let (all, bucket) = (Prepaid::new(STRIPES), tokens(1_000));
+    let plans = || all.stripes.iter().map(|stripe| stripe.lock().plans.len()).sum::<usize>();
+    let ask = |number: u8| begin(&all, &[charge(number, &bucket)], at(0));
+    (0..=u8::MAX).for_each(|number| assert!(!ask(number).0));
+    assert_eq!(plans(), STRIPES, "one for each stripe");
+    (0..STRIPES).for_each(|_| all.sweep(at(1_999).steady));
+    assert_eq!(plans(), STRIPES);
+    (0..STRIPES).for_each(|_| all.sweep(at(2_000).steady));
+    assert_eq!(plans(), 0);
+}
+
+#[test]
+fn buckets_in_another_order_or_number_are_another_plan() {
+    let bucket = tokens(9);
+    let [a, b] = [1, 2].map(|number| charge(number, &bucket));
+    let names = [&[a][..], &[b], &[a, b], &[b, a], &[a, a]].map(PlanName::of);
+    for (at, one) in names.iter().enumerate() {
+        assert!(names.iter().skip(at + 1).all(|other| other != one));
+    }
+}
+
+#[test]
+fn an_undo_leaves_a_bucket_no_fuller_than_if_only_the_spent_had_been_charged() {
+    let Bucket::Tokens(bucket) = tokens(1_000) else { panic!() };
+    let (all, whole) = (Prepaid::new(64), tokens(1_000));
+    let charges = [charge(1, &whole)];
+    let (_, granted) = grant(&all, &charges, at(0));
+    let back = all.end(granted).unwrap();
+    let spent_alone = gcra::take(&bucket, at(0).wall, at(0).wall, 1).1.unwrap();
+    let together = gcra::take(&bucket, at(0).wall, at(0).wall, 3).1.unwrap();
+    let (_, cost, from) = back.refunds().next().unwrap();
+    assert_eq!(together.before(cost), spent_alone);
+    assert_eq!(from, spent_alone);
+}
+
+#[test]
+fn admissions_of_a_window_end_with_it_and_are_told_by_its_count() {
+    let (all, bucket) = (Prepaid::new(64), Bucket::Window(Window::new(100, Unit::Minute)));
+    let charges = [Charge { counting: Counting::Each, ..charge(1, &bucket) }];
+    // The minute ends at 60 s.
+    let (count, granted) = grant(&all, &charges, at(59_950));
+    assert_eq!((count, granted.until()), (2, at(60_000).steady));
+    let mut told = Outcomes::new();
+    let step = all.begin(&charges, SPAN, at(59_990), || 0, &mut told);
+    assert!(matches!(step, Step::Spent(_)));
+    let Outcome { wait, before, remaining, reset, .. } = told[0];
+    assert_eq!((wait, before, remaining), (Wait::NONE, 1, 98), "the second of 100");
+    assert_eq!(reset, Nanos::new(10_000_000));
+    assert!(!begin(&all, &charges, at(60_000)).0, "another minute");
+    let back = all.end(granted).unwrap();
+    let charged: Vec<_> = back.charges().map(|charge| (charge.hits, charge.counting)).collect();
+    assert_eq!(charged, [(Hits::ONE, Counting::AllOrNone)]);
+}
