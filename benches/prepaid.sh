@@ -9,7 +9,9 @@
 #                tollgate for each request, against a tollgate that decides in memory
 #   half load    the same paced at half of what that reached: p99 against memory
 #   thousand     1,000 tenants in turn at 10 calls a second each over four replicas: calls of the script for each request
-#   replicas     four replicas and 100 hot tenants: requests a second, against four that ask for each request
+#   replicas     four replicas and 100 hot tenants, against four that ask for each request and four that decide in memory:
+#                requests a second, which the cores of the machine bound, since the load shares them, and the CPU time of
+#                Redis for each request, which bounds a fleet
 #
 # Fails if a target is missed. Needs Linux, two cores, curl, redis-server and redis-cli. Prints a table, and writes
 # target/bench/prepaid.json.
@@ -29,6 +31,7 @@ load=$target/release/examples/load
 
 redis_port=$(free_port)
 start redis 0 "$redis_port" redis-server --bind 127.0.0.1 --port "$redis_port" --save '' --appendonly no
+redis_pid=$pid
 
 declare -A ports pids
 # A tollgate: NAME CORES FLAGS...
@@ -51,6 +54,7 @@ serve prepaid 1 --store "$(store)"
 replicas="1 2 3 4"
 for number in $replicas; do
   serve "prepaid-$number" 0,1 --store "$(store)" --store-prefix replicas
+  serve "memory-$number" 0,1
   serve "asking-$number" 0,1 --store "$(store)" --store-prefix asking --store-prepaid off
 done
 
@@ -72,17 +76,19 @@ hot() {
   echo "hot $name $(told "$name" calls_per_second) $((($(cpu "${pids[$name]}") - own) / calls)) $(($(script_calls) - asked))" >>"$lines"
 }
 
-# Four loads at a time, one for each replica: NAME CALLS KIND [RATE]. Prints the requests a second of all.
+# Four loads at a time, one for each replica: NAME CALLS KIND [RATE]. Prints the requests a second of all, and the CPU time
+# of Redis for each, in nanoseconds.
 four() {
-  local name=$1 begun number loading=()
+  local name=$1 begun store number loading=()
   shift
+  store=$(cpu "$redis_pid")
   begun=$(date +%s%N)
   for number in $replicas; do
     taskset -c 0,1 "$load" "127.0.0.1:${ports[$name-$number]}" 1 50 "$@" >"$out/prepaid-$name-$number.told" &
     loading+=("$!")
   done
   wait "${loading[@]}"
-  echo $((4 * $1 * 1000000 / (($(date +%s%N) - begun) / 1000)))
+  echo "$((4 * $1 * 1000000 / (($(date +%s%N) - begun) / 1000))) $((($(cpu "$redis_pid") - store) / (4 * $1)))"
 }
 
 median() { sort -g | awk '{ list[NR] = $1 } END { print list[int((NR + 1) / 2)] }'; }
@@ -92,6 +98,7 @@ hot memory
 hot prepaid
 four prepaid 2000 hundred >/dev/null
 four asking 2000 hundred >/dev/null
+four memory 2000 hundred >/dev/null
 : >"$lines"
 for ((repetition = 0; repetition < repetitions; repetition++)); do
   hot memory
@@ -105,7 +112,8 @@ for ((repetition = 0; repetition < repetitions; repetition++)); do
   done
 done
 for ((repetition = 0; repetition < repetitions; repetition++)); do
-  echo "four prepaid $(four prepaid $((calls / 2)) hundred)" >>"$lines"
+  echo "four prepaid $(four prepaid $((2 * calls)) hundred)" >>"$lines"
+  echo "four memory $(four memory $((2 * calls)) hundred)" >>"$lines"
   echo "four asking $(four asking $((calls / 20)) hundred)" >>"$lines"
 done
 asked=$(script_calls)
@@ -116,6 +124,8 @@ per_hot=$(of hot prepaid 5 | awk -v calls="$calls" '{ printf "%.4f", $1 / calls 
 per_thousand=$(awk -v asked="$thousand" 'BEGIN { printf "%.3f", asked / 50000 }')
 cpu_ratio=$(awk '$1 == "hot" && $2 == "memory" { base = $4 } $1 == "hot" && $2 == "prepaid" { print $4 / base }' "$lines" | median)
 rate_ratio=$(awk '$1 == "four" && $2 == "prepaid" { rate = $3 } $1 == "four" && $2 == "asking" { print rate / $3 }' "$lines" | median)
+memory_ratio=$(awk '$1 == "four" && $2 == "prepaid" { rate = $3 } $1 == "four" && $2 == "memory" { print rate / $3 }' "$lines" | median)
+redis_ratio=$(awk '$1 == "four" && $2 == "prepaid" { own = $4 < 1 ? 1 : $4 } $1 == "four" && $2 == "asking" { print $4 / own }' "$lines" | median)
 p99=$(awk '$1 == "half" && $2 == "memory" { base = $4 } $1 == "half" && $2 == "prepaid" { print ($4 - base) / 1000 }' "$lines" | median)
 
 row() { printf '%-58s %10s %12s\n' "$@"; }
@@ -125,15 +135,21 @@ row "1,000 tenants in turn: calls of the script for each request" "$per_thousand
 row "one hot plan: CPU of tollgate over that in memory" "$cpu_ratio" "<= 1.25"
 row "  in memory, ns a request" "$(of hot memory 4)" ""
 row "  prepaid, ns a request" "$(of hot prepaid 4)" ""
-row "four replicas: requests a second over those that ask" "$rate_ratio" ">= 10"
+row "four replicas: CPU of Redis that those take that ask, over it" "$redis_ratio" ">= 10"
+row "  prepaid, ns of Redis a request" "$(of four prepaid 4)" ""
+row "  asking for each, ns of Redis a request" "$(of four asking 4)" ""
+row "four replicas: requests a second over those in memory" "$memory_ratio" ">= 0.5"
+row "  over those that ask" "$rate_ratio" ""
 row "  prepaid, requests a second" "$(of four prepaid 3)" ""
+row "  in memory, requests a second" "$(of four memory 3)" ""
 row "  asking for each, requests a second" "$(of four asking 3)" ""
 row "half load ($half a second): p99 over that in memory, ms" "$p99" "<= 0.2"
 
 cat >"$out/prepaid.json" <<JSON
 {"calls_per_request": {"hot": $per_hot, "thousand_tenants": $per_thousand},
  "cpu_ns": {"memory": $(of hot memory 4), "prepaid": $(of hot prepaid 4), "ratio": $cpu_ratio},
- "four_replicas": {"prepaid": $(of four prepaid 3), "asking": $(of four asking 3), "ratio": $rate_ratio},
+ "four_replicas": {"prepaid": $(of four prepaid 3), "memory": $(of four memory 3), "asking": $(of four asking 3),
+  "redis_cpu_ns": {"prepaid": $(of four prepaid 4), "asking": $(of four asking 4)}},
  "half_load": {"calls_per_second": $half, "added_p99_ms": $p99}}
 JSON
 
@@ -141,5 +157,6 @@ missed() { awk -v told="$1" -v bound="$2" "BEGIN { exit !(told $3 bound) }"; }
 ! missed "$per_hot" 0.02 '>' || fail "a hot plan asks too often"
 ! missed "$per_thousand" 1.05 '>' || fail "plans without demand ask too often"
 ! missed "$cpu_ratio" 1.25 '>' || fail "a prepaid admission takes too much CPU"
-! missed "$rate_ratio" 10 '<' || fail "four replicas are too slow"
+! missed "$redis_ratio" 10 '<' || fail "four replicas take too much of Redis"
+! missed "$memory_ratio" 0.5 '<' || fail "four replicas are too slow"
 ! missed "$p99" 0.2 '>' || fail "the latency of prepaid admissions is too long"

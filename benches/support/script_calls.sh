@@ -13,7 +13,7 @@ call_of() {
     grep -q '^OK' "$log" && break
     sleep 0.05
   done
-  "$@"
+  "$@" >/dev/null
   for ((tries = 0; tries < 100; tries++)); do
     grep -q '"FCALL"' "$log" && break
     sleep 0.05
