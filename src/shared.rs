@@ -190,6 +190,11 @@ impl Store {
         self.clock_offset.load(Ordering::Relaxed) != UNKNOWN_OFFSET
     }
 
+    /// The steady time of this process.
+    pub fn steady_now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
     /// The steady time of this process, and the same moment by the store's clock.
     fn read(&self) -> Now {
         let steady = self.clock.now();

@@ -161,7 +161,9 @@ pub(super) async fn decide_shared<'p>(
         return Ok((charges.verdict(plan, &outcomes, admission, released), now.wall));
     }
     let span = prepaid_span(client, policy).filter(|_| can_be_prepaid(plan));
-    let ask = match client.spend_prepaid(charges.all(), span, &mut outcomes) {
+    // Who has waited for a release knows the time no longer.
+    let steady = if plan.releases.is_empty() { now.steady } else { client.store().steady_now() };
+    let ask = match client.spend_prepaid(charges.all(), span, steady, &mut outcomes) {
         Ok(Decision { admission, now }) => {
             return Ok((charges.verdict(plan, &outcomes, admission, released), now));
         }

@@ -10,7 +10,7 @@ use super::StoreClient;
 use super::connection::Function;
 use super::decide::{DENIAL_TTL, Decision};
 use super::prepaid::{self, GiveBack, GrantName, GrantRequest, Step, can_be_prepaid};
-use crate::clock::{Nanos, Now};
+use crate::clock::{Nanos, Now, Timestamp};
 use crate::policy::fingerprint::Fingerprint;
 use crate::store::script::{self, ObservedState, ScriptReply};
 use crate::store::{Admission, Charge, Mode, Outcomes, StoreError, Wait};
@@ -32,18 +32,20 @@ pub struct Ask {
 
 impl StoreClient {
     /// Spends a prepaid admission on a request, and has more charged in the background if few are left. `span` is the time
-    /// for which its policy has admissions prepaid, if it has. `outcomes` has an entry for each charge if one was spent.
+    /// for which its policy has admissions prepaid, if it has. `outcomes` has an entry for each charge if one was spent. The
+    /// steady time is `now`.
     pub fn spend_prepaid(
         self: &Arc<Self>,
         charges: &[Charge<'_>],
         span: Option<Nanos>,
+        now: Timestamp,
         outcomes: &mut Outcomes,
     ) -> Result<Decision, Ask> {
         let Some(of_plan) = span.filter(|_| can_be_prepaid(charges)) else {
             return Err(Ask { span, ..Ask::default() });
         };
         let store = &self.store;
-        let now = store.read();
+        let now = Now { steady: now, wall: store.to_store_time(now) };
         match store.prepaid.begin(charges, of_plan, now, || self.share(charges, now), outcomes) {
             Step::Ask { ahead, is_prepaid } => Err(Ask { ahead, is_prepaid, span }),
             Step::Spent(ahead) => {

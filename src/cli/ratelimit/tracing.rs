@@ -52,7 +52,7 @@ pub(super) fn read(of: &mut Variables) -> Option<Tracing> {
     })
 }
 
-/// The name and the value of a variable of OTLP, of which the one for traces comes first.
+/// The name and the value of a variable of OTLP. The variable for traces precedes the one for all signals.
 fn otlp<'v>(of: &'v Variables, name: &str) -> Option<(String, &'v str)> {
     let names = ["OTEL_EXPORTER_OTLP_TRACES_", "OTEL_EXPORTER_OTLP_"];
     let mut names = names.into_iter().map(|prefix| format!("{prefix}{name}"));

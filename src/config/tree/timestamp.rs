@@ -65,7 +65,7 @@ fn is_time_of_day(text: &str) -> bool {
         && fraction.is_none_or(is_fraction)
 }
 
-/// A number of at most so many digits.
+/// Reads a number that has at most `most` digits.
 fn number(text: &str, most: usize) -> Option<u32> {
     let is_plain = text.len() <= most && text.bytes().all(|digit| digit.is_ascii_digit());
     text.parse().ok().filter(|_| is_plain)
