@@ -14,8 +14,11 @@
 #   commands    the same commands, on four connections, 200 in each pipeline: what they cost in themselves
 #   tollgate    h2load with the request that leads to the call, on four connections of 50 streams each
 #   base        the same, through BASE
+#   reference   the same load on envoyproxy/ratelimit, with two descriptors of one limit each, if it is there: it is
+#               TOLLGATE_RATELIMIT, or what tests/setup.sh builds
 #
-# Prints CPU time, of all and then as medians. Needs Linux, two cores, curl, redis-server with redis-benchmark and
+# Prints CPU time, of all and then as medians. Fails if Redis takes more for the call of tollgate than for what the
+# reference sends. Needs Linux, two cores, curl, redis-server with redis-benchmark and
 # redis-cli, and h2load (Debian's redis-server, redis-tools and nghttp2-client). TOLLGATE_RELEASE names a build of
 # tollgate to take in place of one of this source.
 set -euo pipefail
@@ -42,6 +45,9 @@ printf 'domain: d\ntables: [{ name: t, key: [k], rows: { all: [%s] } }]\n' \
 # The domain `d`, and a descriptor with the entry `k=v`, behind the five bytes of a frame.
 printf '\0\0\0\0\015\012\001d\022\010\012\006\012\001k\022\001v' >"$out/cold.grpc"
 
+# The same with a second descriptor, of the entry `k=w`.
+printf '\0\0\0\0\027\012\001d\022\010\012\006\012\001k\022\001v\022\010\012\006\012\001k\022\001w' >"$out/cold-reference.grpc"
+
 redis_port=$(free_port)
 start redis 0 "$redis_port" redis-server --bind 127.0.0.1 --port "$redis_port" --save '' --appendonly no
 redis_pid=$pid
@@ -62,9 +68,25 @@ for build in "${builds[@]}"; do
     fail "tollgate is not ready; see $out/cold-$build.log"
 done
 
-# Asks a build of tollgate: BUILD CALLS CONNECTIONS STREAMS.
+reference=${TOLLGATE_RATELIMIT:-${TOLLGATE_TOOLS:-$target/tools}/bin/ratelimit}
+[ -x "$reference" ] || reference=
+if [ -n "$reference" ]; then
+  mkdir -p "$out/cold-reference/ratelimit/config"
+  printf 'domain: d\ndescriptors: [{ key: k, rate_limit: { unit: hour, requests_per_unit: 1000000000 } }]\n' \
+    >"$out/cold-reference/ratelimit/config/d.yaml"
+  ports[reference]=$(free_port)
+  start cold-reference 1 "${ports[reference]}" env RUNTIME_ROOT="$out/cold-reference" RUNTIME_SUBDIRECTORY=ratelimit \
+    RUNTIME_WATCH_ROOT=false USE_STATSD=false DISABLE_STATS=true LOG_LEVEL=error HOST=127.0.0.1 GRPC_HOST=127.0.0.1 \
+    DEBUG_HOST=127.0.0.1 GRPC_PORT="${ports[reference]}" PORT="$(free_port)" DEBUG_PORT="$(free_port)" \
+    REDIS_SOCKET_TYPE=tcp REDIS_URL="127.0.0.1:$redis_port" "$reference"
+  pids[reference]=$pid
+fi
+
+# Asks a build of tollgate, or the reference: NAME CALLS CONNECTIONS STREAMS.
 ask() {
-  taskset -c 1 h2load -n "$2" -c "$3" -m "$4" -d "$out/cold.grpc" -H 'content-type: application/grpc' \
+  local body=$out/cold.grpc
+  [ "$1" != reference ] || body=$out/cold-reference.grpc
+  taskset -c 1 h2load -n "$2" -c "$3" -m "$4" -d "$body" -H 'content-type: application/grpc' \
     -H 'te: trailers' "http://127.0.0.1:${ports[$1]}$path" >"$out/h2load.out"
   grep -q " $2 succeeded" "$out/h2load.out" || fail "calls failed; see $out/h2load.out"
 }
@@ -93,6 +115,7 @@ for build in "${builds[@]}"; do
   keep_call "$build" ask "$build" 1 1 1
   ask "$build" 10000 4 50
 done
+[ -z "$reference" ] || ask reference 10000 4 50
 for ((repetition = 0; repetition < repetitions; repetition++)); do
   for build in "${builds[@]}"; do
     measure "script-$build" make_calls "$build" "$calls"
@@ -102,6 +125,7 @@ for ((repetition = 0; repetition < repetitions; repetition++)); do
   for build in "${builds[@]}"; do
     measure "$build" ask "$build" "$calls" 4 50
   done
+  [ -z "$reference" ] || measure reference ask reference "$calls" 4 50
 done
 
 median() { sort -n | awk '{ list[NR] = $1 } END { print list[int((NR + 1) / 2)] }'; }
@@ -119,8 +143,15 @@ for build in "${builds[@]}"; do
   row "CPU of Redis, through $build" "$(of "$build" 2)"
   row "CPU of $build" "$(of "$build" 3)"
 done
+[ -z "$reference" ] || {
+  row "CPU of Redis, through the reference" "$(of reference 2)"
+  row "CPU of the reference" "$(of reference 3)"
+  row "CPU of Redis through tollgate over that through the reference" "$(over "$(of tollgate 2)" "$(of reference 2)")"
+}
 row "the call over pipelines of four" "$(over "$(of script-tollgate 2)" "$(of pipeline 2)")"
 [ -z "$base" ] || {
   row "the call over that of base" "$(over "$(of script-tollgate 2)" "$(of script-base 2)")"
   row "CPU of tollgate over that of base" "$(over "$(of tollgate 3)" "$(of base 3)")"
 }
+[ -z "$reference" ] || [ "$(of tollgate 2)" -le "$(of reference 2)" ] ||
+  fail "Redis takes more for the call of tollgate than for what the reference sends"
