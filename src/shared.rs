@@ -23,6 +23,7 @@ mod client;
 mod connection;
 mod decide;
 mod error_scope;
+mod give_back;
 mod health;
 mod lengthening;
 mod limit_record;

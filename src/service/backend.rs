@@ -90,10 +90,10 @@ impl Backend {
         }
     }
 
-    /// Gives back what was charged ahead to a bucket in a shared store and not spent.
-    pub(super) async fn return_prepaid(&self, bucket: Fingerprint) {
+    /// Gives back what was charged ahead to these buckets in a shared store and not spent.
+    pub(super) async fn return_prepaid(&self, buckets: impl Iterator<Item = Fingerprint>) {
         if let Self::Shared(client) = self {
-            client.return_prepaid(bucket).await;
+            client.return_prepaid(&buckets.collect()).await;
         }
     }
 

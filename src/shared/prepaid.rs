@@ -13,7 +13,8 @@
 //! - What a request is told is the state of its buckets after the last grant, with the unspent admissions of the plan
 //!   added: what is left never increases by a grant, or by what is given back.
 //!
-//! This module decides and counts; it does not know connections or timers. `shared::prepay` asks the store.
+//! This module decides and counts; it does not know connections or timers. `shared::prepay` asks the store, and
+//! `shared::give_back` gives back.
 
 mod demand;
 mod grant;
@@ -189,29 +190,17 @@ impl Prepaid {
         stripe.plans.get_mut(&grant.name)?.prepaid.as_mut()?.end(grant.number)
     }
 
-    /// Ends all grants of plans with this bucket. Returns what is to be given back.
-    pub fn end_all_of(&self, bucket: Fingerprint) -> Vec<GiveBack> {
+    /// Ends all grants of plans with one of these buckets. Returns what is to be given back. Goes through all plans once.
+    pub fn end_all_of(&self, buckets: &HashSet<Fingerprint>) -> Vec<GiveBack> {
         let of_stripe = |stripe: &parking_lot::Mutex<Stripe>| -> Vec<GiveBack> {
             let mut stripe = stripe.lock();
             let prepaid = stripe.plans.values_mut().filter_map(|entry| entry.prepaid.as_mut());
             prepaid
-                .filter(|prepaid| prepaid.meets(bucket))
+                .filter(|prepaid| prepaid.meets_any(buckets))
                 .flat_map(|prepaid| prepaid.end_all())
                 .collect()
         };
         self.stripes.iter().flat_map(of_stripe).collect()
-    }
-
-    /// The admissions that are prepaid and not spent in plans with this bucket.
-    pub fn unspent(&self, bucket: Fingerprint) -> u64 {
-        let of_plan = |entry: &Entry| {
-            let prepaid = entry.prepaid.as_ref()?;
-            prepaid.meets(bucket).then(|| prepaid.unspent())
-        };
-        let of_stripe = |stripe: &parking_lot::Mutex<Stripe>| -> u64 {
-            stripe.lock().plans.values().filter_map(of_plan).sum()
-        };
-        self.stripes.iter().map(of_stripe).sum()
     }
 
     /// The hits that admissions which are not spent have charged to these buckets, without the buckets of which there are

@@ -1,18 +1,14 @@
-//! Asks the store for admissions ahead, and gives back what is not spent.
+//! Asks the store for admissions ahead, and spends them.
 
 use std::sync::Arc;
 
-use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
 use tokio::time::{Instant, sleep};
 
 use super::StoreClient;
-use super::connection::Function;
 use super::decide::{DENIAL_TTL, Decision};
-use super::prepaid::{self, GiveBack, GrantName, GrantRequest, Step, can_be_prepaid};
+use super::prepaid::{self, GrantName, GrantRequest, Step, can_be_prepaid};
 use crate::clock::{Nanos, Now, Timestamp};
-use crate::policy::fingerprint::Fingerprint;
-use crate::store::script::{self, ObservedState, ScriptReply};
 use crate::store::{Admission, Charge, Mode, Outcomes, StoreError, Wait};
 
 /// How long a denial is repeated where admissions are prepaid for this long: what others hold may be given back by then.
@@ -152,7 +148,7 @@ impl StoreClient {
         };
         if !over.is_empty() {
             let back = ahead.charged_in_part(&reply.states, has_own, &over);
-            self.give_back(back).await;
+            self.give_back(&[back]).await;
             return Ok(None);
         }
         counters.charged.inc_by(ahead.count());
@@ -172,56 +168,7 @@ impl StoreClient {
             }
         }
         if let Some(back) = self.store.prepaid.end(grant) {
-            self.give_back(back).await;
-        }
-    }
-
-    /// The hits that this replica has prepaid of these buckets and not spent, without the buckets of which there are none.
-    pub fn unspent_hits(&self, buckets: &HashSet<Fingerprint>) -> HashMap<Fingerprint, u64> {
-        self.store.prepaid.unspent_hits(buckets)
-    }
-
-    /// Gives back what this replica has prepaid of a bucket and not spent.
-    pub async fn return_prepaid(&self, bucket: Fingerprint) {
-        for back in self.store.prepaid.end_all_of(bucket) {
-            self.give_back(back).await;
-        }
-    }
-
-    async fn give_back(&self, back: GiveBack) {
-        let counters = &self.store.telemetry.shared_store().prepaid;
-        let charges: SmallVec<[Charge<'_>; 8]> = back.charges().collect();
-        let states: SmallVec<[ObservedState; 8]> = back.states().collect();
-        let partitions = self.partitions(&charges);
-        let all = [0];
-        let mut is_returned = true;
-        for partition in if partitions.is_empty() { &all } else { &*partitions } {
-            let is_in = |charge: &Charge<'_>| {
-                partitions.is_empty() || charge.fingerprint.partition() == *partition
-            };
-            let of_it = charges.iter().zip(&states).filter(|(charge, _)| is_in(charge));
-            let (charges, states): (Vec<_>, Vec<_>) = of_it.unzip();
-            let now = self.store.now();
-            let reply = ScriptReply { now, is_denied: Some(false), states };
-            if let Some(call) = script::refund(&self.store.names, &charges, &reply, None) {
-                let answer = self.call(Function::Decide, &call, self.deadline()).await;
-                is_returned &= answer.is_ok();
-            }
-        }
-        if !is_returned {
-            counters.lost.inc_by(back.count());
-            return;
-        }
-        counters.returned.inc_by(back.count());
-        // Else this replica would deny by what it saw before.
-        let (now, count) = (self.store.read(), back.count());
-        for charge in back.plan() {
-            let observed = &self.store.observed;
-            if let Some(state) = observed.state(charge.fingerprint(), now)
-                && let Some(state) = charge.without(state, count)
-            {
-                observed.set_state(charge.fingerprint(), state, now);
-            }
+            self.give_back(&[back]).await;
         }
     }
 }

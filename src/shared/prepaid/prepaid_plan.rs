@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
+use hashbrown::HashSet;
 use smallvec::SmallVec;
 
 use super::grant::{GiveBack, Grant};
@@ -66,8 +67,8 @@ impl PrepaidPlan {
         }
     }
 
-    pub(super) fn meets(&self, bucket: Fingerprint) -> bool {
-        self.plan.iter().any(|charge| charge.fingerprint == bucket)
+    pub(super) fn meets_any(&self, buckets: &HashSet<Fingerprint>) -> bool {
+        self.plan.iter().any(|charge| buckets.contains(&charge.fingerprint))
     }
 
     /// Spends one admission of the oldest grant whose time is not over. Returns whether there was one.

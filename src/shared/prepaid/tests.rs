@@ -62,6 +62,11 @@ fn grant(all: &Arc<Prepaid>, charges: &[Charge<'_>], now: Now) -> (u64, GrantNam
     panic!("it is never in demand");
 }
 
+/// The hits of this bucket that are prepaid and not spent.
+fn unspent(all: &Prepaid, number: u8) -> u64 {
+    all.unspent_hits(&HashSet::from([name(number)])).values().sum()
+}
+
 #[test]
 fn only_plain_charges_are_prepaid() {
     let bucket = tokens(9);
@@ -93,12 +98,12 @@ fn a_plan_in_demand_spends_what_was_granted_and_no_more() {
     let charges = [charge(1, &bucket)];
     let (count, _) = grant(&all, &charges, at(0));
     assert_eq!(count, 2, "half of the four requests so far");
-    assert_eq!(all.unspent(name(1)), 2);
+    assert_eq!(unspent(&all, 1), 2);
     let mut asked = None;
     for left in [1, 0] {
         let (is_spent, ahead) = begin(&all, &charges, at(1));
         assert!(is_spent);
-        assert_eq!(all.unspent(name(1)), left);
+        assert_eq!(unspent(&all, 1), left);
         asked = asked.or(ahead);
     }
     let asked = asked.expect("more are asked for before they are spent");
@@ -126,13 +131,13 @@ fn what_a_request_is_told_goes_down_by_its_own_charges_alone() {
     let (_, next) = grant_of(&all, &charges, at(3), 4);
     told[0] = Outcome { remaining: 990, reset: Nanos::from_secs(86_400).times(10), ..told[0] };
     all.add_unspent(&charges, at(4), &mut told);
-    assert_eq!(told[0].remaining, 990 + u32::try_from(all.unspent(name(1))).unwrap());
+    assert_eq!(told[0].remaining, 990 + u32::try_from(unspent(&all, 1)).unwrap());
     // An answer from before the grant does not have it.
     told[0] = Outcome { remaining: 995, reset: Nanos::from_secs(86_400).times(5), ..told[0] };
     all.add_unspent(&charges, at(2), &mut told);
     assert_eq!(told[0].remaining, 995);
     all.end(next);
-    assert_eq!(all.unspent(name(1)), 0);
+    assert_eq!(unspent(&all, 1), 0);
 }
 
 /// As [`grant`], in a bucket of which `used` were used.
@@ -163,6 +168,31 @@ fn what_is_given_back_is_what_was_not_spent_and_has_not_refilled() {
     let from = at(0).wall.after(day.times(2));
     assert_eq!(back.refunds().collect::<Vec<_>>(), [(name(1), day, from)]);
     assert!(all.end(granted).is_none(), "once");
+}
+
+#[test]
+fn all_grants_of_plans_with_one_of_several_buckets_end_at_once() {
+    let (all, bucket) = (Prepaid::new(64), tokens(1_000));
+    let [a, b, c] = [1, 2, 3].map(|number| charge(number, &bucket));
+    let count: u64 =
+        [&[a][..], &[b, c], &[c]].into_iter().map(|plan| grant(&all, plan, at(0)).0).sum();
+    assert_eq!(count, 6, "two of each plan");
+    assert!(all.end_all_of(&HashSet::new()).is_empty());
+    let ended = all.end_all_of(&HashSet::from([name(1), name(2), name(9)]));
+    let mut named: Vec<_> = ended
+        .iter()
+        .map(|back| {
+            (back.charges().map(|charge| charge.fingerprint).collect::<Vec<_>>(), back.count())
+        })
+        .collect();
+    named.sort_unstable();
+    assert_eq!(named, [(vec![name(1)], 2), (vec![name(2), name(3)], 2)]);
+    assert_eq!(
+        [1, 2, 3].map(|number| unspent(&all, number)),
+        [0, 0, 2],
+        "the last plan has its own"
+    );
+    assert!(!begin(&all, &[b, c], at(1)).0 && begin(&all, &[c], at(1)).0);
 }
 
 #[test]
