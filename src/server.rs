@@ -92,7 +92,8 @@ impl Server {
     /// Serves until `stop` completes. The server then reports not ready, but serves until the drain delay is over, if
     /// `stop` asks for it. After that it accepts no connections, finishes the calls in flight and returns. When `force` completes, it
     /// skips the rest of the delay and of the drain. HTTP answers until the end, so that `/readyz` can report the
-    /// drain. On return, nothing is decided any more, and the leases of undelivered answers are released.
+    /// drain. On return, nothing is decided any more, what was charged ahead in a shared store is given back, and the leases
+    /// of undelivered answers are released.
     ///
     /// # Errors
     /// [`ServerError::Thread`] or [`ServerError::Reflection`] if it cannot start; [`ServerError::Stopped`], at once,
@@ -129,6 +130,7 @@ impl Server {
         let mut lengthening = tokio::spawn(Arc::clone(&core).lengthen_keys());
         let becoming_ready = {
             let (readiness, grpc_health) = (readiness.clone(), grpc_health.clone());
+            let core = Arc::clone(&core);
             async move {
                 if !self.options.is_ready_without_policies {
                     core.policies().loaded().await;
@@ -171,6 +173,7 @@ impl Server {
         };
         readiness.set(false);
         grpc_health.close().await;
+        core.stop_prepaying();
         phase.send_replace(Phase::Draining);
         let force = async {
             if !is_forced {

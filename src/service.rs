@@ -392,6 +392,12 @@ impl Service {
         self.core.telemetry()
     }
 
+    /// Gives back all that was charged ahead in a shared store and not spent. The core must have
+    /// [stopped](Core::stop_prepaying) charging ahead.
+    pub async fn return_all_prepaid(&self) {
+        self.backend.return_all_prepaid().await;
+    }
+
     /// Releases a lease whose answer was not delivered.
     fn undo_lease(&self, lease: LeaseId) {
         self.core.telemetry.count_abandoned();

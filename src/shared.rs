@@ -38,8 +38,10 @@ mod tls;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
+
+use tokio::sync::watch;
 
 pub use self::client::StoreClient;
 use self::connection::Library;
@@ -109,6 +111,10 @@ pub struct Store {
     presence: Presence,
     prepaid_span: Option<Nanos>,
     prepaid: Arc<Prepaid>,
+    /// How many questions charge ahead or give back, and are not answered yet.
+    under_way: watch::Sender<usize>,
+    /// Whether this process ends, so that it has nothing charged ahead any more.
+    is_ending: AtomicBool,
     is_cluster: bool,
     health: Health,
     /// The states of counters that it reported last, by this process's clock.
@@ -149,6 +155,8 @@ impl Store {
             presence: Presence::new()?,
             prepaid_span: prepaid,
             prepaid: Prepaid::new(max_keys),
+            under_way: watch::Sender::new(0),
+            is_ending: AtomicBool::new(false),
             is_cluster: matches!(target, Target::Cluster(_)),
             health: Health::new(target.to_string(), Arc::clone(&telemetry)),
             observed: MemoryStore::new(max_keys),

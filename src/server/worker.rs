@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::timeout;
 use tonic_health::pb::health_server::{Health, HealthServer};
 
 use super::connection_limit::ConnectionPermit;
@@ -24,6 +25,9 @@ pub(super) type ConnectionSender = mpsc::UnboundedSender<(Stream, ConnectionPerm
 /// A drain ends early when no call waits and none has arrived for this long: a peer that has not closed its
 /// connection by then is not going to.
 const IDLE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a thread may take to give back what is prepaid in a shared store. The supervisor waits longer for its end.
+const GIVE_BACK_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A running thread.
 #[derive(Debug)]
@@ -57,14 +61,17 @@ impl Worker {
             let _exiting: oneshot::Sender<()> = exiting;
             let runtime: Runtime = runtime;
             runtime.block_on(async {
-                let serving = async {
-                    let service = core.connect().await;
-                    let server = ConnectionServer::new(config, service, others, calls);
-                    serve(incoming, server, phases.clone()).await;
+                let service = tokio::select! {
+                    service = core.connect() => service,
+                    () = reached(phases.clone(), Phase::Stopped) => return,
                 };
+                let server = ConnectionServer::new(config, Arc::clone(&service), others, calls);
                 tokio::select! {
-                    () = serving => {}
+                    () = serve(incoming, server, phases.clone()) => {}
                     () = reached(phases.clone(), Phase::Stopped) => {}
+                }
+                if timeout(GIVE_BACK_TIMEOUT, service.return_all_prepaid()).await.is_err() {
+                    tracing::warn!("exiting before all prepaid admissions are given back");
                 }
             });
         })?;

@@ -97,6 +97,13 @@ impl Backend {
         }
     }
 
+    /// Gives back all that was charged ahead in a shared store and not spent.
+    pub(super) async fn return_all_prepaid(&self) {
+        if let Self::Shared(client) = self {
+            client.return_all_prepaid().await;
+        }
+    }
+
     /// Whether a lease has slots in a bucket. If a shared store does not answer, the lease counts as held.
     pub(super) async fn holds(
         &self,

@@ -130,6 +130,13 @@ impl Core {
         }
     }
 
+    /// Has nothing more charged in a shared store ahead of the requests, since the process ends.
+    pub fn stop_prepaying(&self) {
+        if let Some(shared) = self.shared() {
+            shared.stop_prepaying();
+        }
+    }
+
     /// Whether requests are decided without the shared store that is configured.
     pub fn is_degraded(&self) -> bool {
         self.shared().is_some_and(shared::Store::is_degraded)

@@ -1,14 +1,15 @@
 //! Gives back admissions that were charged ahead and are not spent.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
 use tokio::task::JoinSet;
 
-use super::StoreClient;
 use super::connection::Function;
 use super::prepaid::{GiveBack, PlannedCharge};
+use super::{Store, StoreClient};
 use crate::policy::fingerprint::Fingerprint;
 use crate::store::Charge;
 use crate::store::script::{self, ObservedState, ScriptReply};
@@ -19,6 +20,29 @@ const MAX_BUCKETS: usize = 64;
 /// How many such questions wait for their answers at a time. They do not keep those of requests waiting for long.
 const MAX_QUESTIONS: usize = 16;
 
+/// A question that charges ahead or gives back, until its answer is there.
+pub(super) struct UnderWay(Arc<Store>);
+
+impl UnderWay {
+    pub(super) fn begin(store: &Arc<Store>) -> Self {
+        store.under_way.send_modify(|count| *count += 1);
+        Self(Arc::clone(store))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.send_modify(|count| *count -= 1);
+    }
+}
+
+impl Store {
+    /// Has no more admissions charged ahead, since this process ends.
+    pub fn stop_prepaying(&self) {
+        self.is_ending.store(true, Ordering::Relaxed);
+    }
+}
+
 impl StoreClient {
     /// The hits that this replica has prepaid of these buckets and not spent, without the buckets of which there are none.
     pub fn unspent_hits(&self, buckets: &HashSet<Fingerprint>) -> HashMap<Fingerprint, u64> {
@@ -28,6 +52,14 @@ impl StoreClient {
     /// Gives back what this replica has prepaid of these buckets and not spent.
     pub async fn return_prepaid(self: &Arc<Self>, buckets: &HashSet<Fingerprint>) {
         self.give_back_all(self.store.prepaid.end_all_of(buckets)).await;
+    }
+
+    /// Gives back all that this replica has prepaid and not spent. It waits for the questions of all threads that charge
+    /// ahead or give back, each of which ends with the store's timeout.
+    pub async fn return_all_prepaid(self: &Arc<Self>) {
+        // Fails only without a sender, which the store owns.
+        let _ = self.store.under_way.subscribe().wait_for(|count| *count == 0).await;
+        self.give_back_all(self.store.prepaid.end_all()).await;
     }
 
     /// Gives back all of these, with as few questions as they need, several at a time.

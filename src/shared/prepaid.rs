@@ -192,13 +192,21 @@ impl Prepaid {
 
     /// Ends all grants of plans with one of these buckets. Returns what is to be given back. Goes through all plans once.
     pub fn end_all_of(&self, buckets: &HashSet<Fingerprint>) -> Vec<GiveBack> {
+        self.end_all_if(|prepaid| prepaid.meets_any(buckets))
+    }
+
+    /// Ends all grants. Returns what is to be given back.
+    pub fn end_all(&self) -> Vec<GiveBack> {
+        self.end_all_if(|_| true)
+    }
+
+    fn end_all_if(&self, is_meant: impl Fn(&PrepaidPlan) -> bool) -> Vec<GiveBack> {
         let of_stripe = |stripe: &parking_lot::Mutex<Stripe>| -> Vec<GiveBack> {
             let mut stripe = stripe.lock();
-            let prepaid = stripe.plans.values_mut().filter_map(|entry| entry.prepaid.as_mut());
-            prepaid
-                .filter(|prepaid| prepaid.meets_any(buckets))
-                .flat_map(|prepaid| prepaid.end_all())
-                .collect()
+            let prepaid =
+                stripe.plans.values_mut().filter_map(|entry| entry.prepaid.as_deref_mut());
+            let meant = prepaid.filter(|prepaid| is_meant(prepaid));
+            meant.flat_map(PrepaidPlan::end_all).collect()
         };
         self.stripes.iter().flat_map(of_stripe).collect()
     }

@@ -1,12 +1,15 @@
 //! Asks the store for admissions ahead, and spends them.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use super::StoreClient;
 use super::decide::{DENIAL_TTL, Decision};
+use super::give_back::UnderWay;
 use super::prepaid::{self, GrantName, GrantRequest, Step, can_be_prepaid};
 use crate::clock::{Nanos, Now, Timestamp};
 use crate::store::{Admission, Charge, Mode, Outcomes, StoreError, Wait};
@@ -47,10 +50,7 @@ impl StoreClient {
             Step::Spent(ahead) => {
                 store.telemetry.shared_store().prepaid.spent.inc();
                 if let Some(ahead) = ahead {
-                    let client = Arc::clone(self);
-                    tokio::spawn(async move {
-                        client.ask_for_grant(ahead, false, client.deadline()).await
-                    });
+                    self.spawn_ask(ahead, false, self.deadline());
                 }
                 Ok(Decision { admission: Admission::Admitted { lease: None }, now: now.wall })
             }
@@ -70,11 +70,8 @@ impl StoreClient {
         outcomes: &mut Outcomes,
     ) -> Result<Decision, StoreError> {
         if let Some(ahead) = ahead {
-            let client = Arc::clone(self);
             // A task of its own: if the caller goes away, what was charged ahead is kept.
-            let asked =
-                tokio::spawn(async move { client.ask_for_grant(ahead, true, deadline).await });
-            match asked.await {
+            match self.spawn_ask(ahead, true, deadline).await {
                 Ok(Ok(Some((decision, of_own)))) => {
                     *outcomes = of_own;
                     return Ok(decision);
@@ -97,9 +94,9 @@ impl StoreClient {
     }
 
     /// How many admissions this replica may ask for, by the states of the buckets that it saw last; none without a
-    /// connection.
+    /// connection, and none if it ends.
     fn share(&self, charges: &[Charge<'_>], now: Now) -> u64 {
-        if !self.is_up() {
+        if !self.is_up() || self.store.is_ending.load(Ordering::Relaxed) {
             return 0;
         }
         let mut outcomes = Outcomes::new();
@@ -108,6 +105,20 @@ impl StoreClient {
             u64::from(outcome.remaining).checked_div(charge.hits.charged()).unwrap_or(0)
         });
         prepaid::share_of(left.min().unwrap_or(0), self.store.replicas())
+    }
+
+    fn spawn_ask(
+        self: &Arc<Self>,
+        ahead: GrantRequest,
+        has_own: bool,
+        deadline: Instant,
+    ) -> JoinHandle<Result<Option<(Decision, Outcomes)>, StoreError>> {
+        let (client, under_way) = (Arc::clone(self), UnderWay::begin(&self.store));
+        tokio::spawn(async move {
+            let answer = client.ask_for_grant(ahead, has_own, deadline).await;
+            drop(under_way);
+            answer
+        })
     }
 
     /// Asks for admissions ahead, and for that of a request if `has_own`: its decision and outcomes. `None` if there is too
@@ -167,6 +178,7 @@ impl StoreClient {
                 left => sleep(left.into()).await,
             }
         }
+        let _under_way = UnderWay::begin(&self.store);
         if let Some(back) = self.store.prepaid.end(grant) {
             self.give_back(&[back]).await;
         }

@@ -128,6 +128,50 @@ fn a_replica_that_is_killed_loses_no_more_than_it_had_prepaid() {
 
 #[test]
 #[ignore = "needs Redis; bash tests/run.sh"]
+fn a_replica_that_ends_gives_back_what_it_has_not_spent_with_few_questions() {
+    const KEYS: u32 = 100;
+    let redis = Redis::start();
+    let policy = policy("{ size: 100000, per_day: 10 }", "");
+    let mut one = replica(&redis, &policy, &[LONG, &["--drain-delay", "0s"]].concat());
+    let keys: Vec<_> = (0..KEYS).map(|key| key.to_string()).collect();
+    let mut client = one.client();
+    for key in (0..20).flat_map(|_| &keys) {
+        assert!(client.ask(call(&[("k", key)])).is_ok());
+    }
+    drop(client);
+    assert!(prepaid(&one, "charged") - prepaid(&one, "spent") > u64::from(KEYS));
+    let before = redis.calls_of("fcall");
+    one.end();
+    let asked = redis.calls_of("fcall") - before;
+    assert!(asked <= 8, "{asked} questions gave back the admissions of {KEYS} plans");
+    assert!(!one.log().contains("exiting before"), "{}", one.log());
+    let other = replica(&redis, &policy, &["--store-prepaid", "off"]);
+    let mut client = other.client();
+    for key in &keys {
+        let mut look = call(&[("k", key)]);
+        look.descriptors[0].hits_addend = Some(0);
+        assert_eq!(client.ask(look).remaining(), [100_000 - 20], "key {key}");
+    }
+}
+
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn a_replica_that_ends_does_not_wait_for_a_store_that_hangs() {
+    let redis = Redis::start();
+    let policy = policy("{ size: 100000, per_day: 10 }", "");
+    let mut one = replica(&redis, &policy, &[LONG, &["--drain-delay", "0s"]].concat());
+    let mut client = one.client();
+    (0..200).for_each(|_| assert!(client.ask(call(&[("k", "1")])).is_ok()));
+    drop(client);
+    assert!(prepaid(&one, "charged") > prepaid(&one, "spent"));
+    redis.stop();
+    one.end();
+    let what = "exiting before all prepaid admissions are given back";
+    eventually("it says what is lost", || one.log().contains(what));
+}
+
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
 fn replicas_learn_how_many_they_are() {
     let redis = Redis::start();
     let policy = policy("{ size: 100000, per_day: 10 }", "");
