@@ -4,10 +4,11 @@
 //! and what happens to a request that the store is not asked for, or does not decide:
 //!
 //! - An admission that was charged ahead is spent on it, if there is one: [`prepaid`].
-//! - A denial is repeated without asking the store until the bucket admits again, for as long as admissions are prepaid at
-//!   most, and where none are for ten seconds; then the store is asked, since hits may have been given back there. The states that the store reported are kept in a memory
-//!   store. A bucket never refills earlier than its state says, so that the shared store would deny what that memory
-//!   store denies. Since the state is kept and not the denial, a raised limit and hits given back count at once.
+//! - A denial is repeated without asking the store until the bucket admits again, for the prepaid time at most, and
+//!   where nothing is prepaid for ten seconds; then the store is asked, since hits may have been given back there. The
+//!   states that the store reported are kept in a memory store. A bucket never refills earlier than its state says, so
+//!   that the shared store would deny what that memory store denies. Since the state is kept and not the denial, a
+//!   raised limit and hits given back count at once.
 //! - While the store is unavailable, [`StoreClient::decide_locally`] decides in another memory store, with each bucket
 //!   divided by the number of replicas and in the state that was reported last.
 //!
@@ -73,7 +74,7 @@ pub struct Settings {
     /// How many replicas share it at least; it may tell of more.
     pub replicas: NonZeroU32,
     /// For how long admissions are prepaid by policies that say nothing else; none are without it.
-    pub prepaid: Option<Nanos>,
+    pub prepaid_time: Option<Nanos>,
 }
 
 /// Why a shared store cannot be set up.
@@ -109,7 +110,7 @@ pub struct Store {
     timeout: Duration,
     replicas: NonZeroU32,
     presence: Presence,
-    prepaid_span: Option<Nanos>,
+    prepaid_time: Option<Nanos>,
     prepaid: Arc<Prepaid>,
     /// How many questions charge ahead or give back, and are not answered yet.
     under_way: watch::Sender<usize>,
@@ -144,7 +145,7 @@ impl Store {
         clock: Arc<dyn Clock>,
         telemetry: Arc<Telemetry>,
     ) -> Result<Arc<Self>, SharedError> {
-        let Settings { target, tls, prefix, timeout, replicas, prepaid } = settings;
+        let Settings { target, tls, prefix, timeout, replicas, prepaid_time } = settings;
         let connector = target.connector(&TlsFiles::read(tls)?)?.ok_or(SharedError::Memory)?;
         Ok(Arc::new(Self {
             connector: tokio::sync::Mutex::new(connector),
@@ -153,7 +154,7 @@ impl Store {
             timeout,
             replicas,
             presence: Presence::new()?,
-            prepaid_span: prepaid,
+            prepaid_time,
             prepaid: Prepaid::new(max_keys),
             under_way: watch::Sender::new(0),
             is_ending: AtomicBool::new(false),
@@ -229,8 +230,8 @@ impl Store {
     }
 
     /// For how long admissions are prepaid by policies that say nothing else, if any are.
-    pub const fn prepaid_span(&self) -> Option<Nanos> {
-        self.prepaid_span
+    pub const fn prepaid_time(&self) -> Option<Nanos> {
+        self.prepaid_time
     }
 
     /// The memory store that decides while this one is unavailable.

@@ -160,15 +160,15 @@ impl RateLimit {
 /// What each replica decides alone is nothing: without the store, calls fail.
 const REPLICAS: NonZeroU32 = NonZeroU32::MIN;
 
-fn shared_settings(redis: Redis, PrepaidTime(prepaid): PrepaidTime) -> Settings {
+fn shared_settings(redis: Redis, PrepaidTime(prepaid_time): PrepaidTime) -> Settings {
     let Redis { target, tls, prefix, timeout } = redis;
-    Settings { target, tls, prefix, timeout, replicas: REPLICAS, prepaid }
+    Settings { target, tls, prefix, timeout, replicas: REPLICAS, prepaid_time }
 }
 
 /// A store that only `TOLLGATE_STORE` names.
-fn of_target(target: Target, PrepaidTime(prepaid): PrepaidTime) -> Settings {
+fn of_target(target: Target, PrepaidTime(prepaid_time): PrepaidTime) -> Settings {
     let (prefix, timeout) = (DEFAULT_PREFIX.to_owned(), DEFAULT_TIMEOUT);
-    Settings { target, tls: Tls::default(), prefix, timeout, replicas: REPLICAS, prepaid }
+    Settings { target, tls: Tls::default(), prefix, timeout, replicas: REPLICAS, prepaid_time }
 }
 
 /// Ends the start if files are to be read from a folder that does not exist, as envoyproxy/ratelimit does. With

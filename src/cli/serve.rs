@@ -284,7 +284,7 @@ impl Serve {
             prefix: self.store_prefix.clone(),
             timeout: self.store_timeout,
             replicas: self.replicas,
-            prepaid: self.store_prepaid.0,
+            prepaid_time: self.store_prepaid.0,
         }))
     }
 

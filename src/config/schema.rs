@@ -245,7 +245,7 @@ fn one_of<T: Copy, const N: usize>(
 fn store_prepaid(node: &Node<'_>) -> Option<StorePrepaid> {
     let text = node.text()?.value;
     match StorePrepaid::parse(&text) {
-        Ok(span) => Some(span.map_or(StorePrepaid::Off, StorePrepaid::For)),
+        Ok(time) => Some(time.map_or(StorePrepaid::Off, StorePrepaid::For)),
         Err(error) => {
             node.report(format!("`{}`: {error}", text.escape_debug()));
             None

@@ -1,4 +1,4 @@
-//! For how long admissions are charged in a shared store ahead of the requests.
+//! The prepaid time: for how long admissions are charged in a shared store ahead of the requests.
 
 use std::time::Duration;
 
@@ -24,11 +24,11 @@ pub enum StorePrepaid {
 
 impl StorePrepaid {
     /// The time, if any are, where the server's setting is `of_server`.
-    pub fn span(self, of_server: Option<Nanos>) -> Option<Nanos> {
+    pub fn time(self, of_server: Option<Nanos>) -> Option<Nanos> {
         match self {
             Self::AsServer => of_server,
             Self::Off => None,
-            Self::For(span) => Some(span),
+            Self::For(time) => Some(time),
         }
     }
 
@@ -41,7 +41,7 @@ impl StorePrepaid {
             return Ok(None);
         }
         match humantime::parse_duration(text) {
-            Ok(span) if (MIN_PREPAID..=MAX_PREPAID).contains(&span) => Ok(Some(span.into())),
+            Ok(time) if (MIN_PREPAID..=MAX_PREPAID).contains(&time) => Ok(Some(time.into())),
             Ok(_) => Err("write a duration from 10ms to 10s, or `off`".to_owned()),
             Err(error) => Err(format!("{error}; write a duration like `100ms`, or `off`")),
         }
@@ -71,8 +71,8 @@ mod tests {
     #[test]
     fn a_policy_that_says_nothing_has_the_setting_of_the_server() {
         let (short, long) = (Some(Nanos::new(1)), Some(Nanos::new(2)));
-        assert_eq!(StorePrepaid::AsServer.span(long), long);
-        assert_eq!(StorePrepaid::Off.span(long), None);
-        assert_eq!(StorePrepaid::For(Nanos::new(1)).span(None), short);
+        assert_eq!(StorePrepaid::AsServer.time(long), long);
+        assert_eq!(StorePrepaid::Off.time(long), None);
+        assert_eq!(StorePrepaid::For(Nanos::new(1)).time(None), short);
     }
 }

@@ -83,10 +83,10 @@ impl Backend {
     }
 
     /// For how long a policy has admissions prepaid in a shared store, if it has.
-    pub(super) fn prepaid_span(&self, policy: &Policy) -> Option<Nanos> {
+    pub(super) fn prepaid_time(&self, policy: &Policy) -> Option<Nanos> {
         match self {
             Self::Memory(_) => None,
-            Self::Shared(client) => prepaid_span(client, policy),
+            Self::Shared(client) => prepaid_time(client, policy),
         }
     }
 
@@ -167,10 +167,10 @@ pub(super) async fn decide_shared<'p>(
         let admission = Admission::Admitted { lease: None };
         return Ok((charges.verdict(plan, &outcomes, admission, released), now.wall));
     }
-    let span = prepaid_span(client, policy).filter(|_| can_be_prepaid(plan));
+    let prepaid_time = prepaid_time(client, policy).filter(|_| can_be_prepaid(plan));
     // Who has waited for a release knows the time no longer.
     let steady = if plan.releases.is_empty() { now.steady } else { client.store().steady_now() };
-    let ask = match client.spend_prepaid(charges.all(), span, steady, &mut outcomes) {
+    let ask = match client.spend_prepaid(charges.all(), prepaid_time, steady, &mut outcomes) {
         Ok(Decision { admission, now }) => {
             return Ok((charges.verdict(plan, &outcomes, admission, released), now));
         }
@@ -205,8 +205,8 @@ pub(super) async fn decide_shared<'p>(
     Ok((charges.verdict(plan, &outcomes, decision.admission, released), decision.now))
 }
 
-fn prepaid_span(client: &StoreClient, policy: &Policy) -> Option<Nanos> {
-    policy.store_prepaid().span(client.store().prepaid_span())
+fn prepaid_time(client: &StoreClient, policy: &Policy) -> Option<Nanos> {
+    policy.store_prepaid().time(client.store().prepaid_time())
 }
 
 /// Whether all limits of a plan are those of the policy: one that a request brings along is not known to the next one.

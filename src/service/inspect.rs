@@ -119,8 +119,8 @@ impl Service {
     }
 
     /// For how long a policy has admissions prepaid in a shared store, if it has.
-    pub fn prepaid_span(&self, policy: &Policy) -> Option<Nanos> {
-        self.backend.prepaid_span(policy)
+    pub fn prepaid_time(&self, policy: &Policy) -> Option<Nanos> {
+        self.backend.prepaid_time(policy)
     }
 
     /// The buckets that were recently near or over their limit, shadow rows included, with their current state and its wall

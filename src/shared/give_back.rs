@@ -161,7 +161,7 @@ mod tests {
     use crate::store::script::State;
     use crate::store::{BucketState, Mode, Outcomes};
 
-    const SPAN: Nanos = Nanos::from_secs(1);
+    const PREPAID_TIME: Nanos = Nanos::from_secs(1);
 
     /// Unspent admissions of a plan with these buckets.
     fn unspent(buckets: &[u8]) -> GiveBack {
@@ -180,7 +180,7 @@ mod tests {
         let seen = ObservedState { at: now.wall, state: State::Counter(BucketState::NONE) };
         let mut outcomes = Outcomes::new();
         for _ in 0..9 {
-            let step = all.begin(&charges, SPAN, now, || 9, &mut outcomes);
+            let step = all.begin(&charges, PREPAID_TIME, now, || 9, &mut outcomes);
             if let Step::Ask { ahead: Some(ahead), .. } = step {
                 let states = vec![seen; buckets.len()];
                 let grant = ahead.granted(&states, false, now.steady, now, &mut outcomes);

@@ -4,12 +4,12 @@
 //! at once, all or none: a *grant*. Each admission of it is spent on one request, without a question to the store, until
 //! the grant's time is over; the unspent ones are given back then.
 //!
-//! - Each admission was charged at most one span, the setting `prepaid`, before it is spent. What is given back leaves a
-//!   bucket no fuller than if only the spent part had ever been charged. So in any time t a token bucket admits at most
-//!   size + rate x (t + prepaid) tokens, over all replicas.
-//! - A grant follows the demand of the plan over the last span: half of it, so that it is spent within its time. It is
-//!   at most a quarter of what is left in every bucket, divided by the number of replicas: near its limit, a bucket is
-//!   asked call by call, and no replica denies what others hold.
+//! - Each admission was charged at most the *prepaid time* before it is spent. What is given back leaves a bucket no
+//!   fuller than if only the spent part had ever been charged. So in any time t a token bucket admits at most size +
+//!   rate x (t + prepaid time) tokens, over all replicas.
+//! - A grant follows the demand of the plan over the last prepaid time: half of it, so that it is spent within its
+//!   time. It is at most a quarter of what is left in every bucket, divided by the number of replicas: near its limit,
+//!   a bucket is asked call by call, and no replica denies what others hold.
 //! - What a request is told is the state of its buckets after the last grant, with the unspent admissions of the plan
 //!   added: what is left never increases by a grant, or by what is given back.
 //!
@@ -47,7 +47,7 @@ use crate::striped::{STRIPES, Striped};
 /// The fewest admissions that are worth a grant, which costs a question, and another if some are given back.
 const MIN_GRANT: u64 = 2;
 
-/// A grant is this part of the demand in one span, so that nearly all of it is spent within its time.
+/// A grant is this part of the demand in one prepaid time, so that nearly all of it is spent within its time.
 const DEMAND_PARTS: u64 = 2;
 
 /// All replicas together take at most this part of what is left at a time. With two, replicas that have spent theirs are
@@ -111,15 +111,15 @@ impl Prepaid {
         })
     }
 
-    /// Counts a request with charges that [can be prepaid](can_be_prepaid), and spends an admission on it if there is one;
-    /// then `outcomes` has an entry for each charge. `span` is the time for which admissions are prepaid. `left` returns
-    /// how many more admissions this replica may ask for now, by what it knows of the buckets.
+    /// Counts a request with charges that [can be prepaid](can_be_prepaid), and spends an admission on it if there is
+    /// one; then `outcomes` has an entry for each charge. `share` returns how many more admissions this replica may ask
+    /// for now, by what it knows of the buckets.
     pub fn begin(
         self: &Arc<Self>,
         charges: &[Charge<'_>],
-        span: Nanos,
+        prepaid_time: Nanos,
         now: Now,
-        left: impl FnOnce() -> u64,
+        share: impl FnOnce() -> u64,
         outcomes: &mut Outcomes,
     ) -> Step {
         let name = PlanName::of(charges);
@@ -130,7 +130,7 @@ impl Prepaid {
             MapEntry::Vacant(place) if !is_full => place.insert(Entry::default()),
             MapEntry::Vacant(_) => return Step::Ask { ahead: None, is_prepaid: false },
         };
-        entry.demand.count(now.steady, span);
+        entry.demand.count(now.steady, prepaid_time);
         let mut unspent = 0;
         let mut is_spent = false;
         if let Some(prepaid) = &mut entry.prepaid {
@@ -147,11 +147,11 @@ impl Prepaid {
                 return Step::Ask { ahead: None, is_prepaid: false };
             }
         }
-        let ahead = entry.count_ahead(unspent, now.steady, span, left).map(|count| {
+        let ahead = entry.count_ahead(unspent, now.steady, prepaid_time, share).map(|count| {
             entry.is_asking = true;
             let plan = entry.prepaid.as_ref().map(|prepaid| Arc::clone(&prepaid.plan));
             let plan = plan.unwrap_or_else(|| charges.iter().map(PlannedCharge::from).collect());
-            GrantRequest { all: Arc::clone(self), name, plan, count, span }
+            GrantRequest { all: Arc::clone(self), name, plan, count, prepaid_time }
         });
         if is_spent {
             Step::Spent(ahead)
@@ -253,17 +253,17 @@ impl Entry {
         &self,
         unspent: u64,
         now: Timestamp,
-        span: Nanos,
-        left: impl FnOnce() -> u64,
+        prepaid_time: Nanos,
+        share: impl FnOnce() -> u64,
     ) -> Option<u64> {
         let last = self.prepaid.as_ref().map_or(0, |prepaid| prepaid.last_count);
         if self.is_asking || unspent > last / 2 {
             return None;
         }
-        let wanted = self.demand.over_last_span(now, span) / DEMAND_PARTS;
+        let wanted = self.demand.in_last(prepaid_time, now) / DEMAND_PARTS;
         if wanted < MIN_GRANT {
             return None;
         }
-        Some(wanted.min(left())).filter(|count| *count >= MIN_GRANT)
+        Some(wanted.min(share())).filter(|count| *count >= MIN_GRANT)
     }
 }

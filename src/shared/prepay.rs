@@ -15,8 +15,8 @@ use crate::clock::{Nanos, Now, Timestamp};
 use crate::store::{Admission, Charge, Mode, Outcomes, StoreError, Wait};
 
 /// How long a denial is repeated where admissions are prepaid for this long: what others hold may be given back by then.
-fn denial_ttl(span: Option<Nanos>) -> Nanos {
-    span.map_or(DENIAL_TTL, |span| span.min(DENIAL_TTL))
+fn denial_ttl(prepaid_time: Option<Nanos>) -> Nanos {
+    prepaid_time.map_or(DENIAL_TTL, |time| time.min(DENIAL_TTL))
 }
 
 /// What a request is to do that was not admitted by a prepaid admission: ask the store, and with its question for more, if
@@ -26,27 +26,27 @@ pub struct Ask {
     ahead: Option<GrantRequest>,
     is_prepaid: bool,
     /// For how long admissions are prepaid, if they are.
-    span: Option<Nanos>,
+    prepaid_time: Option<Nanos>,
 }
 
 impl StoreClient {
-    /// Spends a prepaid admission on a request, and has more charged in the background if few are left. `span` is the time
-    /// for which its policy has admissions prepaid, if it has. `outcomes` has an entry for each charge if one was spent. The
+    /// Spends a prepaid admission on a request, and has more charged in the background if few are left. `prepaid_time` is
+    /// that of its policy, if it has admissions prepaid. `outcomes` has an entry for each charge if one was spent. The
     /// steady time is `now`.
     pub fn spend_prepaid(
         self: &Arc<Self>,
         charges: &[Charge<'_>],
-        span: Option<Nanos>,
+        prepaid_time: Option<Nanos>,
         now: Timestamp,
         outcomes: &mut Outcomes,
     ) -> Result<Decision, Ask> {
-        let Some(of_plan) = span.filter(|_| can_be_prepaid(charges)) else {
-            return Err(Ask { span, ..Ask::default() });
+        let Some(of_plan) = prepaid_time.filter(|_| can_be_prepaid(charges)) else {
+            return Err(Ask { prepaid_time, ..Ask::default() });
         };
         let store = &self.store;
         let now = Now { steady: now, wall: store.to_store_time(now) };
         match store.prepaid.begin(charges, of_plan, now, || self.share(charges, now), outcomes) {
-            Step::Ask { ahead, is_prepaid } => Err(Ask { ahead, is_prepaid, span }),
+            Step::Ask { ahead, is_prepaid } => Err(Ask { ahead, is_prepaid, prepaid_time }),
             Step::Spent(ahead) => {
                 store.telemetry.shared_store().prepaid.spent.inc();
                 if let Some(ahead) = ahead {
@@ -64,7 +64,7 @@ impl StoreClient {
     /// As [`Self::decide`].
     pub async fn decide_ahead(
         self: &Arc<Self>,
-        Ask { ahead, is_prepaid, span }: Ask,
+        Ask { ahead, is_prepaid, prepaid_time }: Ask,
         charges: &[Charge<'_>],
         deadline: Instant,
         outcomes: &mut Outcomes,
@@ -83,7 +83,7 @@ impl StoreClient {
         }
         let sent = self.store.clock.now();
         let (lease, reply) = self.ask(charges, deadline).await?;
-        let ttl = denial_ttl(span);
+        let ttl = denial_ttl(prepaid_time);
         let admission = self.record(charges, &reply, lease, sent, ttl, outcomes)?;
         let decision = Decision { admission, now: reply.now };
         if is_prepaid && decision.admission != Admission::Denied {
@@ -130,8 +130,10 @@ impl StoreClient {
         deadline: Instant,
     ) -> Result<Option<(Decision, Outcomes)>, StoreError> {
         let counters = &self.store.telemetry.shared_store().prepaid;
-        let (count, ttl) =
-            (ahead.count().saturating_add(u64::from(has_own)), denial_ttl(Some(ahead.span())));
+        let (count, ttl) = (
+            ahead.count().saturating_add(u64::from(has_own)),
+            denial_ttl(Some(ahead.prepaid_time())),
+        );
         let sent = self.store.clock.now();
         let asked = {
             let charges: SmallVec<[Charge<'_>; 8]> =

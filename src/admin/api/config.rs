@@ -76,7 +76,7 @@ fn policy(service: &Service, policy: &Policy) -> types::Policy {
         domain: policy.domain().to_owned(),
         headers: policy.headers().into(),
         on_store_error: policy.on_store_error().into(),
-        store_prepaid_ms: service.prepaid_span(policy).map(Into::into),
+        store_prepaid_ms: service.prepaid_time(policy).map(Into::into),
         partition: policy.partition().to_owned(),
         endpoints: endpoints.map(|(endpoint, group)| (endpoint.into(), group.into())).collect(),
         tables: policy.tables().iter().map(|of| table(policy, of)).collect(),

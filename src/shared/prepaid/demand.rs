@@ -2,14 +2,14 @@
 
 use crate::clock::{Nanos, Timestamp};
 
-/// Requests of one plan, counted in spans that follow one another.
+/// Requests of one plan, counted in periods that follow one another, each as long as the prepaid time.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Demand {
     /// When the last request came.
     last: Timestamp,
-    /// Requests in the span of that moment.
+    /// Requests in the period of that moment.
     requests: u32,
-    /// Requests in the span before.
+    /// Requests in the period before.
     before: u32,
 }
 
@@ -20,8 +20,8 @@ impl Demand {
         self.requests = self.requests.saturating_add(1);
     }
 
-    /// The requests of the last span that ends now, if those before this span came evenly.
-    pub(super) fn over_last_span(mut self, now: Timestamp, length: Nanos) -> u64 {
+    /// The requests of the last time of this length, if those before this period came evenly.
+    pub(super) fn in_last(mut self, length: Nanos, now: Timestamp) -> u64 {
         self.go_on(now, length);
         let begun = Timestamp::from_unix_nanos(number(now, length).saturating_mul(length.get()));
         let gone = now.since(begun);
@@ -53,30 +53,30 @@ fn number(now: Timestamp, length: Nanos) -> u64 {
 mod tests {
     use super::*;
 
-    const SPAN: Nanos = Nanos::new(100_000_000);
+    const PREPAID_TIME: Nanos = Nanos::new(100_000_000);
 
     fn at(millis: u64) -> Timestamp {
         Timestamp::default().after(Nanos::new(1_000_000).times(1_000_000 + millis))
     }
 
     #[test]
-    fn requests_of_the_last_span_count_and_older_ones_do_not() {
+    fn requests_of_the_last_prepaid_time_count_and_older_ones_do_not() {
         let mut demand = Demand::default();
-        (0..10).for_each(|request| demand.count(at(10 * request), SPAN));
-        assert_eq!(demand.over_last_span(at(99), SPAN), 10);
-        assert_eq!(demand.over_last_span(at(150), SPAN), 5, "half of the span before");
-        demand.count(at(150), SPAN);
-        assert_eq!(demand.over_last_span(at(150), SPAN), 6);
-        assert_eq!(demand.over_last_span(at(300), SPAN), 0);
-        assert!(!demand.is_idle(SPAN, at(249)) && demand.is_idle(SPAN, at(250)));
+        (0..10).for_each(|request| demand.count(at(10 * request), PREPAID_TIME));
+        assert_eq!(demand.in_last(PREPAID_TIME, at(99)), 10);
+        assert_eq!(demand.in_last(PREPAID_TIME, at(150)), 5, "half of the period before");
+        demand.count(at(150), PREPAID_TIME);
+        assert_eq!(demand.in_last(PREPAID_TIME, at(150)), 6);
+        assert_eq!(demand.in_last(PREPAID_TIME, at(300)), 0);
+        assert!(!demand.is_idle(PREPAID_TIME, at(249)) && demand.is_idle(PREPAID_TIME, at(250)));
     }
 
     #[test]
     fn a_clock_that_is_set_back_forgets_the_demand() {
         let mut demand = Demand::default();
-        demand.count(at(500), SPAN);
-        demand.count(at(100), SPAN);
-        assert_eq!(demand.over_last_span(at(100), SPAN), 1);
-        assert_eq!(demand.over_last_span(at(100), Nanos::ZERO), 1);
+        demand.count(at(500), PREPAID_TIME);
+        demand.count(at(100), PREPAID_TIME);
+        assert_eq!(demand.in_last(PREPAID_TIME, at(100)), 1);
+        assert_eq!(demand.in_last(Nanos::ZERO, at(100)), 1);
     }
 }

@@ -36,20 +36,20 @@ impl Grant {
     }
 
     /// How many are not spent.
-    pub(super) const fn left(&self) -> u64 {
+    pub(super) const fn unspent(&self) -> u64 {
         self.of.saturating_sub(self.spent)
     }
 
-    /// Spends one, unless their time is over or none is left. Returns whether it did.
+    /// Spends one, unless their time is over or all are spent. Returns whether it did.
     pub(super) fn spend(&mut self, now: Timestamp) -> bool {
-        let is_spent = now < self.until && self.left() > 0;
+        let is_spent = now < self.until && self.unspent() > 0;
         self.spent += u64::from(is_spent);
         is_spent
     }
 
     /// What is to be given back; nothing if all are spent.
     pub(super) fn give_back(self, plan: &Arc<[PlannedCharge]>) -> Option<GiveBack> {
-        (self.left() > 0).then(|| GiveBack::new(Arc::clone(plan), self))
+        (self.unspent() > 0).then(|| GiveBack::new(Arc::clone(plan), self))
     }
 }
 
@@ -67,7 +67,7 @@ impl GiveBack {
 
     /// How many.
     pub const fn count(&self) -> u64 {
-        self.grant.left()
+        self.grant.unspent()
     }
 
     /// The plan.

@@ -18,7 +18,7 @@ pub struct GrantRequest {
     pub(super) name: PlanName,
     pub(super) plan: Arc<[PlannedCharge]>,
     pub(super) count: u64,
-    pub(super) span: Nanos,
+    pub(super) prepaid_time: Nanos,
 }
 
 impl GrantRequest {
@@ -28,8 +28,8 @@ impl GrantRequest {
     }
 
     /// For how long they are prepaid.
-    pub const fn span(&self) -> Nanos {
-        self.span
+    pub const fn prepaid_time(&self) -> Nanos {
+        self.prepaid_time
     }
 
     /// How many admissions to ask for, apart from that of the request that asks.
@@ -53,13 +53,13 @@ impl GrantRequest {
         GiveBack::new(plan.into(), Grant::new(&states, count, 0, Timestamp::default()))
     }
 
-    /// When the time of admissions is over that were charged after `sent`: with the span, or with the first of the windows.
+    /// When the time of admissions is over that were charged after `sent`: with the prepaid time, or with the first of the windows.
     fn until(&self, states: &[ObservedState], sent: Timestamp) -> Timestamp {
         let ends = self.plan.iter().zip(states).filter_map(|(charge, seen)| match charge.bucket {
             Bucket::Window(window) => Some(window.end(seen.at).since(seen.at)),
             _ => None,
         });
-        sent.after(ends.min().map_or(self.span, |end| end.min(self.span)))
+        sent.after(ends.min().map_or(self.prepaid_time, |end| end.min(self.prepaid_time)))
     }
 
     /// Keeps what the store granted to a question that was sent at `sent`: `count` admissions, and one more if

@@ -26,7 +26,7 @@ pub(super) struct PrepaidPlan {
     states: SmallVec<[BucketState; 2]>,
     /// When they were, by the store's clock. Answers may be seen in another order than the store gave them.
     as_of: Timestamp,
-    /// The grants of which something is left, the oldest first.
+    /// The grants of which some are unspent, the oldest first.
     pub(super) grants: SmallVec<[(u64, Grant); 2]>,
     /// How many admissions were granted last.
     pub(super) last_count: u64,
@@ -76,7 +76,7 @@ impl PrepaidPlan {
         let Some(at) = self.grants.iter_mut().position(|(_, grant)| grant.spend(now)) else {
             return false;
         };
-        if self.grants.get(at).is_some_and(|(_, grant)| grant.left() == 0) {
+        if self.grants.get(at).is_some_and(|(_, grant)| grant.unspent() == 0) {
             self.grants.remove(at);
         }
         true
@@ -85,13 +85,13 @@ impl PrepaidPlan {
     /// The admissions that are not spent. Those of grants whose time is over count until they are given back, so that what
     /// a request is told does not decrease and increase again.
     pub(super) fn unspent(&self) -> u64 {
-        self.grants.iter().map(|(_, grant)| grant.left()).sum()
+        self.grants.iter().map(|(_, grant)| grant.unspent()).sum()
     }
 
     /// Of these, the ones that were charged by then, by the store's clock.
     pub(super) fn unspent_at(&self, as_of: Timestamp) -> u64 {
         let charged = self.grants.iter().filter(|(_, grant)| grant.charged_at() <= as_of);
-        charged.map(|(_, grant)| grant.left()).sum()
+        charged.map(|(_, grant)| grant.unspent()).sum()
     }
 
     /// The outcomes of the request on which an admission was spent last.
@@ -108,7 +108,7 @@ impl PrepaidPlan {
         let (_, grant) = self.grants.remove(at);
         for (charge, state) in self.plan.iter().zip(&mut self.states) {
             if let Some(counter) = Counter::of(&charge.bucket) {
-                *state = counter.without(*state, charge.hits, grant.left());
+                *state = counter.without(*state, charge.hits, grant.unspent());
             }
         }
         grant.give_back(&self.plan)

@@ -7,7 +7,7 @@ use crate::limit::{
 use crate::store::script::{ObservedState, State};
 use crate::store::{Mode, Outcome, gcra};
 
-const SPAN: Nanos = Nanos::new(100_000_000);
+const PREPAID_TIME: Nanos = Nanos::new(100_000_000);
 
 fn at(millis: u64) -> Now {
     Timestamp::from_unix_nanos(1_800_000_000_000_000_000)
@@ -43,7 +43,7 @@ fn full(at: Now) -> ObservedState {
 
 /// Asks at that time, with plenty left. Returns whether one was spent, and the question for more.
 fn begin(all: &Arc<Prepaid>, charges: &[Charge<'_>], now: Now) -> (bool, Option<GrantRequest>) {
-    match all.begin(charges, SPAN, now, || u64::MAX, &mut Outcomes::new()) {
+    match all.begin(charges, PREPAID_TIME, now, || u64::MAX, &mut Outcomes::new()) {
         Step::Spent(ahead) => (true, ahead),
         Step::Ask { ahead, .. } => (false, ahead),
     }
@@ -100,10 +100,10 @@ fn a_plan_in_demand_spends_what_was_granted_and_no_more() {
     assert_eq!(count, 2, "half of the four requests so far");
     assert_eq!(unspent(&all, 1), 2);
     let mut asked = None;
-    for left in [1, 0] {
+    for rest in [1, 0] {
         let (is_spent, ahead) = begin(&all, &charges, at(1));
         assert!(is_spent);
-        assert_eq!(unspent(&all, 1), left);
+        assert_eq!(unspent(&all, 1), rest);
         asked = asked.or(ahead);
     }
     let asked = asked.expect("more are asked for before they are spent");
@@ -120,7 +120,7 @@ fn what_a_request_is_told_goes_down_by_its_own_charges_alone() {
     let mut told = Outcomes::new();
     grant(&all, &charges, at(0));
     for left in [998, 997] {
-        let step = all.begin(&charges, SPAN, at(1), || 0, &mut told);
+        let step = all.begin(&charges, PREPAID_TIME, at(1), || 0, &mut told);
         assert!(matches!(step, Step::Spent(None)));
         assert_eq!(told[0].remaining, left);
     }
@@ -219,7 +219,8 @@ fn a_grant_is_no_more_than_the_share_of_what_is_left() {
     let charges = [charge(1, &bucket)];
     // The most that one of twenty more requests at the same time would ask for.
     let most = |left| {
-        let ask = |_| match all.begin(&charges, SPAN, at(0), || left, &mut Outcomes::new()) {
+        let ask = |_| match all.begin(&charges, PREPAID_TIME, at(0), || left, &mut Outcomes::new())
+        {
             Step::Ask { ahead, .. } | Step::Spent(ahead) => ahead.map(|ahead| ahead.count()),
         };
         (0..20).filter_map(ask).max()
@@ -272,7 +273,7 @@ fn admissions_of_a_window_end_with_it_and_are_told_by_its_count() {
     let (count, granted) = grant(&all, &charges, at(59_950));
     assert_eq!((count, granted.until()), (2, at(60_000).steady));
     let mut told = Outcomes::new();
-    let step = all.begin(&charges, SPAN, at(59_990), || 0, &mut told);
+    let step = all.begin(&charges, PREPAID_TIME, at(59_990), || 0, &mut told);
     assert!(matches!(step, Step::Spent(_)));
     let Outcome { wait, before, remaining, reset, .. } = told[0];
     assert_eq!((wait, before, remaining), (Wait::NONE, 1, 98), "the second of 100");

@@ -96,7 +96,7 @@ fn store_at(url: &str) -> (Arc<Store>, Arc<Telemetry>) {
         prefix: "test".into(),
         timeout: Duration::ZERO,
         replicas: NonZeroU32::MIN,
-        prepaid: None,
+        prepaid_time: None,
     };
     let clock = Arc::new(ManualClock::at(START)) as Arc<dyn Clock>;
     (Store::new(settings, 64, local, clock, Arc::clone(&telemetry)).unwrap(), telemetry)

@@ -27,7 +27,7 @@ fn store(replicas: NonZeroU32, url: &str, at: Timestamp, timeout: Duration) -> P
     let telemetry = Arc::new(Telemetry::new(Arc::clone(&local)));
     let (target, prefix) = (url.parse().unwrap(), "tollgate".into());
     let settings =
-        Settings { target, tls: Tls::default(), prefix, timeout, replicas, prepaid: None };
+        Settings { target, tls: Tls::default(), prefix, timeout, replicas, prepaid_time: None };
     let own = Arc::clone(&clock) as Arc<dyn Clock>;
     let store = Store::new(settings, 10_000, local, own, Arc::clone(&telemetry));
     (store.unwrap(), clock, telemetry)
