@@ -394,8 +394,8 @@ impl Service {
 
     /// Gives back all that was charged ahead in a shared store and not spent. The core must have
     /// [stopped](Core::stop_prepaying) charging ahead.
-    pub async fn return_all_prepaid(&self) {
-        self.backend.return_all_prepaid().await;
+    pub async fn give_back_all_prepaid(&self) {
+        self.backend.give_back_all_prepaid().await;
     }
 
     /// Releases a lease whose answer was not delivered.

@@ -70,7 +70,7 @@ impl Worker {
                     () = serve(incoming, server, phases.clone()) => {}
                     () = reached(phases.clone(), Phase::Stopped) => {}
                 }
-                if timeout(GIVE_BACK_TIMEOUT, service.return_all_prepaid()).await.is_err() {
+                if timeout(GIVE_BACK_TIMEOUT, service.give_back_all_prepaid()).await.is_err() {
                     tracing::warn!("exiting before all prepaid admissions are given back");
                 }
             });

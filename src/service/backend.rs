@@ -91,16 +91,16 @@ impl Backend {
     }
 
     /// Gives back what was charged ahead to these buckets in a shared store and not spent.
-    pub(super) async fn return_prepaid(&self, buckets: impl Iterator<Item = Fingerprint>) {
+    pub(super) async fn give_back_prepaid(&self, buckets: impl Iterator<Item = Fingerprint>) {
         if let Self::Shared(client) = self {
-            client.return_prepaid(&buckets.collect()).await;
+            client.give_back_prepaid(&buckets.collect()).await;
         }
     }
 
     /// Gives back all that was charged ahead in a shared store and not spent.
-    pub(super) async fn return_all_prepaid(&self) {
+    pub(super) async fn give_back_all_prepaid(&self) {
         if let Self::Shared(client) = self {
-            client.return_all_prepaid().await;
+            client.give_back_all_prepaid().await;
         }
     }
 

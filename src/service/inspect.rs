@@ -186,7 +186,7 @@ impl Service {
     pub async fn refill(&self, buckets: &[Inspected<'_>]) -> Result<(), StoreError> {
         let everything = Hits::give_back(u64::MAX);
         // Else it would be given back later, to a bucket that is charged again.
-        self.backend.return_prepaid(buckets.iter().map(|of| of.fingerprint)).await;
+        self.backend.give_back_prepaid(buckets.iter().map(|of| of.fingerprint)).await;
         self.decide_each(buckets, everything).await?;
         for bucket in buckets {
             // Memory holds what was charged without the shared store.

@@ -50,13 +50,13 @@ impl StoreClient {
     }
 
     /// Gives back what this replica has prepaid of these buckets and not spent.
-    pub async fn return_prepaid(self: &Arc<Self>, buckets: &HashSet<Fingerprint>) {
+    pub async fn give_back_prepaid(self: &Arc<Self>, buckets: &HashSet<Fingerprint>) {
         self.give_back_all(self.store.prepaid.end_all_of(buckets)).await;
     }
 
     /// Gives back all that this replica has prepaid and not spent. It waits for the questions of all threads that charge
     /// ahead or give back, each of which ends with the store's timeout.
-    pub async fn return_all_prepaid(self: &Arc<Self>) {
+    pub async fn give_back_all_prepaid(self: &Arc<Self>) {
         // Fails only without a sender, which the store owns.
         let _ = self.store.under_way.subscribe().wait_for(|count| *count == 0).await;
         self.give_back_all(self.store.prepaid.end_all()).await;
@@ -86,7 +86,7 @@ impl StoreClient {
             backs.iter().flat_map(GiveBack::states).collect();
         let partitions = self.partitions(&charges);
         let all = [0];
-        let mut is_returned = true;
+        let mut is_given_back = true;
         for partition in if partitions.is_empty() { &all } else { &*partitions } {
             let is_in = |charge: &Charge<'_>| {
                 partitions.is_empty() || charge.fingerprint.partition() == *partition
@@ -97,13 +97,13 @@ impl StoreClient {
             let reply = ScriptReply { now, is_denied: Some(false), states };
             if let Some(call) = script::refund(&self.store.names, &charges, &reply, None) {
                 let answer = self.call(Function::Decide, &call, self.deadline()).await;
-                is_returned &= answer.is_ok();
+                is_given_back &= answer.is_ok();
             }
         }
         let counters = &self.store.telemetry.shared_store().prepaid;
-        let counter = if is_returned { &counters.returned } else { &counters.lost };
+        let counter = if is_given_back { &counters.given_back } else { &counters.lost };
         counter.inc_by(backs.iter().map(GiveBack::count).sum());
-        if is_returned {
+        if is_given_back {
             backs.iter().for_each(|back| self.forget_charges(back));
         }
     }

@@ -5,8 +5,8 @@
 //! the grant's time is over; the unspent ones are given back then.
 //!
 //! - Each admission was charged at most the *prepaid time* before it is spent. What is given back leaves a bucket no
-//!   fuller than if only the spent part had ever been charged. So in any time t a token bucket admits at most size +
-//!   rate x (t + prepaid time) tokens, over all replicas.
+//!   fuller than if only the spent part had ever been charged. So in any time t a token bucket admits at most
+//!   size + rate x (t + prepaid time) tokens, over all replicas.
 //! - A grant follows the demand of the plan over the last prepaid time: half of it, so that it is spent within its
 //!   time. It is at most a quarter of what is left in every bucket, divided by the number of replicas: near its limit,
 //!   a bucket is asked call by call, and no replica denies what others hold.

@@ -6,7 +6,7 @@ from conftest import PICTURES, exhaust, explained, watch
 from messages import one
 
 # What becomes of admissions that are charged in the store ahead of the requests.
-EVENTS = ["charged", "spent", "returned", "lost"]
+EVENTS = ["charged", "spent", "given_back", "lost"]
 
 
 @pytest.fixture
@@ -40,8 +40,8 @@ def test_what_is_prepaid_is_told(over, browser):
         assert server.ask(one("d", who="acme", kind="large")).overall_code == 1
     page = watch(browser, server)
     page.until("document.querySelector('#replicas').innerText === '1 replica; counts since the start'")
-    charged, spent, returned, lost = [int(page.text(f"#prepaid-{event}")) for event in EVENTS]
-    assert charged > spent > 50 and returned == lost == 0
+    charged, spent, given_back, lost = [int(page.text(f"#prepaid-{event}")) for event in EVENTS]
+    assert charged > spent > 50 and given_back == lost == 0
     assert explained(page, who="acme", kind="large").startswith("Would be admitted")
     assert "900 of 1,000" in page.text("#answer") and f"{charged - spent} of those left are prepaid here" in page.text("#answer")
     page.picture(PICTURES / "test-prepaid.png")

@@ -139,7 +139,7 @@ struct PrepaidAdmissions {
     /// Those that were spent on a request.
     spent: u64,
     /// Those that were given back.
-    returned: u64,
+    given_back: u64,
     /// Those that may have been charged without an answer, or whose give-back failed.
     lost: u64,
 }
@@ -250,7 +250,7 @@ fn store(service: &Service) -> StoreState {
         prepaid: PrepaidAdmissions {
             charged: prepaid.charged.get(),
             spent: prepaid.spent.get(),
-            returned: prepaid.returned.get(),
+            given_back: prepaid.given_back.get(),
             lost: prepaid.lost.get(),
         },
     }

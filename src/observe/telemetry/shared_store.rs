@@ -50,7 +50,7 @@ pub struct PrepaidAdmissions {
     /// Those that were spent on a request.
     pub spent: Counter,
     /// Those that were given back.
-    pub returned: Counter,
+    pub given_back: Counter,
     /// Those that may have been charged without an answer, or whose give-back failed.
     pub lost: Counter,
 }
@@ -89,10 +89,10 @@ impl SharedStore {
         let events = [
             PrepaidEvent::charged,
             PrepaidEvent::spent,
-            PrepaidEvent::returned,
+            PrepaidEvent::given_back,
             PrepaidEvent::lost,
         ];
-        let [charged, spent, returned, lost] =
+        let [charged, spent, given_back, lost] =
             events.map(|event| prepaid.get_or_create_owned(&PrepaidLabels { event }));
         // 50 us to 0.2 s, doubling.
         let buckets = exponential_buckets(50e-6, 2.0, 13);
@@ -111,7 +111,7 @@ impl SharedStore {
             walks_finished,
             walks_failed,
             walks_refused,
-            prepaid: PrepaidAdmissions { charged, spent, returned, lost },
+            prepaid: PrepaidAdmissions { charged, spent, given_back, lost },
             duration,
         }
     }
@@ -157,7 +157,7 @@ struct WalkLabels {
 enum PrepaidEvent {
     charged,
     spent,
-    returned,
+    given_back,
     lost,
 }
 

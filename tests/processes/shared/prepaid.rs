@@ -63,11 +63,11 @@ fn what_is_not_spent_is_given_back() {
         prepaid(&one, "charged") > prepaid(&one, "spent")
     });
     eventually("they are given back", || {
-        let [charged, spent, returned] =
-            ["charged", "spent", "returned"].map(|event| prepaid(&one, event));
-        charged == spent + returned
+        let [charged, spent, given_back] =
+            ["charged", "spent", "given_back"].map(|event| prepaid(&one, event));
+        charged == spent + given_back
     });
-    assert!(prepaid(&one, "returned") > 0 && prepaid(&one, "lost") == 0);
+    assert!(prepaid(&one, "given_back") > 0 && prepaid(&one, "lost") == 0);
     let admitted = one.metric("tollgate_requests_total{domain=\"d\",code=\"ok\"}");
     assert_eq!(u64::from(left(&redis, &policy)), 100_000 - admitted);
 }

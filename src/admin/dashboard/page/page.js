@@ -35,7 +35,7 @@ function showSharedStore({ shared, local_decisions: localDecisions, replicas, pr
   find("shared-store").hidden = !shared;
   setText("replicas", `${replicas > 0 ? `${count(replicas, "replica", "replicas")}; ` : ""}counts since the start`);
   setText("local-decisions", whole.format(localDecisions));
-  for (const event of ["charged", "spent", "returned", "lost"]) setText(`prepaid-${event}`, whole.format(prepaid[event]));
+  for (const event of ["charged", "spent", "given_back", "lost"]) setText(`prepaid-${event}`, whole.format(prepaid[event]));
 }
 
 // What happens to calls while the shared store does not answer, by the policy's `on_store_error`.
