@@ -215,6 +215,9 @@ impl Prepaid {
     /// none. Goes through all plans once.
     pub fn unspent_hits(&self, buckets: &HashSet<Fingerprint>) -> HashMap<Fingerprint, u64> {
         let mut all = HashMap::new();
+        if buckets.is_empty() {
+            return all;
+        }
         for stripe in self.stripes.iter() {
             let stripe = stripe.lock();
             for prepaid in stripe.plans.values().filter_map(|entry| entry.prepaid.as_deref()) {

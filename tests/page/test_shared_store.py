@@ -8,6 +8,13 @@ from messages import one
 # What becomes of admissions that are charged in the store ahead of the requests.
 EVENTS = ["charged", "spent", "given_back", "lost"]
 
+# Whether the list of keys near their limit tells what is prepaid after 930 calls.
+IS_PREPAID_TOLD = """(() => {
+  const numberOf = (event) => Number(document.querySelector(`#prepaid-${event}`).innerText.replaceAll(",", ""));
+  const unspent = numberOf("charged") - numberOf("spent") - numberOf("given_back");
+  return numberOf("spent") > 800 && document.querySelector("#near").innerText.includes(`, ${unspent} prepaid here`);
+})()"""
+
 
 @pytest.fixture
 def over(store, start):
@@ -44,6 +51,10 @@ def test_what_is_prepaid_is_told(over, browser):
     assert charged > spent > 50 and given_back == lost == 0
     assert explained(page, who="acme", kind="large").startswith("Would be admitted")
     assert "900 of 1,000" in page.text("#answer") and f"{charged - spent} of those left are prepaid here" in page.text("#answer")
+    assert "prepaid here" not in page.text("#near"), "it is not near its limit"
+    for _ in range(830):
+        assert server.ask(one("d", who="acme", kind="large")).overall_code == 1
+    page.until(IS_PREPAID_TOLD)
     page.picture(PICTURES / "test-prepaid.png")
 
 

@@ -92,6 +92,9 @@ struct NearBucket {
     #[serde(flatten)]
     limit: Limit,
     remaining: u32,
+    /// How many of these this process has prepaid in a shared store; absent if none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prepaid: Option<u32>,
     full_at: Option<Time>,
 }
 
@@ -320,10 +323,13 @@ fn most_denying(
 fn near_limit(service: &Service) -> List<NearBucket> {
     let mut found = service.recent_buckets();
     found.retain(|seen| seen.outcome.remaining < seen.bucket.size());
-    let items = found.iter().take(MAX_ITEMS).map(|seen| NearBucket {
+    let listed = found.iter().take(MAX_ITEMS);
+    let unspent = service.unspent(listed.clone().map(|seen| seen.fingerprint));
+    let items = listed.map(|seen| NearBucket {
         name: (&*seen.label).into(),
         limit: bucket::limit(&seen.bucket),
         remaining: seen.outcome.remaining,
+        prepaid: unspent.among(seen.fingerprint, &seen.outcome),
         full_at: bucket::full_at(&seen.bucket, &seen.outcome, seen.at),
     });
     List::new(items.collect(), found.len())

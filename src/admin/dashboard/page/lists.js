@@ -75,12 +75,16 @@ const bucketKey = (of) => JSON.stringify([of.domain, of.table, of.row, of.key, o
 function showNear(near) {
   updateList(find("near"), near.items, bucketKey, (of) => {
     const its = bar();
-    const who = make("div", { class: "who" }, keyLine(of.key), place(of, of.bucket));
+    const where = place(of, of.bucket);
+    const prepaid = make("span");
+    where.append(prepaid);
+    const who = make("div", { class: "who" }, keyLine(of.key), where);
     const item = make("li", {}, who, its.picture, its.left, explainButton(of));
-    item.bar = its;
+    Object.assign(item, { bar: its, prepaid });
     return item;
   }, (item, of) => {
     fillBar(item.bar, item, of);
+    setText(item.prepaid, of.prepaid === undefined ? "" : `, ${whole.format(of.prepaid)} prepaid here`);
   });
   find("near-none").hidden = near.items.length > 0;
   setText("near-note", near.omitted > 0 ? `${near.items.length} of ${whole.format(near.items.length + near.omitted)} seen recently` : "");
