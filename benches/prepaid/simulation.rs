@@ -274,7 +274,7 @@ impl Simulation {
         };
         let mut outcomes = Outcomes::new();
         let step = if self.conditions.span == Nanos::ZERO {
-            Step::Ask { ahead: None, is_prepaid: false }
+            Step::Ask { ahead: None, prepaid: None }
         } else {
             let now = Now::from(self.now);
             of.prepaid.begin(&[charge], self.conditions.span, now, left, &mut outcomes)

@@ -35,8 +35,7 @@ use smallvec::SmallVec;
 use self::demand::Demand;
 pub use self::grant::GiveBack;
 pub use self::grant_request::{GrantName, GrantRequest};
-use self::plan::PlanName;
-pub use self::plan::{PlannedCharge, can_be_prepaid};
+pub use self::plan::{PlanName, PlannedCharge, can_be_prepaid};
 use self::prepaid_plan::PrepaidPlan;
 use crate::clock::{Nanos, Now, Timestamp};
 use crate::policy::fingerprint::Fingerprint;
@@ -67,12 +66,12 @@ pub fn share_of(left: u64, replicas: NonZeroU32) -> u64 {
 pub enum Step {
     /// An admission was spent on it: it is admitted. More are to be asked for in the background, if told.
     Spent(Option<GrantRequest>),
-    /// None is there: it asks the store; also for more, if told. `is_prepaid` says that the plan was or is prepaid.
+    /// None is there: it asks the store; also for more, if told.
     Ask {
         /// The question for more.
         ahead: Option<GrantRequest>,
-        /// Whether the state that the store tells may lack admissions that are prepaid.
-        is_prepaid: bool,
+        /// The plan, if it was or is prepaid, so that the state that the store tells may lack admissions.
+        prepaid: Option<PlanName>,
     },
 }
 
@@ -128,7 +127,7 @@ impl Prepaid {
         let entry = match stripe.plans.entry(name) {
             MapEntry::Occupied(entry) => entry.into_mut(),
             MapEntry::Vacant(place) if !is_full => place.insert(Entry::default()),
-            MapEntry::Vacant(_) => return Step::Ask { ahead: None, is_prepaid: false },
+            MapEntry::Vacant(_) => return Step::Ask { ahead: None, prepaid: None },
         };
         entry.demand.count(now.steady, prepaid_time);
         let mut unspent = 0;
@@ -144,7 +143,7 @@ impl Prepaid {
                 // The same buckets with other limits, or other hits.
                 entry.prepaid = None;
             } else {
-                return Step::Ask { ahead: None, is_prepaid: false };
+                return Step::Ask { ahead: None, prepaid: None };
             }
         }
         let ahead = entry.count_ahead(unspent, now.steady, prepaid_time, share).map(|count| {
@@ -156,16 +155,23 @@ impl Prepaid {
         if is_spent {
             Step::Spent(ahead)
         } else {
-            Step::Ask { ahead, is_prepaid: entry.prepaid.is_some() || entry.is_asking }
+            let is_prepaid = entry.prepaid.is_some() || entry.is_asking;
+            Step::Ask { ahead, prepaid: is_prepaid.then_some(name) }
         }
     }
 
-    /// Adds the unspent admissions of a plan to the outcomes of a request that the store has admitted, so that what is left
-    /// does not decrease by a grant and increase again. The store admitted it at `now`, where `steady` is when it was asked.
-    pub fn add_unspent(&self, charges: &[Charge<'_>], now: Now, outcomes: &mut Outcomes) {
-        let name = PlanName::of(charges);
-        let mut stripe = self.stripes.of(name.hash()).lock();
-        let prepaid = stripe.plans.get_mut(&name).and_then(|entry| entry.prepaid.as_mut());
+    /// Adds the unspent admissions of the plan of this name to the outcomes of a request that the store has admitted,
+    /// so that what is left does not decrease by a grant and increase again. The store admitted it at `now`, where
+    /// `steady` is when it was asked.
+    pub fn add_unspent(
+        &self,
+        plan: PlanName,
+        charges: &[Charge<'_>],
+        now: Now,
+        outcomes: &mut Outcomes,
+    ) {
+        let mut stripe = self.stripes.of(plan.hash()).lock();
+        let prepaid = stripe.plans.get_mut(&plan).and_then(|entry| entry.prepaid.as_mut());
         let Some(prepaid) = prepaid.filter(|prepaid| prepaid.is(charges)) else { return };
         let states: SmallVec<[BucketState; 2]> = charges
             .iter()

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use super::StoreClient;
 use super::decide::{DENIAL_TTL, Decision};
 use super::give_back::UnderWay;
-use super::prepaid::{self, GrantName, GrantRequest, Step, can_be_prepaid};
+use super::prepaid::{self, GrantName, GrantRequest, PlanName, Step, can_be_prepaid};
 use crate::clock::{Nanos, Now, Timestamp};
 use crate::store::{Admission, Charge, Mode, Outcomes, StoreError, Wait};
 
@@ -24,7 +24,8 @@ fn denial_ttl(prepaid_time: Option<Nanos>) -> Nanos {
 #[derive(Debug, Default)]
 pub struct Ask {
     ahead: Option<GrantRequest>,
-    is_prepaid: bool,
+    /// The plan, if it was or is prepaid.
+    prepaid: Option<PlanName>,
     /// For how long admissions are prepaid, if they are.
     prepaid_time: Option<Nanos>,
 }
@@ -46,7 +47,7 @@ impl StoreClient {
         let store = &self.store;
         let now = Now { steady: now, wall: store.to_store_time(now) };
         match store.prepaid.begin(charges, of_plan, now, || self.share(charges, now), outcomes) {
-            Step::Ask { ahead, is_prepaid } => Err(Ask { ahead, is_prepaid, prepaid_time }),
+            Step::Ask { ahead, prepaid } => Err(Ask { ahead, prepaid, prepaid_time }),
             Step::Spent(ahead) => {
                 store.telemetry.shared_store().prepaid.spent.inc();
                 if let Some(ahead) = ahead {
@@ -64,7 +65,7 @@ impl StoreClient {
     /// As [`Self::decide`].
     pub async fn decide_ahead(
         self: &Arc<Self>,
-        Ask { ahead, is_prepaid, prepaid_time }: Ask,
+        Ask { ahead, prepaid, prepaid_time }: Ask,
         charges: &[Charge<'_>],
         deadline: Instant,
         outcomes: &mut Outcomes,
@@ -86,9 +87,11 @@ impl StoreClient {
         let ttl = denial_ttl(prepaid_time);
         let admission = self.record(charges, &reply, lease, sent, ttl, outcomes)?;
         let decision = Decision { admission, now: reply.now };
-        if is_prepaid && decision.admission != Admission::Denied {
+        if let Some(plan) = prepaid
+            && decision.admission != Admission::Denied
+        {
             let now = Now { steady: sent, wall: decision.now };
-            self.store.prepaid.add_unspent(charges, now, outcomes);
+            self.store.prepaid.add_unspent(plan, charges, now, outcomes);
         }
         Ok(decision)
     }

@@ -11,7 +11,7 @@ pub(super) const MAX_BUCKETS: usize = 8;
 
 /// The name of a plan: it depends on the names of all of its buckets and on their order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct PlanName(u128);
+pub struct PlanName(u128);
 
 impl PlanName {
     /// The name of the plan with these charges. Names of buckets are hashes of which clients cannot choose two that are

@@ -117,7 +117,7 @@ fn a_plan_in_demand_spends_what_was_granted_and_no_more() {
 fn what_a_request_is_told_goes_down_by_its_own_charges_alone() {
     let (all, bucket) = (Prepaid::new(64), tokens(1_000));
     let charges = [charge(1, &bucket)];
-    let mut told = Outcomes::new();
+    let (plan, mut told) = (PlanName::of(&charges), Outcomes::new());
     grant(&all, &charges, at(0));
     for left in [998, 997] {
         let step = all.begin(&charges, PREPAID_TIME, at(1), || 0, &mut told);
@@ -126,15 +126,15 @@ fn what_a_request_is_told_goes_down_by_its_own_charges_alone() {
     }
     // The store has charged 1 + 2, and now another.
     told[0] = Outcome { remaining: 996, reset: Nanos::from_secs(86_400).times(4), ..told[0] };
-    all.add_unspent(&charges, at(2), &mut told);
+    all.add_unspent(plan, &charges, at(2), &mut told);
     assert_eq!(told[0].remaining, 996, "none is unspent");
     let (_, next) = grant_of(&all, &charges, at(3), 4);
     told[0] = Outcome { remaining: 990, reset: Nanos::from_secs(86_400).times(10), ..told[0] };
-    all.add_unspent(&charges, at(4), &mut told);
+    all.add_unspent(plan, &charges, at(4), &mut told);
     assert_eq!(told[0].remaining, 990 + u32::try_from(unspent(&all, 1)).unwrap());
     // An answer from before the grant does not have it.
     told[0] = Outcome { remaining: 995, reset: Nanos::from_secs(86_400).times(5), ..told[0] };
-    all.add_unspent(&charges, at(2), &mut told);
+    all.add_unspent(plan, &charges, at(2), &mut told);
     assert_eq!(told[0].remaining, 995);
     all.end(next);
     assert_eq!(unspent(&all, 1), 0);
