@@ -13,94 +13,29 @@ use tollgate::shared::prepaid::{self, GiveBack, GrantName, GrantRequest, Prepaid
 use tollgate::store::script::{ObservedState, State};
 use tollgate::store::{BucketState, Charge, Mode, Outcomes, Wait, gcra};
 
+use super::random::Random;
+use super::scenarios::{Conditions, Figures, Request, Scenario};
+
 /// When a run begins: far from the epoch, as in production.
 const START: u64 = 1_800_000_000_000_000_000;
 
-const SECOND: u64 = 1_000_000_000;
-
-/// What is simulated.
-#[derive(Clone, Copy)]
-pub(crate) struct Scenario {
-    /// Its name in the table.
-    pub(crate) name: &'static str,
-    /// The size of each bucket.
-    pub(crate) size: u32,
-    /// Tokens a second.
-    pub(crate) rate: u32,
-    /// How many replicas there are.
-    pub(crate) replicas: u32,
-    /// How many tenants, each with a bucket of its own, which a replica serves in turn.
-    pub(crate) tenants: u32,
-    /// The most calls a second of a replica, over all tenants.
-    pub(crate) per_second: f64,
-    /// The share of these that a replica has at a time in seconds.
-    pub(crate) demand: fn(u32, f64) -> f64,
-}
-
-/// How the simulation differs from a store that answers and replicas that live.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Conditions {
-    /// For how long admissions are prepaid; none are, if it is zero.
-    pub(crate) span: Nanos,
-    /// How long it takes to the store and back.
-    pub(crate) round_trip: Nanos,
-    /// How long the run lasts.
-    pub(crate) length: Nanos,
-    /// How many of a thousand answers and give-backs are lost.
-    pub(crate) lost_per_mille: u64,
-    /// The seed of all that is random.
-    pub(crate) seed: u64,
-}
-
-/// What came of a run.
-#[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Figures {
-    /// Calls.
-    pub(crate) calls: u64,
-    /// Calls that were admitted.
-    pub(crate) admitted: u64,
-    /// Calls that a store would have admitted that is asked for each call.
-    pub(crate) admitted_exactly: u64,
-    /// Questions to the store, those that give back included.
-    pub(crate) questions: u64,
-    /// Calls that were denied while other admissions of the bucket were prepaid.
-    pub(crate) wrongly_denied: u64,
-    /// By how many tokens a bucket exceeded size + rate x t, over the worst time t.
-    pub(crate) worst_excess: f64,
-}
-
-/// Pseudorandom numbers: SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// From 0 to 1.
-    #[expect(clippy::cast_precision_loss, reason = "53 bits are exact")]
-    fn share(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
-    /// The time to the next of events that come at random, `rate` a second.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a short span")]
-    fn gap(&mut self, rate: f64) -> Nanos {
-        Nanos::new((-(1.0 - self.share()).ln() / rate * 1e9) as u64)
-    }
-
-    fn is_one_of_thousand(&mut self, per_mille: u64) -> bool {
-        self.next() % 1000 < per_mille
-    }
+/// What the store charged at once.
+struct Charged {
+    tenant: usize,
+    at: Timestamp,
+    /// Hits of one admission.
+    hits: u64,
+    /// Admissions.
+    count: u64,
+    /// Those of them that were spent.
+    spent: u64,
 }
 
 /// A question to the store.
 struct Question {
     replica: usize,
     tenant: usize,
+    hits: u32,
     /// Whether a request waits for it.
     has_request: bool,
     ahead: Option<GrantRequest>,
@@ -108,10 +43,23 @@ struct Question {
 }
 
 enum Event {
-    Call { replica: usize },
+    /// A replica's clients call it at random.
+    Call {
+        replica: usize,
+    },
+    Request(Request),
     Question(Question),
-    Answer { question: Question, state: BucketState, at: Timestamp, is_admitted: bool },
-    End { replica: usize, grant: GrantName },
+    Answer {
+        question: Question,
+        state: BucketState,
+        at: Timestamp,
+        charge: Option<usize>,
+    },
+    End {
+        replica: usize,
+        grant: GrantName,
+        charge: usize,
+    },
     GiveBack(GiveBack),
 }
 
@@ -121,8 +69,18 @@ struct Replica {
     seen: Vec<BucketState>,
     /// Until when it denies without a question, by what the store told it.
     denied_until: Vec<Timestamp>,
+    /// What it has prepaid.
+    grants: Vec<Granted>,
     /// The tenant that it serves next.
     next: usize,
+}
+
+/// Admissions of which each is to be spent in time.
+struct Granted {
+    tenant: usize,
+    hits: u32,
+    until: Timestamp,
+    left: u64,
 }
 
 /// One bucket in the store, the same in a store that is asked for each call, and what the calls saw.
@@ -148,6 +106,7 @@ pub(crate) struct Simulation {
     replicas: Vec<Replica>,
     tenants: Vec<Tenant>,
     of: HashMap<Fingerprint, usize>,
+    charges: Vec<Charged>,
     figures: Figures,
 }
 
@@ -155,15 +114,55 @@ impl Simulation {
     /// Runs it to its end.
     pub(crate) fn run(scenario: Scenario, conditions: Conditions) -> Figures {
         let mut simulation = Self::new(scenario, conditions);
-        let end = simulation.now.after(conditions.length);
-        while let Some(((at, _), event)) = simulation.events.pop_first() {
-            simulation.now = at;
+        for replica in 0..simulation.replicas.len() {
+            let gap = simulation.random.gap(scenario.per_second);
+            simulation.after(gap, Event::Call { replica });
+        }
+        simulation.finish()
+    }
+
+    /// Runs with these calls, and no others.
+    pub(crate) fn of_requests(
+        scenario: Scenario,
+        conditions: Conditions,
+        requests: impl IntoIterator<Item = Request>,
+    ) -> Figures {
+        let mut simulation = Self::new(scenario, conditions);
+        for request in requests {
+            simulation.after(request.after, Event::Request(request));
+        }
+        simulation.finish()
+    }
+
+    fn finish(mut self) -> Figures {
+        let end = self.now.after(self.conditions.length);
+        while let Some(((at, _), event)) = self.events.pop_first() {
+            self.now = at;
             if at > end && matches!(event, Event::Call { .. }) {
                 continue;
             }
-            simulation.handle(event);
+            self.handle(event);
         }
-        simulation.figures
+        self.figures.worst_excess_charged = self.worst_excess_charged();
+        self.figures
+    }
+
+    /// By how many tokens a bucket exceeded size + rate x t, if what was spent counts when it was charged. What was spent of
+    /// a charge is known at the end.
+    #[expect(clippy::cast_precision_loss, reason = "tokens of a bucket")]
+    fn worst_excess_charged(&self) -> f64 {
+        let interval = self.tokens.interval();
+        let mut full_at = vec![Timestamp::default(); self.tenants.len()];
+        let excess = self.charges.iter().map(|charged| {
+            let full_at = &mut full_at[charged.tenant];
+            let spent = charged.spent * charged.hits;
+            if spent > 0 {
+                *full_at = (*full_at).max(charged.at).after(interval.times(spent));
+            }
+            let owed = full_at.since(charged.at).get() as f64 / interval.get() as f64;
+            owed - f64::from(self.scenario.size)
+        });
+        excess.fold(f64::MIN, f64::max)
     }
 
     fn new(scenario: Scenario, conditions: Conditions) -> Self {
@@ -186,9 +185,10 @@ impl Simulation {
             prepaid: Prepaid::new(100_000),
             seen: vec![BucketState::NONE; tenants.len()],
             denied_until: vec![start; tenants.len()],
+            grants: Vec::new(),
             next: usize::try_from(at).unwrap_or(0) * 7919 % tenants.len(),
         };
-        let mut simulation = Self {
+        Self {
             scenario,
             conditions,
             bucket: Bucket::Tokens(tokens),
@@ -200,13 +200,9 @@ impl Simulation {
             replicas: (0..scenario.replicas).map(replica).collect(),
             tenants,
             of,
+            charges: Vec::new(),
             figures: Figures::default(),
-        };
-        for replica in 0..simulation.replicas.len() {
-            let gap = simulation.random.gap(scenario.per_second);
-            simulation.after(gap, Event::Call { replica });
         }
-        simulation
     }
 
     fn after(&mut self, span: Nanos, event: Event) {
@@ -223,12 +219,17 @@ impl Simulation {
     fn handle(&mut self, event: Event) {
         match event {
             Event::Call { replica } => self.call(replica),
+            Event::Request(request) => self.request(request),
             Event::Question(question) => self.decide(question),
-            Event::Answer { question, state, at, is_admitted } => {
-                self.answer(question, state, at, is_admitted);
+            Event::Answer { question, state, at, charge } => {
+                self.answer(question, state, at, charge);
             }
-            Event::End { replica, grant } => {
-                if let Some(back) = self.replicas[replica].prepaid.end(grant) {
+            Event::End { replica, grant, charge } => {
+                let back = self.replicas[replica].prepaid.end(grant);
+                let unspent = back.as_ref().map_or(0, GiveBack::count);
+                let charged = &mut self.charges[charge];
+                charged.spent = charged.count - unspent;
+                if let Some(back) = back {
                     let trip = self.half_trip();
                     self.after(trip, Event::GiveBack(back));
                 }
@@ -248,9 +249,14 @@ impl Simulation {
         }
         let tenant = self.replicas[replica].next;
         self.replicas[replica].next = (tenant + 1) % self.tenants.len();
+        let after = Nanos::ZERO;
+        self.request(Request { after, replica, tenant, hits: 1 });
+    }
+
+    fn request(&mut self, Request { replica, tenant, hits, .. }: Request) {
         self.figures.calls += 1;
         let (_, exactly) =
-            gcra::take(&self.tokens, self.tenants[tenant].full_at_exactly, self.now, 1);
+            gcra::take(&self.tokens, self.tenants[tenant].full_at_exactly, self.now, hits.into());
         if let Some(next) = exactly {
             self.tenants[tenant].full_at_exactly = next;
             self.figures.admitted_exactly += 1;
@@ -260,7 +266,7 @@ impl Simulation {
             fingerprint,
             bucket: &self.bucket,
             changes: None,
-            hits: Hits::ONE,
+            hits: Hits::charge(hits.into()),
             mode: Mode::Enforced,
             debt: None,
             counting: Counting::AllOrNone,
@@ -270,7 +276,7 @@ impl Simulation {
         let replicas = NonZeroU32::new(self.scenario.replicas).unwrap();
         let left = || {
             let outcome = gcra::peek(&self.tokens, seen.moment(), self.now);
-            prepaid::share_of(outcome.remaining.into(), replicas)
+            prepaid::share_of(u64::from(outcome.remaining / hits), replicas)
         };
         let mut outcomes = Outcomes::new();
         let step = if self.conditions.span == Nanos::ZERO {
@@ -283,7 +289,8 @@ impl Simulation {
             Step::Spent(ahead) => {
                 assert_eq!(outcomes.len(), 1);
                 self.tenants[tenant].unspent -= 1;
-                self.admit(tenant);
+                self.spend(replica, tenant, hits);
+                self.admit(tenant, hits);
                 (ahead, false)
             }
             Step::Ask { ahead, .. } => (ahead, true),
@@ -291,7 +298,19 @@ impl Simulation {
         if has_request && self.now < self.replicas[replica].denied_until[tenant] {
             self.figures.wrongly_denied += u64::from(self.tenants[tenant].unspent > 0);
         } else if has_request || ahead.is_some() {
-            self.ask(Question { replica, tenant, has_request, ahead, sent: self.now });
+            self.ask(Question { replica, tenant, hits, has_request, ahead, sent: self.now });
+        }
+    }
+
+    /// One admission of a grant whose time is not over.
+    fn spend(&mut self, replica: usize, tenant: usize, hits: u32) {
+        let now = self.now;
+        let grants = &mut self.replicas[replica].grants;
+        grants.retain(|grant| grant.left > 0 && now < grant.until);
+        let of_plan = |grant: &&mut Granted| grant.tenant == tenant && grant.hits == hits;
+        match grants.iter_mut().find(of_plan) {
+            Some(grant) => grant.left -= 1,
+            None => self.figures.spent_late += 1,
         }
     }
 
@@ -303,16 +322,26 @@ impl Simulation {
     /// The store decides.
     fn decide(&mut self, question: Question) {
         self.figures.questions += 1;
-        let hits = question.ahead.as_ref().map_or(0, GrantRequest::count)
+        let count = question.ahead.as_ref().map_or(0, GrantRequest::count)
             + u64::from(question.has_request);
+        let hits = count * u64::from(question.hits);
         let tenant = &mut self.tenants[question.tenant];
         let state = BucketState::until(tenant.full_at, self.tokens.compact_interval());
         let (_, next) = gcra::take(&self.tokens, tenant.full_at, self.now, hits);
         let is_admitted = next.is_some();
         tenant.full_at = next.unwrap_or(tenant.full_at);
+        let charge = is_admitted.then_some(self.charges.len());
         if is_admitted {
+            let hits = u64::from(question.hits);
+            self.charges.push(Charged {
+                tenant: question.tenant,
+                at: self.now,
+                hits,
+                count,
+                spent: 0,
+            });
             tenant.unspent +=
-                i64::try_from(hits).unwrap_or(i64::MAX) - i64::from(question.has_request);
+                i64::try_from(count).unwrap_or(i64::MAX) - i64::from(question.has_request);
         } else if question.has_request && question.ahead.is_none() && tenant.unspent > 0 {
             self.figures.wrongly_denied += 1;
         }
@@ -321,17 +350,23 @@ impl Simulation {
             return;
         }
         let (trip, at) = (self.half_trip(), self.now);
-        self.after(trip, Event::Answer { question, state, at, is_admitted });
+        self.after(trip, Event::Answer { question, state, at, charge });
     }
 
-    fn answer(&mut self, question: Question, state: BucketState, at: Timestamp, is_admitted: bool) {
-        let Question { replica, tenant, has_request, ahead, sent } = question;
-        let hits = ahead.as_ref().map_or(0, GrantRequest::count) + u64::from(has_request);
-        let (_, next) = gcra::take(&self.tokens, state.moment(), at, hits);
+    fn answer(
+        &mut self,
+        question: Question,
+        state: BucketState,
+        at: Timestamp,
+        charge: Option<usize>,
+    ) {
+        let Question { replica, tenant, hits, has_request, ahead, sent } = question;
+        let count = ahead.as_ref().map_or(0, GrantRequest::count) + u64::from(has_request);
+        let (_, next) = gcra::take(&self.tokens, state.moment(), at, count * u64::from(hits));
         let next = next.unwrap_or(state.moment());
         self.replicas[replica].seen[tenant] =
             BucketState::until(next, self.tokens.compact_interval());
-        if !is_admitted {
+        let Some(charge) = charge else {
             // Less is left than it knew: it asks for itself alone.
             let is_asked_again = has_request && ahead.is_some();
             if ahead.is_none() {
@@ -341,21 +376,25 @@ impl Simulation {
             }
             drop(ahead);
             if is_asked_again {
-                self.ask(Question { replica, tenant, has_request, ahead: None, sent: self.now });
+                let sent = self.now;
+                self.ask(Question { replica, tenant, hits, has_request, ahead: None, sent });
             }
             return;
-        }
+        };
         if has_request {
-            self.admit(tenant);
+            self.charges[charge].spent = 1;
+            self.admit(tenant, hits);
         }
         if let Some(ahead) = ahead {
             assert_eq!(ahead.plan().len(), 1);
+            let (until, left) = (sent.after(self.conditions.span), ahead.count());
+            self.replicas[replica].grants.push(Granted { tenant, hits, until, left });
             let seen = [ObservedState { at, state: State::Counter(state) }];
             let mut outcomes = Outcomes::new();
             let now = Now::from(self.now);
             let grant = ahead.granted(&seen, has_request, sent, now, &mut outcomes);
             assert_eq!(outcomes.first().map(|outcome| outcome.wait), Some(Wait::NONE));
-            self.after(grant.until().since(self.now), Event::End { replica, grant });
+            self.after(grant.until().since(self.now), Event::End { replica, grant, charge });
         }
     }
 
@@ -374,51 +413,13 @@ impl Simulation {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "tokens of a bucket")]
-    fn admit(&mut self, tenant: usize) {
+    fn admit(&mut self, tenant: usize, hits: u32) {
         self.figures.admitted += 1;
         let tenant = &mut self.tenants[tenant];
         tenant.full_at_admitted =
-            tenant.full_at_admitted.max(self.now).after(self.tokens.interval());
+            tenant.full_at_admitted.max(self.now).after(self.tokens.interval().times(hits.into()));
         let owed = tenant.full_at_admitted.since(self.now).get() as f64;
         let excess = owed / self.tokens.interval().get() as f64 - f64::from(self.scenario.size);
         self.figures.worst_excess = self.figures.worst_excess.max(excess);
-    }
-}
-
-/// Those of the issue: even and uneven, near the limit and beyond, bursts, many replicas.
-pub(crate) const SCENARIOS: [Scenario; 9] = [
-    scenario("plenty, even", 1_000, 1_000, 10, 50.0, |_, _| 1.0),
-    scenario("near the limit", 1_000, 1_000, 10, 95.0, |_, _| 1.0),
-    scenario("twice over", 1_000, 1_000, 10, 200.0, |_, _| 1.0),
-    scenario("one replica hot", 1_000, 1_000, 10, 800.0, |at, _| if at == 0 { 1.0 } else { 0.006 }),
-    scenario("bursts", 1_000, 1_000, 10, 300.0, |_, at| if at % 2.0 < 0.5 { 1.0 } else { 0.03 }),
-    scenario("hot and wide", 100_000, 10_000, 10, 700.0, |_, _| 1.0),
-    scenario("100 replicas", 10_000, 10_000, 100, 70.0, |_, _| 1.0),
-    scenario("small, sparse", 10, 10, 10, 0.8, |_, _| 1.0),
-    Scenario {
-        tenants: 1_000,
-        ..scenario("1,000 tenants in turn", 100, 100, 4, 2_500.0, |_, _| 1.0)
-    },
-];
-
-const fn scenario(
-    name: &'static str,
-    size: u32,
-    rate: u32,
-    replicas: u32,
-    per_second: f64,
-    demand: fn(u32, f64) -> f64,
-) -> Scenario {
-    Scenario { name, size, rate, replicas, tenants: 1, per_second, demand }
-}
-
-/// The conditions of the table: a round trip of a millisecond, and nothing is lost.
-pub(crate) const fn usual(span_ms: u64) -> Conditions {
-    Conditions {
-        span: Nanos::new(span_ms * 1_000_000),
-        round_trip: Nanos::new(1_000_000),
-        length: Nanos::new(8 * SECOND),
-        lost_per_mille: 0,
-        seed: 1,
     }
 }

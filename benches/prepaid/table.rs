@@ -11,10 +11,14 @@
     clippy::unwrap_used,
     reason = "a program for measuring"
 )]
+#![allow(dead_code, reason = "only the tests simulate calls at moments that they tell")]
 
+mod random;
+mod scenarios;
 mod simulation;
 
-use self::simulation::{SCENARIOS, Scenario, Simulation, usual};
+use self::scenarios::{SCENARIOS, Scenario, usual};
+use self::simulation::Simulation;
 
 /// A fleet: a bucket for all, within it and beyond it, and a hundred tenants.
 const FLEET: [Scenario; 3] = [

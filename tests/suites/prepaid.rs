@@ -1,13 +1,19 @@
 //! Admissions that are charged in a shared store ahead of the requests: what holds whatever the demand, the round trips, and
 //! the answers that are lost. Replicas and time are simulated (benches/prepaid); the store is the arithmetic of the script.
 
+mod adversary;
+#[path = "../../benches/prepaid/random.rs"]
+mod random;
+#[path = "../../benches/prepaid/scenarios.rs"]
+mod scenarios;
 #[path = "../../benches/prepaid/simulation.rs"]
 mod simulation;
 
 use proptest::prelude::*;
 use tollgate::clock::Nanos;
 
-use self::simulation::{Conditions, SCENARIOS, Scenario, Simulation, usual};
+use self::scenarios::{Conditions, SCENARIOS, Scenario, usual};
+use self::simulation::Simulation;
 
 /// How often a scenario asks for each call: at most, with admissions prepaid for 100 ms. As measured, plus a tenth.
 const QUESTIONS: [(&str, f64); 9] = [
@@ -46,7 +52,8 @@ fn a_store_that_is_asked_for_each_call_is_exact() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
-    /// In any time t a bucket admits at most size + rate x (t + prepaid), also if answers and give-backs are lost.
+    /// In any time t a bucket admits at most size + rate x (t + prepaid), also if answers and give-backs are lost. No admission
+    /// is spent later than `prepaid` after it was charged.
     #[test]
     fn no_bucket_exceeds_its_bound(
         size in 1_u32..3_000,
@@ -89,5 +96,6 @@ proptest! {
         let answer = (round_trip * 2) as f64 / 1e6;
         let bound = f64::from(rate) * (span as f64 / 1e3 + answer) + 0.001;
         prop_assert!(figures.worst_excess <= bound, "{figures:?}, bound {bound}");
+        prop_assert_eq!(figures.spent_late, 0);
     }
 }
