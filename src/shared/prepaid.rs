@@ -1,12 +1,16 @@
 //! Admissions that a replica charges in the shared store ahead of the requests, so that most requests need no question.
 //!
-//! A *plan* is the set of buckets that a request meets. For a plan in demand, the store is asked for several admissions
-//! at once, all or none: a *grant*. Each admission of it is spent on one request, without a question to the store, until
-//! the grant's time is over; the unspent ones are given back then.
+//! A *plan* is the set of buckets that a request meets, with the hits that it charges to them. For a plan in demand, the
+//! store is asked for several admissions at once, all or none: a *grant*. Each admission of it is spent on one request,
+//! without a question to the store, until the grant's time is over; the unspent ones are given back then.
 //!
-//! - Each admission was charged at most the *prepaid time* before it is spent. What is given back leaves a bucket no
-//!   fuller than if only the spent part had ever been charged. So in any time t a token bucket admits at most
+//! - Each admission was charged at most the *prepaid time* before it is spent. What is given back of a grant leaves
+//!   a bucket no fuller than if only its spent part had ever been charged. So in any time t a token bucket admits at most
 //!   size + rate x (t + prepaid time) tokens, over all replicas.
+//! - A grant that begins within the time of another one, and ends after it, does not know what the other one gave back: of
+//!   its own, what has refilled between the two ends may be given back. That adds up only if replicas take grants again
+//!   and again while hardly anything is spent. So only requests with the same hits are demand, and a grant is half of it;
+//!   `tests/suites/prepaid/adversary.rs` holds demands to the bound that are made to exceed it.
 //! - A grant follows the demand of the plan over the last prepaid time: half of it, so that it is spent within its
 //!   time. It is at most a quarter of what is left in every bucket, divided by the number of replicas: near its limit,
 //!   a bucket is asked call by call, and no replica denies what others hold.
@@ -140,7 +144,7 @@ impl Prepaid {
                     prepaid.tell(unspent, now, outcomes);
                 }
             } else if prepaid.grants.is_empty() && !entry.is_asking {
-                // The same buckets with other limits, or other hits.
+                // The same buckets with other limits.
                 entry.prepaid = None;
             } else {
                 return Step::Ask { ahead: None, prepaid: None };

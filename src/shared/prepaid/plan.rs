@@ -1,4 +1,4 @@
-//! Plans: the buckets that a request meets, and what it charges to them.
+//! Plans: the buckets that a request meets, and the hits that it charges to them.
 
 use crate::descriptor::Hits;
 use crate::limit::{Bucket, Counting, LimitChanges};
@@ -9,7 +9,8 @@ use crate::store::{BucketState, Charge, Mode};
 /// The most buckets of a plan that is prepaid. Plans of more are rare, and would make each answer dearer.
 pub(super) const MAX_BUCKETS: usize = 8;
 
-/// The name of a plan: it depends on the names of all of its buckets and on their order.
+/// The name of a plan: it depends on the names of all of its buckets, on their order, and on the hits. So requests with many
+/// hits, which may be denied while there is enough for others, are no demand for requests with few.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PlanName(u128);
 
@@ -21,6 +22,8 @@ impl PlanName {
         let mix = |sum: u128, charge: &Charge<'_>| {
             sum.wrapping_mul(FACTOR)
                 .wrapping_add(u128::from_le_bytes(charge.fingerprint.to_bytes()))
+                .wrapping_mul(FACTOR)
+                .wrapping_add(charge.hits.charged().into())
         };
         Self(charges.iter().fold(1, mix))
     }

@@ -242,10 +242,11 @@ fn plans_that_are_idle_are_forgotten_and_too_many_are_asked_for_call_by_call() {
 }
 
 #[test]
-fn buckets_in_another_order_or_number_are_another_plan() {
+fn buckets_in_another_order_or_number_and_other_hits_are_another_plan() {
     let bucket = tokens(9);
     let [a, b] = [1, 2].map(|number| charge(number, &bucket));
-    let names = [&[a][..], &[b], &[a, b], &[b, a], &[a, a]].map(PlanName::of);
+    let more = Charge { hits: Hits::charge(2), ..a };
+    let names = [&[a][..], &[b], &[a, b], &[b, a], &[a, a], &[more]].map(PlanName::of);
     for (at, one) in names.iter().enumerate() {
         assert!(names.iter().skip(at + 1).all(|other| other != one));
     }

@@ -143,3 +143,22 @@ proptest! {
         prop_assert!(excess <= between, "{excess} of {between}, {figures:?}");
     }
 }
+
+/// Requests that ask for more than there ever is are denied, and charge nothing. Were they demand for one with few hits, replicas
+/// would take grants again and again while nothing is spent, and give back what had refilled: 497 tokens too many, not 100.
+#[test]
+fn requests_with_other_hits_are_no_demand() {
+    let (size, rate) = (4_000, 1_000);
+    let between = SPAN.plus(ROUND_TRIP.times(2));
+    let mut requests = Vec::new();
+    for number in 0..24 {
+        let replica = usize::from(number % 2 == 1);
+        let begin = Nanos::new(between.get() * number / 2);
+        requests.extend(burst(replica, 1_000, size + 1, begin, ROUND_TRIP));
+        requests.extend(burst(replica, 1, 1, begin.plus(ROUND_TRIP.times(3)), ROUND_TRIP));
+    }
+    let end = between.times(12).plus(Nanos::new(SPAN.get() / 4));
+    requests.extend((0..2).flat_map(|replica| strike(replica, size, end)));
+    let figures = run(size, rate, 2, 1, requests);
+    assert!(figures.worst_excess <= refilled(rate), "{figures:?}");
+}
