@@ -27,5 +27,6 @@ mod stores;
 mod usage;
 mod valkey;
 mod windows;
+mod wrong_denials;
 
 use super::{redis_server, support};

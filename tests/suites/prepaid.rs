@@ -52,8 +52,8 @@ fn a_store_that_is_asked_for_each_call_is_exact() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
 
-    /// In any time t a bucket admits at most size + rate x (t + prepaid), also if answers and give-backs are lost. No admission
-    /// is spent later than `prepaid` after it was charged.
+    /// In any time t a bucket admits at most size + rate x (t + prepaid time), also if answers and give-backs are lost. No
+    /// admission is spent later than the prepaid time after it was asked for.
     #[test]
     fn no_bucket_exceeds_its_bound(
         size in 1_u32..3_000,

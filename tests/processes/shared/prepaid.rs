@@ -9,16 +9,16 @@ use super::support::{call, eventually};
 /// Long enough that no test meets its end, and that the demand of a slow machine is seen.
 const LONG: &[&str] = &["--store-prepaid", "10s"];
 
-fn policy(bucket: &str, more: &str) -> String {
+pub(super) fn policy(bucket: &str, more: &str) -> String {
     format!("domain: d\n{more}tables: [{{ name: t, key: [k], rows: {{ all: [{bucket}] }} }}]\n")
 }
 
-fn replica(redis: &Redis, policy: &str, more: &[&str]) -> Tollgate {
+pub(super) fn replica(redis: &Redis, policy: &str, more: &[&str]) -> Tollgate {
     let url = redis.url();
     Tollgate::start(policy, &[&["--store", &url][..], more].concat())
 }
 
-fn prepaid(replica: &Tollgate, event: &str) -> u64 {
+pub(super) fn prepaid(replica: &Tollgate, event: &str) -> u64 {
     let name = format!("tollgate_shared_store_prepaid_admissions_total{{event=\"{event}\"}}");
     replica.metric(&name)
 }
@@ -234,11 +234,11 @@ fn windows_are_prepaid_within_their_limits_and_count_beyond_them_as_ever() {
 }
 
 /// One call of the race: when it was sent, and when its admission was there.
-type Admitted = (Instant, Instant);
+pub(super) type Admitted = (Instant, Instant);
 
 /// The most by which the admissions within any time t exceed size + rate x (t + ahead). An admission that was sent after
 /// the beginning of a time and was there before its end fell within it.
-fn worst_excess(mut all: Vec<Admitted>, size: f64, rate: f64, ahead: Duration) -> f64 {
+pub(super) fn worst_excess(mut all: Vec<Admitted>, size: f64, rate: f64, ahead: Duration) -> f64 {
     all.sort_unstable_by_key(|(_, there)| *there);
     let mut worst = f64::MIN;
     for (begin, _) in &all {

@@ -1,5 +1,5 @@
-//! Demands that are made to break the bound: replicas that take grants and fall silent, in phases aligned to `prepaid`, and a
-//! strike that takes all that a bucket has when these are about to be given back, and once more behind that.
+//! Demands that are made to break the bound: replicas that take grants and fall silent, in phases aligned to the prepaid time,
+//! and a strike that takes all that a bucket has when these are about to be given back, and once more behind that.
 
 use proptest::prelude::*;
 use tollgate::clock::Nanos;
@@ -7,7 +7,7 @@ use tollgate::clock::Nanos;
 use super::scenarios::{Conditions, Figures, Request, Scenario};
 use super::simulation::Simulation;
 
-/// For how long admissions are prepaid.
+/// The prepaid time.
 const SPAN: Nanos = Nanos::new(100_000_000);
 
 /// Phases are aligned to these parts of it.
@@ -60,9 +60,9 @@ fn run(size: u32, rate: u32, replicas: u32, seed: u64, requests: Vec<Request>) -
 #[derive(Debug, Clone)]
 struct Phase {
     replica: usize,
-    /// When it begins, in parts of `prepaid`.
+    /// When it begins, in parts of the prepaid time.
     begin: u64,
-    /// Its requests, as a multiple of what the bucket refills in `prepaid`.
+    /// Its requests, as a multiple of what the bucket refills in the prepaid time.
     load: f64,
     hits: u32,
 }
@@ -80,8 +80,8 @@ fn phase(parts: u64) -> impl Strategy<Value = Phase> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
-    /// In any time t a bucket admits at most size + rate x (t + prepaid), whichever replicas are hot at a time, and whenever
-    /// all is taken that the bucket and the replicas have.
+    /// In any time t a bucket admits at most size + rate x (t + prepaid time), whichever replicas are hot at a time, and
+    /// whenever all is taken that the bucket and the replicas have.
     #[test]
     fn no_bucket_exceeds_its_bound_if_replicas_fall_silent(
         rate in 50_u32..2_000,
