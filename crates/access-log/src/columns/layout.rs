@@ -1,0 +1,249 @@
+//! Text formats, whose columns are always the same: words, texts in quotes, and times in brackets.
+
+mod alb;
+mod combined;
+mod envoy;
+
+use memchr::{memchr, memchr2};
+
+pub(crate) use self::alb::ALB;
+pub(crate) use self::combined::COMBINED;
+pub(crate) use self::envoy::{ENVOY, ISTIO};
+use crate::columns::{Cell, Cells, Sources, find};
+use crate::error::{FieldError, LineError};
+use crate::format::Format;
+use crate::names::{self, GENERAL};
+use crate::record::{Asked, Record, TimeFields};
+use crate::unescape::Form;
+
+/// The last column that has a name: those behind the columns of a format are `column_11` and so on.
+const MAX_COLUMNS: usize = 64;
+
+/// How a column is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Up to the next space.
+    Word,
+    /// Up to the next column, which is in brackets: a user's name may have spaces.
+    Name,
+    /// Digits, or `-`.
+    Number,
+    /// In double quotes.
+    Quoted,
+    /// In square brackets.
+    Bracketed,
+}
+
+impl Kind {
+    const fn expected(self) -> &'static str {
+        match self {
+            Self::Word => "a word",
+            Self::Name => "a name, with a time in brackets behind it",
+            Self::Number => "a number",
+            Self::Quoted => "a text in quotes",
+            Self::Bracketed => "a time in brackets",
+        }
+    }
+}
+
+/// A text format.
+#[derive(Debug)]
+pub(crate) struct Layout {
+    pub(crate) format: Format,
+    pub(crate) columns: &'static [(&'static str, Kind)],
+    /// How many of them each line has.
+    pub(crate) required: usize,
+    /// Whether backslashes escape quotes. If not, a quote ends a text where a space or the line's end follows.
+    pub(crate) has_escapes: bool,
+    /// Whether the time is that of the end, if its name does not tell.
+    pub(crate) is_end: bool,
+    /// Whether a line may stand in quotes of its own, as some collectors leave it.
+    pub(crate) may_be_quoted: bool,
+}
+
+impl Layout {
+    fn column(&self, name: &str) -> Option<usize> {
+        if let Some(number) = name.strip_prefix("column_") {
+            let number = number.parse::<usize>().ok()?;
+            return (self.columns.len()..MAX_COLUMNS)
+                .find(|column| number.checked_sub(1) == Some(*column));
+        }
+        self.columns.iter().position(|(known, _)| *known == name)
+    }
+
+    /// The names of its columns, and the general names that it knows.
+    fn known(&self) -> Vec<String> {
+        let knows = |name: &&str| {
+            names::aliases(name).iter().any(|alias| self.column(&alias.name).is_some())
+        };
+        let own = self.columns.iter().map(|(name, _)| *name);
+        let others = GENERAL.into_iter().filter(|name| self.column(name).is_none()).filter(knows);
+        own.chain(others).map(str::to_owned).collect()
+    }
+
+    /// Where the columns stand: those that are required, and further ones up to this number.
+    fn split(&self, line: &[u8], up_to: usize, cells: &mut Vec<Cell>) -> Result<(), LineError> {
+        cells.clear();
+        let mut at = usize::from(self.may_be_quoted && line.first() == Some(&b'"'));
+        for (name, kind) in self.columns.iter().take(self.required.max(up_to)) {
+            match self.cell(line, at, *kind) {
+                Some(cell) => {
+                    at = behind(&cell, line);
+                    cells.push(cell);
+                }
+                // Left out; what stands here is a further column.
+                None if cells.len() >= self.required => {
+                    cells.push(Cell { start: at, end: at, is_escaped: false });
+                }
+                None => {
+                    let message = format!("{} ({name}) of {} logs", kind.expected(), self.format);
+                    return Err(LineError::new(at.min(line.len()), message));
+                }
+            }
+        }
+        while cells.len() < up_to {
+            let kind = match line.get(at) {
+                Some(b'"') => Kind::Quoted,
+                Some(b'[') => Kind::Bracketed,
+                _ => Kind::Word,
+            };
+            let Some(cell) = self.cell(line, at, kind) else { break };
+            at = behind(&cell, line);
+            cells.push(cell);
+        }
+        Ok(())
+    }
+
+    fn cell(&self, line: &[u8], at: usize, kind: Kind) -> Option<Cell> {
+        let plain = |start, end| Cell { start, end, is_escaped: false };
+        let first = *line.get(at)?;
+        match kind {
+            Kind::Word => Some(plain(at, find(b' ', line, at))).filter(|cell| cell.end > at),
+            Kind::Number => {
+                let is_number = matches!(first, b'0'..=b'9' | b'-');
+                is_number.then(|| plain(at, find(b' ', line, at)))
+            }
+            Kind::Name => {
+                let bracket = find(b'[', line, at);
+                let end = bracket.checked_sub(1).filter(|end| line.get(*end) == Some(&b' '))?;
+                (end > at && bracket < line.len()).then(|| plain(at, end))
+            }
+            Kind::Bracketed => {
+                let start = (first == b'[').then_some(at.checked_add(1)?)?;
+                let end = find(b']', line, start);
+                (end < line.len()).then(|| plain(start, end))
+            }
+            Kind::Quoted => {
+                let start = (first == b'"').then_some(at.checked_add(1)?)?;
+                if self.has_escapes { escaped(line, start) } else { unescaped(line, start) }
+            }
+        }
+    }
+}
+
+/// Where the column behind this one begins.
+fn behind(cell: &Cell, line: &[u8]) -> usize {
+    let closing = usize::from(matches!(line.get(cell.end), Some(b'"' | b']')));
+    cell.end.saturating_add(closing).saturating_add(1)
+}
+
+/// A text with backslashes, up to a quote without one.
+fn escaped(line: &[u8], start: usize) -> Option<Cell> {
+    let (mut at, mut is_escaped) = (start, false);
+    loop {
+        let end = at.checked_add(memchr2(b'"', b'\\', line.get(at..)?)?)?;
+        if line.get(end) == Some(&b'"') {
+            return Some(Cell { start, end, is_escaped });
+        }
+        is_escaped = true;
+        at = end.checked_add(2)?;
+    }
+}
+
+/// A text up to a quote behind which the column ends.
+fn unescaped(line: &[u8], start: usize) -> Option<Cell> {
+    let mut at = start;
+    loop {
+        let end = at.checked_add(memchr(b'"', line.get(at..)?)?)?;
+        at = end.checked_add(1)?;
+        if matches!(line.get(at), None | Some(b' ')) {
+            return Some(Cell { start, end, is_escaped: false });
+        }
+    }
+}
+
+/// Reads lines of a text format.
+#[derive(Debug, Clone)]
+pub(crate) struct LayoutReader {
+    layout: &'static Layout,
+    sources: Sources,
+    up_to: usize,
+    cells: Vec<Cell>,
+}
+
+impl LayoutReader {
+    /// `wanted` and `times` are what `asked` was made of.
+    pub(crate) fn new(
+        layout: &'static Layout,
+        asked: &Asked,
+        wanted: &[String],
+        times: &TimeFields,
+    ) -> Result<Self, FieldError> {
+        let reader = Self::with(layout, asked.clone());
+        let sources = &reader.sources;
+        let unknown = sources.first_unknown().and_then(|at| wanted.get(at));
+        let time = times.time.as_ref().filter(|_| !sources.has_time());
+        let duration = times.duration.as_ref().map(|(name, _)| name);
+        let duration = duration.filter(|_| !sources.has_duration());
+        match unknown.or(time).or(duration) {
+            Some(field) => {
+                let (format, field, known) = (layout.format, field.clone(), layout.known());
+                Err(FieldError { format, field, known })
+            }
+            None => Ok(reader),
+        }
+    }
+
+    fn with(layout: &'static Layout, mut asked: Asked) -> Self {
+        asked.is_end = layout.is_end;
+        let sources = Sources::new(&asked, |name| layout.column(name));
+        let up_to = sources.columns();
+        Self { layout, sources, up_to, cells: vec![] }
+    }
+
+    /// The same with the fields of the general names.
+    pub(crate) fn general(&self, asked: &Asked) -> Self {
+        Self::with(self.layout, asked.with_general_fields())
+    }
+
+    pub(crate) fn read(
+        &mut self,
+        line: &[u8],
+        scratch: &mut Vec<u8>,
+        each: &mut dyn FnMut(Record<'_>),
+    ) -> Result<(), LineError> {
+        self.layout.split(line, self.up_to, &mut self.cells)?;
+        let cells = Cells { line, cells: &self.cells, escapes: Form::Backslashes };
+        self.sources.read(cells, scratch, each)
+    }
+
+    /// Every column by its name.
+    pub(crate) fn fields(
+        &mut self,
+        line: &[u8],
+        each: &mut dyn FnMut(&str, &[u8]),
+    ) -> Result<(), LineError> {
+        self.layout.split(line, MAX_COLUMNS, &mut self.cells)?;
+        let cells = Cells { line, cells: &self.cells, escapes: Form::Backslashes };
+        for column in 0..self.cells.len() {
+            let Some(raw) = cells.raw(column) else { continue };
+            let mut value = vec![];
+            raw.append_to(&mut value);
+            match self.layout.columns.get(column) {
+                Some((name, _)) => each(name, &value),
+                None => each(&format!("column_{}", column.saturating_add(1)), &value),
+            }
+        }
+        Ok(())
+    }
+}
