@@ -8,7 +8,7 @@ use memchr::memchr;
 use crate::duration::Unit;
 use crate::error::LineError;
 use crate::names;
-use crate::record::{self, AllFound, Asked, Found, Record, When};
+use crate::record::{self, Asked, Found, Record, When};
 use crate::request::Part;
 use crate::time::Time;
 use crate::unescape::{Form, Raw};
@@ -158,8 +158,7 @@ impl Sources {
     ) -> Result<(), LineError> {
         let when = self.when(&cells)?;
         let find = |sources: &Vec<Source>| sources.iter().find_map(|source| source.find(&cells));
-        let found: AllFound<'_> = self.fields.iter().map(find).collect();
-        record::emit(when, &found, scratch, each);
+        record::emit(when, self.fields.iter().map(find), scratch, each);
         Ok(())
     }
 

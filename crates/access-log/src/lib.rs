@@ -33,6 +33,7 @@ mod columns;
 mod detect;
 mod duration;
 mod error;
+mod find;
 mod format;
 mod json;
 mod named;

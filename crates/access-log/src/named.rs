@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use crate::duration::{self, Unit};
 use crate::error::LineError;
 use crate::names;
-use crate::record::{self, AllFound, Asked, Found, Record, When};
+use crate::record::{self, Asked, Found, Record, When};
 use crate::request::Part;
 use crate::time::Time;
 use crate::unescape::{Form, Raw};
@@ -99,8 +99,7 @@ impl Names {
         scratch: &mut Vec<u8>,
         each: &mut dyn FnMut(Record<'_>),
     ) {
-        let found: AllFound<'_> = gathered.fields.iter().map(|(_, found)| *found).collect();
-        record::emit(when, &found, scratch, each);
+        record::emit(when, gathered.fields.iter().map(|(_, found)| *found), scratch, each);
     }
 
     fn when(&self, gathered: &Gathered<'_>) -> Result<When, LineError> {

@@ -64,9 +64,6 @@ impl Asked {
 /// A value as it stands in the line, and the part of it that is meant.
 pub(crate) type Found<'l> = (Raw<'l>, Part);
 
-/// What was found of each wanted field.
-pub(crate) type AllFound<'l> = SmallVec<[Option<Found<'l>>; 16]>;
-
 /// The part of this value, without escapes if there are any. `None` if there is no such part.
 pub(crate) fn found<'l>(raw: Raw<'l>, part: Part) -> Option<Found<'l>> {
     let of = part.of(raw.bytes)?;
@@ -89,32 +86,34 @@ impl When {
     }
 }
 
-/// Hands over a record. `scratch` is for values with escapes.
-pub(crate) fn emit(
+/// Hands over a record, with what was found of each wanted field. `scratch` is for values with escapes.
+#[inline]
+pub(crate) fn emit<'l>(
     when: When,
-    found: &[Option<Found<'_>>],
+    found: impl Iterator<Item = Option<Found<'l>>>,
     scratch: &mut Vec<u8>,
     each: &mut dyn FnMut(Record<'_>),
 ) {
+    let mut values = SmallVec::<[Option<&[u8]>; 16]>::new();
+    let mut escaped = SmallVec::<[(usize, Part, usize); 4]>::new();
     scratch.clear();
-    let mut ends = SmallVec::<[usize; 16]>::new();
-    for of in found {
-        if let Some((raw, _)) = of
-            && !matches!(raw.form, Form::Plain)
-        {
-            raw.append_to(scratch);
-        }
-        ends.push(scratch.len());
+    for found in found {
+        values.push(match found {
+            Some((Raw { bytes, form: Form::Plain }, _)) => Some(bytes),
+            Some((raw, part)) => {
+                raw.append_to(scratch);
+                escaped.push((values.len(), part, scratch.len()));
+                None
+            }
+            None => None,
+        });
     }
-    let mut begin = 0;
-    let values = found.iter().zip(ends).map(|(of, end)| {
-        let unescaped = scratch.get(std::mem::replace(&mut begin, end)..end).unwrap_or_default();
-        match of.as_ref()? {
-            (Raw { bytes, form: Form::Plain }, _) => Some(*bytes),
-            (_, part) => part.of(unescaped),
-        }
-    });
-    let values: SmallVec<[Option<&[u8]>; 16]> = values.collect();
+    let mut start = 0;
+    for (position, part, end) in escaped {
+        let value = scratch.get(start..end).unwrap_or_default();
+        values.get_mut(position).into_iter().for_each(|slot| *slot = part.of(value));
+        start = end;
+    }
     each(Record {
         start: when.start(),
         is_whole_second: when.time.is_whole_second,

@@ -2,6 +2,8 @@
 
 use memchr::{memchr, memrchr};
 
+use crate::find::near;
+
 /// Which part of a value a field is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part {
@@ -25,13 +27,14 @@ pub(crate) enum Part {
 
 impl Part {
     /// The part of this value. `None` if it has none, or if it is empty or `-`, which stand for an absent value.
+    #[inline]
     pub(crate) fn of(self, value: &[u8]) -> Option<&[u8]> {
         let part = match self {
             Self::Whole => value,
-            Self::Method => RequestLine::of(value)?.method,
-            Self::Path => target(RequestLine::of(value)?.target),
-            Self::Protocol => RequestLine::of(value)?.protocol,
-            Self::Authority => url(RequestLine::of(value)?.target)?.0,
+            Self::Method => cut_at_first_space(value)?.0,
+            Self::Path => target(request_target(value)?.0),
+            Self::Protocol => request_target(value)?.1,
+            Self::Authority => url(request_target(value)?.0)?.0,
             Self::Target => target(value),
             Self::Address => address(value),
             Self::Last => last(value),
@@ -45,23 +48,20 @@ pub(crate) const fn is_absent(value: &[u8]) -> bool {
     matches!(value, b"" | b"-")
 }
 
-struct RequestLine<'a> {
-    method: &'a [u8],
-    target: &'a [u8],
-    protocol: &'a [u8],
+/// The target and the protocol of a request line. The protocol is empty where there is none (HTTP/0.9); the target may
+/// have spaces, which some clients send.
+fn request_target(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (_method, rest) = cut_at_first_space(line)?;
+    let split = memrchr(b' ', rest).and_then(|at| cut(rest, at));
+    match split {
+        Some((target, protocol)) if is_protocol(protocol) => Some((target, protocol)),
+        _ => Some((rest, b"")),
+    }
 }
 
-impl<'a> RequestLine<'a> {
-    /// The protocol is empty where there is none (HTTP/0.9). The target may have spaces, which some clients send.
-    fn of(line: &'a [u8]) -> Option<Self> {
-        let (method, rest) = cut(line, memchr(b' ', line)?)?;
-        let split = memrchr(b' ', rest).and_then(|at| cut(rest, at));
-        let (target, protocol) = match split {
-            Some((target, protocol)) if is_protocol(protocol) => (target, protocol),
-            _ => (rest, &b""[..]),
-        };
-        Some(Self { method, target, protocol })
-    }
+/// What is before the first space, and behind it.
+fn cut_at_first_space(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    cut(text, near(b' ', text)?)
 }
 
 fn is_protocol(text: &[u8]) -> bool {

@@ -11,6 +11,7 @@ pub(crate) use self::combined::COMBINED;
 pub(crate) use self::envoy::{ENVOY, ISTIO};
 use crate::columns::{Cell, Cells, Sources, find};
 use crate::error::{FieldError, LineError};
+use crate::find::near;
 use crate::format::Format;
 use crate::names::{self, GENERAL};
 use crate::record::{Asked, Record, TimeFields};
@@ -95,10 +96,7 @@ impl Layout {
                 None if cells.len() >= self.required => {
                     cells.push(Cell { start: at, end: at, is_escaped: false });
                 }
-                None => {
-                    let message = format!("{} ({name}) of {} logs", kind.expected(), self.format);
-                    return Err(LineError::new(at.min(line.len()), message));
-                }
+                None => return Err(self.expected(*kind, name, at.min(line.len()))),
             }
         }
         while cells.len() < up_to {
@@ -114,14 +112,20 @@ impl Layout {
         Ok(())
     }
 
+    #[cold]
+    fn expected(&self, kind: Kind, name: &str, at: usize) -> LineError {
+        LineError::new(at, format!("{} ({name}) of {} logs", kind.expected(), self.format))
+    }
+
+    #[inline(always)]
     fn cell(&self, line: &[u8], at: usize, kind: Kind) -> Option<Cell> {
         let plain = |start, end| Cell { start, end, is_escaped: false };
         let first = *line.get(at)?;
         match kind {
-            Kind::Word => Some(plain(at, find(b' ', line, at))).filter(|cell| cell.end > at),
+            Kind::Word => (first != b' ').then(|| plain(at, end_of_word(line, at))),
             Kind::Number => {
                 let is_number = matches!(first, b'0'..=b'9' | b'-');
-                is_number.then(|| plain(at, find(b' ', line, at)))
+                is_number.then(|| plain(at, end_of_word(line, at)))
             }
             Kind::Name => {
                 let bracket = find(b'[', line, at);
@@ -141,7 +145,14 @@ impl Layout {
     }
 }
 
+#[inline]
+fn end_of_word(line: &[u8], at: usize) -> usize {
+    let length = near(b' ', line.get(at..).unwrap_or_default());
+    length.map_or(line.len(), |length| at.saturating_add(length))
+}
+
 /// Where the column behind this one begins.
+#[inline]
 fn behind(cell: &Cell, line: &[u8]) -> usize {
     let closing = usize::from(matches!(line.get(cell.end), Some(b'"' | b']')));
     cell.end.saturating_add(closing).saturating_add(1)
