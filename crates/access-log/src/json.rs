@@ -74,7 +74,7 @@ impl<'l> Visitor<'l> for All<'_> {
     fn key(&mut self, cursor: &mut Cursor<'l>) -> Result<(), LineError> {
         let key = cursor.key()?;
         self.name.truncate(self.outer.last().copied().unwrap_or(0));
-        if !self.name.is_empty() {
+        if !self.outer.is_empty() {
             self.name.push('.');
         }
         self.name.push_str(&String::from_utf8_lossy(&value(key)));

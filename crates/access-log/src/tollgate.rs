@@ -94,7 +94,7 @@ fn with_denial(
     json.read(line, buffer, &mut |record| {
         if let [Some(message), values @ ..] = record.values
             && is_denial(message)
-            && let Ok(values) = values.try_into()
+            && let Ok(values @ [Some(_domain), ..]) = Values::try_from(values)
         {
             with(Time { nanos: record.start, is_whole_second: record.is_whole_second }, values);
         }
@@ -117,8 +117,10 @@ fn with_text(
     }
     buffer.clear();
     let mut places: [Option<(usize, usize)>; 7] = [None; 7];
-    let at = memchr::memmem::find(message, b"domain=").unwrap_or(message.len());
-    let mut rest = message.split_at(at).1;
+    let start = line.len().saturating_sub(message.len());
+    let no_domain = || LineError::new(start, "a message with `domain=` and more behind it");
+    let mut rest =
+        message.split_at(memchr::memmem::find(message, b"domain=").ok_or_else(no_domain)?).1;
     while !rest.is_empty() {
         let expected = |rest: &[u8]| {
             let at = line.len().saturating_sub(rest.len());

@@ -1,6 +1,7 @@
 //! Arrays as values: the elements, joined as HTTP joins the values of a header.
 
 use super::scan::Cursor;
+use crate::unescape::Raw;
 
 /// Appends the elements of an array, with `, ` between them. An array of arrays or objects stays JSON, and null is left
 /// out.
@@ -19,24 +20,20 @@ fn append_elements(array: &[u8], to: &mut Vec<u8>) -> Option<()> {
     if cursor.take(b']') {
         return Some(());
     }
-    let mut is_first = true;
+    let mut separator: &[u8] = b"";
     loop {
         cursor.skip_space();
-        let before = to.len();
-        if !is_first {
-            to.extend_from_slice(b", ");
-        }
-        match cursor.peek()? {
+        let raw = match cursor.peek()? {
             b'"' => {
                 cursor.skip(1);
-                cursor.string().ok()?.append_to(to);
+                Some(cursor.string().ok()?)
             }
-            _ => match cursor.scalar().ok()? {
-                b"null" => to.truncate(before),
-                scalar => to.extend_from_slice(scalar),
-            },
+            _ => Some(cursor.scalar().ok()?).filter(|word| *word != b"null").map(Raw::plain),
+        };
+        if let Some(raw) = raw {
+            to.extend_from_slice(std::mem::replace(&mut separator, b", "));
+            raw.append_to(to);
         }
-        is_first &= to.len() == before;
         cursor.skip_space();
         if cursor.take(b']') {
             return Some(());
@@ -59,6 +56,7 @@ mod tests {
         assert_eq!(joined(r#"[ "curl\/8" ]"#), "curl/8");
         assert_eq!(joined(r#"["a" , "b",3 ,true,null]"#), "a, b, 3, true");
         assert_eq!(joined(r#"[null,"a"]"#), "a");
+        assert_eq!(joined(r#"["","a"]"#), ", a");
     }
 
     #[test]

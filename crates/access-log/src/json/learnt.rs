@@ -57,7 +57,7 @@ impl Learnt {
             return Some(*known);
         }
         let mut name = outer.name.to_vec();
-        if !name.is_empty() {
+        if object > 0 {
             name.push(b'.');
         }
         key.append_to(&mut name);
