@@ -3,7 +3,7 @@
 # so that libFuzzer sees which code an input reaches and which values are compared. Other crates are compiled as usual.
 set -euo pipefail
 
-watched=" tollgate tollgate-fuzz unary-h2 granit-parser matchit serde_json "
+watched=" tollgate tollgate-fuzz access-log unary-h2 granit-parser matchit serde_json "
 if [[ $watched == *" ${CARGO_PKG_NAME:-none} "* && $* != *"--crate-name build_script_"* ]]; then
   set -- "$@" \
     -Cpasses=sancov-module \

@@ -113,6 +113,7 @@ rust_tests() {
   fi
   cargo test --locked --lib --bins --tests -- --include-ignored --skip wall_clock::
   cargo test --locked --doc
+  cargo test --locked -p access-log
   cargo test --locked -p unary-h2
   headline "cargo test, without OpenTelemetry"
   cargo test --locked --no-default-features --test processes a_collector_that_the_build_has_no_spans_for

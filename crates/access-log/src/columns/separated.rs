@@ -30,6 +30,8 @@ pub(crate) enum Dialect {
 pub(crate) struct SeparatedReader {
     dialect: Dialect,
     asked: Asked,
+    /// The line with the names of the columns, of CSV and TSV.
+    header: Vec<u8>,
     /// The names of the columns, once the header was there.
     columns: Vec<String>,
     sources: Option<Sources>,
@@ -39,7 +41,8 @@ pub(crate) struct SeparatedReader {
 impl SeparatedReader {
     pub(crate) fn new(dialect: Dialect, asked: Asked) -> Self {
         let asked = Asked { is_end: dialect == Dialect::CloudFront, ..asked };
-        let mut reader = Self { dialect, asked, columns: vec![], sources: None, cells: vec![] };
+        let mut reader =
+            Self { dialect, asked, header: vec![], columns: vec![], sources: None, cells: vec![] };
         if dialect == Dialect::CloudFront {
             let columns = CLOUDFRONT.split_ascii_whitespace().map(str::to_owned).collect();
             reader.set_columns(columns);
@@ -178,16 +181,11 @@ impl SeparatedReader {
 
     /// Takes the header, which may come again where files were put together.
     fn is_of_values(&mut self, line: &[u8]) -> Result<bool, LineError> {
+        if self.sources.is_some() {
+            return if line == self.header { Ok(false) } else { self.check_count(line) };
+        }
         let cells = Cells { line, cells: &self.cells, escapes: Form::DoubledQuotes };
         let raw = |column: usize| cells.raw(column);
-        if self.sources.is_some() {
-            let mut columns = self.columns.iter().enumerate();
-            let is_header = self.cells.len() == self.columns.len()
-                && columns.all(|(at, name)| {
-                    raw(at).is_some_and(|it| it.bytes.trim_ascii() == name.as_bytes())
-                });
-            return if is_header { Ok(false) } else { self.check_count(line) };
-        }
         let name = |column| raw(column).map(|raw| name(&value(raw))).unwrap_or_default();
         let columns: Vec<String> = (0..self.cells.len()).map(name).collect();
         let position = |name: &str| columns.iter().position(|column| column == name);
@@ -198,6 +196,7 @@ impl SeparatedReader {
             return Err(LineError::new(0, message));
         }
         self.set_columns(columns);
+        self.header = line.to_vec();
         Ok(false)
     }
 }

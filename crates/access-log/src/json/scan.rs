@@ -1,8 +1,7 @@
 //! Tokens of JSON.
 //!
-//! What RFC 8259 allows is read. Beyond that, a string may have bytes that are not UTF-8, control characters and escapes
-//! that JSON does not know, since NGINX writes them without `escape=json`, and arrays and objects that nothing is wanted
-//! of may have anything within brackets that match.
+//! What RFC 8259 allows is read, and nothing else, but that a string may have bytes that are not UTF-8, control
+//! characters, and escapes that JSON does not know: NGINX writes them without `escape=json`.
 
 use memchr::memchr2;
 
@@ -11,6 +10,9 @@ use crate::unescape::Raw;
 
 /// How deep brackets may be nested, the outermost included. serde_json has the same bound.
 pub(super) const MAX_DEPTH: u8 = 127;
+
+/// What is expected in place of one bracket more.
+pub(super) const TOO_DEEP: &str = "no more than 127 brackets in each other";
 
 /// A position in a line.
 #[derive(Debug, Clone, Copy)]
@@ -137,35 +139,56 @@ impl<'l> Cursor<'l> {
     pub(super) fn skip_brackets(&mut self, depth: u8) -> Result<(), LineError> {
         // A bit for each open bracket: whether it is a square one.
         let (mut squares, mut open) = (0_u128, depth);
-        while let Some(byte) = self.peek() {
-            match byte {
-                b'"' => {
+        loop {
+            match self.peek() {
+                Some(b'"') => {
                     self.skip(1);
                     self.string()?;
-                    continue;
                 }
-                b'[' | b'{' if open == MAX_DEPTH => {
-                    return Err(self.error("no more than 127 brackets in each other"));
-                }
-                b'[' | b'{' => {
-                    squares = squares << 1 | u128::from(byte == b'[');
-                    open += 1;
-                }
-                b']' | b'}' => {
-                    if (squares & 1 == 1) != (byte == b']') {
-                        return Err(self.error("the bracket that was opened last"));
+                Some(bracket @ (b'[' | b'{')) => {
+                    if open == MAX_DEPTH {
+                        return Err(self.error(TOO_DEEP));
                     }
+                    squares = squares << 1 | u128::from(bracket == b'[');
+                    open += 1;
+                    self.skip(1);
+                    self.skip_space();
+                    if !matches!(self.peek(), Some(b']' | b'}')) {
+                        self.skip_key(squares & 1 == 1)?;
+                        continue;
+                    }
+                }
+                _ => {
+                    self.scalar()?;
+                }
+            }
+            // Behind a value, or in brackets without one.
+            loop {
+                if open == depth {
+                    return Ok(());
+                }
+                let is_square = squares & 1 == 1;
+                self.skip_space();
+                if self.take(if is_square { b']' } else { b'}' }) {
                     squares >>= 1;
                     open -= 1;
-                    if open == depth {
-                        self.skip(1);
-                        return Ok(());
-                    }
+                } else if self.take(b',') {
+                    self.skip_space();
+                    self.skip_key(is_square)?;
+                    break;
+                } else {
+                    return Err(self.error(if is_square { "`,` or `]`" } else { "`,` or `}`" }));
                 }
-                _ => {}
             }
-            self.skip(1);
         }
-        Err(self.error("a closing bracket"))
+    }
+
+    /// Skips the key of a member, unless it is of an array.
+    fn skip_key(&mut self, is_square: bool) -> Result<(), LineError> {
+        if !is_square {
+            self.key()?;
+            self.skip_space();
+        }
+        Ok(())
     }
 }

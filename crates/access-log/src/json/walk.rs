@@ -1,6 +1,6 @@
 //! Going through an object, without recursion.
 
-use super::scan::{Cursor, MAX_DEPTH};
+use super::scan::{Cursor, MAX_DEPTH, TOO_DEEP};
 use crate::error::LineError;
 use crate::unescape::{Form, Raw};
 
@@ -79,7 +79,7 @@ fn enters<'l>(
         }
         Some(b'{') if visitor.is_of_use() => {
             if depth == MAX_DEPTH {
-                return Err(cursor.error("no more than 127 brackets in each other"));
+                return Err(cursor.error(TOO_DEEP));
             }
             cursor.skip(1);
             visitor.enter();

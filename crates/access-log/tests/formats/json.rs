@@ -116,8 +116,11 @@ fn a_broken_line_tells_where() {
         (r#"{"time":"1715940303}"#, "byte 21: expected a quote that ends the string"),
         (r#"{"time":nul}"#, "byte 9: expected a value"),
         (r#"{"time":-}"#, "byte 10: expected a digit"),
-        (r#"{"time":1,"a":[1}}"#, "byte 17: expected the bracket that was opened last"),
-        (r#"{"time":1,"a":[1"#, "byte 17: expected a closing bracket"),
+        (r#"{"time":1,"a":[1}}"#, "byte 17: expected `,` or `]`"),
+        (r#"{"time":1,"a":{"b":[]]}"#, "byte 22: expected `,` or `}`"),
+        (r#"{"time":1,"a":[1,]}"#, "byte 18: expected a value"),
+        (r#"{"time":1,"a":[{},{"b"}]}"#, "byte 23: expected `:`"),
+        (r#"{"time":1,"a":[1"#, "byte 17: expected `,` or `]`"),
     ] {
         if !line.is_empty() {
             assert_eq!(text(line), expected, "{line}");

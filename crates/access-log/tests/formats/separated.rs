@@ -51,9 +51,13 @@ fn date_and_time_may_be_two_columns() {
 
 #[test]
 fn the_header_may_come_again() {
-    let lines = ["time,path", "1715940303,/a", "time,path", "1715940304,/b"];
-    let told = read(Format::Csv, &["path"], &lines);
-    assert_eq!(told.iter().map(super::Told::values).collect::<Vec<_>>(), [["/a"], ["/b"]]);
+    for header in ["time,path", "time,path,", "\"time\", path ,\"a \"\"b\"\"\""] {
+        let commas = ",".repeat(header.matches(',').count() - 1);
+        let [first, second] =
+            ["1715940303,/a", "1715940304,/b"].map(|line| format!("{line}{commas}"));
+        let told = read(Format::Csv, &["path"], &[header, &first, header, &second]);
+        assert_eq!(told.iter().map(super::Told::values).collect::<Vec<_>>(), [["/a"], ["/b"]]);
+    }
 }
 
 #[test]
