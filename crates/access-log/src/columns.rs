@@ -37,6 +37,10 @@ impl<'l> Cells<'_, 'l> {
         Some(Raw { bytes, form: if cell.is_escaped { self.escapes } else { Form::Plain } })
     }
 
+    fn is_empty(&self, column: usize) -> bool {
+        self.cells.get(column).is_none_or(|cell| cell.start == cell.end)
+    }
+
     fn bytes(&self, column: usize) -> Option<&'l [u8]> {
         self.raw(column).map(|raw| raw.bytes)
     }

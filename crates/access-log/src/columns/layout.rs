@@ -9,7 +9,7 @@ use memchr::{memchr, memchr2};
 pub(crate) use self::alb::ALB;
 pub(crate) use self::combined::COMBINED;
 pub(crate) use self::envoy::{ENVOY, ISTIO};
-use crate::columns::{Cell, Cells, Sources, find};
+use crate::columns::{Cell, Cells, Sources};
 use crate::error::{FieldError, LineError};
 use crate::find::near;
 use crate::format::Format;
@@ -82,32 +82,28 @@ impl Layout {
         own.chain(others).map(str::to_owned).collect()
     }
 
-    /// Where the columns stand: those that are required, and further ones up to this number.
-    fn split(&self, line: &[u8], up_to: usize, cells: &mut Vec<Cell>) -> Result<(), LineError> {
-        cells.clear();
+    /// Finds as many columns as there are cells, at least those that are required. A cell of none is empty.
+    fn split(&self, line: &[u8], cells: &mut [Cell]) -> Result<(), LineError> {
         let mut at = usize::from(self.may_be_quoted && line.first() == Some(&b'"'));
-        for (name, kind) in self.columns.iter().take(self.required.max(up_to)) {
+        let none = Cell { start: line.len(), end: line.len(), is_escaped: false };
+        let mut left = self.required;
+        let mut cells = cells.iter_mut();
+        for ((name, kind), cell) in self.columns.iter().zip(&mut cells) {
             match self.cell(line, at, *kind) {
-                Some(cell) => {
-                    at = behind(&cell, line);
-                    cells.push(cell);
-                }
+                Some((found, next)) => (*cell, at) = (found, next),
                 // Left out; what stands here is a further column.
-                None if cells.len() >= self.required => {
-                    cells.push(Cell { start: at, end: at, is_escaped: false });
-                }
+                None if left == 0 => *cell = none,
                 None => return Err(self.expected(*kind, name, at.min(line.len()))),
             }
+            left = left.saturating_sub(1);
         }
-        while cells.len() < up_to {
+        for cell in cells {
             let kind = match line.get(at) {
                 Some(b'"') => Kind::Quoted,
                 Some(b'[') => Kind::Bracketed,
                 _ => Kind::Word,
             };
-            let Some(cell) = self.cell(line, at, kind) else { break };
-            at = behind(&cell, line);
-            cells.push(cell);
+            (*cell, at) = self.cell(line, at, kind).unwrap_or((none, at));
         }
         Ok(())
     }
@@ -117,31 +113,26 @@ impl Layout {
         LineError::new(at, format!("{} ({name}) of {} logs", kind.expected(), self.format))
     }
 
+    /// The column that begins here, and where the one behind it does.
     #[inline(always)]
-    fn cell(&self, line: &[u8], at: usize, kind: Kind) -> Option<Cell> {
-        let plain = |start, end| Cell { start, end, is_escaped: false };
+    fn cell(&self, line: &[u8], at: usize, kind: Kind) -> Option<(Cell, usize)> {
         let first = *line.get(at)?;
-        match kind {
-            Kind::Word => (first != b' ').then(|| plain(at, end_of_word(line, at))),
-            Kind::Number => {
-                let is_number = matches!(first, b'0'..=b'9' | b'-');
-                is_number.then(|| plain(at, end_of_word(line, at)))
+        let inner = at.saturating_add(1);
+        let (start, end, closing) = match kind {
+            Kind::Word if first != b' ' => (at, end_of_word(line, at), 1),
+            Kind::Number if matches!(first, b'0'..=b'9' | b'-') => (at, end_of_word(line, at), 1),
+            Kind::Name => (at, end_of_name(line, at)?, 1),
+            Kind::Bracketed if first == b'[' => {
+                (inner, inner.saturating_add(memchr(b']', line.get(inner..)?)?), 2)
             }
-            Kind::Name => {
-                let bracket = find(b'[', line, at);
-                let end = bracket.checked_sub(1).filter(|end| line.get(*end) == Some(&b' '))?;
-                (end > at && bracket < line.len()).then(|| plain(at, end))
+            Kind::Quoted if first == b'"' && self.has_escapes => {
+                let cell = escaped(line, inner)?;
+                return Some((cell, cell.end.saturating_add(2)));
             }
-            Kind::Bracketed => {
-                let start = (first == b'[').then_some(at.checked_add(1)?)?;
-                let end = find(b']', line, start);
-                (end < line.len()).then(|| plain(start, end))
-            }
-            Kind::Quoted => {
-                let start = (first == b'"').then_some(at.checked_add(1)?)?;
-                if self.has_escapes { escaped(line, start) } else { unescaped(line, start) }
-            }
-        }
+            Kind::Quoted if first == b'"' => (inner, end_of_unescaped(line, inner)?, 2),
+            _ => return None,
+        };
+        Some((Cell { start, end, is_escaped: false }, end.saturating_add(closing)))
     }
 }
 
@@ -151,11 +142,11 @@ fn end_of_word(line: &[u8], at: usize) -> usize {
     length.map_or(line.len(), |length| at.saturating_add(length))
 }
 
-/// Where the column behind this one begins.
-#[inline]
-fn behind(cell: &Cell, line: &[u8]) -> usize {
-    let closing = usize::from(matches!(line.get(cell.end), Some(b'"' | b']')));
-    cell.end.saturating_add(closing).saturating_add(1)
+/// The space in front of the next bracket.
+fn end_of_name(line: &[u8], at: usize) -> Option<usize> {
+    let length = memchr(b'[', line.get(at..)?)?.checked_sub(1).filter(|length| *length > 0)?;
+    let end = at.checked_add(length)?;
+    (line.get(end) == Some(&b' ')).then_some(end)
 }
 
 /// A text with backslashes, up to a quote without one.
@@ -171,14 +162,14 @@ fn escaped(line: &[u8], start: usize) -> Option<Cell> {
     }
 }
 
-/// A text up to a quote behind which the column ends.
-fn unescaped(line: &[u8], start: usize) -> Option<Cell> {
+/// The end of a text without escapes: a quote behind which the column ends.
+fn end_of_unescaped(line: &[u8], start: usize) -> Option<usize> {
     let mut at = start;
     loop {
         let end = at.checked_add(memchr(b'"', line.get(at..)?)?)?;
         at = end.checked_add(1)?;
         if matches!(line.get(at), None | Some(b' ')) {
-            return Some(Cell { start, end, is_escaped: false });
+            return Some(end);
         }
     }
 }
@@ -188,7 +179,7 @@ fn unescaped(line: &[u8], start: usize) -> Option<Cell> {
 pub(crate) struct LayoutReader {
     layout: &'static Layout,
     sources: Sources,
-    up_to: usize,
+    /// As many as columns are needed.
     cells: Vec<Cell>,
 }
 
@@ -218,8 +209,8 @@ impl LayoutReader {
     fn with(layout: &'static Layout, mut asked: Asked) -> Self {
         asked.is_end = layout.is_end;
         let sources = Sources::new(&asked, |name| layout.column(name));
-        let up_to = sources.columns();
-        Self { layout, sources, up_to, cells: vec![] }
+        let cells = vec![Cell::default(); sources.columns().max(layout.required)];
+        Self { layout, sources, cells }
     }
 
     /// The same with the fields of the general names.
@@ -233,21 +224,22 @@ impl LayoutReader {
         scratch: &mut Vec<u8>,
         each: &mut dyn FnMut(Record<'_>),
     ) -> Result<(), LineError> {
-        self.layout.split(line, self.up_to, &mut self.cells)?;
+        self.layout.split(line, &mut self.cells)?;
         let cells = Cells { line, cells: &self.cells, escapes: Form::Backslashes };
         self.sources.read(cells, scratch, each)
     }
 
     /// Every column by its name.
     pub(crate) fn fields(
-        &mut self,
+        &self,
         line: &[u8],
         each: &mut dyn FnMut(&str, &[u8]),
     ) -> Result<(), LineError> {
-        self.layout.split(line, MAX_COLUMNS, &mut self.cells)?;
-        let cells = Cells { line, cells: &self.cells, escapes: Form::Backslashes };
-        for column in 0..self.cells.len() {
-            let Some(raw) = cells.raw(column) else { continue };
+        let mut cells = [Cell::default(); MAX_COLUMNS];
+        self.layout.split(line, &mut cells)?;
+        let all = Cells { line, cells: &cells, escapes: Form::Backslashes };
+        for column in (0..MAX_COLUMNS).filter(|column| !all.is_empty(*column)) {
+            let Some(raw) = all.raw(column) else { continue };
             let mut value = vec![];
             raw.append_to(&mut value);
             match self.layout.columns.get(column) {

@@ -3,7 +3,7 @@
 use access_log::{Format, Reader, TimeFields};
 
 /// Lines of each format, whose headers stand before them.
-pub const LOGS: [(Format, &[&str]); 14] = [
+pub(crate) const LOGS: [(Format, &[&str]); 14] = [
     (
         Format::Envoy,
         &[
@@ -80,7 +80,7 @@ pub const LOGS: [(Format, &[&str]); 14] = [
 ];
 
 /// Fields that are wanted in tests, those of them that the format may have.
-pub fn reader(format: Format) -> Reader {
+pub(crate) fn reader(format: Format) -> Reader {
     let wanted = [
         "path",
         "method",
