@@ -32,8 +32,8 @@ impl Undetected {
             _ if self.lines == 0 => "there are no lines to tell the format by".to_owned(),
             None => format!("none of the first {} lines is of a known format: {names}", self.lines),
             Some((format, read, error)) => format!(
-                "only {read} of the first {} lines are {format}, and fewer any other of: {names}; the first that is not: \
-                 {error}",
+                "only {read} of the first {} lines are {format}, and fewer any other of: {names}; the first that is \
+                 not: {error}",
                 self.lines
             ),
         }

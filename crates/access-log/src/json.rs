@@ -77,7 +77,7 @@ impl<'l> Visitor<'l> for All<'_> {
         if !self.outer.is_empty() {
             self.name.push('.');
         }
-        self.name.push_str(&String::from_utf8_lossy(&value(key)));
+        self.name.push_str(&String::from_utf8_lossy(&key.value()));
         Ok(())
     }
 
@@ -94,14 +94,8 @@ impl<'l> Visitor<'l> for All<'_> {
     }
 
     fn value(&mut self, raw: Raw<'l>) {
-        (self.each)(&self.name, &value(raw));
+        (self.each)(&self.name, &raw.value());
     }
-}
-
-fn value(raw: Raw<'_>) -> Vec<u8> {
-    let mut value = vec![];
-    raw.append_to(&mut value);
-    value
 }
 
 /// A string as it stands between its quotes.

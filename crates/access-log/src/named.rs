@@ -1,6 +1,5 @@
 //! Lines of fields that come by name, in any order.
 
-use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use smallvec::SmallVec;
@@ -11,7 +10,7 @@ use crate::names;
 use crate::record::{self, Asked, Found, Record, When};
 use crate::request::Part;
 use crate::time::Time;
-use crate::unescape::{Form, Raw};
+use crate::unescape::Raw;
 
 /// What a field is used for, and how many others would be better for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +33,8 @@ pub(crate) struct Names {
     uses: HashMap<Box<[u8]>, Box<[Use]>>,
     /// What these names begin with, up to each dot.
     prefixes: HashSet<Box<[u8]>>,
+    /// The length of the longest: a longer name is not looked at, however often it comes.
+    longest: usize,
     asked: Asked,
 }
 
@@ -60,18 +61,22 @@ impl Names {
         let dots =
             uses.keys().flat_map(|name| name.match_indices('.').map(|(at, _)| name.split_at(at).0));
         let prefixes = dots.map(|prefix| prefix.as_bytes().into()).collect();
+        let longest = uses.keys().map(|name| name.len()).max().unwrap_or(0);
         let uses = uses.into_iter().map(|(name, uses)| (name.as_bytes().into(), uses.into()));
-        Self { uses: uses.collect(), prefixes, asked: asked.clone() }
+        Self { uses: uses.collect(), prefixes, longest, asked: asked.clone() }
     }
 
     /// What the field of this name is used for.
     pub(crate) fn uses(&self, name: &[u8]) -> &[Use] {
+        if name.len() > self.longest {
+            return &[];
+        }
         self.uses.get(name).map_or(&[], |uses| uses)
     }
 
     /// Whether fields are of use whose names begin with this one and a dot.
     pub(crate) fn has_below(&self, name: &[u8]) -> bool {
-        self.prefixes.contains(name)
+        name.len() <= self.longest && self.prefixes.contains(name)
     }
 
     /// The fields of one record, of which none was seen yet.
@@ -107,7 +112,7 @@ impl Names {
         let Some(name) = self.asked.times.get(usize::from(rank)) else {
             return Err(self.no_time());
         };
-        let Some(time) = Time::read(&unescaped(raw)) else {
+        let Some(time) = Time::read(&raw.value()) else {
             let name = name.name.escape_debug();
             let message =
                 format!("a time in `{name}`, such as 2024-05-17T10:05:03.123Z or 1715940303.123");
@@ -118,7 +123,7 @@ impl Names {
             .and_then(|(rank, raw)| Some((self.asked.durations.get(usize::from(rank))?, raw)));
         let duration = of.and_then(|(of, raw)| {
             let unit: Unit = names::unit_beside(&name.name).unwrap_or(of.unit);
-            duration::read(&unescaped(raw), unit)
+            duration::read(&raw.value(), unit)
         });
         let is_beside_end = of.is_some_and(|(of, _)| of.is_beside_end);
         let is_end = name.is_end.unwrap_or(is_beside_end || self.asked.is_end);
@@ -165,13 +170,4 @@ impl<'l> Gathered<'l> {
             }
         }
     }
-}
-
-fn unescaped(raw: Raw<'_>) -> Cow<'_, [u8]> {
-    if let Form::Plain = raw.form {
-        return raw.bytes.into();
-    }
-    let mut value = vec![];
-    raw.append_to(&mut value);
-    value.into()
 }

@@ -67,9 +67,10 @@ fn others(field: &str) -> &'static [(&'static str, Part)] {
             ("http.url", Target),
             ("url.full", Target),
             ("cs-uri-stem", Target),
+            ("request", Path),
+            // NGINX's is without the query, and may be rewritten.
             ("uri", Target),
             ("url", Target),
-            ("request", Path),
         ],
         "protocol" => &[
             ("server_protocol", Whole),
@@ -167,7 +168,6 @@ fn others(field: &str) -> &'static [(&'static str, Part)] {
             ("request_time", Whole),
             ("Duration", Whole),
             ("time-taken", Whole),
-            ("target_processing_time", Whole),
         ],
         "bytes_sent" => &[
             ("body_bytes_sent", Whole),

@@ -16,12 +16,12 @@ use crate::unescape::Raw;
 pub(crate) struct OtlpReader {
     names: Names,
     /// The name of the field at hand.
-    name: Vec<u8>,
+    name: String,
 }
 
 impl OtlpReader {
     pub(crate) fn new(asked: &Asked) -> Self {
-        Self { names: Names::new(asked), name: vec![] }
+        Self { names: Names::new(asked), name: String::new() }
     }
 
     pub(crate) fn read(
@@ -35,7 +35,7 @@ impl OtlpReader {
         export.each_record(&mut |around, record| {
             let mut gathered = names.gather();
             visit(around, record, name, &mut |name, value| {
-                gathered.put(names.uses(name), Raw::plain(value.as_bytes()));
+                gathered.put(names.uses(name.as_bytes()), Raw::plain(value.as_bytes()));
             });
             names.finish(&gathered, scratch, each)
         })
@@ -50,7 +50,7 @@ impl OtlpReader {
         let export = parse(line)?;
         export.each_record(&mut |around, record| {
             visit(around, record, &mut self.name, &mut |name, value: &str| {
-                each(&String::from_utf8_lossy(name), value.as_bytes());
+                each(name, value.as_bytes());
             });
             Ok(())
         })
@@ -87,19 +87,19 @@ impl<'t> Export<'t> {
 fn visit<'a>(
     around: Around<'a, '_>,
     record: &'a LogRecord<'_>,
-    name: &mut Vec<u8>,
-    each: &mut dyn FnMut(&[u8], &'a str),
+    name: &mut String,
+    each: &mut dyn FnMut(&str, &'a str),
 ) {
     for (prefix, attributes) in around {
         name.clear();
-        name.extend_from_slice(prefix.as_bytes());
+        name.push_str(prefix);
         visit_all(attributes, name, each);
     }
     for (key, value) in record.scalars() {
-        each(key.as_bytes(), value);
+        each(key, value);
     }
     name.clear();
-    name.extend_from_slice(b"body");
+    name.push_str("body");
     visit_value(&record.body, name, each);
     name.clear();
     visit_all(&record.attributes, name, each);
@@ -108,21 +108,21 @@ fn visit<'a>(
 /// The depth is bounded by that of the JSON, of which serde_json reads 127 brackets in each other at most.
 fn visit_all<'a>(
     attributes: &'a [KeyValue<'_>],
-    name: &mut Vec<u8>,
-    each: &mut dyn FnMut(&[u8], &'a str),
+    name: &mut String,
+    each: &mut dyn FnMut(&str, &'a str),
 ) {
     let outer = name.len();
     for attribute in attributes {
         if outer > 0 {
-            name.push(b'.');
+            name.push('.');
         }
-        name.extend_from_slice(attribute.key.0.as_bytes());
+        name.push_str(&attribute.key.0);
         visit_value(&attribute.value, name, each);
         name.truncate(outer);
     }
 }
 
-fn visit_value<'a>(value: &'a Value<'_>, name: &mut Vec<u8>, each: &mut dyn FnMut(&[u8], &'a str)) {
+fn visit_value<'a>(value: &'a Value<'_>, name: &mut String, each: &mut dyn FnMut(&str, &'a str)) {
     match value {
         Value::Absent => {}
         Value::Scalar(value) => each(name, value),

@@ -25,7 +25,7 @@ enum Lines {
     Separated(SeparatedReader),
     Json(JsonReader),
     Otlp(OtlpReader),
-    Tollgate(TollgateReader),
+    Tollgate(Box<TollgateReader>),
 }
 
 impl Reader {
@@ -50,7 +50,7 @@ impl Reader {
             Format::Tsv => separated(Dialect::Tsv),
             Format::Json => Lines::Json(JsonReader::new(&asked)),
             Format::OtelJson => Lines::Otlp(OtlpReader::new(&asked)),
-            Format::Tollgate => Lines::Tollgate(TollgateReader::new(&asked)),
+            Format::Tollgate => Lines::Tollgate(Box::new(TollgateReader::new(&asked))),
         };
         Ok(Self { asked, lines, scratch: vec![] })
     }
@@ -125,7 +125,9 @@ impl Lines {
             Self::Separated(reader) => Self::Separated(reader.general()),
             Self::Json(_) => Self::Json(JsonReader::new(&asked.with_general_fields())),
             Self::Otlp(_) => Self::Otlp(OtlpReader::new(&asked.with_general_fields())),
-            Self::Tollgate(_) => Self::Tollgate(TollgateReader::new(&asked.with_general_fields())),
+            Self::Tollgate(_) => {
+                Self::Tollgate(Box::new(TollgateReader::new(&asked.with_general_fields())))
+            }
         }
     }
 }

@@ -11,8 +11,8 @@ use crate::unescape::{Form, Raw};
 /// A request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// When it began, as well as the line tells, in nanoseconds since the Unix epoch: of a log that has the end, the end
-    /// less the duration, or the end if there is no duration.
+    /// When it began, as well as the line tells, in nanoseconds since the Unix epoch: of a log that has the end, the
+    /// end less the duration, or the end if there is no duration.
     pub start: u64,
     /// Whether the line has its time without a fraction of a second, so that the request may have been anywhere in it.
     pub is_whole_second: bool,

@@ -1,7 +1,7 @@
 //! Times, in nanoseconds since the Unix epoch.
 //!
-//! RFC 3339 and its relatives of ISO 8601 (any fraction, a comma for its point, a space for the `T`, an offset without a
-//! colon or minutes, the basic form `20240517T100503Z`), the form of the common log format (`17/May/2015:10:05:03
+//! RFC 3339 and its relatives of ISO 8601 (any fraction, a comma for its point, a space for the `T`, an offset without
+//! a colon or minutes, the basic form `20240517T100503Z`), the form of the common log format (`17/May/2015:10:05:03
 //! +0000`), and numbers since the epoch in a unit that their magnitude tells. A time without an offset is UTC. A second
 //! 60 is the first of the next minute, as in POSIX time.
 

@@ -1,7 +1,7 @@
 //! tollgate's log, of which the lines about denials are read: text, and JSON with either set of names.
 //!
-//! Fields are `domain`, `table`, `row`, `wait`, `left_out`, `shadow`, and each entry of `values` under its own name. All
-//! texts of the log are escaped for people; here they are as the client sent them, as far as the log has them.
+//! Fields are `domain`, `table`, `row`, `wait`, `left_out`, `shadow`, and each entry of `values` under its own name.
+//! All texts of the log are escaped for people; here they are as the client sent them, as far as the log has them.
 
 use crate::error::LineError;
 use crate::json::JsonReader;
@@ -59,9 +59,7 @@ impl TollgateReader {
     ) -> Result<(), LineError> {
         with_denial(line, &mut self.json, &mut self.buffer, &mut |_, values| {
             each_field(values, &mut |name, raw| {
-                let mut value = vec![];
-                raw.append_to(&mut value);
-                each(&String::from_utf8_lossy(name), &value);
+                each(&String::from_utf8_lossy(name), &raw.value());
             });
         })
     }
@@ -183,8 +181,8 @@ fn each_field<'v>(values: Values<'v>, each: &mut dyn FnMut(&[u8], Raw<'v>)) {
     }
 }
 
-/// Where an entry ends: before the last space in front of an `=`. A value may have spaces and `=`; one that has ` name=`
-/// cannot be told from two entries.
+/// Where an entry ends: before the last space in front of an `=`. A value may have spaces and `=`; one that has
+/// ` name=` cannot be told from two entries.
 fn end_of_entry(value: &[u8]) -> usize {
     let mut from = 0;
     for at in memchr::memchr_iter(b'=', value) {

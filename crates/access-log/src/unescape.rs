@@ -1,5 +1,7 @@
 //! How values are escaped in a line, and what they are without.
 
+use std::borrow::Cow;
+
 use crate::request::is_absent;
 
 /// A value as it stands in a line.
@@ -39,6 +41,16 @@ impl<'l> Raw<'l> {
     /// Whether it stands for no value.
     pub(crate) const fn is_absent(&self) -> bool {
         is_absent(self.bytes)
+    }
+
+    /// The value.
+    pub(crate) fn value(&self) -> Cow<'l, [u8]> {
+        if let Form::Plain = self.form {
+            return self.bytes.into();
+        }
+        let mut value = vec![];
+        self.append_to(&mut value);
+        value.into()
     }
 
     /// Appends the value. Escapes that mean nothing stay as they are.

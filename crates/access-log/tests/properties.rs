@@ -165,7 +165,7 @@ fn every_line_here_is_read() {
     }
 }
 
-/// A MiB of each of these, within a line or alone, in the time of a few passes over it. The bound is for a machine that
+/// 256 KiB of each of these, within a line or alone, in the time of a few passes over it. The bound is for a machine that
 /// does much else; what takes a time in the square of the length takes minutes.
 #[test]
 fn long_lines_take_time_in_proportion() {

@@ -240,8 +240,7 @@ impl LayoutReader {
         let all = Cells { line, cells: &cells, escapes: Form::Backslashes };
         for column in (0..MAX_COLUMNS).filter(|column| !all.is_empty(*column)) {
             let Some(raw) = all.raw(column) else { continue };
-            let mut value = vec![];
-            raw.append_to(&mut value);
+            let value = raw.value();
             match self.layout.columns.get(column) {
                 Some((name, _)) => each(name, &value),
                 None => each(&format!("column_{}", column.saturating_add(1)), &value),

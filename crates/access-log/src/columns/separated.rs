@@ -91,7 +91,7 @@ impl SeparatedReader {
             let cells = Cells { line, cells: &self.cells, escapes: self.escapes() };
             for (column, name) in self.columns.iter().enumerate() {
                 if let Some(raw) = cells.raw(column) {
-                    each(name, &value(raw));
+                    each(name, &raw.value());
                 }
             }
         }
@@ -186,7 +186,7 @@ impl SeparatedReader {
         }
         let cells = Cells { line, cells: &self.cells, escapes: Form::DoubledQuotes };
         let raw = |column: usize| cells.raw(column);
-        let name = |column| raw(column).map(|raw| name(&value(raw))).unwrap_or_default();
+        let name = |column| raw(column).map(name).unwrap_or_default();
         let columns: Vec<String> = (0..self.cells.len()).map(name).collect();
         let position = |name: &str| columns.iter().position(|column| column == name);
         if !Sources::new(&self.asked, position).has_time() {
@@ -218,12 +218,6 @@ fn quoted(line: &[u8], start: usize, separator: u8) -> Option<Cell> {
     }
 }
 
-fn value(raw: Raw<'_>) -> Vec<u8> {
-    let mut value = vec![];
-    raw.append_to(&mut value);
-    value
-}
-
-fn name(value: &[u8]) -> String {
-    String::from_utf8_lossy(value).trim().to_owned()
+fn name(raw: Raw<'_>) -> String {
+    String::from_utf8_lossy(&raw.value()).trim().to_owned()
 }

@@ -1,5 +1,6 @@
-//! The common and the combined log format of Apache and NGINX, with `X-Forwarded-For` behind as in NGINX's packages. The
-//! time is that of the end in NGINX, and of the start in Apache; neither has the duration.
+//! The common and the combined log format of Apache and NGINX, with `X-Forwarded-For` behind as in NGINX's packages.
+//! The time is that of the end in NGINX, and of the start in Apache; neither has the duration, with which that would
+//! matter, unless it is a further column.
 
 use super::Kind::{Bracketed, Name, Number, Quoted, Word};
 use super::Layout;
