@@ -8,8 +8,8 @@
 //! - **Names.** Each format has the fields under its own names, and what it knows of them under those of [`GENERAL`].
 //!   A request line such as `GET /x HTTP/1.1` has a `method`, a `path` and a `protocol`.
 //! - **Bytes.** Values are what the client sent, without the escapes of the log. They need not be UTF-8.
-//! - **Bounded.** A line takes time in proportion to its length, whatever a client wrote into it. No line is an
-//!   allocation, unless it is of OpenTelemetry, or has an error.
+//! - **Bounded.** A line takes time in proportion to its length, whatever a client wrote into it. Once a few lines were
+//!   read, one costs no allocation, unless it is of OpenTelemetry, or has an error, or an escape in its time.
 //!
 //! # Example
 //!

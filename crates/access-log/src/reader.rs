@@ -29,7 +29,7 @@ enum Lines {
 }
 
 impl Reader {
-    /// A reader of the first line of a log.
+    /// A reader of a log from its first line on. More than 16 wanted fields cost an allocation for each line.
     ///
     /// # Errors
     /// If a field is wanted, or has the time, that no line of a format with fixed columns can have. JSON, CSV, TSV,
