@@ -16,7 +16,7 @@ pub(super) const MAX_VALUES: usize = 500_000;
 /// Bytes of all keys and scalars of one file, with aliases expanded.
 pub(super) const MAX_TEXT: usize = 8 << 20;
 
-/// Nesting of lists and mappings. A policy needs eight levels.
+/// Nesting of lists and mappings. A policy needs eight levels, a mapping five.
 pub(super) const MAX_LEVELS: usize = 32;
 
 /// Bytes of one key or scalar.

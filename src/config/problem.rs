@@ -83,9 +83,7 @@ impl Problem {
 
 /// The problem of lists and mappings nested too deeply.
 pub(super) fn too_deep() -> String {
-    format!(
-        "lists and mappings are nested more than {MAX_LEVELS} levels deep; a policy needs eight"
-    )
+    format!("lists and mappings are nested more than {MAX_LEVELS} levels deep; eight are enough")
 }
 
 impl fmt::Display for Problem {

@@ -190,7 +190,7 @@ impl<'d, 't> TreeBuilder<'d, 't> {
     fn second_document(&self, position: Position) {
         match self.language {
             Language::Policy => {
-                let what = "a second document begins here; put every domain in its own file";
+                let what = "a second document begins here; put it in a file of its own";
                 self.document.push(Problem::at(self.document.file(), position, what));
             }
             Language::RateLimit => {
