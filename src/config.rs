@@ -1,4 +1,4 @@
-//! Compiles policy files, and the configuration of envoyproxy/ratelimit. The only module that knows YAML.
+//! Compiles policy files, the configuration of envoyproxy/ratelimit, and mappings of logs. The only module that knows YAML.
 
 mod bounds;
 mod compilation;
@@ -6,6 +6,7 @@ mod compile;
 mod document;
 mod files;
 mod language;
+pub mod mapping;
 mod path;
 mod problem;
 pub mod ratelimit;

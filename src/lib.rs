@@ -40,7 +40,8 @@
 //! | `reply` | from a verdict to headers, body and metadata; `denials` are encoded when a policy is loaded |
 //! | `decision` | the verdict; shadow |
 //! | `store` | the contract of a store, `memory`, and the `script` of a shared one; `gcra` decides one bucket with governor, `debt` one that is charged whatever is left |
-//! | `config` | the only module that knows YAML: `schema` mirrors the file, `compile` checks it and hands it to `policy`; `ratelimit` does so for the configuration of envoyproxy/ratelimit |
+//! | `config` | the only module that knows YAML: `schema` mirrors the file, `compile` checks it and hands it to `policy`; `ratelimit` does so for the configuration of envoyproxy/ratelimit, and `mapping` for mappings |
+//! | `mapping` | from the fields of a log's line to descriptors, for a replay |
 //! | `policy` | the compiled policy: conditions, rows, endpoint templates, or a `descriptor_tree`; `builder` builds it, `identity` names its buckets |
 //! | `descriptor` | the query: domain, descriptors, entries, hits |
 //! | `limit` | buckets and rates, valid by construction |
@@ -59,6 +60,7 @@
 //! | a kind of bucket | `limit`, then `store/counter.rs`, which lists the other parts of a kind |
 //! | a source of policies | a module beside `policy_files` that passes compiled policies to `live` |
 //! | another language for policies | a module in `config`, beside `config/ratelimit.rs`, that compiles to `policy` |
+//! | another way to read an entry from a line of a log | `mapping/source.rs`, then `config/mapping/schema.rs` |
 //! | an admin endpoint | `admin/api`, a file each, with its types in `admin/api/types/` |
 //! | a metric | `observe/telemetry.rs` and the files in its folder |
 //! | a flag of `serve` | `cli/serve.rs`, or `cli/server_flags.rs` if `ratelimit` has it; `cli/serve/assemble.rs` builds the server from it |
@@ -77,6 +79,7 @@ pub mod http1;
 pub mod limit;
 pub mod listener;
 pub mod live;
+pub mod mapping;
 pub mod observe;
 pub mod policy;
 pub mod policy_files;

@@ -35,6 +35,57 @@ fn allocations<T>(run: impl FnOnce() -> T) -> (u64, T) {
     (dhat::HeapStats::get().total_blocks - before, result)
 }
 
+/// A token with the payload `{"sub":"ann","scope":"read:current_user"}`.
+const TOKEN: &[u8] = b"Bearer e30.eyJzdWIiOiJhbm4iLCJzY29wZSI6InJlYWQ6Y3VycmVudF91c2VyIn0.x";
+
+#[test]
+fn a_line_of_a_log_becomes_a_request_without_an_allocation() {
+    let _alone = COUNTER.lock();
+    let _profiler = dhat::Profiler::builder().testing().build();
+    let text = r#"
+descriptor:
+  tenant: $x_tenant
+  tenant_type: { from: $x_tenant, lookup: tiers.csv, default: free }
+  path: $path
+  board: { from: $path, match: "/api/dashboard/([^/?]+)", optional: true }
+  remote_address: { from: $x_forwarded_for, hop: -1 }
+  user: { from: $authorization, jwt: sub }
+  scope: { from: $authorization, jwt: scope, match: "[a-z]+:(current_user)" }
+hits: { from: $bytes_sent, divide: 1024 }
+skip: { path: /healthz*, $user_agent: kube-probe }
+"#;
+    let source = config::Source { name: "map.yaml".into(), text: text.into() };
+    let tables = |_: &std::path::Path| Ok("acme,paid\n".to_owned());
+    let mapping = config::mapping::compile(&source, &[], "".as_ref(), &tables).unwrap();
+    let line = |path: &'static [u8]| {
+        let value = |name: &String| -> Option<&'static [u8]> {
+            match &**name {
+                "x_tenant" => Some(b"acme"),
+                "path" => Some(path),
+                "x_forwarded_for" => Some(b"10.0.0.1, 192.0.2.1"),
+                "authorization" => Some(TOKEN),
+                "bytes_sent" => Some(b"5000"),
+                _ => None,
+            }
+        };
+        mapping.fields().iter().map(value).collect::<Vec<_>>()
+    };
+    let lines = [line(b"/api/dashboard/sales?x=1"), line(b"/other"), line(b"/api/dashboard/y")];
+    let mut scratch = mapping.scratch();
+    let mut read = || {
+        let entries = lines.iter().map(|values| {
+            let mut query = Query::default();
+            mapping.query("d", values, &mut scratch, &mut query).unwrap();
+            query.descriptors().map(|descriptor| descriptor.entries().len()).sum::<usize>()
+        });
+        entries.sum::<usize>()
+    };
+    // The first lines make the buffers.
+    assert_eq!(read(), 7 + 6 + 7);
+    let (count, entries) = allocations(&mut read);
+    assert_eq!((count, entries), (0, 7 + 6 + 7));
+}
+
 #[test]
 fn a_call_allocates_nothing_before_its_verdict_and_little_after() {
     let _alone = COUNTER.lock();

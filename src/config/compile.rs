@@ -14,7 +14,7 @@ use std::sync::Arc;
 use hashbrown::{HashMap, HashSet};
 
 use self::buckets::Listed;
-use self::conditions::Reader;
+pub(super) use self::conditions::Reader as ConditionReader;
 use self::keys::MAX_PATH_ENTRIES;
 use self::overrides::Targets;
 use super::document::{Document, Located};
@@ -310,8 +310,11 @@ impl<'a> Compiler<'a> {
     }
 
     fn conditions(&mut self, when: &schema::When) -> Conditions {
-        let mut reader =
-            Reader { document: self.document, keys: self.builder.keys(), groups: Vec::new() };
+        let mut reader = ConditionReader {
+            document: self.document,
+            keys: self.builder.keys(),
+            groups: Vec::new(),
+        };
         let conditions = reader.read(when);
         for Located { value, path } in std::mem::take(&mut reader.groups) {
             self.check_group(&value, &path);

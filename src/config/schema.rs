@@ -8,7 +8,8 @@ mod foreign;
 mod paths;
 
 pub(super) use self::addresses::{Addresses, MAX_HOPS};
-use self::conditions::{some_when, when};
+pub(super) use self::conditions::some_when;
+use self::conditions::when;
 pub(super) use self::denial::{Content, DenialBody, Json};
 pub(super) use self::paths::{Case, Paths};
 use super::document::Located;
@@ -228,7 +229,7 @@ fn entry_keys(node: &Node<'_>) -> Vec<Located<String>> {
     node.list("a list of entries' keys").iter().filter_map(Node::entry_key).collect()
 }
 
-fn one_of<T: Copy, const N: usize>(
+pub(super) fn one_of<T: Copy, const N: usize>(
     node: &Node<'_>,
     what: &str,
     choices: &[(&str, T); N],

@@ -137,7 +137,7 @@ fn pages() -> Vec<PathBuf> {
 }
 
 /// The text between two fences whose first says `kind`.
-fn blocks<'a>(text: &'a str, kind: &str) -> Vec<&'a str> {
+pub(crate) fn blocks<'a>(text: &'a str, kind: &str) -> Vec<&'a str> {
     let begin = format!("```{kind}\n");
     text.split(&*begin).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
 }

@@ -28,6 +28,7 @@ mod explain_bucket;
 #[path = "../support/frames.rs"]
 mod frames;
 mod leases;
+mod mapping_errors;
 mod metrics;
 mod modules;
 mod near;

@@ -10,14 +10,14 @@ use crate::policy::condition::{Condition, Conditions, Matcher};
 use crate::policy::values::{KeyIndex, Keys};
 
 /// Compiles conditions, assigns indexes to the keys that they test, and collects the endpoint groups that they name.
-pub(super) struct Reader<'a> {
-    pub(super) document: &'a Document<'a>,
-    pub(super) keys: &'a mut Keys,
-    pub(super) groups: Vec<Located<String>>,
+pub(in crate::config) struct Reader<'a> {
+    pub(in crate::config) document: &'a Document<'a>,
+    pub(in crate::config) keys: &'a mut Keys,
+    pub(in crate::config) groups: Vec<Located<String>>,
 }
 
 impl Reader<'_> {
-    pub(super) fn read(&mut self, when: &schema::When) -> Conditions {
+    pub(in crate::config) fn read(&mut self, when: &schema::When) -> Conditions {
         let conditions = when.tests.iter().map(|(key, test)| {
             let index = self.keys.intern(&key.value);
             if index == KeyIndex::ENDPOINT_GROUP {

@@ -12,7 +12,7 @@ pub(super) fn when(node: &Node<'_>) -> When {
 }
 
 /// Conditions, at least one; `what` is the problem if there is none, which would match every request.
-pub(super) fn some_when(node: &Node<'_>, what: &str) -> When {
+pub(in crate::config) fn some_when(node: &Node<'_>, what: &str) -> When {
     if node.value.as_mapping().is_some_and(<[_]>::is_empty) {
         node.report(what);
     }
