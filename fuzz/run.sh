@@ -42,7 +42,7 @@ target=$(cd "$target" && pwd)
 limits=(-timeout=25 -rss_limit_mb=1024 -len_control=0 -report_slow_units=25)
 max_len() {
   case $1 in
-    policy | json | snapshot) echo 4096 ;;
+    policy | mapping | json | snapshot) echo 4096 ;;
     *) echo 2048 ;;
   esac
 }
@@ -65,6 +65,8 @@ begin() {
   local -a corpora=("$work" "fuzz/corpus/$name")
   if [ "$name" = policy ]; then
     corpora+=(tests/config config)
+  elif [ "$name" = mapping ]; then
+    corpora+=(tests/mapping/bad config/replay)
   fi
   "$target/debug/$name" "${arguments[@]}" "-artifact_prefix=$artifacts/" -print_final_stats=1 \
     "${corpora[@]}" >"$target/fuzz/$name.log" 2>&1 &
