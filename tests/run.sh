@@ -14,7 +14,7 @@
 #   wire          an independent encoder against the server (tests/wire, pytest)
 #   openapi       every operation of the HTTP side against /openapi.json (tests/openapi, schemathesis)
 #   deploy        linters for the Dockerfile, manifests and units of deploy/
-#   page          the live page, in a real browser (tests/page, pytest)
+#   page          the live page and the page of a replay, in a real browser (tests/page, pytest)
 #
 # grpcurl, wire, openapi and page run beside each other and beside deploy, and say at the end what came of them.
 #

@@ -56,6 +56,7 @@ class Browser:
         self._number = 0
         self._session = None
         self.errors = []
+        self.requests = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ["Page", "Runtime", "Log", "Network"]:
@@ -88,7 +89,9 @@ class Browser:
         return json.loads(message)
 
     def _note(self, event):
-        """Whatever the page complains about: exceptions, and what its Content-Security-Policy refused."""
+        """What the page asks for, and what it complains about: exceptions, and what its Content-Security-Policy refused."""
+        if event.get("method") == "Network.requestWillBeSent":
+            self.requests.append(event["params"]["request"]["url"])
         if event.get("method") == "Runtime.exceptionThrown":
             self.errors.append(event["params"]["exceptionDetails"])
         if event.get("method") == "Log.entryAdded":
@@ -120,7 +123,7 @@ class Browser:
         return self.ask(f"document.querySelector({json.dumps(selector)})?.innerText")
 
     def press(self, key, text=None):
-        codes = {"Tab": 9, "Enter": 13, "ArrowLeft": 37, "ArrowRight": 39}
+        codes = {"Tab": 9, "Enter": 13, "End": 35, "ArrowLeft": 37, "ArrowRight": 39}
         text = {"Enter": "\r"}.get(key, text)
         common = {"key": key, "code": key, "windowsVirtualKeyCode": codes.get(key, 0)}
         down = {**common, "text": text} if text else common

@@ -20,6 +20,30 @@ PICTURES = Path(os.environ.get("CARGO_TARGET_DIR", HERE.parents[1] / "target")) 
 
 HOSTILE = "<img src=x onerror=window.harmed=1><script>window.harmed=2</script>"
 
+# The texts of a page that are hard to read, with their contrast.
+CONTRAST = """(() => {
+  const light = (rgb) => rgb.map((c) => c / 255).map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, c, at) => sum + c * [0.2126, 0.7152, 0.0722][at], 0);
+  const numbers = (color) => color.match(/[\\d.]+/g).map(Number);
+  const paper = (element) => {
+    for (; element; element = element.parentElement) {
+      const color = numbers(getComputedStyle(element).backgroundColor);
+      if (color.length < 4 || color[3] > 0) return color.slice(0, 3);
+    }
+    return [255, 255, 255];
+  };
+  const ink = (element) => getComputedStyle(element)[element.closest('svg') ? 'fill' : 'color'];
+  const poor = [];
+  for (const element of document.querySelectorAll('body *')) {
+    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    if (!own || !element.getClientRects().length) continue;
+    const pair = [light(numbers(ink(element)).slice(0, 3)), light(paper(element))].sort((a, b) => b - a);
+    const ratio = (pair[0] + 0.05) / (pair[1] + 0.05);
+    if (ratio < 4.5) poor.push(`${element.textContent.slice(0, 30)}: ${ratio.toFixed(2)}`);
+  }
+  return poor;
+})()"""
+
 # So many a day, so that time does not matter; and slots.
 POLICY = """
     domain: d

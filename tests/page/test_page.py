@@ -2,7 +2,7 @@
 
 import pytest
 
-from conftest import HOSTILE, PICTURES, exhaust, set_entries
+from conftest import CONTRAST, HOSTILE, PICTURES, exhaust, set_entries
 from messages import entries, one, request
 
 
@@ -190,29 +190,6 @@ def test_everything_that_takes_the_focus_has_a_name(page):
     nameless = """[...document.querySelectorAll('a, button, input, select, [tabindex="0"]')].filter((element) =>
         !(element.getAttribute('aria-label') || element.textContent.trim() || element.labels?.length)).length"""
     assert page.ask(nameless) == 0
-
-
-CONTRAST = """(() => {
-  const light = (rgb) => rgb.map((c) => c / 255).map((c) => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
-    .reduce((sum, c, at) => sum + c * [0.2126, 0.7152, 0.0722][at], 0);
-  const numbers = (color) => color.match(/[\\d.]+/g).map(Number);
-  const paper = (element) => {
-    for (; element; element = element.parentElement) {
-      const color = numbers(getComputedStyle(element).backgroundColor);
-      if (color.length < 4 || color[3] > 0) return color.slice(0, 3);
-    }
-    return [255, 255, 255];
-  };
-  const poor = [];
-  for (const element of document.querySelectorAll('body *')) {
-    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
-    if (!own || !element.getClientRects().length || element.closest('svg')) continue;
-    const pair = [light(numbers(getComputedStyle(element).color).slice(0, 3)), light(paper(element))].sort((a, b) => b - a);
-    const ratio = (pair[0] + 0.05) / (pair[1] + 0.05);
-    if (ratio < 4.5) poor.push(`${element.textContent.slice(0, 30)}: ${ratio.toFixed(2)}`);
-  }
-  return poor;
-})()"""
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
