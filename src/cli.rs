@@ -2,7 +2,8 @@
 //!
 //! - 0: success.
 //! - 1: `check` found errors, or warnings with `--strict`, `convert --strict` left something out, `query` was over the
-//!   limit, `health` found no ready server, or `admin` found no such bucket or lease, or an invalid policy.
+//!   limit, `replay` denied more than `--fail-above` allows or found a mapped field in no line, `health` found no ready
+//!   server, or `admin` found no such bucket or lease, or an invalid policy.
 //! - 2: the command could not run: the command line is wrong, `serve` was started with an invalid policy, or the server
 //!   cannot be reached.
 //!
@@ -24,6 +25,7 @@ mod output;
 mod pages;
 mod query;
 mod ratelimit;
+mod replay;
 mod reread;
 mod serve;
 mod server_flags;
@@ -42,6 +44,7 @@ use self::output::{WhileRead, report_error, write_or_give_up};
 use crate::config::ratelimit::Settings;
 use crate::config::{self, Compiled, Problems, Source};
 use crate::policy::fingerprint::FingerprintKey;
+use crate::policy::{Policies, Policy};
 use crate::reading::{self, caught};
 
 /// A rate-limit service for Envoy: exact decisions in one process, by a policy written in YAML.
@@ -63,6 +66,8 @@ enum Command {
     Convert(convert::Convert),
     /// Show which buckets a descriptor matches, and why, without a server.
     Explain(explain::Explain),
+    /// Replay access logs: what would a policy have done to this traffic?
+    Replay(Box<replay::Replay>),
     /// Send one rate-limit request to a running server.
     Query(query::QueryCommand),
     /// Check whether a running server is ready, or healthy if it stands in place of envoyproxy/ratelimit.
@@ -130,6 +135,23 @@ fn checked_sources(path: &Path) -> Result<Vec<Source>, Failure> {
     Ok(sources)
 }
 
+/// The policy of the domain; without one, the only policy.
+fn choose_policy<'a>(policies: &'a Policies, domain: Option<&str>) -> Result<&'a Policy, String> {
+    let mut all = policies.iter();
+    let (chosen, problem) = match (domain, all.next(), all.next()) {
+        (Some(domain), ..) => {
+            (policies.get(domain), format!("there is no domain `{}`", domain.escape_debug()))
+        }
+        (None, Some(only), None) => (Some(only), String::new()),
+        (None, ..) => (None, "there are several domains".to_owned()),
+    };
+    chosen.ok_or_else(|| {
+        let known: Vec<_> =
+            policies.iter().map(|policy| policy.domain().escape_debug().to_string()).collect();
+        format!("{problem}; choose with --domain from: {}", known.join(", "))
+    })
+}
+
 /// The exit code of a command that could not run.
 const FAILED: u8 = 2;
 
@@ -160,6 +182,7 @@ impl Cli {
             Command::Check(check) => check.run(out),
             Command::Convert(convert) => convert.run(out),
             Command::Explain(explain) => explain.run(out),
+            Command::Replay(replay) => replay.run(out),
             Command::Query(query) => query.run(out),
             Command::Health(health) => health.run(out),
             Command::Admin(admin) => admin.run(out),

@@ -19,7 +19,8 @@
 //!
 //! | module | purpose |
 //! |---|---|
-//! | `cli` | the commands: serve, check, convert, explain, query, health, admin, ratelimit, ratelimit-check, completions, man |
+//! | `cli` | the commands: serve, check, convert, explain, replay, query, health, admin, ratelimit, ratelimit-check, completions, man |
+//! | `replay` | what a policy would have done to the traffic of access logs, read by `crates/access-log` |
 //! | `server` | the supervisor: threads, accepting connections, drain, the sweep of the store |
 //! | `reference` | the HTTP side of envoyproxy/ratelimit: `/json`, `/healthcheck`, the port for debugging |
 //! | `admin` | the HTTP side: the API and the dashboard |
@@ -85,6 +86,7 @@ pub mod policy;
 pub mod policy_files;
 pub mod reading;
 pub mod reference;
+pub mod replay;
 pub mod reply;
 pub mod server;
 pub mod service;

@@ -120,6 +120,11 @@ impl Mapping {
         &self.fields
     }
 
+    /// How many descriptors a request has at most.
+    pub const fn descriptor_count(&self) -> usize {
+        self.descriptors.len()
+    }
+
     /// Which fields have the time and the duration, where the mapping says so.
     pub const fn times(&self) -> &Times {
         &self.times

@@ -7,13 +7,13 @@ use clap::Args;
 
 use super::counting::CountingArgs;
 use super::entry_args::{self, EntryArg};
-use super::{Failure, PolicyPath, load};
+use super::{Failure, PolicyPath, choose_policy, load};
 use crate::clock::{BootClock, Clock};
 use crate::limit::{Blocked, Bucket, Debt};
 use crate::policy::descriptor_tree::{self, Choice, Walk};
 use crate::policy::rule::Rule;
 use crate::policy::table::{Row, Table};
-use crate::policy::{Explained, Policies, Policy};
+use crate::policy::{Explained, Policy};
 use crate::text;
 
 #[derive(Debug, Args)]
@@ -33,7 +33,7 @@ pub(super) struct Explain {
 impl Explain {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
         let policies = load(&self.policy.config, &self.counting.settings())??.policies;
-        let policy = choose(&policies, self.domain.as_deref())?;
+        let policy = choose_policy(&policies, self.domain.as_deref())?;
         let query = entry_args::query(policy.domain(), &self.entries)?;
         for descriptor in query.descriptors() {
             write(out, policy, &policy.explain(descriptor, BootClock::start().read().wall))?;
@@ -52,23 +52,6 @@ impl Explain {
         }
         Ok(ExitCode::SUCCESS)
     }
-}
-
-/// The policy of the domain; without one, the only policy.
-fn choose<'a>(policies: &'a Policies, domain: Option<&str>) -> Result<&'a Policy, String> {
-    let mut all = policies.iter();
-    let (chosen, problem) = match (domain, all.next(), all.next()) {
-        (Some(domain), ..) => {
-            (policies.get(domain), format!("there is no domain `{}`", domain.escape_debug()))
-        }
-        (None, Some(only), None) => (Some(only), String::new()),
-        (None, ..) => (None, "there are several domains".to_owned()),
-    };
-    chosen.ok_or_else(|| {
-        let known: Vec<_> =
-            policies.iter().map(|policy| policy.domain().escape_debug().to_string()).collect();
-        format!("{problem}; choose with --domain from: {}", known.join(", "))
-    })
 }
 
 fn write(out: &mut dyn Write, policy: &Policy, explained: &Explained<'_>) -> std::io::Result<()> {

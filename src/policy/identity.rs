@@ -197,6 +197,15 @@ impl KeySet {
         self.entries.iter().map(|entry| keys.name(entry.index)).collect()
     }
 
+    /// Of these, the ones of which each value names other buckets: no address, of which a part may count, and no path without
+    /// its query.
+    pub(crate) fn plain_names<'k>(&self, keys: &'k Keys) -> Vec<&'k str> {
+        let is_plain =
+            |is: &ValueKind| matches!(is, ValueKind::Text | ValueKind::Path(PathInKey::WithQuery));
+        let plain = self.entries.iter().filter(|entry| is_plain(&entry.is));
+        plain.map(|entry| keys.name(entry.index)).collect()
+    }
+
     /// The key as part of a bucket's identity: the keys of the entries and, with an address, how many bits of it
     /// count.
     pub(super) fn identity(&self, keys: &Keys) -> Vec<String> {

@@ -13,6 +13,7 @@ mod pages;
 mod query;
 mod ratelimit;
 mod reload;
+mod replay;
 pub(crate) mod serve;
 mod snapshot;
 mod stalled;

@@ -28,7 +28,6 @@ mod explain_bucket;
 #[path = "../support/frames.rs"]
 mod frames;
 mod leases;
-mod mapping_errors;
 mod metrics;
 mod modules;
 mod near;
@@ -43,6 +42,7 @@ mod ratelimit_config;
 mod ratelimit_folder;
 mod release;
 mod repeated_keys;
+mod replay;
 mod replies;
 mod shutdown;
 mod snapshot;

@@ -156,6 +156,8 @@ pub fn start_envoy(envoy: &Path, text: &str, admin: SocketAddr, folder: &Path) -
     std::fs::write(&config, text).unwrap();
     let mut command = command(envoy);
     command.args(["--disable-hot-restart", "--concurrency", "2", "--log-level", "warning"]);
+    // Access logs are there soon after a request.
+    command.args(["--file-flush-interval-msec", "50"]);
     command.arg("-c").arg(config);
     let mut envoy = Running::start("envoy", &mut command, folder);
     envoy.wait_for("an Envoy that is ready", |_| {

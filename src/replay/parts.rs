@@ -1,0 +1,65 @@
+//! Divides requests into parts that share no bucket, so that several threads decide them with the result of one.
+//!
+//! If the keys of all tables have an entry in common, such as the tenant, requests with different values of it meet no
+//! bucket in common.
+
+use std::hash::Hasher;
+
+use siphasher::sip::SipHasher13;
+
+use super::batch::PARTS;
+use crate::descriptor::Query;
+use crate::mapping::Mapping;
+use crate::policy::Policy;
+
+/// How requests are divided.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Parts {
+    /// The entry that the keys of all tables have; without one, all requests are of one part.
+    key: Option<Box<str>>,
+}
+
+impl Parts {
+    /// Those that policies and a mapping allow.
+    pub(super) fn new<'p>(
+        policies: impl IntoIterator<Item = &'p Policy>,
+        mapping: &Mapping,
+    ) -> Self {
+        if mapping.descriptor_count() > 1 {
+            // They may have different values of the entry.
+            return Self::default();
+        }
+        let mut common: Option<Vec<&str>> = None;
+        for policy in policies {
+            if policy.is_tree() {
+                return Self::default();
+            }
+            for table in policy.tables() {
+                let set = policy.key_set(table.key());
+                let names = set.map(|set| set.plain_names(policy.keys())).unwrap_or_default();
+                match &mut common {
+                    Some(common) => common.retain(|name| names.contains(name)),
+                    None => common = Some(names),
+                }
+            }
+        }
+        Self { key: common.and_then(|names| names.into_iter().next()).map(Into::into) }
+    }
+
+    /// The entry by which requests are divided.
+    pub(super) fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
+    /// The part of a request.
+    pub(super) fn of(&self, query: &Query<'_>) -> u8 {
+        let Some(key) = &self.key else { return 0 };
+        let entries = query.descriptors().flat_map(|descriptor| descriptor.entries());
+        let mut of_key = entries.filter(|entry| entry.key == **key);
+        let entry = of_key.next();
+        let mut hasher = SipHasher13::new();
+        hasher.write(entry.map_or(b"", |entry| entry.value));
+        let [lowest, ..] = hasher.finish().to_le_bytes();
+        lowest % PARTS
+    }
+}

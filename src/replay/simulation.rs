@@ -1,0 +1,114 @@
+//! Decides the requests of logs: the server's own code, at the time of the log.
+
+use super::batch::Event;
+use super::figures::Figures;
+use super::running::Running;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::ReplayError;
+use crate::clock::Timestamp;
+use crate::decision::{self, Verdict};
+use crate::descriptor::Query;
+use crate::observe::bucket_label::BucketLabel;
+use crate::policy::fingerprint::Fingerprint;
+use crate::policy::{Plan, Policy};
+use crate::store::MemoryStore;
+
+/// After how many requests one shard of the store is swept.
+const SWEEP_EVERY: u64 = 1_024;
+
+/// A policy, and the state of its buckets.
+#[derive(Debug)]
+pub(super) struct Simulation<'p> {
+    policy: &'p Policy,
+    store: MemoryStore,
+    running: Running,
+    figures: Figures<'p>,
+    max_keys: usize,
+    /// The keys of all simulations that divide the requests.
+    keys: Arc<AtomicUsize>,
+    /// How many of these are its own.
+    own_keys: usize,
+    decided: u64,
+    /// Whether denials are told, not only counted.
+    has_denials: bool,
+}
+
+impl<'p> Simulation<'p> {
+    pub(super) fn new(policy: &'p Policy, max_keys: usize, keys: &Arc<AtomicUsize>) -> Self {
+        // Keys are not spread evenly over the shards: with an eighth more none of them evicts before there are `max_keys`.
+        let capacity = max_keys.saturating_add(max_keys / 8).saturating_add(1 << 16);
+        Self {
+            policy,
+            store: MemoryStore::new(capacity),
+            running: Running::default(),
+            figures: Figures::new(policy),
+            max_keys,
+            keys: Arc::clone(keys),
+            own_keys: 0,
+            decided: 0,
+            has_denials: false,
+        }
+    }
+
+    /// Decides a request that began at `now`. Requests come in order of time. Returns what denied it.
+    ///
+    /// # Errors
+    /// If there are more keys than the replay may have, or the store cannot decide.
+    pub(super) fn decide(
+        &mut self,
+        query: &Query<'_>,
+        event: &Event,
+        now: Timestamp,
+    ) -> Result<Option<Denial>, ReplayError> {
+        self.running.end_until(now, &self.store, &mut self.figures);
+        let mut plan = Plan::default();
+        self.policy.resolve_into(query, now, &mut plan);
+        let mut verdict = Verdict::unlimited();
+        decision::decide_into(&plan, &self.store, now, &mut verdict)?;
+        self.figures.count(query, &verdict, event, now);
+        self.running.begin(&verdict, now.after(event.duration));
+        self.decided += 1;
+        if self.decided.is_multiple_of(SWEEP_EVERY) {
+            self.store.sweep(now);
+            let own = self.figures.keys();
+            let more = own - self.own_keys;
+            self.own_keys = own;
+            let all = self.keys.fetch_add(more, Ordering::Relaxed) + more;
+            if all > self.max_keys || self.store.evictions() > 0 {
+                return Err(ReplayError::TooManyKeys(self.max_keys));
+            }
+        }
+        Ok(if self.has_denials { denial(self.policy, query, &verdict) } else { None })
+    }
+
+    /// Tells denials from now on.
+    pub(super) fn with_denials(self) -> Self {
+        Self { has_denials: true, ..self }
+    }
+
+    pub(super) fn finish(self) -> Figures<'p> {
+        self.figures
+    }
+}
+
+/// The bucket that denied a request.
+#[derive(Debug)]
+pub(super) struct Denial {
+    pub(super) fingerprint: Fingerprint,
+    /// The number of its rule.
+    pub(super) rule: usize,
+    pub(super) label: BucketLabel,
+}
+
+/// What denied a request: the bucket with the longest wait.
+fn denial(policy: &Policy, query: &Query<'_>, verdict: &Verdict<'_>) -> Option<Denial> {
+    let denying = verdict.decided.iter().filter(|decided| decided.denies());
+    let tightest = denying.filter(|_| !verdict.is_admitted).max_by_key(|of| of.outcome.wait)?;
+    Some(Denial {
+        fingerprint: tightest.matched.fingerprint,
+        rule: tightest.matched.rule?.id().get(),
+        label: BucketLabel::of(policy, query, tightest),
+    })
+}
