@@ -173,21 +173,11 @@ impl Sources {
         let expected = |at| LineError::new(at, "a time, such as 2024-05-17T10:05:03.123Z");
         let source = source.ok_or_else(|| expected(0))?;
         let time = read_time(cells, source).ok_or_else(|| expected(cells.start(source.column)))?;
-        let durations = self.durations.iter();
-        let mut durations = durations.map(|of| (of, duration(cells, of, source.duration_unit)));
-        let first = durations.next();
-        let (of, duration) = match first {
-            Some((of, None)) => durations.find(|(_, read)| read.is_some()).unwrap_or((of, None)),
-            Some(first) => first,
-            None => {
-                return Ok(When {
-                    time,
-                    is_end: source.is_end.unwrap_or(self.is_end),
-                    duration: None,
-                });
-            }
+        let read = |of: &DurationSource| {
+            Some((duration(cells, of, source.duration_unit)?, of.is_beside_end))
         };
-        let is_end = source.is_end.unwrap_or(of.is_beside_end || self.is_end);
+        let (duration, is_beside_end) = self.durations.iter().find_map(read).unzip();
+        let is_end = source.is_end.unwrap_or(is_beside_end.unwrap_or(false) || self.is_end);
         Ok(When { time, is_end, duration })
     }
 }

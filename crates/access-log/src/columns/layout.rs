@@ -58,8 +58,9 @@ pub(crate) struct Layout {
     pub(crate) has_escapes: bool,
     /// Whether the time is that of the end, if its name does not tell.
     pub(crate) is_end: bool,
-    /// Whether a line may stand in quotes of its own, as some collectors leave it.
-    pub(crate) may_be_quoted: bool,
+    /// Whether a line may begin with a stray quote, as some collectors leave it, or with `host:port `, as Apache's
+    /// `vhost_combined` does.
+    pub(crate) may_have_prefix: bool,
 }
 
 impl Layout {
@@ -84,7 +85,7 @@ impl Layout {
 
     /// Finds as many columns as there are cells, at least those that are required. A cell of none is empty.
     fn split(&self, line: &[u8], cells: &mut [Cell]) -> Result<(), LineError> {
-        let mut at = usize::from(self.may_be_quoted && line.first() == Some(&b'"'));
+        let mut at = if self.may_have_prefix { length_of_prefix(line) } else { 0 };
         let none = Cell { start: line.len(), end: line.len(), is_escaped: false };
         let mut left = self.required;
         let mut cells = cells.iter_mut();
@@ -140,6 +141,19 @@ impl Layout {
 fn end_of_word(line: &[u8], at: usize) -> usize {
     let length = near(b' ', line.get(at..).unwrap_or_default());
     length.map_or(line.len(), |length| at.saturating_add(length))
+}
+
+/// The length of a quote in front of the line, and of `host:port ` behind it. No address has just one colon.
+#[inline]
+fn length_of_prefix(line: &[u8]) -> usize {
+    let quote = usize::from(line.first() == Some(&b'"'));
+    let first = line.get(quote..end_of_word(line, quote)).unwrap_or_default();
+    match first.iter().rposition(|byte| !byte.is_ascii_digit()) {
+        Some(at) if first.get(at) == Some(&b':') && memchr(b':', first) == Some(at) => {
+            quote.saturating_add(first.len()).saturating_add(1)
+        }
+        _ => quote,
+    }
 }
 
 /// The space in front of the next bracket.

@@ -79,6 +79,13 @@ fn a_line_in_stray_quotes_is_read() {
 }
 
 #[test]
+fn a_virtual_host_in_front_is_left_out() {
+    let line = format!("shop.example:443 {COMMON}");
+    let told = only(Format::Combined, &["remote_address", "user", "path"], &[&line]);
+    assert_eq!(told.values(), ["192.0.2.7", "ada", "/a?b=1"]);
+}
+
+#[test]
 fn bytes_that_are_not_utf8_stay() {
     let mut line = combined("GET /a HTTP/1.1", "").into_bytes();
     let at = line.windows(2).position(|bytes| bytes == b"/a").unwrap();

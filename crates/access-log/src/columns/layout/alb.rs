@@ -42,5 +42,5 @@ pub(crate) static ALB: Layout = Layout {
     required: 17,
     has_escapes: true,
     is_end: true,
-    may_be_quoted: false,
+    may_have_prefix: false,
 };

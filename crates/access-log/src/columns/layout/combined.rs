@@ -23,5 +23,5 @@ pub(crate) static COMBINED: Layout = Layout {
     required: 7,
     has_escapes: true,
     is_end: true,
-    may_be_quoted: true,
+    may_have_prefix: true,
 };

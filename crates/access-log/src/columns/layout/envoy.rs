@@ -25,7 +25,7 @@ pub(crate) static ENVOY: Layout = Layout {
     required: 13,
     has_escapes: false,
     is_end: false,
-    may_be_quoted: false,
+    may_have_prefix: false,
 };
 
 pub(crate) static ISTIO: Layout = Layout {
@@ -57,5 +57,5 @@ pub(crate) static ISTIO: Layout = Layout {
     required: 22,
     has_escapes: false,
     is_end: false,
-    may_be_quoted: false,
+    may_have_prefix: false,
 };
