@@ -78,7 +78,7 @@ struct TimeSource {
     /// The column of the date, if the other has the time of day alone.
     date: Option<usize>,
     is_end: Option<bool>,
-    duration_unit: Option<Unit>,
+    may_be_caddys: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -86,6 +86,7 @@ struct DurationSource {
     columns: Vec<usize>,
     unit: Unit,
     is_beside_end: bool,
+    may_be_caddys: bool,
 }
 
 /// In which columns to look for what is asked.
@@ -112,13 +113,13 @@ impl Sources {
                 (Some(date), Some(time)) if is_half => (time, Some(date)),
                 _ => (column(&time.name)?, None),
             };
-            let duration_unit = names::unit_beside(&time.name);
-            Some(TimeSource { column, date, is_end: time.is_end, duration_unit })
+            let may_be_caddys = names::may_be_caddys(&time.name);
+            Some(TimeSource { column, date, is_end: time.is_end, may_be_caddys })
         };
         let duration = |duration: &names::DurationName| {
             let columns: Option<Vec<_>> = duration.names.iter().map(|name| column(name)).collect();
-            let (unit, is_beside_end) = (duration.unit, duration.is_beside_end);
-            Some(DurationSource { columns: columns?, unit, is_beside_end })
+            let names::DurationName { unit, is_beside_end, may_be_caddys, .. } = *duration;
+            Some(DurationSource { columns: columns?, unit, is_beside_end, may_be_caddys })
         };
         Self {
             fields: fields.collect(),
@@ -174,7 +175,9 @@ impl Sources {
         let source = source.ok_or_else(|| expected(0))?;
         let time = read_time(cells, source).ok_or_else(|| expected(cells.start(source.column)))?;
         let read = |of: &DurationSource| {
-            Some((duration(cells, of, source.duration_unit)?, of.is_beside_end))
+            let values = of.columns.iter().map(|column| cells.bytes(*column));
+            let may_be_caddys = source.may_be_caddys && of.may_be_caddys;
+            Some((record::duration(values, of.unit, may_be_caddys)?, of.is_beside_end))
         };
         let (duration, is_beside_end) = self.durations.iter().find_map(read).unzip();
         let is_end = source.is_end.unwrap_or(is_beside_end.unwrap_or(false) || self.is_end);
@@ -186,11 +189,6 @@ fn read_time(cells: &Cells<'_, '_>, source: &TimeSource) -> Option<Time> {
     let time = cells.bytes(source.column)?;
     let date = source.date.and_then(|column| cells.bytes(column));
     date.and_then(|date| Time::read_columns(date, time)).or_else(|| Time::read(time))
-}
-
-fn duration(cells: &Cells<'_, '_>, source: &DurationSource, unit: Option<Unit>) -> Option<u64> {
-    let values = source.columns.iter().map(|column| cells.bytes(*column));
-    record::sum_of_durations(values, unit.unwrap_or(source.unit))
 }
 
 /// The position of the byte from here on, or the end of the line.

@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 
 use smallvec::SmallVec;
 
-use crate::duration::{self, Unit};
 use crate::error::LineError;
 use crate::names;
 use crate::record::{self, Asked, Found, Record, When};
@@ -122,8 +121,8 @@ impl Names {
             .duration
             .and_then(|(rank, raw)| Some((self.asked.durations.get(usize::from(rank))?, raw)));
         let duration = of.and_then(|(of, raw)| {
-            let unit: Unit = names::unit_beside(&name.name).unwrap_or(of.unit);
-            duration::read(&raw.value(), unit)
+            let may_be_caddys = of.may_be_caddys && names::may_be_caddys(&name.name);
+            record::duration([Some(&*raw.value())], of.unit, may_be_caddys)
         });
         let is_beside_end = of.is_some_and(|(of, _)| of.is_beside_end);
         let is_end = name.is_end.unwrap_or(is_beside_end || self.asked.is_end);

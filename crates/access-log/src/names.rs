@@ -204,6 +204,8 @@ pub(crate) struct DurationName {
     pub(crate) unit: Unit,
     /// Whether a log with this field has the end of the request in a field whose name does not tell.
     pub(crate) is_beside_end: bool,
+    /// Whether it may be Caddy's, beside its time: seconds with a fraction, where Envoy has whole milliseconds.
+    pub(crate) may_be_caddys: bool,
 }
 
 /// Fields that name the time, the best first.
@@ -281,19 +283,21 @@ pub(crate) fn durations(named: Option<&(String, Unit)>) -> Vec<DurationName> {
     ];
     if let Some((name, unit)) = named {
         let is_beside_end = known.iter().any(|(names, _, end)| *end && **names == [name.as_str()]);
-        return vec![DurationName { names: vec![name.clone().into()], unit: *unit, is_beside_end }];
+        let names = vec![name.clone().into()];
+        return vec![DurationName { names, unit: *unit, is_beside_end, may_be_caddys: false }];
     }
     let known = known.into_iter().map(|(names, unit, is_beside_end)| DurationName {
         names: names.iter().map(|name| (*name).into()).collect(),
         unit,
         is_beside_end,
+        may_be_caddys: *names == ["duration"],
     });
     known.collect()
 }
 
-/// The unit of a duration beside this time, if it is another than its own name tells: Caddy has seconds in `duration`.
-pub(crate) fn unit_beside(time: &str) -> Option<Unit> {
-    (time == "ts").then_some(Unit::Seconds)
+/// Whether a time of this name may be Caddy's.
+pub(crate) fn may_be_caddys(time: &str) -> bool {
+    time == "ts"
 }
 
 #[cfg(test)]

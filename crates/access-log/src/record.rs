@@ -122,10 +122,15 @@ pub(crate) fn emit<'l>(
     });
 }
 
-/// Reads durations of several fields that add up. `None` if one is absent.
-pub(crate) fn sum_of_durations<'v>(
+/// Reads a duration, or several that add up, in this unit. `None` if one is absent.
+pub(crate) fn duration<'v>(
     values: impl IntoIterator<Item = Option<&'v [u8]>>,
     unit: Unit,
+    may_be_caddys: bool,
 ) -> Option<u64> {
-    values.into_iter().try_fold(0_u64, |sum, value| sum.checked_add(duration::read(value?, unit)?))
+    values.into_iter().try_fold(0_u64, |sum, value| {
+        let value = value?;
+        let is_caddys = may_be_caddys && value.contains(&b'.');
+        sum.checked_add(duration::read(value, if is_caddys { Unit::Seconds } else { unit })?)
+    })
 }

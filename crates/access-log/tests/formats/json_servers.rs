@@ -1,8 +1,8 @@
 //! JSON as particular servers write it.
 
-use access_log::Format;
+use access_log::{Format, TimeFields, Unit};
 
-use super::{MS, SECOND, Told, only};
+use super::{MS, SECOND, Told, only, read_with};
 
 const WANTED: [&str; 10] = [
     "method",
@@ -89,6 +89,19 @@ fn caddy() {
             "7d9d2b4e",
         ],
     );
+}
+
+#[test]
+fn a_time_with_the_name_of_caddys_may_be_another() {
+    let line = r#"{"ts":1715940303,"duration":250}"#;
+    let told = only(Format::Json, &[], &[line]);
+    assert_eq!((told.start, told.duration), (SECOND - 250 * MS, Some(250 * MS)));
+    let times = TimeFields {
+        duration: Some(("duration".to_owned(), Unit::Milliseconds)),
+        ..TimeFields::default()
+    };
+    let told = read_with(Format::Json, &times, &[], &[&line.replace("250", "250.5")]);
+    assert_eq!(told[0].duration, Some(250_500_000));
 }
 
 #[test]
