@@ -32,7 +32,7 @@ impl Block {
 
 /// Every page that is written for people.
 pub fn pages() -> Vec<PathBuf> {
-    let folders = ["", "docs", "envoy", "crates/unary-h2", "deploy"];
+    let folders = ["", "docs", "envoy", "crates/access-log", "crates/unary-h2", "deploy"];
     let files = folders.into_iter().flat_map(|folder| {
         let listed = std::fs::read_dir(PathBuf::from(".").join(folder)).unwrap();
         listed.map(|entry| entry.unwrap().path())
