@@ -7,8 +7,8 @@ use crate::record::TimeFields;
 /// How many lines are looked at.
 const MAX_LINES: usize = 100;
 
-/// One line in this many has to be of the format.
-const MIN_SHARE: usize = 5;
+/// Other lines must be fewer than this many for each request.
+const MAX_OTHERS: usize = 5;
 
 /// No format reads enough of the lines.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -42,8 +42,8 @@ impl Undetected {
 
 /// Tells the format of a log by its first lines, without their ends. Lines beyond the hundredth are not looked at.
 ///
-/// It is the format that reads most of them, if it reads a fifth: other output often stands between the lines of a log.
-/// Headers and empty lines do not count.
+/// It is the format that reads most of them. Other output often stands between the lines of a log: it must be fewer than
+/// five lines for each request.
 ///
 /// # Errors
 /// If there is no such format.
@@ -54,13 +54,14 @@ pub fn detect(lines: &[&[u8]]) -> Result<Format, Undetected> {
     let mut best: Option<(Format, Score)> = None;
     for format in Format::ALL {
         let score = score(format, lines);
-        if best.as_ref().is_none_or(|(_, best)| score.records > best.records) {
+        // Lines without a record count as well: in JSON, those of tollgate that tell of no denial are records.
+        let is_better = |best: &(Format, Score)| score.read > best.1.read;
+        if score.records > 0 && best.as_ref().is_none_or(is_better) {
             best = Some((format, score));
         }
     }
-    let best = best.filter(|(_, score)| score.records > 0);
     match best {
-        Some((format, score)) if score.records * MIN_SHARE > score.errors => Ok(format),
+        Some((format, score)) if score.records * MAX_OTHERS > score.errors => Ok(format),
         best => {
             let best = best.map(|(format, score)| (format, score.records, score.first_error));
             Err(Undetected { lines: lines.len(), best })
@@ -70,19 +71,23 @@ pub fn detect(lines: &[&[u8]]) -> Result<Format, Undetected> {
 
 /// How many lines a format reads.
 struct Score {
-    /// Lines with a record.
+    /// Lines that are of the format, and those of them with a record.
+    read: usize,
     records: usize,
     errors: usize,
     first_error: String,
 }
 
 fn score(format: Format, lines: &[&[u8]]) -> Score {
-    let mut score = Score { records: 0, errors: 0, first_error: String::new() };
+    let mut score = Score { read: 0, records: 0, errors: 0, first_error: String::new() };
     let Ok(mut reader) = Reader::new(format, &[], &TimeFields::default()) else { return score };
     for line in lines {
         let mut has_record = false;
         match reader.read(line, &mut |_| has_record = true) {
-            Ok(()) => score.records += usize::from(has_record),
+            Ok(()) => {
+                score.read += 1;
+                score.records += usize::from(has_record);
+            }
             Err(error) => {
                 if score.errors == 0 {
                     score.first_error = error.to_string();

@@ -52,6 +52,9 @@ fn empty_and_broken_lines_do_not_mislead() {
     let log =
         ["2024-05-17T10:05:02Z  INFO listening", "2024-05-17T10:05:02Z  INFO ready", TOLLGATE];
     assert_eq!(detected(&log), Ok(Format::Tollgate));
+    let started = r#"{"timestamp":"2024-05-17T10:05:02Z","level":"INFO","fields":{"message":"started"},"target":"t"}"#;
+    assert_eq!(detected(&[started, started, TOLLGATE_JSON]), Ok(Format::Tollgate));
+    assert_eq!(detected(&[started, started]), Ok(Format::Json));
     let mut lines = vec![JSON; 99];
     lines.extend([COMMON; 300]);
     assert_eq!(detected(&lines), Ok(Format::Json));
