@@ -23,6 +23,7 @@ mod reorder;
 pub mod report;
 mod run;
 mod running;
+pub mod sample;
 mod series;
 mod simulation;
 pub mod source;

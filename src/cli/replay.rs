@@ -18,7 +18,7 @@ use super::{Failure, PolicyPath, choose_policy, load, values};
 use crate::clock::{BootClock, Clock, Nanos, Timestamp};
 use crate::config::mapping;
 use crate::replay::text::grouped;
-use crate::replay::{self, Options, Progress, Replayed, Report, source};
+use crate::replay::{self, Options, Progress, Replayed, Report, sample, source};
 
 /// How often the progress is shown.
 const SHOWN_EVERY: Nanos = Nanos::new(200_000_000);
@@ -42,6 +42,9 @@ pub(super) struct Replay {
     /// An entry in place of the mapping's: `tenant=$x_tenant` reads a field, `tenant_type=free` is constant.
     #[arg(long = "entry", short, value_name = "KEY=VALUE")]
     entries: Vec<EntryArg>,
+    /// Print a first mapping for the first of the logs, with what it has in each field, and replay nothing.
+    #[arg(long, conflicts_with_all = ["map", "entries", "against", "html", "json", "fail_above", "fail_above_keys"])]
+    sample: bool,
     /// The format of the logs; found by their first lines if omitted.
     #[arg(long)]
     format: Option<Format>,
@@ -110,6 +113,10 @@ impl Replay {
     pub(super) fn run(self, out: &mut dyn Write) -> Result<ExitCode, Failure> {
         let policies = load(&self.policy.config, &self.counting.settings())??.policies;
         let policy = choose_policy(&policies, self.domain.as_deref())?;
+        if let Some(source) = source::named(&self.logs)?.first().filter(|_| self.sample) {
+            write!(out, "{}", sample::sample(policy, source, self.format)?)?;
+            return Ok(ExitCode::SUCCESS);
+        }
         let others = match &self.against {
             Some(path) => Some(load(path, &self.counting.settings())??.policies),
             None => None,

@@ -20,7 +20,7 @@ use crate::mapping::{At, Counts, DurationUnit, Mapped, Mapping, Scratch};
 use crate::text::sanitize;
 
 /// From how many lines the format of a log is found.
-const DETECTED_FROM: usize = 100;
+pub(super) const DETECTED_FROM: usize = 100;
 
 /// How many of the lines that cannot be read are shown of a log.
 const MAX_EXAMPLES: usize = 3;
@@ -387,7 +387,7 @@ impl Taking<'_> {
 }
 
 /// The lines of a piece, without their ends.
-fn each_line(piece: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn each_line(piece: &[u8]) -> impl Iterator<Item = &[u8]> {
     let without_end = piece.strip_suffix(b"\n").unwrap_or(piece);
     let count = usize::from(!piece.is_empty());
     let lines = (0..count).flat_map(move |_| Split { rest: Some(without_end) });

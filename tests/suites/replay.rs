@@ -389,7 +389,8 @@ fn logs_as_servers_write_them_are_read_without_a_mapping() {
         "domain: d\ntables: [{ name: t, key: [remote_address], rows: { all: [{ per_minute: 1 }] } }]",
     );
     let envoy = r#"[2026-03-01T00:00:01.500Z] "GET /a HTTP/1.1" 200 - 0 12 3 2 "203.0.113.7" "curl/8" "6d8a" "api.example.com" "10.0.0.1:80""#;
-    let combined = r#"203.0.113.7 - - [01/Mar/2026:00:00:01 +0000] "GET /a HTTP/1.1" 200 12 "-" "curl/8""#;
+    let combined =
+        r#"203.0.113.7 - - [01/Mar/2026:00:00:01 +0000] "GET /a HTTP/1.1" 200 12 "-" "curl/8""#;
     for (name, line) in [("envoy", envoy), ("combined", combined)] {
         let path = logs.write(name, format!("{line}\n{line}\n"));
         let replayed = try_replay(&policy, &[], &[path], &OPTIONS).unwrap();

@@ -56,7 +56,7 @@ fn a_page_of_no_command_names_those_there_are() {
     let Ended { code, err, .. } = run(&["man", "srve"]);
     assert_eq!(code, Some(2));
     assert!(
-        err.contains("\"srve\"") && err.contains("serve, check, convert, explain, query"),
+        err.contains("\"srve\"") && err.contains("serve, check, convert, explain, replay, query"),
         "{err}"
     );
 }

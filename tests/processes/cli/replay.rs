@@ -40,8 +40,12 @@ impl Folder {
     }
 
     fn replay(&self, args: &[&str]) -> Ended {
-        let common = ["replay", "--config", &self.policy, "--entry", "k=$k"];
-        run(&[&common[..], args].concat())
+        self.replay_plain(&[&["--entry", "k=$k"], args].concat())
+    }
+
+    /// Without an entry for the key of the policy.
+    fn replay_plain(&self, args: &[&str]) -> Ended {
+        run(&[&["replay", "--config", &self.policy], args].concat())
     }
 }
 
@@ -222,4 +226,49 @@ fn hostile_values_are_escaped() {
     let page = fs::read_to_string(page).unwrap();
     assert!(!page.contains("<script>alert") && page.contains("&lt;script&gt;alert(1)"));
     assert!(!page.contains('\u{1b}') && !page.contains('\u{202e}'));
+}
+
+/// What `--sample` prints is a mapping that replays the log it was made of.
+#[test]
+fn a_sample_is_a_mapping_of_its_log() {
+    let folder = Folder::new();
+    let log = "config/replay/access.json";
+    let sample = run(&["replay", "--sample", log]);
+    assert_eq!((sample.code, &*sample.err), (Some(0), ""));
+    let lines: Vec<_> = sample.out.lines().collect();
+    assert_eq!(lines[0], "# config/replay/access.json: json, 120 lines");
+    for entry in [
+        "  tenant_type: $x_tenant_type",
+        "  tenant: $x_tenant",
+        "  method: $method",
+        "  path: $path",
+        "  remote_address: $remote_address",
+    ] {
+        assert!(lines.contains(&entry), "{entry}: {}", sample.out);
+    }
+    assert!(
+        lines.contains(&"  # 120 lines, 4 values: umbrella, initech, globex"),
+        "{}",
+        sample.out
+    );
+    assert!(
+        sample.out.contains("\n  # No field looks like it: a field, or a constant.\n  # scope: \n")
+    );
+    assert!(sample.out.contains("\n#   $status: 120 lines, 1 value: 200\n"), "{}", sample.out);
+    let map = folder.write("map.yaml", &sample.out);
+    let told = |map: &str| run(&["replay", "--map", map, log]).out;
+    assert_eq!(told(&map), told("config/replay/management-api.yaml"));
+    // A name of a field is a client's text as well.
+    let evil = folder.write("evil.json", log_with_field("k\u{1b}[2J\n: $x"));
+    let sample = folder.replay_plain(&["--sample", &evil]);
+    assert_eq!(sample.code, Some(0), "{sample:?}");
+    assert!(sample.out.chars().all(|c| c == '\n' || !c.is_control()), "{}", sample.out);
+    let map = folder.write("evil.yaml", &sample.out);
+    assert_eq!(folder.replay_plain(&["--map", &map, &evil]).code, Some(0), "{}", sample.out);
+}
+
+fn log_with_field(name: &str) -> String {
+    let name = serde_json::Value::from(name);
+    format!("{{\"start_time\":\"2026-03-01T00:00:00.500Z\",\"a_k\":\"1\",{name}:\"2\"}}\n")
+        .repeat(3)
 }
