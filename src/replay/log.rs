@@ -9,7 +9,7 @@ use access_log::{Format, Reader, Record, TimeFields};
 use smallvec::SmallVec;
 
 use super::ReplayError;
-use super::batch::{Batch, Event};
+use super::batch::{Batches, Event, OwnedBatch};
 use super::lines::{Lines, MAX_LINE};
 use super::parts::Parts;
 use super::reorder::Lateness;
@@ -194,7 +194,7 @@ impl LineCounts {
 /// Some requests of a log.
 #[derive(Debug)]
 pub(super) struct Piece {
-    pub(super) batch: Batch,
+    pub(super) batch: OwnedBatch,
     /// No later piece has a request that began before.
     pub(super) watermark: Timestamp,
 }
@@ -262,6 +262,7 @@ impl Log {
         mut self,
         reading: &Reading,
         read: Arc<AtomicU64>,
+        batches: &Batches,
         pieces: &SyncSender<Piece>,
     ) -> Result<LineCounts, ReplayError> {
         let name = self.source.name();
@@ -276,7 +277,7 @@ impl Log {
             slots,
             scratch: reading.mapping.scratch(),
             lateness: Lateness::new(reading.window),
-            batch: Batch::default(),
+            batch: batches.get(),
             counts: LineCounts::default(),
         };
         let mut number = 0;
@@ -304,7 +305,7 @@ impl Log {
             if taking.counts.lines >= JUDGED_FROM && taking.counts.is_mostly_unreadable() {
                 break;
             }
-            let batch = std::mem::take(&mut taking.batch);
+            let batch = std::mem::replace(&mut taking.batch, batches.get());
             let piece = Piece { batch, watermark: taking.lateness.watermark() };
             if !piece.batch.events().is_empty() && pieces.send(piece).is_err() {
                 break;
@@ -335,7 +336,7 @@ struct Taking<'r> {
     slots: Slots,
     scratch: Scratch,
     lateness: Lateness,
-    batch: Batch,
+    batch: OwnedBatch,
     counts: LineCounts,
 }
 

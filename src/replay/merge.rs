@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 
 use super::ReplayError;
+use super::batch::Batches;
 use super::log::{LineCounts, Log, Piece, Reading};
 use super::reorder::{Ordered, Reorder};
 use super::source::Source;
@@ -31,6 +32,8 @@ pub(super) struct Merge {
     /// Logs that are not open, the last to begin first.
     unopened: Vec<(Timestamp, Log)>,
     open: Vec<OpenLog>,
+    /// Where batches come from and go to.
+    batches: Batches,
     reorder: Reorder,
     counts: LineCounts,
     is_at_end: bool,
@@ -59,6 +62,7 @@ impl Merge {
             read,
             unopened,
             open: Vec::new(),
+            batches: Batches::default(),
             reorder: Reorder::default(),
             counts: LineCounts::default(),
             is_at_end: false,
@@ -105,8 +109,9 @@ impl Merge {
             let Some((_, log)) = self.unopened.pop() else { break };
             let (sender, pieces) = sync_channel(READ_AHEAD);
             let (reading, read) = (Arc::clone(&self.reading), Arc::clone(&self.read));
+            let batches = self.batches.clone();
             let thread = std::thread::Builder::new().name("log".to_owned());
-            let reader = thread.spawn(move || log.read(&reading, read, &sender));
+            let reader = thread.spawn(move || log.read(&reading, read, &batches, &sender));
             let reader = reader.map_err(ReplayError::Thread)?;
             self.open.push(OpenLog { watermark, pieces, reader });
         }

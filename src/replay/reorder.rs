@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
-use super::batch::{Batch, Event};
+use super::batch::{Batch, Event, OwnedBatch};
 use crate::clock::{Nanos, Timestamp};
 
 /// The most requests that wait, some 200 MB. Beyond them the window is shorter than it is set.
@@ -27,7 +27,7 @@ struct Waiting {
 #[derive(Debug, Default)]
 pub(super) struct Ordered {
     /// The batches that hold them.
-    batches: Vec<Arc<Batch>>,
+    batches: Vec<Arc<OwnedBatch>>,
     /// For each request its batch in `batches`, and its number in there.
     order: Vec<(u32, u32)>,
 }
@@ -65,7 +65,7 @@ pub(super) struct Reorder {
     /// Those that came later than others that began after them.
     others: BinaryHeap<Reverse<Waiting>>,
     /// The batches with requests in the buffer, and how many each has there.
-    batches: Vec<(Arc<Batch>, usize)>,
+    batches: Vec<(Option<Arc<OwnedBatch>>, usize)>,
     /// The places in `batches` that are free.
     free: Vec<u32>,
     read: u64,
@@ -102,11 +102,11 @@ impl Reorder {
     }
 
     /// Adds the requests of a batch.
-    pub(super) fn push(&mut self, batch: Batch) {
+    pub(super) fn push(&mut self, batch: OwnedBatch) {
         let batch = Arc::new(batch);
         let place = self.free.pop().or_else(|| {
             let place = u32::try_from(self.batches.len()).ok()?;
-            self.batches.push((Arc::clone(&batch), 0));
+            self.batches.push((None, 0));
             Some(place)
         });
         let Some(place) = place else { return };
@@ -126,7 +126,7 @@ impl Reorder {
             }
         }
         match self.batches.get_mut(usize::try_from(place).unwrap_or(usize::MAX)) {
-            Some(of) if count > 0 => *of = (batch, count),
+            Some(of) if count > 0 => *of = (Some(batch), count),
             _ => self.free.push(place),
         }
     }
@@ -137,11 +137,12 @@ impl Reorder {
         let mut places: Vec<Option<u32>> = vec![None; self.batches.len()];
         while let Some(next) = self.next(until) {
             let at = usize::try_from(next.batch).unwrap_or(usize::MAX);
-            let (Some(place), Some((batch, waiting))) =
+            let (Some(place), Some((kept, waiting))) =
                 (places.get_mut(at), self.batches.get_mut(at))
             else {
                 continue;
             };
+            let Some(batch) = kept else { continue };
             let place = *place.get_or_insert_with(|| {
                 ordered.batches.push(Arc::clone(batch));
                 u32::try_from(ordered.batches.len() - 1).unwrap_or(u32::MAX)
@@ -149,7 +150,7 @@ impl Reorder {
             ordered.order.push((place, next.event));
             *waiting -= 1;
             if *waiting == 0 {
-                *batch = Arc::default();
+                *kept = None;
                 self.free.push(next.batch);
             }
         }
