@@ -27,6 +27,7 @@ pub mod sample;
 mod series;
 mod simulation;
 pub mod source;
+pub mod suggest;
 pub mod text;
 mod trial;
 
@@ -41,6 +42,7 @@ pub use self::report::Report;
 use self::report::{Against, Difference, Example, Input, Outcome, VERSION};
 use self::run::{Job, Ran};
 use self::source::Source;
+use self::suggest::{Found, Ladders, Logs, Share};
 use self::trial::{Tally, Tried};
 use crate::clock::{Nanos, Timestamp};
 use crate::mapping::Mapping;
@@ -62,6 +64,9 @@ pub struct Options {
     pub max_keys: usize,
     /// How many threads decide.
     pub deciders: usize,
+    /// Suggest limits with which this part of the keys would never have been denied. The logs are read twice, and a key of a
+    /// token bucket takes about 280 bytes more; twice that if a log tells whole seconds.
+    pub suggest: Option<Share>,
 }
 
 /// How far a replay is.
@@ -86,6 +91,9 @@ pub enum ReplayError {
     /// Standard input can be read once.
     #[error("`-`, standard input, is named twice")]
     StdinTwice,
+    /// A log cannot be read a second time.
+    #[error("{0}: suggestions need the logs twice; write it into a file, and name that")]
+    ReadOnce(String),
     /// A log cannot be read.
     #[error("{0}: {1}")]
     Read(String, #[source] io::Error),
@@ -143,6 +151,10 @@ pub fn replay(
     options: &Options,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Replayed, ReplayError> {
+    if options.suggest.is_some() {
+        Logs::are_kept(&sources)?;
+    }
+    let ladders = options.suggest.map(|_| Ladders::new(policy));
     let parts = Parts::new([policy].into_iter().chain(against), &mapping);
     let deciders = if parts.key().is_some() { options.deciders.max(1) } else { 1 };
     let logs = sources.iter().map(Source::name).collect();
@@ -155,9 +167,11 @@ pub fn replay(
         since: options.since,
         until: options.until,
     };
-    let job =
-        Job { tried: Tried { policy, against }, reading, max_keys: options.max_keys, deciders };
-    let Ran { lines, at_once, spread } = run::run(&job, sources, progress)?;
+    let tried = Tried { policy, against, ladders: ladders.as_ref() };
+    let job = Job { tried, reading, max_keys: options.max_keys, deciders };
+    let Ran { lines, mut at_once, mut spread } = run::run(&job, sources.clone(), progress)?;
+    let spread_needs = spread.as_mut().and_then(|of| of.figures.needs.take());
+    let needs = at_once.figures.needs.take();
     let mapped = lines.mapped.clone();
     let (spread, spread_against) = match spread {
         Some(Tally { figures, against }) => (Some(Outcome::new(policy, figures)), against),
@@ -175,14 +189,22 @@ pub fn replay(
             spread_difference,
         }
     });
-    let report = Report {
+    let requests = lines.requests;
+    let mut report = Report {
         version: VERSION,
         domain: policy.domain().to_owned(),
         input: input(logs, lines),
         outcome: Outcome::new(policy, at_once.figures),
         spread,
         against,
+        suggestions: None,
     };
+    if let (Some(share), Some(ladders), Some(needs)) = (options.suggest, &ladders, needs) {
+        let found = Found { ladders, needs, spread: spread_needs };
+        let (reading, max_keys) = (job.reading, job.max_keys);
+        let logs = Logs { policy, reading, sources, requests, max_keys };
+        report.suggestions = Some(suggest::suggest(share, found, logs, progress)?);
+    }
     let unseen = mapped.map(|counts| {
         let unseen = mapping.unseen(&counts).into_iter();
         unseen.map(|unseen| (unseen.key.map(str::to_owned), unseen.fields.join(", "))).collect()

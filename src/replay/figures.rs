@@ -4,6 +4,7 @@ use super::batch::{Event, PARTS};
 use super::demand::Demands;
 use super::denied_keys::DeniedKeys;
 use super::series::Series;
+use super::suggest::Needs;
 use crate::clock::Timestamp;
 use crate::decision::{Decided, Verdict};
 use crate::descriptor::{Descriptor, Entry, Query};
@@ -72,6 +73,8 @@ pub(super) struct Figures<'p> {
     pub(super) denied_keys: Vec<DeniedKeys>,
     /// The first request that no table has a row for.
     pub(super) unmatched: Option<(Timestamp, String)>,
+    /// What keys need at other rates, if limits are to be suggested.
+    pub(super) needs: Option<Needs<'p>>,
 }
 
 impl<'p> Figures<'p> {
@@ -86,6 +89,7 @@ impl<'p> Figures<'p> {
             series: Series::default(),
             denied_keys: (0..PARTS).map(|_| DeniedKeys::default()).collect(),
             unmatched: None,
+            needs: None,
         }
     }
 
@@ -111,6 +115,9 @@ impl<'p> Figures<'p> {
             denied_in_both: (event.was_denied && is_denied).into(),
         });
         self.series.count(now, is_denied);
+        if let Some(needs) = &mut self.needs {
+            needs.count(verdict.decided.iter().map(|of| of.matched), event.duration, now);
+        }
         for row in verdict.rows() {
             let Some(first) = row.first() else { continue };
             if let Some(counts) = self.rows.get_mut(first.matched.row.id().get()) {
@@ -172,6 +179,9 @@ impl<'p> Figures<'p> {
             (Some(own), Some(other)) => Some(own.min(other)),
             (own, other) => own.or(other),
         };
+        if let (Some(own), Some(needs)) = (&mut self.needs, other.needs) {
+            own.merge(needs);
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use super::demand::Demand;
 use super::denied_keys::{DeniedKey, DeniedKeys};
 use super::figures::{Counts, Figures, RuleFigures, all_rules};
 use super::series::Series;
+use super::suggest::Suggestions;
 use crate::policy::Policy;
 use crate::policy::rule::Rule;
 use crate::policy::table::Row;
@@ -32,6 +33,8 @@ pub struct Report {
     pub spread: Option<Outcome>,
     /// The difference to another policy; none if there is no other.
     pub against: Option<Against>,
+    /// Limits with which most keys would never have been denied; none if they were not asked for.
+    pub suggestions: Option<Suggestions>,
 }
 
 /// How two policies differ on the same requests.

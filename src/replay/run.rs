@@ -106,7 +106,7 @@ fn spread_times(ordered: &Ordered) -> Vec<(Timestamp, usize)> {
 }
 
 /// The second in which a time lies.
-const fn whole_second(time: Timestamp) -> Timestamp {
+pub(super) const fn whole_second(time: Timestamp) -> Timestamp {
     time.before(Nanos::new(time.as_unix_nanos() % SECOND.get()))
 }
 

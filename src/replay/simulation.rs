@@ -3,6 +3,7 @@
 use super::batch::Event;
 use super::figures::Figures;
 use super::running::Running;
+use super::suggest::{Ladders, Needs};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -86,6 +87,12 @@ impl<'p> Simulation<'p> {
     /// Tells denials from now on.
     pub(super) fn with_denials(self) -> Self {
         Self { has_denials: true, ..self }
+    }
+
+    /// Finds from now on what keys need at the rates of these ladders.
+    pub(super) fn with_ladders(mut self, ladders: Option<&'p Ladders>) -> Self {
+        self.figures.needs = ladders.map(Needs::new);
+        self
     }
 
     pub(super) fn finish(self) -> Figures<'p> {

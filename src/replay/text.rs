@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::report::{Against, BucketReport, Input, KeyReport, Outcome, Report, RowReport};
+use super::suggest;
 use crate::text::{printable, sanitize};
 
 /// How many of the keys that were denied most are shown.
@@ -20,6 +21,9 @@ pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     write_keys("denied most", &outcome.denied_keys, out)?;
     if let Some(against) = &report.against {
         write_against(outcome, against, out)?;
+    }
+    if let Some(suggestions) = &report.suggestions {
+        suggest::terminal::write(suggestions, out)?;
     }
     write_notes(report, out)
 }

@@ -8,6 +8,7 @@ use super::batch::Event;
 use super::comparison::Comparison;
 use super::figures::Figures;
 use super::simulation::Simulation;
+use super::suggest::Ladders;
 use crate::clock::Timestamp;
 use crate::descriptor::Query;
 use crate::policy::Policy;
@@ -18,6 +19,8 @@ pub(super) struct Tried<'p> {
     pub(super) policy: &'p Policy,
     /// The policy of the same domain that it is compared with.
     pub(super) against: Option<&'p Policy>,
+    /// The rates at which it is found what keys need, if limits are to be suggested.
+    pub(super) ladders: Option<&'p Ladders>,
 }
 
 /// A policy, the one that it is compared with, and the states of their buckets.
@@ -38,7 +41,7 @@ impl<'p> Trial<'p> {
     /// A trial with at most `max_keys` keys of each policy, together with all trials that count in `keys`.
     pub(super) fn new(tried: Tried<'p>, max_keys: usize, keys: &TrialKeys) -> Self {
         let [own, other] = &keys.0;
-        let simulation = Simulation::new(tried.policy, max_keys, own);
+        let simulation = Simulation::new(tried.policy, max_keys, own).with_ladders(tried.ladders);
         let against = tried.against.map(|policy| Simulation::new(policy, max_keys, other));
         match against {
             None => Self { simulation, against: None },

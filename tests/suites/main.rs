@@ -43,6 +43,7 @@ mod ratelimit_folder;
 mod release;
 mod repeated_keys;
 mod replay;
+mod replay_suggest;
 mod replies;
 mod shutdown;
 mod snapshot;

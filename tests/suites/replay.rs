@@ -16,53 +16,54 @@ use tollgate::replay::{Options, ReplayError, Replayed, Report, replay, report};
 use crate::support::{self, Parts, SHIPPED, START, source};
 
 /// Pseudorandom numbers: SplitMix64.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         (mixed ^ (mixed >> 31)) % bound
     }
 
-    fn of<T: Copy>(&mut self, all: &[T]) -> T {
+    pub(crate) fn of<T: Copy>(&mut self, all: &[T]) -> T {
         let bound = u64::try_from(all.len()).unwrap();
         all[usize::try_from(self.below(bound)).unwrap()]
     }
 }
 
-const OPTIONS: Options = Options {
+pub(crate) const OPTIONS: Options = Options {
     format: None,
     window: Nanos::from_secs(60),
     since: None,
     until: None,
     max_keys: 1_000_000,
     deciders: 2,
+    suggest: None,
 };
 
-fn policies(text: &str) -> Policies {
+pub(crate) fn policies(text: &str) -> Policies {
     config::compile(&source(text), FingerprintKey::fixed(1)).unwrap()
 }
 
-fn shipped() -> Policies {
+pub(crate) fn shipped() -> Policies {
     config::load(Path::new(SHIPPED), FingerprintKey::fixed(1)).unwrap()
 }
 
 /// Entries from the fields with their names.
-fn fields(names: &[&str]) -> Vec<mapping::Pair> {
+pub(crate) fn fields(names: &[&str]) -> Vec<mapping::Pair> {
     names.iter().map(|name| ((*name).to_owned(), format!("${name}"))).collect()
 }
 
 /// A folder with logs.
-struct Logs(tempfile::TempDir);
+pub(crate) struct Logs(tempfile::TempDir);
 
 impl Logs {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    pub(crate) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.0.path().join(name);
         std::fs::File::create(&path).unwrap().write_all(content.as_ref()).unwrap();
         path
@@ -81,12 +82,17 @@ fn try_replay(
     replay(policy, None, mapping, sources, options, &mut |_| {})
 }
 
-fn run(policies: &Policies, pairs: &[mapping::Pair], path: &Path, options: &Options) -> Report {
+pub(crate) fn run(
+    policies: &Policies,
+    pairs: &[mapping::Pair],
+    path: &Path,
+    options: &Options,
+) -> Report {
     try_replay(policies, pairs, &[path.to_owned()], options).unwrap().report
 }
 
 /// A line of a JSON log.
-fn line(time: Timestamp, millis: u64, status: u32, fields: &[(&str, &str)]) -> String {
+pub(crate) fn line(time: Timestamp, millis: u64, status: u32, fields: &[(&str, &str)]) -> String {
     let nanos = time.as_unix_nanos();
     let mut line = format!(
         "{{\"start_time\":{}.{:09},\"duration\":{millis},\"status\":{status}",
@@ -100,10 +106,11 @@ fn line(time: Timestamp, millis: u64, status: u32, fields: &[(&str, &str)]) -> S
     line
 }
 
-const ENTRIES: [&str; 6] = ["tenant_type", "tenant", "method", "path", "remote_address", "user"];
+pub(crate) const ENTRIES: [&str; 6] =
+    ["tenant_type", "tenant", "method", "path", "remote_address", "user"];
 
 /// Asks a server with the shipped policy, at random times, and writes what it answers as a log.
-fn log_of_a_server(seed: u64, calls: usize) -> (String, u64) {
+pub(crate) fn log_of_a_server(seed: u64, calls: usize) -> (String, u64) {
     let parts = Parts::new(&config::read(Path::new(SHIPPED)).unwrap(), 100_000);
     let mut random = Random(seed);
     let (mut log, mut denied) = (String::new(), 0);
@@ -207,11 +214,11 @@ fn lines_out_of_order_are_put_in_order_within_the_window() {
     assert_eq!(report.input.late + report.outcome.requests, 3_000);
 }
 
-fn at(millis: u64) -> Timestamp {
+pub(crate) fn at(millis: u64) -> Timestamp {
     START.after(Nanos::new(millis * 1_000_000))
 }
 
-fn one_row(bucket: &str) -> Policies {
+pub(crate) fn one_row(bucket: &str) -> Policies {
     policies(&format!("domain: d\ntables: [{{ name: t, key: [k], rows: {{ all: [{bucket}] }} }}]"))
 }
 

@@ -128,6 +128,7 @@ pub(super) fn ordinary() -> Report {
         outcome: outcome(),
         spread: None,
         against: None,
+        suggestions: None,
     }
 }
 
