@@ -64,7 +64,7 @@ fn check_client(target: Target) -> Option<String> {
         prefix: "tollgate".to_owned(),
         timeout: Duration::from_millis(10),
         replicas: NonZeroU32::MIN,
-        prepaid: None,
+        prepaid_time: None,
     };
     let clock = Arc::new(ManualClock::default()) as Arc<dyn Clock>;
     match Store::new(settings, 1, Arc::clone(&LOCAL), clock, Arc::clone(&TELEMETRY)) {
