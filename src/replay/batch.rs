@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::clock::{Nanos, Timestamp};
-use crate::descriptor::{BadRequest, Hits, Query};
+use crate::descriptor::{BadRequest, Hits, Name, Query};
 
 /// In how many parts requests are divided that share no bucket with those of another part.
 pub(super) const PARTS: u8 = 64;
@@ -26,11 +26,10 @@ pub(super) struct Event {
     pub(super) part: u8,
 }
 
-/// An entry of a descriptor: the number of its key, and where its value is.
+/// An entry of a descriptor: the number of its key, and where its value ends.
 #[derive(Debug, Clone, Copy)]
 struct StoredEntry {
     key: u32,
-    begin: u32,
     end: u32,
 }
 
@@ -109,11 +108,10 @@ impl Batch {
     /// Adds a request.
     pub(super) fn push(&mut self, event: Event, query: &Query<'_>) {
         for descriptor in query.descriptors() {
-            for entry in descriptor.entries() {
-                let begin = count(self.values.len());
+            for (place, entry) in descriptor.entries().iter().enumerate() {
                 self.values.extend_from_slice(entry.value);
-                let (key, end) = (self.key(entry.key.as_str()), count(self.values.len()));
-                self.entries.push(StoredEntry { key, begin, end });
+                let key = self.key(entry.key, place);
+                self.entries.push(StoredEntry { key, end: count(self.values.len()) });
             }
             self.descriptors.push((descriptor.hits(), count(self.entries.len())));
         }
@@ -121,11 +119,14 @@ impl Batch {
         self.events.push(event);
     }
 
-    /// The number of a key. Mappings have few.
-    fn key(&mut self, key: &str) -> u32 {
-        let known = self.keys.iter().position(|other| **other == *key);
+    /// The number of the key of an entry at this place of a descriptor. Mappings have few keys, and nearly all requests have
+    /// them at the same places.
+    fn key(&mut self, key: Name<'_>, place: usize) -> u32 {
+        let is_it = |other: &Box<str>| other.as_bytes() == key.as_bytes();
+        let known = Some(place).filter(|place| self.keys.get(*place).is_some_and(is_it));
+        let known = known.or_else(|| self.keys.iter().position(is_it));
         let number = known.unwrap_or_else(|| {
-            self.keys.push(key.into());
+            self.keys.push(key.as_str().into());
             self.keys.len() - 1
         });
         count(number)
@@ -151,10 +152,12 @@ impl Batch {
         for at in descriptors {
             let hits = self.descriptors.get(at).map_or(Hits::PEEK, |(hits, _)| *hits);
             let entries = range(&self.descriptors, at, |(_, end)| *end);
+            let mut begin = range(&self.entries, entries.start, |entry| entry.end).start;
             for entry in self.entries.get(entries).unwrap_or_default() {
                 let key = self.keys.get(index(entry.key)).map_or("", |key| &**key);
-                let value = self.values.get(index(entry.begin)..index(entry.end));
-                query.entry(key, value.unwrap_or_default());
+                let end = index(entry.end);
+                query.entry(key, self.values.get(begin..end).unwrap_or_default());
+                begin = end;
             }
             query.close(hits, None)?;
         }

@@ -3,7 +3,7 @@
 //! The size that a key needs is the least size of its bucket with which, at the rate that the bucket has, every one of its
 //! requests would have been admitted. For a token bucket it is the largest backlog of one that is charged for every request:
 //! backlog = max(0, backlog - time x rate) + hits. For a window it is the most that any window counted, and for a
-//! concurrency bucket the most requests that ran at one time. One pass finds it exactly, in 8 bytes of state a key.
+//! concurrency bucket the most slots that were taken at one time. One pass finds it exactly, in 8 bytes of state a key.
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
@@ -19,41 +19,59 @@ const PARTS: usize = 16;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Demand {
     name: ShortName,
+    /// The number of the rule.
+    pub(super) rule: u32,
     /// The largest size that it needed. Saturates.
     pub(super) needed: u32,
-    /// Its requests. Saturates.
-    pub(super) requests: u32,
-    /// Those that its bucket denied, or in shadow would have denied. Saturates.
+    /// Its requests that its bucket denied, or in shadow would have denied. Saturates.
     pub(super) denied: u32,
     state: State,
 }
 
 /// Of a token bucket that is charged for every request, the moment at which it is full, in nanoseconds since the Unix epoch;
-/// of a window its number in the upper half, and its count in the lower; of a concurrency bucket the running requests.
+/// of a window its number in the upper half, and its count in the lower; of a concurrency bucket the slots that are taken.
 #[derive(Debug, Clone, Copy, Default)]
 struct State(u64);
 
-impl State {
-    /// The backlog in tokens, rounded up, with `hits` more at `now`.
-    fn charge_tokens(&mut self, bucket: &TokenBucket, now: Timestamp, hits: u64) -> u64 {
-        let full_at = Timestamp::from_unix_nanos(self.0).max(now);
-        let full_at = full_at.after(bucket.interval().times(hits));
-        self.0 = full_at.as_unix_nanos();
-        full_at.since(now).get().div_ceil(bucket.interval().get().max(1))
+/// A request of a key.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'b> {
+    pub(super) bucket: &'b Bucket,
+    pub(super) hits: u64,
+    /// The tokens that must be there for it to be admitted: its hits, or one if they are charged whatever is left.
+    pub(super) least: u64,
+    pub(super) now: Timestamp,
+    pub(super) is_denied: bool,
+}
+
+impl Demand {
+    fn need(&mut self, size: u64) {
+        self.needed = self.needed.max(u32::try_from(size).unwrap_or(u32::MAX));
     }
 
-    /// The count of the current window, with `hits` more.
-    fn charge_window(&mut self, window: Window, now: Timestamp, hits: u64) -> u64 {
-        let seconds = now.as_unix_nanos() / 1_000_000_000;
+    fn charge_tokens(&mut self, bucket: &TokenBucket, asked: &Asked<'_>) {
+        let interval = bucket.interval();
+        let full_at = Timestamp::from_unix_nanos(self.state.0).max(asked.now);
+        self.state.0 = full_at.after(interval.times(asked.hits)).as_unix_nanos();
+        let owed = full_at.since(asked.now).plus(interval.times(asked.least));
+        // A division takes longer than all else here.
+        if owed > interval.times(self.needed.into()) {
+            self.need(owed.get().div_ceil(interval.get().max(1)));
+        }
+    }
+
+    fn charge_window(&mut self, window: Window, asked: &Asked<'_>) {
+        let seconds = asked.now.as_unix_nanos() / 1_000_000_000;
         let number = (seconds / u64::from(window.unit().seconds().max(1))) & u64::from(u32::MAX);
-        let counted = if self.0 >> 32 == number { self.0 & u64::from(u32::MAX) } else { 0 };
-        let count = counted.saturating_add(hits).min(u64::from(u32::MAX));
-        self.0 = number << 32 | count;
-        count
+        let state = self.state.0;
+        let counted = if state >> 32 == number { state & u64::from(u32::MAX) } else { 0 };
+        let count = counted.saturating_add(asked.hits).min(u64::from(u32::MAX));
+        self.state.0 = number << 32 | count;
+        self.need(count.max(counted + asked.least));
     }
 }
 
-/// The demand of all keys of one rule.
+/// The demand of all keys.
 #[derive(Debug)]
 pub(super) struct Demands {
     parts: [HashTable<Demand>; PARTS],
@@ -66,51 +84,42 @@ impl Default for Demands {
 }
 
 impl Demands {
-    /// Counts a request of a key, which its bucket denied if so. Returns the demand of the key with it.
-    pub(super) fn count(
-        &mut self,
-        fingerprint: Fingerprint,
-        bucket: &Bucket,
-        now: Timestamp,
-        hits: u64,
-        is_denied: bool,
-    ) -> Demand {
-        let demand = self.entry(fingerprint.short());
-        demand.requests = demand.requests.saturating_add(1);
-        demand.denied = demand.denied.saturating_add(u32::from(is_denied));
-        let needed = match bucket {
-            Bucket::Tokens(bucket) => demand.state.charge_tokens(bucket, now, hits),
-            Bucket::Window(window) => demand.state.charge_window(*window, now, hits),
+    /// Counts a request of a key. Returns the demand of the key with it.
+    pub(super) fn count(&mut self, name: Fingerprint, rule: u32, asked: &Asked<'_>) -> Demand {
+        let demand = self.entry(name.short(), rule);
+        demand.denied = demand.denied.saturating_add(asked.is_denied.into());
+        match asked.bucket {
+            Bucket::Tokens(bucket) => demand.charge_tokens(bucket, asked),
+            Bucket::Window(window) => demand.charge_window(*window, asked),
             Bucket::Concurrency(_) => {
-                demand.state.0 = demand.state.0.saturating_add(1);
-                demand.state.0
+                demand.need(demand.state.0.saturating_add(asked.least));
+                demand.state.0 = demand.state.0.saturating_add(asked.hits);
             }
-            Bucket::Blocked(_) => 0,
-        };
-        demand.needed = demand.needed.max(u32::try_from(needed).unwrap_or(u32::MAX));
+            Bucket::Blocked(_) => {}
+        }
         *demand
     }
 
-    /// Ends a running request of a concurrency bucket.
-    pub(super) fn end(&mut self, fingerprint: Fingerprint) {
-        let demand = self.entry(fingerprint.short());
-        demand.state.0 = demand.state.0.saturating_sub(1);
+    /// Gives slots of a concurrency bucket back.
+    pub(super) fn end(&mut self, name: Fingerprint, rule: u32, slots: u64) {
+        let demand = self.entry(name.short(), rule);
+        demand.state.0 = demand.state.0.saturating_sub(slots);
     }
 
-    fn entry(&mut self, name: ShortName) -> &mut Demand {
+    fn entry(&mut self, name: ShortName, rule: u32) -> &mut Demand {
+        // The lower half is the same for all buckets of one row and one tenant, so that these are side by side.
         let hash = name.hash64();
-        // Bits by which a table neither chooses a place nor tells its entries apart.
-        let [_, _, _, _, bits, ..] = hash.to_le_bytes();
+        let [_, _, _, bits, ..] = hash.to_le_bytes();
         let [first, others @ ..] = &mut self.parts;
         let part = match usize::from(bits) % PARTS {
             0 => first,
             at => others.get_mut(at - 1).unwrap_or(first),
         };
-        let is_it = |demand: &Demand| demand.name == name;
+        let is_it = |demand: &Demand| demand.name == name && demand.rule == rule;
         match part.entry(hash, is_it, |demand| demand.name.hash64()) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(place) => {
-                let new = Demand { name, needed: 0, requests: 0, denied: 0, state: State(0) };
+                let new = Demand { name, rule, needed: 0, denied: 0, state: State::default() };
                 place.insert(new).into_mut()
             }
         }

@@ -1,13 +1,14 @@
 //! Counts what a policy does to requests.
 
 use super::batch::{Event, PARTS};
-use super::demand::Demands;
+use super::demand::{Asked, Demands};
 use super::denied_keys::DeniedKeys;
 use super::series::Series;
 use super::suggest::Needs;
 use crate::clock::Timestamp;
 use crate::decision::{Decided, Verdict};
 use crate::descriptor::{Descriptor, Entry, Query};
+use crate::limit::Bucket;
 use crate::observe::bucket_label::BucketLabel;
 use crate::policy::Policy;
 use crate::policy::fingerprint::Fingerprint;
@@ -52,11 +53,10 @@ pub(super) struct RowCounts {
 }
 
 /// What a rule decided.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct RuleFigures {
     pub(super) requests: u64,
     pub(super) denied: u64,
-    pub(super) demands: Demands,
 }
 
 /// What a policy did to requests, in order of time.
@@ -68,6 +68,7 @@ pub(super) struct Figures<'p> {
     pub(super) rows: Vec<RowCounts>,
     /// By the number of the rule.
     pub(super) rules: Vec<RuleFigures>,
+    pub(super) demands: Demands,
     pub(super) series: Series,
     /// By the part of the requests, so that what is forgotten does not depend on how many threads decide.
     pub(super) denied_keys: Vec<DeniedKeys>,
@@ -85,7 +86,8 @@ impl<'p> Figures<'p> {
             policy,
             counts: Counts::default(),
             rows: vec![RowCounts::default(); rows],
-            rules: (0..rules.map_or(0, |last| last + 1)).map(|_| RuleFigures::default()).collect(),
+            rules: vec![RuleFigures::default(); rules.map_or(0, |last| last + 1)],
+            demands: Demands::default(),
             series: Series::default(),
             denied_keys: (0..PARTS).map(|_| DeniedKeys::default()).collect(),
             unmatched: None,
@@ -138,7 +140,10 @@ impl<'p> Figures<'p> {
         figures.requests += 1;
         figures.denied += u64::from(is_denied);
         let (name, hits) = (matched.fingerprint, matched.hits.charged());
-        let demand = figures.demands.count(name, matched.bucket, now, hits, is_denied);
+        let is_always = matched.is_always_charged() && matches!(matched.bucket, Bucket::Tokens(_));
+        let least = if is_always { 1 } else { hits.max(1) };
+        let asked = Asked { bucket: matched.bucket, hits, least, now, is_denied };
+        let demand = self.demands.count(name, number(rule), &asked);
         let Some(keys) = self.denied_keys.get_mut(usize::from(part)) else { return };
         if is_denied {
             keys.deny(name, rule, now, || BucketLabel::of(self.policy, query, decided));
@@ -147,16 +152,14 @@ impl<'p> Figures<'p> {
         }
     }
 
-    /// Ends a running request of a concurrency bucket.
-    pub(super) fn end(&mut self, rule: usize, fingerprint: Fingerprint) {
-        if let Some(figures) = self.rules.get_mut(rule) {
-            figures.demands.end(fingerprint);
-        }
+    /// Gives slots of a concurrency bucket back.
+    pub(super) fn end(&mut self, rule: usize, name: Fingerprint, slots: u64) {
+        self.demands.end(name, number(rule), slots);
     }
 
     /// How many keys there are, in all rules.
     pub(super) fn keys(&self) -> usize {
-        self.rules.iter().map(|rule| rule.demands.len()).sum()
+        self.demands.len()
     }
 
     /// Adds what happened to a part of the requests, which shares no key with these.
@@ -169,8 +172,8 @@ impl<'p> Figures<'p> {
         for (own, figures) in self.rules.iter_mut().zip(other.rules) {
             own.requests += figures.requests;
             own.denied += figures.denied;
-            own.demands.merge(figures.demands);
         }
+        self.demands.merge(other.demands);
         self.series.merge(other.series);
         for (own, keys) in self.denied_keys.iter_mut().zip(other.denied_keys) {
             own.merge(keys);
@@ -183,6 +186,11 @@ impl<'p> Figures<'p> {
             own.merge(needs);
         }
     }
+}
+
+/// The number of a rule, of which a policy has far fewer.
+fn number(rule: usize) -> u32 {
+    u32::try_from(rule).unwrap_or(u32::MAX)
 }
 
 /// Whether a bucket denied the request, or in shadow would have.

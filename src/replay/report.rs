@@ -301,12 +301,43 @@ fn most_denied(policy: &Policy, parts: Vec<DeniedKeys>) -> Vec<KeyReport> {
     most.map(|(_, key)| key_report(key, &limits)).collect()
 }
 
+/// What the keys of one rule needed, and how many of them were denied.
+#[derive(Debug, Default)]
+struct Keys {
+    needed: Vec<u32>,
+    denied: u64,
+}
+
+/// The keys of each rule, by its number.
+fn keys(figures: &Figures<'_>) -> Vec<Keys> {
+    let rule_of = |demand: &Demand| usize::try_from(demand.rule).unwrap_or(usize::MAX);
+    let mut counts = vec![0; figures.rules.len()];
+    for demand in figures.demands.iter() {
+        if let Some(count) = counts.get_mut(rule_of(demand)) {
+            *count += 1;
+        }
+    }
+    // There may be millions: lists that grow would take three times the memory.
+    let keys =
+        counts.into_iter().map(|count| Keys { needed: Vec::with_capacity(count), denied: 0 });
+    let mut keys: Vec<Keys> = keys.collect();
+    for demand in figures.demands.iter() {
+        if let Some(keys) = keys.get_mut(rule_of(demand)) {
+            keys.needed.push(demand.needed);
+            keys.denied += u64::from(demand.denied > 0);
+        }
+    }
+    keys
+}
+
 fn rows(policy: &Policy, figures: &Figures<'_>) -> Vec<RowReport> {
-    let met = |row: &Row| {
+    let mut keys = keys(figures);
+    let mut met = |row: &Row| {
         let counts = figures.rows.get(row.id().get()).filter(|counts| counts.requests > 0)?;
         let buckets = all_rules_of(row).filter_map(|(rule, is_override)| {
             let of_rule = figures.rules.get(rule.id().get()).filter(|of| of.requests > 0)?;
-            Some(bucket_report(rule, is_override, of_rule))
+            let keys = keys.get_mut(rule.id().get()).map(std::mem::take).unwrap_or_default();
+            Some(bucket_report(rule, is_override, of_rule, keys))
         });
         Some(RowReport {
             table: row.table().to_owned(),
@@ -317,7 +348,7 @@ fn rows(policy: &Policy, figures: &Figures<'_>) -> Vec<RowReport> {
             buckets: buckets.collect(),
         })
     };
-    policy.rows().filter_map(met).collect()
+    policy.rows().filter_map(&mut met).collect()
 }
 
 /// The rules of a row, and of its overrides.
@@ -327,10 +358,13 @@ fn all_rules_of(row: &Row) -> impl Iterator<Item = (&Rule, bool)> {
     own.chain(of_overrides.map(|rule| (rule, true)))
 }
 
-fn bucket_report(rule: &Rule, is_override: bool, figures: &RuleFigures) -> BucketReport {
+fn bucket_report(
+    rule: &Rule,
+    is_override: bool,
+    figures: &RuleFigures,
+    Keys { mut needed, denied }: Keys,
+) -> BucketReport {
     let size = rule.bucket().size();
-    let mut needed: Vec<u32> = figures.demands.iter().map(|demand| demand.needed).collect();
-    let is_denied = |demand: &&Demand| demand.denied > 0;
     BucketReport {
         limit: rule.bucket().to_string(),
         size,
@@ -338,7 +372,7 @@ fn bucket_report(rule: &Rule, is_override: bool, figures: &RuleFigures) -> Bucke
         requests: figures.requests,
         denied: figures.denied,
         keys: count(needed.len()),
-        keys_denied: count(figures.demands.iter().filter(is_denied).count()),
+        keys_denied: denied,
         usage: usage(&needed, size),
         needed: Needed {
             p50: quantile(&mut needed, 500),

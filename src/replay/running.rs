@@ -1,73 +1,68 @@
 //! Requests that hold slots of concurrency buckets until their lines end.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
-use smallvec::SmallVec;
+use std::collections::BTreeMap;
 
 use super::figures::Figures;
-use crate::clock::Timestamp;
+use crate::clock::{Nanos, Timestamp};
 use crate::decision::Verdict;
 use crate::descriptor::LeaseId;
 use crate::limit::Bucket;
 use crate::policy::fingerprint::Fingerprint;
 use crate::store::MemoryStore;
 
-/// The concurrency buckets that a request met: the numbers of their rules, and their names.
-type Met = SmallVec<[(usize, Fingerprint); 2]>;
+/// What ends with a request, or before it.
+#[derive(Debug)]
+enum Held {
+    /// A lease, of a request that was admitted.
+    Lease(LeaseId),
+    /// The slots that a request asked of a bucket, whether it was admitted or not.
+    Slots { rule: usize, name: Fingerprint, count: u64 },
+}
 
 /// Requests that have not ended.
 #[derive(Debug, Default)]
 pub(super) struct Running {
-    /// When each ends, and its place in `requests`.
-    ends: BinaryHeap<Reverse<(Timestamp, usize)>>,
-    /// The lease of each, if it was admitted, and the buckets that it met.
-    requests: Vec<(Option<LeaseId>, Met)>,
-    free: Vec<usize>,
+    /// By when it ends, and a number of its own.
+    held: BTreeMap<(Timestamp, u64), Held>,
+    count: u64,
 }
 
 impl Running {
-    /// Ends the requests that have ended by `now`: their leases are released.
+    /// Ends what has ended by `now`: leases are released.
     pub(super) fn end_until(
         &mut self,
         now: Timestamp,
         store: &MemoryStore,
         figures: &mut Figures<'_>,
     ) {
-        while let Some(Reverse((end, place))) = self.ends.peek().copied().filter(|of| of.0.0 <= now)
-        {
-            self.ends.pop();
-            let Some((lease, met)) = self.requests.get_mut(place).map(std::mem::take) else {
-                continue;
-            };
-            if let Some(lease) = lease {
-                store.release(lease, end);
+        while let Some(first) = self.held.first_entry().filter(|first| first.key().0 <= now) {
+            let ((end, _), held) = first.remove_entry();
+            match held {
+                Held::Lease(lease) => {
+                    store.release(lease, end);
+                }
+                Held::Slots { rule, name, count } => figures.end(rule, name, count),
             }
-            met.into_iter().for_each(|(rule, name)| figures.end(rule, name));
-            self.free.push(place);
         }
     }
 
-    /// Keeps a request that met concurrency buckets until `end`.
-    pub(super) fn begin(&mut self, verdict: &Verdict<'_>, end: Timestamp) {
-        let of_slots = verdict.decided.iter().filter_map(|decided| {
-            let is_of_slots = matches!(decided.matched.bucket, Bucket::Concurrency(_));
-            let rule = decided.matched.rule.filter(|_| is_of_slots)?;
-            Some((rule.id().get(), decided.matched.fingerprint))
-        });
-        let met: Met = of_slots.collect();
-        if met.is_empty() {
-            return;
+    /// Keeps what a request that began at `now` holds for its `duration`; of a bucket, no longer than its `ttl`.
+    pub(super) fn begin(&mut self, verdict: &Verdict<'_>, now: Timestamp, duration: Nanos) {
+        for matched in verdict.decided.iter().map(|decided| decided.matched) {
+            let (Bucket::Concurrency(bucket), Some(rule)) = (matched.bucket, matched.rule) else {
+                continue;
+            };
+            let (rule, name) = (rule.id().get(), matched.fingerprint);
+            let held = Held::Slots { rule, name, count: matched.hits.charged() };
+            self.hold(now.after(duration.min(bucket.ttl())), held);
         }
-        let request = (verdict.lease, met);
-        let place = self.free.pop().filter(|place| *place < self.requests.len());
-        let place = place.unwrap_or_else(|| {
-            self.requests.push((None, Met::new()));
-            self.requests.len() - 1
-        });
-        if let Some(free) = self.requests.get_mut(place) {
-            *free = request;
-            self.ends.push(Reverse((end, place)));
+        if let Some(lease) = verdict.lease {
+            self.hold(now.after(duration), Held::Lease(lease));
         }
+    }
+
+    fn hold(&mut self, until: Timestamp, held: Held) {
+        self.count += 1;
+        self.held.insert((until, self.count), held);
     }
 }

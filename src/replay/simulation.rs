@@ -69,7 +69,7 @@ impl<'p> Simulation<'p> {
         let mut verdict = Verdict::unlimited();
         decision::decide_into(&plan, &self.store, now, &mut verdict)?;
         self.figures.count(query, &verdict, event, now);
-        self.running.begin(&verdict, now.after(event.duration));
+        self.running.begin(&verdict, now, event.duration);
         self.decided += 1;
         if self.decided.is_multiple_of(SWEEP_EVERY) {
             self.store.sweep(now);
