@@ -10,6 +10,7 @@
 #                      configurations, bin/ratelimit-config-check; built with Go from what tests/reference/go.mod pins
 #   bin/valkey-server  Valkey, from that same file
 #   bin/promtool       Prometheus's checks of rules and metrics, from Debian's package
+#   bin/nginx          NGINX, whose logs are replayed, from Debian's package
 #   bin/chromium       Debian's Chromium
 #   schemas/           the schemas of Istio's and Contour's custom resources, from their Go modules
 #
@@ -283,33 +284,47 @@ valkey_step() {
   say "valkey: $("$tools/bin/valkey-server" --version)"
 }
 
+# A program that is taken out of a Debian package and not installed with it: that would start a server. NAME PACKAGE PATH.
+take_out() {
+  local name=$1 package=$2 path=$3 found folder
+  mkdir -p "$tools/bin"
+  if found=$(command -v "$name"); then
+    ln -sf "$found" "$tools/bin/$name"
+    return
+  fi
+  command -v apt-get >/dev/null || die "no $name on this machine, and no apt-get to fetch it with"
+  folder=$tools/$package
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  # The names of packages may be older than the packages.
+  (cd "$folder" && quietly_or_after_update apt-get download -q "$package")
+  quietly dpkg-deb --extract "$folder/$package"_*.deb "$folder"
+  mv "$folder/$path" "$tools/bin/$name"
+  rm -rf "$folder"
+}
+
 promtool_ready() { "$tools/bin/promtool" --version >/dev/null 2>&1; }
 
-# Taken out of the package and not installed with it: that would start a Prometheus.
 promtool_step() {
   if promtool_ready; then
     say "promtool: ready"
     return
   fi
-  local found folder
-  if ! found=$(command -v promtool); then
-    command -v apt-get >/dev/null || die "no promtool on this machine, and no apt-get to fetch it with"
-    folder=$tools/prometheus
-    rm -rf "$folder"
-    mkdir -p "$folder"
-    # The names of packages may be older than the packages.
-    (cd "$folder" && quietly_or_after_update apt-get download -q prometheus)
-    quietly dpkg-deb --extract "$folder"/prometheus_*.deb "$folder"
-    found=$tools/bin/promtool
-    mkdir -p "$tools/bin"
-    mv "$folder/usr/bin/promtool" "$found"
-    rm -rf "$folder"
-  else
-    mkdir -p "$tools/bin"
-    ln -sf "$found" "$tools/bin/promtool"
-  fi
-  promtool_ready || die "this promtool does not run: $found"
+  take_out promtool prometheus usr/bin/promtool
+  promtool_ready || die "this promtool does not run: $tools/bin/promtool"
   say "promtool: $("$tools/bin/promtool" --version 2>&1 | sed -n 1p)"
+}
+
+nginx_ready() { "$tools/bin/nginx" -v >/dev/null 2>&1; }
+
+nginx_step() {
+  if nginx_ready; then
+    say "nginx: ready"
+    return
+  fi
+  take_out nginx nginx usr/sbin/nginx
+  nginx_ready || die "this nginx does not run: $tools/bin/nginx"
+  say "nginx: $("$tools/bin/nginx" -v 2>&1)"
 }
 
 chromium_step() {
@@ -332,5 +347,6 @@ reference_step
 schemas_step
 valkey_step
 promtool_step
+nginx_step
 chromium_step
 say "all is there, in $tools"

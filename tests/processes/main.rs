@@ -30,6 +30,7 @@ mod envoy;
 #[path = "../support/frames.rs"]
 mod frames;
 mod h2spec;
+mod nginx;
 #[path = "../support/own_time.rs"]
 mod own_time;
 #[path = "../support/redis_server.rs"]

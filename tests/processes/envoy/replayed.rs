@@ -13,8 +13,9 @@ use super::support::SHIPPED;
 const ROTATE: &str = "POST /api/v2/keys/signing/rotate";
 const OTHER: &str = "GET /api/v2/tenants/settings";
 
-/// In the edge's HTTP connection manager, with the fields that config/replay/management-api.yaml reads.
-fn logged(path: &Path) -> String {
+/// Two logs of the edge's HTTP connection manager: one with the fields that config/replay/management-api.yaml reads, and one in
+/// Envoy's default text.
+fn logged(json: &Path, text: &Path) -> String {
     format!(
         "                stat_prefix: edge
                 access_log:
@@ -32,8 +33,13 @@ fn logged(path: &Path) -> String {
                           remote_address: \"%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%\"
                           x_tenant: \"%REQ(X-TENANT)%\"
                           x_tenant_type: \"%REQ(X-TENANT-TYPE)%\"
+                  - name: envoy.access_loggers.file
+                    typed_config:
+                      \"@type\": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog
+                      path: {}
 ",
-        path.display()
+        json.display(),
+        text.display()
     )
 }
 
@@ -49,14 +55,15 @@ fn replay(log: &Path, more: &[&str]) -> Value {
 #[ignore = "needs Envoy; bash tests/run.sh"]
 fn a_log_of_envoy_is_replayed_with_the_verdicts_that_it_was_given() {
     let folder = tempfile::tempdir().unwrap();
-    let log = folder.path().join("access.json");
+    let [json, text] = ["access.json", "access.log"].map(|name| folder.path().join(name));
     let edge = "                stat_prefix: edge\n";
-    let lab = Lab::start(Sample::front().patient().with(edge, &logged(&log)));
+    let lab = Lab::start(Sample::front().patient().with(edge, &logged(&json, &text)));
     let mut client = lab.client();
     let (mut requests, mut denied) = (0_u64, 0_u64);
     for round in 0..9 {
         for tenant in ["acme", "globex", "initech"] {
-            let caller = [("x-tenant", tenant), ("x-tenant-type", "startup")];
+            let caller =
+                [("x-tenant", tenant), ("x-tenant-type", "startup"), ("user-agent", tenant)];
             let calls = if round % 2 == 0 { &[ROTATE, OTHER][..] } else { &[ROTATE] };
             for call in calls {
                 requests += 1;
@@ -65,16 +72,21 @@ fn a_log_of_envoy_is_replayed_with_the_verdicts_that_it_was_given() {
         }
     }
     assert_eq!(denied, 3 * 4, "of nine rotations of each tenant, five are admitted");
-    eventually("all lines", || {
-        let text = std::fs::read_to_string(&log).ok()?;
-        (u64::try_from(text.lines().count()).ok() == Some(requests)).then_some(())
-    });
-    let report = replay(&log, &["--map", "config/replay/management-api.yaml"]);
-    assert_eq!(report["input"]["unreadable"], 0);
-    let outcome = &report["outcome"];
-    assert_eq!(outcome["requests"], requests);
-    for told in ["denied", "denied_in_log", "denied_in_both"] {
-        assert_eq!(outcome[told], denied, "{told}");
+    // The default text has no tenant, but what the client calls itself.
+    let of_json = ["--map", "config/replay/management-api.yaml"];
+    let of_text = ["--entry", "tenant_type=startup", "--entry", "tenant=$user_agent"];
+    for (log, more) in [(&json, &of_json[..]), (&text, &of_text)] {
+        eventually("all lines", || {
+            let lines = std::fs::read_to_string(log).ok()?.lines().count();
+            (u64::try_from(lines).ok() == Some(requests)).then_some(())
+        });
+        let report = replay(log, more);
+        assert_eq!(report["input"]["unreadable"], 0);
+        let outcome = &report["outcome"];
+        assert_eq!(outcome["requests"], requests);
+        for told in ["denied", "denied_in_log", "denied_in_both"] {
+            assert_eq!(outcome[told], denied, "{told} of {}", log.display());
+        }
+        assert_eq!(outcome["denied_keys"][0]["limit"], "5 per day");
     }
-    assert_eq!(outcome["denied_keys"][0]["limit"], "5 per day");
 }
