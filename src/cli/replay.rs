@@ -62,7 +62,7 @@ pub(super) struct Replay {
     #[arg(long, value_name = "TIME", value_parser = time)]
     until: Option<Timestamp>,
     /// How much later than requests that began after it a line may come. Later ones are left out and counted.
-    #[arg(long, value_name = "DURATION", default_value = "10m", value_parser = values::duration)]
+    #[arg(long, value_name = "DURATION", default_value = "2m", value_parser = values::duration)]
     reorder: Duration,
     /// The most keys: buckets of clients. The replay ends if there are more. About 80 bytes each.
     #[arg(long, value_name = "NUMBER", default_value = "10000000")]

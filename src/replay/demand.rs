@@ -15,23 +15,22 @@ use crate::policy::fingerprint::{Fingerprint, ShortName};
 /// A table grows by doubling: in parts, which seldom grow at one time, it does not need three times its memory for that.
 const PARTS: usize = 16;
 
-/// What one key asked of one rule: 32 bytes.
+/// What one key asked of one rule: 28 bytes, since all parts of it have four. A grown table has at least 7 entries for every 16
+/// slots, each with one byte of metadata, so that a key takes at most 67 bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Demand {
     name: ShortName,
-    /// The number of the rule.
-    pub(super) rule: u32,
+    /// The number of the rule, and in the highest bit whether a request was denied.
+    rule: u32,
     /// The largest size that it needed. Saturates.
     pub(super) needed: u32,
-    /// Its requests that its bucket denied, or in shadow would have denied. Saturates.
-    pub(super) denied: u32,
-    state: State,
+    /// The two halves of a number. Of a token bucket that is charged for every request, the moment at which it is full, in
+    /// nanoseconds since the Unix epoch; of a window its number in the upper half, and its count in the lower; of a
+    /// concurrency bucket the slots that are taken.
+    state: [u32; 2],
 }
 
-/// Of a token bucket that is charged for every request, the moment at which it is full, in nanoseconds since the Unix epoch;
-/// of a window its number in the upper half, and its count in the lower; of a concurrency bucket the slots that are taken.
-#[derive(Debug, Clone, Copy, Default)]
-struct State(u64);
+const IS_DENIED: u32 = 1 << 31;
 
 /// A request of a key.
 #[derive(Debug, Clone, Copy)]
@@ -45,14 +44,34 @@ pub(super) struct Asked<'b> {
 }
 
 impl Demand {
+    /// The number of the rule.
+    pub(super) const fn rule(&self) -> u32 {
+        self.rule & !IS_DENIED
+    }
+
+    /// Whether its bucket denied one of its requests, or in shadow would have.
+    pub(super) const fn is_denied(&self) -> bool {
+        self.rule & IS_DENIED != 0
+    }
+
+    fn state(&self) -> u64 {
+        let [low, high] = self.state;
+        u64::from(high) << 32 | u64::from(low)
+    }
+
+    fn set_state(&mut self, state: u64) {
+        let [a, b, c, d, rest @ ..] = state.to_le_bytes();
+        self.state = [[a, b, c, d], rest].map(u32::from_le_bytes);
+    }
+
     fn need(&mut self, size: u64) {
         self.needed = self.needed.max(u32::try_from(size).unwrap_or(u32::MAX));
     }
 
     fn charge_tokens(&mut self, bucket: &TokenBucket, asked: &Asked<'_>) {
         let interval = bucket.interval();
-        let full_at = Timestamp::from_unix_nanos(self.state.0).max(asked.now);
-        self.state.0 = full_at.after(interval.times(asked.hits)).as_unix_nanos();
+        let full_at = Timestamp::from_unix_nanos(self.state()).max(asked.now);
+        self.set_state(full_at.after(interval.times(asked.hits)).as_unix_nanos());
         let owed = full_at.since(asked.now).plus(interval.times(asked.least));
         // A division takes longer than all else here.
         if owed > interval.times(self.needed.into()) {
@@ -63,10 +82,10 @@ impl Demand {
     fn charge_window(&mut self, window: Window, asked: &Asked<'_>) {
         let seconds = asked.now.as_unix_nanos() / 1_000_000_000;
         let number = (seconds / u64::from(window.unit().seconds().max(1))) & u64::from(u32::MAX);
-        let state = self.state.0;
+        let state = self.state();
         let counted = if state >> 32 == number { state & u64::from(u32::MAX) } else { 0 };
         let count = counted.saturating_add(asked.hits).min(u64::from(u32::MAX));
-        self.state.0 = number << 32 | count;
+        self.set_state(number << 32 | count);
         self.need(count.max(counted + asked.least));
     }
 }
@@ -87,13 +106,13 @@ impl Demands {
     /// Counts a request of a key. Returns the demand of the key with it.
     pub(super) fn count(&mut self, name: Fingerprint, rule: u32, asked: &Asked<'_>) -> Demand {
         let demand = self.entry(name.short(), rule);
-        demand.denied = demand.denied.saturating_add(asked.is_denied.into());
+        demand.rule |= if asked.is_denied { IS_DENIED } else { 0 };
         match asked.bucket {
             Bucket::Tokens(bucket) => demand.charge_tokens(bucket, asked),
             Bucket::Window(window) => demand.charge_window(*window, asked),
             Bucket::Concurrency(_) => {
-                demand.need(demand.state.0.saturating_add(asked.least));
-                demand.state.0 = demand.state.0.saturating_add(asked.hits);
+                demand.need(demand.state().saturating_add(asked.least));
+                demand.set_state(demand.state().saturating_add(asked.hits));
             }
             Bucket::Blocked(_) => {}
         }
@@ -103,7 +122,7 @@ impl Demands {
     /// Gives slots of a concurrency bucket back.
     pub(super) fn end(&mut self, name: Fingerprint, rule: u32, slots: u64) {
         let demand = self.entry(name.short(), rule);
-        demand.state.0 = demand.state.0.saturating_sub(slots);
+        demand.set_state(demand.state().saturating_sub(slots));
     }
 
     fn entry(&mut self, name: ShortName, rule: u32) -> &mut Demand {
@@ -115,11 +134,11 @@ impl Demands {
             0 => first,
             at => others.get_mut(at - 1).unwrap_or(first),
         };
-        let is_it = |demand: &Demand| demand.name == name && demand.rule == rule;
+        let is_it = |demand: &Demand| demand.name == name && demand.rule() == rule;
         match part.entry(hash, is_it, |demand| demand.name.hash64()) {
             Entry::Occupied(entry) => entry.into_mut(),
             Entry::Vacant(place) => {
-                let new = Demand { name, rule, needed: 0, denied: 0, state: State::default() };
+                let new = Demand { name, rule, needed: 0, state: [0; 2] };
                 place.insert(new).into_mut()
             }
         }
@@ -133,6 +152,11 @@ impl Demands {
     /// All of them, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Demand> {
         self.parts.iter().flatten()
+    }
+
+    /// All of them, in no order. The memory of a part is free when its last one was returned.
+    pub(super) fn into_all(self) -> impl Iterator<Item = Demand> {
+        self.parts.into_iter().flatten()
     }
 
     /// Adds the keys of a part of the requests, which share no key with these.

@@ -9,7 +9,7 @@ use crate::policy::fingerprint::Fingerprint;
 
 /// The most keys that are described of one part. When there are twice as many, the half that was denied least is forgotten;
 /// its denials stay counted.
-const MAX_KEYS: usize = 2_000;
+const MAX_KEYS: usize = 250;
 
 /// The most steps of time of one key.
 const MAX_STEPS: usize = 240;

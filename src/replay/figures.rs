@@ -147,7 +147,7 @@ impl<'p> Figures<'p> {
         let Some(keys) = self.denied_keys.get_mut(usize::from(part)) else { return };
         if is_denied {
             keys.deny(name, rule, now, || BucketLabel::of(self.policy, query, decided));
-        } else if demand.denied > 0 {
+        } else if demand.is_denied() {
             keys.admit(name, now);
         }
     }
@@ -188,9 +188,9 @@ impl<'p> Figures<'p> {
     }
 }
 
-/// The number of a rule, of which a policy has far fewer.
+/// The number of a rule, of which a policy has far fewer than fit into 31 bits.
 fn number(rule: usize) -> u32 {
-    u32::try_from(rule).unwrap_or(u32::MAX)
+    u32::try_from(rule).unwrap_or(u32::MAX) & (u32::MAX >> 1)
 }
 
 /// Whether a bucket denied the request, or in shadow would have.

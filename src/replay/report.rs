@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::comparison::Comparison;
-use super::demand::Demand;
+use super::demand::{Demand, Demands};
 use super::denied_keys::{DeniedKey, DeniedKeys};
 use super::figures::{Counts, Figures, RuleFigures, all_rules};
 use super::series::Series;
@@ -253,10 +253,10 @@ impl From<&Series> for SeriesReport {
 }
 
 impl Outcome {
-    pub(super) fn new(policy: &Policy, figures: Figures<'_>) -> Self {
+    pub(super) fn new(policy: &Policy, mut figures: Figures<'_>) -> Self {
         let Counts { requests, denied, bypassed, unmatched, denied_in_log, denied_in_both } =
             figures.counts;
-        let rows = rows(policy, &figures);
+        let rows = rows(policy, &mut figures);
         let enforced = rows.iter().filter(|row| !row.is_shadow).flat_map(|row| &row.buckets);
         let (keys, keys_denied) = enforced.fold((0, 0), |(keys, denied), bucket| {
             (keys + bucket.keys, denied + bucket.keys_denied)
@@ -308,11 +308,11 @@ struct Keys {
     denied: u64,
 }
 
-/// The keys of each rule, by its number.
-fn keys(figures: &Figures<'_>) -> Vec<Keys> {
-    let rule_of = |demand: &Demand| usize::try_from(demand.rule).unwrap_or(usize::MAX);
-    let mut counts = vec![0; figures.rules.len()];
-    for demand in figures.demands.iter() {
+/// The keys of each of so many rules, by its number.
+fn keys(demands: Demands, rules: usize) -> Vec<Keys> {
+    let rule_of = |demand: &Demand| usize::try_from(demand.rule()).unwrap_or(usize::MAX);
+    let mut counts = vec![0; rules];
+    for demand in demands.iter() {
         if let Some(count) = counts.get_mut(rule_of(demand)) {
             *count += 1;
         }
@@ -321,17 +321,17 @@ fn keys(figures: &Figures<'_>) -> Vec<Keys> {
     let keys =
         counts.into_iter().map(|count| Keys { needed: Vec::with_capacity(count), denied: 0 });
     let mut keys: Vec<Keys> = keys.collect();
-    for demand in figures.demands.iter() {
-        if let Some(keys) = keys.get_mut(rule_of(demand)) {
+    for demand in demands.into_all() {
+        if let Some(keys) = keys.get_mut(rule_of(&demand)) {
             keys.needed.push(demand.needed);
-            keys.denied += u64::from(demand.denied > 0);
+            keys.denied += u64::from(demand.is_denied());
         }
     }
     keys
 }
 
-fn rows(policy: &Policy, figures: &Figures<'_>) -> Vec<RowReport> {
-    let mut keys = keys(figures);
+fn rows(policy: &Policy, figures: &mut Figures<'_>) -> Vec<RowReport> {
+    let mut keys = keys(std::mem::take(&mut figures.demands), figures.rules.len());
     let mut met = |row: &Row| {
         let counts = figures.rows.get(row.id().get()).filter(|counts| counts.requests > 0)?;
         let buckets = all_rules_of(row).filter_map(|(rule, is_override)| {
