@@ -18,7 +18,9 @@ pub mod html;
 mod lines;
 mod log;
 mod merge;
+mod outcome;
 mod parts;
+mod reading;
 mod reorder;
 pub mod report;
 mod run;
@@ -36,8 +38,9 @@ use std::sync::Arc;
 
 use access_log::{Format, Undetected};
 
-use self::log::{Reading, Unreadable};
+use self::log::Unreadable;
 use self::parts::Parts;
+use self::reading::Reading;
 pub use self::report::Report;
 use self::report::{Against, Difference, Example, Input, Outcome, VERSION};
 use self::run::{Job, Ran};

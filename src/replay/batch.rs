@@ -122,9 +122,10 @@ impl Batch {
     /// The number of the key of an entry at this place of a descriptor. Mappings have few keys, and nearly all requests have
     /// them at the same places.
     fn key(&mut self, key: Name<'_>, place: usize) -> u32 {
-        let is_it = |other: &Box<str>| other.as_bytes() == key.as_bytes();
-        let known = Some(place).filter(|place| self.keys.get(*place).is_some_and(is_it));
-        let known = known.or_else(|| self.keys.iter().position(is_it));
+        let is_it = |other: &str| other.as_bytes() == key.as_bytes();
+        let known =
+            Some(place).filter(|place| self.keys.get(*place).is_some_and(|other| is_it(other)));
+        let known = known.or_else(|| self.keys.iter().position(|other| is_it(other)));
         let number = known.unwrap_or_else(|| {
             self.keys.push(key.as_str().into());
             self.keys.len() - 1

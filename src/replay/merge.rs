@@ -10,7 +10,8 @@ use std::thread::JoinHandle;
 
 use super::ReplayError;
 use super::batch::Batches;
-use super::log::{LineCounts, Log, Piece, Reading};
+use super::log::{LineCounts, Log, Piece};
+use super::reading::Reading;
 use super::reorder::{Ordered, Reorder};
 use super::source::Source;
 use crate::clock::{Nanos, Timestamp};

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, ScopedJoinHandle};
 
-use super::log::{LineCounts, Reading};
+use super::log::LineCounts;
 use super::merge::Merge;
+use super::reading::Reading;
 use super::reorder::Ordered;
 use super::source::Source;
 use super::trial::{Tally, Trial, TrialKeys, Tried};

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::super::log::Reading;
 use super::super::merge::Merge;
+use super::super::reading::Reading;
 use super::super::run::whole_second;
 use super::super::source::Source;
 use super::super::{Progress, ReplayError};
