@@ -159,7 +159,8 @@ pub fn replay(
     }
     let ladders = options.suggest.map(|_| Ladders::new(policy));
     let parts = Parts::new([policy].into_iter().chain(against), &mapping);
-    let deciders = if parts.key().is_some() { options.deciders.max(1) } else { 1 };
+    let divided_by = parts.key().map(str::to_owned);
+    let deciders = if divided_by.is_some() { options.deciders.max(1) } else { 1 };
     let logs = sources.iter().map(Source::name).collect();
     let reading = Reading {
         mapping: Arc::clone(&mapping),
@@ -196,7 +197,7 @@ pub fn replay(
     let mut report = Report {
         version: VERSION,
         domain: policy.domain().to_owned(),
-        input: input(logs, lines),
+        input: Input { divided_by, ..input(logs, lines) },
         outcome: Outcome::new(policy, at_once.figures),
         spread,
         against,
@@ -228,6 +229,7 @@ fn input(logs: Vec<String>, lines: log::LineCounts) -> Input {
     let example = |Unreadable { place, reason, line }| Example { place, reason, line: line.into() };
     Input {
         logs,
+        divided_by: None,
         lines: lines.lines,
         unreadable: lines.unreadable,
         unreadable_examples: lines.examples.into_iter().map(example).collect(),

@@ -62,6 +62,9 @@ pub const VERSION: u32 = 1;
 pub struct Input {
     /// The logs, by name.
     pub logs: Vec<String>,
+    /// The entry by whose values requests are divided among threads; none if the keys of the tables have none in common, so that
+    /// one thread decides.
+    pub divided_by: Option<String>,
     /// Their lines, without empty ones.
     pub lines: u64,
     /// Lines that could not be read.

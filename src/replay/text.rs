@@ -254,6 +254,12 @@ pub fn notes(report: &Report) -> Vec<String> {
         input.without_duration,
         "requests have no duration in the log, and so hold no slot of a concurrency bucket",
     );
+    if input.divided_by.is_none() {
+        notes.push(
+            "one thread decided: the keys of all tables have no entry in common by which requests could be divided"
+                .to_owned(),
+        );
+    }
     for example in &input.unreadable_examples {
         notes.push(format!("{}: {}: {}", example.place, example.reason, example.line));
     }

@@ -408,3 +408,24 @@ fn logs_as_servers_write_them_are_read_without_a_mapping() {
         assert_eq!(*key, [["remote_address".to_owned(), "203.0.113.7".to_owned()]], "{name}");
     }
 }
+
+#[test]
+fn it_is_told_by_which_entry_the_requests_can_be_divided() {
+    let logs = Logs::new();
+    let path = logs.write("a.json", line(at(1), 0, 200, &[("k", "1"), ("j", "2")]));
+    let table = |name: &str, key: &str| {
+        format!("  - {{ name: {name}, key: [{key}], rows: {{ all: [{{ per_hour: 1 }}] }} }}\n")
+    };
+    for (tables, expected) in [
+        ([table("a", "k"), table("b", "\"j\", k")].concat(), Some("k")),
+        ([table("a", "k"), table("b", "j")].concat(), None),
+        ([table("a", "k"), table("b", "")].concat(), None),
+    ] {
+        let policy = policies(&format!("domain: d\ntables:\n{tables}"));
+        let report = run(&policy, &fields(&["k", "j"]), &path, &OPTIONS);
+        assert_eq!(report.input.divided_by.as_deref(), expected, "{tables}");
+        let notes = tollgate::replay::text::notes(&report);
+        let is_told = notes.iter().any(|note| note.starts_with("one thread decided"));
+        assert_eq!(is_told, expected.is_none());
+    }
+}

@@ -118,6 +118,7 @@ pub(super) fn ordinary() -> Report {
             late: 7,
             skipped: 12,
             other_times: 5,
+            divided_by: Some("tenant".to_owned()),
             without_descriptor: 6,
             faulty: 2,
             whole_seconds: 0,
