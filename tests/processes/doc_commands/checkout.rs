@@ -46,16 +46,18 @@ impl Checkout {
         let ports = ours.into_iter().chain(redis).collect();
         let checkout = Self { folder, ports, folders: folders.to_vec() };
         checkout.copy("config");
+        checkout.copy("config/replay");
         checkout.copy("envoy");
         checkout.programs();
         checkout
     }
 
+    /// The files of a folder.
     fn copy(&self, name: &str) {
         let to = self.root().join(name);
         std::fs::create_dir_all(&to).unwrap();
-        for entry in std::fs::read_dir(name).unwrap() {
-            let path = entry.unwrap().path();
+        let entries = std::fs::read_dir(name).unwrap().map(|entry| entry.unwrap().path());
+        for path in entries.filter(|path| path.is_file()) {
             let text = self.here(&std::fs::read_to_string(&path).unwrap());
             std::fs::write(to.join(path.file_name().unwrap()), text).unwrap();
         }
