@@ -194,7 +194,7 @@ impl Replay {
 
     /// Whether more was denied than is allowed, in any of the two ways to read whole seconds.
     fn is_above(&self, report: &Report) -> bool {
-        let outcome = &report.outcome;
+        let both = || [&report.outcome].into_iter().chain(&report.spread);
         let mut is_above = false;
         let mut check = |limit: Option<Part>, part: u64, all: u64, what: &str| {
             if let Some(Part(percent)) = limit.filter(|limit| limit.is_exceeded(part, all)) {
@@ -204,8 +204,10 @@ impl Replay {
                 is_above = true;
             }
         };
-        check(self.fail_above, outcome.denied, outcome.requests, "requests");
-        check(self.fail_above_keys, outcome.keys_denied, outcome.keys, "keys");
+        let denied = both().map(|of| of.denied).max().unwrap_or(0);
+        let keys_denied = both().map(|of| of.keys_denied).max().unwrap_or(0);
+        check(self.fail_above, denied, report.outcome.requests, "requests");
+        check(self.fail_above_keys, keys_denied, report.outcome.keys, "keys");
         is_above
     }
 }
