@@ -26,7 +26,7 @@ impl Random {
         Nanos::new((-(1.0 - self.share()).ln() / rate * 1e9) as u64)
     }
 
-    /// Whether an event happens that does in so many of a thousand cases.
+    /// Whether an event happens, whose probability is `per_mille` thousandths.
     pub(crate) fn is_one_of_thousand(&mut self, per_mille: u64) -> bool {
         self.next() % 1000 < per_mille
     }

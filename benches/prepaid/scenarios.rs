@@ -38,7 +38,7 @@ pub(crate) struct Conditions {
     pub(crate) seed: u64,
 }
 
-/// A call at a moment that is told.
+/// A call at a given moment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Request {
     /// When, after the beginning.

@@ -75,7 +75,7 @@ struct Replica {
     next: usize,
 }
 
-/// Admissions of which each is to be spent in time.
+/// Prepaid admissions, each with the time by which it must be spent.
 struct Granted {
     tenant: usize,
     hits: u32,

@@ -25,7 +25,7 @@ pub enum Format {
     Csv,
     /// Tab-separated values; the first line names the columns.
     Tsv,
-    /// tollgate's log, of which the lines about denied calls are read, in all of its formats.
+    /// tollgate's log in all of its formats; only the lines about denied calls are records.
     Tollgate,
 }
 

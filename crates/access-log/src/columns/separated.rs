@@ -21,7 +21,7 @@ pub(crate) enum Dialect {
     Csv,
     /// Tabs; a value may stand in quotes as well.
     Tsv,
-    /// Tabs, with `%20` for a space; lines with `#` are headers, of which `#Fields:` names the columns.
+    /// Tabs between values that are URL-encoded. Lines with `#` are headers; `#Fields:` names the columns.
     CloudFront,
 }
 

@@ -4,7 +4,7 @@ use super::scan::{Cursor, MAX_DEPTH, TOO_DEEP};
 use crate::error::LineError;
 use crate::unescape::{Form, Raw};
 
-/// What is told of an object and of those in it.
+/// Receives the fields of an object and of the objects in it.
 pub(super) trait Visitor<'l> {
     /// Reads a key and its colon.
     fn key(&mut self, cursor: &mut Cursor<'l>) -> Result<(), LineError>;
@@ -29,7 +29,7 @@ pub(super) fn walk<'l>(line: &'l [u8], visitor: &mut impl Visitor<'l>) -> Result
     if !cursor.take(b'{') {
         return Err(cursor.error("`{`"));
     }
-    // Objects that the walk is in, and what is to be read next.
+    // The objects that enclose the current position, and what the walk reads next.
     let (mut depth, mut is_member) = (1_u8, true);
     cursor.skip_space();
     if cursor.take(b'}') {
