@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-/// What is served: the root of the import graph; what it imports comes along.
-const SERVED: &str = "envoy/service/ratelimit/v3/rls.proto";
+/// What is served: the roots of the import graph; what they import comes along.
+const SERVED: [&str; 2] =
+    ["envoy/service/ratelimit/v3/rls.proto", "envoy/service/rate_limit_quota/v3/rlqs.proto"];
 
 /// What control planes are asked for, and what with.
 const XDS: [&str; 2] =
@@ -14,7 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rustc-env=TOLLGATE_RUSTC={}", rustc());
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     let mut compiler = protox::Compiler::new(["proto"])?;
-    compiler.include_imports(true).include_source_info(true).open_files([SERVED])?;
+    compiler.include_imports(true).include_source_info(true).open_files(SERVED)?;
     // With source info, so that `grpcurl describe` shows the comments.
     std::fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
     tonic_prost_build::configure()

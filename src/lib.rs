@@ -43,6 +43,7 @@
 //! | `store` | the contract of a store, `memory`, and the `script` of a shared one; `gcra` decides one bucket with governor, `debt` one that is charged whatever is left |
 //! | `config` | the only module that knows YAML: `schema` mirrors the file, `compile` checks it and hands it to `policy`; `ratelimit` does so for the configuration of envoyproxy/ratelimit, and `mapping` for mappings |
 //! | `mapping` | from the fields of a log's line to descriptors, for a replay |
+//! | `shares` | how a bucket is divided between Envoys that limit by themselves: who may use how much of it, and what is charged |
 //! | `policy` | the compiled policy: conditions, rows, endpoint templates, or a `descriptor_tree`; `builder` builds it, `identity` names its buckets |
 //! | `descriptor` | the query: domain, descriptors, entries, hits |
 //! | `limit` | buckets and rates, valid by construction |
@@ -91,6 +92,7 @@ pub mod reply;
 pub mod server;
 pub mod service;
 pub mod shared;
+pub mod shares;
 pub mod snapshot;
 pub mod store;
 pub mod striped;

@@ -45,6 +45,7 @@ mod repeated_keys;
 mod replay;
 mod replay_suggest;
 mod replies;
+mod shares;
 mod shutdown;
 mod snapshot;
 #[path = "../support/mod.rs"]

@@ -1,0 +1,373 @@
+//! A simulation of Envoys that limit by themselves, and of a server that divides: the real ledger and the real memory
+//! store. An Envoy here does what Envoy 1.40 does: a bucket begins full, keeps its ratio when it changes, and is reported
+//! every five seconds from its first request on; before it is assigned it lets everything through.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tollgate::clock::{Nanos, Now, Timestamp};
+use tollgate::config::{self, Source};
+use tollgate::descriptor::Hits;
+use tollgate::limit::{Bucket, Counting, Debt};
+use tollgate::policy::Policies;
+use tollgate::policy::fingerprint::FingerprintKey;
+use tollgate::shares::{
+    Action, Assignment, BucketId, DueCharge, Ledger, Order, Settings, StreamId, Usage,
+};
+use tollgate::store::{Charge, MemoryStore, Mode, Outcomes};
+
+/// When a run begins: far from the epoch, as in production.
+const START: u64 = 1_800_000_000_000_000_000;
+
+/// The domain of all policies here.
+const DOMAIN: &str = "shop";
+
+/// One step of the simulation.
+pub const STEP: Nanos = Nanos::new(20_000_000);
+
+/// How often the server looks whether something is due.
+const TICK: Nanos = Nanos::new(100_000_000);
+
+/// How often Envoy reports.
+const REPORT: Nanos = Nanos::from_secs(5);
+
+/// The requests of a bucket id in one Envoy.
+struct Stream {
+    id: BucketId,
+    /// Part of a request that is still to come.
+    due: f64,
+    tokens: f64,
+    assignment: Option<Assignment>,
+    since_report: [u64; 2],
+    is_known: bool,
+}
+
+/// An Envoy with its bucket ids.
+struct Envoy {
+    streams: Vec<Stream>,
+    is_alive: bool,
+    stream: StreamId,
+    /// When it reports next; `None` before its first request.
+    next_report: Option<Timestamp>,
+    last_report: Timestamp,
+    /// Whether its next report opens a stream.
+    is_cut: bool,
+}
+
+/// What was let through of some requests.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Seen {
+    pub requests: u64,
+    pub allowed: u64,
+}
+
+/// An exact bucket beside, which shows by how much more was let through than it allows.
+struct Exact {
+    size: f64,
+    rate: f64,
+    left: f64,
+    worst: f64,
+}
+
+/// The whole.
+pub struct Simulation {
+    policies: Policies,
+    store: MemoryStore,
+    pub ledger: Ledger,
+    envoys: Vec<Envoy>,
+    now: Timestamp,
+    next_tick: Timestamp,
+    next_stream: u64,
+    is_away: bool,
+    exact: Exact,
+    seen: BTreeMap<(usize, usize), Seen>,
+    pub messages: u64,
+}
+
+fn entries(pairs: &[(&str, &str)]) -> BucketId {
+    BucketId::new(pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())))
+}
+
+impl Simulation {
+    /// A server with a policy, which has run for long; and an exact bucket of that size and rate beside all requests.
+    pub fn new(policy: &str, size: u32, rate: f64) -> Self {
+        let text = format!("domain: {DOMAIN}\n{policy}");
+        let source = Source { name: "shop.yaml".into(), text: text.into() };
+        let policies = config::compile(&[source], FingerprintKey::shared()).unwrap();
+        let now = Timestamp::from_unix_nanos(START);
+        let size = f64::from(size);
+        let mut ledger = Ledger::new(Settings::default(), now.before(Nanos::from_secs(60)));
+        ledger.expire(now);
+        Self {
+            policies,
+            store: MemoryStore::new(1_000_000),
+            ledger,
+            envoys: Vec::new(),
+            now,
+            next_tick: now,
+            next_stream: 0,
+            is_away: false,
+            exact: Exact { size, rate, left: size, worst: 0.0 },
+            seen: BTreeMap::new(),
+            messages: 0,
+        }
+    }
+
+    /// Adds an Envoy with these bucket ids. Returns its number.
+    pub fn envoy(&mut self, ids: &[&[(&str, &str)]]) -> usize {
+        let stream = |id: &&[(&str, &str)]| Stream {
+            id: entries(id),
+            due: 0.0,
+            tokens: 0.0,
+            assignment: None,
+            since_report: [0; 2],
+            is_known: false,
+        };
+        self.next_stream += 1;
+        self.envoys.push(Envoy {
+            streams: ids.iter().map(stream).collect(),
+            is_alive: true,
+            stream: StreamId(self.next_stream),
+            next_report: None,
+            last_report: self.now,
+            is_cut: false,
+        });
+        self.envoys.len() - 1
+    }
+
+    /// Runs for `seconds`. `demand` tells the requests a second of an Envoy's bucket id, by their numbers.
+    pub fn run(&mut self, seconds: f64, demand: impl Fn(usize, usize) -> f64) {
+        let steps = (seconds / 0.02).round();
+        let mut step = 0.0;
+        while step < steps {
+            step += 1.0;
+            self.now = self.now.after(STEP);
+            self.exact.left =
+                (self.exact.left + self.exact.rate * 0.02).min(self.exact.size);
+            for at in 0..self.envoys.len() {
+                if self.envoys[at].is_alive {
+                    self.requests(at, &demand);
+                    self.report_if_due(at);
+                }
+            }
+            if self.now >= self.next_tick && !self.is_away {
+                self.next_tick = self.now.after(TICK);
+                self.ledger.expire(self.now);
+                self.answer(Vec::new());
+            }
+        }
+    }
+
+    fn requests(&mut self, at: usize, demand: &impl Fn(usize, usize) -> f64) {
+        for of in 0..self.envoys[at].streams.len() {
+            let stream = &mut self.envoys[at].streams[of];
+            if let Some(Assignment::Tokens { size, .. }) = stream.assignment {
+                let rate = stream.assignment.and_then(Assignment::rate).unwrap();
+                stream.tokens = (stream.tokens + rate * 0.02).min(f64::from(size));
+            }
+            stream.due += demand(at, of) * 0.02;
+            while self.envoys[at].streams[of].due >= 1.0 {
+                let stream = &mut self.envoys[at].streams[of];
+                stream.due -= 1.0;
+                let is_allowed = match stream.assignment {
+                    None | Some(Assignment::All) => true,
+                    Some(Assignment::Nothing) => false,
+                    Some(Assignment::Tokens { .. }) => {
+                        let has_one = stream.tokens >= 1.0;
+                        stream.tokens -= if has_one { 1.0 } else { 0.0 };
+                        has_one
+                    }
+                };
+                stream.since_report[usize::from(!is_allowed)] += 1;
+                let is_first = !std::mem::replace(&mut stream.is_known, true);
+                let seen = self.seen.entry((at, of)).or_default();
+                seen.requests += 1;
+                if is_allowed {
+                    seen.allowed += 1;
+                    self.exact.left -= 1.0;
+                    self.exact.worst = self.exact.worst.max(-self.exact.left);
+                }
+                if is_first {
+                    self.report(at, &[of], 0);
+                }
+            }
+        }
+    }
+
+    fn report_if_due(&mut self, at: usize) {
+        let envoy = &mut self.envoys[at];
+        if envoy.next_report.is_none_or(|next| next > self.now) {
+            return;
+        }
+        if self.is_away {
+            // What it would have reported is lost.
+            envoy.streams.iter_mut().for_each(|stream| stream.since_report = [0; 2]);
+            (envoy.next_report, envoy.last_report) = (Some(self.now.after(REPORT)), self.now);
+            envoy.is_cut = true;
+            return;
+        }
+        let elapsed = self.now.since(envoy.last_report).get() / 1_000_000_000;
+        let known: Vec<_> =
+            (0..envoy.streams.len()).filter(|of| envoy.streams[*of].is_known).collect();
+        self.report(at, &known, elapsed);
+    }
+
+    fn report(&mut self, at: usize, which: &[usize], elapsed: u64) {
+        let now = self.now;
+        let envoy = &mut self.envoys[at];
+        if self.is_away {
+            envoy.next_report.get_or_insert(now.after(REPORT));
+            return;
+        }
+        if std::mem::take(&mut envoy.is_cut) {
+            self.next_stream += 1;
+            envoy.stream = StreamId(self.next_stream);
+        }
+        if elapsed > 0 || envoy.next_report.is_none() {
+            (envoy.next_report, envoy.last_report) = (Some(now.after(REPORT)), now);
+        }
+        let usages: Vec<_> = which
+            .iter()
+            .map(|of| {
+                let stream = &mut envoy.streams[*of];
+                let [allowed, denied] = std::mem::take(&mut stream.since_report);
+                Usage { id: stream.id.clone(), elapsed, allowed, denied }
+            })
+            .collect();
+        let stream = envoy.stream;
+        self.messages += 1;
+        self.ledger.open(stream, DOMAIN.into());
+        let refused = self.ledger.report(
+            stream,
+            usages,
+            |domain| self.policies.get(domain),
+            now.into(),
+        );
+        self.answer(refused.into_iter().map(|action| (stream, action)).collect());
+    }
+
+    /// What the server does after each message, and at each tick.
+    fn answer(&mut self, mut told: Vec<(StreamId, Action)>) {
+        for DueCharge { fingerprint, limit, changes, hits } in self.ledger.charges(self.now) {
+            let bucket = Bucket::Tokens(limit);
+            let charge = Charge {
+                fingerprint,
+                bucket: &bucket,
+                changes: changes.as_deref(),
+                hits,
+                mode: Mode::Enforced,
+                debt: Some(Debt::UNBOUNDED),
+                counting: Counting::AllOrNone,
+            };
+            let mut outcomes = Outcomes::new();
+            self.store.decide(&[charge], self.now, &mut outcomes).unwrap();
+            self.ledger.charged(fingerprint, hits, outcomes[0].reset, self.now);
+        }
+        for (stream, actions) in self.ledger.assign(self.now) {
+            told.extend(actions.into_iter().map(|action| (stream, action)));
+        }
+        for (stream, Action { id, order }) in told {
+            let Some(envoy) =
+                self.envoys.iter_mut().find(|envoy| envoy.stream == stream && envoy.is_alive)
+            else {
+                continue;
+            };
+            let of = envoy.streams.iter_mut().find(|of| of.id == *id).unwrap();
+            match order {
+                Order::Assign(assignment) => of.apply(assignment),
+                Order::Abandon => (of.assignment, of.is_known) = (None, false),
+            }
+        }
+    }
+
+    /// Ends an Envoy without a word: its connection ends with it.
+    pub fn kill(&mut self, envoy: usize) {
+        self.envoys[envoy].is_alive = false;
+        self.ledger.close(self.envoys[envoy].stream, self.now);
+    }
+
+    /// Ends all connections; nobody answers for `seconds`, then the same server is back, with its ledger or with a new one
+    /// over the same store.
+    pub fn away(&mut self, seconds: f64, is_restart: bool, demand: impl Fn(usize, usize) -> f64) {
+        self.is_away = true;
+        for envoy in &mut self.envoys {
+            self.ledger.close(envoy.stream, self.now);
+            envoy.is_cut = true;
+        }
+        self.run(seconds, demand);
+        self.is_away = false;
+        if is_restart {
+            self.ledger = Ledger::new(Settings::default(), self.now);
+        }
+    }
+
+    /// Replaces the policy.
+    pub fn reload(&mut self, policy: &str) {
+        let text = format!("domain: {DOMAIN}\n{policy}");
+        let source = Source { name: "shop.yaml".into(), text: text.into() };
+        self.policies = config::compile(&[source], FingerprintKey::shared()).unwrap();
+        self.ledger.reload(|domain| self.policies.get(domain), self.now.into());
+        self.answer(Vec::new());
+    }
+
+    /// Charges a bucket as a request does that is decided one by one. Returns whether it is admitted.
+    pub fn ask(&mut self, id: &[(&str, &str)]) -> bool {
+        let mut query = tollgate::descriptor::Query::default();
+        query.begin(DOMAIN, 1).unwrap();
+        for (key, value) in id {
+            query.entry(*key, *value);
+        }
+        query.close(Hits::ONE, None).unwrap();
+        let policy = self.policies.get(DOMAIN).unwrap();
+        let plan = policy.resolve(&query, self.now);
+        let is_admitted =
+            tollgate::decision::decide(&plan, &self.store, Now::from(self.now)).unwrap().is_admitted;
+        if is_admitted {
+            self.exact.left -= 1.0;
+            self.exact.worst = self.exact.worst.max(-self.exact.left);
+        }
+        is_admitted
+    }
+
+    /// What was seen of an Envoy's bucket id since this was asked last.
+    pub fn take(&mut self, envoy: usize, id: usize) -> Seen {
+        std::mem::take(self.seen.entry((envoy, id)).or_default())
+    }
+
+    /// What was seen of all since this was asked last.
+    pub fn take_all(&mut self) -> Seen {
+        let all = std::mem::take(&mut self.seen);
+        all.values().fold(Seen::default(), |sum, seen| Seen {
+            requests: sum.requests + seen.requests,
+            allowed: sum.allowed + seen.allowed,
+        })
+    }
+
+    /// The most that was let through beyond size + rate x t, over any time t.
+    pub fn worst(&self) -> f64 {
+        self.exact.worst
+    }
+
+    /// What an Envoy was told last.
+    pub fn assignment(&self, envoy: usize, id: usize) -> Option<Assignment> {
+        self.envoys[envoy].streams[id].assignment
+    }
+
+    /// The name of nobody's policy, for what the type needs.
+    pub fn domain() -> Arc<str> {
+        DOMAIN.into()
+    }
+}
+
+impl Stream {
+    fn apply(&mut self, next: Assignment) {
+        if let Assignment::Tokens { size, .. } = next {
+            let ratio = match self.assignment {
+                Some(Assignment::Tokens { size: before, .. }) => self.tokens / f64::from(before),
+                _ => 1.0,
+            };
+            self.tokens = ratio * f64::from(size);
+        }
+        self.assignment = Some(next);
+    }
+}

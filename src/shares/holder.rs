@@ -1,0 +1,128 @@
+//! A holder: one bucket id of one stream.
+
+use std::sync::Arc;
+
+use super::ledger::StreamId;
+use super::terms::Terms;
+use super::{Assignment, BucketId, count, seconds};
+use crate::clock::{Nanos, Timestamp};
+
+/// The number of a holder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct HolderId(pub(super) u64);
+
+/// Two reports of a holder this close say nothing of its demand.
+const SHORTEST_SPAN: Nanos = Nanos::new(500_000_000);
+
+/// Where a holder stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Its stream is open.
+    Stream(StreamId),
+    /// Its stream has ended. Its Envoy may still limit by what it was told, and come back until then.
+    Gone(Timestamp),
+}
+
+/// What is known of a holder.
+#[derive(Debug)]
+pub(super) struct Holder {
+    pub(super) place: Place,
+    pub(super) domain: Arc<str>,
+    pub(super) id: Arc<BucketId>,
+    pub(super) terms: Terms,
+    /// Requests a second that it had in its last report, let through or denied; `None` before one tells.
+    pub(super) demand: Option<f64>,
+    /// What it may use, in requests a second.
+    pub(super) rate: f64,
+    /// What it is predicted to use, in requests a second.
+    predicted: f64,
+    /// What it is predicted to have used since its last report, until `accrued_at`.
+    accrued: f64,
+    accrued_at: Timestamp,
+    pub(super) reported_at: Timestamp,
+    /// When it last had a request.
+    pub(super) busy_at: Timestamp,
+    /// What it was told last.
+    pub(super) sent: Option<Assignment>,
+    /// Whether it had an assignment already when it was first seen: of another replica, or of this one before a restart.
+    pub(super) is_returner: bool,
+}
+
+impl Holder {
+    pub(super) fn new(
+        stream: StreamId,
+        domain: Arc<str>,
+        id: Arc<BucketId>,
+        terms: Terms,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            place: Place::Stream(stream),
+            domain,
+            id,
+            terms,
+            demand: None,
+            rate: 0.0,
+            predicted: 0.0,
+            accrued: 0.0,
+            accrued_at: now,
+            reported_at: now,
+            busy_at: now,
+            sent: None,
+            is_returner: false,
+        }
+    }
+
+    pub(super) const fn stream(&self) -> Option<StreamId> {
+        match self.place {
+            Place::Stream(stream) => Some(stream),
+            Place::Gone(_) => None,
+        }
+    }
+
+    fn accrue(&mut self, now: Timestamp) {
+        self.accrued += self.predicted * seconds(now.since(self.accrued_at));
+        self.accrued_at = self.accrued_at.max(now);
+    }
+
+    /// Sets what it may use, in requests a second. Returns by how much its predicted use changes.
+    pub(super) fn set_rate(&mut self, rate: f64, now: Timestamp) -> f64 {
+        self.accrue(now);
+        let before = self.predicted;
+        self.rate = rate;
+        self.predicted = self.demand.map_or(rate, |demand| demand.min(rate));
+        self.predicted - before
+    }
+
+    /// What it is predicted to use, in requests a second.
+    pub(super) const fn predicted(&self) -> f64 {
+        self.predicted
+    }
+
+    /// Records a report. Returns by how much more it has used than predicted.
+    pub(super) fn report(&mut self, allowed: f64, denied: f64, now: Timestamp) -> f64 {
+        self.accrue(now);
+        let span = now.since(self.reported_at);
+        if span >= SHORTEST_SPAN {
+            self.demand = Some((allowed + denied) / seconds(span));
+        }
+        if allowed + denied > 0.0 {
+            self.busy_at = now;
+        }
+        self.reported_at = now;
+        allowed - std::mem::take(&mut self.accrued)
+    }
+
+    /// What an Envoy has used that came back: it tells of its last `elapsed` seconds only, rounded down, and not of those
+    /// before in which nobody listened.
+    pub(super) fn used_while_away(&self, allowed: u64, elapsed: u64, now: Timestamp) -> f64 {
+        let told = count(elapsed) + 0.5;
+        let span = seconds(now.since(self.reported_at));
+        count(allowed) * (span / told).max(1.0)
+    }
+
+    /// Whether Envoy would begin with a full bucket if it were told of one.
+    pub(super) const fn begins_full(&self) -> bool {
+        !matches!(self.sent, Some(Assignment::Tokens { .. })) && !self.is_returner
+    }
+}

@@ -1,0 +1,458 @@
+//! All holders and the buckets that they share.
+
+mod assign;
+
+use std::sync::Arc;
+
+use hashbrown::{HashMap, HashSet};
+use smallvec::SmallVec;
+
+use super::holder::{Holder, HolderId, Place};
+use super::shared_bucket::{DueCharge, SharedBucket};
+use super::terms::{Inexpressible, Row, Terms, WhyFree};
+use super::{Action, Assignment, BucketId, Order, Usage, count};
+use crate::clock::{Nanos, Now, Timestamp};
+use crate::descriptor::Hits;
+use crate::policy::Policy;
+use crate::policy::fingerprint::Fingerprint;
+
+/// How long the share of a stream that has ended is kept for its Envoy, and how long after its start a ledger gives
+/// newcomers little: an Envoy that lives is back at its next report, within 5 seconds.
+const GRACE: Nanos = Nanos::from_secs(6);
+
+/// The number of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId(pub u64);
+
+/// How a ledger divides.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Settings {
+    /// How long assignments last. A holder that has not reported for as long has none any more.
+    pub ttl: Nanos,
+    /// How long a holder may be without a request before its Envoy is told to forget it.
+    pub idle: Nanos,
+    /// The most bucket ids of one stream.
+    pub max_ids: usize,
+    /// The most holders.
+    pub max_holders: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            ttl: Nanos::from_secs(20),
+            idle: Nanos::from_secs(60),
+            max_ids: 50_000,
+            max_holders: 500_000,
+        }
+    }
+}
+
+/// A bucket id that is one of these is one holder.
+type Name = (Arc<str>, Arc<BucketId>);
+
+/// The holders of a stream.
+#[derive(Debug)]
+struct Stream {
+    domain: Arc<str>,
+    holders: HashMap<Arc<BucketId>, HolderId>,
+}
+
+/// What happened that is to be counted or logged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// Requests that an Envoy has reported of a row: let through, and denied.
+    Used(Arc<Row>, [u64; 2]),
+    /// Requests of a bucket id that nothing limits: let through, and denied.
+    Free(WhyFree, Arc<str>, [u64; 2]),
+    /// A new holder meets a row with a limit that no assignment can say.
+    Inexpressible(Row, Inexpressible),
+    /// A bucket id was not taken: there are too many.
+    TooMany,
+    /// An Envoy was told to forget a bucket id that was idle.
+    Idle,
+}
+
+/// A holder's share, for display.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Share {
+    /// Its stream; `None` if that has ended.
+    pub stream: Option<StreamId>,
+    /// Its domain.
+    pub domain: Arc<str>,
+    /// Its bucket id.
+    pub id: Arc<BucketId>,
+    /// The rows whose buckets it meets.
+    pub rows: Vec<Arc<Row>>,
+    /// Requests a second that it had in its last report; `None` before one tells.
+    pub demand: Option<f64>,
+    /// What it was told last.
+    pub assignment: Option<Assignment>,
+}
+
+/// All holders, and the buckets that they share. Times are steady, unless they are said to be otherwise.
+#[derive(Debug)]
+pub struct Ledger {
+    settings: Settings,
+    started_at: Timestamp,
+    /// Whether the time is over in which those come back who had shares before the start.
+    has_settled: bool,
+    /// How many holders the others of a bucket count as: other replicas.
+    others: f64,
+    streams: HashMap<StreamId, Stream>,
+    holders: HashMap<HolderId, Holder>,
+    gone: HashMap<Name, SmallVec<[HolderId; 1]>>,
+    buckets: HashMap<Fingerprint, SharedBucket>,
+    next: u64,
+    /// Holders that are to be answered.
+    touched: HashSet<HolderId>,
+    /// Buckets to be divided anew.
+    moved: HashSet<Fingerprint>,
+    events: Vec<Event>,
+}
+
+impl Ledger {
+    /// A ledger without holders, begun at `now`.
+    pub fn new(settings: Settings, now: Timestamp) -> Self {
+        Self {
+            settings,
+            started_at: now,
+            has_settled: false,
+            others: 1.0,
+            streams: HashMap::new(),
+            holders: HashMap::new(),
+            gone: HashMap::new(),
+            buckets: HashMap::new(),
+            next: 0,
+            touched: HashSet::new(),
+            moved: HashSet::new(),
+            events: Vec::new(),
+        }
+    }
+
+    /// Sets how many replicas share the store.
+    pub fn set_replicas(&mut self, replicas: u32) {
+        self.others = f64::from(replicas.saturating_sub(1).max(1));
+    }
+
+    /// How many streams are open, and how many holders there are.
+    pub fn counts(&self) -> [usize; 2] {
+        [self.streams.len(), self.holders.len()]
+    }
+
+    /// What has happened since this was asked last.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        std::mem::take(&mut self.events)
+    }
+
+    /// Every holder's share, in no order.
+    pub fn shares(&self) -> impl Iterator<Item = Share> {
+        self.holders.values().map(|holder| Share {
+            stream: holder.stream(),
+            domain: Arc::clone(&holder.domain),
+            id: Arc::clone(&holder.id),
+            rows: holder.terms.rows.to_vec(),
+            demand: holder.demand,
+            assignment: holder.sent,
+        })
+    }
+
+    /// Opens a stream for a domain.
+    pub fn open(&mut self, stream: StreamId, domain: Arc<str>) {
+        self.streams.entry(stream).or_insert_with(|| Stream { domain, holders: HashMap::new() });
+    }
+
+    /// Takes the report of a stream that is open. Returns what is told of bucket ids that are not taken, since there are too
+    /// many; what becomes of the others is for [`Self::assign`] to say.
+    pub fn report<'p>(
+        &mut self,
+        stream: StreamId,
+        usages: impl IntoIterator<Item = Usage>,
+        policy_of: impl Fn(&str) -> Option<&'p Policy>,
+        now: Now,
+    ) -> Vec<Action> {
+        let Some(domain) = self.streams.get(&stream).map(|of| Arc::clone(&of.domain)) else {
+            return Vec::new();
+        };
+        let policy = policy_of(&domain);
+        let mut refused = Vec::new();
+        for usage in usages {
+            let (allowed, denied) = (usage.allowed, usage.denied);
+            let known = self.streams.get(&stream).and_then(|of| of.holders.get(&usage.id)).copied();
+            let holder = match known {
+                Some(known) => {
+                    let more = self.holders.get_mut(&known).map_or(0.0, |holder| {
+                        holder.report(count(allowed), count(denied), now.steady)
+                    });
+                    self.correct(known, more, now.steady);
+                    self.update_terms(known, policy, now);
+                    known
+                }
+                None => match self.begin(stream, &domain, usage, policy, now) {
+                    Ok(new) => new,
+                    Err(id) => {
+                        self.events.push(Event::TooMany);
+                        // Else it would come with every report.
+                        refused.push(Action { id, order: Order::Abandon });
+                        continue;
+                    }
+                },
+            };
+            self.count_use(holder, [allowed, denied]);
+            self.touched.insert(holder);
+        }
+        refused
+    }
+
+    /// Ends a stream. Its shares are kept for a while, since its Envoy limits by them until it is back.
+    pub fn close(&mut self, stream: StreamId, now: Timestamp) {
+        let Some(Stream { domain, holders }) = self.streams.remove(&stream) else { return };
+        for (id, of) in holders {
+            self.touched.remove(&of);
+            let Some(holder) = self.holders.get_mut(&of) else { continue };
+            holder.place = Place::Gone(now.after(GRACE));
+            self.gone.entry((Arc::clone(&domain), id)).or_default().push(of);
+        }
+    }
+
+    /// A bucket id that its stream has not reported before.
+    ///
+    /// # Errors
+    /// The id, if there are too many.
+    fn begin(
+        &mut self,
+        stream: StreamId,
+        domain: &Arc<str>,
+        usage: Usage,
+        policy: Option<&Policy>,
+        now: Now,
+    ) -> Result<HolderId, Arc<BucketId>> {
+        let Usage { id, elapsed, allowed, denied } = usage;
+        let id = Arc::new(id);
+        let is_returner = elapsed > 0;
+        if is_returner
+            && let Some(back) = self.take_gone(domain, &id)
+        {
+            let more = self.holders.get_mut(&back).map_or(0.0, |holder| {
+                holder.place = Place::Stream(stream);
+                let used = holder.used_while_away(allowed, elapsed, now.steady);
+                holder.report(used, count(denied), now.steady)
+            });
+            self.correct(back, more, now.steady);
+            self.update_terms(back, policy, now);
+            if let Some(of_stream) = self.streams.get_mut(&stream) {
+                of_stream.holders.insert(id, back);
+            }
+            return Ok(back);
+        }
+        let Some(of_stream) = self.streams.get_mut(&stream) else { return Err(id) };
+        if of_stream.holders.len() >= self.settings.max_ids
+            || self.holders.len() >= self.settings.max_holders
+        {
+            return Err(id);
+        }
+        let terms = Terms::find(domain, &id, policy, now.wall);
+        let holder = HolderId(self.next);
+        self.next += 1;
+        of_stream.holders.insert(Arc::clone(&id), holder);
+        let mut new = Holder::new(stream, Arc::clone(domain), id, terms, now.steady);
+        let mut used = count(allowed);
+        if is_returner {
+            new.is_returner = true;
+            new.demand = Some(count(allowed.saturating_add(denied)) / count(elapsed).max(1.0));
+            if self.has_settled {
+                // The replica from which it comes has charged what it was predicted to use.
+                used = 0.0;
+            }
+        }
+        self.holders.insert(holder, new);
+        self.join(holder, now.steady);
+        self.correct(holder, used, now.steady);
+        Ok(holder)
+    }
+
+    fn take_gone(&mut self, domain: &Arc<str>, id: &Arc<BucketId>) -> Option<HolderId> {
+        let name = (Arc::clone(domain), Arc::clone(id));
+        let of_name = self.gone.get_mut(&name)?;
+        let back = of_name.pop();
+        if of_name.is_empty() {
+            self.gone.remove(&name);
+        }
+        back
+    }
+
+    /// Adds a holder to the buckets of its terms.
+    fn join(&mut self, holder: HolderId, now: Timestamp) {
+        let Some(of) = self.holders.get(&holder) else { return };
+        let predicted = of.predicted();
+        for met in &of.terms.met {
+            let Some(row) = of.terms.rows.get(met.row) else { continue };
+            let bucket = self
+                .buckets
+                .entry(met.fingerprint)
+                .or_insert_with(|| SharedBucket::new(met, Arc::clone(row), now));
+            bucket.update(met, Arc::clone(row), now);
+            bucket.holders.insert(holder);
+            bucket.predict(predicted, now);
+            self.moved.insert(met.fingerprint);
+        }
+        for (row, what) in &of.terms.inexpressible {
+            self.events.push(Event::Inexpressible(row.clone(), *what));
+        }
+    }
+
+    /// Removes a holder from the buckets of its terms.
+    fn leave(&mut self, holder: HolderId, now: Timestamp) {
+        let Some(of) = self.holders.get(&holder) else { return };
+        for met in &of.terms.met {
+            if let Some(bucket) = self.buckets.get_mut(&met.fingerprint) {
+                bucket.holders.remove(&holder);
+                bucket.predict(-of.predicted(), now);
+                self.moved.insert(met.fingerprint);
+            }
+        }
+    }
+
+    fn remove(&mut self, holder: HolderId, now: Timestamp) {
+        self.leave(holder, now);
+        self.touched.remove(&holder);
+        let Some(Holder { place, domain, id, .. }) = self.holders.remove(&holder) else { return };
+        match place {
+            Place::Stream(stream) => {
+                if let Some(stream) = self.streams.get_mut(&stream) {
+                    stream.holders.remove(&id);
+                }
+            }
+            Place::Gone(_) => {
+                let name = (domain, id);
+                if let Some(of_name) = self.gone.get_mut(&name) {
+                    of_name.retain(|other| *other != holder);
+                    if of_name.is_empty() {
+                        self.gone.remove(&name);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Finds the terms of a holder again, by the policy in force.
+    fn update_terms(&mut self, holder: HolderId, policy: Option<&Policy>, now: Now) {
+        let Some(of) = self.holders.get(&holder) else { return };
+        let terms = Terms::find(&of.domain, &of.id, policy, now.wall);
+        let names = |terms: &Terms| -> SmallVec<[(Fingerprint, bool); 4]> {
+            terms.met.iter().map(|met| (met.fingerprint, met.is_shadow)).collect()
+        };
+        if names(&terms) != names(&of.terms) {
+            self.leave(holder, now.steady);
+            if let Some(of) = self.holders.get_mut(&holder) {
+                of.terms = terms;
+            }
+            self.join(holder, now.steady);
+            self.touched.insert(holder);
+            return;
+        }
+        for met in &terms.met {
+            let (Some(bucket), Some(row)) =
+                (self.buckets.get_mut(&met.fingerprint), terms.rows.get(met.row))
+            else {
+                continue;
+            };
+            if bucket.update(met, Arc::clone(row), now.steady) {
+                self.moved.insert(met.fingerprint);
+            }
+        }
+        if let Some(of) = self.holders.get_mut(&holder) {
+            if of.terms.is_blocked != terms.is_blocked {
+                self.touched.insert(holder);
+            }
+            of.terms = terms;
+        }
+    }
+
+    /// Finds the terms of all holders again: other policies are in force.
+    pub fn reload<'p>(&mut self, policy_of: impl Fn(&str) -> Option<&'p Policy>, now: Now) {
+        let all: Vec<_> = self.holders.keys().copied().collect();
+        for holder in all {
+            let Some(of) = self.holders.get(&holder) else { continue };
+            let policy = policy_of(&Arc::clone(&of.domain));
+            self.update_terms(holder, policy, now);
+        }
+    }
+
+    /// Charges the buckets of a holder for what it has used beyond what was predicted.
+    fn correct(&mut self, holder: HolderId, more: f64, now: Timestamp) {
+        let Some(of) = self.holders.get(&holder) else { return };
+        for met in &of.terms.met {
+            if let Some(bucket) = self.buckets.get_mut(&met.fingerprint) {
+                bucket.predict(0.0, now);
+                bucket.correct(more);
+            }
+        }
+    }
+
+    fn count_use(&mut self, holder: HolderId, used: [u64; 2]) {
+        let Some(of) = self.holders.get(&holder) else { return };
+        if used == [0, 0] {
+            return;
+        }
+        if let Some(why) = of.terms.why_free {
+            self.events.push(Event::Free(why, Arc::clone(&of.domain), used));
+        }
+        for row in &of.terms.rows {
+            self.events.push(Event::Used(Arc::clone(row), used));
+        }
+    }
+
+    /// Ends what is over at `now`: the shares of Envoys that did not come back, and holders that report no more.
+    pub fn expire(&mut self, now: Timestamp) {
+        if !self.has_settled && now.since(self.started_at) >= GRACE {
+            self.has_settled = true;
+            self.moved.extend(self.buckets.keys());
+            self.touched.extend(
+                self.holders.iter().filter(|(_, of)| of.stream().is_some()).map(|(id, _)| *id),
+            );
+        }
+        let over = self.holders.iter().filter(|(_, holder)| match holder.place {
+            Place::Gone(until) => until <= now,
+            Place::Stream(_) => now.since(holder.reported_at) > self.settings.ttl,
+        });
+        let over: Vec<_> = over.map(|(id, _)| *id).collect();
+        for holder in over {
+            self.remove(holder, now);
+        }
+    }
+
+    /// The charges that are due at `now`, and those of buckets that are about to be divided.
+    pub fn charges(&mut self, now: Timestamp) -> Vec<DueCharge> {
+        let (holders, touched) = (&self.holders, &self.touched);
+        let met = touched.iter().filter_map(|holder| holders.get(holder)).flat_map(|of| &of.terms.met);
+        let urgent: HashSet<_> = met.map(|met| met.fingerprint).chain(self.moved.iter().copied()).collect();
+        let mut due = Vec::new();
+        self.buckets.retain(|name, bucket| {
+            due.extend(bucket.due_charge(*name, urgent.contains(name), now));
+            !bucket.is_done()
+        });
+        due
+    }
+
+    /// Records that a charge was made, at `now`: the bucket is full again after `reset`.
+    pub fn charged(&mut self, bucket: Fingerprint, hits: Hits, reset: Nanos, now: Timestamp) {
+        let Some(of) = self.buckets.get_mut(&bucket) else { return };
+        of.charged(hits, reset, now);
+        if of.is_taken_otherwise() {
+            self.moved.insert(bucket);
+        }
+    }
+
+    /// How much the buckets owe together that owe something, in tokens, by row.
+    pub fn owed(&mut self, now: Timestamp) -> HashMap<Arc<Row>, f64> {
+        let mut owed = HashMap::new();
+        for bucket in self.buckets.values_mut() {
+            let left = bucket.left(now);
+            if left < 0.0 {
+                *owed.entry(Arc::clone(&bucket.row)).or_insert(0.0) -= left;
+            }
+        }
+        owed
+    }
+}

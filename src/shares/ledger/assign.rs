@@ -1,0 +1,255 @@
+//! Divides the buckets that changed, and tells holders of their shares.
+
+use hashbrown::{HashMap, HashSet};
+
+use super::{Event, Ledger, StreamId};
+use crate::clock::Timestamp;
+use crate::policy::fingerprint::Fingerprint;
+use crate::shares::assignment::interval_for;
+use crate::shares::fair::{self, Claim};
+use crate::shares::holder::{Holder, HolderId};
+use crate::shares::shared_bucket::SharedBucket;
+use crate::shares::{Action, Assignment, Order, count};
+
+/// How much more than its last demand a holder wants.
+const HEADROOM: f64 = 1.2;
+
+/// The part of an equal share that a holder has at least, so that demand that comes is seen and served.
+const FLOOR: f64 = 0.1;
+
+/// The part of a bucket's rate that a newcomer gets while it is not known who had shares before the start.
+const UNSETTLED: f64 = 0.05;
+
+/// What one division is about: everybody who shares a bucket with somebody who shares one with them, and so on.
+struct Component {
+    holders: Vec<HolderId>,
+    /// The buckets, and the rate at which each is shared.
+    buckets: Vec<(Fingerprint, f64)>,
+    place: HashMap<Fingerprint, usize>,
+}
+
+impl Ledger {
+    /// Divides all buckets that are met by holders who have reported, or whose holders have changed, and returns what each
+    /// stream is to be told. Those that have reported are always answered, since that renews their assignments.
+    pub fn assign(&mut self, now: Timestamp) -> HashMap<StreamId, Vec<Action>> {
+        let touched = std::mem::take(&mut self.touched);
+        let mut begin: HashSet<Fingerprint> = std::mem::take(&mut self.moved);
+        for holder in &touched {
+            let Some(of) = self.holders.get(holder) else { continue };
+            begin.extend(of.terms.enforced().map(|met| met.fingerprint));
+        }
+        let mut told: HashMap<StreamId, Vec<Action>> = HashMap::new();
+        let component = self.component(begin, now);
+        let rates = self.rates(&component);
+        for (holder, rate) in component.holders.iter().zip(rates) {
+            self.tell(*holder, rate, &component, touched.contains(holder), now, &mut told);
+        }
+        for holder in touched {
+            let is_limited = |of: &Holder| of.terms.enforced().next().is_some();
+            if self.holders.get(&holder).is_some_and(|of| !is_limited(of)) {
+                self.tell_whole(holder, now, &mut told);
+            }
+        }
+        told
+    }
+
+    fn component(&mut self, begin: HashSet<Fingerprint>, now: Timestamp) -> Component {
+        let mut left: Vec<_> = begin.iter().copied().collect();
+        let (mut seen, mut holders) = (begin, Vec::new());
+        let mut seen_holders = HashSet::new();
+        let mut names = Vec::new();
+        while let Some(name) = left.pop() {
+            let Some(bucket) = self.buckets.get(&name) else { continue };
+            if bucket.is_shadow {
+                continue;
+            }
+            names.push(name);
+            for holder in &bucket.holders {
+                if !seen_holders.insert(*holder) {
+                    continue;
+                }
+                holders.push(*holder);
+                let Some(of) = self.holders.get(holder) else { continue };
+                left.extend(
+                    of.terms.enforced().map(|met| met.fingerprint).filter(|met| seen.insert(*met)),
+                );
+            }
+        }
+        // In an order that does not depend on a hash, so that equal ledgers tell the same.
+        holders.sort_unstable();
+        names.sort_unstable();
+        let place = names.iter().enumerate().map(|(at, name)| (*name, at)).collect();
+        let buckets = names.iter().map(|name| (*name, self.shared_rate(name, now))).collect();
+        Component { holders, buckets, place }
+    }
+
+    /// The rate at which a bucket is shared.
+    fn shared_rate(&mut self, name: &Fingerprint, now: Timestamp) -> f64 {
+        let Some(bucket) = self.buckets.get(name) else { return 0.0 };
+        let met = bucket.holders.iter().filter_map(|holder| self.holders.get(holder));
+        let handed_out = met.map(|of| self.equal_size(of)).sum();
+        let bucket = self.buckets.get_mut(name);
+        bucket.map_or(0.0, |bucket| bucket.shared_rate(handed_out, now))
+    }
+
+    /// About how many tokens a holder has at once, if all who meet a bucket have the same of it.
+    fn equal_size(&self, holder: &Holder) -> f64 {
+        let met = holder.terms.enforced().filter_map(|met| self.buckets.get(&met.fingerprint));
+        let sizes = met.map(|bucket| bucket.size() / count(bucket.holders.len().max(1) as u64));
+        sizes.fold(f64::INFINITY, f64::min)
+    }
+
+    /// The rates of a component's holders, in their order.
+    fn rates(&self, component: &Component) -> Vec<f64> {
+        let count_of = |name| {
+            self.buckets.get(name).map_or(1, |bucket: &SharedBucket| bucket.holders.len()).max(1)
+        };
+        let equal: Vec<f64> = component
+            .buckets
+            .iter()
+            .map(|(name, rate)| rate / count(count_of(name) as u64))
+            .collect();
+        let claim = |holder: &HolderId| {
+            let of = self.holders.get(holder);
+            let met = of.into_iter().flat_map(|of| of.terms.enforced());
+            let buckets: smallvec::SmallVec<[usize; 4]> =
+                met.filter_map(|met| component.place.get(&met.fingerprint).copied()).collect();
+            let equal = buckets.iter().filter_map(|at| equal.get(*at).copied());
+            let equal = equal.fold(f64::INFINITY, f64::min);
+            let demand = of.and_then(|of| of.demand);
+            let wants = demand.map_or(equal, |demand| (demand * HEADROOM).max(equal * FLOOR));
+            Claim { buckets, weight: 1.0, wants }
+        };
+        let mut claims: Vec<Claim> = component.holders.iter().map(claim).collect();
+        // What others take is theirs, and they share what is left.
+        for (at, (name, _)) in component.buckets.iter().enumerate() {
+            let taken = self.buckets.get(name).map_or(0.0, |bucket| bucket.taken());
+            if taken > 0.0 {
+                let buckets = [at].into_iter().collect();
+                let floor = equal.get(at).map_or(0.0, |equal| equal * FLOOR);
+                let wants = (taken * HEADROOM).max(taken + floor);
+                claims.push(Claim { buckets, weight: self.others, wants });
+            }
+        }
+        let capacities: Vec<f64> = component.buckets.iter().map(|(_, rate)| *rate).collect();
+        let mut rates = fair::divide(&claims, &capacities);
+        rates.truncate(component.holders.len());
+        rates
+    }
+
+    /// Sets a holder's share, and tells its Envoy if it has to know.
+    fn tell(
+        &mut self,
+        holder: HolderId,
+        mut rate: f64,
+        component: &Component,
+        is_touched: bool,
+        now: Timestamp,
+        told: &mut HashMap<StreamId, Vec<Action>>,
+    ) {
+        let Some(of) = self.holders.get(&holder) else { return };
+        let begins_full = of.begins_full();
+        let before = match of.sent {
+            Some(Assignment::Tokens { size, .. }) => f64::from(size),
+            _ => 0.0,
+        };
+        let (mut size, mut most, mut fastest) = (f64::INFINITY, f64::INFINITY, f64::INFINITY);
+        for met in of.terms.enforced() {
+            let Some(bucket) = self.buckets.get_mut(&met.fingerprint) else { continue };
+            let shared = component.place.get(&met.fingerprint);
+            let shared = shared.and_then(|at| component.buckets.get(*at)).map(|(_, rate)| *rate);
+            if !self.has_settled && begins_full {
+                rate = rate.min(bucket.rate() * UNSETTLED);
+            }
+            let part = (rate / shared.unwrap_or(rate).max(f64::MIN_POSITIVE)).min(1.0);
+            size = size.min(bucket.size() * part);
+            most = most.min(bucket.left(now).max(0.0) * part);
+            fastest = fastest.min(bucket.fastest());
+        }
+        // A bucket of Envoy that grows keeps its ratio: one that is full then holds more than it was given. So none grows
+        // beyond its part of what is left.
+        if begins_full {
+            size = size.min(most);
+        } else if !of.is_returner || of.sent.is_some() {
+            size = size.min(most.max(before));
+        }
+        let assignment = if of.terms.is_blocked {
+            Assignment::Nothing
+        } else {
+            Assignment::tokens(size, rate, interval_for(fastest))
+        };
+        self.set_rate(holder, if of.terms.is_blocked { 0.0 } else { rate }, now);
+        self.send(holder, assignment, is_touched, now, told);
+    }
+
+    /// Tells the Envoy of a holder that no bucket limits.
+    fn tell_whole(
+        &mut self,
+        holder: HolderId,
+        now: Timestamp,
+        told: &mut HashMap<StreamId, Vec<Action>>,
+    ) {
+        let Some(of) = self.holders.get(&holder) else { return };
+        let (assignment, rate) = if of.terms.is_blocked {
+            (Assignment::Nothing, 0.0)
+        } else {
+            (Assignment::All, f64::INFINITY)
+        };
+        // Rows in shadow are charged for what is used.
+        let rate = of.demand.unwrap_or(0.0).min(rate);
+        self.set_rate(holder, rate, now);
+        self.send(holder, assignment, true, now, told);
+    }
+
+    fn set_rate(&mut self, holder: HolderId, rate: f64, now: Timestamp) {
+        let Some(of) = self.holders.get_mut(&holder) else { return };
+        let more = of.set_rate(rate, now);
+        for met in &of.terms.met {
+            if let Some(bucket) = self.buckets.get_mut(&met.fingerprint) {
+                bucket.predict(more, now);
+            }
+        }
+    }
+
+    fn send(
+        &mut self,
+        holder: HolderId,
+        assignment: Assignment,
+        is_touched: bool,
+        now: Timestamp,
+        told: &mut HashMap<StreamId, Vec<Action>>,
+    ) {
+        let is_idle = is_touched && self.is_idle(holder, now);
+        let has_settled = self.has_settled;
+        let Some(of) = self.holders.get_mut(&holder) else { return };
+        let Some(stream) = of.stream() else { return };
+        let id = std::sync::Arc::clone(&of.id);
+        if is_idle {
+            told.entry(stream).or_default().push(Action { id, order: Order::Abandon });
+            self.events.push(Event::Idle);
+            self.remove(holder, now);
+            return;
+        }
+        // It keeps what it was told by whoever knew of all others.
+        let waits = of.is_returner && of.sent.is_none() && !has_settled;
+        let is_news = of.sent.is_none_or(|sent| !assignment.is_about(sent));
+        if waits || !is_touched && !is_news {
+            return;
+        }
+        of.sent = Some(assignment);
+        told.entry(stream).or_default().push(Action { id, order: Order::Assign(assignment) });
+    }
+
+    /// Whether Envoy may forget a holder: it had no request for long, and would not begin again with a full bucket that
+    /// it has not waited for.
+    fn is_idle(&mut self, holder: HolderId, now: Timestamp) -> bool {
+        let Some(of) = self.holders.get(&holder) else { return false };
+        if now.since(of.busy_at) < self.settings.idle {
+            return false;
+        }
+        of.terms.enforced().all(|met| {
+            let bucket = self.buckets.get_mut(&met.fingerprint);
+            bucket.is_none_or(|bucket| bucket.left(now) >= bucket.size() - 0.5)
+        })
+    }
+}

@@ -1,0 +1,214 @@
+//! A bucket of the policy that holders share.
+
+use std::sync::Arc;
+
+use hashbrown::HashSet;
+
+use super::holder::HolderId;
+use super::terms::{Met, Row};
+use super::{REPORT_INTERVAL, count, seconds, whole};
+use crate::clock::{Nanos, Timestamp};
+use crate::descriptor::Hits;
+use crate::limit::{LimitChanges, TokenBucket};
+use crate::policy::fingerprint::Fingerprint;
+
+/// How often a bucket is charged at least and at most: a tenth of the time in which it fills, within these bounds.
+const SHORTEST_TICK: Nanos = Nanos::new(100_000_000);
+const LONGEST_TICK: Nanos = Nanos::from_secs(1);
+
+/// The part of its rate that a bucket gives away however much it owes, so that demand is still seen.
+const LEAST_SHARED: f64 = 0.05;
+
+/// Takings of others below this part of the rate are rounding.
+const LEAST_TAKEN: f64 = 0.001;
+
+/// Takings of others that change by less than this part of the rate change no share at once.
+const LEAST_CHANGE: f64 = 0.02;
+
+/// A charge that is to be made in the store, also of a bucket that then owes something.
+#[derive(Debug, Clone)]
+pub struct DueCharge {
+    /// The bucket.
+    pub fingerprint: Fingerprint,
+    /// Its limit.
+    pub limit: TokenBucket,
+    /// When the limit changed.
+    pub changes: Option<Arc<LimitChanges>>,
+    /// How much; 0 hits to see what is left.
+    pub hits: Hits,
+}
+
+/// What is left in a bucket, and who meets it.
+#[derive(Debug)]
+pub(super) struct SharedBucket {
+    limit: TokenBucket,
+    changes: Option<Arc<LimitChanges>>,
+    pub(super) row: Arc<Row>,
+    pub(super) is_shadow: bool,
+    pub(super) holders: HashSet<HolderId>,
+    /// How many tokens the store had, below 0 if it owed some, and when; `None` until the store has told.
+    told: Option<(f64, Timestamp)>,
+    /// What was used since, and is still to be charged; below 0 if too much was charged.
+    uncharged: f64,
+    /// What holders are predicted to use, in tokens a second, and until when it is part of `uncharged`.
+    predicted: f64,
+    accrued_at: Timestamp,
+    /// What others take, in tokens a second, averaged over about five seconds.
+    taken: f64,
+    /// The same when it was divided last.
+    taken_when_divided: f64,
+    next_charge: Timestamp,
+}
+
+impl SharedBucket {
+    pub(super) fn new(met: &Met, row: Arc<Row>, now: Timestamp) -> Self {
+        Self {
+            limit: met.limit,
+            changes: met.changes.clone(),
+            row,
+            is_shadow: met.is_shadow,
+            holders: HashSet::new(),
+            told: None,
+            uncharged: 0.0,
+            predicted: 0.0,
+            accrued_at: now,
+            taken: 0.0,
+            taken_when_divided: 0.0,
+            next_charge: now,
+        }
+    }
+
+    /// Takes over the limit that the policy has now. Returns whether it is another one.
+    pub(super) fn update(&mut self, met: &Met, row: Arc<Row>, now: Timestamp) -> bool {
+        let is_other = self.limit != met.limit || self.is_shadow != met.is_shadow;
+        if is_other {
+            self.accrue(now);
+            // What is left under the new limit is for the store to say.
+            (self.told, self.taken, self.next_charge) = (None, 0.0, now);
+        }
+        (self.limit, self.changes) = (met.limit, met.changes.clone());
+        (self.row, self.is_shadow) = (row, met.is_shadow);
+        is_other
+    }
+
+    pub(super) fn size(&self) -> f64 {
+        f64::from(self.limit.size().get())
+    }
+
+    /// Tokens a second.
+    pub(super) fn rate(&self) -> f64 {
+        1.0 / seconds(self.limit.interval()).max(1e-9)
+    }
+
+    /// What others take, in tokens a second.
+    pub(super) const fn taken(&self) -> f64 {
+        self.taken
+    }
+
+    /// Whether others take so much more or less than when it was divided that it should be divided anew.
+    pub(super) fn is_taken_otherwise(&self) -> bool {
+        (self.taken - self.taken_when_divided).abs() > self.rate() * LEAST_CHANGE
+    }
+
+    /// Whether the store has told what is left.
+    pub(super) const fn is_known(&self) -> bool {
+        self.told.is_some()
+    }
+
+    fn accrue(&mut self, now: Timestamp) {
+        self.uncharged += self.predicted * seconds(now.since(self.accrued_at));
+        self.accrued_at = self.accrued_at.max(now);
+    }
+
+    /// Changes what is predicted, in tokens a second.
+    pub(super) fn predict(&mut self, more: f64, now: Timestamp) {
+        self.accrue(now);
+        self.predicted = (self.predicted + more).max(0.0);
+        if self.holders.is_empty() {
+            self.predicted = 0.0;
+        }
+    }
+
+    /// Adds to what is to be charged.
+    pub(super) fn correct(&mut self, tokens: f64) {
+        self.uncharged += tokens;
+    }
+
+    /// How many tokens are left at `now`; below 0 if some are owed. Full, as long as the store has not told.
+    pub(super) fn left(&mut self, now: Timestamp) -> f64 {
+        self.accrue(now);
+        (self.refilled(now) - self.uncharged).min(self.size())
+    }
+
+    fn refilled(&self, now: Timestamp) -> f64 {
+        let Some((left, at)) = self.told else { return self.size() };
+        (left + self.rate() * seconds(now.since(at))).min(self.size())
+    }
+
+    /// The rate that its holders may have together, in tokens a second: its own, and what it owes, or holds beyond the
+    /// tokens that are `handed_out` to them to be used at once, over the time until the next reports.
+    pub(super) fn shared_rate(&mut self, handed_out: f64, now: Timestamp) -> f64 {
+        let (left, rate) = (self.left(now), self.rate());
+        self.taken_when_divided = self.taken;
+        let beyond = (left - handed_out).max(0.0) + left.min(0.0);
+        (rate + beyond / REPORT_INTERVAL).max(rate * LEAST_SHARED)
+    }
+
+    /// The fastest that it may ever be shared, in tokens a second.
+    pub(super) fn fastest(&self) -> f64 {
+        self.rate() + self.size() / REPORT_INTERVAL
+    }
+
+    /// The charge to make now, if it is time for one or `is_urgent`. Without a charge the store is still asked what is left,
+    /// as long as the bucket has holders.
+    pub(super) fn due_charge(
+        &mut self,
+        fingerprint: Fingerprint,
+        is_urgent: bool,
+        now: Timestamp,
+    ) -> Option<DueCharge> {
+        if !is_urgent && self.next_charge > now && self.is_known() {
+            return None;
+        }
+        self.accrue(now);
+        let tokens = whole(self.uncharged.abs());
+        let hits = match tokens {
+            0 if self.holders.is_empty() && self.is_known() => return None,
+            0 => Hits::PEEK,
+            tokens if self.uncharged > 0.0 => Hits::charge(tokens),
+            tokens => Hits::give_back(tokens),
+        };
+        let tick = Nanos::new(self.limit.fill_time().get() / 10);
+        self.next_charge = now.after(tick.clamp(SHORTEST_TICK, LONGEST_TICK));
+        let (limit, changes) = (self.limit, self.changes.clone());
+        Some(DueCharge { fingerprint, limit, changes, hits })
+    }
+
+    /// Records a charge that was made: until when the bucket fills, and when that was told.
+    pub(super) fn charged(&mut self, hits: Hits, reset: Nanos, now: Timestamp) {
+        let made = count(hits.charged()) - count(hits.given_back());
+        let left = self.size() - seconds(reset) * self.rate();
+        // A bucket that is full after something was given back had more than fits: what it had before is not known.
+        let tells_before = hits.given_back() == 0 || reset > Nanos::ZERO;
+        if let Some((_, at)) = self.told.filter(|_| tells_before) {
+            let before = (left + made).min(self.size());
+            let span = seconds(now.since(at));
+            let missing = self.refilled(now) - before;
+            if span > 0.0 {
+                let rate = (missing / span).max(0.0);
+                let weight = span / (REPORT_INTERVAL + span);
+                self.taken += (rate - self.taken) * weight;
+                if self.taken < self.rate() * LEAST_TAKEN {
+                    self.taken = 0.0;
+                }
+            }
+        }
+        self.uncharged -= made;
+        self.told = Some((left, now));
+    }
+
+    /// Whether nobody meets it and nothing is to be charged.
+    pub(super) fn is_done(&self) -> bool {
+        self.holders.is_empty() && self.uncharged.abs() < 1.0
+    }
+}

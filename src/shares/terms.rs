@@ -1,0 +1,146 @@
+//! What the policy has for a bucket id.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::BucketId;
+use crate::clock::Timestamp;
+use crate::descriptor::{Hits, Query};
+use crate::limit::{Bucket, LimitChanges, TokenBucket};
+use crate::policy::fingerprint::Fingerprint;
+use crate::policy::{MatchedBucket, Policy};
+
+/// A row of a policy, by names.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Row {
+    /// The policy's domain.
+    pub domain: Arc<str>,
+    /// The table.
+    pub table: Box<str>,
+    /// The row's own name.
+    pub row: Box<str>,
+}
+
+/// Why a bucket id is not limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum WhyFree {
+    /// Its domain has no policy.
+    NoPolicy,
+    /// Its policy is a descriptor tree, whose descriptors have an order that a bucket id lacks.
+    Tree,
+    /// A bypass applies.
+    Bypassed,
+    /// No table has a row for it, or its entries are no descriptor.
+    Unmatched,
+    /// Its rows have no limit that can be divided.
+    Unlimited,
+}
+
+/// What a row has that no assignment can say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Inexpressible {
+    /// A limit of the requests that run at a time.
+    Concurrency,
+}
+
+/// A token bucket that a bucket id meets.
+#[derive(Debug, Clone)]
+pub(super) struct Met {
+    pub(super) fingerprint: Fingerprint,
+    pub(super) limit: TokenBucket,
+    pub(super) changes: Option<Arc<LimitChanges>>,
+    pub(super) is_shadow: bool,
+    /// The place of its row in [`Terms::rows`].
+    pub(super) row: usize,
+}
+
+/// What a bucket id meets.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Terms {
+    pub(super) met: SmallVec<[Met; 2]>,
+    /// The rows that it matches, of which buckets were met.
+    pub(super) rows: SmallVec<[Arc<Row>; 2]>,
+    pub(super) is_blocked: bool,
+    /// Why nothing limits it, if nothing does.
+    pub(super) why_free: Option<WhyFree>,
+    pub(super) inexpressible: Vec<(Row, Inexpressible)>,
+}
+
+impl Terms {
+    /// Finds what a bucket id of a domain meets at `now`, by the wall clock.
+    pub(super) fn find(
+        domain: &Arc<str>,
+        id: &BucketId,
+        policy: Option<&Policy>,
+        now: Timestamp,
+    ) -> Self {
+        let Some(policy) = policy else { return Self::free(WhyFree::NoPolicy) };
+        if policy.is_tree() {
+            return Self::free(WhyFree::Tree);
+        }
+        let mut query = Query::default();
+        let begun = query.begin(&**domain, 1);
+        for (key, value) in id.entries() {
+            query.entry(key, value);
+        }
+        if begun.is_err() || query.close(Hits::ONE, None).is_err() || policy.check(&query).is_err()
+        {
+            return Self::free(WhyFree::Unmatched);
+        }
+        let plan = policy.resolve(&query, now);
+        if plan.is_bypassed {
+            return Self::free(WhyFree::Bypassed);
+        }
+        let mut terms = Self::default();
+        for matched in &plan.matched {
+            terms.add(domain, matched);
+        }
+        if !terms.is_blocked && terms.enforced().next().is_none() {
+            let is_matched = plan.is_matched || !plan.matched.is_empty();
+            terms.why_free =
+                Some(if is_matched { WhyFree::Unlimited } else { WhyFree::Unmatched });
+        }
+        terms
+    }
+
+    fn free(why: WhyFree) -> Self {
+        Self { why_free: Some(why), ..Self::default() }
+    }
+
+    fn add(&mut self, domain: &Arc<str>, matched: &MatchedBucket<'_>) {
+        let row = || Row {
+            domain: Arc::clone(domain),
+            table: matched.row.table().into(),
+            row: matched.row.name().into(),
+        };
+        match matched.bucket {
+            Bucket::Tokens(limit) => {
+                let row = row();
+                let known = self.rows.iter().position(|known| **known == row);
+                let row = known.unwrap_or_else(|| {
+                    self.rows.push(Arc::new(row));
+                    self.rows.len() - 1
+                });
+                self.met.push(Met {
+                    fingerprint: matched.fingerprint,
+                    limit: *limit,
+                    changes: matched.rule.and_then(crate::policy::rule::Rule::shared_changes),
+                    is_shadow: matched.row.is_shadow(),
+                    row,
+                });
+            }
+            Bucket::Blocked(_) => self.is_blocked |= !matched.row.is_shadow(),
+            Bucket::Concurrency(_) => {
+                self.inexpressible.push((row(), Inexpressible::Concurrency));
+            }
+            // Only trees have windows.
+            Bucket::Window(_) => {}
+        }
+    }
+
+    /// The buckets that limit it.
+    pub(super) fn enforced(&self) -> impl Iterator<Item = &Met> {
+        self.met.iter().filter(|met| !met.is_shadow)
+    }
+}
