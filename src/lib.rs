@@ -26,6 +26,7 @@
 //! | `admin` | the HTTP side: the API and the dashboard |
 //! | `http1` | serving HTTP/1.1: connections and their bounds |
 //! | `grpc` | the gRPC transport, which drives `crates/unary-h2`: connections, fairness between them, calls; whether an answer was delivered |
+//! | `rlqs` | the quota service: streams of Envoys that limit by themselves, and the engine that tells them their shares |
 //! | `xds` | a source of policies: ratelimit configurations from a control plane |
 //! | `listener` | accepting connections; noticing peers that are gone |
 //! | `file_watch` | notices changes of files |
@@ -89,6 +90,7 @@ pub mod reading;
 pub mod reference;
 pub mod replay;
 pub mod reply;
+pub mod rlqs;
 pub mod server;
 pub mod service;
 pub mod shared;

@@ -11,6 +11,7 @@ mod grpc_health;
 mod http_thread;
 pub mod open_files;
 mod options;
+mod quota_thread;
 mod shortage;
 mod shutdown;
 mod sweep;
@@ -36,6 +37,7 @@ use crate::grpc::ConnectionConfig;
 use crate::listener::{Address, Listener};
 pub use crate::reference::Addresses as ReferenceAddresses;
 use crate::reference::{self, Listeners};
+use crate::rlqs::QuotaService;
 use crate::service::Core;
 
 /// How long threads that serve gRPC, and then HTTP requests in flight, may take to end after the drain. No call
@@ -108,7 +110,14 @@ impl Server {
         let (mut grpc_health, health_service) = GrpcHealth::new(is_reference).await;
         let (phase, phases) = watch::channel(Phase::Serving);
         let readiness = Readiness::default();
-        let mut workers = self.start_workers(&core, &health_service, &phases)?;
+        let (quotas, mut dividing) = match self.options.quotas {
+            Some(settings) => {
+                let (service, exited) = quota_thread::start(&core, settings, &phases)?;
+                (Some(service), Some(exited))
+            }
+            None => (None, None),
+        };
+        let mut workers = self.start_workers(&core, &health_service, quotas.as_ref(), &phases)?;
         let senders = workers.iter().map(Worker::connections).collect();
         let connections = core.telemetry().connections().clone();
         let limit = ConnectionLimit::new(self.options.max_connections, connections);
@@ -168,6 +177,7 @@ impl Server {
             error = worker::first_exit(&mut workers) => Err(error),
             _ = &mut accepting => Err(ServerError::Stopped("the gRPC listener")),
             _ = &mut http => Err(ServerError::Stopped("the HTTP listener")),
+            () = quota_thread::exited(&mut dividing) => Err(ServerError::Stopped("the quota service")),
             _ = &mut sweeping => Err(ServerError::Stopped("the sweep of the store")),
             _ = &mut lengthening => Err(ServerError::Stopped("the walk through the keys of the store")),
         };
@@ -182,6 +192,10 @@ impl Server {
         };
         worker::drain(&mut workers, self.options.drain, force).await;
         phase.send_replace(Phase::Stopped);
+        let divided = quota_thread::exited_if_started(&mut dividing);
+        if tokio::time::timeout(SHUTDOWN_GRACE, divided).await.is_err() {
+            tracing::warn!("exiting before all that Envoys have used is charged");
+        }
         if tokio::time::timeout(SHUTDOWN_GRACE, worker::all_exited(&mut workers)).await.is_err() {
             tracing::warn!("exiting while a thread that serves gRPC is still running");
         }
@@ -195,6 +209,7 @@ impl Server {
         &self,
         core: &Arc<Core>,
         health: &HealthServer<impl Health>,
+        quotas: Option<&QuotaService>,
         phases: &watch::Receiver<Phase>,
     ) -> Result<Vec<Worker>, ServerError> {
         let start = |index| {
@@ -202,7 +217,7 @@ impl Server {
                 tls: self.options.grpc_tls.clone(),
                 max_age: self.options.max_connection_age,
             };
-            Worker::start(index, Arc::clone(core), health.clone(), config, phases)
+            Worker::start(index, Arc::clone(core), health.clone(), quotas.cloned(), config, phases)
         };
         (0..self.options.workers.get()).map(start).collect()
     }

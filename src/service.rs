@@ -7,6 +7,7 @@ mod answer;
 mod backend;
 mod core;
 mod inspect;
+mod quota;
 #[cfg(test)]
 mod stats_tests;
 #[cfg(test)]

@@ -5,6 +5,7 @@ mod echo;
 mod fields;
 pub mod frame;
 pub mod json;
+pub mod quota;
 mod request;
 mod response;
 pub mod schema;

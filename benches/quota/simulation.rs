@@ -23,7 +23,7 @@ const START: u64 = 1_800_000_000_000_000_000;
 const DOMAIN: &str = "shop";
 
 /// One step of the simulation.
-pub const STEP: Nanos = Nanos::new(20_000_000);
+pub(super) const STEP: Nanos = Nanos::new(20_000_000);
 
 /// How often the server looks whether something is due.
 const TICK: Nanos = Nanos::new(100_000_000);
@@ -56,9 +56,9 @@ struct Envoy {
 
 /// What was let through of some requests.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Seen {
-    pub requests: u64,
-    pub allowed: u64,
+pub(super) struct Seen {
+    pub(super) requests: u64,
+    pub(super) allowed: u64,
 }
 
 /// An exact bucket beside, which shows by how much more was let through than it allows.
@@ -70,10 +70,10 @@ struct Exact {
 }
 
 /// The whole.
-pub struct Simulation {
+pub(super) struct Simulation {
     policies: Policies,
     store: MemoryStore,
-    pub ledger: Ledger,
+    pub(super) ledger: Ledger,
     envoys: Vec<Envoy>,
     now: Timestamp,
     next_tick: Timestamp,
@@ -81,7 +81,7 @@ pub struct Simulation {
     is_away: bool,
     exact: Exact,
     seen: BTreeMap<(usize, usize), Seen>,
-    pub messages: u64,
+    pub(super) messages: u64,
 }
 
 fn entries(pairs: &[(&str, &str)]) -> BucketId {
@@ -90,7 +90,7 @@ fn entries(pairs: &[(&str, &str)]) -> BucketId {
 
 impl Simulation {
     /// A server with a policy, which has run for long; and an exact bucket of that size and rate beside all requests.
-    pub fn new(policy: &str, size: u32, rate: f64) -> Self {
+    pub(super) fn new(policy: &str, size: u32, rate: f64) -> Self {
         let text = format!("domain: {DOMAIN}\n{policy}");
         let source = Source { name: "shop.yaml".into(), text: text.into() };
         let policies = config::compile(&[source], FingerprintKey::shared()).unwrap();
@@ -114,7 +114,7 @@ impl Simulation {
     }
 
     /// Adds an Envoy with these bucket ids. Returns its number.
-    pub fn envoy(&mut self, ids: &[&[(&str, &str)]]) -> usize {
+    pub(super) fn envoy(&mut self, ids: &[&[(&str, &str)]]) -> usize {
         let stream = |id: &&[(&str, &str)]| Stream {
             id: entries(id),
             due: 0.0,
@@ -136,14 +136,13 @@ impl Simulation {
     }
 
     /// Runs for `seconds`. `demand` tells the requests a second of an Envoy's bucket id, by their numbers.
-    pub fn run(&mut self, seconds: f64, demand: impl Fn(usize, usize) -> f64) {
+    pub(super) fn run(&mut self, seconds: f64, demand: impl Fn(usize, usize) -> f64) {
         let steps = (seconds / 0.02).round();
         let mut step = 0.0;
         while step < steps {
             step += 1.0;
             self.now = self.now.after(STEP);
-            self.exact.left =
-                (self.exact.left + self.exact.rate * 0.02).min(self.exact.size);
+            self.exact.left = (self.exact.left + self.exact.rate * 0.02).min(self.exact.size);
             for at in 0..self.envoys.len() {
                 if self.envoys[at].is_alive {
                     self.requests(at, &demand);
@@ -237,12 +236,8 @@ impl Simulation {
         let stream = envoy.stream;
         self.messages += 1;
         self.ledger.open(stream, DOMAIN.into());
-        let refused = self.ledger.report(
-            stream,
-            usages,
-            |domain| self.policies.get(domain),
-            now.into(),
-        );
+        let refused =
+            self.ledger.report(stream, usages, |domain| self.policies.get(domain), now.into());
         self.answer(refused.into_iter().map(|action| (stream, action)).collect());
     }
 
@@ -281,14 +276,19 @@ impl Simulation {
     }
 
     /// Ends an Envoy without a word: its connection ends with it.
-    pub fn kill(&mut self, envoy: usize) {
+    pub(super) fn kill(&mut self, envoy: usize) {
         self.envoys[envoy].is_alive = false;
         self.ledger.close(self.envoys[envoy].stream, self.now);
     }
 
     /// Ends all connections; nobody answers for `seconds`, then the same server is back, with its ledger or with a new one
     /// over the same store.
-    pub fn away(&mut self, seconds: f64, is_restart: bool, demand: impl Fn(usize, usize) -> f64) {
+    pub(super) fn away(
+        &mut self,
+        seconds: f64,
+        is_restart: bool,
+        demand: impl Fn(usize, usize) -> f64,
+    ) {
         self.is_away = true;
         for envoy in &mut self.envoys {
             self.ledger.close(envoy.stream, self.now);
@@ -302,7 +302,7 @@ impl Simulation {
     }
 
     /// Replaces the policy.
-    pub fn reload(&mut self, policy: &str) {
+    pub(super) fn reload(&mut self, policy: &str) {
         let text = format!("domain: {DOMAIN}\n{policy}");
         let source = Source { name: "shop.yaml".into(), text: text.into() };
         self.policies = config::compile(&[source], FingerprintKey::shared()).unwrap();
@@ -311,7 +311,7 @@ impl Simulation {
     }
 
     /// Charges a bucket as a request does that is decided one by one. Returns whether it is admitted.
-    pub fn ask(&mut self, id: &[(&str, &str)]) -> bool {
+    pub(super) fn ask(&mut self, id: &[(&str, &str)]) -> bool {
         let mut query = tollgate::descriptor::Query::default();
         query.begin(DOMAIN, 1).unwrap();
         for (key, value) in id {
@@ -320,8 +320,9 @@ impl Simulation {
         query.close(Hits::ONE, None).unwrap();
         let policy = self.policies.get(DOMAIN).unwrap();
         let plan = policy.resolve(&query, self.now);
-        let is_admitted =
-            tollgate::decision::decide(&plan, &self.store, Now::from(self.now)).unwrap().is_admitted;
+        let is_admitted = tollgate::decision::decide(&plan, &self.store, Now::from(self.now))
+            .unwrap()
+            .is_admitted;
         if is_admitted {
             self.exact.left -= 1.0;
             self.exact.worst = self.exact.worst.max(-self.exact.left);
@@ -330,12 +331,12 @@ impl Simulation {
     }
 
     /// What was seen of an Envoy's bucket id since this was asked last.
-    pub fn take(&mut self, envoy: usize, id: usize) -> Seen {
+    pub(super) fn take(&mut self, envoy: usize, id: usize) -> Seen {
         std::mem::take(self.seen.entry((envoy, id)).or_default())
     }
 
     /// What was seen of all since this was asked last.
-    pub fn take_all(&mut self) -> Seen {
+    pub(super) fn take_all(&mut self) -> Seen {
         let all = std::mem::take(&mut self.seen);
         all.values().fold(Seen::default(), |sum, seen| Seen {
             requests: sum.requests + seen.requests,
@@ -344,17 +345,17 @@ impl Simulation {
     }
 
     /// The most that was let through beyond size + rate x t, over any time t.
-    pub fn worst(&self) -> f64 {
+    pub(super) fn worst(&self) -> f64 {
         self.exact.worst
     }
 
     /// What an Envoy was told last.
-    pub fn assignment(&self, envoy: usize, id: usize) -> Option<Assignment> {
+    pub(super) fn assignment(&self, envoy: usize, id: usize) -> Option<Assignment> {
         self.envoys[envoy].streams[id].assignment
     }
 
     /// The name of nobody's policy, for what the type needs.
-    pub fn domain() -> Arc<str> {
+    pub(super) fn domain() -> Arc<str> {
         DOMAIN.into()
     }
 }

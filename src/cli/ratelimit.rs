@@ -140,6 +140,8 @@ impl RateLimit {
             // Without a configuration, calls fail, as those of envoyproxy/ratelimit.
             is_ready_without_policies: true,
             controls: self.admin.controls()?,
+            // Descriptors of a tree have an order, which bucket ids lack.
+            quotas: None,
             ..Options::default()
         };
         Ok(Plan {

@@ -18,7 +18,7 @@ use super::logging::{Filter, Format, Log};
 use super::server_flags::{AdminFlags, Capacity, Drain, SnapshotFlags};
 use super::tls::{GrpcTls, HttpTls};
 use super::values::{
-    Age, LogDenied, PrepaidTime, Switch, age, duration, prefix, prepaid, ratio, target,
+    Age, LogDenied, PrepaidTime, Switch, age, duration, interval, prefix, prepaid, ratio, target,
 };
 use super::xds::ControlPlane;
 use super::{Failure, PolicyPath};
@@ -26,6 +26,7 @@ use crate::clock::{BootClock, Clock};
 use crate::file;
 use crate::listener::Address;
 use crate::observe::traces::{Collector, Origin, Protocol, Tracer};
+use crate::rlqs;
 use crate::server::Options;
 use crate::shared::target::{Target, TargetError};
 use crate::shared::{Settings, Tls};
@@ -111,6 +112,15 @@ pub(super) struct Serve {
     #[arg(long, env = "TOLLGATE_MAX_CONNECTION_AGE", default_value = "5m", value_name = "DURATION|off",
           value_parser = age)]
     max_connection_age: Age,
+    /// How long the quota that an Envoy was assigned lasts if it is not renewed, in whole seconds. Envoy's reports, one every
+    /// five seconds, renew it.
+    #[arg(long, env = "TOLLGATE_QUOTA_TTL", default_value = "20s", value_name = "DURATION",
+          value_parser = interval)]
+    quota_ttl: Duration,
+    /// How long a bucket id of the quota service may be without a request before its Envoy is told to forget it.
+    #[arg(long, env = "TOLLGATE_QUOTA_IDLE", default_value = "60s", value_name = "DURATION",
+          value_parser = interval)]
+    quota_idle: Duration,
     #[command(flatten)]
     drain: Drain,
     #[command(flatten)]
@@ -227,6 +237,7 @@ impl Serve {
             http_tls,
             max_connection_age: self.max_connection_age.0,
             controls,
+            quotas: Some(rlqs::Settings { ttl: self.quota_ttl, idle: self.quota_idle }),
             ..Options::default()
         };
         Ok(Plan {

@@ -8,6 +8,7 @@ mod connections;
 mod control_plane;
 mod owners;
 mod process;
+mod quotas;
 pub mod ratelimit_stats;
 mod register;
 mod reloads;
@@ -32,6 +33,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 pub use self::connections::{Connections, HttpConnections};
 pub use self::control_plane::ControlPlaneCounters;
+pub use self::quotas::{Ignored, Quotas};
 pub use self::reloads::{Certificates, Reloads};
 pub use self::rows::{PolicyCounters, RequestCounts, RowCounts};
 pub use self::shared_store::SharedStore;
@@ -85,6 +87,7 @@ pub struct Telemetry {
     http_connections: HttpConnections,
     unanswered: Unanswered,
     shared_store: SharedStore,
+    quotas: Quotas,
     snapshots: SnapshotCounters,
     certificates: Certificates,
     control_plane: ControlPlaneCounters,
@@ -139,6 +142,7 @@ impl Telemetry {
         let unanswered = Unanswered::new(to);
         let snapshots = SnapshotCounters::new(to);
         let shared_store = SharedStore::new(to);
+        let quotas = Quotas::new(to);
         to.register_collector(Box::new(StoreReader(store)));
         let mut process = Registry::default();
         let (started_at, help) = (Gauge::default(), "When the process started");
@@ -159,6 +163,7 @@ impl Telemetry {
             http_connections,
             unanswered,
             shared_store,
+            quotas,
             snapshots,
             certificates,
             control_plane,
@@ -238,6 +243,11 @@ impl Telemetry {
     /// The metrics of the shared store.
     pub const fn shared_store(&self) -> &SharedStore {
         &self.shared_store
+    }
+
+    /// The metrics of the quota service.
+    pub const fn quotas(&self) -> &Quotas {
+        &self.quotas
     }
 
     /// The metrics of snapshots.

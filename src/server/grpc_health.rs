@@ -7,7 +7,7 @@ use tonic_health::server::HealthReporter;
 use crate::wire;
 
 /// The names under which clients ask for the health. `ratelimit` is that of envoyproxy/ratelimit.
-const NAMES: [&str; 3] = ["", "ratelimit", wire::SERVICE];
+const NAMES: [&str; 4] = ["", "ratelimit", wire::SERVICE, wire::quota::SERVICE];
 
 /// That of envoyproxy/ratelimit, which knows no other. Under the empty name it serves as long as it runs.
 const NAMES_OF_REFERENCE: [&str; 1] = ["ratelimit"];

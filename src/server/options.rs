@@ -8,6 +8,7 @@ use crate::admin::Controls;
 use crate::listener::Address;
 use crate::observe::statistics::Statistics;
 use crate::reference::{BindError, HealthRules, Ports};
+use crate::rlqs;
 use crate::tls::Identity;
 
 /// Addresses, certificates, bounds and timeouts of a server.
@@ -35,6 +36,8 @@ pub struct Options {
     pub drain_delay: Duration,
     /// How long calls in flight may take to finish after the drain delay.
     pub drain: Duration,
+    /// How quotas are assigned to Envoys; the quota service is not served if `None`.
+    pub quotas: Option<rlqs::Settings>,
     /// Whether the server reports ready before the first policies have come from a control plane. Calls fail until then.
     pub is_ready_without_policies: bool,
     /// What may be changed over HTTP, and by whom.
@@ -66,6 +69,7 @@ impl Default for Options {
             max_connection_age: Some(Duration::from_secs(300)),
             drain_delay: Duration::from_secs(5),
             drain: Duration::from_secs(10),
+            quotas: Some(rlqs::Settings::default()),
             is_ready_without_policies: false,
             controls: Controls::default(),
         }

@@ -17,6 +17,7 @@ use super::options::ServerError;
 use super::shutdown::{Phase, reached};
 use crate::grpc::{ConnectionConfig, ConnectionServer, InFlight, builtin_services};
 use crate::listener::Stream;
+use crate::rlqs::QuotaService;
 use crate::service::Core;
 
 /// Passes connections to a worker, each with its permit.
@@ -46,13 +47,14 @@ impl Worker {
         index: usize,
         core: Arc<Core>,
         health: HealthServer<impl Health>,
+        quotas: Option<QuotaService>,
         config: ConnectionConfig,
         phases: &watch::Receiver<Phase>,
     ) -> Result<Self, ServerError> {
         let (connections, incoming) = mpsc::unbounded_channel();
         let (exiting, exited) = oneshot::channel();
         let in_flight = InFlight::default();
-        let (others, calls) = (builtin_services::routes(health)?, in_flight.clone());
+        let (others, calls) = (builtin_services::routes(health, quotas)?, in_flight.clone());
         let phases = phases.clone();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         std::thread::Builder::new().name(format!("grpc-{index}")).spawn(move || {

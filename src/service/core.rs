@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Service;
 use super::backend::Backend;
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{Clock, Now, Timestamp};
 use crate::live::ActivePolicies;
 use crate::observe::active_leases::ActiveLeases;
 use crate::observe::denied_log::{DeniedLog, Logged};
@@ -81,6 +81,16 @@ impl Core {
         self.clock.now()
     }
 
+    /// The time of this process's clock, and that of the wall clock.
+    pub fn read(&self) -> Now {
+        self.clock.read()
+    }
+
+    /// This process's clock.
+    pub const fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
     /// The policies in force.
     pub fn policies(&self) -> &ActivePolicies {
         &self.policies
@@ -89,6 +99,11 @@ impl Core {
     /// The counters.
     pub fn telemetry(&self) -> &Telemetry {
         &self.telemetry
+    }
+
+    /// The counters, to be kept.
+    pub fn shared_telemetry(&self) -> Arc<Telemetry> {
+        Arc::clone(&self.telemetry)
     }
 
     /// The store in memory. With a shared store, it holds local decisions only.

@@ -92,9 +92,10 @@ impl Assignment {
     /// Whether Envoy need not be told of this one if it has `sent`: less than it would notice.
     pub(super) fn is_about(self, sent: Self) -> bool {
         match (self, sent) {
-            (Self::Tokens { size, interval, .. }, Self::Tokens { size: before, interval: of, .. })
-                if interval == of =>
-            {
+            (
+                Self::Tokens { size, interval, .. },
+                Self::Tokens { size: before, interval: of, .. },
+            ) if interval == of => {
                 let (rate, old) = (self.rate().unwrap_or(0.0), sent.rate().unwrap_or(0.0));
                 // Who gets less is told sooner than who gets more, or all together had more than there is.
                 let is_rate_about = rate <= old * 1.05 && rate >= old * 0.995;

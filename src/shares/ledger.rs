@@ -64,13 +64,11 @@ pub enum Event {
     /// Requests that an Envoy has reported of a row: let through, and denied.
     Used(Arc<Row>, [u64; 2]),
     /// Requests of a bucket id that nothing limits: let through, and denied.
-    Free(WhyFree, Arc<str>, [u64; 2]),
+    Free(WhyFree, [u64; 2]),
     /// A new holder meets a row with a limit that no assignment can say.
     Inexpressible(Row, Inexpressible),
     /// A bucket id was not taken: there are too many.
     TooMany,
-    /// An Envoy was told to forget a bucket id that was idle.
-    Idle,
 }
 
 /// A holder's share, for display.
@@ -230,9 +228,7 @@ impl Ledger {
         let Usage { id, elapsed, allowed, denied } = usage;
         let id = Arc::new(id);
         let is_returner = elapsed > 0;
-        if is_returner
-            && let Some(back) = self.take_gone(domain, &id)
-        {
+        if is_returner && let Some(back) = self.take_gone(domain, &id) {
             let more = self.holders.get_mut(&back).map_or(0.0, |holder| {
                 holder.place = Place::Stream(stream);
                 let used = holder.used_while_away(allowed, elapsed, now.steady);
@@ -396,7 +392,7 @@ impl Ledger {
             return;
         }
         if let Some(why) = of.terms.why_free {
-            self.events.push(Event::Free(why, Arc::clone(&of.domain), used));
+            self.events.push(Event::Free(why, used));
         }
         for row in &of.terms.rows {
             self.events.push(Event::Used(Arc::clone(row), used));
@@ -425,8 +421,10 @@ impl Ledger {
     /// The charges that are due at `now`, and those of buckets that are about to be divided.
     pub fn charges(&mut self, now: Timestamp) -> Vec<DueCharge> {
         let (holders, touched) = (&self.holders, &self.touched);
-        let met = touched.iter().filter_map(|holder| holders.get(holder)).flat_map(|of| &of.terms.met);
-        let urgent: HashSet<_> = met.map(|met| met.fingerprint).chain(self.moved.iter().copied()).collect();
+        let met =
+            touched.iter().filter_map(|holder| holders.get(holder)).flat_map(|of| &of.terms.met);
+        let urgent: HashSet<_> =
+            met.map(|met| met.fingerprint).chain(self.moved.iter().copied()).collect();
         let mut due = Vec::new();
         self.buckets.retain(|name, bucket| {
             due.extend(bucket.due_charge(*name, urgent.contains(name), now));

@@ -98,8 +98,7 @@ impl Terms {
         }
         if !terms.is_blocked && terms.enforced().next().is_none() {
             let is_matched = plan.is_matched || !plan.matched.is_empty();
-            terms.why_free =
-                Some(if is_matched { WhyFree::Unlimited } else { WhyFree::Unmatched });
+            terms.why_free = Some(if is_matched { WhyFree::Unlimited } else { WhyFree::Unmatched });
         }
         terms
     }

@@ -8,7 +8,8 @@ mod simulation;
 use self::simulation::{Seen, Simulation};
 
 /// Fifty a second, and fifty at once.
-const PLAIN: &str = "tables: [{ name: tenants, key: [tenant], rows: { all: [{ per_second: 50 }] } }]";
+const PLAIN: &str =
+    "tables: [{ name: tenants, key: [tenant], rows: { all: [{ per_second: 50 }] } }]";
 
 const ACME: &[(&str, &str)] = &[("tenant", "acme")];
 

@@ -149,7 +149,7 @@ fn an_answer_of_another_service_is_sent_as_its_window_allows() {
         let (mut caller, connection) = duplex(1 << 20);
         let mut services = services(Arc::new(MemoryStore::new(100_000)));
         let (_, health) = tonic_health::server::health_reporter();
-        services.others = builtin_services::routes(health).unwrap();
+        services.others = builtin_services::routes(health, None).unwrap();
         tokio::spawn(serve_http2(connection, services, std::future::pending()));
         let window = [&[0, 4][..], &3_u32.to_be_bytes()].concat();
         let call = [

@@ -2,7 +2,7 @@
 
 use hashbrown::{HashMap, HashSet};
 
-use super::{Event, Ledger, StreamId};
+use super::{Ledger, StreamId};
 use crate::clock::Timestamp;
 use crate::policy::fingerprint::Fingerprint;
 use crate::shares::assignment::interval_for;
@@ -226,7 +226,6 @@ impl Ledger {
         let id = std::sync::Arc::clone(&of.id);
         if is_idle {
             told.entry(stream).or_default().push(Action { id, order: Order::Abandon });
-            self.events.push(Event::Idle);
             self.remove(holder, now);
             return;
         }

@@ -1,0 +1,253 @@
+//! The one who divides: takes reports, charges the store, and tells the streams.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hashbrown::HashMap;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
+use tonic::Status;
+
+use super::{Inbox, Settings};
+use crate::clock::{Nanos, Timestamp};
+use crate::live::LoadedPolicies;
+use crate::observe::telemetry::{Ignored, Quotas as Metrics};
+use crate::policy::Policy;
+use crate::service::Service;
+use crate::shares::{self, Action, Event, Inexpressible, Ledger, Row, Share, StreamId, Usage};
+use crate::text;
+use crate::wire::quota::{self, RateLimitQuotaResponse};
+
+/// How often it looks whether something is due.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How many messages it takes before it charges and tells.
+const MAX_BATCH: usize = 256;
+
+/// How often it sets gauges, and looks how many replicas there are.
+const SURVEY: Nanos = Nanos::from_secs(1);
+
+/// What a stream is told, or how it ends.
+pub(super) type Told = Result<RateLimitQuotaResponse, Status>;
+
+/// What streams have to say.
+pub(super) enum Message {
+    /// A stream has opened.
+    Open { stream: StreamId, domain: Arc<str>, to: mpsc::Sender<Told> },
+    /// It reports.
+    Report { stream: StreamId, usages: Vec<Usage>, arrived: Timestamp },
+    /// It has ended.
+    Close(StreamId),
+    /// Somebody wants to see all shares.
+    List(oneshot::Sender<Vec<Share>>),
+}
+
+/// The one who divides.
+pub struct Engine {
+    service: Arc<Service>,
+    ledger: Ledger,
+    ttl: u32,
+    streams: HashMap<StreamId, mpsc::Sender<Told>>,
+    policies: Arc<LoadedPolicies>,
+    /// When the reports arrived that are to be answered.
+    arrivals: Vec<Timestamp>,
+    next_survey: Timestamp,
+    has_failed: bool,
+}
+
+impl Engine {
+    /// An engine that charges by this service.
+    pub fn new(service: Arc<Service>, settings: Settings) -> Self {
+        let now = service.now();
+        let ttl = u32::try_from(settings.ttl.as_secs()).unwrap_or(u32::MAX).max(1);
+        let of_ledger = shares::Settings {
+            ttl: Nanos::from_secs(ttl.into()),
+            idle: settings.idle.into(),
+            ..shares::Settings::default()
+        };
+        let policies = service.policies().load_full();
+        Self {
+            service,
+            ledger: Ledger::new(of_ledger, now),
+            ttl,
+            streams: HashMap::new(),
+            policies,
+            arrivals: Vec::new(),
+            next_survey: now,
+            has_failed: false,
+        }
+    }
+
+    /// Divides until `draining` completes, then ends all streams, so that their Envoys go to another replica, and charges
+    /// what is still to be charged.
+    pub async fn run(mut self, inbox: Inbox, draining: impl Future<Output = ()>) {
+        let Inbox(mut inbox) = inbox;
+        let mut draining = std::pin::pin!(draining);
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut messages = Vec::with_capacity(MAX_BATCH);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut draining => break,
+                _ = ticks.tick() => self.tick(),
+                count = inbox.recv_many(&mut messages, MAX_BATCH) => {
+                    if count == 0 {
+                        break;
+                    }
+                }
+            }
+            for message in messages.drain(..) {
+                self.take(message);
+            }
+            self.divide().await;
+        }
+        self.streams.clear();
+        self.charge().await;
+    }
+
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Open { stream, domain, to } => {
+                self.streams.insert(stream, to);
+                self.ledger.open(stream, domain);
+            }
+            Message::Report { stream, usages, arrived } => {
+                let now = self.service.core().read();
+                let policies = Arc::clone(&self.policies);
+                let refused =
+                    self.ledger.report(stream, usages, |domain| policy_of(&policies, domain), now);
+                self.arrivals.push(arrived);
+                self.tell(stream, refused);
+            }
+            Message::Close(stream) => {
+                self.streams.remove(&stream);
+                self.ledger.close(stream, self.service.now());
+            }
+            Message::List(to) => {
+                // Fails if nobody waits for it any more.
+                let _ = to.send(self.ledger.shares().collect());
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = self.service.core().read();
+        let policies = self.service.policies().load_full();
+        if !Arc::ptr_eq(&policies, &self.policies) {
+            self.policies = Arc::clone(&policies);
+            self.ledger.reload(|domain| policy_of(&policies, domain), now);
+            self.metrics().retain(|row| is_there(&policies, row));
+        }
+        self.ledger.expire(now.steady);
+        if now.steady >= self.next_survey {
+            self.next_survey = now.steady.after(SURVEY);
+            self.ledger.set_replicas(self.service.replicas());
+            let owed = self.ledger.owed(now.steady);
+            self.metrics().set_owed(owed.iter().map(|(row, tokens)| (&**row, *tokens)));
+        }
+    }
+
+    /// Charges what is due, and tells the streams what has changed.
+    async fn divide(&mut self) {
+        self.charge().await;
+        let told = self.ledger.assign(self.service.now());
+        for (stream, actions) in told {
+            self.tell(stream, actions);
+        }
+        let now = self.service.now();
+        for arrived in std::mem::take(&mut self.arrivals) {
+            self.metrics().observe(now.since(arrived));
+        }
+        self.count();
+    }
+
+    async fn charge(&mut self) {
+        let due = self.ledger.charges(self.service.now());
+        if due.is_empty() {
+            return;
+        }
+        match self.service.charge_shares(&due).await {
+            Ok(outcomes) => {
+                let now = self.service.now();
+                for (charge, outcome) in due.into_iter().zip(outcomes) {
+                    self.ledger.charged(charge.fingerprint, charge.hits, outcome.reset, now);
+                }
+                self.has_failed = false;
+            }
+            Err(error) => {
+                let count = u64::try_from(due.len()).unwrap_or(u64::MAX);
+                self.metrics().failures.inc_by(count);
+                if !std::mem::replace(&mut self.has_failed, true) {
+                    tracing::warn!(
+                        %error,
+                        "cannot charge for what Envoys use; shares go by what was left before"
+                    );
+                }
+            }
+        }
+    }
+
+    fn tell(&mut self, stream: StreamId, actions: Vec<Action>) {
+        if actions.is_empty() {
+            return;
+        }
+        let Some(to) = self.streams.get(&stream) else { return };
+        self.metrics().count_actions(&actions);
+        if to.try_send(Ok(quota::response(actions, self.ttl))).is_err() {
+            // It does not read. Its Envoy opens another one, if it is there.
+            self.metrics().count_ignored(Ignored::not_read, 1);
+            self.streams.remove(&stream);
+            self.ledger.close(stream, self.service.now());
+        }
+    }
+
+    fn count(&mut self) {
+        let [streams, shares] = self.ledger.counts();
+        let telemetry = self.service.core().telemetry();
+        let metrics = telemetry.quotas();
+        metrics.streams.set(i64::try_from(streams).unwrap_or(i64::MAX));
+        metrics.shares.set(i64::try_from(shares).unwrap_or(i64::MAX));
+        for event in self.ledger.take_events() {
+            match event {
+                Event::Used(row, counts) => metrics.count_requests(&row, counts),
+                Event::Free(why, [allowed, denied]) => {
+                    metrics.count_free(why, allowed.saturating_add(denied));
+                }
+                Event::Inexpressible(row, what) => {
+                    if metrics.count_inexpressible(&row) {
+                        log_inexpressible(&row, what);
+                    }
+                }
+                Event::TooMany => metrics.count_ignored(Ignored::too_many, 1),
+            }
+        }
+    }
+
+    fn metrics(&self) -> &Metrics {
+        self.service.core().telemetry().quotas()
+    }
+}
+
+fn policy_of<'p>(policies: &'p LoadedPolicies, domain: &str) -> Option<&'p Policy> {
+    policies.get(domain).map(|loaded| &loaded.policy)
+}
+
+fn is_there(policies: &LoadedPolicies, row: &Row) -> bool {
+    policy_of(policies, &row.domain).is_some_and(|policy| {
+        policy.rows().any(|of| of.table() == &*row.table && of.name() == &*row.row)
+    })
+}
+
+fn log_inexpressible(row: &Row, what: Inexpressible) {
+    let Row { domain, table, row } = row;
+    let what = match what {
+        Inexpressible::Concurrency => "a limit of requests at a time",
+    };
+    tracing::warn!(
+        domain = %text::printable(domain),
+        table = %text::printable(table),
+        row = %text::printable(row),
+        "{what} cannot be assigned to Envoys, so their quotas go without it"
+    );
+}

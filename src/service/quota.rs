@@ -1,0 +1,52 @@
+//! Charges for what Envoys use that limit by themselves.
+
+use super::Service;
+use crate::limit::{Bucket, Counting, Debt};
+use crate::shares::DueCharge;
+use crate::store::{Charge, Mode, Outcome, Outcomes, StoreError};
+
+/// The most buckets in one command to the store.
+const MAX_BATCH: usize = 64;
+
+/// What is used is charged whatever is left: a bucket may come to owe as much as it gains in this time.
+const MOST_OWED_SECONDS: u32 = 60;
+
+impl Service {
+    /// Makes charges whatever is left in their buckets, and returns what was left after each. What a bucket would owe beyond
+    /// what it gains in a minute and its size is not charged, so that nobody who reports too much can empty it for long.
+    ///
+    /// # Errors
+    /// If the store does not answer; some of the charges may have been made then.
+    pub async fn charge_shares(&self, due: &[DueCharge]) -> Result<Vec<Outcome>, StoreError> {
+        let mut all = Vec::with_capacity(due.len());
+        let now = self.core.clock.read();
+        for some in due.chunks(MAX_BATCH) {
+            let buckets: Vec<Bucket> = some.iter().map(|of| Bucket::Tokens(of.limit)).collect();
+            let charges: Vec<_> = some.iter().zip(&buckets).map(charge).collect();
+            let mut outcomes = Outcomes::new();
+            self.backend.charge(&charges, now, &mut outcomes).await?;
+            all.extend(outcomes);
+        }
+        Ok(all)
+    }
+
+    /// How many replicas share the buckets.
+    pub fn replicas(&self) -> u32 {
+        self.backend.replicas().get()
+    }
+}
+
+fn charge<'a>((due, bucket): (&'a DueCharge, &'a Bucket)) -> Charge<'a> {
+    let interval = due.limit.interval().get().max(1);
+    let a_minute = u64::from(MOST_OWED_SECONDS) * 1_000_000_000 / interval;
+    let most_owed = a_minute.saturating_add(due.limit.size().get().into());
+    Charge {
+        fingerprint: due.fingerprint,
+        bucket,
+        changes: due.changes.as_deref(),
+        hits: due.hits,
+        mode: Mode::Enforced,
+        debt: Some(Debt::up_to(u32::try_from(most_owed).unwrap_or(u32::MAX))),
+        counting: Counting::AllOrNone,
+    }
+}
