@@ -10,13 +10,12 @@ mod stream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 pub use self::engine::Engine;
 use self::engine::Message;
 pub use self::stream::QuotaService;
 use crate::observe::telemetry::Telemetry;
-use crate::shares::Share;
 
 /// How many messages wait for the engine at most. Each is at most one report.
 const QUEUE: usize = 1024;
@@ -49,15 +48,6 @@ impl Quotas {
     pub fn new(telemetry: Arc<Telemetry>) -> (Self, Inbox) {
         let (messages, inbox) = mpsc::channel(QUEUE);
         (Self { messages, telemetry }, Inbox(inbox))
-    }
-
-    /// The shares of all Envoys, in no order; empty if the engine has ended.
-    pub async fn shares(&self) -> Vec<Share> {
-        let (to, shares) = oneshot::channel();
-        if self.messages.send(Message::List(to)).await.is_err() {
-            return Vec::new();
-        }
-        shares.await.unwrap_or_default()
     }
 }
 

@@ -11,6 +11,7 @@ mod metrics;
 mod openapi;
 mod reload;
 mod reset;
+pub(super) mod shares;
 pub(super) mod top;
 pub(crate) mod types;
 
@@ -36,6 +37,7 @@ pub(super) fn routes(shared: &Shared) -> Router<Shared> {
         )
         .route("/buckets", get(buckets::list))
         .route("/leases", get(leases::list))
+        .route("/shares", get(shares::list))
         .route("/top", get(top::top))
         .merge(changing(shared))
 }

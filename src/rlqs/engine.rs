@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hashbrown::HashMap;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tonic::Status;
 
 use super::{Inbox, Settings};
 use crate::clock::{Nanos, Timestamp};
 use crate::live::LoadedPolicies;
+use crate::observe::envoy_shares::MAX_LISTED;
 use crate::observe::telemetry::{Ignored, Quotas as Metrics};
 use crate::policy::Policy;
 use crate::service::Service;
-use crate::shares::{self, Action, Event, Inexpressible, Ledger, Row, Share, StreamId, Usage};
+use crate::shares::{self, Action, Event, Inexpressible, Ledger, Row, StreamId, Usage};
 use crate::text;
 use crate::wire::quota::{self, RateLimitQuotaResponse};
 
@@ -24,8 +25,11 @@ const TICK: Duration = Duration::from_millis(100);
 /// How many messages it takes before it charges and tells.
 const MAX_BATCH: usize = 256;
 
-/// How often it sets gauges, and looks how many replicas there are.
+/// How often it sets gauges, publishes shares, and looks how many replicas there are.
 const SURVEY: Nanos = Nanos::from_secs(1);
+
+/// How many buckets near their limit it lists each second at most.
+const MAX_NOTED: usize = 64;
 
 /// What a stream is told, or how it ends.
 pub(super) type Told = Result<RateLimitQuotaResponse, Status>;
@@ -38,8 +42,6 @@ pub(super) enum Message {
     Report { stream: StreamId, usages: Vec<Usage>, arrived: Timestamp },
     /// It has ended.
     Close(StreamId),
-    /// Somebody wants to see all shares.
-    List(oneshot::Sender<Vec<Share>>),
 }
 
 /// The one who divides.
@@ -90,7 +92,7 @@ impl Engine {
             tokio::select! {
                 biased;
                 () = &mut draining => break,
-                _ = ticks.tick() => self.tick(),
+                _ = ticks.tick() => self.tick().await,
                 count = inbox.recv_many(&mut messages, MAX_BATCH) => {
                     if count == 0 {
                         break;
@@ -124,14 +126,10 @@ impl Engine {
                 self.streams.remove(&stream);
                 self.ledger.close(stream, self.service.now());
             }
-            Message::List(to) => {
-                // Fails if nobody waits for it any more.
-                let _ = to.send(self.ledger.shares().collect());
-            }
         }
     }
 
-    fn tick(&mut self) {
+    async fn tick(&mut self) {
         let now = self.service.core().read();
         let policies = self.service.policies().load_full();
         if !Arc::ptr_eq(&policies, &self.policies) {
@@ -145,6 +143,14 @@ impl Engine {
             self.ledger.set_replicas(self.service.replicas());
             let owed = self.ledger.owed(now.steady);
             self.metrics().set_owed(owed.iter().map(|(row, tokens)| (&**row, *tokens)));
+            let (shares, omitted) = self.ledger.largest_shares(MAX_LISTED);
+            self.service.core().shares().publish(shares, omitted);
+            for (domain, id) in self.ledger.near_limit(MAX_NOTED, now.steady) {
+                // A list is not worth a line in the log.
+                if self.service.note_buckets(&domain, &id).await.is_err() {
+                    break;
+                }
+            }
         }
     }
 

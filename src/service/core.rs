@@ -9,6 +9,7 @@ use crate::clock::{Clock, Now, Timestamp};
 use crate::live::ActivePolicies;
 use crate::observe::active_leases::ActiveLeases;
 use crate::observe::denied_log::{DeniedLog, Logged};
+use crate::observe::envoy_shares::EnvoyShares;
 use crate::observe::recent_buckets::RecentBuckets;
 use crate::observe::telemetry::Telemetry;
 use crate::observe::top_denied::DenialCounts;
@@ -32,6 +33,7 @@ pub struct Core {
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) recent: Arc<RecentBuckets>,
     pub(super) leases: Arc<ActiveLeases>,
+    shares: EnvoyShares,
     pub(super) denials: Arc<DenialCounts>,
     pub(super) denied: Option<DeniedLog>,
     pub(super) tracer: Option<Arc<Tracer>>,
@@ -45,9 +47,9 @@ impl Core {
         stores: Stores,
         telemetry: Arc<Telemetry>,
     ) -> Self {
-        let (recent, leases, denials) = Default::default();
+        let (recent, leases, shares, denials) = Default::default();
         let (denied, tracer) = (None, None);
-        Self { clock, policies, stores, telemetry, recent, leases, denials, denied, tracer }
+        Self { clock, policies, stores, telemetry, recent, leases, shares, denials, denied, tracer }
     }
 
     /// The same core, with a log of at most `max` denials a second.
@@ -104,6 +106,11 @@ impl Core {
     /// The counters, to be kept.
     pub fn shared_telemetry(&self) -> Arc<Telemetry> {
         Arc::clone(&self.telemetry)
+    }
+
+    /// The shares of Envoys that limit by themselves.
+    pub const fn shares(&self) -> &EnvoyShares {
+        &self.shares
     }
 
     /// The store in memory. With a shared store, it holds local decisions only.

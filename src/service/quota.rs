@@ -2,7 +2,7 @@
 
 use super::Service;
 use crate::limit::{Bucket, Counting, Debt};
-use crate::shares::DueCharge;
+use crate::shares::{BucketId, DueCharge};
 use crate::store::{Charge, Mode, Outcome, Outcomes, StoreError};
 
 /// The most buckets in one command to the store.
@@ -28,6 +28,21 @@ impl Service {
             all.extend(outcomes);
         }
         Ok(all)
+    }
+
+    /// Lists the buckets of a bucket id with those that are near their limit, as a request does that meets them.
+    ///
+    /// # Errors
+    /// If the store does not answer.
+    pub async fn note_buckets(&self, domain: &str, id: &BucketId) -> Result<(), StoreError> {
+        let policies = self.core.policies.load_full();
+        let Some(loaded) = policies.get(domain) else { return Ok(()) };
+        let Some(query) = id.query(domain) else { return Ok(()) };
+        let now = self.core.clock.read();
+        let plan = loaded.policy.resolve(&query, now.wall);
+        let (verdict, _) = self.peek(&loaded.policy, &plan).await?;
+        self.core.recent.record(&loaded.policy, &query, &verdict, now.steady);
+        Ok(())
     }
 
     /// How many replicas share the buckets.

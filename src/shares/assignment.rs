@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::whole_u32;
+use crate::descriptor::{Hits, Query};
 
 /// The entries that the requests of one holder have in common, ordered by key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,6 +21,17 @@ impl BucketId {
     /// Keys and values, ordered by key.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
         self.0.iter().map(|(key, value)| (&**key, &**value))
+    }
+
+    /// The request of one hit that its descriptor is; `None` if it is no descriptor.
+    pub fn query<'q>(&'q self, domain: &'q str) -> Option<Query<'q>> {
+        let mut query = Query::default();
+        query.begin(domain, 1).ok()?;
+        for (key, value) in self.entries() {
+            query.entry(key, value);
+        }
+        query.close(Hits::ONE, None).ok()?;
+        Some(query)
     }
 }
 

@@ -6,9 +6,9 @@ use smallvec::SmallVec;
 
 use super::BucketId;
 use crate::clock::Timestamp;
-use crate::descriptor::{Hits, Query};
 use crate::limit::{Bucket, LimitChanges, TokenBucket};
 use crate::policy::fingerprint::Fingerprint;
+use crate::policy::rule::Rule;
 use crate::policy::{MatchedBucket, Policy};
 
 /// A row of a policy, by names.
@@ -79,15 +79,8 @@ impl Terms {
         if policy.is_tree() {
             return Self::free(WhyFree::Tree);
         }
-        let mut query = Query::default();
-        let begun = query.begin(&**domain, 1);
-        for (key, value) in id.entries() {
-            query.entry(key, value);
-        }
-        if begun.is_err() || query.close(Hits::ONE, None).is_err() || policy.check(&query).is_err()
-        {
-            return Self::free(WhyFree::Unmatched);
-        }
+        let query = id.query(domain).filter(|query| policy.check(query).is_ok());
+        let Some(query) = query else { return Self::free(WhyFree::Unmatched) };
         let plan = policy.resolve(&query, now);
         if plan.is_bypassed {
             return Self::free(WhyFree::Bypassed);
@@ -124,7 +117,7 @@ impl Terms {
                 self.met.push(Met {
                     fingerprint: matched.fingerprint,
                     limit: *limit,
-                    changes: matched.rule.and_then(crate::policy::rule::Rule::shared_changes),
+                    changes: matched.rule.and_then(Rule::shared_changes),
                     is_shadow: matched.row.is_shadow(),
                     row,
                 });

@@ -9,6 +9,7 @@ mod charging;
 mod explanation;
 mod leases;
 mod policies;
+mod shares;
 mod top;
 
 use std::borrow::Cow;
@@ -33,6 +34,7 @@ pub(crate) use self::policies::{
     Config, ConnectionError, ControlPlane, Override, Policy, Prefix, Rejected, Reload,
     ReloadRejected, ReloadResult, Row, StoreErrorAction, Table, TreeLimit,
 };
+pub(crate) use self::shares::{Assigned, Share, ShareRow, Shares};
 pub(crate) use self::top::{Top, TopBucket, TopList};
 use crate::clock::{Nanos, Timestamp};
 

@@ -8,10 +8,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::admin::api::types::{
-    BucketName, ControlPlane, Lease, Limit, List, Milliseconds, Rejected, StoreErrorAction, Time,
-    Top,
+    BucketName, ControlPlane, Lease, Limit, List, Milliseconds, Rejected, Share, StoreErrorAction,
+    Time, Top,
 };
-use crate::admin::api::{bucket, config, leases, top};
+use crate::admin::api::{bucket, config, leases, shares, top};
 use crate::clock::{Nanos, Timestamp};
 use crate::live::{LoadedPolicies, LoadedPolicy};
 use crate::observe::telemetry::RowCounts;
@@ -46,6 +46,8 @@ pub(in crate::admin) struct Sample {
     /// The buckets that denied most in the last minutes.
     top: Top,
     leases: List<Lease>,
+    /// The largest shares of Envoys that limit by themselves.
+    shares: List<Share>,
     policy: PolicyState,
     store: StoreState,
     /// gRPC connections that are open.
@@ -232,6 +234,7 @@ pub(super) fn take(service: &Service, is_ready: bool, history: &mut History) -> 
         near: near_limit(service),
         top: top::of(service, None, MAX_ITEMS),
         leases: lease_list(service, &history.leases),
+        shares: shares::largest(service, MAX_ITEMS),
         policy: policy(service, &snapshot, &policies),
         store: store(service),
         connections: counters.connections().open.get(),

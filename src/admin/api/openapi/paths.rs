@@ -9,7 +9,7 @@ use crate::admin::api::explain::MAX_EXPLAINED;
 use crate::admin::api::top::USUAL_ITEMS;
 use crate::admin::api::types::{
     BucketExplanation, BucketRequest, Buckets, Config, ErrorBody, Explanation, Leases,
-    ReleaseRequest, Released, Reload, ReloadRejected, Reset, ResetRequest, Top,
+    ReleaseRequest, Released, Reload, ReloadRejected, Reset, ResetRequest, Shares, Top,
 };
 use crate::admin::dashboard::{Begin, MODULES, Sample};
 use crate::admin::host::OPEN;
@@ -80,6 +80,7 @@ fn reads(schemas: &mut Schemas, error: &Value) -> Vec<(&'static str, Value)> {
     let config = schemas.written::<Config>().to_value();
     let buckets = schemas.written::<Buckets>().to_value();
     let leases = schemas.written::<Leases>().to_value();
+    let shares = schemas.written::<Shares>().to_value();
     let explanation = schemas.written::<Explanation>().to_value();
     let bucket = schemas.read::<BucketRequest>().to_value();
     let bucket_explanation = schemas.written::<BucketExplanation>().to_value();
@@ -216,6 +217,10 @@ fn reads(schemas: &mut Schemas, error: &Value) -> Vec<(&'static str, Value)> {
         ("/buckets", list),
         ("/leases", get("leases", "The leases that this process granted and that are held", vec![
             ("200", "The oldest leases first, at most 1000.", JSON, leases),
+            busy(),
+        ])),
+        ("/shares", get("shares", "What Envoys that limit by themselves (RLQS) may use", vec![
+            ("200", "The largest shares first, at most 1000.", JSON, shares),
             busy(),
         ])),
         ("/top", top),

@@ -1,8 +1,8 @@
-// The lists: buckets near their limit, keys and rows that are denied most, and leases.
+// The lists: buckets near their limit, keys and rows that are denied most, leases, and shares of Envoys.
 
 import { bar, fillBar } from "./bars.js";
 import { draw, find, make, setText } from "./dom.js";
-import { moment, plain, span, whole } from "./text.js";
+import { moment, plain, rateText, span, whole } from "./text.js";
 import { explainBucket } from "./explain.js";
 import { serverNow } from "./clock.js";
 
@@ -61,6 +61,7 @@ export function showLists(sample) {
   showTop(sample.top);
   showRows(sample.rows);
   showLeases(sample.leases);
+  showShares(sample.shares);
 }
 
 function explainButton(of) {
@@ -148,4 +149,30 @@ function showLeases(leases) {
   });
   find("leases-none").hidden = number > 0;
   setText("leases-note", number === 0 ? "" : `${items.length > 0 && omitted > 0 ? `oldest ${items.length} of ` : ""}${whole.format(number)}`);
+}
+
+// What an Envoy was told, in a few words.
+function assigned(assignment) {
+  if (assignment === null) return "nothing yet";
+  if (assignment === "allow_all") return "all";
+  if (assignment === "deny_all") return "none";
+  return `${rateText(assignment.token_bucket.per_second)}/s`;
+}
+
+function showShares({ items, omitted }) {
+  const keyOf = (of) => JSON.stringify([of.stream, of.domain, of.id]);
+  updateList(find("shares"), items, keyOf, (of) => {
+    const number = make("span", { class: "left" }, make("b"), make("small"));
+    const rows = of.rows.map((row) => `${row.table}/${row.row}`).join(", ");
+    const where = [isOnlyDomain ? "" : of.domain, rows, of.stream === null ? "stream ended" : `stream ${of.stream}`];
+    const text = where.filter((part) => part !== "").join(": ");
+    const item = make("li", {}, make("div", { class: "who" }, keyLine(of.id), make("span", { class: "place", title: text }, text)), number);
+    item.number = number;
+    return item;
+  }, (item, of) => {
+    setText(item.number.firstChild, assigned(of.assignment));
+    setText(item.number.lastChild, of.demand === null ? "" : `asks for ${rateText(of.demand)}/s`);
+  });
+  find("shares-part").hidden = items.length === 0;
+  setText("shares-note", omitted > 0 ? `largest ${items.length} of ${whole.format(items.length + omitted)}` : "");
 }
