@@ -11,6 +11,7 @@ use super::counting::CountingArgs;
 use super::{Failure, load};
 use crate::config::Compiled;
 use crate::policy::Policy;
+use crate::shares;
 
 #[derive(Debug, Args)]
 pub(super) struct Check {
@@ -20,6 +21,9 @@ pub(super) struct Check {
     /// Fail on warnings, too: exit code 1 if there is one.
     #[arg(long)]
     strict: bool,
+    /// Warn of what a quota that an Envoy is assigned (RLQS) cannot say.
+    #[arg(long)]
+    quota: bool,
     #[command(flatten)]
     counting: CountingArgs,
 }
@@ -37,6 +41,12 @@ impl Check {
                     }
                     let with_tree = policies.iter().filter(|policy| policy.is_tree());
                     trees.extend(with_tree.map(|policy| policy.domain().to_owned()));
+                    if self.quota {
+                        for warning in policies.iter().flat_map(without_quota) {
+                            warnings += 1;
+                            writeln!(out, "warning: {}: {warning}", path.display())?;
+                        }
+                    }
                     warnings += found.len();
                     found.lines().iter().try_for_each(|warning| writeln!(out, "{warning}"))?;
                 }
@@ -62,6 +72,25 @@ impl Check {
         let is_wrong = problems > 0 || self.strict && warnings > 0;
         Ok(ExitCode::from(u8::from(is_wrong)))
     }
+}
+
+/// What quotas cannot say of a policy.
+fn without_quota(policy: &Policy) -> Vec<String> {
+    let domain = policy.domain().escape_debug();
+    if policy.is_tree() {
+        return vec![format!(
+            "domain {domain}: the entries of a descriptor tree have an order, which the bucket ids of quotas lack: Envoys \
+             are told to let all through"
+        )];
+    }
+    let say = |(row, what): (shares::Row, shares::Inexpressible)| {
+        format!(
+            "domain {domain}, table {}, row {}: {what}",
+            row.table.escape_debug(),
+            row.row.escape_debug()
+        )
+    };
+    shares::inexpressible(policy).into_iter().map(say).collect()
 }
 
 fn summary(policy: &Policy) -> String {

@@ -55,6 +55,7 @@ pub struct Engine {
     arrivals: Vec<Timestamp>,
     next_survey: Timestamp,
     has_failed: bool,
+    has_debts: bool,
 }
 
 impl Engine {
@@ -77,6 +78,7 @@ impl Engine {
             arrivals: Vec::new(),
             next_survey: now,
             has_failed: false,
+            has_debts: false,
         }
     }
 
@@ -142,7 +144,10 @@ impl Engine {
             self.next_survey = now.steady.after(SURVEY);
             self.ledger.set_replicas(self.service.replicas());
             let owed = self.ledger.owed(now.steady);
-            self.metrics().set_owed(owed.iter().map(|(row, tokens)| (&**row, *tokens)));
+            if !owed.is_empty() || self.has_debts {
+                self.metrics().set_owed(owed.iter().map(|(row, tokens)| (&**row, *tokens)));
+            }
+            self.has_debts = !owed.is_empty();
             let (shares, omitted) = self.ledger.largest_shares(MAX_LISTED);
             self.service.core().shares().publish(shares, omitted);
             for (domain, id) in self.ledger.near_limit(MAX_NOTED, now.steady) {
@@ -247,13 +252,10 @@ fn is_there(policies: &LoadedPolicies, row: &Row) -> bool {
 
 fn log_inexpressible(row: &Row, what: Inexpressible) {
     let Row { domain, table, row } = row;
-    let what = match what {
-        Inexpressible::Concurrency => "a limit of requests at a time",
-    };
     tracing::warn!(
         domain = %text::printable(domain),
         table = %text::printable(table),
         row = %text::printable(row),
-        "{what} cannot be assigned to Envoys, so their quotas go without it"
+        "{what}"
     );
 }

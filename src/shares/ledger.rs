@@ -95,8 +95,8 @@ pub struct Ledger {
     started_at: Timestamp,
     /// Whether the time is over in which those come back who had shares before the start.
     has_settled: bool,
-    /// How many holders the others of a bucket count as: other replicas.
-    others: f64,
+    /// How many replicas share the store.
+    replicas: u32,
     streams: HashMap<StreamId, Stream>,
     holders: HashMap<HolderId, Holder>,
     gone: HashMap<Name, SmallVec<[HolderId; 1]>>,
@@ -116,7 +116,7 @@ impl Ledger {
             settings,
             started_at: now,
             has_settled: false,
-            others: 1.0,
+            replicas: 1,
             streams: HashMap::new(),
             holders: HashMap::new(),
             gone: HashMap::new(),
@@ -130,7 +130,7 @@ impl Ledger {
 
     /// Sets how many replicas share the store.
     pub fn set_replicas(&mut self, replicas: u32) {
-        self.others = f64::from(replicas.saturating_sub(1).max(1));
+        self.replicas = replicas.max(1);
     }
 
     /// How many streams are open, and how many holders there are.
@@ -452,8 +452,7 @@ impl Ledger {
     /// Records that a charge was made, at `now`: the bucket is full again after `reset`.
     pub fn charged(&mut self, bucket: Fingerprint, hits: Hits, reset: Nanos, now: Timestamp) {
         let Some(of) = self.buckets.get_mut(&bucket) else { return };
-        of.charged(hits, reset, now);
-        if of.is_taken_otherwise() {
+        if of.charged(hits, reset, now) {
             self.moved.insert(bucket);
         }
     }

@@ -23,7 +23,13 @@ const LEAST_SHARED: f64 = 0.05;
 const LEAST_TAKEN: f64 = 0.001;
 
 /// Takings of others that change by less than this part of the rate change no share at once.
-const LEAST_CHANGE: f64 = 0.02;
+const LEAST_CHANGE: f64 = 0.05;
+
+/// Over how many seconds the takings of others are averaged.
+const TAKEN_SPAN: f64 = 2.0;
+
+/// How long a bucket is watched before it is known what other replicas take of it.
+const WATCHED: Nanos = Nanos::new(250_000_000);
 
 /// A charge that is to be made in the store, also of a bucket that then owes something.
 #[derive(Debug, Clone)]
@@ -53,10 +59,12 @@ pub(super) struct SharedBucket {
     /// What holders are predicted to use, in tokens a second, and until when it is part of `uncharged`.
     predicted: f64,
     accrued_at: Timestamp,
-    /// What others take, in tokens a second, averaged over about five seconds.
+    /// What others take, in tokens a second, averaged over [`TAKEN_SPAN`].
     taken: f64,
     /// The same when it was divided last.
     taken_when_divided: f64,
+    /// Since when it is watched what others take.
+    watched_since: Option<Timestamp>,
     next_charge: Timestamp,
 }
 
@@ -74,6 +82,7 @@ impl SharedBucket {
             accrued_at: now,
             taken: 0.0,
             taken_when_divided: 0.0,
+            watched_since: None,
             next_charge: now,
         }
     }
@@ -85,6 +94,7 @@ impl SharedBucket {
             self.accrue(now);
             // What is left under the new limit is for the store to say.
             (self.told, self.taken, self.next_charge) = (None, 0.0, now);
+            self.watched_since = None;
         }
         (self.limit, self.changes) = (met.limit, met.changes.clone());
         (self.row, self.is_shadow) = (row, met.is_shadow);
@@ -105,9 +115,9 @@ impl SharedBucket {
         self.taken
     }
 
-    /// Whether others take so much more or less than when it was divided that it should be divided anew.
-    pub(super) fn is_taken_otherwise(&self) -> bool {
-        (self.taken - self.taken_when_divided).abs() > self.rate() * LEAST_CHANGE
+    /// Whether it has been watched for long enough to know what others take.
+    pub(super) fn is_watched(&self, now: Timestamp) -> bool {
+        self.watched_since.is_some_and(|since| now.since(since) >= WATCHED)
     }
 
     /// Whether the store has told what is left.
@@ -184,27 +194,37 @@ impl SharedBucket {
         Some(DueCharge { fingerprint, limit, changes, hits })
     }
 
-    /// Records a charge that was made: until when the bucket fills, and when that was told.
-    pub(super) fn charged(&mut self, hits: Hits, reset: Nanos, now: Timestamp) {
+    /// Records a charge that was made: until when the bucket fills, and when that was told. Returns whether the bucket should
+    /// be divided anew: others take more or less than when it was divided, or it was refilled.
+    pub(super) fn charged(&mut self, hits: Hits, reset: Nanos, now: Timestamp) -> bool {
+        let was_watched = self.told.is_some_and(|(_, at)| self.is_watched(at));
         let made = count(hits.charged()) - count(hits.given_back());
         let left = self.size() - seconds(reset) * self.rate();
         // A bucket that is full after something was given back had more than fits: what it had before is not known.
         let tells_before = hits.given_back() == 0 || reset > Nanos::ZERO;
+        let mut is_refilled = false;
         if let Some((_, at)) = self.told.filter(|_| tells_before) {
             let before = (left + made).min(self.size());
             let span = seconds(now.since(at));
             let missing = self.refilled(now) - before;
+            is_refilled = missing < -1.0 - self.size() * LEAST_CHANGE;
             if span > 0.0 {
                 let rate = (missing / span).max(0.0);
-                let weight = span / (REPORT_INTERVAL + span);
+                // An average of all that was seen, until that is longer than the span.
+                let watched = self.watched_since.map_or(span, |since| seconds(now.since(since)));
+                let weight = (span / watched.min(TAKEN_SPAN).max(span)).min(1.0);
                 self.taken += (rate - self.taken) * weight;
                 if self.taken < self.rate() * LEAST_TAKEN {
                     self.taken = 0.0;
                 }
             }
         }
+        self.watched_since.get_or_insert(now);
         self.uncharged -= made;
         self.told = Some((left, now));
+        let is_known_now = self.is_watched(now) && !was_watched;
+        let change = (self.taken - self.taken_when_divided).abs();
+        is_refilled || is_known_now || change > self.rate() * LEAST_CHANGE
     }
 
     /// Whether nobody meets it and nothing is to be charged.

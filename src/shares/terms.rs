@@ -1,5 +1,6 @@
 //! What the policy has for a bucket id.
 
+use std::fmt;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -8,6 +9,7 @@ use super::BucketId;
 use crate::clock::Timestamp;
 use crate::limit::{Bucket, LimitChanges, TokenBucket};
 use crate::policy::fingerprint::Fingerprint;
+use crate::policy::overrides::Override;
 use crate::policy::rule::Rule;
 use crate::policy::{MatchedBucket, Policy};
 
@@ -42,6 +44,43 @@ pub enum WhyFree {
 pub enum Inexpressible {
     /// A limit of the requests that run at a time.
     Concurrency,
+    /// Charges of other hits than 1, for which `charge: always` is: each request of an Envoy is one hit.
+    Hits,
+}
+
+impl fmt::Display for Inexpressible {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Concurrency => {
+                "a limit of requests at a time cannot be divided between Envoys, whose quotas go without it"
+            }
+            Self::Hits => {
+                "charge: always is for hits that are known afterwards, and each request of a quota is one hit"
+            }
+        })
+    }
+}
+
+/// What the rows of a policy have that no assignment can say, in the order of the policy.
+pub fn inexpressible(policy: &Policy) -> Vec<(Row, Inexpressible)> {
+    let domain: Arc<str> = policy.domain().into();
+    let mut found = Vec::new();
+    for row in policy.tables().iter().flat_map(|table| table.rows().iter()) {
+        let of_row = || Row {
+            domain: Arc::clone(&domain),
+            table: row.table().into(),
+            row: row.name().into(),
+        };
+        let of_overrides = row.overrides().iter().flat_map(Override::rules);
+        let mut rules = row.rules().iter().chain(of_overrides);
+        if rules.any(|rule| matches!(rule.bucket(), Bucket::Concurrency(_))) {
+            found.push((of_row(), Inexpressible::Concurrency));
+        }
+        if row.debt().is_some() {
+            found.push((of_row(), Inexpressible::Hits));
+        }
+    }
+    found
 }
 
 /// A token bucket that a bucket id meets.
@@ -106,6 +145,9 @@ impl Terms {
             table: matched.row.table().into(),
             row: matched.row.name().into(),
         };
+        if matched.debt.is_some() {
+            self.inexpressible.push((row(), Inexpressible::Hits));
+        }
         match matched.bucket {
             Bucket::Tokens(limit) => {
                 let row = row();

@@ -37,6 +37,7 @@ mod policy_file;
 mod policy_rows;
 mod prepaid;
 mod property;
+mod quotas;
 mod races;
 mod ratelimit_config;
 mod ratelimit_folder;

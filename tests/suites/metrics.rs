@@ -22,6 +22,7 @@ use support::{
 };
 use tollgate::clock::Nanos;
 use tollgate::policy_files::PolicyFiles;
+use tollgate::shares::Row;
 
 /// The value of a series, as it stands in the text.
 fn value(text: &str, series: &str) -> String {
@@ -54,6 +55,12 @@ fn labels(text: &str, name: &str) -> BTreeSet<String> {
 fn every_metric_is_in_the_docs_with_its_type_and_labels_and_no_other_is() {
     let table = "tables: [{ name: t, charge: always, key: [k], rows: { all: [{ per_hour: 1 }] } }]";
     let (server, _) = server(table);
+    // The series of a row are there once an Envoy has reported of it.
+    let row = Row { domain: "d".into(), table: "t".into(), row: "all".into() };
+    let quotas = server.parts.telemetry.quotas();
+    quotas.count_requests(&row, [1, 0]);
+    quotas.count_inexpressible(&row);
+    quotas.set_owed([(&row, 1.0)]);
     let text = server.get("/metrics");
     let exposed: BTreeSet<_> = kinds(&text)
         .into_iter()

@@ -36,6 +36,14 @@ enum Reason {
     unlimited,
 }
 
+const REASONS: [Reason; 5] = [
+    Reason::no_policy,
+    Reason::descriptor_tree,
+    Reason::bypassed,
+    Reason::unmatched,
+    Reason::unlimited,
+];
+
 /// What Envoy is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
 #[expect(non_camel_case_types, reason = "the names are label values")]
@@ -45,6 +53,8 @@ enum Kind {
     deny_all,
     abandon,
 }
+
+const KINDS: [Kind; 4] = [Kind::token_bucket, Kind::allow_all, Kind::deny_all, Kind::abandon];
 
 /// Why a part of a report, or a stream, is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -60,6 +70,11 @@ pub enum Ignored {
     streams,
     /// A stream that does not read what it is told.
     not_read,
+}
+
+impl Ignored {
+    const ALL: [Self; 5] =
+        [Self::bucket_id, Self::too_many, Self::no_domain, Self::streams, Self::not_read];
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -136,6 +151,16 @@ impl Quotas {
             answer_duration,
             rows: Mutex::default(),
         };
+        // The series of fixed words are there from the start.
+        for reason in REASONS {
+            quotas.free.get_or_create(&FreeLabels { reason });
+        }
+        for kind in KINDS {
+            quotas.actions.get_or_create(&ActionLabels { kind });
+        }
+        for reason in Ignored::ALL {
+            quotas.ignored.get_or_create(&IgnoredLabels { reason });
+        }
         let help = "Requests that Envoys report, by the rows that they meet";
         to.register("quota_requests", help, quotas.requests.clone());
         let help = "Requests that Envoys report and nothing limits, by the reason";

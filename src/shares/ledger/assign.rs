@@ -17,7 +17,8 @@ const HEADROOM: f64 = 1.2;
 /// The part of an equal share that a holder has at least, so that demand that comes is seen and served.
 const FLOOR: f64 = 0.1;
 
-/// The part of a bucket's rate that a newcomer gets while it is not known who had shares before the start.
+/// The part of a bucket's rate that a newcomer gets while it is not known who had shares before the start, or what other
+/// replicas take.
 const UNSETTLED: f64 = 0.05;
 
 /// What one division is about: everybody who shares a bucket with somebody who shares one with them, and so on.
@@ -104,10 +105,16 @@ impl Ledger {
         let count_of = |name| {
             self.buckets.get(name).map_or(1, |bucket: &SharedBucket| bucket.holders.len()).max(1)
         };
+        let taken = |name| self.buckets.get(name).map_or(0.0, SharedBucket::taken);
+        // Others of whom nothing more is known count as one for each replica.
+        let others = f64::from((self.replicas - 1).max(1));
         let equal: Vec<f64> = component
             .buckets
             .iter()
-            .map(|(name, rate)| rate / count(count_of(name) as u64))
+            .map(|(name, rate)| {
+                let of_others = if taken(name) > 0.0 { others } else { 0.0 };
+                rate / (count(count_of(name) as u64) + of_others)
+            })
             .collect();
         let claim = |holder: &HolderId| {
             let of = self.holders.get(holder);
@@ -123,12 +130,12 @@ impl Ledger {
         let mut claims: Vec<Claim> = component.holders.iter().map(claim).collect();
         // What others take is theirs, and they share what is left.
         for (at, (name, _)) in component.buckets.iter().enumerate() {
-            let taken = self.buckets.get(name).map_or(0.0, |bucket| bucket.taken());
+            let taken = taken(name);
             if taken > 0.0 {
                 let buckets = [at].into_iter().collect();
                 let floor = equal.get(at).map_or(0.0, |equal| equal * FLOOR);
                 let wants = (taken * HEADROOM).max(taken + floor);
-                claims.push(Claim { buckets, weight: self.others, wants });
+                claims.push(Claim { buckets, weight: others, wants });
             }
         }
         let capacities: Vec<f64> = component.buckets.iter().map(|(_, rate)| *rate).collect();
@@ -158,7 +165,8 @@ impl Ledger {
             let Some(bucket) = self.buckets.get_mut(&met.fingerprint) else { continue };
             let shared = component.place.get(&met.fingerprint);
             let shared = shared.and_then(|at| component.buckets.get(*at)).map(|(_, rate)| *rate);
-            if !self.has_settled && begins_full {
+            let is_known = self.replicas == 1 || bucket.is_watched(now);
+            if begins_full && !(self.has_settled && is_known) {
                 rate = rate.min(bucket.rate() * UNSETTLED);
             }
             let part = (rate / shared.unwrap_or(rate).max(f64::MIN_POSITIVE)).min(1.0);

@@ -1,0 +1,338 @@
+//! The quota service over the wire: what a stream is told.
+
+use crate::support;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use support::{TestServer, call, eventually, runtime, source};
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tollgate::clock::Nanos;
+use tollgate::wire::pb::envoy::service::rate_limit_quota::v3 as rlqs;
+use tollgate::wire::pb::envoy::r#type::v3::rate_limit_strategy::Strategy;
+use tollgate::wire::quota::{
+    RateLimitQuotaResponse, RateLimitQuotaServiceClient, RateLimitQuotaUsageReports,
+};
+use tonic::Streaming;
+
+use rlqs::rate_limit_quota_response::bucket_action::BucketAction as Order;
+use rlqs::rate_limit_quota_usage_reports::BucketQuotaUsage;
+
+/// A table for every kind of row.
+const POLICY: &str = "domain: d
+bypass: [{ tenant: staff }]
+tables:
+  - name: tenants
+    select: plan
+    key: [tenant]
+    rows:
+      free: [{ per_second: 50 }]
+      none: blocked
+      open: unlimited
+      tried: { shadow: true, buckets: [{ per_second: 5 }] }
+      jobs: [{ concurrent: 2 }]
+";
+
+/// A stream as an Envoy has it.
+struct Stream {
+    runtime: Runtime,
+    reports: Option<mpsc::Sender<RateLimitQuotaUsageReports>>,
+    told: Streaming<RateLimitQuotaResponse>,
+}
+
+fn usage(id: &[(&str, &str)], elapsed: i64, [allowed, denied]: [u64; 2]) -> BucketQuotaUsage {
+    let bucket: HashMap<_, _> =
+        id.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    BucketQuotaUsage {
+        bucket_id: Some(rlqs::BucketId { bucket }),
+        time_elapsed: Some(prost_types::Duration { seconds: elapsed, nanos: 0 }),
+        num_requests_allowed: allowed,
+        num_requests_denied: denied,
+    }
+}
+
+/// What was told of a bucket id.
+#[derive(Debug, PartialEq)]
+enum Told {
+    All,
+    Nothing,
+    /// The rate and the size.
+    Tokens(f64, u32),
+    Abandon,
+}
+
+fn told(order: Order) -> Told {
+    let Order::QuotaAssignmentAction(assignment) = order else { return Told::Abandon };
+    let ttl = assignment.assignment_time_to_live.unwrap();
+    assert_eq!((ttl.seconds, ttl.nanos), (20, 0), "Envoy ends an assignment at once without it");
+    match assignment.rate_limit_strategy.unwrap().strategy.unwrap() {
+        Strategy::BlanketRule(0) => Told::All,
+        Strategy::BlanketRule(_) => Told::Nothing,
+        Strategy::TokenBucket(bucket) => {
+            let interval = bucket.fill_interval.unwrap();
+            assert_eq!(interval.nanos, 0, "Envoy cuts it to whole seconds");
+            let rate = f64::from(bucket.tokens_per_fill.unwrap()) / interval.seconds as f64;
+            Told::Tokens((rate * 1e3).round() / 1e3, bucket.max_tokens)
+        }
+    }
+}
+
+impl Stream {
+    fn open(server: SocketAddr) -> Self {
+        let runtime = runtime();
+        let (reports, waiting) = mpsc::channel(16);
+        let told = runtime.block_on(async {
+            let channel = tonic::transport::Endpoint::from_shared(format!("http://{server}"));
+            let channel = channel.unwrap().connect().await.unwrap();
+            let mut client = RateLimitQuotaServiceClient::new(channel);
+            client.stream_rate_limit_quotas(ReceiverStream::new(waiting)).await.unwrap()
+        });
+        Self { runtime, reports: Some(reports), told: told.into_inner() }
+    }
+
+    fn report_as(&self, domain: &str, usages: Vec<BucketQuotaUsage>) {
+        let report =
+            RateLimitQuotaUsageReports { domain: domain.to_owned(), bucket_quota_usages: usages };
+        self.reports.as_ref().unwrap().blocking_send(report).unwrap();
+    }
+
+    fn report(&self, usages: Vec<BucketQuotaUsage>) {
+        self.report_as("d", usages);
+    }
+
+    /// The next message, or how the stream ended.
+    fn next(&mut self) -> Result<Option<Vec<(String, Told)>>, tonic::Status> {
+        let message = self.runtime.block_on(self.told.message())?;
+        let of = |action: rlqs::rate_limit_quota_response::BucketAction| {
+            let id = action.bucket_id.unwrap().bucket;
+            (id["tenant"].clone(), told(action.bucket_action.unwrap()))
+        };
+        Ok(message.map(|message| message.bucket_action.into_iter().map(of).collect()))
+    }
+
+    /// What is told next of one bucket id.
+    fn one(&mut self) -> Told {
+        let mut message = self.next().unwrap().unwrap();
+        let (_, told) = message.pop().unwrap();
+        assert!(message.is_empty(), "{message:?}");
+        told
+    }
+}
+
+/// A server that knows who has shares: its start is long ago.
+fn settled(policy: &str) -> TestServer {
+    let server = TestServer::of(&source(policy));
+    let metrics = || server.get("/metrics");
+    eventually("the engine runs", || metrics().contains("tollgate_quota_streams 0"));
+    server.parts.clock.advance(Nanos::from_secs(60));
+    // The engine has looked at the clock once a holder of nothing is told.
+    let mut stream = Stream::open(server.grpc);
+    eventually_settled(&mut stream);
+    server
+}
+
+/// The first share of a server that has just started is small; it grows with the next tick.
+fn eventually_settled(stream: &mut Stream) {
+    stream.report(vec![usage(&[("plan", "free"), ("tenant", "first")], 0, [1, 0])]);
+    while !matches!(stream.one(), Told::Tokens(rate, _) if rate > 40.0) {}
+}
+
+fn free(tenant: &str) -> [(&str, &str); 2] {
+    [("plan", "free"), ("tenant", tenant)]
+}
+
+#[test]
+fn a_stream_is_told_the_whole_bucket_and_two_share_it() {
+    let server = settled(POLICY);
+    let (mut first, mut second) = (Stream::open(server.grpc), Stream::open(server.grpc));
+    first.report(vec![usage(&free("acme"), 0, [1, 0])]);
+    let Told::Tokens(rate, size) = first.one() else { panic!("a token bucket") };
+    assert_eq!((rate, size), (50.0, 49));
+    second.report(vec![usage(&free("acme"), 0, [1, 0])]);
+    assert!(matches!(second.one(), Told::Tokens(25.0, 24)));
+    // The first one is told without having reported.
+    assert!(matches!(first.one(), Told::Tokens(25.0, 24 | 25)));
+    // A report renews the assignment, also if nothing changes.
+    server.parts.clock.advance(Nanos::from_secs(5));
+    first.report(vec![usage(&free("acme"), 5, [125, 100])]);
+    assert!(matches!(first.one(), Told::Tokens(25.0, _)));
+}
+
+#[test]
+fn every_kind_of_row_has_its_assignment() {
+    let server = settled(POLICY);
+    let mut stream = Stream::open(server.grpc);
+    let id = |plan, tenant| usage(&[("plan", plan), ("tenant", tenant)], 0, [1, 0]);
+    for (plan, tenant, expected) in [
+        ("none", "a", Told::Nothing),
+        ("open", "b", Told::All),
+        ("tried", "c", Told::All),
+        ("jobs", "d", Told::All),
+        ("unknown", "e", Told::All),
+        ("free", "staff", Told::All),
+    ] {
+        stream.report(vec![id(plan, tenant)]);
+        assert_eq!(stream.one(), expected, "{plan}");
+    }
+    let metrics = server.get("/metrics");
+    for series in [
+        "tollgate_quota_unlimited_requests_total{reason=\"bypassed\"} 1",
+        "tollgate_quota_unlimited_requests_total{reason=\"unmatched\"} 1",
+        "tollgate_quota_unlimited_requests_total{reason=\"unlimited\"} 3",
+        "tollgate_quota_requests_total{domain=\"d\",table=\"tenants\",row=\"tried\",outcome=\"allowed\"} 1",
+        "tollgate_quota_inexpressible_total{domain=\"d\",table=\"tenants\",row=\"jobs\"} 1",
+        "tollgate_quota_actions_total{kind=\"deny_all\"} 1",
+    ] {
+        assert!(metrics.contains(series), "{series}\n{metrics}");
+    }
+    // A bucket in shadow is charged.
+    let tried = server.get("/buckets?plan=tried&tenant=c");
+    assert!(tried.contains("\"remaining\":4"), "{tried}");
+}
+
+#[test]
+fn a_domain_without_a_policy_is_not_limited() {
+    let server = settled(POLICY);
+    let mut stream = Stream::open(server.grpc);
+    stream.report_as("other", vec![usage(&free("acme"), 0, [1, 0])]);
+    assert_eq!(stream.one(), Told::All);
+}
+
+#[test]
+fn what_a_call_is_admitted_and_what_envoys_use_is_charged_to_one_bucket() {
+    let server = settled(POLICY);
+    let mut client = server.client();
+    assert!(client.ask(call(&free("acme"))).is_ok());
+    let mut stream = Stream::open(server.grpc);
+    stream.report(vec![usage(&free("acme"), 0, [11, 0])]);
+    // 50, without the call and without what was used.
+    assert!(matches!(stream.one(), Told::Tokens(50.0, 38)));
+    assert_eq!(client.ask(call(&free("acme"))).remaining(), [37]);
+}
+
+#[test]
+fn too_much_that_is_used_is_owed_and_paid_back() {
+    let server = settled(POLICY);
+    let mut stream = Stream::open(server.grpc);
+    stream.report(vec![usage(&free("acme"), 0, [100, 0])]);
+    // 50 too many are paid back over five seconds, and nothing is there for a burst.
+    assert!(matches!(stream.one(), Told::Tokens(40.0, 1)));
+    assert!(!server.client().ask(call(&free("acme"))).is_ok());
+    // Nobody can empty a bucket for longer than a minute.
+    stream.report(vec![usage(&free("acme"), 0, [u64::MAX, u64::MAX])]);
+    assert!(matches!(stream.one(), Told::Tokens(2.5, 1)));
+    server.parts.clock.advance(Nanos::from_secs(63));
+    assert!(server.client().ask(call(&free("acme"))).is_ok());
+}
+
+#[test]
+fn an_idle_bucket_id_is_abandoned_and_begins_anew() {
+    let server = settled(POLICY);
+    let mut stream = Stream::open(server.grpc);
+    stream.report(vec![usage(&free("acme"), 0, [1, 0])]);
+    assert!(matches!(stream.one(), Told::Tokens(50.0, _)));
+    for _ in 0..11 {
+        server.parts.clock.advance(Nanos::from_secs(5));
+        stream.report(vec![usage(&free("acme"), 5, [0, 0])]);
+        assert!(matches!(stream.one(), Told::Tokens(50.0, _)));
+    }
+    server.parts.clock.advance(Nanos::from_secs(5));
+    stream.report(vec![usage(&free("acme"), 5, [0, 0])]);
+    assert_eq!(stream.one(), Told::Abandon);
+    stream.report(vec![usage(&free("acme"), 0, [1, 0])]);
+    assert!(matches!(stream.one(), Told::Tokens(50.0, 49)));
+}
+
+#[test]
+fn other_policies_are_told_without_a_report() {
+    let server = settled(POLICY);
+    let mut stream = Stream::open(server.grpc);
+    stream.report(vec![usage(&free("acme"), 0, [1, 0])]);
+    assert!(matches!(stream.one(), Told::Tokens(50.0, _)));
+    server.parts.replace(&source(&POLICY.replace("per_second: 50", "per_second: 20")));
+    let Told::Tokens(rate, size) = stream.one() else { panic!("a token bucket") };
+    assert_eq!(rate, 20.0);
+    assert!(size <= 20);
+    server.parts.replace(&source(&POLICY.replace("free: [{ per_second: 50 }]", "free: unlimited")));
+    assert_eq!(stream.one(), Told::All);
+}
+
+#[test]
+fn rubbish_harms_nobody_else() {
+    let server = settled(POLICY);
+    let mut good = Stream::open(server.grpc);
+    good.report(vec![usage(&free("acme"), 0, [1, 0])]);
+    assert!(matches!(good.one(), Told::Tokens(50.0, _)));
+    let mut nameless = Stream::open(server.grpc);
+    nameless.report_as("", vec![usage(&free("acme"), 0, [1, 0])]);
+    let status = nameless.next().unwrap_err();
+    assert_eq!(status.code(), tonic::Code::InvalidArgument, "{status}");
+    let mut large = Stream::open(server.grpc);
+    let long = "x".repeat(17 << 20);
+    large.report(vec![usage(&[("tenant", &long)], 0, [1, 0])]);
+    assert!(large.next().is_err());
+    let mut odd = Stream::open(server.grpc);
+    let long = "x".repeat(2_000);
+    let empty: &[(&str, &str)] = &[];
+    odd.report(vec![
+        usage(empty, 0, [1, 0]),
+        usage(&[("", "acme")], 0, [1, 0]),
+        usage(&[("tenant", &long)], 0, [1, 0]),
+        // Twice in one report: together.
+        usage(&free("globex"), 0, [1, 0]),
+        usage(&free("globex"), 0, [1, 0]),
+    ]);
+    assert!(matches!(odd.one(), Told::Tokens(50.0, 48)));
+    let metrics = server.get("/metrics");
+    for series in ["reason=\"bucket_id\"} 3", "reason=\"no_domain\"} 1"] {
+        let series = format!("tollgate_quota_ignored_total{{{series}");
+        assert!(metrics.contains(&series), "{series}\n{metrics}");
+    }
+    server.parts.clock.advance(Nanos::from_secs(5));
+    good.report(vec![usage(&free("acme"), 5, [100, 0])]);
+    assert!(matches!(good.one(), Told::Tokens(50.0, _)));
+}
+
+#[test]
+fn the_shares_are_listed_and_those_of_a_stream_that_ended_are_kept_for_a_while() {
+    let server = settled(POLICY);
+    let mut stream = Stream::open(server.grpc);
+    stream.report(vec![usage(&free("acme"), 0, [1, 0])]);
+    assert!(matches!(stream.one(), Told::Tokens(50.0, _)));
+    let has = |text: &str| {
+        server.parts.clock.advance(Nanos::from_secs(1));
+        server.get("/shares").contains(text)
+    };
+    eventually("it is listed", || {
+        has("\"id\":[[\"plan\",\"free\"],[\"tenant\",\"acme\"]],\"rows\":[{\"table\":\"tenants\",\"row\":\"free\"}]")
+    });
+    stream.reports = None;
+    assert!(stream.next().unwrap().is_none());
+    eventually("it is gone", || !has("acme"));
+}
+
+#[test]
+fn a_server_that_ends_ends_its_streams() {
+    let mut server = settled(POLICY);
+    let mut stream = Stream::open(server.grpc);
+    stream.report(vec![usage(&free("acme"), 0, [1, 0])]);
+    assert!(matches!(stream.one(), Told::Tokens(50.0, _)));
+    server.begin_stop();
+    assert!(stream.next().unwrap().is_none());
+}
+
+#[test]
+fn a_server_that_has_just_started_gives_little_until_it_knows_who_has_shares() {
+    let server = TestServer::of(&source(POLICY));
+    let mut new = Stream::open(server.grpc);
+    new.report(vec![usage(&free("acme"), 0, [1, 0])]);
+    assert!(matches!(new.one(), Told::Tokens(2.5, _)));
+    // One that has a share keeps it, and is told after six seconds.
+    let mut returns = Stream::open(server.grpc);
+    returns.report(vec![usage(&free("acme"), 5, [200, 0])]);
+    server.parts.clock.advance(Nanos::from_secs(7));
+    let Told::Tokens(rate, _) = returns.one() else { panic!("a token bucket") };
+    assert!(rate > 20.0, "{rate}");
+}
