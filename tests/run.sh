@@ -42,6 +42,8 @@ export TOLLGATE_RATELIMIT_CONFIG_CHECK=$TOLLGATE_TOOLS/bin/ratelimit-config-chec
 export TOLLGATE_VALKEY=$TOLLGATE_TOOLS/bin/valkey-server
 export TOLLGATE_PROMTOOL=$TOLLGATE_TOOLS/bin/promtool
 export TOLLGATE_NGINX=$TOLLGATE_TOOLS/bin/nginx
+export TOLLGATE_APACHE=$TOLLGATE_TOOLS/bin/apache2
+export TOLLGATE_CADDY=$TOLLGATE_TOOLS/bin/caddy
 export TOLLGATE_CHROMIUM=$TOLLGATE_TOOLS/bin/chromium
 export TOLLGATE_PYTHON=$TOLLGATE_TOOLS/venv/bin/python
 export TOLLGATE_REQUIRE_TOOLS=1
@@ -66,7 +68,7 @@ headline() {
 tools_ready=
 setup() {
   if [ -z "$tools_ready" ]; then
-    headline "set-up: Python, Envoy, grpcurl, h2spec, a control plane, ratelimit, Valkey, promtool, NGINX and Chromium"
+    headline "set-up: Python, Envoy, grpcurl, h2spec, a control plane, ratelimit, Valkey, promtool, NGINX, Apache, Caddy and Chromium"
     bash tests/setup.sh
     tools_ready=yes
   fi

@@ -11,6 +11,8 @@
 #   bin/valkey-server  Valkey, from that same file
 #   bin/promtool       Prometheus's checks of rules and metrics, from Debian's package
 #   bin/nginx          NGINX, whose logs are replayed, from Debian's package
+#   bin/apache2        Apache httpd, whose logs are replayed, from Debian's packages in apache/
+#   bin/caddy          Caddy, whose logs are replayed, from Debian's package
 #   bin/chromium       Debian's Chromium
 #   schemas/           the schemas of Istio's and Contour's custom resources, from their Go modules
 #
@@ -284,7 +286,20 @@ valkey_step() {
   say "valkey: $("$tools/bin/valkey-server" --version)"
 }
 
-# A program that is taken out of a Debian package and not installed with it: that would start a server. NAME PACKAGE PATH.
+# Unpacks Debian packages into the folder $1. Installed, they would start servers.
+unpack() {
+  local folder=$1 package
+  shift
+  command -v apt-get >/dev/null || die "no apt-get on this machine to fetch these Debian packages with: $*"
+  mkdir -p "$folder"
+  # The names of packages may be older than the packages.
+  (cd "$folder" && quietly_or_after_update apt-get download -q "$@")
+  for package in "$folder"/*.deb; do
+    quietly dpkg-deb --extract "$package" "$folder"
+  done
+}
+
+# A program of this machine, or out of a Debian package. NAME PACKAGE PATH.
 take_out() {
   local name=$1 package=$2 path=$3 found folder
   mkdir -p "$tools/bin"
@@ -292,13 +307,9 @@ take_out() {
     ln -sf "$found" "$tools/bin/$name"
     return
   fi
-  command -v apt-get >/dev/null || die "no $name on this machine, and no apt-get to fetch it with"
   folder=$tools/$package
   rm -rf "$folder"
-  mkdir -p "$folder"
-  # The names of packages may be older than the packages.
-  (cd "$folder" && quietly_or_after_update apt-get download -q "$package")
-  quietly dpkg-deb --extract "$folder/$package"_*.deb "$folder"
+  unpack "$folder" "$package"
   mv "$folder/$path" "$tools/bin/$name"
   rm -rf "$folder"
 }
@@ -327,6 +338,45 @@ nginx_step() {
   say "nginx: $("$tools/bin/nginx" -v 2>&1)"
 }
 
+apache_ready() { "$tools/bin/apache2" -v >/dev/null 2>&1; }
+
+# With its modules and the two libraries that nothing else needs. Its root is the folder with the modules.
+apache_step() {
+  if apache_ready; then
+    say "apache2: ready"
+    return
+  fi
+  local folder=$tools/apache libraries library_path
+  rm -rf "$folder"
+  unpack "$folder" apache2-bin
+  # Their names differ between releases of Debian.
+  libraries=$(dpkg-deb --field "$folder"/apache2-bin_*.deb Depends | grep -oE 'libapr(util)?1(t64)?\b' | sort -u) ||
+    die "apache2-bin does not depend on libapr1 and libaprutil1: $(ls "$folder")"
+  # shellcheck disable=SC2086 # words
+  unpack "$folder" $libraries
+  rm "$folder"/*.deb
+  library_path=$(dirname "$(find "$folder" -name 'libapr-1.so.0' | sed -n 1p)")
+  cat >"$tools/bin/apache2" <<SCRIPT
+#!/bin/sh
+LD_LIBRARY_PATH='$library_path' exec '$folder/usr/sbin/apache2' -d '$folder/usr/lib/apache2' "\$@"
+SCRIPT
+  chmod +x "$tools/bin/apache2"
+  apache_ready || die "this apache2 does not run: $tools/bin/apache2: $("$tools/bin/apache2" -v 2>&1 | sed -n 1p)"
+  say "apache2: $("$tools/bin/apache2" -v | sed -n 1p)"
+}
+
+caddy_ready() { "$tools/bin/caddy" version >/dev/null 2>&1; }
+
+caddy_step() {
+  if caddy_ready; then
+    say "caddy: ready"
+    return
+  fi
+  take_out caddy caddy usr/bin/caddy
+  caddy_ready || die "this caddy does not run: $tools/bin/caddy"
+  say "caddy: $("$tools/bin/caddy" version)"
+}
+
 chromium_step() {
   mkdir -p "$tools/bin"
   ln -sf "$(command -v chromium)" "$tools/bin/chromium"
@@ -348,5 +398,7 @@ schemas_step
 valkey_step
 promtool_step
 nginx_step
+apache_step
+caddy_step
 chromium_step
 say "all is there, in $tools"

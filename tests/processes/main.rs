@@ -30,7 +30,6 @@ mod envoy;
 #[path = "../support/frames.rs"]
 mod frames;
 mod h2spec;
-mod nginx;
 #[path = "../support/own_time.rs"]
 mod own_time;
 #[path = "../support/redis_server.rs"]
@@ -39,6 +38,7 @@ mod reference;
 mod shared;
 #[path = "../support/mod.rs"]
 mod support;
+mod web_servers;
 mod xds;
 
 use std::path::PathBuf;
