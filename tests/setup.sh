@@ -291,6 +291,7 @@ unpack() {
   local folder=$1 package
   shift
   command -v apt-get >/dev/null || die "no apt-get on this machine to fetch these Debian packages with: $*"
+  say "fetching Debian packages: $*"
   mkdir -p "$folder"
   # The names of packages may be older than the packages.
   (cd "$folder" && quietly_or_after_update apt-get download -q "$@")
