@@ -246,10 +246,13 @@ pub fn notes(report: &Report) -> Vec<String> {
         grouped(outcome.denied_in_both)
     );
     count(outcome.denied_in_log, &is_denied_still);
-    count(
-        input.whole_seconds,
-        "requests are logged in whole seconds: most likely the truth lies between the two figures",
-    );
+    let of_seconds = if report.spread.is_some() {
+        "requests are logged in whole seconds: most likely the truth lies between the two figures"
+    } else {
+        "requests are logged in whole seconds, the first of them after others with fractions: they come all at once at the \
+         beginning of their second, and less may be denied if they do not"
+    };
+    count(input.whole_seconds, of_seconds);
     count(
         input.without_duration,
         "requests have no duration in the log, and so hold no slot of a concurrency bucket",

@@ -11,7 +11,7 @@ use tollgate::config::mapping;
 use tollgate::policy::Policies;
 use tollgate::policy::fingerprint::FingerprintKey;
 use tollgate::replay::source::Source;
-use tollgate::replay::{Options, ReplayError, Replayed, Report, replay, report};
+use tollgate::replay::{Options, ReplayError, Replayed, Report, replay, report, text};
 
 use crate::support::{self, Parts, SHIPPED, START, source};
 
@@ -295,6 +295,15 @@ fn whole_seconds_have_two_bounds() {
     assert_eq!((report.outcome.denied, spread.denied), (20, 0));
     assert_eq!(bucket(&report).needed.max, 4);
     assert_eq!(spread.rows[0].buckets[0].needed.max, 1);
+    let note = "40 requests are logged in whole seconds: most likely the truth lies between the two figures";
+    assert!(text::notes(&report).contains(&note.to_owned()));
+    // What came before is decided by then, so that there is one bound.
+    let fractions: String = (0..70_000).map(|n| line(at(n), 0, 200, &[("k", "1")])).collect();
+    let later: String = (100..104).map(second).collect();
+    let report = run(&policy, &fields(&["k"]), &logs.write("b.json", fractions + &later), &OPTIONS);
+    assert!(report.spread.is_none());
+    let notes = text::notes(&report);
+    assert!(notes.iter().any(|note| note.starts_with("4 requests are logged in whole seconds, the first of them after")));
 }
 
 #[test]

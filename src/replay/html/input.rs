@@ -113,9 +113,15 @@ fn notes(report: &Report) -> Vec<&'static str> {
              down or give up, so that the same policy may deny more or less when it is in force.",
         ),
         (
-            input.whole_seconds > 0,
+            input.whole_seconds > 0 && report.spread.is_some(),
             "The log tells some times in whole seconds. Their requests are replayed twice: all at the \
              beginning of their second, and spread over it.",
+        ),
+        (
+            input.whole_seconds > 0 && report.spread.is_none(),
+            "The log tells some times in whole seconds, the first of them after others with fractions. \
+             Their requests come all at once at the beginning of their second: less may be denied if they \
+             do not.",
         ),
         (
             outcome.denied_in_log > 0,
