@@ -13,8 +13,8 @@ use tollgate::shared::prepaid::{self, GiveBack, GrantName, GrantRequest, Prepaid
 use tollgate::store::script::{ObservedState, State};
 use tollgate::store::{BucketState, Charge, Mode, Outcomes, Wait, gcra};
 
-use super::random::Random;
 use super::scenarios::{Conditions, Figures, Request, Scenario};
+use crate::random::Random;
 
 /// When a run begins: far from the epoch, as in production.
 const START: u64 = 1_800_000_000_000_000_000;
@@ -213,7 +213,7 @@ impl Simulation {
     fn half_trip(&mut self) -> Nanos {
         // From a half to one and a half times as long as it should take.
         let trip = self.conditions.round_trip.get();
-        Nanos::new(trip / 4 + self.random.next() % (trip / 2).max(1))
+        Nanos::new(trip / 4 + self.random.number() % (trip / 2).max(1))
     }
 
     fn handle(&mut self, event: Event) {

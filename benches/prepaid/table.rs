@@ -13,6 +13,8 @@
 )]
 #![allow(dead_code, reason = "only the tests simulate calls at moments that they tell")]
 
+mod arrivals;
+#[path = "../../tests/support/random.rs"]
 mod random;
 mod scenarios;
 mod simulation;

@@ -10,28 +10,21 @@
 
 #![allow(clippy::print_stdout, reason = "a program that writes a log")]
 
+#[path = "../../tests/support/random.rs"]
+mod random;
+
 use std::error::Error;
 use std::io::{self, BufRead, BufWriter, Write};
+
+use self::random::Random;
 
 /// 2026-03-01T00:00:00Z in milliseconds.
 const START: u64 = 1_772_323_200_000;
 
-/// Pseudorandom numbers: SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % bound.max(1)
-    }
-
-    /// A number below the bound, small ones more often: half of them are in the first quarter.
-    fn skewed(&mut self, bound: u64) -> u64 {
-        let bound = self.below(bound) + 1;
-        self.below(bound)
-    }
+/// A number below the bound, small ones more often: half of them are in the first quarter.
+fn skewed(random: &mut Random, bound: u64) -> u64 {
+    let bound = random.below(bound) + 1;
+    random.below(bound)
 }
 
 const REQUESTS: [(&str, &str); 8] = [
@@ -58,7 +51,7 @@ fn write(kind: &str, lines: u64, keys: u64, out: &mut impl Write) -> Result<(), 
     let mut now = START;
     for number in 0..lines {
         now += random.below(3);
-        let tenant = if kind == "keys" { number % keys } else { random.skewed(keys) };
+        let tenant = if kind == "keys" { number % keys } else { skewed(&mut random, keys) };
         let at = usize::try_from(random.below(8))?;
         let (method, path) = REQUESTS.get(at).copied().unwrap_or_default();
         let time = time(now);

@@ -32,6 +32,8 @@ mod frames;
 mod h2spec;
 #[path = "../support/own_time.rs"]
 mod own_time;
+#[path = "../support/random.rs"]
+mod random;
 #[path = "../support/redis_server.rs"]
 mod redis_server;
 mod reference;

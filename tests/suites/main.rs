@@ -39,12 +39,13 @@ mod prepaid;
 mod property;
 mod quotas;
 mod races;
+#[path = "../support/random.rs"]
+mod random;
 mod ratelimit_config;
 mod ratelimit_folder;
 mod release;
 mod repeated_keys;
 mod replay;
-mod replay_suggest;
 mod replies;
 mod shares;
 mod shutdown;

@@ -2,8 +2,8 @@
 //! the answers that are lost. Replicas and time are simulated (benches/prepaid); the store is the arithmetic of the script.
 
 mod adversary;
-#[path = "../../benches/prepaid/random.rs"]
-mod random;
+#[path = "../../benches/prepaid/arrivals.rs"]
+mod arrivals;
 #[path = "../../benches/prepaid/scenarios.rs"]
 mod scenarios;
 #[path = "../../benches/prepaid/simulation.rs"]

@@ -9,14 +9,14 @@
     reason = "test code: a failure is a panic"
 )]
 
-use crate::support;
-
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 
-use support::{Parts, descriptor, request, source};
 use tollgate::clock::Nanos;
 use tollgate::wire::RateLimitRequest;
+
+use crate::random::Random;
+use crate::support::{Parts, descriptor, request, source};
 
 /// Buckets that do not refill while a test runs, of sizes that run out at different moments.
 const POLICY: &str = "
@@ -28,18 +28,6 @@ tables:
 ";
 const SIZES: [u64; 3] = [3, 2, 4];
 const NAMES: [&str; 3] = ["a", "b", "c"];
-
-/// Cheap, repeatable and different for each seed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-}
 
 /// A call on some of a round's buckets.
 #[derive(Debug, Clone, Copy)]
@@ -92,7 +80,7 @@ fn race(parts: &Parts, threads: usize, rounds: usize) -> Vec<(Call, bool)> {
                 std::thread::yield_now();
             }
             for _ in 0..3 {
-                let buckets = [0b111, 0b101, 0b110][random.below(3) as usize];
+                let buckets = [0b111, 0b101, 0b110][random.place(3)];
                 let call = Call { round, buckets, hits: 1 + random.below(2) };
                 log.push((call, parts.ask(&call.message(&mut random)).is_ok()));
             }

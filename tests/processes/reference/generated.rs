@@ -5,9 +5,10 @@
 
 use tollgate::wire::pb::envoy::service::ratelimit::v3::rate_limit_response::rate_limit::Unit;
 
-use super::generator::{Features, Random, Tree};
+use super::generator::{Features, Tree};
 use super::script::{self, Script};
 use super::sides::{self, Deployment, Sides, Version};
+use crate::random::Random;
 
 /// How many trees a deployment has, and how many requests each is asked.
 const TREES: u64 = 24;
@@ -21,7 +22,7 @@ fn number<T: std::str::FromStr>(variable: &str, default: T) -> T {
 }
 
 fn tree(seed: u64, attempt: usize, features: Features) -> (Tree, Random) {
-    let mut random = Random::new(seed);
+    let mut random = Random(seed);
     let tree = Tree::new(format!("seed {seed} {attempt}"), &mut random, features);
     (tree, random)
 }

@@ -8,36 +8,7 @@ use tollgate::wire::pb::envoy::extensions::common::ratelimit::v3::RateLimitDescr
 
 use super::sides::Version;
 use super::support::{descriptor, limit, request};
-
-/// SplitMix64: numbers that are the same everywhere.
-#[derive(Debug, Clone)]
-pub(super) struct Random(u64);
-
-impl Random {
-    pub(super) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// Less than `end`.
-    fn below(&mut self, end: usize) -> usize {
-        usize::try_from(self.next() % u64::try_from(end).unwrap()).unwrap()
-    }
-
-    fn percent(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
-
-    fn pick<T: Clone>(&mut self, of: &[T]) -> T {
-        of[self.below(of.len())].clone()
-    }
-}
+use crate::random::Random;
 
 /// What a generated configuration may hold.
 #[derive(Debug, Clone, Copy)]
@@ -111,7 +82,7 @@ impl Tree {
         let mut entries: Vec<(&str, String)> = Vec::new();
         let mut nodes = &self.nodes;
         while !nodes.is_empty() {
-            let node = &nodes[random.below(nodes.len())];
+            let node = &nodes[random.place(nodes.len())];
             entries.push((node.key, value_for(node, random)));
             nodes = &node.children;
             if random.percent(25) {

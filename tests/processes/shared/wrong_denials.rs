@@ -17,16 +17,16 @@
 //! count: about as many tokens as there are calls under way are in doubt at a time. Therefore the budget is compared as
 //! well: what a bucket admits of the same calls that is asked for each of them at once, less what was admitted.
 
-#[path = "../../../benches/prepaid/random.rs"]
-mod random;
+#[path = "../../../benches/prepaid/arrivals.rs"]
+mod arrivals;
 
 use std::time::{Duration, Instant};
 
-use self::random::Random;
 use super::prepaid::{policy, prepaid, replica, worst_excess};
 use super::process::Tollgate;
 use super::redis_server::Redis;
 use super::support::{call, eventually, hits};
+use crate::random::Random;
 
 /// The size of a bucket, and what it refills in a second.
 const SIZE: u32 = 1_000;

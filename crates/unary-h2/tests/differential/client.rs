@@ -2,6 +2,7 @@
 
 mod steps;
 
+use crate::random::Random;
 use crate::support::{DATA, END_HEADERS, END_STREAM, HEADERS, PATH, fields, frame, head};
 use steps::FIRST_WRONG;
 pub(crate) use steps::{STEPS, beginnings, opening};
@@ -10,7 +11,7 @@ pub(crate) use steps::{STEPS, beginnings, opening};
 pub(crate) const OTHER_PATH: &str = "/shop.Cart/Other";
 
 pub(crate) struct Client {
-    random: u64,
+    random: Random,
     /// The number of the next stream.
     next: u32,
     /// Streams of which more is to come.
@@ -29,7 +30,7 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) const fn new(seed: u64) -> Self {
         Self {
-            random: seed,
+            random: Random(seed),
             next: 1,
             open: Vec::new(),
             answered: Vec::new(),
@@ -50,20 +51,11 @@ impl Client {
     /// Any step; of eight, seven are right.
     pub(crate) fn choose(&mut self) -> &'static str {
         let first = STEPS.iter().position(|(name, _)| *name == FIRST_WRONG).unwrap();
-        let at = match self.below(8) {
-            0 => first + self.below(STEPS.len() - first),
-            _ => self.below(first),
+        let at = match self.random.place(8) {
+            0 => first + self.random.place(STEPS.len() - first),
+            _ => self.random.place(first),
         };
         STEPS[at].0
-    }
-
-    /// The next random number (SplitMix64), below `end`.
-    fn below(&mut self, end: usize) -> usize {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.random;
-        bits = (bits ^ bits >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ bits >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((bits ^ bits >> 31) % end as u64) as usize
     }
 
     /// The number of a stream that begins, of which there is no more to come.
@@ -130,7 +122,7 @@ impl Client {
 
     fn any(&mut self, of: fn(&mut Self) -> &mut Vec<u32>) -> Option<u32> {
         let length = of(self).len();
-        let at = (length > 0).then(|| self.below(length))?;
+        let at = (length > 0).then(|| self.random.place(length))?;
         of(self).get(at).copied()
     }
 

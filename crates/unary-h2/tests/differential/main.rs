@@ -9,6 +9,8 @@
 )]
 
 mod client;
+#[path = "../../../../tests/support/random.rs"]
+mod random;
 mod sides;
 #[path = "../support/mod.rs"]
 mod support;

@@ -70,8 +70,8 @@ pub(crate) const STEPS: &[(&str, Write)] = &[
     ("a call with CONTINUATION", |client| {
         let stream = client.opened();
         let block = head(PATH, &[]);
-        let (first, rest) = block.split_at(client.below(block.len()));
-        let (second, third) = rest.split_at(client.below(rest.len() + 1));
+        let (first, rest) = block.split_at(client.random.place(block.len()));
+        let (second, third) = rest.split_at(client.random.place(rest.len() + 1));
         let mut call = frame(HEADERS, END_STREAM, stream, first);
         call.extend(frame(CONTINUATION, 0, stream, second));
         call.extend(frame(CONTINUATION, END_HEADERS, stream, third));
