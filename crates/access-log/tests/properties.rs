@@ -4,23 +4,11 @@
 
 mod support;
 
-use access_log::{Format, LineError, Reader, detect};
+use access_log::{Format, Reader, detect};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use support::{LOGS, reader};
-
-/// A record: its start, whether that is a whole second, the duration, and the values.
-type Told = (u64, bool, Option<u64>, Vec<Option<Vec<u8>>>);
-
-fn read(reader: &mut Reader, line: &[u8]) -> Result<Vec<Told>, LineError> {
-    let mut told = vec![];
-    reader.read(line, &mut |record| {
-        let values = record.values.iter().map(|value| value.map(<[u8]>::to_vec));
-        told.push((record.start, record.is_whole_second, record.duration, values.collect()));
-    })?;
-    Ok(told)
-}
+use support::{LOGS, read, reader};
 
 /// Checks a line behind these others. A reader that has read many lines must read as a new one does.
 fn check(reader: &mut Reader, new: &mut Reader, line: &[u8]) {
@@ -31,12 +19,10 @@ fn check(reader: &mut Reader, new: &mut Reader, line: &[u8]) {
     let all = reader.fields(line, &mut |_, _| fields += 1);
     match told {
         Ok(told) => {
-            for (_, _, _, values) in &told {
-                for value in values.iter().flatten() {
-                    assert!(!value.is_empty() && value != b"-");
-                    // U+FFFD for half of a pair is shorter than its escape, and ", " stands for a comma alone.
-                    assert!(value.len() <= 2 * line.len());
-                }
+            for value in told.iter().flat_map(|told| &told.values).flatten() {
+                assert!(!value.is_empty() && value != b"-");
+                // U+FFFD for half of a pair is shorter than its escape, and ", " stands for a comma alone.
+                assert!(value.len() <= 2 * line.len());
             }
             assert!(told.is_empty() || fields > 0);
             all.unwrap();

@@ -15,17 +15,20 @@ const VALUES: [&str; 8] = ["management-api", "tenant", "free", "acme", "/a b", "
 fn a_denial_as_text() {
     let told = only(Format::Tollgate, &WANTED, &[TEXT]);
     assert_eq!((told.start, told.is_whole_second), (SECOND + 250_000, false));
-    assert_eq!((told.duration, told.values()), (None, VALUES.to_vec()));
+    assert_eq!(told.duration, None);
+    assert_eq!(told.values(), VALUES);
 }
 
 #[test]
 fn a_denial_as_json() {
     let line = r#"{"timestamp":"2024-05-17T10:05:03.000250Z","level":"INFO","fields":{"message":"denied","domain":"management-api","table":"tenant","row":"free","values":"tenant=acme path=/a b","wait":"90ms","left_out":2},"target":"tollgate::observe::denied_log"}"#;
     let told = only(Format::Tollgate, &WANTED, &[line]);
-    assert_eq!((told.start, told.values()), (SECOND + 250_000, VALUES.to_vec()));
+    assert_eq!(told.start, SECOND + 250_000);
+    assert_eq!(told.values(), VALUES);
     let line = r#"{"@message":"denied","@timestamp":"2024-05-17T10:05:03.000250Z","domain":"management-api","left_out":2,"level":"info","row":"free","table":"tenant","values":"tenant=acme path=/a b","wait":"90ms"}"#;
     let told = only(Format::Tollgate, &WANTED, &[line]);
-    assert_eq!((told.start, told.values()), (SECOND + 250_000, VALUES.to_vec()));
+    assert_eq!(told.start, SECOND + 250_000);
+    assert_eq!(told.values(), VALUES);
 }
 
 #[test]

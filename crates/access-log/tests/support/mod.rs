@@ -1,6 +1,57 @@
 //! What the test programs share.
 
-use access_log::{Format, Reader, TimeFields};
+#![allow(dead_code, clippy::unwrap_used, reason = "test code, and no program uses all of it")]
+
+use access_log::{Format, LineError, Reader, TimeFields};
+
+/// A record with values of its own.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Told {
+    pub(crate) start: u64,
+    pub(crate) is_whole_second: bool,
+    pub(crate) duration: Option<u64>,
+    pub(crate) values: Vec<Option<Vec<u8>>>,
+}
+
+impl Told {
+    /// Its values as texts, where `-` stands for none.
+    pub(crate) fn values(&self) -> Vec<String> {
+        let text = |value: &Option<Vec<u8>>| match value {
+            Some(value) => String::from_utf8_lossy(value).into_owned(),
+            None => "-".to_owned(),
+        };
+        self.values.iter().map(text).collect()
+    }
+}
+
+/// The records of a line.
+pub(crate) fn read(reader: &mut Reader, line: &[u8]) -> Result<Vec<Told>, LineError> {
+    let mut told = vec![];
+    reader.read(line, &mut |record| {
+        told.push(Told {
+            start: record.start,
+            is_whole_second: record.is_whole_second,
+            duration: record.duration,
+            values: record.values.iter().map(|value| value.map(<[u8]>::to_vec)).collect(),
+        });
+    })?;
+    Ok(told)
+}
+
+/// All fields of a line, as texts.
+pub(crate) fn fields(reader: &mut Reader, line: &[u8]) -> Result<Vec<(String, String)>, LineError> {
+    let mut fields = vec![];
+    reader.fields(line, &mut |name, value| {
+        fields.push((name.to_owned(), String::from_utf8_lossy(value).into_owned()));
+    })?;
+    Ok(fields)
+}
+
+/// A reader of these fields, with the time where the format has it.
+pub(crate) fn reader_of(format: Format, wanted: &[&str]) -> Reader {
+    let wanted: Vec<_> = wanted.iter().map(|name| (*name).to_owned()).collect();
+    Reader::new(format, &wanted, &TimeFields::default()).unwrap()
+}
 
 /// Lines of each format, whose headers stand before them.
 pub(crate) const LOGS: [(Format, &[&str]); 14] = [
@@ -79,7 +130,7 @@ pub(crate) const LOGS: [(Format, &[&str]); 14] = [
     ),
 ];
 
-/// Fields that are wanted in tests, those of them that the format may have.
+/// A reader of fields of many kinds, those of them that the format may have.
 pub(crate) fn reader(format: Format) -> Reader {
     let wanted = [
         "path",
@@ -91,8 +142,7 @@ pub(crate) fn reader(format: Format) -> Reader {
         "body.a",
         "a.c",
     ];
-    let times = TimeFields::default();
-    let has = |field: &&str| Reader::new(format, &[(*field).to_owned()], &times).is_ok();
-    let wanted: Vec<_> = wanted.into_iter().filter(has).map(str::to_owned).collect();
-    Reader::new(format, &wanted, &times).unwrap()
+    let has =
+        |field: &&str| Reader::new(format, &[(*field).to_owned()], &TimeFields::default()).is_ok();
+    reader_of(format, &wanted.into_iter().filter(has).collect::<Vec<_>>())
 }
