@@ -30,10 +30,13 @@ fn a_line_allocates_nothing() {
         read(lines);
         let line = &lines[lines.len() - 1..];
         read(line);
-        let before = dhat::HeapStats::get().total_blocks;
-        let records = (0..100).map(|_| read(line)).sum::<i32>();
-        let after = dhat::HeapStats::get().total_blocks;
-        assert_eq!((records, after - before), (100, 0), "{lines:?}");
+        // The thread that waits for this test allocates now and then, too.
+        let allocated = (0..5).map(|_| {
+            let before = dhat::HeapStats::get().total_blocks;
+            assert_eq!((0..100).map(|_| read(line)).sum::<i32>(), 100);
+            dhat::HeapStats::get().total_blocks - before
+        });
+        assert_eq!(allocated.min(), Some(0), "{lines:?}");
         counted += 1;
     }
     assert!(counted > 10);
