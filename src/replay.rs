@@ -10,6 +10,7 @@
 //! the traffic of the log: its clients did not see these denials, and so did not retry or slow down.
 
 mod batch;
+mod charges;
 mod comparison;
 mod demand;
 mod denied_keys;

@@ -1,15 +1,14 @@
 //! How much each key of a rule asked for, whatever was admitted.
 //!
 //! The size that a key needs is the least size of its bucket with which, at the rate that the bucket has, every one of its
-//! requests would have been admitted. For a token bucket it is the largest backlog of one that is charged for every request:
-//! backlog = max(0, backlog - time x rate) + hits. For a window it is the most that any window counted, and for a
-//! concurrency bucket the most slots that were taken at one time. One pass finds it exactly, in 8 bytes of state a key.
+//! requests would have been admitted: the most that any of them needed. One pass finds it exactly, in 8 bytes of state a key.
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
+use super::charges::Charge;
 use crate::clock::Timestamp;
-use crate::limit::{Bucket, TokenBucket, Window};
+use crate::limit::Bucket;
 use crate::policy::fingerprint::{Fingerprint, ShortName};
 
 /// A table grows by doubling: in parts, which seldom grow at one time, it does not need three times its memory for that.
@@ -36,9 +35,8 @@ const IS_DENIED: u32 = 1 << 31;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked<'b> {
     pub(super) bucket: &'b Bucket,
-    pub(super) hits: u64,
-    /// The tokens that must be there for it to be admitted: its hits, or one if they are charged whatever is left.
-    pub(super) least: u64,
+    /// None if another descriptor of the request has met the bucket, and what it asks is told there.
+    pub(super) charge: Option<Charge>,
     pub(super) now: Timestamp,
     pub(super) is_denied: bool,
 }
@@ -64,29 +62,19 @@ impl Demand {
         self.state = [[a, b, c, d], rest].map(u32::from_le_bytes);
     }
 
-    fn need(&mut self, size: u64) {
-        self.needed = self.needed.max(u32::try_from(size).unwrap_or(u32::MAX));
-    }
-
-    fn charge_tokens(&mut self, bucket: &TokenBucket, asked: &Asked<'_>) {
-        let interval = bucket.interval();
-        let full_at = Timestamp::from_unix_nanos(self.state()).max(asked.now);
-        self.set_state(full_at.after(interval.times(asked.hits)).as_unix_nanos());
-        let owed = full_at.since(asked.now).plus(interval.times(asked.least));
-        // A division takes longer than all else here.
-        if owed > interval.times(self.needed.into()) {
-            self.need(owed.get().div_ceil(interval.get().max(1)));
+    fn charge(&mut self, charge: Charge, asked: &Asked<'_>) {
+        let mut state = self.state();
+        match asked.bucket {
+            Bucket::Tokens(bucket) => {
+                charge.of_tokens(bucket.interval(), &mut state, &mut self.needed, asked.now);
+            }
+            Bucket::Window(window) => {
+                charge.of_window(*window, &mut state, &mut self.needed, asked.now);
+            }
+            Bucket::Concurrency(_) => charge.of_slots(&mut state, &mut self.needed),
+            Bucket::Blocked(_) => {}
         }
-    }
-
-    fn charge_window(&mut self, window: Window, asked: &Asked<'_>) {
-        let seconds = asked.now.as_unix_nanos() / 1_000_000_000;
-        let number = (seconds / u64::from(window.unit().seconds().max(1))) & u64::from(u32::MAX);
-        let state = self.state();
-        let counted = if state >> 32 == number { state & u64::from(u32::MAX) } else { 0 };
-        let count = counted.saturating_add(asked.hits).min(u64::from(u32::MAX));
-        self.set_state(number << 32 | count);
-        self.need(count.max(counted + asked.least));
+        self.set_state(state);
     }
 }
 
@@ -107,14 +95,8 @@ impl Demands {
     pub(super) fn count(&mut self, name: Fingerprint, rule: u32, asked: &Asked<'_>) -> Demand {
         let demand = self.entry(name.short(), rule);
         demand.rule |= if asked.is_denied { IS_DENIED } else { 0 };
-        match asked.bucket {
-            Bucket::Tokens(bucket) => demand.charge_tokens(bucket, asked),
-            Bucket::Window(window) => demand.charge_window(*window, asked),
-            Bucket::Concurrency(_) => {
-                demand.need(demand.state().saturating_add(asked.least));
-                demand.set_state(demand.state().saturating_add(asked.hits));
-            }
-            Bucket::Blocked(_) => {}
+        if let Some(charge) = asked.charge {
+            demand.charge(charge, asked);
         }
         *demand
     }

@@ -1,14 +1,14 @@
 //! Counts what a policy does to requests.
 
 use super::batch::{Event, PARTS};
+use super::charges::{Charge, hits_of};
 use super::demand::{Asked, Demands};
 use super::denied_keys::DeniedKeys;
 use super::series::Series;
 use super::suggest::Needs;
 use crate::clock::Timestamp;
 use crate::decision::{Decided, Verdict};
-use crate::descriptor::{Descriptor, Entry, Query};
-use crate::limit::Bucket;
+use crate::descriptor::{Descriptor, Entry, Hits, Query};
 use crate::observe::bucket_label::BucketLabel;
 use crate::policy::Policy;
 use crate::policy::fingerprint::Fingerprint;
@@ -120,29 +120,44 @@ impl<'p> Figures<'p> {
         if let Some(needs) = &mut self.needs {
             needs.count(verdict.decided.iter().map(|of| of.matched), event.duration, now);
         }
+        // Those that one descriptor matches are different.
+        let descriptor = |of: Option<&Decided<'_>>| of.map(|of| of.matched.descriptor);
+        let decided = &verdict.decided;
+        let has_several = descriptor(decided.first()) != descriptor(decided.last());
+        let mut at = 0..;
         for row in verdict.rows() {
             let Some(first) = row.first() else { continue };
             if let Some(counts) = self.rows.get_mut(first.matched.row.id().get()) {
                 counts.requests += 1;
                 counts.denied += u64::from(row.iter().any(is_over));
             }
-            for decided in row {
-                self.count_bucket(query, decided, event.part, now);
+            for (decided, at) in row.iter().zip(&mut at) {
+                let matched = decided.matched;
+                let all = || verdict.decided.iter().map(|of| of.matched);
+                let hits =
+                    if has_several { hits_of(at, matched, all()) } else { Some(matched.hits) };
+                self.count_bucket(query, decided, hits, event.part, now);
             }
         }
     }
 
-    fn count_bucket(&mut self, query: &Query<'_>, decided: &Decided<'_>, part: u8, now: Timestamp) {
+    fn count_bucket(
+        &mut self,
+        query: &Query<'_>,
+        decided: &Decided<'_>,
+        hits: Option<Hits>,
+        part: u8,
+        now: Timestamp,
+    ) {
         let matched = decided.matched;
         let Some(rule) = matched.rule.map(|rule| rule.id().get()) else { return };
         let is_denied = is_over(decided);
         let Some(figures) = self.rules.get_mut(rule) else { return };
         figures.requests += 1;
         figures.denied += u64::from(is_denied);
-        let (name, hits) = (matched.fingerprint, matched.hits.charged());
-        let is_always = matched.is_always_charged() && matches!(matched.bucket, Bucket::Tokens(_));
-        let least = if is_always { 1 } else { hits.max(1) };
-        let asked = Asked { bucket: matched.bucket, hits, least, now, is_denied };
+        let name = matched.fingerprint;
+        let charge = hits.map(|hits| Charge::new(hits, matched.debt));
+        let asked = Asked { bucket: matched.bucket, charge, now, is_denied };
         let demand = self.demands.count(name, number(rule), &asked);
         let Some(keys) = self.denied_keys.get_mut(usize::from(part)) else { return };
         if is_denied {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::charges::hits_of;
 use super::figures::Figures;
 use crate::clock::{Nanos, Timestamp};
 use crate::decision::Verdict;
@@ -48,12 +49,14 @@ impl Running {
 
     /// Keeps what a request that began at `now` holds for its `duration`; of a bucket, no longer than its `ttl`.
     pub(super) fn begin(&mut self, verdict: &Verdict<'_>, now: Timestamp, duration: Nanos) {
-        for matched in verdict.decided.iter().map(|decided| decided.matched) {
+        let all = verdict.decided.iter().map(|decided| decided.matched);
+        for (at, matched) in all.clone().enumerate() {
             let (Bucket::Concurrency(bucket), Some(rule)) = (matched.bucket, matched.rule) else {
                 continue;
             };
+            let Some(hits) = hits_of(at, matched, all.clone()) else { continue };
             let (rule, name) = (rule.id().get(), matched.fingerprint);
-            let held = Held::Slots { rule, name, count: matched.hits.charged() };
+            let held = Held::Slots { rule, name, count: hits.charged() };
             self.hold(now.after(duration.min(bucket.ttl())), held);
         }
         if let Some(lease) = verdict.lease {

@@ -25,9 +25,6 @@ mod share;
 pub mod terminal;
 
 use super::{Progress, ReplayError};
-use crate::descriptor::Hits;
-use crate::limit::Bucket;
-use crate::policy::MatchedBucket;
 
 pub use self::report::{BucketSuggestion, CurvePoint, Suggested, Suggestions};
 pub use self::share::{InvalidShare, Share};
@@ -67,25 +64,4 @@ pub(super) fn suggest(
     let have_logs_changed = logs.decide(&mut candidates, progress)?;
     let buckets = drafts.into_iter().map(|draft| draft.finish(&candidates)).collect();
     Ok(Suggestions { keys_percent: share.percent(), have_logs_changed, buckets })
-}
-
-/// The buckets that a request charges, each once, and how much: a bucket that several descriptors match is charged the most
-/// of their hits, a window all of them.
-fn charges<'a>(
-    matched: impl Iterator<Item = &'a MatchedBucket<'a>> + Clone,
-) -> impl Iterator<Item = (&'a MatchedBucket<'a>, Hits)> {
-    let all = matched.clone();
-    matched.enumerate().filter_map(move |(at, of)| {
-        let same = all.clone().enumerate().filter(|(_, other)| other.fingerprint == of.fingerprint);
-        let mut hits = None;
-        for (other_at, other) in same {
-            hits = match hits {
-                None if other_at < at => return None,
-                None => Some(other.hits),
-                Some(hits) if matches!(of.bucket, Bucket::Window(_)) => Some(other.hits.plus(hits)),
-                Some(hits) => Some(other.hits.max(hits)),
-            };
-        }
-        Some((of, hits?))
-    })
 }

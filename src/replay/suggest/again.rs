@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::super::charges::charges;
 use super::super::merge::Merge;
 use super::super::reading::Reading;
 use super::super::run::whole_second;
 use super::super::source::Source;
 use super::super::{Progress, ReplayError};
 use super::candidates::{Candidates, Held};
-use super::charges;
 use crate::clock::Timestamp;
 use crate::descriptor::Query;
 use crate::policy::{Plan, Policy};

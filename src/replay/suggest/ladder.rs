@@ -1,9 +1,10 @@
 //! The rates at which the demand of a bucket is measured.
 
+use super::super::charges::Charge;
 use super::round;
 use crate::clock::{Nanos, Timestamp};
 use crate::descriptor::Hits;
-use crate::limit::{Bucket, Counting, Debt, Rate, TokenBucket, Window};
+use crate::limit::{Bucket, Counting, Debt, Rate, TokenBucket};
 use crate::policy::Policy;
 use crate::policy::rule::Rule;
 use crate::policy::table::Row;
@@ -108,26 +109,17 @@ impl Ladder {
         hits: Hits,
         now: Timestamp,
     ) {
-        match self.bucket {
-            Bucket::Tokens(_) => {
-                let demand = TokenDemand::new(hits, self.debt);
-                for ((rung, state), needed) in self.rungs.iter().zip(states).zip(needed) {
-                    demand.charge(rung.interval, state, needed, now);
-                }
+        let charge = Charge::new(hits, self.debt);
+        if let Bucket::Tokens(_) = self.bucket {
+            for ((rung, state), needed) in self.rungs.iter().zip(states).zip(needed) {
+                charge.of_tokens(rung.interval, state, needed, now);
             }
-            Bucket::Window(window) => {
-                if let (Some(state), Some(needed)) = (states.first_mut(), needed.first_mut()) {
-                    *needed = (*needed).max(count(window, state, hits, now));
-                }
+        } else if let (Some(state), Some(needed)) = (states.first_mut(), needed.first_mut()) {
+            match self.bucket {
+                Bucket::Window(window) => charge.of_window(window, state, needed, now),
+                Bucket::Concurrency(_) => charge.of_slots(state, needed),
+                Bucket::Tokens(_) | Bucket::Blocked(_) => {}
             }
-            Bucket::Concurrency(_) => {
-                if let (Some(held), Some(needed)) = (states.first_mut(), needed.first_mut()) {
-                    let wanted = if hits.given_back() > 0 { 0 } else { hits.charged().max(1) };
-                    *needed = (*needed).max(saturated(held.saturating_add(wanted)));
-                    *held = held.saturating_add(hits.charged());
-                }
-            }
-            Bucket::Blocked(_) => {}
         }
     }
 }
@@ -177,55 +169,10 @@ impl Rung {
     }
 }
 
-/// What a request asks of a token bucket.
-struct TokenDemand {
-    /// The tokens that must be there.
-    wanted: u64,
-    /// Those that are taken.
-    charged: u64,
-    given_back: u64,
-}
-
-impl TokenDemand {
-    /// A bucket that may owe is only asked for one token, whatever it is charged.
-    fn new(hits: Hits, debt: Option<Debt>) -> Self {
-        let (charged, given_back) = (hits.charged(), hits.given_back());
-        let wanted = if charged == 0 || debt.is_some() { 1 } else { charged };
-        Self { wanted: if given_back > 0 { 0 } else { wanted }, charged, given_back }
-    }
-
-    /// `full_at` is when the bucket is full, in nanoseconds since the Unix epoch.
-    #[inline]
-    fn charge(&self, interval: Nanos, full_at: &mut u64, needed: &mut u32, now: Timestamp) {
-        let backlog = Timestamp::from_unix_nanos(*full_at).since(now);
-        let backlog = backlog.minus(interval.times(self.given_back));
-        let wanted = backlog.plus(interval.times(self.wanted));
-        if wanted > interval.times((*needed).into()) {
-            *needed = saturated(wanted.get().div_ceil(interval.get().max(1)));
-        }
-        *full_at = now.after(backlog.plus(interval.times(self.charged))).as_unix_nanos();
-    }
-}
-
-/// Counts hits in the window of now, whose number and count are the halves of the state. Returns the limit that they need.
-fn count(window: Window, state: &mut u64, hits: Hits, now: Timestamp) -> u32 {
-    let seconds = u64::from(window.unit().seconds().max(1));
-    let number = now.as_unix_nanos() / 1_000_000_000 / seconds % (1 << 32);
-    let before = if *state >> 32 == number { *state % (1 << 32) } else { 0 };
-    let after = before.saturating_add(hits.charged()).saturating_sub(hits.given_back());
-    let after = saturated(after);
-    *state = number << 32 | u64::from(after);
-    if hits.given_back() > 0 { 0 } else { after }
-}
-
-fn saturated(number: u64) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limit::{Period, Unit};
+    use crate::limit::{Period, Unit, Window};
 
     fn bucket(size: u32, tokens: u32, unit: Unit) -> TokenBucket {
         TokenBucket::new(size, Rate::new(tokens, Period::one(unit)).unwrap()).unwrap()

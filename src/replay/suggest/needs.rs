@@ -6,7 +6,7 @@ use std::collections::BinaryHeap;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use super::charges;
+use super::super::charges::charges;
 use super::keys::Keys;
 use super::ladder::{Ladder, Ladders};
 use crate::clock::{Nanos, Timestamp};

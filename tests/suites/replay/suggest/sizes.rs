@@ -3,7 +3,7 @@
 use tollgate::policy::Policies;
 use tollgate::replay::suggest::Suggested;
 
-use super::{ALLOWED, KEYS, Log, SHARE, random_log};
+use super::{ALLOWED, KEYS, Log, MAPPING, SHARE, random_log};
 use crate::replay::{one_row, policies};
 
 /// Two descriptors that match the same bucket.
@@ -151,4 +151,30 @@ fn a_bucket_that_several_descriptors_match_is_charged_once_by_the_most_hits() {
     let with_size = |size| one_row(&format!("{{ size: {size}, per_minute: 12 }}"));
     assert_size(&log, &with_size(7), with_size);
     assert_size(&log, &with_count(2), with_count);
+}
+
+/// The size that keys are told to have needed, too, without suggestions.
+#[test]
+fn the_needed_size_is_exact_with_several_descriptors_and_any_hits() {
+    let with_size = |size| one_row(&format!("{{ size: {size}, per_minute: 12 }}"));
+    let owing = |size: u64| {
+        policies(&format!(
+            "domain: d\ntables: [{{ name: t, charge: always, key: [k], rows: {{ all: [{{ size: {size}, per_minute: 12 }}] }} }}]"
+        ))
+    };
+    let with_slots = |slots| one_row(&format!("{{ concurrent: {slots}, ttl: 1h }}"));
+    for seed in 1..=4 {
+        let log = random_log(seed, 3, 20_000);
+        for mapping in [MAPPING, TWICE] {
+            log.logs.write("map.yaml", mapping);
+            for with_size in
+                [&with_size as &dyn Fn(u64) -> Policies, &owing, &with_count, &with_slots]
+            {
+                let outcome = |size| log.replay(&with_size(size), None).outcome;
+                let needed = outcome(1).rows[0].buckets[0].needed.max.into();
+                assert_eq!(outcome(needed).denied, 0, "{needed} are enough: {mapping}");
+                assert!(outcome(needed - 1).denied > 0, "{needed} are needed: {mapping}");
+            }
+        }
+    }
 }
