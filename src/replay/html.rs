@@ -6,6 +6,7 @@
 
 mod against;
 mod axis;
+mod curve;
 mod elements;
 mod escape;
 mod input;
@@ -14,6 +15,7 @@ mod nearness;
 mod panel;
 mod plot;
 mod rows;
+mod suggested;
 mod summary;
 mod usage;
 mod words;
@@ -33,6 +35,7 @@ use self::input::{Notes, Read};
 use self::keys::Keys;
 use self::nearness::Nearness;
 use self::rows::Rows;
+use self::suggested::Suggested;
 use self::summary::Summary;
 use self::words::moment;
 use super::report::Report;
@@ -63,7 +66,8 @@ impl Display for Page<'_> {
         f.write_str("<body>\n")?;
         write_header(report, f)?;
         writeln!(f, "<main>\n<div class=\"column\">\n{}\n{}", Summary(report), Compared(report))?;
-        writeln!(f, "{}\n{}\n{}\n</div>", Rows(report), Keys(report), Nearness(report))?;
+        writeln!(f, "{}\n{}\n{}", Rows(report), Keys(report), Nearness(report))?;
+        writeln!(f, "{}\n</div>", Suggested(report))?;
         writeln!(
             f,
             "<div class=\"column\">\n{}\n{}\n</div>\n</main>",

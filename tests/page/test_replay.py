@@ -52,11 +52,11 @@ def lines(*, is_whole=False):
 def replay(tmp_path):
     """Replays these lines, and returns the URL of the page."""
 
-    def replayed(*text, against=None):
+    def replayed(*text, against=None, flags=()):
         policy, mapping = write_policy(tmp_path, POLICY), write_policy(tmp_path, MAPPING, "mapping.yaml")
         log, page = tmp_path / "access.log", tmp_path / "report.html"
         log.write_text("\n".join(text) + "\n", encoding="utf-8")
-        command = [binary(), "replay", "--config", policy, "--map", mapping, "--html", page, log]
+        command = [binary(), "replay", "--config", policy, "--map", mapping, "--html", page, *flags, log]
         if against is not None:
             command += ["--against", write_policy(tmp_path, against, "against.yaml")]
         ended = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=PATIENCE)
@@ -224,6 +224,43 @@ def test_another_policy_is_held_against_this_one(browser, replay):
     assert rows == ["calls / all\t95\t126", "trials / all\t219\t–"]
     assert "No longer denied most" in browser.text(section) and "Newly" not in browser.text(f"{section} h3")
     assert browser.ask(f"document.querySelectorAll('{section} .keys > li').length") == 2
+
+
+def test_suggestions_have_what_they_deny_and_the_sizes_at_other_rates(browser, replay):
+    browser.size(1200, 900)
+    browser.open(replay(*lines(), flags=["--suggest=90%"]))
+    section = "section[aria-labelledby=suggested-title]"
+    told = browser.text(section)
+    assert "with which 90 % of the keys would never have been denied" in told and "judged alone" in told
+    of_calls = f"document.querySelector('{section} .near-bucket')"
+    cells = f"[...{of_calls}.querySelectorAll('table')].map((table) => [...table.tBodies[0].rows].map((row) => [...row.cells].map((cell) => cell.innerText)))"
+    focus_on(browser, f"{section} summary")
+    assert not browser.ask(f"{of_calls}.querySelector('details').open")
+    browser.press("Enter")
+    limits, sizes = browser.ask(cells)
+    # One token spares the 50 that ask once, at any rate: of acme's bursts the first passes, or of all of them.
+    assert limits == [["1 at 5 per minute", "219\n73.00 %", "2"], ["1 at 8 per day or less", "248\n82.67 %", "2"]]
+    # acme sends 240, and the strange one 10 in a second.
+    assert sizes[0] == ["8 per day", "1", "240"] and ["5 per minute (now)", "1", "10"] in sizes
+    told = browser.ask(f"{of_calls}.querySelector('.plot desc').textContent")
+    assert "At 5 per minute, as now, 90 % of the keys need 1, all 10." in told
+    # The line of all keys falls from left to right, and stands above the other.
+    heights = f"['all', 'part'].map((line) => {of_calls}.querySelector(`path.${{line}}`).getBBox()).map(({{ y, height }}) => [y, height])"
+    (top, height), (below, _) = browser.ask(heights)
+    assert height > 500 and top < below
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("name", "width"), [("desktop", 1280), ("phone", 360)])
+def test_suggestions_are_legible_and_nothing_overflows(browser, replay, scheme, name, width):
+    browser.prefer(color_scheme=scheme)
+    browser.size(width, 800)
+    browser.open(replay(*lines(is_whole=True), flags=["--suggest=90%"]))
+    browser.ask("document.querySelectorAll('details').forEach((one) => { one.open = true; })")
+    browser.ask("document.querySelector('section[aria-labelledby=suggested-title]').scrollIntoView()")
+    assert browser.ask("document.documentElement.scrollWidth") <= width
+    assert browser.ask(CONTRAST) == []
+    browser.picture(PICTURES / f"test-replay-suggested-{name}-{scheme}.png")
 
 
 def test_a_log_of_which_nothing_is_denied(browser, replay):

@@ -2,8 +2,11 @@
 
 mod fixture;
 mod markup;
+mod suggestions;
 
-use self::fixture::{HOSTILE, against, hostile, many, nothing, ordinary, with_whole_seconds};
+use self::fixture::{
+    HOSTILE, against, hostile, many, nothing, ordinary, suggested, with_whole_seconds,
+};
 use self::markup::{Tag, tags};
 use super::*;
 
@@ -43,6 +46,10 @@ fn both_bounds_are_told_side_by_side() {
     assert!(page.contains("<td class=\"number bad\">80<small>21 spread</small></td>"));
     assert!(page.contains("<path class=\"spread\""));
     assert!(text(&page).contains("If spread over their second||2 denials"));
+    assert!(text(&page).contains("Their requests are replayed twice"));
+    let one_bound = self::page(&Report { spread: None, ..report });
+    assert!(text(&one_bound).contains("the first of them after others with fractions"));
+    assert!(!text(&one_bound).contains("replayed twice"));
 }
 
 #[test]
@@ -147,6 +154,39 @@ fn another_policy_is_held_against_this_one() {
 }
 
 #[test]
+fn suggestions_have_what_they_deny_and_the_sizes_at_other_rates() {
+    assert!(!page(&ordinary()).contains("Suggested limits"));
+    let page = page(&suggested());
+    let (_, section) = page.split_once("<h2 id=\"suggested-title\">").unwrap();
+    let (section, _) = section.split_once("</section>").unwrap();
+    let shown = text(&format!("<body>{section}"));
+    for told in [
+        "99.9 % of the keys would never have been denied",
+        "judged alone",
+        "The logs have changed since they were read first",
+        "10 per second: 10,049 requests of 35 keys",
+        "At this rate, no size is large enough.",
+        "A hundred times the rate, with a size in proportion, is not enough.",
+    ] {
+        assert_eq!(shown.matches(told).count(), 1, "{told}: {shown}");
+    }
+    for row in [
+        "12 at 10 per second<small>a size of 4 if spread</small></th>\
+         <td class=\"number\">26<small>0.26 %</small></td><td class=\"number\">2</td>",
+        "1 per minute or less</th>\
+         <td class=\"number\">1,000<small>9.95 %</small></td><td class=\"number\">2</td>",
+        "6 concurrent</th><td class=\"number\">0</td><td class=\"number\">0</td>",
+        "10 per second (now)</th><td class=\"number\">10</td>\
+         <td class=\"number\">400<small>2 spread</small></td>",
+    ] {
+        assert!(section.contains(row), "{row}: {section}");
+    }
+    // What has no rate has no curve.
+    assert_eq!(section.matches("<svg class=\"plot\"").count(), 2);
+    assert_eq!(section.matches("<details").count(), 2);
+}
+
+#[test]
 fn every_picture_has_a_title_and_a_description() {
     let page = page(&with_whole_seconds());
     let plots = page.matches("<svg class=\"plot\"").count();
@@ -190,7 +230,7 @@ fn what_clients_have_written_adds_no_tag_and_no_attribute() {
             |tag: Tag| (tag.name, tag.attributes.into_iter().map(|(name, _)| name).collect());
         tags(page).into_iter().map(name).collect::<Vec<(String, Vec<String>)>>()
     };
-    for report in [ordinary(), with_whole_seconds(), against()] {
+    for report in [ordinary(), with_whole_seconds(), against(), suggested()] {
         let (good, bad) = (page(&report), page(&hostile(report)));
         assert_eq!(names(&bad), names(&good));
         assert!(bad.matches("&lt;script&gt;").count() > 20);
@@ -204,7 +244,7 @@ fn what_clients_have_written_adds_no_tag_and_no_attribute() {
 
 #[test]
 fn a_page_is_balanced_and_has_each_id_once() {
-    for report in [ordinary(), against(), nothing(), hostile(against())] {
+    for report in [ordinary(), against(), suggested(), nothing(), hostile(against())] {
         let page = page(&report);
         markup::check_balance(&page);
         let tags = tags(&page);
@@ -234,6 +274,8 @@ fn the_largest_report_has_a_page_of_a_bounded_size() {
             && !page.contains("near-row\">tenant / row-99</h3>")
     );
     assert!(text(&page).contains("100 other limits are only in the table"));
+    assert!(text(&page).contains("200 other limits are not shown here"));
+    assert_eq!(page.matches("<path class=\"part\"").count(), 100);
     assert!(text(&page).contains("and 990 others"));
     let (first, others) = page.split_once("<summary>90 keys more</summary>").unwrap();
     assert_eq!(

@@ -39,6 +39,16 @@ pub struct BucketSuggestion {
     pub curve: Vec<CurvePoint>,
 }
 
+impl BucketSuggestion {
+    /// The limits that are suggested, each once.
+    pub fn limits(&self) -> impl Iterator<Item = &Suggested> {
+        let is_another = |of: &&Suggested| {
+            self.same_rate.as_ref().is_none_or(|same_rate| same_rate.limit != of.limit)
+        };
+        self.same_rate.iter().chain(self.same_shape.as_ref().filter(is_another))
+    }
+}
+
 /// A limit that is suggested.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Suggested {

@@ -37,22 +37,14 @@ fn write_bucket(bucket: &BucketSuggestion, out: &mut dyn Write) -> io::Result<()
     let of = if bucket.is_override { ", by an override" } else { "" };
     let keys = of_keys(bucket.keys);
     writeln!(out, "  {}{of}: {} requests of {keys}", bucket.limit, grouped(bucket.requests))?;
-    match &bucket.same_rate {
-        Some(suggested) => write_suggested(suggested, bucket, out)?,
-        None => writeln!(out, "    no size is large enough")?,
+    if bucket.same_rate.is_none() {
+        writeln!(out, "    no size is large enough")?;
     }
-    let is_another = |of: &&Suggested| {
-        bucket.same_rate.as_ref().is_none_or(|same_rate| same_rate.limit != of.limit)
-    };
-    match &bucket.same_shape {
-        Some(suggested) => {
-            Some(suggested).filter(is_another).map_or(Ok(()), |of| write_suggested(of, bucket, out))
-        }
-        None if bucket.curve.is_empty() => Ok(()),
-        None => {
-            writeln!(out, "    a hundred times the rate with a size in proportion is not enough")
-        }
+    bucket.limits().try_for_each(|suggested| write_suggested(suggested, bucket, out))?;
+    if bucket.same_shape.is_none() && !bucket.curve.is_empty() {
+        writeln!(out, "    a hundred times the rate with a size in proportion is not enough")?;
     }
+    Ok(())
 }
 
 fn write_suggested(

@@ -1,9 +1,11 @@
 //! Reports to make pages of.
 
+use super::suggestions;
 use crate::replay::report::{
     Against, BucketReport, Difference, Example, Input, KeyReport, MAX_DENIED_KEYS, Needed, Outcome,
     Report, RowReport, SeriesReport, UsageClass, VERSION,
 };
+use crate::replay::suggest::BucketSuggestion;
 
 /// What may stand in a log: markup, the ends of attributes and of a style sheet, and what changes how a terminal or a line
 /// of text looks.
@@ -169,6 +171,11 @@ pub(super) fn against() -> Report {
     Report { against: Some(against), ..with_whole_seconds() }
 }
 
+/// The same with suggestions.
+pub(super) fn suggested() -> Report {
+    Report { suggestions: Some(suggestions::suggestions()), ..ordinary() }
+}
+
 /// Nothing could be read.
 pub(super) fn nothing() -> Report {
     let outcome = Outcome {
@@ -217,6 +224,12 @@ pub(super) fn hostile(mut report: Report) -> Report {
         }
         outcome.denied_keys.iter_mut().for_each(harm_key);
     }
+    for bucket in report.suggestions.iter_mut().flat_map(|of| &mut of.buckets) {
+        let BucketSuggestion { table, row, limit, same_rate, same_shape, curve, .. } = bucket;
+        [table, row, limit].into_iter().for_each(harm);
+        same_rate.iter_mut().chain(same_shape).for_each(|of| harm(&mut of.limit));
+        curve.iter_mut().for_each(|point| harm(&mut point.rate));
+    }
     report
 }
 
@@ -253,5 +266,6 @@ pub(super) fn many() -> Report {
         outcome.series = steps(1_440);
     }
     report.input.logs = vec![format!("{value}.log"); 1_000];
+    report.suggestions = Some(suggestions::many());
     report
 }
