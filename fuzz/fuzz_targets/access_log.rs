@@ -70,9 +70,10 @@ fn assert_plain(message: &str) {
     assert!(!message.contains(char::is_control), "{message:?}");
 }
 
-/// What serde_json reads is read, if it has a time.
+/// What serde_json reads is read, if it has a time. In an object of Docker's, that is what stands in it.
 fn check_json(reader: &mut Reader, line: &[u8]) {
-    if serde_json::from_slice::<Map<String, Value>>(line).is_ok()
+    if !line.starts_with(br#"{"log":""#)
+        && serde_json::from_slice::<Map<String, Value>>(line).is_ok()
         && let Err(error) = reader.fields(line, &mut |_, _| {})
     {
         assert!(error.expected().contains("time"), "{error}");

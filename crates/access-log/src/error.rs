@@ -18,6 +18,12 @@ impl LineError {
         Self { at: at.saturating_add(1), expected: expected.into() }
     }
 
+    /// The same of a line that has so many bytes before this one.
+    pub(crate) const fn behind(mut self, bytes: usize) -> Self {
+        self.at = self.at.saturating_add(bytes);
+        self
+    }
+
     /// Where the line stops to make sense, in bytes from 1.
     #[must_use]
     pub const fn at(&self) -> usize {

@@ -7,6 +7,7 @@
 //!   units. [`Record::start`] is the start in nanoseconds wherever the line allows to tell it.
 //! - **Names.** Each format has the fields under its own names, and what it knows of them under those of [`GENERAL`].
 //!   A request line such as `GET /x HTTP/1.1` has a `method`, a `path` and a `protocol`.
+//! - **Wrapped lines.** What container runtimes, `kubectl` and syslog write in front of a line, or around it, is taken off.
 //! - **Bytes.** Values are what the client sent, without the escapes of the log. They need not be UTF-8.
 //! - **Bounded.** A line takes time in proportion to its length, whatever a client wrote into it. Once a few lines were
 //!   read, one costs no allocation, unless it is of OpenTelemetry, or has an error, or an escape in its time.
@@ -46,6 +47,7 @@ mod request;
 mod time;
 mod tollgate;
 mod unescape;
+mod wrapped;
 
 pub use detect::{Undetected, detect};
 pub use duration::Unit;

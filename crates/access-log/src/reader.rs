@@ -9,6 +9,8 @@ use crate::names::GENERAL;
 use crate::otlp::OtlpReader;
 use crate::record::{Asked, Record, TimeFields};
 use crate::tollgate::TollgateReader;
+use crate::unescape::{Form, Raw};
+use crate::wrapped::unwrapped;
 
 /// Reads the lines of one log. What it has learnt of them (the header of CSV, the order of fields in JSON) it keeps.
 #[derive(Debug, Clone)]
@@ -17,6 +19,8 @@ pub struct Reader {
     lines: Lines,
     /// Values without their escapes.
     scratch: Vec<u8>,
+    /// A line without those of what was written around it.
+    inner: Vec<u8>,
 }
 
 #[derive(Debug, Clone)]
@@ -52,11 +56,13 @@ impl Reader {
             Format::OtelJson => Lines::Otlp(OtlpReader::new(&asked)),
             Format::Tollgate => Lines::Tollgate(Box::new(TollgateReader::new(&asked))),
         };
-        Ok(Self { asked, lines, scratch: vec![] })
+        Ok(Self { asked, lines, scratch: vec![], inner: vec![] })
     }
 
     /// Reads a line, without its end; a carriage return there is not part of it. Header lines and empty lines give no
     /// record, a line of OpenTelemetry may give many, and one of tollgate only if it tells of a denial.
+    ///
+    /// What container runtimes and syslog write in front of a line, or around it, is not part of it either.
     ///
     /// Takes time in proportion to the length of the line, whatever it contains.
     ///
@@ -64,7 +70,12 @@ impl Reader {
     /// If the line is not of the format; records that it gave before remain valid.
     pub fn read(&mut self, line: &[u8], each: &mut dyn FnMut(Record<'_>)) -> Result<(), LineError> {
         let Some(line) = trimmed(line) else { return Ok(()) };
-        self.lines.read(line, &mut self.scratch, each)
+        let Some(inner) = unwrapped(line) else {
+            return self.lines.read(line, &mut self.scratch, each);
+        };
+        let (inner, before) = unescaped(inner, line, &mut self.inner);
+        let Some(inner) = trimmed(inner) else { return Ok(()) };
+        self.lines.read(inner, &mut self.scratch, each).map_err(|error| error.behind(before))
     }
 
     /// Hands over all fields of a line: by their own names, then those of [`GENERAL`] that it has under other names.
@@ -77,6 +88,18 @@ impl Reader {
         each: &mut dyn FnMut(&str, &[u8]),
     ) -> Result<(), LineError> {
         let Some(line) = trimmed(line) else { return Ok(()) };
+        let Some(inner) = unwrapped(line) else { return self.fields_of(line, each) };
+        let mut buffer = vec![];
+        let (inner, before) = unescaped(inner, line, &mut buffer);
+        let Some(inner) = trimmed(inner) else { return Ok(()) };
+        self.fields_of(inner, each).map_err(|error| error.behind(before))
+    }
+
+    fn fields_of(
+        &mut self,
+        line: &[u8],
+        each: &mut dyn FnMut(&str, &[u8]),
+    ) -> Result<(), LineError> {
         let mut own = vec![];
         let mut note = |name: &str, value: &[u8]| {
             own.extend(GENERAL.into_iter().filter(|general| *general == name));
@@ -130,6 +153,17 @@ impl Lines {
             }
         }
     }
+}
+
+/// The line within another one, and how many bytes are before it. One with escapes goes to the buffer; its places are counted
+/// from its own beginning.
+fn unescaped<'l>(inner: Raw<'l>, line: &[u8], buffer: &'l mut Vec<u8>) -> (&'l [u8], usize) {
+    if let Form::Plain = inner.form {
+        return (inner.bytes, line.len().saturating_sub(inner.bytes.len()));
+    }
+    buffer.clear();
+    inner.append_to(buffer);
+    (buffer, 0)
 }
 
 /// The line without a byte order mark and a carriage return. `None` if nothing is left.

@@ -30,7 +30,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 5000, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_the_other_writes_is_start(
+    fn what_the_other_writes_is_read(
         // From a day after the epoch, whatever the offset, to 2554.
         second in 90_000_i64..18_446_000_000,
         nano in 0_u32..1_000_000_000,

@@ -18,6 +18,7 @@ mod separated;
 mod support;
 mod text;
 mod tollgate;
+mod wrapped;
 
 use access_log::{Format, Reader, TimeFields};
 use support::{Told, reader_of};

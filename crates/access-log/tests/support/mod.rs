@@ -54,7 +54,7 @@ pub(crate) fn reader_of(format: Format, wanted: &[&str]) -> Reader {
 }
 
 /// Lines of each format, whose headers stand before them.
-pub(crate) const LOGS: [(Format, &[&str]); 14] = [
+pub(crate) const LOGS: [(Format, &[&str]); 17] = [
     (
         Format::Envoy,
         &[
@@ -127,6 +127,24 @@ pub(crate) const LOGS: [(Format, &[&str]); 14] = [
     (
         Format::Json,
         &[r#" { "time" : "2024-05-17T10:05:03,5+02:00" , "a" : { "b" : { } , "c" : -0.5E+3 } } "#],
+    ),
+    (
+        Format::Envoy,
+        &[
+            r#"2024-05-17T10:05:04.250123456Z stdout F [2024-05-17T10:05:03.250Z] "GET /a?b=1 HTTP/2" 200 - 0 5 3 - "192.0.2.1" "curl/8" "id" "a.example" "10.0.0.8:80""#,
+        ],
+    ),
+    (
+        Format::Combined,
+        &[
+            r#"{"log":"192.0.2.7 - - [17/May/2024:10:05:03 +0200] \"GET /\\x22 HTTP/1.1\" 200 512\n","stream":"stdout","time":"2024-05-17T10:05:04Z"}"#,
+        ],
+    ),
+    (
+        Format::Json,
+        &[
+            r#"<165>1 2024-05-17T10:05:03.250Z web-1 nginx 1 ID47 [a b="]\"\]"][c] {"time":"2024-05-17T10:05:03Z","path":"/a"}"#,
+        ],
     ),
 ];
 
