@@ -153,13 +153,13 @@ impl Quotas {
         };
         // The series of fixed words are there from the start.
         for reason in REASONS {
-            quotas.free.get_or_create(&FreeLabels { reason });
+            drop(quotas.free.get_or_create(&FreeLabels { reason }));
         }
         for kind in KINDS {
-            quotas.actions.get_or_create(&ActionLabels { kind });
+            drop(quotas.actions.get_or_create(&ActionLabels { kind }));
         }
         for reason in Ignored::ALL {
-            quotas.ignored.get_or_create(&IgnoredLabels { reason });
+            drop(quotas.ignored.get_or_create(&IgnoredLabels { reason }));
         }
         let help = "Requests that Envoys report, by the rows that they meet";
         to.register("quota_requests", help, quotas.requests.clone());
