@@ -279,21 +279,20 @@ impl Simulation {
             prepaid::share_of(u64::from(outcome.remaining / hits), replicas)
         };
         let mut outcomes = Outcomes::new();
-        let step = if self.conditions.span == Nanos::ZERO {
-            Step::Ask { ahead: None, prepaid: None }
-        } else {
+        let step = (self.conditions.span > Nanos::ZERO).then(|| {
             let now = Now::from(self.now);
             of.prepaid.begin(&[charge], self.conditions.span, now, left, &mut outcomes)
-        };
+        });
         let (ahead, has_request) = match step {
-            Step::Spent(ahead) => {
+            None => (None, true),
+            Some(Step::Spent(ahead)) => {
                 assert_eq!(outcomes.len(), 1);
                 self.tenants[tenant].unspent -= 1;
                 self.spend(replica, tenant, hits);
                 self.admit(tenant, hits);
                 (ahead, false)
             }
-            Step::Ask { ahead, .. } => (ahead, true),
+            Some(Step::Ask { ahead, .. }) => (ahead, true),
         };
         if has_request && self.now < self.replicas[replica].denied_until[tenant] {
             self.figures.wrongly_denied += u64::from(self.tenants[tenant].unspent > 0);

@@ -185,7 +185,7 @@ pub(super) async fn decide_shared<'p>(
         }
         Err(ask) => ask,
     };
-    if client.would_deny(charges.all(), &mut outcomes) {
+    if client.would_deny_ahead(&ask, charges.all(), &mut outcomes) {
         let verdict = charges.verdict(plan, &outcomes, Admission::Denied, released);
         return Ok((verdict, client.store().now()));
     }

@@ -7,9 +7,10 @@ use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
 use tokio::task::JoinSet;
 
-use super::connection::Function;
+use super::connection::{Function, fields};
 use super::prepaid::{GiveBack, PlannedCharge};
 use super::{Store, StoreClient};
+use crate::clock::Timestamp;
 use crate::policy::fingerprint::Fingerprint;
 use crate::store::Charge;
 use crate::store::script::{self, ObservedState, ScriptReply};
@@ -87,6 +88,7 @@ impl StoreClient {
         let partitions = self.partitions(&charges);
         let all = [0];
         let mut is_given_back = true;
+        let mut given_back_at = Timestamp::default();
         for partition in if partitions.is_empty() { &all } else { &*partitions } {
             let is_in = |charge: &Charge<'_>| {
                 partitions.is_empty() || charge.fingerprint.partition() == *partition
@@ -97,14 +99,19 @@ impl StoreClient {
             let reply = ScriptReply { now, is_denied: Some(false), states };
             if let Some(call) = script::refund(&self.store.names, &charges, &reply, None) {
                 let answer = self.call(Function::Decide, &call, self.deadline()).await;
-                is_given_back &= answer.is_ok();
+                let reply = answer.and_then(|answer| ScriptReply::read(&fields(&answer)?, &[]));
+                is_given_back &= reply.is_ok();
+                given_back_at = given_back_at.max(reply.map_or(given_back_at, |reply| reply.now));
             }
         }
         let counters = &self.store.telemetry.shared_store().prepaid;
         let counter = if is_given_back { &counters.given_back } else { &counters.lost };
         counter.inc_by(backs.iter().map(GiveBack::count).sum());
         if is_given_back {
-            backs.iter().for_each(|back| self.forget_charges(back));
+            for back in backs {
+                back.arrived(given_back_at);
+                self.forget_charges(back);
+            }
         }
     }
 

@@ -14,8 +14,9 @@
 //! - A grant follows the demand of the plan over the last prepaid time: half of it, so that it is spent within its
 //!   time. It is at most a quarter of what is left in every bucket, divided by the number of replicas: near its limit,
 //!   a bucket is asked call by call, and no replica denies what others hold.
-//! - What a request is told is the state of its buckets after the last grant, with the unspent admissions of the plan
-//!   added: what is left never increases by a grant, or by what is given back.
+//! - What a request is told is the state of its buckets without the unspent admissions of the plan. An answer of the store
+//!   changes it only where it shows something else (`told`), so that what is left never increases by a grant, or by what is
+//!   given back, in whatever order answers are seen.
 //!
 //! This module decides and counts; it does not know connections or timers. `shared::prepay` asks the store, and
 //! `shared::give_back` gives back.
@@ -27,6 +28,7 @@ mod plan;
 mod prepaid_plan;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use std::num::{NonZeroU32, NonZeroU64};
 use std::sync::Arc;
@@ -41,10 +43,11 @@ pub use self::grant::GiveBack;
 pub use self::grant_request::{GrantName, GrantRequest};
 pub use self::plan::{PlanName, PlannedCharge, can_be_prepaid};
 use self::prepaid_plan::PrepaidPlan;
+use self::told::{Ahead, Asked, Seen, Told};
 use crate::clock::{Nanos, Now, Timestamp};
 use crate::policy::fingerprint::Fingerprint;
 use crate::store::counter::Counter;
-use crate::store::{BucketState, Charge, Outcomes, Wait};
+use crate::store::{Charge, Outcome, Outcomes, Wait};
 use crate::striped::{STRIPES, Striped};
 
 /// The fewest admissions that are worth a grant, which costs a question, and another if some are given back.
@@ -74,8 +77,8 @@ pub enum Step {
     Ask {
         /// The question for more.
         ahead: Option<GrantRequest>,
-        /// The plan, if it was or is prepaid, so that the state that the store tells may lack admissions.
-        prepaid: Option<PlanName>,
+        /// The plan.
+        plan: PlanName,
     },
 }
 
@@ -85,6 +88,10 @@ struct Entry {
     demand: Demand,
     /// Whether the store is being asked for admissions ahead.
     is_asking: bool,
+    /// How many admissions are asked for or given back.
+    under_way: u64,
+    /// What its requests are told.
+    told: Told,
     /// Present once the plan was in demand.
     prepaid: Option<Box<PrepaidPlan>>,
 }
@@ -125,100 +132,122 @@ impl Prepaid {
         share: impl FnOnce() -> u64,
         outcomes: &mut Outcomes,
     ) -> Step {
-        let name = PlanName::of(charges);
-        let mut stripe = self.stripes.of(name.hash()).lock();
+        let plan = PlanName::of(charges);
+        let mut stripe = self.stripes.of(plan.hash()).lock();
         let is_full = stripe.plans.len() >= self.max_per_stripe;
-        let entry = match stripe.plans.entry(name) {
+        let entry = match stripe.plans.entry(plan) {
             MapEntry::Occupied(entry) => entry.into_mut(),
             MapEntry::Vacant(place) if !is_full => place.insert(Entry::default()),
-            MapEntry::Vacant(_) => return Step::Ask { ahead: None, prepaid: None },
+            MapEntry::Vacant(_) => return Step::Ask { ahead: None, plan },
         };
         entry.demand.count(now.steady, prepaid_time);
-        let mut unspent = 0;
         let mut is_spent = false;
         if let Some(prepaid) = &mut entry.prepaid {
             if prepaid.is(charges) {
                 is_spent = prepaid.spend(now.steady);
                 if is_spent {
-                    unspent = prepaid.unspent();
-                    prepaid.tell(unspent, now, outcomes);
+                    entry.told.spend(&prepaid.plan, now, outcomes);
                 }
-            } else if prepaid.grants.is_empty() && !entry.is_asking {
+            } else if prepaid.is_empty() && !entry.is_asking {
                 // The same buckets with other limits.
                 entry.prepaid = None;
             } else {
-                return Step::Ask { ahead: None, prepaid: None };
+                return Step::Ask { ahead: None, plan };
             }
         }
-        let ahead = entry.count_ahead(unspent, now.steady, prepaid_time, share).map(|count| {
+        let ahead = entry.count_ahead(is_spent, now.steady, prepaid_time, share).map(|count| {
+            let under_way = count.saturating_add(u64::from(!is_spent));
             entry.is_asking = true;
-            let plan = entry.prepaid.as_ref().map(|prepaid| Arc::clone(&prepaid.plan));
-            let plan = plan.unwrap_or_else(|| charges.iter().map(PlannedCharge::from).collect());
-            GrantRequest { all: Arc::clone(self), name, plan, count, prepaid_time }
+            entry.begin_under_way(under_way);
+            let charges_of = entry.prepaid.as_ref().map(|prepaid| Arc::clone(&prepaid.plan));
+            let charges_of =
+                charges_of.unwrap_or_else(|| charges.iter().map(PlannedCharge::from).collect());
+            let all = Arc::clone(self);
+            GrantRequest { all, name: plan, plan: charges_of, count, under_way, prepaid_time }
         });
-        if is_spent {
-            Step::Spent(ahead)
-        } else {
-            let is_prepaid = entry.prepaid.is_some() || entry.is_asking;
-            Step::Ask { ahead, prepaid: is_prepaid.then_some(name) }
-        }
+        if is_spent { Step::Spent(ahead) } else { Step::Ask { ahead, plan } }
     }
 
-    /// Adds the unspent admissions of the plan of this name to the outcomes of a request that the store has admitted,
-    /// so that what is left does not decrease by a grant and increase again. The store admitted it at `now`, where
-    /// `steady` is when it was asked.
-    pub fn add_unspent(
+    /// Corrects what the store told a request of this plan that was asked for alone, so that what is left does not decrease
+    /// by a grant and increase again. It was asked at `sent`; the clocks show `answered`, by the store's the time of its
+    /// decision.
+    pub fn answered(
         &self,
         plan: PlanName,
         charges: &[Charge<'_>],
-        now: Now,
+        is_admitted: bool,
+        sent: Timestamp,
+        answered: Now,
         outcomes: &mut Outcomes,
     ) {
-        let mut stripe = self.stripes.of(plan.hash()).lock();
-        let prepaid = stripe.plans.get_mut(&plan).and_then(|entry| entry.prepaid.as_mut());
-        let Some(prepaid) = prepaid.filter(|prepaid| prepaid.is(charges)) else { return };
-        let states: SmallVec<[BucketState; 2]> = charges
-            .iter()
-            .zip(&*outcomes)
-            .filter_map(|(charge, outcome)| {
-                Some(Counter::of(charge.bucket)?.observed(charge.hits, outcome, now))
-            })
-            .collect();
-        let unspent = prepaid.unspent_at(now.wall);
-        for ((charge, outcome), state) in charges.iter().zip(outcomes).zip(&states) {
-            if let Some(counter) = Counter::of(charge.bucket).filter(|_| outcome.wait == Wait::NONE)
-            {
-                *outcome = counter.prepaid(*state, charge.hits, unspent, now);
+        let now = Now { steady: sent, wall: answered.wall };
+        let seen = seen(charges, is_admitted, now, outcomes);
+        self.with_plan(plan, |entry| {
+            entry.told.learn(seen.iter().copied(), entry.ahead(), Asked { sent, answered });
+            entry.told.correct(&seen, answered, outcomes);
+        });
+    }
+
+    /// Takes it that a request of this plan was denied, with these outcomes, without asking the store: if some of its admissions
+    /// are unspent or under way, the states by which it was denied may lack them.
+    pub fn denied(
+        &self,
+        plan: PlanName,
+        charges: &[Charge<'_>],
+        now: impl FnOnce() -> Now,
+        outcomes: &Outcomes,
+    ) {
+        self.with_plan(plan, |entry| {
+            let Ahead { unspent, under_way } = entry.ahead();
+            if unspent > 0 || under_way > 0 {
+                entry.told.deny(&seen(charges, false, now(), outcomes));
             }
+        });
+    }
+
+    /// Changes what is known of a plan, if it is not forgotten.
+    fn with_plan(&self, plan: PlanName, change: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = self.stripes.of(plan.hash()).lock().plans.get_mut(&plan) {
+            change(entry);
         }
-        prepaid.observe(states.into_iter(), now.wall);
     }
 
     /// Ends a grant. Returns what of it is to be given back; nothing if all is spent.
-    pub fn end(&self, grant: GrantName) -> Option<GiveBack> {
+    pub fn end(self: &Arc<Self>, grant: GrantName) -> Option<GiveBack> {
         let mut stripe = self.stripes.of(grant.name.hash()).lock();
-        stripe.plans.get_mut(&grant.name)?.prepaid.as_mut()?.end(grant.number)
+        let entry = stripe.plans.get_mut(&grant.name)?;
+        let prepaid = entry.prepaid.as_mut()?;
+        let (unspent, plan) = (prepaid.end(grant.number)?, Arc::clone(&prepaid.plan));
+        entry.begin_under_way(unspent.unspent());
+        Some(GiveBack::new(Arc::clone(self), grant.name, plan, unspent))
     }
 
     /// Ends all grants of plans with one of these buckets. Returns what is to be given back. Goes through all plans once.
-    pub fn end_all_of(&self, buckets: &HashSet<Fingerprint>) -> Vec<GiveBack> {
+    pub fn end_all_of(self: &Arc<Self>, buckets: &HashSet<Fingerprint>) -> Vec<GiveBack> {
         self.end_all_if(|prepaid| prepaid.meets_any(buckets))
     }
 
     /// Ends all grants. Returns what is to be given back.
-    pub fn end_all(&self) -> Vec<GiveBack> {
+    pub fn end_all(self: &Arc<Self>) -> Vec<GiveBack> {
         self.end_all_if(|_| true)
     }
 
-    fn end_all_if(&self, is_meant: impl Fn(&PrepaidPlan) -> bool) -> Vec<GiveBack> {
-        let of_stripe = |stripe: &parking_lot::Mutex<Stripe>| -> Vec<GiveBack> {
-            let mut stripe = stripe.lock();
-            let prepaid =
-                stripe.plans.values_mut().filter_map(|entry| entry.prepaid.as_deref_mut());
-            let meant = prepaid.filter(|prepaid| is_meant(prepaid));
-            meant.flat_map(PrepaidPlan::end_all).collect()
-        };
-        self.stripes.iter().flat_map(of_stripe).collect()
+    fn end_all_if(self: &Arc<Self>, is_meant: impl Fn(&PrepaidPlan) -> bool) -> Vec<GiveBack> {
+        let mut all = Vec::new();
+        for stripe in self.stripes.iter() {
+            for (name, entry) in &mut stripe.lock().plans {
+                let Some(prepaid) = entry.prepaid.as_mut().filter(|prepaid| is_meant(prepaid))
+                else {
+                    continue;
+                };
+                let (unspent, plan) = (prepaid.end_all(), Arc::clone(&prepaid.plan));
+                for grant in unspent {
+                    entry.begin_under_way(grant.unspent());
+                    all.push(GiveBack::new(Arc::clone(self), *name, Arc::clone(&plan), grant));
+                }
+            }
+        }
+        all
     }
 
     /// The hits that admissions which are not spent have charged to these buckets, without the buckets of which there are
@@ -250,9 +279,9 @@ impl Prepaid {
         let number = self.next_sweep.fetch_add(1, atomic::Ordering::Relaxed);
         let mut stripe = self.stripes.at(number).lock();
         stripe.plans.retain(|_, entry| {
-            let has_grants =
-                entry.prepaid.as_ref().is_some_and(|prepaid| !prepaid.grants.is_empty());
-            has_grants || entry.is_asking || !entry.demand.is_idle(IDLE, now)
+            let has_grants = entry.prepaid.as_ref().is_some_and(|prepaid| !prepaid.is_empty());
+            let is_asked_for = entry.is_asking || entry.under_way > 0;
+            has_grants || is_asked_for || !entry.demand.is_idle(IDLE, now)
         });
         if stripe.plans.capacity() / 4 > stripe.plans.len() {
             stripe.plans.shrink_to_fit();
@@ -260,17 +289,49 @@ impl Prepaid {
     }
 }
 
+/// What the outcomes of a request say, which the store has admitted, or denied as a whole.
+fn seen<'a>(
+    charges: &[Charge<'a>],
+    is_admitted: bool,
+    now: Now,
+    outcomes: &Outcomes,
+) -> SmallVec<[Seen<'a>; 4]> {
+    let of_charge = |(charge, outcome): (&Charge<'a>, &Outcome)| {
+        let counter = Counter::of_charge(charge)?;
+        let state = counter.observed(charge.hits, outcome, now);
+        let is_told = !is_admitted || outcome.wait != Wait::NONE;
+        Some(Seen { counter, hits: charge.hits, state, is_told })
+    };
+    charges.iter().zip(outcomes).filter_map(of_charge).collect()
+}
+
 impl Entry {
-    /// How many admissions to ask for ahead, if any, when `unspent` are there.
+    /// What the store may have charged ahead.
+    fn ahead(&self) -> Ahead {
+        let unspent = self.prepaid.as_ref().map_or(0, |prepaid| prepaid.unspent());
+        Ahead { unspent, under_way: self.under_way }
+    }
+
+    /// Counts so many admissions as under way.
+    const fn begin_under_way(&mut self, count: u64) {
+        self.under_way = self.under_way.saturating_add(count);
+    }
+
+    /// Counts so many of them no longer.
+    const fn end_under_way(&mut self, count: u64) {
+        self.under_way = self.under_way.saturating_sub(count);
+    }
+
+    /// How many admissions to ask for ahead, if any. Those that are there can be spent if `is_spent`: the request found one.
     fn count_ahead(
         &self,
-        unspent: u64,
+        is_spent: bool,
         now: Timestamp,
         prepaid_time: Nanos,
         share: impl FnOnce() -> u64,
     ) -> Option<u64> {
-        let last = self.prepaid.as_ref().map_or(0, |prepaid| prepaid.last_count);
-        if self.is_asking || unspent > last / 2 {
+        let there = self.prepaid.as_ref().filter(|_| is_spent);
+        if self.is_asking || there.is_some_and(|there| there.unspent() > there.last_count / 2) {
             return None;
         }
         let wanted = self.demand.in_last(prepaid_time, now) / DEMAND_PARTS;

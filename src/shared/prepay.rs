@@ -24,8 +24,8 @@ fn denial_ttl(prepaid_time: Option<Nanos>) -> Nanos {
 #[derive(Debug, Default)]
 pub struct Ask {
     ahead: Option<GrantRequest>,
-    /// The plan, if it was or is prepaid.
-    prepaid: Option<PlanName>,
+    /// The plan, if it can be prepaid.
+    plan: Option<PlanName>,
     /// For how long admissions are prepaid, if they are.
     prepaid_time: Option<Nanos>,
 }
@@ -47,7 +47,7 @@ impl StoreClient {
         let store = &self.store;
         let now = Now { steady: now, wall: store.to_store_time(now) };
         match store.prepaid.begin(charges, of_plan, now, || self.share(charges, now), outcomes) {
-            Step::Ask { ahead, prepaid } => Err(Ask { ahead, prepaid, prepaid_time }),
+            Step::Ask { ahead, plan } => Err(Ask { ahead, plan: Some(plan), prepaid_time }),
             Step::Spent(ahead) => {
                 store.telemetry.shared_store().prepaid.spent.inc();
                 if let Some(ahead) = ahead {
@@ -58,6 +58,20 @@ impl StoreClient {
         }
     }
 
+    /// As [`Self::would_deny`], for a request that found no prepaid admission.
+    pub fn would_deny_ahead(
+        &self,
+        ask: &Ask,
+        charges: &[Charge<'_>],
+        outcomes: &mut Outcomes,
+    ) -> bool {
+        let is_denied = self.would_deny(charges, outcomes);
+        if let Some(plan) = ask.plan.filter(|_| is_denied) {
+            self.store.prepaid.denied(plan, charges, || self.store.read(), outcomes);
+        }
+        is_denied
+    }
+
     /// As [`Self::decide`], and asks for admissions ahead with the same question. If there is too little for these, the
     /// request is asked for alone.
     ///
@@ -65,7 +79,7 @@ impl StoreClient {
     /// As [`Self::decide`].
     pub async fn decide_ahead(
         self: &Arc<Self>,
-        Ask { ahead, prepaid, prepaid_time }: Ask,
+        Ask { ahead, plan, prepaid_time }: Ask,
         charges: &[Charge<'_>],
         deadline: Instant,
         outcomes: &mut Outcomes,
@@ -87,11 +101,10 @@ impl StoreClient {
         let ttl = denial_ttl(prepaid_time);
         let admission = self.record(charges, &reply, lease, sent, ttl, outcomes)?;
         let decision = Decision { admission, now: reply.now };
-        if let Some(plan) = prepaid
-            && decision.admission != Admission::Denied
-        {
-            let now = Now { steady: sent, wall: decision.now };
-            self.store.prepaid.add_unspent(plan, charges, now, outcomes);
+        if let Some(plan) = plan {
+            let is_admitted = admission != Admission::Denied;
+            let answered = Now { steady: self.store.clock.now(), wall: reply.now };
+            self.store.prepaid.answered(plan, charges, is_admitted, sent, answered, outcomes);
         }
         Ok(decision)
     }

@@ -150,15 +150,32 @@ impl<'a> Counter<'a> {
         }
     }
 
-    /// The outcome of a charge of `hits` that was made ahead, where `state` has it and `unspent` later ones of the same
-    /// hits, which are told as if they had not been made.
-    pub(crate) fn prepaid(self, state: BucketState, hits: Hits, unspent: u64, now: Now) -> Outcome {
-        let state = self.without(state, hits, unspent);
+    /// The outcome of a charge of `hits` that was made ahead, where `state` has it.
+    #[inline]
+    pub(crate) fn prepaid(self, state: BucketState, hits: Hits, now: Now) -> Outcome {
         let outcome = match self {
             Self::Tokens(_) | Self::Owing(..) => self.peek(state, now),
             Self::Window(window, _) => window::charged(*window, state, hits, now.wall),
         };
         Outcome { wait: Wait::NONE, ..outcome }
+    }
+
+    /// The state with one more charge of `hits`.
+    #[inline]
+    pub(crate) fn with(self, state: BucketState, hits: Hits) -> BucketState {
+        let hits = hits.charged();
+        match self {
+            Self::Tokens(bucket) | Self::Owing(bucket, _) => {
+                full_at(bucket, state.moment().after(bucket.interval().times(hits)))
+            }
+            Self::Window(..) => match state.count() {
+                None => state,
+                Some((end, count)) => {
+                    let hits = u32::try_from(hits).unwrap_or(u32::MAX);
+                    BucketState::counted(end, count.saturating_add(hits))
+                }
+            },
+        }
     }
 
     /// The state without so many charges of `hits`.

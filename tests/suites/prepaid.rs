@@ -8,6 +8,7 @@ mod arrivals;
 mod scenarios;
 #[path = "../../benches/prepaid/simulation.rs"]
 mod simulation;
+mod told;
 
 use proptest::prelude::*;
 use tollgate::clock::Nanos;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::PlannedCharge;
+use super::Prepaid;
+use super::plan::{PlanName, PlannedCharge};
 use crate::clock::{Nanos, Timestamp};
 use crate::limit::Bucket;
 use crate::policy::fingerprint::Fingerprint;
@@ -30,11 +31,6 @@ impl Grant {
         Self { states: states.iter().copied().collect(), of, spent, until }
     }
 
-    /// When they were charged, by the store's clock.
-    pub(super) fn charged_at(&self) -> Timestamp {
-        self.states.first().map_or(Timestamp::default(), |seen| seen.at)
-    }
-
     /// How many are not spent.
     pub(super) const fn unspent(&self) -> u64 {
         self.of.saturating_sub(self.spent)
@@ -46,23 +42,31 @@ impl Grant {
         self.spent += u64::from(is_spent);
         is_spent
     }
-
-    /// What is to be given back; nothing if all are spent.
-    pub(super) fn give_back(self, plan: &Arc<[PlannedCharge]>) -> Option<GiveBack> {
-        (self.unspent() > 0).then(|| GiveBack::new(Arc::clone(plan), self))
-    }
 }
 
-/// Admissions of a grant that were not spent.
+/// Admissions of a grant that were not spent. Until it is dropped, the store may have them or not.
 #[derive(Debug)]
 pub struct GiveBack {
+    all: Arc<Prepaid>,
+    name: PlanName,
     plan: Arc<[PlannedCharge]>,
     grant: Grant,
 }
 
 impl GiveBack {
-    pub(super) const fn new(plan: Arc<[PlannedCharge]>, grant: Grant) -> Self {
-        Self { plan, grant }
+    /// Its admissions are to be [under way](super::told::Ahead::under_way).
+    pub(super) const fn new(
+        all: Arc<Prepaid>,
+        name: PlanName,
+        plan: Arc<[PlannedCharge]>,
+        grant: Grant,
+    ) -> Self {
+        Self { all, name, plan, grant }
+    }
+
+    /// The store has them back since `at`, by its clock.
+    pub fn arrived(&self, at: Timestamp) {
+        self.all.with_plan(self.name, |entry| entry.told.given_back(at));
     }
 
     /// How many.
@@ -105,5 +109,12 @@ impl GiveBack {
             let [cost, from] = counter.refund(state, seen.at, charge.hits)?.spans;
             Some((charge.fingerprint, Nanos::new(cost), Timestamp::from_unix_nanos(from)))
         })
+    }
+}
+
+impl Drop for GiveBack {
+    fn drop(&mut self) {
+        let count = self.count();
+        self.all.with_plan(self.name, |entry| entry.end_under_way(count));
     }
 }

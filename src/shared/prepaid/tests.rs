@@ -5,7 +5,7 @@ use crate::limit::{
     Bucket, CompactInterval, Concurrency, Counting, Debt, Period, Rate, TokenBucket, Unit, Window,
 };
 use crate::store::script::{ObservedState, State};
-use crate::store::{Mode, Outcome, gcra};
+use crate::store::{BucketState, Mode, Outcome, gcra};
 
 const PREPAID_TIME: Nanos = Nanos::new(100_000_000);
 
@@ -124,20 +124,60 @@ fn what_a_request_is_told_goes_down_by_its_own_charges_alone() {
         assert!(matches!(step, Step::Spent(None)));
         assert_eq!(told[0].remaining, left);
     }
+    let mut ask = |now: Now, remaining, used| {
+        told[0] = Outcome { remaining, reset: Nanos::from_secs(86_400).times(used), ..told[0] };
+        all.answered(plan, &charges, true, now.steady, now, &mut told);
+        told[0].remaining
+    };
     // The store has charged 1 + 2, and now another.
-    told[0] = Outcome { remaining: 996, reset: Nanos::from_secs(86_400).times(4), ..told[0] };
-    all.add_unspent(plan, &charges, at(2), &mut told);
-    assert_eq!(told[0].remaining, 996, "none is unspent");
-    let (_, next) = grant_of(&all, &charges, at(3), 4);
-    told[0] = Outcome { remaining: 990, reset: Nanos::from_secs(86_400).times(10), ..told[0] };
-    all.add_unspent(plan, &charges, at(4), &mut told);
-    assert_eq!(told[0].remaining, 990 + u32::try_from(unspent(&all, 1)).unwrap());
-    // An answer from before the grant does not have it.
-    told[0] = Outcome { remaining: 995, reset: Nanos::from_secs(86_400).times(5), ..told[0] };
-    all.add_unspent(plan, &charges, at(2), &mut told);
-    assert_eq!(told[0].remaining, 995);
-    all.end(next);
-    assert_eq!(unspent(&all, 1), 0);
+    assert_eq!(ask(at(2), 996, 4), 996, "none is unspent");
+    let (count, next) = grant_of(&all, &charges, at(3), 4);
+    let (left, of_grant) = (990, u32::try_from(count).unwrap());
+    assert_eq!(ask(at(5), left, 10), left + of_grant);
+    let from_before = Now { steady: at(5).steady, wall: at(4).wall };
+    assert_eq!(ask(from_before, 995, 5), left + of_grant, "an answer from before the last one");
+    // While they are given back, an answer may have them or not.
+    let back = all.end(next).unwrap();
+    assert_eq!((unspent(&all, 1), back.count()), (0, count));
+    assert_eq!(ask(at(6), left + of_grant - 1, 11 - count), left + of_grant, "it may have not");
+    assert_eq!(ask(at(7), left - 2, 12), left + of_grant - 2, "it has not");
+    back.arrived(at(8).wall);
+    drop(back);
+    assert_eq!(ask(at(9), left + of_grant - 3, 13 - count), left + of_grant - 3);
+}
+
+#[test]
+fn an_answer_that_shows_more_or_less_to_be_left_is_told() {
+    let (all, bucket) = (Prepaid::new(64), tokens(1_000));
+    let charges = [charge(1, &bucket)];
+    let plan = PlanName::of(&charges);
+    let (count, _) = grant(&all, &charges, at(0));
+    let ask = |now: Now, remaining: u32| {
+        let reset = Nanos::from_secs(86_400).times(u64::from(1_000 - remaining));
+        let mut told = Outcomes::new();
+        told.push(Outcome { wait: Wait::NONE, remaining, uncharged: 0, before: 0, reset });
+        all.answered(plan, &charges, true, now.steady, now, &mut told);
+        told[0].remaining
+    };
+    let unspent = u32::try_from(count).unwrap();
+    assert_eq!(ask(at(1), 500), 500 + unspent, "others have charged it");
+    assert_eq!(ask(at(2), 990), 990 + unspent, "it was reset");
+    // A question in the background may have charged what it asks for, or not.
+    let ahead = grant_in_background(&all, &charges, at(3));
+    assert_eq!(ask(at(4), 500), 500 + u32::try_from(ahead.count()).unwrap());
+    drop(ahead);
+    assert_eq!(ask(at(5), 400), 400);
+}
+
+/// Spends what there is, and returns the question for more.
+fn grant_in_background(all: &Arc<Prepaid>, charges: &[Charge<'_>], now: Now) -> GrantRequest {
+    let mut asked = None;
+    while unspent(all, 1) > 0 {
+        let (is_spent, ahead) = begin(all, charges, now);
+        assert!(is_spent);
+        asked = asked.or(ahead);
+    }
+    asked.expect("more are asked for before all are spent")
 }
 
 /// As [`grant`], in a bucket of which `used` were used.

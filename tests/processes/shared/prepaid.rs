@@ -52,6 +52,32 @@ fn a_hot_plan_seldom_asks_and_its_client_is_told_of_each_call() {
     assert_eq!(u64::from(left(&redis, &policy)), 100_000 - 2_000 - (charged - spent));
 }
 
+/// Grants, what is given back, and questions of single requests overtake each other on the connections of several threads.
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn what_is_left_never_increases_for_clients_that_spend_at_the_same_time() {
+    const CLIENTS: u32 = 6;
+    const CALLS: u32 = 1_500;
+    let redis = Redis::start();
+    let policy = policy("{ size: 1000000, per_day: 10 }", "store_prepaid: 20ms\n");
+    let one = replica(&redis, &policy, &["--workers", "2"]);
+    let spend = || {
+        let (mut client, mut last) = (one.client(), 1_000_000);
+        for number in 0..CALLS {
+            let left = client.ask(call(&[("k", "1")])).remaining()[0];
+            assert!(left <= last, "{left} are left after {last}, call {number}");
+            last = left;
+        }
+    };
+    std::thread::scope(|scope| (0..CLIENTS).for_each(|_| drop(scope.spawn(spend))));
+    eventually("all is spent or given back", || {
+        let [charged, spent, given_back] =
+            ["charged", "spent", "given_back"].map(|event| prepaid(&one, event));
+        charged > 0 && charged == spent + given_back
+    });
+    assert_eq!(left(&redis, &policy), 1_000_000 - CLIENTS * CALLS);
+}
+
 #[test]
 #[ignore = "needs Redis; bash tests/run.sh"]
 fn what_is_not_spent_is_given_back() {

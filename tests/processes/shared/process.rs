@@ -43,7 +43,10 @@ impl Tollgate {
             "--log-format",
             "json",
         ]);
-        command.args(["--workers", "1"]).args(arguments).arg("--config").arg(&path);
+        if !arguments.contains(&"--workers") {
+            command.args(["--workers", "1"]);
+        }
+        command.args(arguments).arg("--config").arg(&path);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap());
