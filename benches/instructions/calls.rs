@@ -1,20 +1,23 @@
 //! Calls for callgrind to count the instructions of; benches/instructions.sh runs it and compares.
 //!
 //! ```text
-//! instructions CASE COUNT
+//! instructions CASE COUNT [URL]
 //! ```
 //!
 //! Makes COUNT calls. CASE is `decision` (four buckets met and charged) or `tree` (a limit at the fifth level of a ratelimit
 //! configuration met and counted), or a whole call from bytes to bytes:
 //! `admitted` or `denied` under config/management-api.yaml; `open` or `spent` of one policy, of whose four
-//! buckets none or some deny, so that the one count over the other is what a denial costs; `call` or `call_denied`, the
+//! buckets none or some deny, so that the one count over the other is what a denial costs; `prepaid`, the same as `open`
+//! where each call spends a prepaid admission of the shared store at URL; `call` or `call_denied`, the
 //! same as `admitted` and `denied` over a connection in memory, HTTP/2 included, 50 at a time. Names are hashed
 //! under a fixed key and time stands still, so that the same program executes the same instructions.
 
-#![allow(clippy::unwrap_used, reason = "bench code: a failure is a panic")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "bench code: a failure is a panic")]
 
 #[path = "connection.rs"]
 mod connection;
+#[path = "prepaid.rs"]
+mod prepaid;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -38,7 +41,9 @@ const PAUSE: Nanos = Nanos::new(60_000_001_000);
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [case, count] = &arguments[..] else { return Err("instructions CASE COUNT".into()) };
+    let [case, count, rest @ ..] = &arguments[..] else {
+        return Err("instructions CASE COUNT [URL]".into());
+    };
     let count = FIRST + count.parse::<usize>()?;
     match &**case {
         "decision" => decide(count, &Parts::of(USUAL), &message("type_0", &tenant(0), None)),
@@ -48,6 +53,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "call" => connection::calls(count, "GET", "/api/v2/organizations/org_1/members", false),
         "call_denied" => connection::calls(count, "POST", "/api/v2/keys/signing/rotate", true),
         "open" => repeat(count, "type_0", false),
+        "prepaid" => prepaid::spend(count, rest.first().ok_or("prepaid needs a URL")?),
         "spent" => repeat(count, "spent", true),
         other => return Err(format!("{other} is not among the cases").into()),
     }

@@ -185,7 +185,8 @@ pub struct Parts {
     domain: String,
 }
 
-fn compiled(sources: &[Source]) -> VersionedPolicies {
+/// Policies compiled under a fixed key.
+pub fn compiled(sources: &[Source]) -> VersionedPolicies {
     let compiled = policy_files::compile(sources, FingerprintKey::fixed(7));
     compiled.unwrap_or_else(|problems| panic!("{problems}"))
 }

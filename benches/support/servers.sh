@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What serve.sh, store.sh and store/cold.sh share: servers, each on a core of its own, that end with the script. To be
-# sourced, in the repository's folder.
+# What instructions.sh, prepaid.sh, serve.sh, store.sh and store/cold.sh share: servers, each on a core of its own, that end with
+# the script. To be sourced, in the repository's folder.
 
 target=${CARGO_TARGET_DIR:-target}
 out=$target/bench

@@ -166,9 +166,11 @@ pub(super) async fn decide_shared<'p>(
     // One deadline for all commands of a request, from the first one on.
     let mut deadline = None;
     let mut released = 0;
+    // What waits is boxed, here and below: timers need so much space and alignment that the future of a request that asks
+    // nothing would take a slow allocation for it.
     for lease in &plan.releases {
         let deadline = *deadline.get_or_insert_with(|| client.deadline());
-        released += usize::from(client.release(*lease, deadline).await);
+        released += usize::from(Box::pin(client.release(*lease, deadline)).await);
     }
     let charges = Charges::of(plan);
     let mut outcomes = Outcomes::new();
@@ -190,8 +192,8 @@ pub(super) async fn decide_shared<'p>(
         return Ok((verdict, client.store().now()));
     }
     let deadline = deadline.unwrap_or_else(|| client.deadline());
-    let decided = client.decide_ahead(ask, charges.all(), deadline, &mut outcomes).await;
-    let decision = match decided {
+    let deciding = client.decide_ahead(ask, charges.all(), deadline, &mut outcomes);
+    let decision = match Box::pin(deciding).await {
         Ok(decision) => decision,
         Err(error) => {
             tracing::debug!(%error, "deciding without the shared store");
