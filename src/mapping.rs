@@ -1,13 +1,15 @@
 //! From the fields of a line of an access log to the request that Envoy would have sent for it.
 //!
 //! A [`Mapping`] is compiled once, by [`config::mapping`](crate::config::mapping), and does not change. For each line it
-//! takes the values of the fields that it [wants](Mapping::fields) and builds a [`Query`]. Buffers and counts are in a
-//! [`Scratch`], one for each thread, so that an ordinary line allocates nothing.
+//! takes the values of the fields that it [wants](Mapping::fields) and adds a request to [`Requests`], which build its
+//! [`Query`](crate::descriptor::Query). Buffers and counts are in a [`Scratch`], one for each thread, so that an ordinary
+//! line allocates nothing.
 
 mod builder;
 mod counts;
 mod hits;
 mod lookup;
+mod requests;
 mod scratch;
 mod skip;
 mod source;
@@ -21,12 +23,13 @@ pub(crate) use self::builder::{Builder, NewEntry, PatternIndex};
 pub use self::counts::{Counts, EntryCount, Lacks};
 pub(crate) use self::hits::HitsSource;
 pub(crate) use self::lookup::{LookupTable, MAX_ROWS};
+pub use self::requests::Requests;
 pub use self::scratch::Scratch;
 pub(crate) use self::skip::Skip;
 pub(crate) use self::source::{Derived, Element, Fields, Source};
 pub use self::times::{At, DurationUnit, Times};
 use self::token::Token;
-use crate::descriptor::{BadRequest, Entry, Query};
+use crate::descriptor::Entry;
 
 /// The most different fields of one mapping.
 pub const MAX_FIELDS: usize = 256;
@@ -43,8 +46,8 @@ pub struct Mapping {
     fields: Box<[String]>,
     times: Times,
     descriptors: Box<[DescriptorPlan]>,
-    /// How many entries all descriptors have.
-    entries: usize,
+    /// The keys of the entries of all descriptors, by their number.
+    keys: Box<[Box<str>]>,
     /// The tokens whose claims are read, and how many claims.
     tokens: Box<[Token]>,
     claims: usize,
@@ -62,7 +65,6 @@ struct DescriptorPlan {
 /// How one entry is built.
 #[derive(Debug)]
 struct EntryPlan {
-    key: Box<str>,
     source: Source,
     /// Whether a line without a value has no such descriptor, instead of one without the entry.
     is_required: bool,
@@ -75,15 +77,15 @@ struct EntryPlan {
 /// What became of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mapped {
-    /// The query is complete.
-    Query,
-    /// Conditions of `skip` hold. The query is not complete.
+    /// It is a request.
+    Request,
+    /// Conditions of `skip` hold.
     Skipped,
-    /// Every descriptor lacks a required entry, or all entries. Envoy would not have asked. The query is not complete.
+    /// Every descriptor lacks a required entry, or all entries. Envoy would not have asked.
     NoDescriptor,
 }
 
-/// Why a line has no query.
+/// Why a line is no request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LineError {
     /// The line does not have the field with the hits.
@@ -100,9 +102,6 @@ pub enum LineError {
         /// What the line has, safe to print.
         value: Box<str>,
     },
-    /// The query is refused.
-    #[error(transparent)]
-    Query(#[from] BadRequest),
 }
 
 /// An entry whose fields occur in no line.
@@ -130,57 +129,86 @@ impl Mapping {
         &self.times
     }
 
-    /// Builds the query of a line from the values of the [wanted fields](Self::fields), in their order, `None` for a
-    /// field that the line does not have. The query must be used only if it is [complete](Mapped::Query). The scratch is
-    /// one of this mapping.
+    /// Adds the request of a line, if it [is one](Mapped::Request), from the values of the [wanted fields](Self::fields), in
+    /// their order, `None` for a field that the line does not have. The requests and the scratch are of this mapping.
     ///
     /// # Errors
-    /// If the hits of a descriptor are no number, or if the domain is empty.
-    pub fn query<'q>(
-        &'q self,
-        domain: &'q str,
-        values: &[Option<&'q [u8]>],
-        scratch: &'q mut Scratch,
-        query: &mut Query<'q>,
+    /// If the hits of a descriptor are no number.
+    pub fn read(
+        &self,
+        values: &[Option<&[u8]>],
+        scratch: &mut Scratch,
+        requests: &mut Requests,
+    ) -> Result<Mapped, LineError> {
+        let mapped = self.read_open(values, scratch, requests);
+        if mapped == Ok(Mapped::Request) {
+            requests.finish();
+        } else {
+            requests.abandon();
+        }
+        mapped
+    }
+
+    /// As [`Self::read`], of a request that is not completed.
+    fn read_open(
+        &self,
+        values: &[Option<&[u8]>],
+        scratch: &mut Scratch,
+        requests: &mut Requests,
     ) -> Result<Mapped, LineError> {
         let Scratch { payload, claims, locations, counts } = scratch;
         counts.line(values);
         claims.clear();
         self.tokens.iter().for_each(|token| token.read(values, payload, claims));
-        let claims = &*claims;
-        query.begin(domain, self.descriptors.len())?;
         let mut wrong_hits = None;
         for plan in &self.descriptors {
-            let mut entries: SmallVec<[Entry<'q>; 12]> = SmallVec::new();
             let mut is_complete = true;
-            for EntryPlan { key, source, is_required, number, .. } in &plan.entries {
+            for EntryPlan { source, is_required, number, .. } in &plan.entries {
                 let found = source.read(values, claims, &self.patterns, locations);
                 let found = found.inspect_err(|lack| counts.lack(*number, *lack)).ok();
                 match found.or_else(|| source.default()) {
-                    Some(value) => entries.push(Entry { key: (&**key).into(), value }),
+                    Some(value) => requests.entry(*number, value),
                     None => is_complete &= !is_required,
                 }
             }
-            if self.skip.is_met(&entries, values) {
+            if self.is_skipped(values, requests) {
                 return Ok(Mapped::Skipped);
             }
-            if !is_complete || entries.is_empty() {
+            if !is_complete {
+                requests.drop_open_entries();
+            }
+            if !requests.has_open_entries() {
                 continue;
             }
             match plan.hits.read(values, &self.fields) {
-                Ok(hits) => {
-                    entries.iter().for_each(|entry| query.entry(entry.key, entry.value));
-                    query.close(hits, None)?;
-                }
+                Ok(hits) => requests.close(hits),
                 // A later descriptor may have the line skipped.
-                Err(error) => wrong_hits = wrong_hits.or(Some(error)),
+                Err(error) => {
+                    requests.drop_open_entries();
+                    wrong_hits = wrong_hits.or(Some(error));
+                }
             }
         }
         match wrong_hits {
             Some(error) => Err(error),
-            None if query.is_empty() => Ok(Mapped::NoDescriptor),
-            None => Ok(Mapped::Query),
+            None if requests.has_open_descriptors() => Ok(Mapped::Request),
+            None => Ok(Mapped::NoDescriptor),
         }
+    }
+
+    /// Whether the line is passed over, by its values and the entries of the descriptor that is not complete.
+    fn is_skipped(&self, values: &[Option<&[u8]>], requests: &Requests) -> bool {
+        if self.skip.any.is_empty() {
+            return false;
+        }
+        let mut entries: SmallVec<[Entry<'_>; 12]> = SmallVec::new();
+        requests.each_open_entry(self, |entry| entries.push(entry));
+        self.skip.is_met(&entries, values)
+    }
+
+    /// The key of the entry with this number, counted through all descriptors.
+    fn key(&self, number: usize) -> &str {
+        self.keys.get(number).map_or("", |key| key)
     }
 
     /// The entries and hits whose fields occur in no line, although the mapping does not call them optional: a field is
@@ -201,7 +229,7 @@ impl Mapping {
         for plan in &self.descriptors {
             for entry in plan.entries.iter().filter(|entry| !entry.is_optional) {
                 if let Some(fields) = entry.source.fields().filter(is_unseen) {
-                    add(Some(&*entry.key), fields);
+                    add(Some(self.key(entry.number)), fields);
                 }
             }
             if let Some(fields) = plan.hits.fields().filter(is_unseen) {
@@ -220,7 +248,7 @@ impl Mapping {
         derived
             .map(|(descriptor, entry)| EntryCount {
                 descriptor,
-                key: &entry.key,
+                key: self.key(entry.number),
                 lacks: counts.of_entry(entry.number),
             })
             .collect()

@@ -165,7 +165,6 @@ pub fn replay(
     let logs = sources.iter().map(Source::name).collect();
     let reading = Reading {
         mapping: Arc::clone(&mapping),
-        domain: policy.domain().to_owned(),
         parts,
         format: options.format,
         window: options.window,

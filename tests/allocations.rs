@@ -18,6 +18,7 @@ use tollgate::clock::{Clock, Nanos};
 use tollgate::config::ratelimit::Settings;
 use tollgate::descriptor::Query;
 use tollgate::limit::Counting;
+use tollgate::mapping::Requests;
 use tollgate::observe::recent_buckets::{NOTE_INTERVAL, RecentBuckets};
 use tollgate::observe::top_denied::DenialCounts;
 use tollgate::policy::fingerprint::FingerprintKey;
@@ -71,14 +72,17 @@ skip: { path: /healthz*, $user_agent: kube-probe }
         mapping.fields().iter().map(value).collect::<Vec<_>>()
     };
     let lines = [line(b"/api/dashboard/sales?x=1"), line(b"/other"), line(b"/api/dashboard/y")];
-    let mut scratch = mapping.scratch();
+    let (mut scratch, mut requests) = (mapping.scratch(), Requests::default());
     let mut read = || {
-        let entries = lines.iter().map(|values| {
+        requests.clear();
+        let mut entries = 0;
+        for (number, values) in lines.iter().enumerate() {
+            mapping.read(values, &mut scratch, &mut requests).unwrap();
             let mut query = Query::default();
-            mapping.query("d", values, &mut scratch, &mut query).unwrap();
-            query.descriptors().map(|descriptor| descriptor.entries().len()).sum::<usize>()
-        });
-        entries.sum::<usize>()
+            requests.query(number, &mapping, "d", &mut query).unwrap();
+            entries += query.descriptors().map(|of| of.entries().len()).sum::<usize>();
+        }
+        entries
     };
     // The first lines make the buffers.
     assert_eq!(read(), 7 + 6 + 7);

@@ -25,7 +25,7 @@ pub(crate) struct PatternIndex(pub(super) usize);
 pub(crate) struct Builder {
     fields: Vec<String>,
     descriptors: Vec<DescriptorPlan>,
-    entries: usize,
+    keys: Vec<Box<str>>,
     tokens: Vec<Token>,
     claims: usize,
     patterns: Vec<Regex>,
@@ -83,24 +83,23 @@ impl Builder {
 
     /// Adds a descriptor.
     pub(crate) fn descriptor(&mut self, entries: Vec<NewEntry>, hits: HitsSource) {
-        let first = self.entries;
-        self.entries += entries.len();
-        let plan = |(at, entry)| {
+        let plan = |entry| {
             let NewEntry { key, source, is_required, is_optional } = entry;
-            EntryPlan { key, source, is_required, is_optional, number: first + at }
+            self.keys.push(key);
+            EntryPlan { source, is_required, is_optional, number: self.keys.len() - 1 }
         };
-        let entries = entries.into_iter().enumerate().map(plan).collect();
+        let entries = entries.into_iter().map(plan).collect();
         self.descriptors.push(DescriptorPlan { entries, hits });
     }
 
     /// Builds the mapping. Its descriptors keep their order.
     pub(crate) fn build(self, skip: Skip, times: Times) -> Mapping {
-        let Self { fields, descriptors, entries, tokens, claims, patterns } = self;
+        let Self { fields, descriptors, keys, tokens, claims, patterns } = self;
         Mapping {
             fields: fields.into(),
             times,
             descriptors: descriptors.into(),
-            entries,
+            keys: keys.into(),
             tokens: tokens.into(),
             claims,
             patterns: patterns.into(),

@@ -30,7 +30,7 @@ impl Mapping {
             payload: Vec::new(),
             claims: Claims::new(self.claims),
             locations: self.patterns.iter().map(|pattern| pattern.capture_locations()).collect(),
-            counts: Counts::new(self.fields.len(), self.entries),
+            counts: Counts::new(self.fields.len(), self.keys.len()),
         }
     }
 }

@@ -21,9 +21,6 @@ pub(crate) struct Skip {
 impl Skip {
     /// Whether all conditions of a set hold for a descriptor.
     pub(super) fn is_met(&self, entries: &[Entry<'_>], line: &[Option<&[u8]>]) -> bool {
-        if self.any.is_empty() {
-            return false;
-        }
         let mut values = Values::new(&self.addresses);
         self.keys.project(entries, &mut values);
         for (index, field) in &self.fields {

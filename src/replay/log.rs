@@ -8,13 +8,12 @@ use std::sync::mpsc::SyncSender;
 use access_log::{Format, Record};
 
 use super::ReplayError;
-use super::batch::{Batches, Event, OwnedBatch};
+use super::batch::{Batch, Batches, Event, OwnedBatch};
 use super::lines::{Lines, MAX_LINE};
-use super::reading::{Reading, Slots, TOO_MANY_REQUESTS};
+use super::reading::{Reading, Slots, TOO_MANY_REQUESTS, Values};
 use super::reorder::Lateness;
 use super::source::Source;
 use crate::clock::{Nanos, Timestamp};
-use crate::descriptor::Query;
 use crate::mapping::{Counts, Mapped, Scratch};
 use crate::text::sanitize;
 
@@ -216,7 +215,7 @@ impl Log {
             }
             let batch = std::mem::replace(&mut taking.batch, batches.get());
             let piece = Piece { batch, watermark: taking.lateness.watermark() };
-            if !piece.batch.events().is_empty() && pieces.send(piece).is_err() {
+            if !piece.batch.events.is_empty() && pieces.send(piece).is_err() {
                 break;
             }
             let Some(piece) = lines.next().map_err(fault)? else { break };
@@ -263,11 +262,12 @@ impl Taking<'_> {
             counts.late += 1;
             return;
         }
-        let mut query = Query::default();
+        let Batch { events, requests } = &mut *self.batch;
         let mapping = &reading.mapping;
-        let (values, status) = self.slots.read(record.values);
-        match mapping.query(&reading.domain, &values, &mut self.scratch, &mut query) {
-            Ok(Mapped::Query) => {}
+        let mut moved = Values::new();
+        let (values, status) = self.slots.read(record.values, &mut moved);
+        match mapping.read(values, &mut self.scratch, requests) {
+            Ok(Mapped::Request) => {}
             Ok(Mapped::Skipped) => {
                 counts.skipped += 1;
                 return;
@@ -285,14 +285,13 @@ impl Taking<'_> {
         counts.without_duration += u64::from(record.duration.is_none());
         let (first, last) = counts.covered.get_or_insert((start, start));
         (*first, *last) = ((*first).min(start), (*last).max(start));
-        let event = Event {
+        events.push(Event {
             start,
             duration: record.duration.map(Nanos::new).unwrap_or_default(),
             is_whole_second: record.is_whole_second,
             was_denied: status == Some(TOO_MANY_REQUESTS),
-            part: reading.parts.of(&query),
-        };
-        self.batch.push(event, &query);
+            part: reading.parts.of_last(requests, mapping),
+        });
     }
 }
 

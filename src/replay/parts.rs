@@ -8,8 +8,7 @@ use std::hash::Hasher;
 use siphasher::sip::SipHasher13;
 
 use super::batch::PARTS;
-use crate::descriptor::Query;
-use crate::mapping::Mapping;
+use crate::mapping::{Mapping, Requests};
 use crate::policy::Policy;
 
 /// How requests are divided.
@@ -51,14 +50,11 @@ impl Parts {
         self.key.as_deref()
     }
 
-    /// The part of a request.
-    pub(super) fn of(&self, query: &Query<'_>) -> u8 {
+    /// The part of the request that was added last.
+    pub(super) fn of_last(&self, requests: &Requests, mapping: &Mapping) -> u8 {
         let Some(key) = &self.key else { return 0 };
-        let entries = query.descriptors().flat_map(|descriptor| descriptor.entries());
-        let mut of_key = entries.filter(|entry| entry.key == **key);
-        let entry = of_key.next();
         let mut hasher = SipHasher13::new();
-        hasher.write(entry.map_or(b"", |entry| entry.value));
+        hasher.write(requests.last_value(mapping, key).unwrap_or_default());
         let [lowest, ..] = hasher.finish().to_le_bytes();
         lowest % PARTS
     }

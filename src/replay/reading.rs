@@ -18,7 +18,6 @@ pub(super) const TOO_MANY_REQUESTS: &[u8] = b"429";
 #[derive(Debug, Clone)]
 pub(super) struct Reading {
     pub(super) mapping: Arc<Mapping>,
-    pub(super) domain: String,
     pub(super) parts: Parts,
     /// The format of all logs; found for each log if it is not given.
     pub(super) format: Option<Format>,
@@ -86,10 +85,20 @@ pub(super) struct Slots {
 }
 
 impl Slots {
-    /// The values of the fields of the mapping, and the status.
-    pub(super) fn read<'a>(&self, found: &[Option<&'a [u8]>]) -> (Values<'a>, Option<&'a [u8]>) {
-        let mut values = Values::from_elem(None, self.of);
+    /// The values of the fields of the mapping, and the status. If the format lacks a field, they are written to `values`.
+    pub(super) fn read<'v, 'a>(
+        &self,
+        found: &'v [Option<&'a [u8]>],
+        values: &'v mut Values<'a>,
+    ) -> (&'v [Option<&'a [u8]>], Option<&'a [u8]>) {
+        // The status is wanted last, and the others in the order of the mapping.
+        if let Some((status, values)) = found.split_last()
+            && self.places.len() > self.of
+        {
+            return (values, *status);
+        }
         let mut status = None;
+        values.resize(self.of, None);
         for (place, value) in self.places.iter().zip(found) {
             match place {
                 Some(place) => {

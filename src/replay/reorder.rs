@@ -48,7 +48,7 @@ impl Ordered {
         let (batch, event) = *self.order.get(place)?;
         let batch = self.batches.get(usize::try_from(batch).ok()?)?;
         let event = usize::try_from(event).ok()?;
-        Some((&**batch, event, *batch.events().get(event)?))
+        Some((&**batch, event, *batch.events.get(event)?))
     }
 
     /// The requests, in order.
@@ -111,7 +111,7 @@ impl Reorder {
         });
         let Some(place) = place else { return };
         let mut count = 0;
-        for (event, number) in batch.events().iter().zip(0_u32..) {
+        for (event, number) in batch.events.iter().zip(0_u32..) {
             if event.start < self.released {
                 self.late += 1;
                 continue;

@@ -14,6 +14,7 @@ use super::trial::{Tally, Trial, TrialKeys, Tried};
 use super::{Progress, ReplayError};
 use crate::clock::{Nanos, Timestamp};
 use crate::descriptor::Query;
+use crate::mapping::Mapping;
 
 const SECOND: Nanos = Nanos::from_secs(1);
 
@@ -40,6 +41,8 @@ pub(super) struct Ran<'p> {
 /// Decides the requests of some parts: twice, with two times for those whose time is told in whole seconds.
 struct Decider<'p> {
     tried: Tried<'p>,
+    /// What made the requests.
+    mapping: Arc<Mapping>,
     max_keys: usize,
     at_once: Trial<'p>,
     spread: Option<Trial<'p>>,
@@ -58,9 +61,9 @@ impl<'p> Decider<'p> {
         }
         self.has_begun |= !ordered.is_empty();
         let own = |part: u8| usize::from(part) % self.of == self.number;
-        let mut query = Query::default();
+        let (domain, mut query) = (self.tried.policy.domain(), Query::default());
         for (batch, number, event) in ordered.iter().filter(|(.., event)| own(event.part)) {
-            batch.query(number, self.tried.policy.domain(), &mut query)?;
+            batch.requests.query(number, &self.mapping, domain, &mut query)?;
             let now = if event.is_whole_second { whole_second(event.start) } else { event.start };
             self.at_once.decide(&query, &event, now)?;
         }
@@ -70,7 +73,7 @@ impl<'p> Decider<'p> {
             else {
                 continue;
             };
-            batch.query(number, self.tried.policy.domain(), &mut query)?;
+            batch.requests.query(number, &self.mapping, domain, &mut query)?;
             spread.decide(&query, &event, now)?;
         }
         Ok(())
@@ -131,6 +134,7 @@ pub(super) fn run<'p>(
                 let (sender, pieces) = sync_channel::<Arc<Ordered>>(WAITING);
                 let decider = Decider {
                     tried: job.tried,
+                    mapping: Arc::clone(&job.reading.mapping),
                     max_keys: job.max_keys,
                     at_once: Trial::new(job.tried, job.max_keys, &keys),
                     spread: None,

@@ -10,7 +10,7 @@ use std::io::{self, ErrorKind};
 
 use super::*;
 use crate::descriptor::Query;
-use crate::mapping::{LineError, Mapped, Scratch};
+use crate::mapping::{LineError, Mapped, Requests, Scratch};
 use crate::text::decode;
 
 /// The files of look-up tables.
@@ -48,8 +48,19 @@ type Line<'a> = &'a [(&'a str, &'a [u8])];
 fn query(mapping: &Mapping, line: Line<'_>, scratch: &mut Scratch) -> Result<String, LineError> {
     let of: HashMap<&str, &[u8]> = line.iter().copied().collect();
     let values: Vec<_> = mapping.fields().iter().map(|name| of.get(&**name).copied()).collect();
+    let mut requests = Requests::default();
+    let mapped = mapping.read(&values, scratch, &mut requests)?;
+    Ok(match mapped {
+        Mapped::Request => told(mapping, &requests, 0),
+        Mapped::Skipped => "skipped".to_owned(),
+        Mapped::NoDescriptor => "none".to_owned(),
+    })
+}
+
+/// The query of the request with this number.
+fn told(mapping: &Mapping, requests: &Requests, number: usize) -> String {
     let mut query = Query::default();
-    let mapped = mapping.query("d", &values, scratch, &mut query)?;
+    requests.query(number, mapping, "d", &mut query).unwrap();
     let told = query.descriptors().map(|descriptor| {
         let entries = descriptor.entries().iter();
         let mut words: Vec<_> =
@@ -58,11 +69,7 @@ fn query(mapping: &Mapping, line: Line<'_>, scratch: &mut Scratch) -> Result<Str
         words.extend((hits != 1).then(|| format!("*{hits}")));
         words.join(" ")
     });
-    Ok(match mapped {
-        Mapped::Query => told.collect::<Vec<_>>().join(" | "),
-        Mapped::Skipped => "skipped".to_owned(),
-        Mapped::NoDescriptor => "none".to_owned(),
-    })
+    told.collect::<Vec<_>>().join(" | ")
 }
 
 fn of(text: &str, line: Line<'_>) -> String {

@@ -68,13 +68,14 @@ impl Logs<'_> {
         }
         let read = Arc::<AtomicU64>::default();
         let of = self.sources.iter().map(Source::size).sum::<Option<u64>>();
+        let mapping = Arc::clone(&self.reading.mapping);
         let mut merge = Merge::new(self.sources, self.reading, Arc::clone(&read))?;
         let mut trial = CandidateTrial::new(candidates);
         let mut requests = 0;
         while let Some(ordered) = merge.next()? {
             let mut query = Query::default();
             for (batch, number, event) in ordered.iter() {
-                batch.query(number, self.policy.domain(), &mut query)?;
+                batch.requests.query(number, &mapping, self.policy.domain(), &mut query)?;
                 let now =
                     if event.is_whole_second { whole_second(event.start) } else { event.start };
                 let mut plan = Plan::default();

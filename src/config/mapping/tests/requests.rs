@@ -92,6 +92,34 @@ descriptors:
 }
 
 #[test]
+fn requests_of_several_lines_keep_apart_and_other_lines_leave_nothing() {
+    let text = "
+descriptors:
+- entries: { user: $u, path: { from: $p, required: true } }
+- entries: { method: $m }
+  hits: $n
+skip: { method: OPTIONS }
+";
+    let mapping = mapping(text);
+    let (mut scratch, mut requests) = (mapping.scratch(), Requests::default());
+    let mut read = |line: [Option<&[u8]>; 4]| mapping.read(&line, &mut scratch, &mut requests);
+    assert_eq!(mapping.fields(), ["u", "p", "m", "n"]);
+    let is_added = Ok(Mapped::Request);
+    assert_eq!(read([Some(b"ann"), Some(b"/a"), Some(b"GET"), Some(b"7")]), is_added);
+    assert_eq!(read([Some(b"eve"), Some(b"/b"), Some(b"OPTIONS"), None]), Ok(Mapped::Skipped));
+    assert_eq!(read([Some(b"eve"), None, None, None]), Ok(Mapped::NoDescriptor));
+    assert!(read([Some(b"eve"), Some(b"/c"), Some(b"GET"), Some(b"x")]).is_err());
+    assert_eq!(read([Some(b"bob"), Some(b""), None, None]), is_added);
+    assert_eq!(read([Some(b"bob"), None, Some(b"PUT"), Some(b"1")]), is_added);
+    assert_eq!(requests.last_value(&mapping, "method"), Some(&b"PUT"[..]));
+    assert_eq!(requests.last_value(&mapping, "user"), None);
+    let all = [0, 1, 2].map(|number| told(&mapping, &requests, number));
+    assert_eq!(all, ["user=ann path=/a | method=GET *7", "user=bob path=", "method=PUT"]);
+    requests.clear();
+    assert_eq!(requests.last_value(&mapping, "method"), None);
+}
+
+#[test]
 fn an_entry_with_a_number_is_a_later_one_with_the_same_key() {
     let text = "descriptor: { generic_key: a, 'generic_key[1]': $x, 'generic_key[2]': c }";
     assert_eq!(of(text, &[("x", b"b")]), "generic_key=a generic_key=b generic_key=c");
