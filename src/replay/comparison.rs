@@ -21,9 +21,10 @@ impl Default for Difference {
 
 impl Difference {
     fn count(&mut self, denial: Denial, part: u8, now: Timestamp) {
+        let Denial { fingerprint, rule, label } = denial;
         self.requests += 1;
         if let Some(keys) = self.keys.get_mut(usize::from(part)) {
-            keys.deny(denial.fingerprint, denial.rule, now, || denial.label);
+            keys.deny(fingerprint, rule, now, || label);
         }
     }
 
@@ -50,15 +51,15 @@ impl Comparison {
     /// Counts a request that the policy denied or not, and the other denied or not.
     pub(super) fn count(
         &mut self,
-        denied: Option<Denial>,
-        other: Option<Denial>,
+        denied: Option<Box<Denial>>,
+        other: Option<Box<Denial>>,
         part: u8,
         now: Timestamp,
     ) {
         match (denied, other) {
             (Some(_), Some(_)) => self.both += 1,
-            (Some(denial), None) => self.newly.count(denial, part, now),
-            (None, Some(denial)) => self.no_longer.count(denial, part, now),
+            (Some(denial), None) => self.newly.count(*denial, part, now),
+            (None, Some(denial)) => self.no_longer.count(*denial, part, now),
             (None, None) => {}
         }
     }

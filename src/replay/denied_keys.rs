@@ -1,6 +1,6 @@
 //! The keys that were denied: when, how long on end, and in which minutes.
 
-use hashbrown::HashMap;
+use hashbrown::HashTable;
 
 use super::series::Series;
 use crate::clock::Timestamp;
@@ -37,7 +37,8 @@ pub(super) struct DeniedKey {
 /// The keys that were denied most.
 #[derive(Debug)]
 pub(super) struct DeniedKeys {
-    keys: HashMap<Fingerprint, DeniedKey>,
+    /// Each with the name of its bucket.
+    keys: HashTable<(Fingerprint, DeniedKey)>,
     /// How many keys were forgotten; one that is denied again later counts again.
     forgotten: u64,
     max_keys: usize,
@@ -45,7 +46,7 @@ pub(super) struct DeniedKeys {
 
 impl Default for DeniedKeys {
     fn default() -> Self {
-        Self { keys: HashMap::new(), forgotten: 0, max_keys: MAX_KEYS }
+        Self { keys: HashTable::new(), forgotten: 0, max_keys: MAX_KEYS }
     }
 }
 
@@ -58,10 +59,10 @@ impl DeniedKeys {
         now: Timestamp,
         label: impl FnOnce() -> BucketLabel,
     ) {
-        if self.keys.len() >= 2 * self.max_keys && !self.keys.contains_key(&fingerprint) {
+        if self.keys.len() >= 2 * self.max_keys && self.find_mut(fingerprint).is_none() {
             self.forget_half();
         }
-        let key = self.keys.entry(fingerprint).or_insert_with(|| DeniedKey {
+        let new = || DeniedKey {
             label: label(),
             rule,
             first: now,
@@ -70,7 +71,9 @@ impl DeniedKeys {
             longest_streak: 0,
             streak: 0,
             series: Series::with_most(MAX_STEPS),
-        });
+        };
+        let found = self.keys.entry(fingerprint.hash64(), |(name, _)| *name == fingerprint, hash);
+        let (_, key) = found.or_insert_with(|| (fingerprint, new())).into_mut();
         key.last = now;
         key.denied += 1;
         key.streak += 1;
@@ -80,24 +83,31 @@ impl DeniedKeys {
 
     /// Counts a request of a key that was denied before and that its bucket admits now.
     pub(super) fn admit(&mut self, fingerprint: Fingerprint, now: Timestamp) {
-        if let Some(key) = self.keys.get_mut(&fingerprint) {
+        if let Some(key) = self.find_mut(fingerprint) {
             key.streak = 0;
             key.series.count(now, false);
         }
     }
 
+    fn find_mut(&mut self, fingerprint: Fingerprint) -> Option<&mut DeniedKey> {
+        let found = self.keys.find_mut(fingerprint.hash64(), |(name, _)| *name == fingerprint);
+        found.map(|(_, key)| key)
+    }
+
     fn forget_half(&mut self) {
         let mut counts: Vec<_> = self.keys.iter().map(|(name, key)| (key.denied, *name)).collect();
         counts.sort_unstable_by_key(|(denied, name)| (*denied, name.to_bytes()));
-        for (_, name) in counts.iter().take(self.max_keys) {
-            self.keys.remove(name);
-            self.forgotten += 1;
+        for (_, forgotten) in counts.iter().take(self.max_keys) {
+            let found = self.keys.find_entry(forgotten.hash64(), |(name, _)| name == forgotten);
+            self.forgotten += u64::from(found.map(|entry| entry.remove()).is_ok());
         }
     }
 
     /// Adds the keys of a part of the requests, which shares none with these.
     pub(super) fn merge(&mut self, others: Self) {
-        self.keys.extend(others.keys);
+        for key in others.keys {
+            self.keys.insert_unique(hash(&key), key, hash);
+        }
         self.forgotten += others.forgotten;
     }
 
@@ -110,4 +120,8 @@ impl DeniedKeys {
         keys.truncate(count);
         keys
     }
+}
+
+fn hash((name, _): &(Fingerprint, DeniedKey)) -> u64 {
+    name.hash64()
 }

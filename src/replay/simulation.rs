@@ -62,7 +62,7 @@ impl<'p> Simulation<'p> {
         query: &Query<'_>,
         event: &Event,
         now: Timestamp,
-    ) -> Result<Option<Denial>, ReplayError> {
+    ) -> Result<Option<Box<Denial>>, ReplayError> {
         self.running.end_until(now, &self.store, &mut self.figures);
         let mut plan = Plan::default();
         self.policy.resolve_into(query, now, &mut plan);
@@ -100,7 +100,7 @@ impl<'p> Simulation<'p> {
     }
 }
 
-/// The bucket that denied a request.
+/// The bucket that denied a request. It is boxed, since it is large and mostly there is none.
 #[derive(Debug)]
 pub(super) struct Denial {
     pub(super) fingerprint: Fingerprint,
@@ -110,12 +110,12 @@ pub(super) struct Denial {
 }
 
 /// What denied a request: the bucket with the longest wait.
-fn denial(policy: &Policy, query: &Query<'_>, verdict: &Verdict<'_>) -> Option<Denial> {
+fn denial(policy: &Policy, query: &Query<'_>, verdict: &Verdict<'_>) -> Option<Box<Denial>> {
     let denying = verdict.decided.iter().filter(|decided| decided.denies());
     let tightest = denying.filter(|_| !verdict.is_admitted).max_by_key(|of| of.outcome.wait)?;
-    Some(Denial {
+    Some(Box::new(Denial {
         fingerprint: tightest.matched.fingerprint,
         rule: tightest.matched.rule?.id().get(),
         label: BucketLabel::of(policy, query, tightest),
-    })
+    }))
 }
