@@ -10,7 +10,7 @@ use crate::error::LineError;
 use crate::names;
 use crate::record::{self, Asked, Found, Record, When};
 use crate::request::Part;
-use crate::time::Time;
+use crate::time::{Time, Times};
 use crate::unescape::{Form, Raw};
 
 /// Where a column stands in its line.
@@ -96,6 +96,7 @@ pub(crate) struct Sources {
     times: Vec<TimeSource>,
     durations: Vec<DurationSource>,
     is_end: bool,
+    last: Times,
 }
 
 impl Sources {
@@ -126,6 +127,7 @@ impl Sources {
             times: asked.times.iter().filter_map(time).collect(),
             durations: asked.durations.iter().filter_map(duration).collect(),
             is_end: asked.is_end,
+            last: Times::default(),
         }
     }
 
@@ -156,7 +158,7 @@ impl Sources {
 
     /// Hands over the record of a line.
     pub(crate) fn read(
-        &self,
+        &mut self,
         cells: Cells<'_, '_>,
         scratch: &mut Vec<u8>,
         each: &mut dyn FnMut(Record<'_>),
@@ -167,13 +169,14 @@ impl Sources {
         Ok(())
     }
 
-    fn when(&self, cells: &Cells<'_, '_>) -> Result<When, LineError> {
+    fn when(&mut self, cells: &Cells<'_, '_>) -> Result<When, LineError> {
         let present =
             |source: &&TimeSource| cells.raw(source.column).is_some_and(|it| !it.is_absent());
         let source = self.times.iter().find(present).or(self.times.first());
         let expected = |at| LineError::new(at, "a time, such as 2024-05-17T10:05:03.123Z");
         let source = source.ok_or_else(|| expected(0))?;
-        let time = read_time(cells, source).ok_or_else(|| expected(cells.start(source.column)))?;
+        let time = read_time(cells, source, &mut self.last)
+            .ok_or_else(|| expected(cells.start(source.column)))?;
         let read = |of: &DurationSource| {
             let values = of.columns.iter().map(|column| cells.bytes(*column));
             let may_be_caddys = source.may_be_caddys && of.may_be_caddys;
@@ -185,10 +188,10 @@ impl Sources {
     }
 }
 
-fn read_time(cells: &Cells<'_, '_>, source: &TimeSource) -> Option<Time> {
+fn read_time(cells: &Cells<'_, '_>, source: &TimeSource, last: &mut Times) -> Option<Time> {
     let time = cells.bytes(source.column)?;
     let date = source.date.and_then(|column| cells.bytes(column));
-    date.and_then(|date| Time::read_columns(date, time)).or_else(|| Time::read(time))
+    date.and_then(|date| Time::read_columns(date, time)).or_else(|| last.read(time))
 }
 
 /// The position of the byte from here on, or the end of the line.

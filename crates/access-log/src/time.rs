@@ -21,37 +21,91 @@ pub(crate) struct Time {
 impl Time {
     /// Reads a time of any form. `None` if it has none of them, or is before 1970 or after July 2554.
     pub(crate) fn read(text: &[u8]) -> Option<Self> {
-        match text {
-            [_, _, b'/', ..] => {
-                let (date, rest) = common_date(text)?;
-                date.at(time_of_day(rest.strip_prefix(b":")?)?)
-            }
-            [_, _, _, _, b'-', ..] | [_, _, _, _, _, _, _, _, b'T', ..] => {
-                let (date, rest) = iso_date(text)?;
-                let [b'T' | b't' | b' ' | b'_', rest @ ..] = rest else { return None };
-                date.at(time_of_day(rest)?)
-            }
-            _ => since_epoch(text),
+        if is_date(text) {
+            let (second, rest) = local_second(text)?;
+            Self::at(second, rest)
+        } else {
+            since_epoch(text)
         }
     }
 
     /// Reads a date and a time of day from two columns.
     pub(crate) fn read_columns(date: &[u8], time: &[u8]) -> Option<Self> {
-        let (date, rest) =
+        let (date, after_date) =
             if date.get(2) == Some(&b'/') { common_date(date)? } else { iso_date(date)? };
-        if rest.is_empty() { date.at(time_of_day(time)?) } else { None }
+        let (second, rest) = time_of_day(time)?;
+        if after_date.is_empty() { Self::at(date.at(second), rest) } else { None }
     }
+
+    /// The time in this second since the epoch of local time, with the fraction and the offset that follow it.
+    fn at(second: i64, rest: &[u8]) -> Option<Self> {
+        let (fraction, rest, is_whole_second) = match rest {
+            [b'.' | b',', fraction @ ..] => {
+                let (nanos, rest) = nanos_of_fraction(fraction)?;
+                (nanos, rest, false)
+            }
+            _ => (0, rest, true),
+        };
+        let seconds = u64::try_from(second - offset(rest)?).ok()?;
+        let nanos = seconds.checked_mul(NANOS_PER_SECOND)?.checked_add(fraction)?;
+        Some(Self { nanos, is_whole_second })
+    }
+}
+
+/// Reads times of a log, most of which are in the same second as the one before.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Times {
+    /// `2024-05-17T10:05:03` as it was written last, and its second.
+    last: Option<([u8; 19], i64)>,
+}
+
+impl Times {
+    /// As [`Time::read`].
+    #[inline]
+    pub(crate) fn read(&mut self, text: &[u8]) -> Option<Time> {
+        match (text.split_first_chunk(), &self.last) {
+            (Some((begin, rest)), Some((known, second))) if begin == known => {
+                Time::at(*second, rest)
+            }
+            _ => self.read_new(text),
+        }
+    }
+
+    fn read_new(&mut self, text: &[u8]) -> Option<Time> {
+        if !is_date(text) {
+            return since_epoch(text);
+        }
+        let (second, rest) = local_second(text)?;
+        // Which form a text has, and so where its second ends, depends on nothing behind it.
+        self.last = text
+            .split_first_chunk()
+            .filter(|(_, after)| after.len() == rest.len())
+            .map(|(begin, _)| (*begin, second));
+        Time::at(second, rest)
+    }
+}
+
+/// Whether a time begins with a date; if not, it is a number.
+const fn is_date(text: &[u8]) -> bool {
+    matches!(text, [_, _, b'/', ..] | [_, _, _, _, b'-', ..] | [_, _, _, _, _, _, _, _, b'T', ..])
+}
+
+/// The second since the epoch of local time, which may be negative, and what follows it.
+fn local_second(text: &[u8]) -> Option<(i64, &[u8])> {
+    let (date, rest) = if let [_, _, b'/', ..] = text {
+        let (date, rest) = common_date(text)?;
+        (date, rest.strip_prefix(b":")?)
+    } else {
+        let (date, rest) = iso_date(text)?;
+        let [b'T' | b't' | b' ' | b'_', rest @ ..] = rest else { return None };
+        (date, rest)
+    };
+    let (second, rest) = time_of_day(rest)?;
+    Some((date.at(second), rest))
 }
 
 /// Days since the epoch, which may be negative.
 struct Date(i64);
-
-/// Seconds since midnight UTC of the local date, which may be negative, and nanoseconds of the second.
-struct TimeOfDay {
-    seconds: i64,
-    nanos: u64,
-    is_whole_second: bool,
-}
 
 impl Date {
     /// Of the Gregorian calendar. The days before a year count from the first of March, so that a leap day is the last
@@ -76,10 +130,9 @@ impl Date {
         Some(Self(days_of_years + days_of_months + day - 1 - 719_468))
     }
 
-    fn at(self, time: TimeOfDay) -> Option<Time> {
-        let seconds = u64::try_from(self.0 * 86_400 + time.seconds).ok()?;
-        let nanos = seconds.checked_mul(NANOS_PER_SECOND)?.checked_add(time.nanos)?;
-        Some(Time { nanos, is_whole_second: time.is_whole_second })
+    /// The second since the epoch, given that of the day.
+    const fn at(&self, second: i64) -> i64 {
+        self.0 * 86_400 + second
     }
 }
 
@@ -117,26 +170,16 @@ fn iso_date(text: &[u8]) -> Option<(Date, &[u8])> {
     Some((Date::new(year, two(*m0, *m1)?, two(*d0, *d1)?)?, rest))
 }
 
-/// `10:05:03`, or `100503`, with a fraction and an offset if there are any.
-fn time_of_day(text: &[u8]) -> Option<TimeOfDay> {
+/// The second of the day, from `10:05:03` or `100503`, and what follows it.
+fn time_of_day(text: &[u8]) -> Option<(i64, &[u8])> {
     let ([h0, h1, b':', m0, m1, b':', s0, s1, rest @ ..] | [h0, h1, m0, m1, s0, s1, rest @ ..]) =
         text
     else {
         return None;
     };
     let (hour, minute, second) = (two(*h0, *h1)?, two(*m0, *m1)?, two(*s0, *s1)?);
-    if hour > 23 || minute > 59 || second > 60 {
-        return None;
-    }
-    let (nanos, rest, is_whole_second) = match rest {
-        [b'.' | b',', fraction @ ..] => {
-            let (nanos, rest) = nanos_of_fraction(fraction)?;
-            (nanos, rest, false)
-        }
-        _ => (0, rest, true),
-    };
-    let seconds = hour * 3600 + minute * 60 + second - offset(rest)?;
-    Some(TimeOfDay { seconds, nanos, is_whole_second })
+    let is_time = hour <= 23 && minute <= 59 && second <= 60;
+    is_time.then_some((hour * 3600 + minute * 60 + second, rest))
 }
 
 /// The first nine digits count, all are read.

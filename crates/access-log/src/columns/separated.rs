@@ -75,7 +75,7 @@ impl SeparatedReader {
             return Ok(());
         }
         let cells = Cells { line, cells: &self.cells, escapes: self.escapes() };
-        match &self.sources {
+        match &mut self.sources {
             Some(sources) => sources.read(cells, scratch, each),
             None => Ok(()),
         }

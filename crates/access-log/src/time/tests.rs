@@ -97,3 +97,35 @@ fn what_is_no_time_is_refused() {
         assert_eq!(read(text), None, "{text}");
     }
 }
+
+#[test]
+fn a_time_is_read_alike_whatever_was_read_before() {
+    let texts = [
+        "2015-05-17T10:05:03Z",
+        "2015-05-17T10:05:03.5Z",
+        "2015-05-17T10:05:03.250+02:00",
+        "2015-05-17T10:05:03 and more",
+        "2015-05-17T10:05:03",
+        "2015-05-17T10:05:0",
+        "2015-05-17 10:05:03Z",
+        "2015-05-17T10:05:04Z",
+        "2015-05-17T100503.001Z",
+        "2015-05-17T100503.001+00:00",
+        "20150517T100503Z",
+        "17/May/2015:10:05:03 +0000",
+        "17/May/2015:10:05:03 +0100",
+        "1969-12-31T23:59:59-01:00",
+        "1969-12-31T23:59:59Z",
+        "1431857103.25",
+        "never",
+        "",
+    ];
+    for before in texts {
+        for text in texts {
+            let mut times = Times::default();
+            assert_eq!(times.read(before.as_bytes()), Time::read(before.as_bytes()));
+            assert_eq!(times.read(text.as_bytes()), Time::read(text.as_bytes()), "{before} {text}");
+            assert_eq!(times.read(text.as_bytes()), Time::read(text.as_bytes()), "{text}");
+        }
+    }
+}
