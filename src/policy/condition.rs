@@ -6,6 +6,7 @@ use hashbrown::HashSet;
 use ipnet::IpNet;
 
 use super::address::{Addresses, Prefixes};
+use super::name_map::is_same;
 use super::values::{KeyIndex, Keys, Values};
 
 /// A test of one entry's value.
@@ -40,7 +41,7 @@ impl Matcher {
             (_, None) => false,
             (Self::Present, Some(_)) => true,
             (Self::Not(matcher), value) => !matcher.matches(value, addresses),
-            (Self::Equal(text), Some(value)) => text.as_bytes() == value,
+            (Self::Equal(text), Some(value)) => is_same(text.as_bytes(), value),
             (Self::OneOf(texts), Some(value)) => texts.contains(value),
             (Self::Prefix(text), Some(value)) => value.starts_with(text.as_bytes()),
             (Self::Cidr(networks), Some(value)) => addresses.are_around(networks, value),
@@ -115,7 +116,7 @@ impl StringSet {
     /// Whether a value is one of them.
     pub fn contains(&self, value: &[u8]) -> bool {
         match self {
-            Self::Few(texts) => texts.iter().any(|text| text.as_bytes() == value),
+            Self::Few(texts) => texts.iter().any(|text| is_same(text.as_bytes(), value)),
             Self::Many(texts) => std::str::from_utf8(value).is_ok_and(|text| texts.contains(text)),
         }
     }

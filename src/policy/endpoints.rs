@@ -7,6 +7,7 @@ use std::borrow::Cow;
 
 use self::routes::Routes;
 use self::template::{MAX_BEFORE_REST, MAX_PLACEHOLDERS, Template};
+use super::name_map::is_same;
 use super::paths::{Buffer, PathRules, without_query};
 
 /// The most different methods. HTTP has about forty, with WebDAV.
@@ -170,7 +171,13 @@ impl Endpoints {
         }
         let mut buffer = Buffer::new();
         let path = if self.paths.may_change(path) {
-            self.paths.normalize(without_query(path), &mut buffer)
+            let whole = path.len();
+            let path = without_query(path);
+            if path.len() < whole {
+                self.paths.normalize(path, &mut buffer)
+            } else {
+                self.paths.normalize_changed(path, &mut buffer)
+            }
         } else {
             path
         };
@@ -182,7 +189,7 @@ impl Endpoints {
     }
 
     fn of_method(&self, method: &[u8]) -> Option<&Routes> {
-        let known = self.by_method.iter().find(|(known, _)| known.as_bytes() == method);
+        let known = self.by_method.iter().find(|(known, _)| is_same(known.as_bytes(), method));
         known.map(|(_, routes)| routes)
     }
 }

@@ -82,7 +82,7 @@ impl<T> NameMap<T> {
     }
 
     fn is_at(&self, at: usize, name: &[u8]) -> bool {
-        self.names.get(at).is_some_and(|known| **known == *name)
+        self.names.get(at).is_some_and(|known| is_same(known, name))
     }
 
     /// Every name.
@@ -111,6 +111,30 @@ fn brief(name: &[u8]) -> u64 {
         u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32
     } else {
         name.iter().fold(0, |brief, byte| brief << 8 | u64::from(*byte))
+    }
+}
+
+/// Whether two texts are the same. Names and the values that conditions list are short: those of up to 32 bytes are compared
+/// in place, by their first and their last bytes, which takes a third of the time of a call of `memcmp`.
+#[inline]
+pub(super) fn is_same(one: &[u8], other: &[u8]) -> bool {
+    fn ends<const N: usize>(text: &[u8]) -> Option<[[u8; N]; 2]> {
+        Some([*text.first_chunk()?, *text.last_chunk()?])
+    }
+    if one.len() != other.len() {
+        false
+    } else if one.len() > 32 {
+        one == other
+    } else if let (Some(one), Some(other)) = (ends::<16>(one), ends::<16>(other)) {
+        one == other
+    } else if let (Some(one), Some(other)) = (ends::<8>(one), ends::<8>(other)) {
+        one == other
+    } else if let (Some(one), Some(other)) = (ends::<4>(one), ends::<4>(other)) {
+        one == other
+    } else if let (Some(one), Some(other)) = (ends::<2>(one), ends::<2>(other)) {
+        one == other
+    } else {
+        one.first() == other.first()
     }
 }
 
@@ -152,6 +176,20 @@ mod tests {
             assert_eq!(map.get(b"7"), Some(&70), "of {count}");
             assert_eq!(map.values().len(), count.max(if count > 7 { count } else { count + 1 }));
             assert_eq!(map.names().count(), map.values().len());
+        }
+    }
+
+    #[test]
+    fn texts_are_the_same_if_every_byte_is() {
+        for length in 0..40 {
+            let text: Vec<u8> = (0..length).collect();
+            assert!(is_same(&text, &text.clone()));
+            assert!(!is_same(&text, &[&text[..], b"x"].concat()));
+            for at in 0..text.len() {
+                let mut other = text.clone();
+                other[at] ^= 0x80;
+                assert!(!is_same(&text, &other), "{at} of {length}");
+            }
         }
     }
 }

@@ -83,7 +83,12 @@ impl PathRules {
     /// buffer. The normal form of a normal form is itself. A path that does not begin with `/` is left as it is.
     #[inline]
     pub(super) fn normalize<'p>(self, path: &'p [u8], buffer: &'p mut Buffer) -> &'p [u8] {
-        if !path.starts_with(b"/") || !self.may_change(path) {
+        if self.may_change(path) { self.normalize_changed(path, buffer) } else { path }
+    }
+
+    /// As [`Self::normalize`], of a path that [may change](Self::may_change).
+    pub(super) fn normalize_changed<'p>(self, path: &'p [u8], buffer: &'p mut Buffer) -> &'p [u8] {
+        if !path.starts_with(b"/") {
             return path;
         }
         self.rewrite(path, buffer);
@@ -91,19 +96,16 @@ impl PathRules {
     }
 
     /// Whether a path has a query, or a byte that some rule changes, whichever rules there are. Each pass looks at every byte without
-    /// a branch, many at a time: nearly every path has none, so that stopping at the first would gain nothing.
+    /// a branch, sixteen at a time: nearly every path has none, so that stopping at the first would gain nothing.
     #[inline]
     pub(super) fn may_change(self, path: &[u8]) -> bool {
         let special = |byte: u8| {
             (byte == b'%') | (byte == b';') | (byte == b'?') | (byte == b'#') | (byte >= 0x80)
         };
-        let special = path.iter().fold(false, |found, byte| found | special(*byte));
+        let dots = |first: u8, second: u8| (first == b'/') & ((second == b'/') | (second == b'.'));
         let after = path.get(1..).unwrap_or_default();
-        let dots = path.iter().zip(after).fold(false, |found, (first, second)| {
-            found | ((*first == b'/') & ((*second == b'/') | (*second == b'.')))
-        });
         let uppercase = self.ignore_case && path.iter().any(u8::is_ascii_uppercase);
-        special | dots | uppercase
+        any_pair(path, path, |byte, _| special(byte)) | any_pair(path, after, dots) | uppercase
     }
 
     fn rewrite(self, path: &[u8], out: &mut Buffer) {
@@ -141,10 +143,19 @@ impl PathRules {
 
     /// Adds text with the escapes and the case of the normal form.
     fn push_text(self, mut text: &[u8], out: &mut Buffer) {
-        while let Some((&byte, after)) = text.split_first() {
+        loop {
+            let is_special = |byte: &u8| self.decode_unreserved && matches!(byte, b'%' | 0x80..);
+            let end = text.iter().position(is_special).unwrap_or(text.len());
+            let (plain, rest) = text.split_at(end);
+            let begin = out.len();
+            out.extend_from_slice(plain);
+            if self.ignore_case {
+                out.get_mut(begin..).unwrap_or_default().make_ascii_lowercase();
+            }
+            let Some((&byte, after)) = rest.split_first() else { return };
             text = after;
             match byte {
-                b'%' if self.decode_unreserved => match escaped(after) {
+                b'%' => match escaped(after) {
                     Some((value, after)) => {
                         text = after;
                         if is_unreserved(value) {
@@ -156,8 +167,7 @@ impl PathRules {
                     // Left as it is, it could begin an escape together with what is decoded after it.
                     None => self.push_escape(b'%', out),
                 },
-                0x80.. if self.decode_unreserved => self.push_escape(byte, out),
-                _ => out.push(self.fold(byte)),
+                _ => self.push_escape(byte, out),
             }
         }
     }
@@ -173,6 +183,27 @@ impl PathRules {
         };
         out.extend([b'%', digit(value >> 4), digit(value & 0xf)]);
     }
+}
+
+/// Whether this holds for two bytes at the same place of two texts, as far as the shorter one goes. The last sixteen overlap
+/// with others, so that none are left to be looked at one by one.
+#[inline(always)]
+fn any_pair(one: &[u8], other: &[u8], is_it: impl Fn(u8, u8) -> bool) -> bool {
+    const MANY: usize = 16;
+    let length = one.len().min(other.len());
+    let (one, other) =
+        (one.get(..length).unwrap_or_default(), other.get(..length).unwrap_or_default());
+    let fold = |one: &[u8], other: &[u8]| {
+        one.iter().zip(other).fold(false, |found, (one, other)| found | is_it(*one, *other))
+    };
+    let many = |one: &[u8; MANY], other: &[u8; MANY]| fold(one, other);
+    let (Some(last), Some(last_of_other)) = (one.last_chunk(), other.last_chunk()) else {
+        return fold(one, other);
+    };
+    let (chunks, _) = one.as_chunks();
+    let (chunks_of_other, _) = other.as_chunks();
+    let all = chunks.iter().zip(chunks_of_other);
+    all.fold(many(last, last_of_other), |found, (one, other)| found | many(one, other))
 }
 
 /// What is before the query, or before a fragment, which no client should send.
