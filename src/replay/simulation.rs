@@ -16,14 +16,19 @@ use crate::policy::fingerprint::Fingerprint;
 use crate::policy::{Plan, Policy};
 use crate::store::MemoryStore;
 
-/// After how many requests one shard of the store is swept.
-const SWEEP_EVERY: u64 = 1_024;
+/// After how many requests the keys are counted.
+const COUNT_EVERY: u64 = 1_024;
+
+/// After how many requests every shard of the store was swept once more.
+const SWEEP_ALL_EVERY: u64 = 1 << 21;
 
 /// A policy, and the state of its buckets.
 #[derive(Debug)]
 pub(super) struct Simulation<'p> {
     policy: &'p Policy,
     store: MemoryStore,
+    /// After how many requests the next shard of it is swept.
+    sweep_every: u64,
     running: Running,
     figures: Figures<'p>,
     max_keys: usize,
@@ -40,9 +45,12 @@ impl<'p> Simulation<'p> {
     pub(super) fn new(policy: &'p Policy, max_keys: usize, keys: &Arc<AtomicUsize>) -> Self {
         // Keys are not spread evenly over the shards: with an eighth more none of them evicts before there are `max_keys`.
         let capacity = max_keys.saturating_add(max_keys / 8).saturating_add(1 << 16);
+        let store = MemoryStore::of_one_thread(capacity);
+        let shards = u64::try_from(store.shard_count()).unwrap_or(u64::MAX);
         Self {
             policy,
-            store: MemoryStore::new(capacity),
+            sweep_every: (SWEEP_ALL_EVERY / shards.max(1)).max(1),
+            store,
             running: Running::default(),
             figures: Figures::new(policy),
             max_keys,
@@ -71,8 +79,10 @@ impl<'p> Simulation<'p> {
         self.figures.count(query, &verdict, event, now);
         self.running.begin(&verdict, now, event.duration);
         self.decided += 1;
-        if self.decided.is_multiple_of(SWEEP_EVERY) {
+        if self.decided.is_multiple_of(self.sweep_every) {
             self.store.sweep(now);
+        }
+        if self.decided.is_multiple_of(COUNT_EVERY) {
             let own = self.figures.keys();
             let more = own - self.own_keys;
             self.own_keys = own;

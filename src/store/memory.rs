@@ -37,6 +37,9 @@ use crate::policy::fingerprint::{Fingerprint, SHARDS};
 /// than the average, so that it evicts when the store is nine tenths full. Smaller shards would evict sooner.
 const MIN_KEYS_PER_SHARD: usize = 4096;
 
+/// As [`MIN_KEYS_PER_SHARD`], for one thread. A shard is swept in a fraction of a millisecond.
+const KEYS_PER_SHARD_OF_ONE_THREAD: usize = 1 << 18;
+
 /// The least lease capacity, whatever `max_keys` is: as many as one bucket may hold, so that every bucket can be used
 /// up to its limit.
 const MIN_LEASE_CAPACITY: usize = MAX_SLOTS as usize;
@@ -95,7 +98,16 @@ impl MemoryStore {
     /// An empty store for at most `max_keys` token buckets that are not full (at least 1; about 40 bytes each), and for
     /// as many leases in concurrency buckets (at least 10,000; about 180 bytes each).
     pub fn new(max_keys: usize) -> Self {
-        let wanted = (max_keys / MIN_KEYS_PER_SHARD).clamp(1, SHARDS);
+        Self::with_shards_of(max_keys, MIN_KEYS_PER_SHARD)
+    }
+
+    /// As [`Self::new`], for one thread. It locks nothing that another holds, and finds its buckets sooner in few shards.
+    pub fn of_one_thread(max_keys: usize) -> Self {
+        Self::with_shards_of(max_keys, KEYS_PER_SHARD_OF_ONE_THREAD)
+    }
+
+    fn with_shards_of(max_keys: usize, keys_per_shard: usize) -> Self {
+        let wanted = (max_keys / keys_per_shard).clamp(1, SHARDS);
         let shards = if wanted.is_power_of_two() { wanted } else { wanted.next_power_of_two() / 2 };
         Self {
             shards: (0..shards).map(|_| Padded::default()).collect(),
