@@ -28,8 +28,8 @@ mod ledger;
 mod shared_bucket;
 mod terms;
 
-pub use self::assignment::{Action, Assignment, BucketId, Order, Usage};
-pub use self::ledger::{Event, Ledger, Settings, Share, StreamId};
+pub use self::assignment::{Action, Assignment, BucketId, Order, StreamId, Usage};
+pub use self::ledger::{Event, Ledger, Settings, Share};
 pub use self::shared_bucket::DueCharge;
 pub use self::terms::{Inexpressible, Row, WhyFree, inexpressible};
 

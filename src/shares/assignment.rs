@@ -35,6 +35,10 @@ impl BucketId {
     }
 }
 
+/// The number of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId(pub u64);
+
 /// What became of the requests of a bucket id since the last report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Usage {

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use super::ledger::StreamId;
 use super::terms::Terms;
-use super::{Assignment, BucketId, count, seconds};
+use super::{Assignment, BucketId, StreamId, count, seconds};
 use crate::clock::{Nanos, Timestamp};
 
 /// The number of a holder.

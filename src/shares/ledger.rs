@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use super::holder::{Holder, HolderId, Place};
 use super::shared_bucket::{DueCharge, SharedBucket};
 use super::terms::{Inexpressible, Row, Terms, WhyFree};
-use super::{Action, Assignment, BucketId, Order, Usage, count};
+use super::{Action, Assignment, BucketId, Order, StreamId, Usage, count};
 use crate::clock::{Nanos, Now, Timestamp};
 use crate::descriptor::Hits;
 use crate::policy::Policy;
@@ -19,10 +19,6 @@ use crate::policy::fingerprint::Fingerprint;
 /// How long the share of a stream that has ended is kept for its Envoy, and how long after its start a ledger gives
 /// newcomers little: an Envoy that lives is back at its next report, within 5 seconds.
 const GRACE: Nanos = Nanos::from_secs(6);
-
-/// The number of a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct StreamId(pub u64);
 
 /// How a ledger divides.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -32,7 +32,7 @@ tables:
       none: blocked
       open: unlimited
       tried: { shadow: true, buckets: [{ per_second: 5 }] }
-      jobs: [{ concurrent: 2 }]
+      jobs: [{ concurrent: 2, ttl: 1h }]
 ";
 
 /// A stream as an Envoy has it.
@@ -306,7 +306,9 @@ fn the_shares_are_listed_and_those_of_a_stream_that_ended_are_kept_for_a_while()
         server.get("/shares").contains(text)
     };
     eventually("it is listed", || {
-        has("\"id\":[[\"plan\",\"free\"],[\"tenant\",\"acme\"]],\"rows\":[{\"table\":\"tenants\",\"row\":\"free\"}]")
+        has(
+            "\"id\":[[\"plan\",\"free\"],[\"tenant\",\"acme\"]],\"rows\":[{\"table\":\"tenants\",\"row\":\"free\"}]",
+        )
     });
     stream.reports = None;
     assert!(stream.next().unwrap().is_none());

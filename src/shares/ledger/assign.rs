@@ -2,14 +2,14 @@
 
 use hashbrown::{HashMap, HashSet};
 
-use super::{Ledger, StreamId};
+use super::Ledger;
 use crate::clock::Timestamp;
 use crate::policy::fingerprint::Fingerprint;
 use crate::shares::assignment::interval_for;
 use crate::shares::fair::{self, Claim};
 use crate::shares::holder::{Holder, HolderId};
 use crate::shares::shared_bucket::SharedBucket;
-use crate::shares::{Action, Assignment, Order, count};
+use crate::shares::{Action, Assignment, Order, StreamId, count};
 
 /// How much more than its last demand a holder wants.
 const HEADROOM: f64 = 1.2;

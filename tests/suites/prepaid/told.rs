@@ -11,7 +11,7 @@ use tollgate::shared::prepaid::{GiveBack, GrantName, GrantRequest, PlanName, Pre
 use tollgate::store::script::{ObservedState, State};
 use tollgate::store::{BucketState, Charge, Mode, Outcome, Outcomes, Wait, gcra, window};
 
-use super::random::Random;
+use crate::random::Random;
 
 const START: Timestamp = Timestamp::from_unix_nanos(1_800_000_000_000_000_000);
 
@@ -102,8 +102,8 @@ impl<'k> Schedule<'k> {
 
     fn run(mut self, steps: usize) {
         for _ in 0..steps {
-            self.now = self.now.after(Nanos::new(1 + self.random.next() % 2_000_000));
-            match self.random.next() % 16 {
+            self.now = self.now.after(Nanos::new(1 + self.random.number() % 2_000_000));
+            match self.random.number() % 16 {
                 0..6 if !self.idle.is_empty() => {
                     let client = pick(&mut self.random, &mut self.idle);
                     self.request(client);
@@ -121,7 +121,7 @@ impl<'k> Schedule<'k> {
                     self.end(grant);
                 }
                 15 if self.kind.has_others => {
-                    let hits = 1 + self.random.next() % 3;
+                    let hits = 1 + self.random.number() % 3;
                     self.state = self.take(self.state, self.now, Hits::charge(hits)).1;
                     self.log.push(format!("others take {hits}"));
                 }
@@ -328,7 +328,7 @@ fn fingerprint() -> Fingerprint {
 
 fn pick<T>(random: &mut Random, of: &mut Vec<T>) -> T {
     let count = u64::try_from(of.len()).unwrap();
-    of.swap_remove(usize::try_from(random.next() % count).unwrap())
+    of.swap_remove(usize::try_from(random.number() % count).unwrap())
 }
 
 fn tokens(size: u32, rate: u32, unit: Unit) -> Bucket {

@@ -1,7 +1,7 @@
 //! Entries, descriptors, hits, lines to skip and times.
 
-use super::{Line, mapping, of, query};
-use crate::mapping::{At, DurationUnit, LineError, Times};
+use super::{Line, mapping, of, query, told};
+use crate::mapping::{At, DurationUnit, LineError, Mapped, Requests, Times};
 
 #[test]
 fn entries_keep_the_order_of_the_file_and_each_field_is_wanted_once() {
