@@ -275,6 +275,10 @@ impl Ledger {
         }
         self.holders.insert(holder, new);
         self.join(holder, now.steady);
+        if is_returner {
+            // It used what the buckets gained at that time, too, so that it owes nothing.
+            used = used.min(self.left(holder, now.steady));
+        }
         self.correct(holder, used, now.steady);
         Ok(holder)
     }
@@ -387,6 +391,15 @@ impl Ledger {
         }
     }
 
+    /// The least that is left in the buckets of a holder, at least 0.
+    fn left(&mut self, holder: HolderId, now: Timestamp) -> f64 {
+        let Some(of) = self.holders.get(&holder) else { return 0.0 };
+        let met = of.terms.enforced().filter_map(|met| {
+            self.buckets.get_mut(&met.fingerprint).map(|bucket| bucket.left(now))
+        });
+        met.fold(f64::INFINITY, f64::min).max(0.0)
+    }
+
     /// Charges the buckets of a holder for what it has used beyond what was predicted.
     fn correct(&mut self, holder: HolderId, more: f64, now: Timestamp) {
         let Some(of) = self.holders.get(&holder) else { return };
@@ -440,7 +453,7 @@ impl Ledger {
         let mut due = Vec::new();
         self.buckets.retain(|name, bucket| {
             due.extend(bucket.due_charge(*name, urgent.contains(name), now));
-            !bucket.is_done()
+            !bucket.is_done(now)
         });
         due
     }

@@ -54,11 +54,11 @@ pub(super) struct SharedBucket {
     pub(super) holders: HashSet<HolderId>,
     /// How many tokens the store had, below 0 if it owed some, and when; `None` until the store has told.
     told: Option<(f64, Timestamp)>,
-    /// What was used since, and is still to be charged; below 0 if too much was charged.
-    uncharged: f64,
-    /// What holders are predicted to use, in tokens a second, and until when it is part of `uncharged`.
-    predicted: f64,
+    /// How many tokens are left at `accrued_at`, below 0 if some are owed: what the store has once all that was used is charged.
+    left: f64,
     accrued_at: Timestamp,
+    /// What holders are predicted to use, in tokens a second.
+    predicted: f64,
     /// What others take, in tokens a second, averaged over [`TAKEN_SPAN`].
     taken: f64,
     /// The same when it was divided last.
@@ -77,9 +77,9 @@ impl SharedBucket {
             is_shadow: met.is_shadow,
             holders: HashSet::new(),
             told: None,
-            uncharged: 0.0,
-            predicted: 0.0,
+            left: f64::from(met.limit.size().get()),
             accrued_at: now,
+            predicted: 0.0,
             taken: 0.0,
             taken_when_divided: 0.0,
             watched_since: None,
@@ -125,8 +125,10 @@ impl SharedBucket {
         self.told.is_some()
     }
 
+    /// Gains and uses tokens until `now`, both evenly: a bucket that is full and used as fast as it refills stays full.
     fn accrue(&mut self, now: Timestamp) {
-        self.uncharged += self.predicted * seconds(now.since(self.accrued_at));
+        let gained = (self.rate() - self.predicted) * seconds(now.since(self.accrued_at));
+        self.left = (self.left + gained).min(self.size());
         self.accrued_at = self.accrued_at.max(now);
     }
 
@@ -139,17 +141,18 @@ impl SharedBucket {
         }
     }
 
-    /// Adds to what is to be charged.
+    /// Takes tokens that were used beyond what was predicted; gives some back if there are less than 0.
     pub(super) fn correct(&mut self, tokens: f64) {
-        self.uncharged += tokens;
+        self.left = (self.left - tokens).min(self.size());
     }
 
     /// How many tokens are left at `now`; below 0 if some are owed. Full, as long as the store has not told.
     pub(super) fn left(&mut self, now: Timestamp) -> f64 {
         self.accrue(now);
-        (self.refilled(now) - self.uncharged).min(self.size())
+        self.left
     }
 
+    /// What the store has by `now` if nobody else takes any of it.
     fn refilled(&self, now: Timestamp) -> f64 {
         let Some((left, at)) = self.told else { return self.size() };
         (left + self.rate() * seconds(now.since(at))).min(self.size())
@@ -169,6 +172,12 @@ impl SharedBucket {
         self.rate() + self.size() / REPORT_INTERVAL
     }
 
+    /// What is to be charged so that the store has what is left; below 0 if it is to be given back.
+    fn uncharged(&mut self, now: Timestamp) -> f64 {
+        self.accrue(now);
+        self.refilled(now) - self.left
+    }
+
     /// The charge to make now, if it is time for one or `is_urgent`. Without a charge the store is still asked what is left,
     /// as long as the bucket has holders.
     pub(super) fn due_charge(
@@ -180,12 +189,12 @@ impl SharedBucket {
         if !is_urgent && self.next_charge > now && self.is_known() {
             return None;
         }
-        self.accrue(now);
-        let tokens = whole(self.uncharged.abs());
+        let uncharged = self.uncharged(now);
+        let tokens = whole(uncharged.abs());
         let hits = match tokens {
             0 if self.holders.is_empty() && self.is_known() => return None,
             0 => Hits::PEEK,
-            tokens if self.uncharged > 0.0 => Hits::charge(tokens),
+            tokens if uncharged > 0.0 => Hits::charge(tokens),
             tokens => Hits::give_back(tokens),
         };
         let tick = Nanos::new(self.limit.fill_time().get() / 10);
@@ -200,35 +209,39 @@ impl SharedBucket {
         let was_watched = self.told.is_some_and(|(_, at)| self.is_watched(at));
         let made = count(hits.charged()) - count(hits.given_back());
         let left = self.size() - seconds(reset) * self.rate();
-        // A bucket that is full after something was given back had more than fits: what it had before is not known.
-        let tells_before = hits.given_back() == 0 || reset > Nanos::ZERO;
+        self.accrue(now);
         let mut is_refilled = false;
-        if let Some((_, at)) = self.told.filter(|_| tells_before) {
-            let before = (left + made).min(self.size());
-            let span = seconds(now.since(at));
-            let missing = self.refilled(now) - before;
+        // A bucket that is full after something was given back had more than fits: what it had before is not known.
+        if hits.given_back() == 0 || reset > Nanos::ZERO {
+            // What others have taken meanwhile, or, below 0, given.
+            let missing = self.refilled(now) - (left + made).min(self.size());
+            self.left = (self.left - missing).min(self.size());
             is_refilled = missing < -1.0 - self.size() * LEAST_CHANGE;
+            let span = self.told.map_or(0.0, |(_, at)| seconds(now.since(at)));
             if span > 0.0 {
-                let rate = (missing / span).max(0.0);
-                // An average of all that was seen, until that is longer than the span.
-                let watched = self.watched_since.map_or(span, |since| seconds(now.since(since)));
-                let weight = (span / watched.min(TAKEN_SPAN).max(span)).min(1.0);
-                self.taken += (rate - self.taken) * weight;
-                if self.taken < self.rate() * LEAST_TAKEN {
-                    self.taken = 0.0;
-                }
+                self.average_taken(missing / span, span, now);
             }
         }
         self.watched_since.get_or_insert(now);
-        self.uncharged -= made;
         self.told = Some((left, now));
         let is_known_now = self.is_watched(now) && !was_watched;
         let change = (self.taken - self.taken_when_divided).abs();
         is_refilled || is_known_now || change > self.rate() * LEAST_CHANGE
     }
 
+    /// Adds the takings of others over the last `span` seconds, in tokens a second, to their average.
+    fn average_taken(&mut self, rate: f64, span: f64, now: Timestamp) {
+        // An average of all that was seen, until that is longer than what it is to cover.
+        let watched = self.watched_since.map_or(span, |since| seconds(now.since(since)));
+        let weight = (span / watched.min(TAKEN_SPAN).max(span)).min(1.0);
+        self.taken += (rate.max(0.0) - self.taken) * weight;
+        if self.taken < self.rate() * LEAST_TAKEN {
+            self.taken = 0.0;
+        }
+    }
+
     /// Whether nobody meets it and nothing is to be charged.
-    pub(super) fn is_done(&self) -> bool {
-        self.holders.is_empty() && self.uncharged.abs() < 1.0
+    pub(super) fn is_done(&mut self, now: Timestamp) -> bool {
+        self.holders.is_empty() && self.uncharged(now).abs() < 1.0
     }
 }

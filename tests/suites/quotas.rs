@@ -301,10 +301,8 @@ fn the_shares_are_listed_and_those_of_a_stream_that_ended_are_kept_for_a_while()
     let mut stream = Stream::open(server.grpc);
     stream.report(vec![usage(&free("acme"), 0, [1, 0])]);
     assert!(matches!(stream.one(), Told::Tokens(50.0, _)));
-    let has = |text: &str| {
-        server.parts.clock.advance(Nanos::from_secs(1));
-        server.get("/shares").contains(text)
-    };
+    let has = |text: &str| server.get("/shares").contains(text);
+    server.parts.clock.advance(Nanos::from_secs(2));
     eventually("it is listed", || {
         has(
             "\"id\":[[\"plan\",\"free\"],[\"tenant\",\"acme\"]],\"rows\":[{\"table\":\"tenants\",\"row\":\"free\"}]",
@@ -312,6 +310,9 @@ fn the_shares_are_listed_and_those_of_a_stream_that_ended_are_kept_for_a_while()
     });
     stream.reports = None;
     assert!(stream.next().unwrap().is_none());
+    server.parts.clock.advance(Nanos::from_secs(2));
+    eventually("its stream is not", || has("\"stream\":null"));
+    server.parts.clock.advance(Nanos::from_secs(7));
     eventually("it is gone", || !has("acme"));
 }
 
