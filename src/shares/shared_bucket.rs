@@ -54,8 +54,12 @@ pub(super) struct SharedBucket {
     pub(super) holders: HashSet<HolderId>,
     /// How many tokens the store had, below 0 if it owed some, and when; `None` until the store has told.
     told: Option<(f64, Timestamp)>,
-    /// How many tokens are left at `accrued_at`, below 0 if some are owed: what the store has once all that was used is charged.
-    left: f64,
+    /// What was used since, and is still to be charged; below 0 if too much was charged.
+    uncharged: f64,
+    /// How many tokens would be left if all that is used were charged at once: a bucket that is full stays full while it is
+    /// used no faster than it refills.
+    continuous: f64,
+    /// Until when both are known.
     accrued_at: Timestamp,
     /// What holders are predicted to use, in tokens a second.
     predicted: f64,
@@ -77,7 +81,8 @@ impl SharedBucket {
             is_shadow: met.is_shadow,
             holders: HashSet::new(),
             told: None,
-            left: f64::from(met.limit.size().get()),
+            uncharged: 0.0,
+            continuous: f64::from(met.limit.size().get()),
             accrued_at: now,
             predicted: 0.0,
             taken: 0.0,
@@ -125,10 +130,11 @@ impl SharedBucket {
         self.told.is_some()
     }
 
-    /// Gains and uses tokens until `now`, both evenly: a bucket that is full and used as fast as it refills stays full.
     fn accrue(&mut self, now: Timestamp) {
-        let gained = (self.rate() - self.predicted) * seconds(now.since(self.accrued_at));
-        self.left = (self.left + gained).min(self.size());
+        let span = seconds(now.since(self.accrued_at));
+        self.uncharged += self.predicted * span;
+        let gained = (self.rate() - self.predicted) * span;
+        self.continuous = (self.continuous + gained).min(self.size());
         self.accrued_at = self.accrued_at.max(now);
     }
 
@@ -143,13 +149,25 @@ impl SharedBucket {
 
     /// Takes tokens that were used beyond what was predicted; gives some back if there are less than 0.
     pub(super) fn correct(&mut self, tokens: f64) {
-        self.left = (self.left - tokens).min(self.size());
+        self.uncharged += tokens;
+        self.continuous = (self.continuous - tokens).min(self.size());
     }
 
     /// How many tokens are left at `now`; below 0 if some are owed. Full, as long as the store has not told.
+    ///
+    /// The use of one tick is charged at its end. So a bucket that is full is told to have less by that, which others then
+    /// cannot take as well. If there was no charge for longer, what was used while the bucket refilled is not owed.
     pub(super) fn left(&mut self, now: Timestamp) -> f64 {
         self.accrue(now);
-        self.left
+        let charged_at_last = self.refilled(now) - self.uncharged;
+        let used_in_tick = self.predicted * seconds(self.tick());
+        charged_at_last.max(self.continuous - used_in_tick).min(self.size())
+    }
+
+    /// How often it is charged.
+    fn tick(&self) -> Nanos {
+        let tick = Nanos::new(self.limit.fill_time().get() / 10);
+        tick.clamp(SHORTEST_TICK, LONGEST_TICK)
     }
 
     /// What the store has by `now` if nobody else takes any of it.
@@ -174,8 +192,8 @@ impl SharedBucket {
 
     /// What is to be charged so that the store has what is left; below 0 if it is to be given back.
     fn uncharged(&mut self, now: Timestamp) -> f64 {
-        self.accrue(now);
-        self.refilled(now) - self.left
+        let left = self.left(now);
+        self.refilled(now) - left
     }
 
     /// The charge to make now, if it is time for one or `is_urgent`. Without a charge the store is still asked what is left,
@@ -197,8 +215,7 @@ impl SharedBucket {
             tokens if uncharged > 0.0 => Hits::charge(tokens),
             tokens => Hits::give_back(tokens),
         };
-        let tick = Nanos::new(self.limit.fill_time().get() / 10);
-        self.next_charge = now.after(tick.clamp(SHORTEST_TICK, LONGEST_TICK));
+        self.next_charge = now.after(self.tick());
         let (limit, changes) = (self.limit, self.changes.clone());
         Some(DueCharge { fingerprint, limit, changes, hits })
     }
@@ -209,13 +226,12 @@ impl SharedBucket {
         let was_watched = self.told.is_some_and(|(_, at)| self.is_watched(at));
         let made = count(hits.charged()) - count(hits.given_back());
         let left = self.size() - seconds(reset) * self.rate();
-        self.accrue(now);
+        let uncharged = self.uncharged(now) - made;
         let mut is_refilled = false;
         // A bucket that is full after something was given back had more than fits: what it had before is not known.
         if hits.given_back() == 0 || reset > Nanos::ZERO {
             // What others have taken meanwhile, or, below 0, given.
             let missing = self.refilled(now) - (left + made).min(self.size());
-            self.left = (self.left - missing).min(self.size());
             is_refilled = missing < -1.0 - self.size() * LEAST_CHANGE;
             let span = self.told.map_or(0.0, |(_, at)| seconds(now.since(at)));
             if span > 0.0 {
@@ -223,7 +239,8 @@ impl SharedBucket {
             }
         }
         self.watched_since.get_or_insert(now);
-        self.told = Some((left, now));
+        (self.told, self.uncharged) = (Some((left, now)), uncharged);
+        self.continuous = (left - uncharged).min(self.size());
         let is_known_now = self.is_watched(now) && !was_watched;
         let change = (self.taken - self.taken_when_divided).abs();
         is_refilled || is_known_now || change > self.rate() * LEAST_CHANGE
