@@ -51,6 +51,8 @@ pub struct Engine {
     ttl: u32,
     streams: HashMap<StreamId, mpsc::Sender<Told>>,
     policies: Arc<LoadedPolicies>,
+    /// Streams whose clients have ended them.
+    closed: Vec<StreamId>,
     /// When the reports arrived that are to be answered.
     arrivals: Vec<Timestamp>,
     next_survey: Timestamp,
@@ -75,6 +77,7 @@ impl Engine {
             ttl,
             streams: HashMap::new(),
             policies,
+            closed: Vec::new(),
             arrivals: Vec::new(),
             next_survey: now,
             has_failed: false,
@@ -105,6 +108,10 @@ impl Engine {
                 self.take(message);
             }
             self.divide().await;
+            // Now, so that a client that reports once and ends its side is answered.
+            for stream in std::mem::take(&mut self.closed) {
+                self.close(stream);
+            }
         }
         self.streams.clear();
         self.charge().await;
@@ -124,10 +131,7 @@ impl Engine {
                 self.arrivals.push(arrived);
                 self.tell(stream, refused);
             }
-            Message::Close(stream) => {
-                self.streams.remove(&stream);
-                self.ledger.close(stream, self.service.now());
-            }
+            Message::Close(stream) => self.closed.push(stream),
         }
     }
 
@@ -208,9 +212,14 @@ impl Engine {
         if to.try_send(Ok(quota::response(actions, self.ttl))).is_err() {
             // It does not read. Its Envoy opens another one, if it is there.
             self.metrics().count_ignored(Ignored::not_read, 1);
-            self.streams.remove(&stream);
-            self.ledger.close(stream, self.service.now());
+            self.close(stream);
         }
+    }
+
+    /// Ends a stream.
+    fn close(&mut self, stream: StreamId) {
+        self.streams.remove(&stream);
+        self.ledger.close(stream, self.service.now());
     }
 
     fn count(&mut self) {
