@@ -12,7 +12,7 @@ use crate::mapping::Requests;
 pub(super) const PARTS: u8 = 64;
 
 /// One request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Event {
     /// When it began.
     pub(super) start: Timestamp,

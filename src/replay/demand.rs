@@ -3,6 +3,8 @@
 //! The size that a key needs is the least size of its bucket with which, at the rate that the bucket has, every one of its
 //! requests would have been admitted: the most that any of them needed. One pass finds it exactly, in 8 bytes of state a key.
 
+use std::hint::black_box;
+
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
@@ -78,6 +80,12 @@ impl Demand {
     }
 }
 
+/// The place of the part that has a key.
+fn part_of(hash: u64) -> usize {
+    let [_, _, _, bits, ..] = hash.to_le_bytes();
+    usize::from(bits) % PARTS
+}
+
 /// The demand of all keys.
 #[derive(Debug)]
 pub(super) struct Demands {
@@ -107,12 +115,19 @@ impl Demands {
         demand.set_state(demand.state().saturating_sub(slots));
     }
 
+    /// Has the processor fetch the demand of a key, which is asked for soon: nothing waits for what is found.
+    #[inline]
+    pub(super) fn prefetch(&self, name: Fingerprint) {
+        let (name, hash) = (name.short(), name.hash64());
+        let part = self.parts.get(part_of(hash));
+        black_box(part.and_then(|part| part.find(hash, |demand| demand.name == name)));
+    }
+
     fn entry(&mut self, name: ShortName, rule: u32) -> &mut Demand {
         // The lower half is the same for all buckets of one row and one tenant, so that these are side by side.
         let hash = name.hash64();
-        let [_, _, _, bits, ..] = hash.to_le_bytes();
         let [first, others @ ..] = &mut self.parts;
-        let part = match usize::from(bits) % PARTS {
+        let part = match part_of(hash) {
             0 => first,
             at => others.get_mut(at - 1).unwrap_or(first),
         };

@@ -167,6 +167,12 @@ impl<'p> Figures<'p> {
         }
     }
 
+    /// Has the processor fetch what is known of a key, which is counted soon.
+    #[inline]
+    pub(super) fn prefetch(&self, name: Fingerprint) {
+        self.demands.prefetch(name);
+    }
+
     /// Gives slots of a concurrency bucket back.
     pub(super) fn end(&mut self, rule: usize, name: Fingerprint, slots: u64) {
         self.demands.end(name, number(rule), slots);

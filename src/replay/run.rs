@@ -5,15 +5,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, ScopedJoinHandle};
 
+use super::batch::{Batch, Event};
 use super::log::LineCounts;
 use super::merge::Merge;
 use super::reading::Reading;
 use super::reorder::Ordered;
+use super::simulation::{PLANNED, Request};
 use super::source::Source;
 use super::trial::{Tally, Trial, TrialKeys, Tried};
 use super::{Progress, ReplayError};
 use crate::clock::{Nanos, Timestamp};
-use crate::descriptor::Query;
 use crate::mapping::Mapping;
 
 const SECOND: Nanos = Nanos::from_secs(1);
@@ -55,28 +56,47 @@ struct Decider<'p> {
 
 impl<'p> Decider<'p> {
     fn decide(&mut self, ordered: &Ordered) -> Result<(), ReplayError> {
-        let has_whole_seconds = ordered.iter().any(|(.., event)| event.is_whole_second);
-        if has_whole_seconds && !self.has_begun {
+        if !self.has_begun && ordered.iter().any(|(.., event)| event.is_whole_second) {
             self.spread = Some(Trial::new(self.tried, self.max_keys, &self.spread_keys));
         }
         self.has_begun |= !ordered.is_empty();
-        let own = |part: u8| usize::from(part) % self.of == self.number;
-        let (domain, mut query) = (self.tried.policy.domain(), Query::default());
-        for (batch, number, event) in ordered.iter().filter(|(.., event)| own(event.part)) {
-            batch.requests.query(number, &self.mapping, domain, &mut query)?;
-            let now = if event.is_whole_second { whole_second(event.start) } else { event.start };
-            self.at_once.decide(&query, &event, now)?;
-        }
+        let own = |event: &Event| usize::from(event.part) % self.of == self.number;
+        let requests =
+            ordered.iter().filter(|(.., event)| own(event)).map(|(batch, number, event)| {
+                let now =
+                    if event.is_whole_second { whole_second(event.start) } else { event.start };
+                (batch, number, event, now)
+            });
+        let (domain, mapping) = (self.tried.policy.domain(), &*self.mapping);
+        decide_by(&mut self.at_once, domain, mapping, requests)?;
         let Some(spread) = &mut self.spread else { return Ok(()) };
-        for (now, place) in spread_times(ordered) {
-            let Some((batch, number, event)) = ordered.get(place).filter(|(.., of)| own(of.part))
-            else {
-                continue;
-            };
-            batch.requests.query(number, &self.mapping, domain, &mut query)?;
-            spread.decide(&query, &event, now)?;
+        let requests = spread_times(ordered).into_iter().filter_map(|(now, place)| {
+            let (batch, number, event) = ordered.get(place).filter(|(.., event)| own(event))?;
+            Some((batch, number, event, now))
+        });
+        decide_by(spread, domain, mapping, requests)
+    }
+}
+
+/// Decides requests, each by its batch, its number in there, what is known of it and when it is decided.
+fn decide_by<'a>(
+    trial: &mut Trial<'_>,
+    domain: &'a str,
+    mapping: &'a Mapping,
+    mut requests: impl Iterator<Item = (&'a Batch, usize, Event, Timestamp)>,
+) -> Result<(), ReplayError> {
+    let mut planned: [Request<'a>; PLANNED] = Default::default();
+    loop {
+        let mut count = 0;
+        for (request, (batch, number, event, now)) in planned.iter_mut().zip(&mut requests) {
+            batch.requests.query(number, mapping, domain, &mut request.query)?;
+            (request.event, request.now) = (event, now);
+            count += 1;
         }
-        Ok(())
+        match planned.get(..count) {
+            Some(planned) if count > 0 => trial.decide(planned)?,
+            _ => return Ok(()),
+        }
     }
 }
 

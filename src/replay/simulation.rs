@@ -22,6 +22,22 @@ const COUNT_EVERY: u64 = 1_024;
 /// After how many requests every shard of the store was swept once more.
 const SWEEP_ALL_EVERY: u64 = 1 << 21;
 
+/// How many requests are planned before the first of them is decided: meanwhile the processor fetches what all of them need of
+/// the store and of the figures, instead of waiting for each in turn.
+pub(super) const PLANNED: usize = 8;
+
+/// A request to decide.
+#[derive(Debug, Default)]
+pub(super) struct Request<'q> {
+    pub(super) query: Query<'q>,
+    pub(super) event: Event,
+    /// When it is decided.
+    pub(super) now: Timestamp,
+}
+
+/// What requests match.
+pub(super) type Plans<'a> = [Plan<'a>; PLANNED];
+
 /// A policy, and the state of its buckets.
 #[derive(Debug)]
 pub(super) struct Simulation<'p> {
@@ -61,21 +77,33 @@ impl<'p> Simulation<'p> {
         }
     }
 
-    /// Decides a request that began at `now`. Requests come in order of time. Returns what denied it.
+    /// Finds what each of at most [`PLANNED`] requests matches, in plans that are empty, and has it fetched.
+    pub(super) fn plan<'a>(&mut self, requests: &'a [Request<'_>], plans: &mut Plans<'a>)
+    where
+        'p: 'a,
+    {
+        for (Request { query, now, .. }, plan) in requests.iter().zip(plans) {
+            self.policy.resolve_into(query, *now, plan);
+            for matched in &plan.matched {
+                self.store.prefetch(matched.fingerprint);
+                self.figures.prefetch(matched.fingerprint);
+            }
+        }
+    }
+
+    /// Decides a request by its plan. Requests come in order of time. Returns what denied it.
     ///
     /// # Errors
     /// If there are more keys than the replay may have, or the store cannot decide.
     pub(super) fn decide(
         &mut self,
-        query: &Query<'_>,
-        event: &Event,
-        now: Timestamp,
+        Request { query, event, now }: &Request<'_>,
+        plan: &Plan<'_>,
     ) -> Result<Option<Box<Denial>>, ReplayError> {
+        let now = *now;
         self.running.end_until(now, &self.store, &mut self.figures);
-        let mut plan = Plan::default();
-        self.policy.resolve_into(query, now, &mut plan);
         let mut verdict = Verdict::unlimited();
-        decision::decide_into(&plan, &self.store, now, &mut verdict)?;
+        decision::decide_into(plan, &self.store, now, &mut verdict)?;
         self.figures.count(query, &verdict, event, now);
         self.running.begin(&verdict, now, event.duration);
         self.decided += 1;

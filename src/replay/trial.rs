@@ -4,13 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use super::ReplayError;
-use super::batch::Event;
 use super::comparison::Comparison;
 use super::figures::Figures;
-use super::simulation::Simulation;
+use super::simulation::{Plans, Request, Simulation};
 use super::suggest::Ladders;
-use crate::clock::Timestamp;
-use crate::descriptor::Query;
 use crate::policy::Policy;
 
 /// The policies that are tried.
@@ -52,20 +49,25 @@ impl<'p> Trial<'p> {
         }
     }
 
-    /// Decides a request that began at `now`. Requests come in order of time.
+    /// Decides at most [`PLANNED`](super::simulation::PLANNED) requests. They come in order of time.
     ///
     /// # Errors
     /// As of [`Simulation::decide`].
-    pub(super) fn decide(
-        &mut self,
-        query: &Query<'_>,
-        event: &Event,
-        now: Timestamp,
-    ) -> Result<(), ReplayError> {
-        let denied = self.simulation.decide(query, event, now)?;
-        if let Some((other, comparison)) = &mut self.against {
-            let by_other = other.decide(query, event, now)?;
-            comparison.count(denied, by_other, event.part, now);
+    pub(super) fn decide(&mut self, requests: &[Request<'_>]) -> Result<(), ReplayError> {
+        let mut plans = Plans::default();
+        self.simulation.plan(requests, &mut plans);
+        let Some((other, comparison)) = &mut self.against else {
+            for (request, plan) in requests.iter().zip(&plans) {
+                self.simulation.decide(request, plan)?;
+            }
+            return Ok(());
+        };
+        let mut plans_of_other = Plans::default();
+        other.plan(requests, &mut plans_of_other);
+        for ((request, plan), by_other) in requests.iter().zip(&plans).zip(&plans_of_other) {
+            let denied = self.simulation.decide(request, plan)?;
+            let denied_by_other = other.decide(request, by_other)?;
+            comparison.count(denied, denied_by_other, request.event.part, request.now);
         }
         Ok(())
     }
