@@ -64,6 +64,7 @@
 //! | a source of policies | a module beside `policy_files` that passes compiled policies to `live` |
 //! | another language for policies | a module in `config`, beside `config/ratelimit.rs`, that compiles to `policy` |
 //! | another way to read an entry from a line of a log | `mapping/source.rs`, then `config/mapping/schema.rs` |
+//! | a kind of limit that Envoys can be assigned | `shares/terms.rs`, which says what a bucket id meets |
 //! | an admin endpoint | `admin/api`, a file each, with its types in `admin/api/types/` |
 //! | a metric | `observe/telemetry.rs` and the files in its folder |
 //! | a flag of `serve` | `cli/serve.rs`, or `cli/server_flags.rs` if `ratelimit` has it; `cli/serve/assemble.rs` builds the server from it |
