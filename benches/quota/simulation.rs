@@ -2,7 +2,7 @@
 //! store. An Envoy here does what Envoy 1.40 does: a bucket begins full, keeps its ratio when it changes, and is reported
 //! every five seconds from its first request on; before it is assigned it lets everything through.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use tollgate::clock::{Nanos, Now, Timestamp};
@@ -24,6 +24,9 @@ const DOMAIN: &str = "shop";
 
 /// One step of the simulation.
 pub(super) const STEP: Nanos = Nanos::new(20_000_000);
+
+/// The same in seconds.
+const STEP_SECONDS: f64 = 0.02;
 
 /// How often the server looks whether something is due.
 const TICK: Nanos = Nanos::new(100_000_000);
@@ -69,18 +72,40 @@ struct Exact {
     worst: f64,
 }
 
+impl Exact {
+    fn full(size: u32, rate: f64) -> Self {
+        Self { size: size.into(), rate, left: size.into(), worst: 0.0 }
+    }
+
+    fn refill(&mut self) {
+        self.left = (self.left + self.rate * STEP_SECONDS).min(self.size);
+    }
+
+    fn take(&mut self) {
+        self.left -= 1.0;
+        self.worst = self.worst.max(-self.left);
+    }
+}
+
 /// The whole.
 pub(super) struct Simulation {
     policies: Policies,
     store: MemoryStore,
     pub(super) ledger: Ledger,
     envoys: Vec<Envoy>,
+    /// Which Envoy has a stream.
+    of_stream: HashMap<StreamId, usize>,
     now: Timestamp,
     next_tick: Timestamp,
     next_stream: u64,
     is_away: bool,
-    exact: Exact,
+    /// What is charged for all that is let through.
+    exact: Vec<Exact>,
+    /// The buckets of an exact server, which is asked about every request.
+    asked: Vec<Exact>,
+    pub(super) admitted_exactly: u64,
     seen: BTreeMap<(usize, usize), Seen>,
+    /// Reports, and messages to Envoys.
     pub(super) messages: u64,
 }
 
@@ -92,10 +117,9 @@ impl Simulation {
     /// A server with a policy, which has run for long; and an exact bucket of that size and rate beside all requests.
     pub(super) fn new(policy: &str, size: u32, rate: f64) -> Self {
         let text = format!("domain: {DOMAIN}\n{policy}");
-        let source = Source { name: "shop.yaml".into(), text: text.into() };
+        let source = Source { name: "shop.yaml".into(), text };
         let policies = config::compile(&[source], FingerprintKey::shared()).unwrap();
         let now = Timestamp::from_unix_nanos(START);
-        let size = f64::from(size);
         let mut ledger = Ledger::new(Settings::default(), now.before(Nanos::from_secs(60)));
         ledger.expire(now);
         Self {
@@ -103,14 +127,24 @@ impl Simulation {
             store: MemoryStore::new(1_000_000),
             ledger,
             envoys: Vec::new(),
+            of_stream: HashMap::new(),
             now,
             next_tick: now,
             next_stream: 0,
             is_away: false,
-            exact: Exact { size, rate, left: size, worst: 0.0 },
+            exact: vec![Exact::full(size, rate)],
+            asked: vec![Exact::full(size, rate)],
+            admitted_exactly: 0,
             seen: BTreeMap::new(),
             messages: 0,
         }
+    }
+
+    /// With another exact bucket that every request meets.
+    pub(super) fn with_bucket(mut self, size: u32, rate: f64) -> Self {
+        self.exact.push(Exact::full(size, rate));
+        self.asked.push(Exact::full(size, rate));
+        self
     }
 
     /// Adds an Envoy with these bucket ids. Returns its number.
@@ -124,6 +158,7 @@ impl Simulation {
             is_known: false,
         };
         self.next_stream += 1;
+        self.of_stream.insert(StreamId(self.next_stream), self.envoys.len());
         self.envoys.push(Envoy {
             streams: ids.iter().map(stream).collect(),
             is_alive: true,
@@ -135,14 +170,19 @@ impl Simulation {
         self.envoys.len() - 1
     }
 
+    /// How many Envoys there have been.
+    pub(super) fn count(&self) -> usize {
+        self.envoys.len()
+    }
+
     /// Runs for `seconds`. `demand` tells the requests a second of an Envoy's bucket id, by their numbers.
     pub(super) fn run(&mut self, seconds: f64, demand: impl Fn(usize, usize) -> f64) {
-        let steps = (seconds / 0.02).round();
+        let steps = (seconds / STEP_SECONDS).round();
         let mut step = 0.0;
         while step < steps {
             step += 1.0;
             self.now = self.now.after(STEP);
-            self.exact.left = (self.exact.left + self.exact.rate * 0.02).min(self.exact.size);
+            self.exact.iter_mut().chain(&mut self.asked).for_each(Exact::refill);
             for at in 0..self.envoys.len() {
                 if self.envoys[at].is_alive {
                     self.requests(at, &demand);
@@ -162,9 +202,9 @@ impl Simulation {
             let stream = &mut self.envoys[at].streams[of];
             if let Some(Assignment::Tokens { size, .. }) = stream.assignment {
                 let rate = stream.assignment.and_then(Assignment::rate).unwrap();
-                stream.tokens = (stream.tokens + rate * 0.02).min(f64::from(size));
+                stream.tokens = (stream.tokens + rate * STEP_SECONDS).min(f64::from(size));
             }
-            stream.due += demand(at, of) * 0.02;
+            stream.due += demand(at, of) * STEP_SECONDS;
             while self.envoys[at].streams[of].due >= 1.0 {
                 let stream = &mut self.envoys[at].streams[of];
                 stream.due -= 1.0;
@@ -183,8 +223,11 @@ impl Simulation {
                 seen.requests += 1;
                 if is_allowed {
                     seen.allowed += 1;
-                    self.exact.left -= 1.0;
-                    self.exact.worst = self.exact.worst.max(-self.exact.left);
+                    self.exact.iter_mut().for_each(Exact::take);
+                }
+                if self.asked.iter().all(|bucket| bucket.left >= 1.0) {
+                    self.asked.iter_mut().for_each(Exact::take);
+                    self.admitted_exactly += 1;
                 }
                 if is_first {
                     self.report(at, &[of], 0);
@@ -220,7 +263,9 @@ impl Simulation {
         }
         if std::mem::take(&mut envoy.is_cut) {
             self.next_stream += 1;
+            self.of_stream.remove(&envoy.stream);
             envoy.stream = StreamId(self.next_stream);
+            self.of_stream.insert(envoy.stream, at);
         }
         if elapsed > 0 || envoy.next_report.is_none() {
             (envoy.next_report, envoy.last_report) = (Some(now.after(REPORT)), now);
@@ -261,12 +306,12 @@ impl Simulation {
         for (stream, actions) in self.ledger.assign(self.now) {
             told.extend(actions.into_iter().map(|action| (stream, action)));
         }
+        let streams: HashSet<_> = told.iter().map(|(stream, _)| *stream).collect();
+        self.messages += streams.len() as u64;
         for (stream, Action { id, order }) in told {
-            let Some(envoy) =
-                self.envoys.iter_mut().find(|envoy| envoy.stream == stream && envoy.is_alive)
-            else {
-                continue;
-            };
+            let at = self.of_stream.get(&stream);
+            let envoy = at.and_then(|at| self.envoys.get_mut(*at)).filter(|envoy| envoy.is_alive);
+            let Some(envoy) = envoy else { continue };
             let of = envoy.streams.iter_mut().find(|of| of.id == *id).unwrap();
             match order {
                 Order::Assign(assignment) => of.apply(assignment),
@@ -301,10 +346,21 @@ impl Simulation {
         }
     }
 
+    /// Replaces the policy by one with this size and rate. What was used stays used.
+    pub(super) fn reload_to(&mut self, policy: &str, size: u32, rate: f64) {
+        for exact in &mut self.exact {
+            let left = exact.left + f64::from(size) - exact.size;
+            // What was let through by the limit before is no excess.
+            exact.left = left.max(exact.left.min(0.0)).min(size.into());
+            (exact.size, exact.rate) = (size.into(), rate);
+        }
+        self.reload(policy);
+    }
+
     /// Replaces the policy.
     pub(super) fn reload(&mut self, policy: &str) {
         let text = format!("domain: {DOMAIN}\n{policy}");
-        let source = Source { name: "shop.yaml".into(), text: text.into() };
+        let source = Source { name: "shop.yaml".into(), text };
         self.policies = config::compile(&[source], FingerprintKey::shared()).unwrap();
         self.ledger.reload(|domain| self.policies.get(domain), self.now.into());
         self.answer(Vec::new());
@@ -324,8 +380,7 @@ impl Simulation {
             .unwrap()
             .is_admitted;
         if is_admitted {
-            self.exact.left -= 1.0;
-            self.exact.worst = self.exact.worst.max(-self.exact.left);
+            self.exact.iter_mut().for_each(Exact::take);
         }
         is_admitted
     }
@@ -346,7 +401,7 @@ impl Simulation {
 
     /// The most that was let through beyond size + rate x t, over any time t.
     pub(super) fn worst(&self) -> f64 {
-        self.exact.worst
+        self.exact.iter().map(|exact| exact.worst).fold(0.0, f64::max)
     }
 
     /// What an Envoy was told last.
