@@ -79,6 +79,14 @@ impl Holder {
         }
     }
 
+    /// The rate that its Envoy goes on with, whatever others get, since it is not connected and cannot be told.
+    pub(super) fn kept_rate(&self) -> Option<f64> {
+        match self.place {
+            Place::Gone(_) => self.sent.and_then(Assignment::rate),
+            Place::Stream(_) => None,
+        }
+    }
+
     fn accrue(&mut self, now: Timestamp) {
         self.accrued += self.predicted * seconds(now.since(self.accrued_at));
         self.accrued_at = self.accrued_at.max(now);

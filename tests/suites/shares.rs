@@ -5,6 +5,10 @@
 #[allow(dead_code, reason = "the bench uses the rest")]
 mod simulation;
 
+mod random;
+
+use tollgate::shares::Assignment;
+
 use self::simulation::{Seen, Simulation};
 
 /// Fifty a second, and fifty at once.
@@ -144,6 +148,65 @@ fn a_server_that_is_away_or_restarts_hands_out_no_second_burst() {
         let used = per_second(simulation.take_all(), 20.0);
         assert!((48.5..=51.5).contains(&used), "{used}");
     }
+}
+
+#[test]
+fn newcomers_get_little_until_a_server_that_has_just_started_knows_all() {
+    let mut simulation = Simulation::new(PLAIN, 50, 50.0);
+    simulation.envoy(&[ACME]);
+    simulation.run(20.0, |_, _| 60.0);
+    simulation.away(0.1, true, |_, _| 60.0);
+    for _ in 0..2 {
+        simulation.envoy(&[ACME]);
+        simulation.run(0.5, |_, _| 60.0);
+    }
+    let rate = |envoy| simulation.assignment(envoy, 0).and_then(Assignment::rate).unwrap();
+    // The first of them, too, when it is told of the second.
+    assert_eq!([1, 2].map(rate), [2.5, 2.5]);
+}
+
+#[test]
+fn what_was_used_before_a_server_knew_of_it_is_no_debt() {
+    let mut simulation = plain();
+    simulation.run(20.0, two(60.0, 60.0));
+    simulation.away(0.1, true, two(60.0, 60.0));
+    simulation.run(7.0, two(60.0, 60.0));
+    simulation.take_all();
+    simulation.run(5.0, two(60.0, 60.0));
+    let used = per_second(simulation.take_all(), 5.0);
+    assert!(used >= 45.0, "{used}");
+    assert!(simulation.worst() <= 5.0, "{}", simulation.worst());
+}
+
+#[test]
+fn who_comes_while_another_one_is_not_connected_gets_what_that_one_leaves() {
+    let mut simulation = Simulation::new(PLAIN, 50, 50.0);
+    simulation.envoy(&[ACME]);
+    simulation.run(20.0, |_, _| 60.0);
+    // Its stream is cut, and back with its next report.
+    simulation.away(0.1, false, |_, _| 60.0);
+    simulation.envoy(&[ACME]);
+    simulation.run(1.0, |_, _| 60.0);
+    let rate = |of: &Simulation| of.assignment(1, 0).and_then(Assignment::rate).unwrap();
+    assert!((2.4..=2.6).contains(&rate(&simulation)), "{}", rate(&simulation));
+    simulation.run(5.0, |_, _| 60.0);
+    assert!((24.0..=26.0).contains(&rate(&simulation)), "{}", rate(&simulation));
+    assert!(simulation.worst() <= 20.0, "{}", simulation.worst());
+}
+
+#[test]
+fn a_slow_bucket_is_spent_at_once_beside_a_fast_one() {
+    let policy = "tables:
+  - { name: tenants, key: [tenant], rows: { all: [{ per_second: 50 }] } }
+  - name: groups
+    key: [tenant]
+    select: endpoint_group
+    rows: { rotate: [{ per_day: 5 }], default: unlimited }";
+    let rotate: &[(&str, &str)] = &[("tenant", "acme"), ("endpoint_group", "rotate")];
+    let mut simulation = Simulation::new(policy, 50, 50.0);
+    simulation.envoy(&[rotate]);
+    simulation.run(2.0, |_, _| 10.0);
+    assert_eq!(simulation.take(0, 0).allowed, 5);
 }
 
 #[test]

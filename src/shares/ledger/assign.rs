@@ -17,9 +17,15 @@ const HEADROOM: f64 = 1.2;
 /// The part of an equal share that a holder has at least, so that demand that comes is seen and served.
 const FLOOR: f64 = 0.1;
 
+/// The part of an equal size that a holder has at least, if there is enough.
+const LEAST_SIZE: f64 = 0.5;
+
 /// The part of a bucket's rate that a newcomer gets while it is not known who had shares before the start, or what other
-/// replicas take.
+/// replicas take; and all of them while those who have shares are not connected.
 const UNSETTLED: f64 = 0.05;
+
+/// A weight as good as none.
+const LEAST_WEIGHT: f64 = 1e-9;
 
 /// What one division is about: everybody who shares a bucket with somebody who shares one with them, and so on.
 struct Component {
@@ -42,8 +48,9 @@ impl Ledger {
         let mut told: HashMap<StreamId, Vec<Action>> = HashMap::new();
         let component = self.component(begin, now);
         let rates = self.rates(&component);
-        for (holder, rate) in component.holders.iter().zip(rates) {
-            self.tell(*holder, rate, &component, touched.contains(holder), now, &mut told);
+        let sizes = self.sizes(&component, &rates);
+        for ((holder, rate), size) in component.holders.iter().zip(rates).zip(sizes) {
+            self.tell(*holder, rate, size, touched.contains(holder), now, &mut told);
         }
         for holder in touched {
             let is_limited = |of: &Holder| of.terms.enforced().next().is_some();
@@ -116,18 +123,29 @@ impl Ledger {
                 rate / (count(count_of(name) as u64) + of_others)
             })
             .collect();
+        let mut capacities: Vec<f64> = component.buckets.iter().map(|(_, rate)| *rate).collect();
         let claim = |holder: &HolderId| {
             let of = self.holders.get(holder);
             let met = of.into_iter().flat_map(|of| of.terms.enforced());
             let buckets: smallvec::SmallVec<[usize; 4]> =
                 met.filter_map(|met| component.place.get(&met.fingerprint).copied()).collect();
             let equal = buckets.iter().filter_map(|at| equal.get(*at).copied());
+            if let Some(kept) = of.and_then(Holder::kept_rate) {
+                let shared = buckets.iter().filter_map(|at| component.buckets.get(*at));
+                let kept = shared.fold(kept, |kept, (_, shared)| kept.min(*shared));
+                for at in &buckets {
+                    if let Some(capacity) = capacities.get_mut(*at) {
+                        *capacity -= kept;
+                    }
+                }
+                return (Claim { buckets, weight: LEAST_WEIGHT, wants: 0.0 }, Some(kept));
+            }
             let equal = equal.fold(f64::INFINITY, f64::min);
             let demand = of.and_then(|of| of.demand);
             let wants = demand.map_or(equal, |demand| (demand * HEADROOM).max(equal * FLOOR));
-            Claim { buckets, weight: 1.0, wants }
+            (Claim { buckets, weight: 1.0, wants }, None)
         };
-        let mut claims: Vec<Claim> = component.holders.iter().map(claim).collect();
+        let (mut claims, kept): (Vec<Claim>, Vec<_>) = component.holders.iter().map(claim).unzip();
         // What others take is theirs, and they share what is left.
         for (at, (name, _)) in component.buckets.iter().enumerate() {
             let taken = taken(name);
@@ -138,10 +156,42 @@ impl Ledger {
                 claims.push(Claim { buckets, weight: others, wants });
             }
         }
-        let capacities: Vec<f64> = component.buckets.iter().map(|(_, rate)| *rate).collect();
+        for (capacity, (_, rate)) in capacities.iter_mut().zip(&component.buckets) {
+            *capacity = capacity.max(rate * UNSETTLED);
+        }
         let mut rates = fair::divide(&claims, &capacities);
         rates.truncate(component.holders.len());
+        for (rate, kept) in rates.iter_mut().zip(kept) {
+            *rate = kept.unwrap_or(*rate);
+        }
         rates
+    }
+
+    /// The sizes of a component's holders, in their order: what they may have at once, together no more than the buckets
+    /// hold. They go by the rates; but who has little of a bucket since another one is slow may still have many at once.
+    fn sizes(&self, component: &Component, rates: &[f64]) -> Vec<f64> {
+        let claim = |(holder, rate): (&HolderId, &f64)| {
+            let (mut buckets, mut wants) = (smallvec::SmallVec::new(), f64::INFINITY);
+            for met in self.holders.get(holder).into_iter().flat_map(|of| of.terms.enforced()) {
+                let Some(at) = component.place.get(&met.fingerprint).copied() else { continue };
+                let shared = component.buckets.get(at).map_or(0.0, |(_, shared)| *shared);
+                let Some(bucket) = self.buckets.get(&met.fingerprint) else { continue };
+                let least = LEAST_SIZE / count(bucket.holders.len().max(1) as u64);
+                let part = (rate / shared.max(f64::MIN_POSITIVE)).clamp(least, 1.0);
+                wants = wants.min(bucket.size() * part);
+                buckets.push(at);
+            }
+            Claim { buckets, weight: wants.max(LEAST_WEIGHT), wants }
+        };
+        let claims: Vec<Claim> = component.holders.iter().zip(rates).map(claim).collect();
+        // Others may hold their part of what is there, too.
+        let size_of = |bucket: &SharedBucket| {
+            bucket.size() * (1.0 - bucket.taken() / bucket.rate()).max(UNSETTLED)
+        };
+        let sizes = component.buckets.iter();
+        let sizes: Vec<_> =
+            sizes.map(|(name, _)| self.buckets.get(name).map_or(0.0, size_of)).collect();
+        fair::divide(&claims, &sizes)
     }
 
     /// Sets a holder's share, and tells its Envoy if it has to know.
@@ -149,7 +199,7 @@ impl Ledger {
         &mut self,
         holder: HolderId,
         mut rate: f64,
-        component: &Component,
+        mut size: f64,
         is_touched: bool,
         now: Timestamp,
         told: &mut HashMap<StreamId, Vec<Action>>,
@@ -160,20 +210,19 @@ impl Ledger {
             Some(Assignment::Tokens { size, .. }) => f64::from(size),
             _ => 0.0,
         };
-        let (mut size, mut most, mut fastest) = (f64::INFINITY, f64::INFINITY, f64::INFINITY);
+        let (mut part, mut most, mut fastest) = (1.0_f64, f64::INFINITY, f64::INFINITY);
         for met in of.terms.enforced() {
             let Some(bucket) = self.buckets.get_mut(&met.fingerprint) else { continue };
-            let shared = component.place.get(&met.fingerprint);
-            let shared = shared.and_then(|at| component.buckets.get(*at)).map(|(_, rate)| *rate);
             let is_known = self.replicas == 1 || bucket.is_watched(now);
-            if begins_full && !(self.has_settled && is_known) {
-                rate = rate.min(bucket.rate() * UNSETTLED);
+            let gets_little =
+                if self.has_settled { begins_full && !is_known } else { !of.is_returner };
+            if gets_little {
+                part = part.min(bucket.rate() * UNSETTLED / rate.max(f64::MIN_POSITIVE));
             }
-            let part = (rate / shared.unwrap_or(rate).max(f64::MIN_POSITIVE)).min(1.0);
-            size = size.min(bucket.size() * part);
-            most = most.min(bucket.left(now).max(0.0) * part);
+            most = most.min(bucket.left(now).max(0.0) * (size / bucket.size()).min(1.0));
             fastest = fastest.min(bucket.fastest());
         }
+        (rate, size, most) = (rate * part, size * part, most * part);
         // A bucket of Envoy that grows keeps its ratio: one that is full then holds more than it was given. So none grows
         // beyond its part of what is left.
         if begins_full {

@@ -1,0 +1,220 @@
+//! Envoys that come, ask, change their mind and die, servers that are away and restart, and limits that change, in any order.
+
+use proptest::prelude::*;
+
+use super::{ACME, Simulation};
+
+/// A limit: its bucket, size and rate.
+#[derive(Debug, Clone, Copy)]
+struct Limit {
+    bucket: &'static str,
+    size: u32,
+    rate: f64,
+}
+
+const LIMITS: [Limit; 5] = [
+    Limit { bucket: "{ per_second: 50 }", size: 50, rate: 50.0 },
+    Limit { bucket: "{ per_second: 10 }", size: 10, rate: 10.0 },
+    Limit { bucket: "{ size: 200, per_second: 20 }", size: 200, rate: 20.0 },
+    Limit { bucket: "{ size: 5, per_second: 50 }", size: 5, rate: 50.0 },
+    Limit { bucket: "{ per_minute: 100 }", size: 100, rate: 100.0 / 60.0 },
+];
+
+impl Limit {
+    fn policy(self) -> String {
+        let Self { bucket, .. } = self;
+        format!("tables: [{{ name: tenants, key: [tenant], rows: {{ all: [{bucket}] }} }}]")
+    }
+}
+
+/// What happens next.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    /// Time passes, in tenths of a second.
+    Run(u32),
+    /// An Envoy begins, with so many requests a second.
+    Join(u32),
+    /// That Envoy ends.
+    Die(prop::sample::Index),
+    /// That Envoy has so many requests a second from now on.
+    Demand(prop::sample::Index, u32),
+    /// All connections end, and for so many tenths of a second there is no server: less than a share is kept for its Envoy
+    /// beyond a report.
+    Away(u32),
+    /// The same, and the server that is there then knows nothing but what its store has.
+    Restart(u32),
+    /// Another limit.
+    Reload(prop::sample::Index),
+}
+
+fn rates() -> impl Strategy<Value = u32> {
+    prop_oneof![Just(0), 1..10_u32, 10..150_u32]
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let index = any::<prop::sample::Index>;
+    let step = prop_oneof![
+        6 => (1..80_u32).prop_map(Step::Run),
+        3 => rates().prop_map(Step::Join),
+        1 => index().prop_map(Step::Die),
+        3 => (index(), rates()).prop_map(|(of, rate)| Step::Demand(of, rate)),
+        1 => (1..8_u32).prop_map(Step::Away),
+        1 => (1..80_u32).prop_map(Step::Restart),
+        1 => index().prop_map(Step::Reload),
+    ];
+    prop::collection::vec(step, 1..16)
+}
+
+/// A simulation with what each Envoy asks for.
+struct Run {
+    simulation: Simulation,
+    /// Requests a second of each Envoy; `None` of those that have ended.
+    demands: Vec<Option<f64>>,
+    limit: Limit,
+    /// The largest size of a limit so far.
+    largest: u32,
+    /// How much newcomers may have got from servers that did not know yet who had shares, and how much of what was let through
+    /// during outages may be unknown.
+    unknown: f64,
+    /// Tenths of a second until all Envoys are told of what changes.
+    deaf: u32,
+}
+
+impl Run {
+    fn new(limit: Limit) -> Self {
+        let simulation = Simulation::new(&limit.policy(), limit.size, limit.rate);
+        Self { simulation, demands: Vec::new(), limit, largest: limit.size, unknown: 0.0, deaf: 0 }
+    }
+
+    fn run(&mut self, tenths: u32) {
+        self.deaf = self.deaf.saturating_sub(tenths);
+        let demands = &self.demands;
+        let demand = |envoy: usize, _| demands[envoy].unwrap_or(0.0);
+        self.simulation.run(f64::from(tenths) / 10.0, demand);
+    }
+
+    /// One of the Envoys that have not ended.
+    fn alive(&self, of: prop::sample::Index) -> Option<usize> {
+        let alive: Vec<_> =
+            (0..self.demands.len()).filter(|at| self.demands[*at].is_some()).collect();
+        (!alive.is_empty()).then(|| *of.get(&alive))
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Run(tenths) => self.run(tenths),
+            Step::Join(rate) => {
+                if self.deaf > 0 {
+                    // 5 % of the rate for 6 seconds.
+                    self.unknown += 0.3 * self.limit.rate;
+                }
+                self.simulation.envoy(&[ACME]);
+                // Its first request, which would let it pass all others if there were no server.
+                self.demands.push(Some(10.0));
+                self.run(1);
+                let demand = self.demands.last_mut();
+                demand.into_iter().for_each(|demand| *demand = Some(rate.into()));
+            }
+            Step::Die(of) => {
+                if let Some(envoy) = self.alive(of) {
+                    self.simulation.kill(envoy);
+                    self.demands[envoy] = None;
+                }
+            }
+            Step::Demand(of, rate) => {
+                if let Some(envoy) = self.alive(of) {
+                    self.demands[envoy] = Some(rate.into());
+                }
+            }
+            Step::Away(tenths) | Step::Restart(tenths) => {
+                // One outage at a time.
+                self.run(self.deaf);
+                self.unknown += 0.5 * self.limit.rate;
+                let is_restart = matches!(step, Step::Restart(_));
+                let demands = &self.demands;
+                let demand = |envoy: usize, _| demands[envoy].unwrap_or(0.0);
+                self.simulation.away(f64::from(tenths) / 10.0, is_restart, demand);
+                self.deaf = if is_restart { 62 } else { 52 };
+            }
+            Step::Reload(to) => {
+                // Who is not connected cannot be told.
+                self.run(self.deaf);
+                self.limit = *to.get(&LIMITS);
+                self.largest = self.largest.max(self.limit.size);
+                let Limit { size, rate, .. } = self.limit;
+                self.simulation.reload_to(&self.limit.policy(), size, rate);
+            }
+        }
+    }
+}
+
+/// Runs these steps, and until all has come to rest.
+fn run(first: prop::sample::Index, steps: &[Step]) -> Run {
+    let mut run = Run::new(*first.get(&LIMITS));
+    for step in steps {
+        run.take(*step);
+    }
+    // A server settles within 6 seconds, and then two reports of each Envoy. What was used beyond a limit that is smaller now
+    // is paid back first: a size, and what was not reported yet.
+    run.run(62 + 102);
+    let mut owed = f64::from(run.largest) + 5.0 * LIMITS[0].rate;
+    while owed > 0.0 {
+        run.run(10);
+        owed -= run.limit.rate;
+    }
+    run
+}
+
+/// The part of each demand that is fair: all that is small, and of the others each as much. Each is given a fifth more than it
+/// asks for, and a tenth of an equal part at least.
+fn fair(demands: &[f64], rate: f64) -> Vec<f64> {
+    let least = rate / demands.len() as f64 * 0.1;
+    let mut sorted: Vec<_> = demands.iter().map(|demand| (demand * 1.2).max(least)).collect();
+    sorted.sort_by(f64::total_cmp);
+    let (mut left, mut count) = (rate, sorted.len() as f64);
+    let mut level = 0.0;
+    for demand in sorted {
+        level = left / count;
+        if demand > level {
+            break;
+        }
+        left -= demand;
+        count -= 1.0;
+    }
+    demands.iter().map(|demand| demand.min(level)).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Beyond size + rate x t, over any time t: one size, since an Envoy may spend what it was given at once, and another one
+    /// is given its part before that is reported; three for each Envoy, whose first request passes, whose size is 1 at least,
+    /// and whose requests are whole; what a server gives newcomers that has just started, 0.3 s of the rate for each; and 0.5 s
+    /// of the rate for each outage, whose use is estimated.
+    #[test]
+    fn no_more_is_let_through_than_the_bound(first in any::<prop::sample::Index>(), steps in steps()) {
+        let run = run(first, &steps);
+        let bound = f64::from(run.largest) + 3.0 * run.demands.len() as f64 + run.unknown;
+        let worst = run.simulation.worst();
+        prop_assert!(worst <= bound, "{worst} of {bound}");
+    }
+
+    #[test]
+    fn who_stays_hungry_gets_its_fair_part(first in any::<prop::sample::Index>(), steps in steps()) {
+        let mut run = run(first, &steps);
+        let alive: Vec<_> = (0..run.demands.len()).filter(|at| run.demands[*at].is_some()).collect();
+        let asks: Vec<_> = run.demands.iter().copied().flatten().collect();
+        // Who has room for one or two tokens loses those that come while it is full.
+        if (run.limit.size as usize) < 5 * alive.len() {
+            return Ok(());
+        }
+        let fair = fair(&asks, run.limit.rate);
+        run.simulation.take_all();
+        run.run(600);
+        for (envoy, fair) in alive.into_iter().zip(fair) {
+            let seen = run.simulation.take(envoy, 0);
+            let least = fair * 60.0 * 0.9 - 5.0;
+            prop_assert!(seen.allowed as f64 >= least, "Envoy {envoy} got {seen:?} of {fair} a second: {asks:?}");
+        }
+    }
+}
