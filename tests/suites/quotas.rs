@@ -13,9 +13,17 @@ use tollgate::clock::Nanos;
 use tollgate::wire::pb::envoy::service::rate_limit_quota::v3 as rlqs;
 use tollgate::wire::pb::envoy::r#type::v3::rate_limit_strategy::Strategy;
 use tollgate::wire::quota::{
-    RateLimitQuotaResponse, RateLimitQuotaServiceClient, RateLimitQuotaUsageReports,
+    RateLimitQuotaResponse, RateLimitQuotaServiceClient, RateLimitQuotaUsageReports, SERVICE,
 };
 use tonic::Streaming;
+use tonic::transport::Endpoint;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
 use rlqs::rate_limit_quota_response::bucket_action::BucketAction as Order;
 use rlqs::rate_limit_quota_usage_reports::BucketQuotaUsage;
@@ -332,4 +340,30 @@ fn a_server_that_has_just_started_gives_little_until_it_knows_who_has_shares() {
     server.parts.clock.advance(Nanos::from_secs(7));
     let Told::Tokens(rate, _) = returns.one() else { panic!("a token bucket") };
     assert!(rate > 20.0, "{rate}");
+}
+
+#[test]
+fn health_and_reflection_name_the_service() {
+    let server = TestServer::of(&source(POLICY));
+    let runtime = runtime();
+    let channel = Endpoint::from_shared(format!("http://{}", server.grpc)).unwrap();
+    let channel = runtime.block_on(channel.connect()).unwrap();
+    let check = HealthCheckRequest { service: SERVICE.to_owned() };
+    let health = runtime.block_on(HealthClient::new(channel.clone()).check(check)).unwrap();
+    assert_eq!(health.into_inner().status(), ServingStatus::Serving);
+
+    let list = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let listed = runtime.block_on(async {
+        let mut reflection = ServerReflectionClient::new(channel);
+        let lists = tokio_stream::once(list);
+        let mut answers = reflection.server_reflection_info(lists).await.unwrap().into_inner();
+        answers.message().await.unwrap().unwrap().message_response
+    });
+    let Some(MessageResponse::ListServicesResponse(services)) = listed else {
+        panic!("{listed:?}")
+    };
+    assert!(services.service.iter().any(|service| service.name == SERVICE), "{services:?}");
 }
