@@ -2,8 +2,9 @@
 # Starts tollgate behind a real Envoy, shows what a client sees, and keeps
 # running until Ctrl-C:
 #
-#   bash envoy/demo.sh       envoy.yaml: limits by tenant and endpoint
-#   bash envoy/demo.sh llm   llm.yaml: budgets of tokens by user and model
+#   bash envoy/demo.sh        envoy.yaml: limits by tenant and endpoint
+#   bash envoy/demo.sh llm    llm.yaml: budgets of tokens by user and model
+#   bash envoy/demo.sh quota  quota.yaml: Envoy limits by itself, by its share
 #
 #   TOLLGATE_DEMO_ONCE=1  exit after the table
 #   TOLLGATE_BIN=PATH     a tollgate to run instead of building one
@@ -140,6 +141,37 @@ show_table() {
   call hooli startup POST $import 2
 }
 
+# Tenants, groups and shares: what tollgate has told Envoy.
+show_shares() {
+  ask "http://127.0.0.1:8080/shares" | python3 -c '
+import json, sys
+for share in json.load(sys.stdin)["items"]:
+    bucket = (share["assignment"] or {}).get("token_bucket")
+    if bucket:
+        id = dict(share["id"])
+        print("%-10s %-40s %9.5f %6d" % (id["tenant"], id["endpoint_group"], bucket["per_second"], bucket["size"]))
+'
+}
+
+show_quota_table() {
+  # It does not know yet which other Envoys still have shares.
+  printf 'tollgate gives newcomers little in its first six seconds, so wait for their end.\n\n' >&2
+  sleep 7
+  row tenant endpoint status remaining retry-after
+  printf '\nA free tenant: 10 a second. The first request makes Envoy ask for a share; then it limits by itself.\n'
+  call acme free GET /api/v2/users 1
+  sleep 1
+  call acme free GET /api/v2/users 15
+  printf '\nOne group with less than its tenant: five a day. Others go on.\n'
+  call initech self_service POST /api/v2/keys/signing/rotate 1
+  sleep 1
+  call initech self_service POST /api/v2/keys/signing/rotate 6
+  call initech self_service GET /api/v2/users 1
+  printf '\nWhat tollgate has told Envoy: tokens a second, and at once.\n'
+  sleep 1
+  show_shares
+}
+
 llm_row() {
   printf '%-5s %-10s %-8s %11s %8s  %s\n' "$@"
 }
@@ -204,7 +236,8 @@ show_llm_table() {
 case $sample in
   envoy) policy=config/management-api.yaml ;;
   llm) policy=config/llm.yaml ;;
-  *) fail "no sample '$sample'; there are: envoy llm" ;;
+  quota) policy=config/management-api.yaml ;;
+  *) fail "no sample '$sample'; there are: envoy llm quota" ;;
 esac
 need python3 'apt-get install python3 python3-venv'
 need curl 'apt-get install curl'
@@ -226,7 +259,11 @@ fi
 start envoy http://127.0.0.1:9901/ready \
   "$envoy" -c "envoy/$sample.yaml" --disable-hot-restart --concurrency 2 --log-level warning
 
-if [[ $sample == llm ]]; then show_llm_table; else show_table; fi
+case $sample in
+  envoy) show_table ;;
+  llm) show_llm_table ;;
+  quota) show_quota_table ;;
+esac
 [[ -n ${TOLLGATE_DEMO_ONCE:-} ]] && exit 0
 
 printf '\nRunning until Ctrl-C. Logs: %s\n' "$logs"

@@ -17,6 +17,7 @@ mod leases;
 mod mtls;
 mod outage;
 pub(crate) mod process;
+mod quota;
 mod replayed;
 mod rolling;
 mod routes;

@@ -3,6 +3,7 @@
 #![allow(clippy::print_stderr, reason = "a test that is skipped must be seen to be")]
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 
@@ -16,7 +17,7 @@ use crate::tool;
 /// A configuration of `envoy/`, and the policy that goes with it.
 #[derive(Debug)]
 pub struct Sample {
-    policy: &'static str,
+    policy: String,
     text: String,
     /// What tollgate is started with, beside the policy.
     flags: Vec<String>,
@@ -55,15 +56,20 @@ impl Sample {
         sample.with(port, &format!("pipe: {{ path: {socket} }}"))
     }
 
+    /// `quota.yaml`: Envoy limits by itself, by the shares that it is assigned.
+    pub fn quota() -> Self {
+        Self::read("quota.yaml", SHIPPED)
+    }
+
     /// `mtls.yaml`: certificates in that folder, and tollgate started with these flags.
     pub fn mutual_tls(folder: &Path, flags: Vec<String>) -> Self {
         let sample = Self { flags, ..Self::read("mtls.yaml", SHIPPED) };
         sample.with("/etc/envoy/tls", folder.to_str().unwrap())
     }
 
-    fn read(name: &str, policy: &'static str) -> Self {
+    fn read(name: &str, policy: &str) -> Self {
         let text = std::fs::read_to_string(format!("envoy/{name}")).unwrap();
-        Self { policy, text, flags: Vec::new(), upstream: None }
+        Self { policy: policy.to_owned(), text, flags: Vec::new(), upstream: None }
     }
 
     /// With another name for tollgate's cluster, which Envoy sends as the authority of its calls.
@@ -74,8 +80,8 @@ impl Sample {
     }
 
     /// With another policy.
-    pub fn policy(self, policy: &'static str) -> Self {
-        Self { policy, ..self }
+    pub fn policy(self, policy: &str) -> Self {
+        Self { policy: policy.to_owned(), ..self }
     }
 
     /// With more flags of tollgate's.
@@ -185,7 +191,7 @@ pub struct Lab {
     pub tollgate: Tollgate,
     pub edge: SocketAddr,
     admin: SocketAddr,
-    policy: &'static str,
+    policy: String,
     flags: Vec<String>,
     folder: TempDir,
 }
@@ -196,10 +202,10 @@ impl Lab {
         let folder = tempfile::tempdir().unwrap();
         let [grpc, edge, admin, upstream] =
             std::array::from_fn(|_| SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())));
-        let tollgate = Tollgate::serve(sample.policy, grpc, folder.path(), &sample.flags);
+        let tollgate = Tollgate::serve(&sample.policy, grpc, folder.path(), &sample.flags);
         let program =
             sample.upstream.map(|program| start_upstream(program, upstream, folder.path()));
-        let (policy, flags) = (sample.policy, sample.flags.clone());
+        let (policy, flags) = (sample.policy.clone(), sample.flags.clone());
         let ports = [(8081, grpc), (10000, edge), (9901, admin), (9000, upstream)];
         let is_sidecar = sample.flags.iter().any(|flag| flag == "--grpc");
         let ports = ports.into_iter().skip(usize::from(is_sidecar));
@@ -219,7 +225,7 @@ impl Lab {
     /// Starts tollgate anew where it was.
     pub fn restart_tollgate(&mut self) {
         let (grpc, folder) = (self.tollgate.grpc, self.folder.path());
-        self.tollgate = Tollgate::serve(self.policy, grpc, folder, &self.flags);
+        self.tollgate = Tollgate::serve(&self.policy, grpc, folder, &self.flags);
     }
 
     /// A counter or gauge of Envoy's; one that has counted nothing yet may not be there.
@@ -241,6 +247,18 @@ impl Lab {
         let text = self.metrics();
         let lines = text.lines().filter(|line| line.starts_with(begin));
         lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
+    }
+
+    /// A page of tollgate's in JSON. Those that list buckets are for callers that name this machine.
+    pub fn page(&self, path: &str) -> serde_json::Value {
+        let mut stream = TcpStream::connect(self.tollgate.http).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body);
+        serde_json::from_str(body.unwrap_or_default())
+            .unwrap_or_else(|error| panic!("{error}: {answer}"))
     }
 
     fn metrics(&self) -> String {

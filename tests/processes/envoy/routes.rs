@@ -1,5 +1,5 @@
 //! Every endpoint of the policy counts in its group, whoever finds the group: tollgate behind
-//! `envoy.yaml`, the routes of `jwt.yaml`.
+//! `envoy.yaml`, the routes of `jwt.yaml` and `quota.yaml`.
 
 use std::collections::BTreeMap;
 
@@ -135,5 +135,28 @@ fn behind_tokens_every_endpoint_counts_in_the_group_of_its_route() {
     for spelling in ["GET /api/v2/clients/", "GET /api/v2/clients/[c1]", "GET /api/v2/clients/?a=b"]
     {
         assert_eq!(lab.rows(|| call("self_service", spelling)).1, read_clients, "{spelling}");
+    }
+}
+
+#[test]
+#[ignore = "needs Envoy; bash tests/run.sh"]
+fn behind_shares_every_endpoint_has_the_group_of_its_route() {
+    let lab = Lab::start(Sample::quota());
+    let mut client = lab.client();
+    let others =
+        ["GET /api/v2/roles", "PUT /api/v2/users", "GET /api/v2/users/u1/logs/l1", "GET /"];
+    let others = others.map(|other| (other.to_owned(), "other".to_owned()));
+    for (at, (endpoint, group)) in listed().into_iter().chain(others).enumerate() {
+        let path = endpoint.replace(['{', '}'], "");
+        for (spelling, end) in
+            [path.clone(), format!("{path}/"), format!("{path}?a=/b")].iter().zip(0..)
+        {
+            // The first request of a bucket id passes.
+            let tenant = format!("tenant-{at}-{end}");
+            let caller = [("x-tenant", &*tenant), ("x-tenant-type", "startup")];
+            let answer = client.call(spelling, &caller);
+            assert_eq!(answer.status(), 200, "{spelling}: {answer:?}");
+            assert_eq!(answer.json()["group"], *group, "{spelling}");
+        }
     }
 }

@@ -18,7 +18,7 @@ fn every_sample_is_valid_to_envoy() {
     let authority = Authority::new();
     std::fs::write(folder.path().join("ca.pem"), authority.pem()).unwrap();
     authority.issue(&["envoy.example.org"]).write(folder.path(), "envoy");
-    for sample in ["envoy.yaml", "jwt.yaml", "leases.yaml", "llm.yaml", "mtls.yaml"] {
+    for sample in ["envoy.yaml", "jwt.yaml", "leases.yaml", "llm.yaml", "mtls.yaml", "quota.yaml"] {
         let text = std::fs::read_to_string(format!("envoy/{sample}")).unwrap();
         let text = text.replace("/etc/envoy/tls", folder.path().to_str().unwrap());
         let path = folder.path().join(sample);
@@ -113,4 +113,24 @@ fn the_demo_of_token_budgets_has_debts_and_what_hung_up() {
         let [(told, left, answer)] = &of(user, model)[..] else { panic!("{rows:?}") };
         assert!(told == used && *left < budget && answer.starts_with("200"), "{rows:?}");
     }
+}
+
+#[test]
+#[ignore = "needs Envoy; bash tests/run.sh"]
+fn the_demo_of_quotas_has_a_429_and_the_share_behind_it() {
+    let Some(rows) = demo(&["quota"]) else { return };
+    assert_eq!(rows[0], ["tenant", "endpoint", "status", "remaining", "retry-after"]);
+    let answers = |tenant: &str, endpoint: &str| -> Vec<String> {
+        let rows = rows.iter().filter(|row| row.len() == 6 && row[0] == tenant);
+        let rows = rows.filter(|row| row[1..3].join(" ") == endpoint);
+        rows.map(|row| [&*row[3], &*row[5]].join(" ")).collect()
+    };
+    let rotate = answers("initech", "POST /api/v2/keys/signing/rotate");
+    assert_eq!(rotate, ["200 -", "200 -", "200 -", "200 -", "200 -", "429 1", "429 1"], "{rows:?}");
+    assert!(answers("acme", "GET /api/v2/users").contains(&"429 1".to_owned()), "{rows:?}");
+    // Five a day, of which one was used when Envoy was told.
+    let share =
+        rows.iter().find(|row| row.get(1).is_some_and(|group| group == "rotate_signing_keys"));
+    let share = share.unwrap_or_else(|| panic!("{rows:?}"));
+    assert_eq!(share[..], ["initech", "rotate_signing_keys", "0.00006", "4"], "{rows:?}");
 }
