@@ -1,16 +1,18 @@
 //! All holders and the buckets that they share.
 
 mod assign;
+mod lists;
 
 use std::sync::Arc;
 
 use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
 
+pub use self::lists::Share;
 use super::holder::{Holder, HolderId, Place};
 use super::shared_bucket::{DueCharge, SharedBucket};
 use super::terms::{Inexpressible, Row, Terms, WhyFree};
-use super::{Action, Assignment, BucketId, Order, StreamId, Usage, count};
+use super::{Action, BucketId, Order, StreamId, Usage, count};
 use crate::clock::{Nanos, Now, Timestamp};
 use crate::descriptor::Hits;
 use crate::policy::Policy;
@@ -67,23 +69,6 @@ pub enum Event {
     TooMany,
 }
 
-/// A holder's share, for display.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Share {
-    /// Its stream; `None` if that has ended.
-    pub stream: Option<StreamId>,
-    /// Its domain.
-    pub domain: Arc<str>,
-    /// Its bucket id.
-    pub id: Arc<BucketId>,
-    /// The rows whose buckets it meets.
-    pub rows: Vec<Arc<Row>>,
-    /// Requests a second that it had in its last report; `None` before one tells.
-    pub demand: Option<f64>,
-    /// What it was told last.
-    pub assignment: Option<Assignment>,
-}
-
 /// All holders, and the buckets that they share. Times are steady, unless they are said to be otherwise.
 #[derive(Debug)]
 pub struct Ledger {
@@ -137,34 +122,6 @@ impl Ledger {
     /// What has happened since this was asked last.
     pub fn take_events(&mut self) -> Vec<Event> {
         std::mem::take(&mut self.events)
-    }
-
-    /// The largest shares, at most `max`, the largest first, and how many others there are. Bucket ids that nothing limits come
-    /// last.
-    pub fn largest_shares(&self, max: usize) -> (Vec<Share>, usize) {
-        let mut all: Vec<_> = self.holders.iter().map(|(name, of)| (rank(of), name, of)).collect();
-        let order = |a: &(f64, &HolderId, &Holder), b: &(f64, &HolderId, &Holder)| {
-            b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1))
-        };
-        if all.len() > max {
-            all.select_nth_unstable_by(max, order);
-            all.truncate(max);
-        }
-        all.sort_unstable_by(order);
-        let omitted = self.holders.len() - all.len();
-        (all.into_iter().map(|(_, _, holder)| share(holder)).collect(), omitted)
-    }
-
-    /// Bucket ids that meet the buckets of which less than a tenth is left, one for each bucket, at most `max`, with their
-    /// domains.
-    pub fn near_limit(&mut self, max: usize, now: Timestamp) -> Vec<(Arc<str>, Arc<BucketId>)> {
-        let holders = &self.holders;
-        let near = self.buckets.values_mut().filter_map(|bucket| {
-            let is_near = bucket.left(now) < bucket.size() / 10.0;
-            let holder = bucket.holders.iter().next().filter(|_| is_near)?;
-            holders.get(holder).map(|of| (Arc::clone(&of.domain), Arc::clone(&of.id)))
-        });
-        near.take(max).collect()
     }
 
     /// Opens a stream for a domain.
@@ -464,33 +421,5 @@ impl Ledger {
         if of.charged(hits, reset, now) {
             self.moved.insert(bucket);
         }
-    }
-
-    /// How much the buckets owe together that owe something, in tokens, by row.
-    pub fn owed(&mut self, now: Timestamp) -> HashMap<Arc<Row>, f64> {
-        let mut owed = HashMap::new();
-        for bucket in self.buckets.values_mut() {
-            let left = bucket.left(now);
-            if left < 0.0 {
-                *owed.entry(Arc::clone(&bucket.row)).or_insert(0.0) -= left;
-            }
-        }
-        owed
-    }
-}
-
-/// What orders shares: the rate, below all rates if there is none.
-fn rank(holder: &Holder) -> f64 {
-    holder.sent.and_then(Assignment::rate).unwrap_or(-1.0)
-}
-
-fn share(holder: &Holder) -> Share {
-    Share {
-        stream: holder.stream(),
-        domain: Arc::clone(&holder.domain),
-        id: Arc::clone(&holder.id),
-        rows: holder.terms.rows.to_vec(),
-        demand: holder.demand,
-        assignment: holder.sent,
     }
 }
