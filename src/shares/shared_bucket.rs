@@ -145,6 +145,9 @@ impl SharedBucket {
         if self.holders.is_empty() {
             self.predicted = 0.0;
         }
+        if self.predicted > 0.0 {
+            self.next_charge = self.next_charge.min(now.after(self.tick()));
+        }
     }
 
     /// Takes tokens that were used beyond what was predicted; gives some back if there are less than 0.
@@ -215,7 +218,9 @@ impl SharedBucket {
             tokens if uncharged > 0.0 => Hits::charge(tokens),
             tokens => Hits::give_back(tokens),
         };
-        self.next_charge = now.after(self.tick());
+        // A bucket that nobody uses is only looked at, for what others take.
+        let is_used = self.predicted > 0.0 || hits != Hits::PEEK;
+        self.next_charge = now.after(if is_used { self.tick() } else { LONGEST_TICK });
         let (limit, changes) = (self.limit, self.changes.clone());
         Some(DueCharge { fingerprint, limit, changes, hits })
     }
