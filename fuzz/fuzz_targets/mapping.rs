@@ -7,7 +7,7 @@ use std::path::Path;
 use libfuzzer_sys::fuzz_target;
 use tollgate::config::{Source, mapping};
 use tollgate::descriptor::{MAX_ENTRIES, Query};
-use tollgate::mapping::{Mapped, Mapping};
+use tollgate::mapping::{Mapped, Mapping, Requests};
 use tollgate_fuzz::parts::source;
 use tollgate_fuzz::told;
 
@@ -65,16 +65,18 @@ fn request(
     values: &[Option<&[u8]>],
     scratch: &mut tollgate::mapping::Scratch,
 ) -> Result<(Mapped, Request), String> {
-    let mut query = Query::default();
-    let mapped = mapping.query("d", values, scratch, &mut query);
+    let mut requests = Requests::default();
+    let mapped = mapping.read(values, scratch, &mut requests);
     let mapped = mapped.map_err(|error| {
         let told = error.to_string();
         assert!(!told.contains(char::is_control), "{told:?}");
         told
     })?;
-    if mapped != Mapped::Query {
+    if mapped != Mapped::Request {
         return Ok((mapped, Vec::new()));
     }
+    let mut query = Query::default();
+    assert!(requests.query(0, mapping, "d", &mut query).is_ok());
     assert_eq!(query.check(), Ok(()));
     let descriptors = query.descriptors().map(|descriptor| {
         let entries = descriptor.entries().iter();
