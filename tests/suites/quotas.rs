@@ -9,7 +9,9 @@ use support::{TestServer, call, eventually, runtime, source};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tollgate::clock::Nanos;
+use tollgate::clock::{Clock, Nanos};
+use tollgate::descriptor::Entry;
+use tollgate::service::Inspected;
 use tollgate::wire::pb::envoy::service::rate_limit_quota::v3 as rlqs;
 use tollgate::wire::pb::envoy::r#type::v3::rate_limit_strategy::Strategy;
 use tollgate::wire::quota::{
@@ -131,13 +133,18 @@ impl Stream {
 
 /// A server that knows who has shares: it has run for long enough.
 fn settled(policy: &str) -> TestServer {
+    settled_by(policy, 50.0)
+}
+
+/// The same of a policy by which a bucket id alone gets so many a second at least.
+fn settled_by(policy: &str, alone: f64) -> TestServer {
     let server = TestServer::of(&source(policy));
     let mut stream = Stream::open(server.grpc);
     stream.report(vec![usage(&free("first"), 0, [1, 0])]);
     // The server has looked at the clock once it answers. The share is small, and grows when the time is over.
-    assert!(matches!(stream.one(), Told::Tokens(2.5, _)));
+    assert!(matches!(stream.one(), Told::Tokens(rate, _) if rate < alone));
     server.parts.clock.advance(Nanos::from_secs(7));
-    assert!(matches!(stream.one(), Told::Tokens(50.0, _)));
+    assert!(matches!(stream.one(), Told::Tokens(rate, _) if rate >= alone));
     server
 }
 
@@ -259,6 +266,28 @@ fn other_policies_are_told_without_a_report() {
     assert!(size <= 20);
     server.parts.replace(&source(&POLICY.replace("free: [{ per_second: 50 }]", "free: unlimited")));
     assert_eq!(stream.one(), Told::All);
+}
+
+#[test]
+fn a_bucket_that_is_refilled_is_told_without_a_report() {
+    let twice = "free: [{ per_second: 50 }, { per_minute: 60 }]";
+    let server = settled_by(&POLICY.replace("free: [{ per_second: 50 }]", twice), 2.9);
+    let mut stream = Stream::open(server.grpc);
+    stream.report(vec![usage(&free("acme"), 0, [60, 0])]);
+    // The minute is used up: one a second is left.
+    assert_eq!(stream.one(), Told::Tokens(1.0, 1));
+    let policies = server.parts.policies.load_full();
+    let policy = &policies.get("d").unwrap().policy;
+    let entries =
+        free("acme").map(|(key, value)| Entry { key: key.into(), value: value.as_bytes() });
+    let named = policy.buckets_for(&entries, server.parts.clock.now());
+    let buckets: Vec<_> = named.iter().map(Inspected::from).collect();
+    assert_eq!(buckets.len(), 2);
+    runtime().block_on(server.parts.service.refill(&buckets)).unwrap();
+    // It is looked at once a second.
+    server.parts.clock.advance(Nanos::from_secs(1));
+    let Told::Tokens(rate, size) = stream.one() else { panic!("a token bucket") };
+    assert!(rate > 2.5 && size > 20, "{rate} {size}");
 }
 
 #[test]
