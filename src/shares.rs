@@ -60,11 +60,6 @@ const fn whole(number: f64) -> u64 {
 }
 
 /// As [`whole`], in 32 bits.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "a cast of a float saturates, and the fraction is to be dropped"
-)]
-const fn whole_u32(number: f64) -> u32 {
-    number as u32
+fn whole_u32(number: f64) -> u32 {
+    u32::try_from(whole(number)).unwrap_or(u32::MAX)
 }

@@ -14,8 +14,8 @@ use tollgate::store::MemoryStore;
 
 use super::support::{NOW, USUAL, compiled, message, tenant};
 
-/// Time stands still, so that all calls are demand of one moment: after so many, a grant is of more admissions than are
-/// counted.
+/// Calls before those that are counted. The clock stands still, so that all calls are demand of one moment: after these, a grant
+/// has more admissions than are counted.
 const WARM_UP: usize = 80_000;
 
 /// The store answers while this many calls are made.

@@ -81,7 +81,7 @@ impl Load {
     }
 }
 
-/// One request of each of so many tenants, so many a second.
+/// Sends one request of each tenant, at a constant rate.
 pub(crate) async fn sweep(
     edge: SocketAddr,
     tenants: usize,

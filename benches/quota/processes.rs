@@ -24,8 +24,8 @@ pub(crate) struct Tools {
     pub(crate) folder: PathBuf,
 }
 
-/// A port that nobody listens on. It lies below those of outgoing connections: one to a port whose server is away could
-/// take that port itself.
+/// A free port below the range of outgoing connections: an outgoing connection to a port whose server is away may get that
+/// port itself.
 fn free_address() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = 12_000 + u16::try_from(std::process::id() % 100).unwrap() * 150;

@@ -3,7 +3,6 @@
 //! every five seconds from its first request on; before it is assigned it lets everything through.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
 
 use tollgate::clock::{Nanos, Now, Timestamp};
 use tollgate::config::{self, Source};
@@ -326,8 +325,8 @@ impl Simulation {
         self.ledger.close(self.envoys[envoy].stream, self.now);
     }
 
-    /// Ends all connections; nobody answers for `seconds`, then the same server is back, with its ledger or with a new one
-    /// over the same store.
+    /// Ends all connections. The server does not answer for `seconds`; then it goes on with the same ledger or, if
+    /// `is_restart`, with a new one over the same store.
     pub(super) fn away(
         &mut self,
         seconds: f64,
@@ -407,11 +406,6 @@ impl Simulation {
     /// What an Envoy was told last.
     pub(super) fn assignment(&self, envoy: usize, id: usize) -> Option<Assignment> {
         self.envoys[envoy].streams[id].assignment
-    }
-
-    /// The name of nobody's policy, for what the type needs.
-    pub(super) fn domain() -> Arc<str> {
-        DOMAIN.into()
     }
 }
 

@@ -38,8 +38,8 @@ impl Stream {
         Ok(self.reports.send(report).await?)
     }
 
-    /// Reads until a message tells of so many bucket ids: the answer to a report of as many. What others' reports change
-    /// comes in between.
+    /// Reads messages until one has `ids` bucket ids, which answers a report of that size. Other messages tell what reports of
+    /// other streams have changed.
     async fn answer(&mut self, ids: usize) -> Result<(), Failure> {
         while let Some(message) = self.told.message().await? {
             if message.bucket_action.len() >= ids {

@@ -22,7 +22,7 @@ use crate::policy::{Plan, Policy};
 use crate::store::{Admission, Charge, Mode, Outcome, Outcomes, StoreError};
 
 /// The most buckets in one command to the store.
-const MAX_BATCH: usize = 64;
+pub(super) const MAX_BATCH: usize = 64;
 
 /// How long a shared store may take to check the listed leases.
 const LIST_TIMEOUT: Duration = Duration::from_secs(1);

@@ -1,12 +1,10 @@
 //! Charges for what Envoys use that limit by themselves.
 
 use super::Service;
+use super::inspect::MAX_BATCH;
 use crate::limit::{Bucket, Counting, Debt};
 use crate::shares::{BucketId, DueCharge};
 use crate::store::{Charge, Mode, Outcome, Outcomes, StoreError};
-
-/// The most buckets in one command to the store.
-const MAX_BATCH: usize = 64;
 
 /// What is used is charged whatever is left: a bucket may come to owe as much as it gains in this time.
 const MOST_OWED_SECONDS: u32 = 60;

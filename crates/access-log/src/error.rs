@@ -18,7 +18,7 @@ impl LineError {
         Self { at: at.saturating_add(1), expected: expected.into() }
     }
 
-    /// The same of a line that has so many bytes before this one.
+    /// The same error in a line that begins with `bytes` more bytes.
     pub(crate) const fn behind(mut self, bytes: usize) -> Self {
         self.at = self.at.saturating_add(bytes);
         self

@@ -52,7 +52,7 @@ impl Time {
     }
 }
 
-/// Reads times of a log, most of which are in the same second as the one before.
+/// Reads the times of a log. Most of them are in the same second as the time before, which is kept.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Times {
     /// `2024-05-17T10:05:03` as it was written last, and its second.
