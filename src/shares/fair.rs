@@ -34,6 +34,13 @@ pub fn divide(claims: &[Claim], capacities: &[f64]) -> Vec<f64> {
     filling.rates
 }
 
+/// The rates of claims up to what each wants, as far as the buckets have it: [`divide`] without what is left over.
+pub fn fill(claims: &[Claim], capacities: &[f64]) -> Vec<f64> {
+    let mut filling = Filling::new(claims, capacities);
+    filling.raise(|claim| claim.wants.max(0.0));
+    filling.rates
+}
+
 /// A bucket while the rates rise.
 #[derive(Debug, Clone, Default)]
 struct Bucket {

@@ -27,6 +27,14 @@ fn what_nobody_wants_goes_to_all_alike() {
 }
 
 #[test]
+fn who_is_only_filled_gets_no_more_than_it_wants() {
+    let claims = [claim(&[0], 10.0), claim(&[0], 20.0)];
+    assert_eq!(rounded(&fill(&claims, &[50.0])), [10.0, 20.0]);
+    let claims = [claim(&[0], 90.0), claim(&[0], 5.0)];
+    assert_eq!(rounded(&fill(&claims, &[50.0])), [45.0, 5.0]);
+}
+
+#[test]
 fn a_smaller_bucket_bounds_those_who_meet_it_and_leaves_the_rest_to_others() {
     // A tenant with 50, of which one group may use 10.
     let claims = [claim(&[0, 1], 40.0), claim(&[0], 100.0)];
@@ -108,10 +116,7 @@ proptest! {
         (claims, capacities) in (claims(), capacities())
     ) {
         let claims = built(claims, capacities.len());
-        // The first half of a division: nobody has more than it wants.
-        let mut filling = Filling::new(&claims, &capacities);
-        filling.raise(|claim| claim.wants.max(0.0));
-        let rates = filling.rates;
+        let rates = fill(&claims, &capacities);
         for (claim, rate) in claims.iter().zip(&rates) {
             prop_assert!(*rate <= claim.wants + about(*rate));
             if *rate >= claim.wants - about(*rate) {
