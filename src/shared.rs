@@ -20,6 +20,7 @@
 //! The memory stores go by this process's clock alone, which never jumps: a state is kept as a span of time from now,
 //! whatever the store's clock says.
 
+mod claims;
 mod client;
 mod connection;
 mod decide;

@@ -18,10 +18,12 @@
 //! the smaller of its demand and its share, and each report corrects what was predicted. A bucket that owes something pays
 //! it back over the next five seconds, since the shares are smaller by it.
 //!
-//! What others take from the same buckets, requests that are decided one by one and other replicas, is seen in the
-//! store: it is less there than what was left and has been gained since. They count as one more holder.
+//! What requests that are decided one by one take from the same buckets is seen in the store: it is less there than what
+//! was left and has been gained since. They count as one more holder. What the holders of other replicas want and have
+//! been assigned, these tell through the store ([`Claims`]).
 
 mod assignment;
+mod claims;
 pub mod fair;
 mod holder;
 mod ledger;
@@ -29,6 +31,7 @@ mod shared_bucket;
 mod terms;
 
 pub use self::assignment::{Action, Assignment, BucketId, Order, StreamId, Usage};
+pub use self::claims::{BucketClaim, Claims, ReplicaId, Wanted};
 pub use self::ledger::{Event, Ledger, Settings, Share};
 pub use self::shared_bucket::DueCharge;
 pub use self::terms::{Inexpressible, Row, WhyFree, inexpressible};

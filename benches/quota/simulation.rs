@@ -11,7 +11,8 @@ use tollgate::limit::{Bucket, Counting, Debt};
 use tollgate::policy::Policies;
 use tollgate::policy::fingerprint::FingerprintKey;
 use tollgate::shares::{
-    Action, Assignment, BucketId, DueCharge, Ledger, Order, Settings, StreamId, Usage,
+    Action, Assignment, BucketId, Claims, DueCharge, Ledger, Order, ReplicaId, Settings, StreamId,
+    Usage,
 };
 use tollgate::store::{Charge, MemoryStore, Mode, Outcomes};
 
@@ -30,6 +31,9 @@ const STEP_SECONDS: f64 = 0.02;
 /// How often the server looks whether something is due.
 const TICK: Nanos = Nanos::new(100_000_000);
 
+/// How long what a replica claims is kept in the store.
+const CLAIMS_KEPT: Nanos = Nanos::from_secs(6);
+
 /// How often Envoy reports.
 const REPORT: Nanos = Nanos::from_secs(5);
 
@@ -44,8 +48,19 @@ struct Stream {
     is_known: bool,
 }
 
+/// A replica of the server.
+struct Server {
+    ledger: Ledger,
+    is_up: bool,
+    next_exchange: Timestamp,
+    /// What it has in the store for other replicas, and until when.
+    claims: Option<(Claims, Timestamp)>,
+}
+
 /// An Envoy with its bucket ids.
 struct Envoy {
+    /// The replica to which its next stream goes.
+    server: usize,
     streams: Vec<Stream>,
     is_alive: bool,
     stream: StreamId,
@@ -90,7 +105,7 @@ impl Exact {
 pub(super) struct Simulation {
     policies: Policies,
     store: MemoryStore,
-    pub(super) ledger: Ledger,
+    servers: Vec<Server>,
     envoys: Vec<Envoy>,
     /// Which Envoy has a stream.
     of_stream: HashMap<StreamId, usize>,
@@ -119,12 +134,10 @@ impl Simulation {
         let source = Source { name: "shop.yaml".into(), text };
         let policies = config::compile(&[source], FingerprintKey::shared()).unwrap();
         let now = Timestamp::from_unix_nanos(START);
-        let mut ledger = Ledger::new(Settings::default(), now.before(Nanos::from_secs(60)));
-        ledger.expire(now);
-        Self {
+        let mut simulation = Self {
             policies,
             store: MemoryStore::new(1_000_000),
-            ledger,
+            servers: Vec::new(),
             envoys: Vec::new(),
             of_stream: HashMap::new(),
             now,
@@ -136,7 +149,20 @@ impl Simulation {
             admitted_exactly: 0,
             seen: BTreeMap::new(),
             messages: 0,
-        }
+        };
+        simulation.server();
+        simulation
+    }
+
+    /// Adds a replica that has run for long over the same store. Returns its number.
+    pub(super) fn server(&mut self) -> usize {
+        let begun = self.now.before(Nanos::from_secs(60));
+        let mut ledger = Ledger::new(Settings::default(), begun);
+        ledger.expire(self.now);
+        // Replicas do not write and read at the same time.
+        let next_exchange = self.now.after(STEP.times(7 * self.servers.len() as u64));
+        self.servers.push(Server { ledger, is_up: true, next_exchange, claims: None });
+        self.servers.len() - 1
     }
 
     /// With another exact bucket that every request meets.
@@ -148,6 +174,11 @@ impl Simulation {
 
     /// Adds an Envoy with these bucket ids. Returns its number.
     pub(super) fn envoy(&mut self, ids: &[&[(&str, &str)]]) -> usize {
+        self.envoy_of(0, ids)
+    }
+
+    /// As [`Self::envoy`], with its stream at that replica.
+    pub(super) fn envoy_of(&mut self, server: usize, ids: &[&[(&str, &str)]]) -> usize {
         let stream = |id: &&[(&str, &str)]| Stream {
             id: entries(id),
             due: 0.0,
@@ -159,6 +190,7 @@ impl Simulation {
         self.next_stream += 1;
         self.of_stream.insert(StreamId(self.next_stream), self.envoys.len());
         self.envoys.push(Envoy {
+            server,
             streams: ids.iter().map(stream).collect(),
             is_alive: true,
             stream: StreamId(self.next_stream),
@@ -190,10 +222,64 @@ impl Simulation {
             }
             if self.now >= self.next_tick && !self.is_away {
                 self.next_tick = self.now.after(TICK);
-                self.ledger.expire(self.now);
-                self.answer(Vec::new());
+                for server in 0..self.servers.len() {
+                    if self.servers[server].is_up {
+                        self.servers[server].ledger.expire(self.now);
+                        self.answer(server, Vec::new());
+                        self.exchange_if_due(server);
+                    }
+                }
             }
         }
+    }
+
+    fn exchange_if_due(&mut self, server: usize) {
+        let of = &self.servers[server];
+        if self.servers.len() > 1 && self.now >= of.next_exchange {
+            self.exchange(server);
+            let of = &mut self.servers[server];
+            of.next_exchange = self.now.after(of.ledger.claims_interval());
+        }
+    }
+
+    /// A replica writes what it claims, and reads what the others do.
+    fn exchange(&mut self, server: usize) {
+        let now = self.now;
+        let ids = (0..self.servers.len()).filter(|of| *of != server);
+        let there = ids.clone().filter(|of| self.servers[*of].is_up);
+        let there = there.map(|of| ReplicaId(of as u64)).collect();
+        let of = &mut self.servers[server];
+        of.ledger.other_replicas(there);
+        let claims = Claims::from_bytes(&of.ledger.claims(now).to_bytes()).unwrap();
+        of.claims = Some((claims, now.after(CLAIMS_KEPT)));
+        let told = ids.filter_map(|of| {
+            let (claims, until) = self.servers[of].claims.as_ref()?;
+            (*until > now).then(|| (ReplicaId(of as u64), claims.clone()))
+        });
+        let told = told.collect();
+        self.servers[server].ledger.set_claims_of_others(told, now);
+    }
+
+    /// Ends a replica, and moves its Envoys to another. If it drains, it tells so.
+    pub(super) fn end_server(&mut self, server: usize, is_drain: bool, next: usize) {
+        let now = self.now;
+        let of = &mut self.servers[server];
+        of.is_up = false;
+        if is_drain {
+            of.ledger.close_all(now);
+            of.ledger.assign(now);
+            self.exchange(server);
+        }
+        for envoy in self.envoys.iter_mut().filter(|envoy| envoy.server == server) {
+            (envoy.server, envoy.is_cut) = (next, true);
+        }
+    }
+
+    /// Ends the connection of an Envoy, which goes to another replica with its next report.
+    pub(super) fn move_envoy(&mut self, envoy: usize, next: usize) {
+        let Envoy { server, stream, .. } = self.envoys[envoy];
+        self.servers[server].ledger.close(stream, self.now);
+        (self.envoys[envoy].server, self.envoys[envoy].is_cut) = (next, true);
     }
 
     fn requests(&mut self, at: usize, demand: &impl Fn(usize, usize) -> f64) {
@@ -277,17 +363,18 @@ impl Simulation {
                 Usage { id: stream.id.clone(), elapsed, allowed, denied }
             })
             .collect();
-        let stream = envoy.stream;
+        let (stream, server) = (envoy.stream, envoy.server);
         self.messages += 1;
-        self.ledger.open(stream, DOMAIN.into());
-        let refused =
-            self.ledger.report(stream, usages, |domain| self.policies.get(domain), now.into());
-        self.answer(refused.into_iter().map(|action| (stream, action)).collect());
+        let ledger = &mut self.servers[server].ledger;
+        ledger.open(stream, DOMAIN.into());
+        let refused = ledger.report(stream, usages, |domain| self.policies.get(domain), now.into());
+        self.answer(server, refused.into_iter().map(|action| (stream, action)).collect());
     }
 
-    /// What the server does after each message, and at each tick.
-    fn answer(&mut self, mut told: Vec<(StreamId, Action)>) {
-        for DueCharge { fingerprint, limit, changes, hits } in self.ledger.charges(self.now) {
+    /// What a server does after each message, and at each tick.
+    fn answer(&mut self, server: usize, mut told: Vec<(StreamId, Action)>) {
+        let ledger = &mut self.servers[server].ledger;
+        for DueCharge { fingerprint, limit, changes, hits } in ledger.charges(self.now) {
             let bucket = Bucket::Tokens(limit);
             let charge = Charge {
                 fingerprint,
@@ -300,9 +387,9 @@ impl Simulation {
             };
             let mut outcomes = Outcomes::new();
             self.store.decide(&[charge], self.now, &mut outcomes).unwrap();
-            self.ledger.charged(fingerprint, hits, outcomes[0].reset, self.now);
+            ledger.charged(fingerprint, hits, outcomes[0].reset, self.now);
         }
-        for (stream, actions) in self.ledger.assign(self.now) {
+        for (stream, actions) in ledger.assign(self.now) {
             told.extend(actions.into_iter().map(|action| (stream, action)));
         }
         let streams: HashSet<_> = told.iter().map(|(stream, _)| *stream).collect();
@@ -322,7 +409,8 @@ impl Simulation {
     /// Ends an Envoy without a word: its connection ends with it.
     pub(super) fn kill(&mut self, envoy: usize) {
         self.envoys[envoy].is_alive = false;
-        self.ledger.close(self.envoys[envoy].stream, self.now);
+        let Envoy { server, stream, .. } = self.envoys[envoy];
+        self.servers[server].ledger.close(stream, self.now);
     }
 
     /// Ends all connections. The server does not answer for `seconds`; then it goes on with the same ledger or, if
@@ -335,13 +423,21 @@ impl Simulation {
     ) {
         self.is_away = true;
         for envoy in &mut self.envoys {
-            self.ledger.close(envoy.stream, self.now);
+            self.servers[envoy.server].ledger.close(envoy.stream, self.now);
             envoy.is_cut = true;
         }
         self.run(seconds, demand);
         self.is_away = false;
         if is_restart {
-            self.ledger = Ledger::new(Settings::default(), self.now);
+            let begun = |now| Ledger::new(Settings::default(), now);
+            let mut ended = Vec::new();
+            for server in self.servers.iter_mut().filter(|server| server.is_up) {
+                server.ledger = begun(self.now);
+                // They are other replicas now: what the ended ones have in the store stays for a while.
+                let (claims, next_exchange) = (server.claims.take(), self.now);
+                ended.push(Server { ledger: begun(self.now), is_up: false, next_exchange, claims });
+            }
+            self.servers.extend(ended);
         }
     }
 
@@ -361,8 +457,11 @@ impl Simulation {
         let text = format!("domain: {DOMAIN}\n{policy}");
         let source = Source { name: "shop.yaml".into(), text };
         self.policies = config::compile(&[source], FingerprintKey::shared()).unwrap();
-        self.ledger.reload(|domain| self.policies.get(domain), self.now.into());
-        self.answer(Vec::new());
+        for server in 0..self.servers.len() {
+            let ledger = &mut self.servers[server].ledger;
+            ledger.reload(|domain| self.policies.get(domain), self.now.into());
+            self.answer(server, Vec::new());
+        }
     }
 
     /// Charges a bucket as a request does that is decided one by one. Returns whether it is admitted.

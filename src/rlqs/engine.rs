@@ -25,7 +25,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// How many messages it takes before it charges and tells.
 const MAX_BATCH: usize = 256;
 
-/// How often it sets gauges, publishes shares, and looks how many replicas there are.
+/// How often it sets gauges and publishes shares.
 const SURVEY: Nanos = Nanos::from_secs(1);
 
 /// How many buckets near their limit it lists each second at most.
@@ -56,6 +56,7 @@ pub struct Engine {
     /// When the reports arrived that are to be answered.
     arrivals: Vec<Timestamp>,
     next_survey: Timestamp,
+    next_exchange: Timestamp,
     has_failed: bool,
     has_debts: bool,
 }
@@ -80,6 +81,7 @@ impl Engine {
             closed: Vec::new(),
             arrivals: Vec::new(),
             next_survey: now,
+            next_exchange: now,
             has_failed: false,
             has_debts: false,
         }
@@ -97,7 +99,10 @@ impl Engine {
             tokio::select! {
                 biased;
                 () = &mut draining => break,
-                _ = ticks.tick() => self.tick().await,
+                _ = ticks.tick() => {
+                    self.tick().await;
+                    self.exchange_claims_if_due().await;
+                }
                 count = inbox.recv_many(&mut messages, MAX_BATCH) => {
                     if count == 0 {
                         break;
@@ -115,6 +120,15 @@ impl Engine {
         }
         self.streams.clear();
         self.charge().await;
+        self.leave().await;
+    }
+
+    /// Tells other replicas that all its Envoys are gone, of whom each comes to one of them and goes on with its share.
+    async fn leave(&mut self) {
+        let now = self.service.now();
+        self.ledger.close_all(now);
+        self.ledger.assign(now);
+        self.exchange_claims(now).await;
     }
 
     fn take(&mut self, message: Message) {
@@ -146,7 +160,6 @@ impl Engine {
         self.ledger.expire(now.steady);
         if now.steady >= self.next_survey {
             self.next_survey = now.steady.after(SURVEY);
-            self.ledger.set_replicas(self.service.replicas());
             let owed = self.ledger.owed(now.steady);
             if !owed.is_empty() || self.has_debts {
                 self.metrics().set_owed(owed.iter().map(|(row, tokens)| (&**row, *tokens)));
@@ -160,6 +173,28 @@ impl Engine {
                     break;
                 }
             }
+        }
+    }
+
+    async fn exchange_claims_if_due(&mut self) {
+        let now = self.service.now();
+        if now >= self.next_exchange {
+            self.exchange_claims(now).await;
+            self.next_exchange = now.after(self.ledger.claims_interval());
+        }
+    }
+
+    /// Tells other replicas what its Envoys have of the buckets, and learns what those of the others have.
+    async fn exchange_claims(&mut self, now: Timestamp) {
+        let others = self.ledger.other_replicas(self.service.other_replicas());
+        if others.is_empty() {
+            return;
+        }
+        let claims = self.ledger.claims(now);
+        match self.service.exchange_claims(&claims, &others).await {
+            Ok(told) => self.ledger.set_claims_of_others(told, self.service.now()),
+            // Charges fail as well, and tell so.
+            Err(error) => tracing::debug!(%error, "cannot tell other replicas of shares"),
         }
     }
 
@@ -218,8 +253,9 @@ impl Engine {
 
     /// Ends a stream.
     fn close(&mut self, stream: StreamId) {
-        self.streams.remove(&stream);
         self.ledger.close(stream, self.service.now());
+        // Its client sees it end once that is done.
+        self.streams.remove(&stream);
     }
 
     fn count(&mut self) {

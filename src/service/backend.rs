@@ -1,7 +1,6 @@
 //! The store in which a service decides: its own memory, or a shared store. An enum, since the set is closed; all
 //! differences between the two are here.
 
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use tokio::time::Instant;
@@ -25,14 +24,6 @@ pub(super) enum Backend {
 impl Backend {
     pub(super) const fn is_shared(&self) -> bool {
         matches!(self, Self::Shared(_))
-    }
-
-    /// How many replicas share the store; one without a shared one.
-    pub(super) fn replicas(&self) -> NonZeroU32 {
-        match self {
-            Self::Memory(_) => NonZeroU32::MIN,
-            Self::Shared(client) => client.store().replicas(),
-        }
     }
 
     /// Converts a steady time of this process to the clock by which the store's leases expire.

@@ -1,9 +1,10 @@
 //! Charges for what Envoys use that limit by themselves.
 
 use super::Service;
+use super::backend::Backend;
 use super::inspect::MAX_BATCH;
 use crate::limit::{Bucket, Counting, Debt};
-use crate::shares::{BucketId, DueCharge};
+use crate::shares::{BucketId, Claims, DueCharge, ReplicaId};
 use crate::store::{Charge, Mode, Outcome, Outcomes, StoreError};
 
 /// What is used is charged whatever is left: a bucket may come to owe as much as it gains in this time.
@@ -43,9 +44,27 @@ impl Service {
         Ok(())
     }
 
-    /// How many replicas share the buckets.
-    pub fn replicas(&self) -> u32 {
-        self.backend.replicas().get()
+    /// The other replicas that share the buckets; none without a shared store.
+    pub fn other_replicas(&self) -> Vec<ReplicaId> {
+        match &self.backend {
+            Backend::Memory(_) => Vec::new(),
+            Backend::Shared(client) => client.other_replicas(),
+        }
+    }
+
+    /// Tells other replicas what this one claims, and returns what they do. Those that have ended claim nothing after a while.
+    ///
+    /// # Errors
+    /// If the store does not answer.
+    pub async fn exchange_claims(
+        &self,
+        own: &Claims,
+        others: &[ReplicaId],
+    ) -> Result<Vec<(ReplicaId, Claims)>, StoreError> {
+        match &self.backend {
+            Backend::Memory(_) => Ok(Vec::new()),
+            Backend::Shared(client) => client.exchange_claims(own, others).await,
+        }
     }
 }
 

@@ -1,9 +1,10 @@
-//! How many replicas share the store: each tells the store once a second that it is there.
+//! Which replicas share the store: each tells the store once a second that it is there.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use redis::{RedisError, RedisResult};
 use tokio::time::{sleep, timeout};
 
@@ -24,6 +25,8 @@ pub(super) struct Presence {
     id: u64,
     /// How many there were when the store was told last; 0 until then.
     seen: AtomicU32,
+    /// The names of the others of them.
+    others: Mutex<Vec<u64>>,
     /// When the store is told again, in nanoseconds since the epoch.
     next: AtomicU64,
 }
@@ -32,7 +35,17 @@ impl Presence {
     /// Fails without random bits.
     pub(super) fn new() -> Result<Self, getrandom::Error> {
         let (seen, next) = (AtomicU32::new(0), AtomicU64::new(0));
-        Ok(Self { id: getrandom::u64()?, seen, next })
+        Ok(Self { id: getrandom::u64()?, seen, others: Mutex::default(), next })
+    }
+
+    /// The name of this process among the replicas.
+    pub(super) const fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The names of the others that were seen last.
+    pub(super) fn others(&self) -> Vec<u64> {
+        self.others.lock().clone()
     }
 
     /// How many replicas were seen last, if any were.
@@ -56,8 +69,8 @@ impl Store {
         self.presence.seen().map_or(self.replicas, |seen| seen.max(self.replicas))
     }
 
-    /// Adds this replica to those that are there, each with the time at which it no longer counts, and counts them.
-    async fn replicas_with_this(&self, ready: &ReadyConnection) -> RedisResult<u32> {
+    /// Adds this replica to those that are there, each with the time at which it no longer counts. Returns the names of all.
+    async fn replicas_with_this(&self, ready: &ReadyConnection) -> RedisResult<Vec<String>> {
         let key = self.names.replicas();
         let micros = |time: Timestamp| time.as_unix_nanos() / 1_000;
         let now = self.now();
@@ -70,13 +83,14 @@ impl Store {
         connection.send(add.arg(&key).arg(ends).arg(name)).await?;
         let mut expire = redis::cmd("PEXPIREAT");
         connection.send(expire.arg(&key).arg(ends.div_ceil(1_000))).await?;
-        let mut count = redis::cmd("ZCARD");
-        redis::from_redis_value(connection.send(count.arg(&key)).await?).map_err(RedisError::from)
+        let mut all = redis::cmd("ZRANGE");
+        let reply = connection.send(all.arg(&key).arg(0).arg(-1)).await?;
+        redis::from_redis_value(reply).map_err(RedisError::from)
     }
 }
 
 impl StoreClient {
-    /// Tells the store again and again that this replica is there, and learns how many are. A replica that has not asked the
+    /// Tells the store again and again that this replica is there, and learns which are. A replica that has not asked the
     /// store yet uses none of it, and does not know its time. Never completes.
     pub(super) async fn tell_presence(&self) {
         let store = &self.store;
@@ -84,9 +98,12 @@ impl StoreClient {
             if store.knows_time()
                 && store.presence.is_due(store.clock.now())
                 && let Some(ready) = self.connected()
-                && let Ok(Ok(count)) =
+                && let Ok(Ok(names)) =
                     timeout(CONNECT_TIMEOUT, store.replicas_with_this(&ready)).await
             {
+                let count = u32::try_from(names.len()).unwrap_or(u32::MAX);
+                let ids = names.iter().filter_map(|name| u64::from_str_radix(name, 16).ok());
+                *store.presence.others.lock() = ids.filter(|id| *id != store.presence.id).collect();
                 store.presence.seen.store(count, Ordering::Relaxed);
                 store.telemetry.shared_store().replicas.set(count.into());
             }

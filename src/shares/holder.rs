@@ -45,6 +45,8 @@ pub(super) struct Holder {
     pub(super) sent: Option<Assignment>,
     /// Whether it had an assignment already when it was first seen: of another replica, or of this one before a restart.
     pub(super) is_returner: bool,
+    /// Since when it is not told of a share, as long as another replica may have it among its own.
+    pub(super) waits_since: Option<Timestamp>,
 }
 
 impl Holder {
@@ -69,6 +71,7 @@ impl Holder {
             busy_at: now,
             sent: None,
             is_returner: false,
+            waits_since: None,
         }
     }
 

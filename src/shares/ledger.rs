@@ -1,7 +1,11 @@
 //! All holders and the buckets that they share.
 
 mod assign;
+mod component;
 mod lists;
+mod rates;
+mod replicas;
+mod sizes;
 
 use std::sync::Arc;
 
@@ -9,6 +13,7 @@ use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
 
 pub use self::lists::Share;
+use self::replicas::Replicas;
 use super::holder::{Holder, HolderId, Place};
 use super::shared_bucket::{DueCharge, SharedBucket};
 use super::terms::{Inexpressible, Row, Terms, WhyFree};
@@ -76,8 +81,8 @@ pub struct Ledger {
     started_at: Timestamp,
     /// Whether the time is over in which those come back who had shares before the start.
     has_settled: bool,
-    /// How many replicas share the store.
-    replicas: u32,
+    /// The other replicas that share the store.
+    replicas: Replicas,
     streams: HashMap<StreamId, Stream>,
     holders: HashMap<HolderId, Holder>,
     gone: HashMap<Name, SmallVec<[HolderId; 1]>>,
@@ -97,7 +102,7 @@ impl Ledger {
             settings,
             started_at: now,
             has_settled: false,
-            replicas: 1,
+            replicas: Replicas::default(),
             streams: HashMap::new(),
             holders: HashMap::new(),
             gone: HashMap::new(),
@@ -107,11 +112,6 @@ impl Ledger {
             moved: HashSet::new(),
             events: Vec::new(),
         }
-    }
-
-    /// Sets how many replicas share the store.
-    pub fn set_replicas(&mut self, replicas: u32) {
-        self.replicas = replicas.max(1);
     }
 
     /// How many streams are open, and how many holders there are.
@@ -149,7 +149,9 @@ impl Ledger {
             let holder = match known {
                 Some(known) => {
                     let more = self.holders.get_mut(&known).map_or(0.0, |holder| {
-                        holder.report(count(allowed), count(denied), now.steady)
+                        let more = holder.report(count(allowed), count(denied), now.steady);
+                        // The replica from which it comes charges for it meanwhile.
+                        if holder.waits_since.is_some() { 0.0 } else { more }
                     });
                     self.correct(known, more, now.steady);
                     self.update_terms(known, policy, now);
@@ -180,6 +182,13 @@ impl Ledger {
             holder.place = Place::Gone(now.after(GRACE));
             self.gone.entry((Arc::clone(&domain), id)).or_default().push(of);
         }
+    }
+
+    /// Ends all streams.
+    pub fn close_all(&mut self, now: Timestamp) {
+        let all: Vec<_> = self.streams.keys().copied().collect();
+        all.into_iter().for_each(|stream| self.close(stream, now));
+        self.moved.extend(self.buckets.keys());
     }
 
     /// A bucket id that its stream has not reported before.
@@ -230,6 +239,10 @@ impl Ledger {
                 used = 0.0;
             }
         }
+        if is_returner && self.has_settled && self.is_assigned_elsewhere(&new) {
+            new.waits_since = Some(now.steady);
+            self.replicas.waiting.insert(holder);
+        }
         self.holders.insert(holder, new);
         self.join(holder, now.steady);
         if is_returner {
@@ -256,10 +269,11 @@ impl Ledger {
         let predicted = of.predicted();
         for met in &of.terms.met {
             let Some(row) = of.terms.rows.get(met.row) else { continue };
-            let bucket = self
-                .buckets
-                .entry(met.fingerprint)
-                .or_insert_with(|| SharedBucket::new(met, Arc::clone(row), now));
+            let bucket = self.buckets.entry(met.fingerprint).or_insert_with(|| {
+                let mut bucket = SharedBucket::new(met, Arc::clone(row), now);
+                bucket.holders_elsewhere = self.replicas.holders_of(met.fingerprint);
+                bucket
+            });
             bucket.update(met, Arc::clone(row), now);
             bucket.holders.insert(holder);
             bucket.predict(predicted, now);
@@ -285,6 +299,7 @@ impl Ledger {
     fn remove(&mut self, holder: HolderId, now: Timestamp) {
         self.leave(holder, now);
         self.touched.remove(&holder);
+        self.replicas.waiting.remove(&holder);
         let Some(Holder { place, domain, id, .. }) = self.holders.remove(&holder) else { return };
         match place {
             Place::Stream(stream) => {
@@ -390,6 +405,7 @@ impl Ledger {
                 self.holders.iter().filter(|(_, of)| of.stream().is_some()).map(|(id, _)| *id),
             );
         }
+        self.end_waiting(now);
         let over = self.holders.iter().filter(|(_, holder)| match holder.place {
             Place::Gone(until) => until <= now,
             Place::Stream(_) => now.since(holder.reported_at) > self.settings.ttl,
@@ -417,8 +433,9 @@ impl Ledger {
 
     /// Records that a charge was made, at `now`: the bucket is full again after `reset`.
     pub fn charged(&mut self, bucket: Fingerprint, hits: Hits, reset: Nanos, now: Timestamp) {
+        let used_elsewhere = self.replicas.claims_of(bucket).map(|claim| claim.used).sum();
         let Some(of) = self.buckets.get_mut(&bucket) else { return };
-        if of.charged(hits, reset, now) {
+        if of.charged(hits, reset, used_elsewhere, now) {
             self.moved.insert(bucket);
         }
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use hashbrown::HashSet;
 
+use super::claims::BucketClaim;
 use super::holder::HolderId;
 use super::terms::{Met, Row};
 use super::{REPORT_INTERVAL, count, seconds, whole};
@@ -19,6 +20,9 @@ const LONGEST_TICK: Nanos = Nanos::from_secs(1);
 /// The part of its rate that a bucket gives away however much it owes, so that demand is still seen.
 const LEAST_SHARED: f64 = 0.05;
 
+/// What the holders of a bucket want is known to other replicas as long as it is not above what these were told by more.
+const ABOUT: f64 = 1.05;
+
 /// Takings of others below this part of the rate are rounding.
 const LEAST_TAKEN: f64 = 0.001;
 
@@ -27,9 +31,6 @@ const LEAST_CHANGE: f64 = 0.05;
 
 /// Over how many seconds the takings of others are averaged.
 const TAKEN_SPAN: f64 = 2.0;
-
-/// How long a bucket is watched before it is known what other replicas take of it.
-const WATCHED: Nanos = Nanos::new(250_000_000);
 
 /// A charge that is to be made in the store, also of a bucket that then owes something.
 #[derive(Debug, Clone)]
@@ -52,6 +53,8 @@ pub(super) struct SharedBucket {
     pub(super) row: Arc<Row>,
     pub(super) is_shadow: bool,
     pub(super) holders: HashSet<HolderId>,
+    /// How many holders other replicas have.
+    pub(super) holders_elsewhere: f64,
     /// How many tokens the store had, below 0 if it owed some, and when; `None` until the store has told.
     told: Option<(f64, Timestamp)>,
     /// What was used since, and is still to be charged; below 0 if too much was charged.
@@ -69,6 +72,12 @@ pub(super) struct SharedBucket {
     taken_when_divided: f64,
     /// Since when it is watched what others take.
     watched_since: Option<Timestamp>,
+    /// What the holders have of it, for other replicas; `used` apart.
+    pub(super) claim: BucketClaim,
+    /// What they wanted when other replicas were told last, in requests a second, and since when they were told of so much.
+    announced: Option<(f64, Timestamp)>,
+    /// Whether its holders will get more once other replicas know what they want.
+    pub(super) is_growing: bool,
     next_charge: Timestamp,
 }
 
@@ -80,6 +89,7 @@ impl SharedBucket {
             row,
             is_shadow: met.is_shadow,
             holders: HashSet::new(),
+            holders_elsewhere: 0.0,
             told: None,
             uncharged: 0.0,
             continuous: f64::from(met.limit.size().get()),
@@ -88,6 +98,9 @@ impl SharedBucket {
             taken: 0.0,
             taken_when_divided: 0.0,
             watched_since: None,
+            claim: BucketClaim::default(),
+            announced: None,
+            is_growing: false,
             next_charge: now,
         }
     }
@@ -110,19 +123,39 @@ impl SharedBucket {
         f64::from(self.limit.size().get())
     }
 
+    /// How many holders there are, also of other replicas; at least 1.
+    pub(super) fn holders_everywhere(&self) -> f64 {
+        (count(u64::try_from(self.holders.len()).unwrap_or(u64::MAX)) + self.holders_elsewhere)
+            .max(1.0)
+    }
+
     /// Tokens a second.
     pub(super) fn rate(&self) -> f64 {
         1.0 / seconds(self.limit.interval()).max(1e-9)
     }
 
-    /// What others take, in tokens a second.
-    pub(super) const fn taken(&self) -> f64 {
-        self.taken
+    /// What requests that are decided one by one take, in tokens a second.
+    pub(super) fn taken(&self) -> f64 {
+        if self.taken < self.rate() * LEAST_TAKEN { 0.0 } else { self.taken }
     }
 
-    /// Whether it has been watched for long enough to know what others take.
-    pub(super) fn is_watched(&self, now: Timestamp) -> bool {
-        self.watched_since.is_some_and(|since| now.since(since) >= WATCHED)
+    /// What its holders have of it, for other replicas, which then know it.
+    pub(super) fn announce(&mut self, now: Timestamp) -> BucketClaim {
+        let wants = self.claim.wants();
+        let known = self.announced.filter(|(known, _)| wants <= known * ABOUT);
+        self.announced = Some((wants, known.map_or(now, |(_, since)| since)));
+        BucketClaim { used: self.predicted, ..self.claim }
+    }
+
+    /// Whether other replicas have known for `span` that the holders want so much, in requests a second.
+    pub(super) fn is_announced(&self, wants: f64, span: Nanos, now: Timestamp) -> bool {
+        self.announced
+            .is_some_and(|(known, since)| wants <= known * ABOUT && now.since(since) >= span)
+    }
+
+    /// Whether it is to be divided anew since other replicas have known for `span` what its holders want.
+    pub(super) fn may_grow(&self, span: Nanos, now: Timestamp) -> bool {
+        self.is_growing && self.is_announced(self.claim.wants(), span, now)
     }
 
     /// Whether the store has told what is left.
@@ -183,7 +216,7 @@ impl SharedBucket {
     /// tokens that are `handed_out` to them to be used at once, over the time until the next reports.
     pub(super) fn shared_rate(&mut self, handed_out: f64, now: Timestamp) -> f64 {
         let (left, rate) = (self.left(now), self.rate());
-        self.taken_when_divided = self.taken;
+        self.taken_when_divided = self.taken();
         let beyond = (left - handed_out).max(0.0) + left.min(0.0);
         (rate + beyond / REPORT_INTERVAL).max(rate * LEAST_SHARED)
     }
@@ -225,10 +258,16 @@ impl SharedBucket {
         Some(DueCharge { fingerprint, limit, changes, hits })
     }
 
-    /// Records a charge that was made: until when the bucket fills, and when that was told. Returns whether the bucket should
-    /// be divided anew: others take more or less than when it was divided, or it was refilled.
-    pub(super) fn charged(&mut self, hits: Hits, reset: Nanos, now: Timestamp) -> bool {
-        let was_watched = self.told.is_some_and(|(_, at)| self.is_watched(at));
+    /// Records a charge that was made: until when the bucket fills, and when that was told. The holders of other replicas use
+    /// `used_elsewhere` tokens a second. Returns whether the bucket should be divided anew: others take more or less than when
+    /// it was divided, or it was refilled.
+    pub(super) fn charged(
+        &mut self,
+        hits: Hits,
+        reset: Nanos,
+        used_elsewhere: f64,
+        now: Timestamp,
+    ) -> bool {
         let made = count(hits.charged()) - count(hits.given_back());
         let left = self.size() - seconds(reset) * self.rate();
         let uncharged = self.uncharged(now) - made;
@@ -240,15 +279,14 @@ impl SharedBucket {
             is_refilled = missing < -1.0 - self.size() * LEAST_CHANGE;
             let span = self.told.map_or(0.0, |(_, at)| seconds(now.since(at)));
             if span > 0.0 {
-                self.average_taken(missing / span, span, now);
+                self.average_taken((missing / span).max(0.0) - used_elsewhere, span, now);
             }
         }
         self.watched_since.get_or_insert(now);
         (self.told, self.uncharged) = (Some((left, now)), uncharged);
         self.continuous = (left - uncharged).min(self.size());
-        let is_known_now = self.is_watched(now) && !was_watched;
-        let change = (self.taken - self.taken_when_divided).abs();
-        is_refilled || is_known_now || change > self.rate() * LEAST_CHANGE
+        let change = (self.taken() - self.taken_when_divided).abs();
+        is_refilled || change > self.rate() * LEAST_CHANGE
     }
 
     /// Adds the takings of others over the last `span` seconds, in tokens a second, to their average.
@@ -256,10 +294,8 @@ impl SharedBucket {
         // An average of all that was seen, until that is longer than what it is to cover.
         let watched = self.watched_since.map_or(span, |since| seconds(now.since(since)));
         let weight = (span / watched.min(TAKEN_SPAN).max(span)).min(1.0);
-        self.taken += (rate.max(0.0) - self.taken) * weight;
-        if self.taken < self.rate() * LEAST_TAKEN {
-            self.taken = 0.0;
-        }
+        // Below 0 for a moment if the holders of other replicas use less than was predicted.
+        self.taken += (rate - self.taken) * weight;
     }
 
     /// Whether nobody meets it and nothing is to be charged.

@@ -6,6 +6,7 @@
 mod simulation;
 
 mod random;
+mod replicas;
 
 use tollgate::shares::Assignment;
 

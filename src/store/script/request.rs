@@ -58,6 +58,11 @@ impl KeyNames {
         format!("{}:replicas", self.prefix)
     }
 
+    /// The key of what a replica claims of the buckets that its Envoys share. It is not of that pattern either.
+    pub fn claims(&self, replica: u64) -> String {
+        format!("{}:claims:{replica:016x}", self.prefix)
+    }
+
     fn lease(&self, lease: LeaseId, partition: u16, to: &mut ScriptCall) {
         let Self { prefix } = self;
         to.push_format(format_args!("{prefix}:{{{partition}}}:lease:{lease}"));

@@ -32,8 +32,10 @@ impl Limit {
 enum Step {
     /// Time passes, in tenths of a second.
     Run(u32),
-    /// An Envoy begins, with so many requests a second.
-    Join(u32),
+    /// An Envoy begins at a replica, with so many requests a second.
+    Join(prop::sample::Index, u32),
+    /// The connection of that Envoy ends, and its next stream is at that replica.
+    Move(prop::sample::Index, prop::sample::Index),
     /// That Envoy ends.
     Die(prop::sample::Index),
     /// That Envoy has so many requests a second from now on.
@@ -55,7 +57,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let index = any::<prop::sample::Index>;
     let step = prop_oneof![
         6 => (1..80_u32).prop_map(Step::Run),
-        3 => rates().prop_map(Step::Join),
+        3 => (index(), rates()).prop_map(|(server, rate)| Step::Join(server, rate)),
+        1 => (index(), index()).prop_map(|(of, server)| Step::Move(of, server)),
         1 => index().prop_map(Step::Die),
         3 => (index(), rates()).prop_map(|(of, rate)| Step::Demand(of, rate)),
         1 => (1..8_u32).prop_map(Step::Away),
@@ -68,6 +71,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 /// A simulation with what each Envoy asks for.
 struct Run {
     simulation: Simulation,
+    /// How many replicas there are.
+    replicas: usize,
     /// Requests a second of each Envoy; `None` of those that have ended.
     demands: Vec<Option<f64>>,
     limit: Limit,
@@ -81,9 +86,15 @@ struct Run {
 }
 
 impl Run {
-    fn new(limit: Limit) -> Self {
-        let simulation = Simulation::new(&limit.policy(), limit.size, limit.rate);
-        Self { simulation, demands: Vec::new(), limit, largest: limit.size, unknown: 0.0, deaf: 0 }
+    fn new(replicas: usize, limit: Limit) -> Self {
+        let mut simulation = Simulation::new(&limit.policy(), limit.size, limit.rate);
+        for _ in 1..replicas {
+            simulation.server();
+        }
+        // They know each other.
+        simulation.run(1.0, |_, _| 0.0);
+        let (demands, largest) = (Vec::new(), limit.size);
+        Self { simulation, replicas, demands, limit, largest, unknown: 0.0, deaf: 0 }
     }
 
     fn run(&mut self, tenths: u32) {
@@ -103,12 +114,12 @@ impl Run {
     fn take(&mut self, step: Step) {
         match step {
             Step::Run(tenths) => self.run(tenths),
-            Step::Join(rate) => {
+            Step::Join(server, rate) => {
                 if self.deaf > 0 {
                     // 5 % of the rate for 6 seconds.
                     self.unknown += 0.3 * self.limit.rate;
                 }
-                self.simulation.envoy(&[ACME]);
+                self.simulation.envoy_of(server.index(self.replicas), &[ACME]);
                 // Its first request, which would let it pass all others if there were no server.
                 self.demands.push(Some(10.0));
                 self.run(1);
@@ -119,6 +130,11 @@ impl Run {
                 if let Some(envoy) = self.alive(of) {
                     self.simulation.kill(envoy);
                     self.demands[envoy] = None;
+                }
+            }
+            Step::Move(of, server) => {
+                if let Some(envoy) = self.alive(of) {
+                    self.simulation.move_envoy(envoy, server.index(self.replicas));
                 }
             }
             Step::Demand(of, rate) => {
@@ -149,8 +165,8 @@ impl Run {
 }
 
 /// Runs these steps, and until all has come to rest.
-fn run(first: prop::sample::Index, steps: &[Step]) -> Run {
-    let mut run = Run::new(*first.get(&LIMITS));
+fn run(replicas: usize, first: prop::sample::Index, steps: &[Step]) -> Run {
+    let mut run = Run::new(replicas, *first.get(&LIMITS));
     for step in steps {
         run.take(*step);
     }
@@ -192,16 +208,24 @@ proptest! {
     /// and whose requests are whole; what a server gives newcomers that has just started, 0.3 s of the rate for each; and 0.5 s
     /// of the rate for each outage, whose use is estimated.
     #[test]
-    fn no_more_is_let_through_than_the_bound(first in any::<prop::sample::Index>(), steps in steps()) {
-        let run = run(first, &steps);
+    fn no_more_is_let_through_than_the_bound(
+        replicas in 1..=3_usize,
+        first in any::<prop::sample::Index>(),
+        steps in steps(),
+    ) {
+        let run = run(replicas, first, &steps);
         let bound = f64::from(run.largest) + 3.0 * run.demands.len() as f64 + run.unknown;
         let worst = run.simulation.worst();
         prop_assert!(worst <= bound, "{worst} of {bound}");
     }
 
     #[test]
-    fn who_stays_hungry_gets_its_fair_part(first in any::<prop::sample::Index>(), steps in steps()) {
-        let mut run = run(first, &steps);
+    fn who_stays_hungry_gets_its_fair_part(
+        replicas in 1..=3_usize,
+        first in any::<prop::sample::Index>(),
+        steps in steps(),
+    ) {
+        let mut run = run(replicas, first, &steps);
         let alive: Vec<_> = (0..run.demands.len()).filter(|at| run.demands[*at].is_some()).collect();
         let asks: Vec<_> = run.demands.iter().copied().flatten().collect();
         // Who has room for one or two tokens loses those that come while it is full.

@@ -1,0 +1,182 @@
+//! What the holders of other replicas have, and what those of this one have for the others.
+
+use std::collections::BTreeMap;
+
+use hashbrown::{HashMap, HashSet};
+
+use super::{GRACE, Ledger};
+use crate::clock::{Nanos, Timestamp};
+use crate::policy::fingerprint::Fingerprint;
+use crate::shares::claims::{BucketClaim, Claims, ReplicaId};
+use crate::shares::holder::{Holder, HolderId};
+
+/// A replica that has written nothing for so long has ended. It writes once a second at least.
+const LOST: Nanos = Nanos::from_secs(3);
+
+/// How long an Envoy waits for its share at least that comes from another replica: until that one has told that it is gone.
+const SHORTEST_WAIT: Nanos = Nanos::from_secs(2);
+
+/// What is known of another replica.
+#[derive(Debug)]
+struct Replica {
+    claims: Claims,
+    /// When it had written others before these.
+    read_at: Timestamp,
+}
+
+/// The other replicas.
+#[derive(Debug, Default)]
+pub(super) struct Replicas {
+    /// Whether there are any, whatever they claim.
+    are_there: bool,
+    all: BTreeMap<ReplicaId, Replica>,
+    /// How often this one has told the others of its claims.
+    written: u64,
+    /// Holders that come from other replicas, which may still have their shares among their own.
+    pub(super) waiting: HashSet<HolderId>,
+}
+
+impl Replicas {
+    /// Whether what is assigned here has to be told.
+    pub(super) fn are_there(&self) -> bool {
+        self.are_there
+    }
+
+    /// What each has of a bucket.
+    pub(super) fn claims_of(&self, bucket: Fingerprint) -> impl Iterator<Item = &BucketClaim> {
+        self.all.values().filter_map(move |replica| replica.claims.of_buckets.get(&bucket))
+    }
+
+    /// How many holders they have of a bucket.
+    pub(super) fn holders_of(&self, bucket: Fingerprint) -> f64 {
+        self.claims_of(bucket).map(BucketClaim::holders).sum()
+    }
+
+    /// What they have assigned of a bucket, in requests a second.
+    pub(super) fn assigned(&self, bucket: Fingerprint) -> f64 {
+        self.claims_of(bucket).map(|claim| claim.assigned).sum()
+    }
+
+    /// Whether some replica has holders of a bucket that are gone, or has ended itself: one of them may be back here.
+    fn have_gone(&self, bucket: Fingerprint, now: Timestamp) -> bool {
+        self.all.values().any(|replica| {
+            let claim = replica.claims.of_buckets.get(&bucket);
+            claim.is_some_and(|claim| claim.gone > 0 || now.since(replica.read_at) >= LOST)
+        })
+    }
+}
+
+impl Ledger {
+    /// The other replicas of which to learn what they claim: those that are `there`, and those that have ended a while ago. If
+    /// there are any, what is assigned here has to be told to them, with [`Self::claims`], before it may grow.
+    pub fn other_replicas(&mut self, there: Vec<ReplicaId>) -> Vec<ReplicaId> {
+        let known: HashSet<_> = self.replicas.all.keys().copied().chain(there).collect();
+        let are_there = !known.is_empty();
+        if std::mem::replace(&mut self.replicas.are_there, are_there) != are_there {
+            self.moved.extend(self.buckets.keys());
+        }
+        known.into_iter().collect()
+    }
+
+    /// How long to wait between two times at which this replica tells the others of its claims.
+    pub fn claims_interval(&self) -> Nanos {
+        let others = self.replicas.all.values().map(|replica| replica.claims.of_buckets.len());
+        Claims::interval(others.fold(self.buckets.len(), usize::max))
+    }
+
+    /// What the holders have, for other replicas. They are taken to know it once this was told and they had time to read it.
+    pub fn claims(&mut self, now: Timestamp) -> Claims {
+        self.replicas.written += 1;
+        let span = self.known_after();
+        let mut of_buckets = HashMap::with_capacity(self.buckets.len());
+        for (name, bucket) in &mut self.buckets {
+            if bucket.is_shadow || bucket.holders.is_empty() {
+                continue;
+            }
+            if bucket.may_grow(span, now) {
+                self.moved.insert(*name);
+            }
+            of_buckets.insert(*name, bucket.announce(now));
+        }
+        Claims { written: self.replicas.written, of_buckets }
+    }
+
+    /// After how long what was told is known to all other replicas: they read it when they tell their own, and have then
+    /// divided by it when they do so again.
+    pub(super) fn known_after(&self) -> Nanos {
+        self.claims_interval().times(2)
+    }
+
+    /// Takes what other replicas claim: all that claim something.
+    pub fn set_claims_of_others(&mut self, told: Vec<(ReplicaId, Claims)>, now: Timestamp) {
+        let mut before = std::mem::take(&mut self.replicas.all);
+        for (id, claims) in told {
+            let known = before.remove(&id);
+            let known_claims = known.as_ref().map(|known| &known.claims);
+            let is_same = known_claims.is_some_and(|known| known.written == claims.written);
+            if !is_same {
+                let none = Claims::default();
+                Self::note_changes(
+                    &mut self.moved,
+                    self.buckets.keys(),
+                    known_claims.unwrap_or(&none),
+                    &claims,
+                );
+            }
+            let read_at = known.filter(|_| is_same).map_or(now, |known| known.read_at);
+            self.replicas.all.insert(id, Replica { claims, read_at });
+        }
+        for ended in before.into_values() {
+            let none = Claims::default();
+            Self::note_changes(&mut self.moved, self.buckets.keys(), &ended.claims, &none);
+        }
+        for name in &self.moved {
+            if let Some(bucket) = self.buckets.get_mut(name) {
+                bucket.holders_elsewhere = self.replicas.holders_of(*name);
+            }
+        }
+    }
+
+    /// Has buckets divided anew whose claims are others now.
+    fn note_changes<'b>(
+        moved: &mut HashSet<Fingerprint>,
+        buckets: impl Iterator<Item = &'b Fingerprint>,
+        before: &Claims,
+        after: &Claims,
+    ) {
+        let is_changed = |bucket: &&Fingerprint| match (
+            before.of_buckets.get(*bucket),
+            after.of_buckets.get(*bucket),
+        ) {
+            (Some(before), Some(after)) => !after.is_about(before),
+            (None, None) => false,
+            _ => true,
+        };
+        moved.extend(buckets.filter(is_changed));
+    }
+
+    /// Whether other replicas may have the share of a holder among what they have assigned.
+    pub(super) fn is_assigned_elsewhere(&self, holder: &Holder) -> bool {
+        holder.terms.enforced().any(|met| self.replicas.assigned(met.fingerprint) > 0.0)
+    }
+
+    /// Has holders told of their shares that waited, if no other replica has these any more.
+    pub(super) fn end_waiting(&mut self, now: Timestamp) {
+        let Self { replicas, holders, .. } = self;
+        let is_over = |holder: &Holder| {
+            let waited = holder.waits_since.map_or(LOST, |since| now.since(since));
+            let is_elsewhere =
+                || holder.terms.enforced().any(|met| replicas.have_gone(met.fingerprint, now));
+            waited >= GRACE.plus(LOST) || waited >= SHORTEST_WAIT && !is_elsewhere()
+        };
+        let waiting = replicas.waiting.iter().copied();
+        let over: Vec<_> =
+            waiting.filter(|id| holders.get(id).is_none_or(|holder| is_over(holder))).collect();
+        for id in over {
+            self.replicas.waiting.remove(&id);
+            let Some(holder) = self.holders.get_mut(&id) else { continue };
+            holder.waits_since = None;
+            self.touched.insert(id);
+        }
+    }
+}
