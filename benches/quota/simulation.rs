@@ -9,7 +9,7 @@ use tollgate::config::{self, Source};
 use tollgate::descriptor::Hits;
 use tollgate::limit::{Bucket, Counting, Debt};
 use tollgate::policy::Policies;
-use tollgate::policy::fingerprint::FingerprintKey;
+use tollgate::policy::fingerprint::{Fingerprint, FingerprintKey};
 use tollgate::shares::{
     Action, Assignment, BucketId, Claims, DueCharge, Ledger, Order, ReplicaId, Settings, StreamId,
     Usage,
@@ -56,6 +56,9 @@ struct Server {
     /// What it has in the store for other replicas, and until when.
     claims: Option<(Claims, Timestamp)>,
 }
+
+/// For how long a replica is the first with Envoys of a bucket.
+const FIRST: Nanos = Nanos::from_secs(3);
 
 /// An Envoy with its bucket ids.
 struct Envoy {
@@ -106,6 +109,8 @@ pub(super) struct Simulation {
     policies: Policies,
     store: MemoryStore,
     servers: Vec<Server>,
+    /// Until when some replica is the first with Envoys of a bucket.
+    first: HashMap<Fingerprint, Timestamp>,
     envoys: Vec<Envoy>,
     /// Which Envoy has a stream.
     of_stream: HashMap<StreamId, usize>,
@@ -138,6 +143,7 @@ impl Simulation {
             policies,
             store: MemoryStore::new(1_000_000),
             servers: Vec::new(),
+            first: HashMap::new(),
             envoys: Vec::new(),
             of_stream: HashMap::new(),
             now,
@@ -388,6 +394,13 @@ impl Simulation {
             let mut outcomes = Outcomes::new();
             self.store.decide(&[charge], self.now, &mut outcomes).unwrap();
             ledger.charged(fingerprint, hits, outcomes[0].reset, self.now);
+        }
+        for bucket in ledger.take_new_buckets() {
+            let until = self.first.entry(bucket).or_insert(self.now);
+            if *until <= self.now {
+                *until = self.now.after(FIRST);
+                ledger.set_first(bucket, self.now);
+            }
         }
         for (stream, actions) in ledger.assign(self.now) {
             told.extend(actions.into_iter().map(|action| (stream, action)));

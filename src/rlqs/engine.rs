@@ -201,6 +201,7 @@ impl Engine {
     /// Charges what is due, and tells the streams what has changed.
     async fn divide(&mut self) {
         self.charge().await;
+        self.begin_buckets().await;
         let told = self.ledger.assign(self.service.now());
         for (stream, actions) in told {
             self.tell(stream, actions);
@@ -210,6 +211,19 @@ impl Engine {
             self.metrics().observe(now.since(arrived));
         }
         self.count();
+    }
+
+    /// Finds out of which new buckets no other replica has Envoys, so that the first one need not wait for its part.
+    async fn begin_buckets(&mut self) {
+        let new = self.ledger.take_new_buckets();
+        if new.is_empty() {
+            return;
+        }
+        // Without an answer, it waits until others know of it.
+        let first = self.service.are_first(&new).await.unwrap_or_default();
+        let now = self.service.now();
+        let first = new.into_iter().zip(first).filter(|(_, is_first)| *is_first);
+        first.for_each(|(bucket, _)| self.ledger.set_first(bucket, now));
     }
 
     async fn charge(&mut self) {

@@ -4,6 +4,7 @@ use super::Service;
 use super::backend::Backend;
 use super::inspect::MAX_BATCH;
 use crate::limit::{Bucket, Counting, Debt};
+use crate::policy::fingerprint::Fingerprint;
 use crate::shares::{BucketId, Claims, DueCharge, ReplicaId};
 use crate::store::{Charge, Mode, Outcome, Outcomes, StoreError};
 
@@ -64,6 +65,17 @@ impl Service {
         match &self.backend {
             Backend::Memory(_) => Ok(Vec::new()),
             Backend::Shared(client) => client.exchange_claims(own, others).await,
+        }
+    }
+
+    /// Says of each of these buckets whether this replica is the first with Envoys that share it.
+    ///
+    /// # Errors
+    /// If the store does not answer.
+    pub async fn are_first(&self, buckets: &[Fingerprint]) -> Result<Vec<bool>, StoreError> {
+        match &self.backend {
+            Backend::Memory(_) => Ok(vec![true; buckets.len()]),
+            Backend::Shared(client) => client.are_first(buckets).await,
         }
     }
 }

@@ -1,18 +1,23 @@
-//! What replicas claim of the buckets that their Envoys share, kept in the store under a key for each replica.
+//! What replicas claim of the buckets that their Envoys share, kept in the store under a key for each replica; and which
+//! replica has Envoys of a bucket first.
 
 use std::time::Duration;
 
-use redis::{RedisError, RedisResult};
+use redis::{RedisError, RedisResult, Value};
 use tokio::time::timeout;
 
 use super::StoreClient;
-use super::connection::ReadyConnection;
+use super::connection::Connection;
+use crate::policy::fingerprint::Fingerprint;
 use crate::shares::{Claims, ReplicaId};
 use crate::store::StoreError;
 
 /// How long claims are kept after they were written: as long as the share of an Envoy is kept whose stream has ended, since
 /// its streams have ended with a replica that writes no more.
 const KEPT: Duration = Duration::from_secs(6);
+
+/// For how long a replica is the first with Envoys of a bucket: longer than it takes until its claims are known to others.
+const FIRST: Duration = Duration::from_secs(3);
 
 impl StoreClient {
     /// The other replicas that share the store and are there.
@@ -29,31 +34,55 @@ impl StoreClient {
         own: &Claims,
         others: &[ReplicaId],
     ) -> Result<Vec<(ReplicaId, Claims)>, StoreError> {
-        let unavailable = |reason: String| StoreError::Unavailable(reason.into());
-        let Some(ready) = self.connected() else {
-            return Err(unavailable("no connection".to_owned()));
+        self.in_time(async |connection| self.exchange(connection, own, others).await).await
+    }
+
+    /// Says of each of these buckets whether this replica is the first with Envoys that share it, or the only one for some
+    /// seconds.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] without a connection or a reply in time.
+    pub async fn are_first(&self, buckets: &[Fingerprint]) -> Result<Vec<bool>, StoreError> {
+        let set = |bucket: &Fingerprint| {
+            let mut set = redis::cmd("SET");
+            set.arg(self.store.names.first(*bucket)).arg("").arg("NX");
+            set.arg("PX").arg(FIRST.as_millis()).to_owned()
         };
-        match timeout(self.store.timeout, self.exchange(&ready, own, others)).await {
-            Ok(Ok(claims)) => Ok(claims),
-            Ok(Err(error)) => Err(unavailable(error.to_string())),
-            Err(_) => Err(unavailable("no reply in time".to_owned())),
+        let replies = self.in_time(async |connection| {
+            connection.send_all(buckets.iter().map(set).collect()).await
+        });
+        Ok(replies.await?.iter().map(|reply| *reply == Value::Okay).collect())
+    }
+
+    async fn in_time<T>(
+        &self,
+        ask: impl AsyncFnOnce(&mut Connection) -> RedisResult<T>,
+    ) -> Result<T, StoreError> {
+        let Some(ready) = self.connected() else {
+            return Err(StoreError::Unavailable("no connection".into()));
+        };
+        let mut connection = ready.connection.clone();
+        match timeout(self.store.timeout, ask(&mut connection)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(StoreError::Unavailable(error.to_string().into())),
+            Err(_) => Err(StoreError::Unavailable("no reply in time".into())),
         }
     }
 
     async fn exchange(
         &self,
-        ready: &ReadyConnection,
+        connection: &mut Connection,
         own: &Claims,
         others: &[ReplicaId],
     ) -> RedisResult<Vec<(ReplicaId, Claims)>> {
-        let mut connection = ready.connection.clone();
         let names = &self.store.names;
         let mut set = redis::cmd("SET");
         set.arg(names.claims(self.store.presence.id())).arg(own.to_bytes());
         connection.send(set.arg("PX").arg(KEPT.as_millis())).await?;
+        let get = |id: &ReplicaId| redis::cmd("GET").arg(names.claims(id.0)).to_owned();
+        let replies = connection.send_all(others.iter().map(get).collect()).await?;
         let mut claims = Vec::with_capacity(others.len());
-        for id in others {
-            let reply = connection.send(redis::cmd("GET").arg(names.claims(id.0))).await?;
+        for (id, reply) in others.iter().zip(replies) {
             let bytes: Option<Vec<u8>> =
                 redis::from_redis_value(reply).map_err(RedisError::from)?;
             // Those of a version with another format are not known.

@@ -80,6 +80,28 @@ impl Connection {
             Self::Cluster(connection) => command.query_async(connection).await,
         }
     }
+
+    /// Sends commands, on one server all at once; returns the replies, in their order.
+    pub(super) async fn send_all(&mut self, commands: Vec<Cmd>) -> RedisResult<Vec<Value>> {
+        match self {
+            Self::Server(connection) => {
+                let mut pipeline = redis::pipe();
+                let count = commands.len();
+                for command in commands {
+                    pipeline.add_command(command);
+                }
+                let replies = connection.send_packed_commands(&pipeline, 0, count).await?;
+                replies.into_iter().map(Value::extract_error).collect()
+            }
+            Self::Cluster(connection) => {
+                let mut replies = Vec::with_capacity(commands.len());
+                for command in commands {
+                    replies.push(command.query_async(connection).await?);
+                }
+                Ok(replies)
+            }
+        }
+    }
 }
 
 impl Store {

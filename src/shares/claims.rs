@@ -11,7 +11,7 @@
 //! |---|---|
 //! | 1 | the format |
 //! | 8 | how often the replica has written its claims |
-//! | 44 for each bucket | 16 for its name; 4 and 4 for the number of satisfied holders, and what they want; the same of hungry ones; 4 for what is assigned, 4 for what is used, 4 for the number of holders that are gone |
+//! | 48 for each bucket | 16 for its name; 4 and 4 for the number of satisfied holders, and what they want; the same of hungry ones; 4 for what is assigned, 4 for what is used, 4 for the tokens that are held, 4 for the number of holders that are gone |
 
 use hashbrown::HashMap;
 
@@ -22,9 +22,9 @@ use crate::policy::fingerprint::Fingerprint;
 const FORMAT: u8 = 1;
 
 /// The bytes of one bucket.
-const RECORD: usize = 44;
+const RECORD: usize = 48;
 
-/// The most buckets of which a replica tells the others: 2.2 MB. Of any more, they see only what is taken.
+/// The most buckets of which a replica tells the others: 2.4 MB. Of any more, they see only what is taken.
 const MAX_BUCKETS: usize = 50_000;
 
 /// The shortest and the longest time between two times at which a replica writes its claims and reads those of the others.
@@ -72,6 +72,8 @@ pub struct BucketClaim {
     pub assigned: f64,
     /// What they are predicted to use, in requests a second.
     pub used: f64,
+    /// How many tokens their Envoys hold at most.
+    pub held: f64,
     /// How many have gone: their streams have ended, and their Envoys may come back, perhaps to another replica.
     pub gone: u32,
 }
@@ -126,8 +128,9 @@ impl Claims {
                 bytes.extend(holders.to_le_bytes());
                 bytes.extend(narrow(rate).to_le_bytes());
             }
-            bytes.extend(narrow(claim.assigned).to_le_bytes());
-            bytes.extend(narrow(claim.used).to_le_bytes());
+            for number in [claim.assigned, claim.used, claim.held] {
+                bytes.extend(narrow(number).to_le_bytes());
+            }
             bytes.extend(claim.gone.to_le_bytes());
         }
         bytes
@@ -154,7 +157,8 @@ const fn narrow(rate: f64) -> f32 {
 fn record(bytes: &[u8; RECORD]) -> Option<(Fingerprint, BucketClaim)> {
     let (name, bytes) = bytes.split_first_chunk::<16>()?;
     let (fields, _) = bytes.as_chunks::<4>();
-    let &[satisfied, satisfied_rate, hungry, hungry_rate, assigned, used, gone] = fields else {
+    let &[satisfied, satisfied_rate, hungry, hungry_rate, assigned, used, held, gone] = fields
+    else {
         return None;
     };
     let rate = |bytes| {
@@ -168,6 +172,7 @@ fn record(bytes: &[u8; RECORD]) -> Option<(Fingerprint, BucketClaim)> {
         hungry: wanted(hungry, hungry_rate)?,
         assigned: rate(assigned)?,
         used: rate(used)?,
+        held: rate(held)?,
         gone: u32::from_le_bytes(gone),
     };
     Some((Fingerprint::from_bytes(*name), claim))
@@ -183,6 +188,7 @@ mod tests {
             hungry: Wanted { holders: 1, rate: 108.0 },
             assigned: 50.0,
             used: 47.25,
+            held: 12.5,
             gone: 1,
         };
         let names = [[7; 16], [8; 16]].map(Fingerprint::from_bytes);
@@ -209,8 +215,8 @@ mod tests {
         };
         assert_eq!(with(0, &[2]), None);
         let rates = [f32::NAN, f32::INFINITY, -1.0].map(f32::to_le_bytes);
-        // What the satisfied ones want, and what is used.
-        for at in [9 + 20, 9 + 36] {
+        // What the satisfied ones want, and what is held.
+        for at in [9 + 20, 9 + 40] {
             assert!(rates.iter().all(|rate| with(at, rate).is_none()), "{at}");
         }
     }

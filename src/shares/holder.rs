@@ -43,6 +43,9 @@ pub(super) struct Holder {
     pub(super) busy_at: Timestamp,
     /// What it was told last.
     pub(super) sent: Option<Assignment>,
+    /// How many tokens its Envoy held at `held_at`, at most.
+    held: f64,
+    held_at: Timestamp,
     /// Whether it had an assignment already when it was first seen: of another replica, or of this one before a restart.
     pub(super) is_returner: bool,
     /// Since when it is not told of a share, as long as another replica may have it among its own.
@@ -70,6 +73,8 @@ impl Holder {
             reported_at: now,
             busy_at: now,
             sent: None,
+            held: 0.0,
+            held_at: now,
             is_returner: false,
             waits_since: None,
         }
@@ -104,6 +109,32 @@ impl Holder {
         self.predicted - before
     }
 
+    /// How many tokens its Envoy holds at most: those it was given with its assignment, and those it has gained since, less
+    /// what it has reported.
+    pub(super) fn held(&self, now: Timestamp) -> f64 {
+        match self.sent {
+            Some(sent @ Assignment::Tokens { size, .. }) => {
+                let gained = sent.rate().unwrap_or(0.0) * seconds(now.since(self.held_at));
+                (self.held + gained).min(size.into())
+            }
+            _ => 0.0,
+        }
+    }
+
+    /// Notes what it is told. A bucket of Envoy begins full, and keeps its ratio if it changes.
+    pub(super) fn set_sent(&mut self, assignment: Assignment, now: Timestamp) {
+        if let Assignment::Tokens { size, .. } = assignment {
+            self.held = match self.sent {
+                Some(Assignment::Tokens { size: before, .. }) => {
+                    self.held(now) / f64::from(before) * f64::from(size)
+                }
+                _ => size.into(),
+            };
+            self.held_at = now;
+        }
+        self.sent = Some(assignment);
+    }
+
     /// What it is predicted to use, in requests a second.
     pub(super) const fn predicted(&self) -> f64 {
         self.predicted
@@ -118,6 +149,12 @@ impl Holder {
         }
         if allowed + denied > 0.0 {
             self.busy_at = now;
+        }
+        if let Some(rate) = self.sent.and_then(Assignment::rate) {
+            // What it could not hold as its bucket was full is not subtracted, so that it is never more.
+            let gained = rate * seconds(now.since(self.held_at));
+            self.held = (self.held + gained - allowed).max(0.0);
+            self.held_at = now;
         }
         self.reported_at = now;
         allowed - std::mem::take(&mut self.accrued)

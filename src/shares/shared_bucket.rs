@@ -147,6 +147,11 @@ impl SharedBucket {
         BucketClaim { used: self.predicted, ..self.claim }
     }
 
+    /// Notes that its holders may have whatever they want, as if other replicas had known it since then.
+    pub(super) fn set_announced(&mut self, since: Timestamp) {
+        self.announced = Some((f64::INFINITY, since));
+    }
+
     /// Whether other replicas have known for `span` that the holders want so much, in requests a second.
     pub(super) fn is_announced(&self, wants: f64, span: Nanos, now: Timestamp) -> bool {
         self.announced
@@ -212,12 +217,12 @@ impl SharedBucket {
         (left + self.rate() * seconds(now.since(at))).min(self.size())
     }
 
-    /// The rate that its holders may have together, in tokens a second: its own, and what it owes, or holds beyond the
-    /// tokens that are `handed_out` to them to be used at once, over the time until the next reports.
-    pub(super) fn shared_rate(&mut self, handed_out: f64, now: Timestamp) -> f64 {
+    /// The rate that its holders may have together, in tokens a second: its own, and what it owes, or has beyond the tokens
+    /// that are `held` by them, over the time until the next reports.
+    pub(super) fn shared_rate(&mut self, held: f64, now: Timestamp) -> f64 {
         let (left, rate) = (self.left(now), self.rate());
         self.taken_when_divided = self.taken();
-        let beyond = (left - handed_out).max(0.0) + left.min(0.0);
+        let beyond = (left - held).max(0.0) + left.min(0.0);
         (rate + beyond / REPORT_INTERVAL).max(rate * LEAST_SHARED)
     }
 

@@ -18,6 +18,7 @@ mod mtls;
 mod outage;
 pub(crate) mod process;
 mod quota;
+mod quota_replicas;
 mod replayed;
 mod rolling;
 mod routes;

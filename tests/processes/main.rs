@@ -32,6 +32,8 @@ mod frames;
 mod h2spec;
 #[path = "../support/own_time.rs"]
 mod own_time;
+#[path = "../support/quota_stream.rs"]
+mod quota_stream;
 #[path = "../support/random.rs"]
 mod random;
 #[path = "../support/redis_server.rs"]

@@ -14,6 +14,7 @@ mod near;
 mod plain;
 mod prepaid;
 mod process;
+mod quotas;
 mod reasons;
 mod reconnects;
 mod refusals;
@@ -29,4 +30,4 @@ mod valkey;
 mod windows;
 mod wrong_denials;
 
-use super::{redis_server, support};
+use super::{quota_stream, redis_server, support};

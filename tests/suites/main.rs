@@ -37,6 +37,8 @@ mod policy_file;
 mod policy_rows;
 mod prepaid;
 mod property;
+#[path = "../support/quota_stream.rs"]
+mod quota_stream;
 mod quotas;
 mod races;
 #[path = "../support/random.rs"]

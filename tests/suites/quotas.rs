@@ -1,23 +1,13 @@
 //! The quota service over the wire: what a stream is told.
 
-use crate::support;
+use crate::{quota_stream, support};
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
-
+use quota_stream::{Stream, Told, usage};
 use support::{TestServer, call, eventually, runtime, source};
-use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 use tollgate::clock::{Clock, Nanos};
 use tollgate::descriptor::Entry;
 use tollgate::service::Inspected;
-use tollgate::wire::pb::envoy::service::rate_limit_quota::v3 as rlqs;
-use tollgate::wire::pb::envoy::r#type::v3::rate_limit_strategy::Strategy;
-use tollgate::wire::quota::{
-    RateLimitQuotaResponse, RateLimitQuotaServiceClient, RateLimitQuotaUsageReports, SERVICE,
-};
-use tonic::Streaming;
+use tollgate::wire::quota::SERVICE;
 use tonic::transport::Endpoint;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -26,9 +16,6 @@ use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
-
-use rlqs::rate_limit_quota_response::bucket_action::BucketAction as Order;
-use rlqs::rate_limit_quota_usage_reports::BucketQuotaUsage;
 
 /// A table for every kind of row.
 const POLICY: &str = "domain: d
@@ -44,92 +31,6 @@ tables:
       tried: { shadow: true, buckets: [{ per_second: 5 }] }
       jobs: [{ concurrent: 2, ttl: 1h }]
 ";
-
-/// A stream as an Envoy has it.
-struct Stream {
-    runtime: Runtime,
-    reports: Option<mpsc::Sender<RateLimitQuotaUsageReports>>,
-    told: Streaming<RateLimitQuotaResponse>,
-}
-
-fn usage(id: &[(&str, &str)], elapsed: i64, [allowed, denied]: [u64; 2]) -> BucketQuotaUsage {
-    let bucket: HashMap<_, _> =
-        id.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    BucketQuotaUsage {
-        bucket_id: Some(rlqs::BucketId { bucket }),
-        time_elapsed: Some(prost_types::Duration { seconds: elapsed, nanos: 0 }),
-        num_requests_allowed: allowed,
-        num_requests_denied: denied,
-    }
-}
-
-/// What was told of a bucket id.
-#[derive(Debug, PartialEq)]
-enum Told {
-    All,
-    Nothing,
-    /// The rate and the size.
-    Tokens(f64, u32),
-    Abandon,
-}
-
-fn told(order: Order) -> Told {
-    let Order::QuotaAssignmentAction(assignment) = order else { return Told::Abandon };
-    let ttl = assignment.assignment_time_to_live.unwrap();
-    assert_eq!((ttl.seconds, ttl.nanos), (20, 0), "Envoy ends an assignment at once without it");
-    match assignment.rate_limit_strategy.unwrap().strategy.unwrap() {
-        Strategy::BlanketRule(0) => Told::All,
-        Strategy::BlanketRule(_) => Told::Nothing,
-        Strategy::TokenBucket(bucket) => {
-            let interval = bucket.fill_interval.unwrap();
-            assert_eq!(interval.nanos, 0, "Envoy cuts it to whole seconds");
-            let rate = f64::from(bucket.tokens_per_fill.unwrap()) / interval.seconds as f64;
-            Told::Tokens((rate * 1e3).round() / 1e3, bucket.max_tokens)
-        }
-    }
-}
-
-impl Stream {
-    fn open(server: SocketAddr) -> Self {
-        let runtime = runtime();
-        let (reports, waiting) = mpsc::channel(16);
-        let told = runtime.block_on(async {
-            let channel = tonic::transport::Endpoint::from_shared(format!("http://{server}"));
-            let channel = channel.unwrap().connect().await.unwrap();
-            let mut client = RateLimitQuotaServiceClient::new(channel);
-            client.stream_rate_limit_quotas(ReceiverStream::new(waiting)).await.unwrap()
-        });
-        Self { runtime, reports: Some(reports), told: told.into_inner() }
-    }
-
-    fn report_as(&self, domain: &str, usages: Vec<BucketQuotaUsage>) {
-        let report =
-            RateLimitQuotaUsageReports { domain: domain.to_owned(), bucket_quota_usages: usages };
-        self.reports.as_ref().unwrap().blocking_send(report).unwrap();
-    }
-
-    fn report(&self, usages: Vec<BucketQuotaUsage>) {
-        self.report_as("d", usages);
-    }
-
-    /// The next message, or how the stream ended.
-    fn next(&mut self) -> Result<Option<Vec<(String, Told)>>, tonic::Status> {
-        let message = self.runtime.block_on(self.told.message())?;
-        let of = |action: rlqs::rate_limit_quota_response::BucketAction| {
-            let id = action.bucket_id.unwrap().bucket;
-            (id["tenant"].clone(), told(action.bucket_action.unwrap()))
-        };
-        Ok(message.map(|message| message.bucket_action.into_iter().map(of).collect()))
-    }
-
-    /// What is told next of one bucket id.
-    fn one(&mut self) -> Told {
-        let mut message = self.next().unwrap().unwrap();
-        let (_, told) = message.pop().unwrap();
-        assert!(message.is_empty(), "{message:?}");
-        told
-    }
-}
 
 /// A server that knows who has shares: it has run for long enough.
 fn settled(policy: &str) -> TestServer {

@@ -138,7 +138,7 @@ impl Ledger {
         if waits || !is_touched && !is_news {
             return;
         }
-        of.sent = Some(assignment);
+        of.set_sent(assignment, now);
         told.entry(stream).or_default().push(Action { id, order: Order::Assign(assignment) });
     }
 

@@ -5,7 +5,7 @@ use hashbrown::{HashMap, HashSet};
 use super::Ledger;
 use crate::clock::Timestamp;
 use crate::policy::fingerprint::Fingerprint;
-use crate::shares::count;
+use crate::shares::Assignment;
 use crate::shares::holder::{Holder, HolderId};
 
 /// The part of a bucket's rate that a newcomer gets while it is not known who had shares before the start, and that all
@@ -59,15 +59,17 @@ impl Ledger {
     fn shared_rate(&mut self, name: &Fingerprint, now: Timestamp) -> f64 {
         let Some(bucket) = self.buckets.get(name) else { return 0.0 };
         let met = bucket.holders.iter().filter_map(|holder| self.holders.get(holder));
-        let handed_out: f64 = met.map(|of| self.equal_size(of)).sum();
-        // Those of other replicas have as much each.
-        let everywhere = bucket.holders_everywhere() / count(bucket.holders.len().max(1) as u64);
+        let held: f64 = met.map(|of| self.held(of, now)).sum();
+        let held_elsewhere: f64 = self.replicas.claims_of(*name).map(|claim| claim.held).sum();
         let bucket = self.buckets.get_mut(name);
-        bucket.map_or(0.0, |bucket| bucket.shared_rate(handed_out * everywhere, now))
+        bucket.map_or(0.0, |bucket| bucket.shared_rate(held + held_elsewhere, now))
     }
 
-    /// About how many tokens a holder has at once, if all who meet a bucket have the same of it.
-    fn equal_size(&self, holder: &Holder) -> f64 {
+    /// How many tokens an Envoy holds at most, or will hold once it has been told of its share.
+    fn held(&self, holder: &Holder, now: Timestamp) -> f64 {
+        if let Some(Assignment::Tokens { .. }) = holder.sent {
+            return holder.held(now);
+        }
         let met = holder.terms.enforced().filter_map(|met| self.buckets.get(&met.fingerprint));
         let sizes = met.map(|bucket| bucket.size() / bucket.holders_everywhere());
         sizes.fold(f64::INFINITY, f64::min)

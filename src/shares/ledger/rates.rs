@@ -65,7 +65,7 @@ impl Ledger {
         claims.extend(self.claims_of_others(component, &equal));
         let mut fair = fair::divide(&claims, &capacities);
         let given = self.replicas.are_there().then(|| {
-            let mut divided = self.divided(component, &own, &claims, &fair, &capacities);
+            let mut divided = self.divided(component, &own, &claims, &fair, &capacities, now);
             let limits = self.limits(component, &divided, &capacities, now);
             claims.truncate(own.len());
             for (claim, fair) in claims.iter_mut().zip(&fair) {
@@ -96,13 +96,16 @@ impl Ledger {
         claims: &[Claim],
         fair: &[f64],
         capacities: &[f64],
+        now: Timestamp,
     ) -> Vec<Divided> {
         let mut buckets: Vec<Divided> = capacities.iter().map(|_| Divided::default()).collect();
         for (claim, rate) in claims.iter().zip(fair) {
             for_each(claim, &mut buckets, |bucket| bucket.total += rate);
         }
         for ((of, fair), holder) in own.iter().zip(fair).zip(&component.holders) {
-            let rate = self.holders.get(holder).map_or(0.0, |holder| holder.rate);
+            let holder = self.holders.get(holder);
+            let rate = holder.map_or(0.0, |holder| holder.rate);
+            let held = holder.map_or(0.0, |holder| holder.held(now));
             for at in &of.claim.buckets {
                 let (Some(bucket), Some(capacity)) = (buckets.get_mut(*at), capacities.get(*at))
                 else {
@@ -111,6 +114,7 @@ impl Ledger {
                 if of.is_elsewhere {
                     continue;
                 }
+                bucket.claim.held += held;
                 if let Some(kept) = of.kept {
                     bucket.claim.gone = bucket.claim.gone.saturating_add(1);
                     bucket.claim.satisfied.add(kept);

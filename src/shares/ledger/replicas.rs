@@ -32,6 +32,8 @@ pub(super) struct Replicas {
     all: BTreeMap<ReplicaId, Replica>,
     /// How often this one has told the others of its claims.
     written: u64,
+    /// Buckets that holders have met first, and of which no other replica is known to have any.
+    new_buckets: Vec<Fingerprint>,
     /// Holders that come from other replicas, which may still have their shares among their own.
     pub(super) waiting: HashSet<HolderId>,
 }
@@ -40,6 +42,13 @@ impl Replicas {
     /// Whether what is assigned here has to be told.
     pub(super) fn are_there(&self) -> bool {
         self.are_there
+    }
+
+    /// Notes a bucket that holders meet first, of which other replicas have so many holders.
+    pub(super) fn begin(&mut self, bucket: Fingerprint, holders_elsewhere: f64) {
+        if self.are_there && holders_elsewhere == 0.0 {
+            self.new_buckets.push(bucket);
+        }
     }
 
     /// What each has of a bucket.
@@ -76,6 +85,20 @@ impl Ledger {
             self.moved.extend(self.buckets.keys());
         }
         known.into_iter().collect()
+    }
+
+    /// The buckets that have got their first holders since this was asked last, and of which no other replica is known to have
+    /// any. If this replica is the first that has some, [`Self::set_first`] is to be called.
+    pub fn take_new_buckets(&mut self) -> Vec<Fingerprint> {
+        std::mem::take(&mut self.replicas.new_buckets)
+    }
+
+    /// Has the holders of a bucket get their part at once, since this replica is the first that has some.
+    pub fn set_first(&mut self, bucket: Fingerprint, now: Timestamp) {
+        let known_since = now.before(self.known_after());
+        if let Some(bucket) = self.buckets.get_mut(&bucket) {
+            bucket.set_announced(known_since);
+        }
     }
 
     /// How long to wait between two times at which this replica tells the others of its claims.

@@ -63,6 +63,11 @@ impl KeyNames {
         format!("{}:claims:{replica:016x}", self.prefix)
     }
 
+    /// The key that the first replica writes that has Envoys who share a bucket. It is not of that pattern either.
+    pub fn first(&self, bucket: Fingerprint) -> String {
+        format!("{}:first:{bucket}", self.prefix)
+    }
+
     fn lease(&self, lease: LeaseId, partition: u16, to: &mut ScriptCall) {
         let Self { prefix } = self;
         to.push_format(format_args!("{prefix}:{{{partition}}}:lease:{lease}"));

@@ -249,16 +249,9 @@ impl Lab {
         lines.map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()).sum()
     }
 
-    /// A page of tollgate's in JSON. Those that list buckets are for callers that name this machine.
+    /// A page of tollgate's in JSON.
     pub fn page(&self, path: &str) -> serde_json::Value {
-        let mut stream = TcpStream::connect(self.tollgate.http).unwrap();
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n")
-            .unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body);
-        serde_json::from_str(body.unwrap_or_default())
-            .unwrap_or_else(|error| panic!("{error}: {answer}"))
+        page(self.tollgate.http, path)
     }
 
     fn metrics(&self) -> String {
@@ -289,6 +282,17 @@ impl Lab {
         let counted = counted.filter(|(row, count)| before.get(row) != Some(count));
         (got, counted.map(|(row, _)| row).collect())
     }
+}
+
+/// A page of a tollgate's in JSON. Those that list buckets are for callers that name this machine.
+pub fn page(http: SocketAddr, path: &str) -> serde_json::Value {
+    let mut stream = TcpStream::connect(http).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let body = answer.split_once("\r\n\r\n").map(|(_, body)| body);
+    serde_json::from_str(body.unwrap_or_default())
+        .unwrap_or_else(|error| panic!("{error}: {answer}"))
 }
 
 /// What every admitted call shows its client: each header once, and numbers that go together.

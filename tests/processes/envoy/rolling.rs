@@ -15,7 +15,7 @@ const RESTARTS: usize = 10;
 const POLICY: &str = "domain: management-api
 tables: [{ name: t, key: [tenant], rows: { all: [{ per_second: 1000000 }] } }]";
 
-fn local() -> SocketAddr {
+pub(super) fn local() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, free_port()).into()
 }
 
@@ -31,18 +31,21 @@ fn replica(grpc: SocketAddr) -> (Tollgate, tempfile::TempDir) {
     (Tollgate::start("tollgate", &[&arguments[..], &delay].concat(), folder.path()), folder)
 }
 
-/// The sample with two replicas, and with their health asked for as much more often as their delay is shorter.
-fn configuration(replicas: [SocketAddr; 2], ports: [(u16, SocketAddr); 3]) -> String {
-    let text = std::fs::read_to_string("envoy/envoy.yaml").unwrap();
-    let with = |text: String, old: &str, new: &str| {
-        assert!(text.contains(old), "the sample no longer has {old:?}");
-        text.replace(old, new)
-    };
-    let text = with(text, "timeout: 0.25s", "timeout: 20s");
-    let text = ports.into_iter().fold(text, |text, (old, new)| {
+/// A sample with other ports.
+pub(super) fn with_ports(text: String, ports: [(u16, SocketAddr); 3]) -> String {
+    ports.into_iter().fold(text, |text, (old, new)| {
         with(text, &format!("port_value: {old} }}"), &format!("port_value: {} }}", new.port()))
-    });
-    let mut config: Value = serde_yaml::from_str(&text).unwrap();
+    })
+}
+
+fn with(text: String, old: &str, new: &str) -> String {
+    assert!(text.contains(old), "the sample no longer has {old:?}");
+    text.replace(old, new)
+}
+
+/// A sample with these replicas, by priority, and with their health asked for as much more often as their delay is shorter.
+pub(super) fn with_replicas(text: &str, replicas: &[&[SocketAddr]]) -> String {
+    let mut config: Value = serde_yaml::from_str(text).unwrap();
     let clusters = config["static_resources"]["clusters"].as_sequence_mut().unwrap();
     let cluster = clusters.iter_mut().find(|cluster| cluster["name"] == "tollgate").unwrap();
     let check = &mut cluster["health_checks"][0];
@@ -50,19 +53,24 @@ fn configuration(replicas: [SocketAddr; 2], ports: [(u16, SocketAddr); 3]) -> St
         assert_eq!(check[interval], "1s");
         check[interval] = "0.1s".into();
     }
-    let endpoints = &mut cluster["load_assignment"]["endpoints"][0]["lb_endpoints"];
-    let endpoints = endpoints.as_sequence_mut().unwrap();
-    let one = endpoints.pop().unwrap();
-    endpoints.extend(replicas.map(|replica| {
-        let mut endpoint = one.clone();
-        endpoint["endpoint"]["address"]["socket_address"]["port_value"] = replica.port().into();
-        endpoint
-    }));
+    let endpoints = cluster["load_assignment"]["endpoints"].as_sequence_mut().unwrap();
+    let sample = endpoints.pop().unwrap();
+    for (priority, replicas) in replicas.iter().enumerate() {
+        let mut of_priority = sample.clone();
+        of_priority["priority"] = priority.into();
+        let of_replica = |replica: &SocketAddr| {
+            let mut endpoint = sample["lb_endpoints"][0].clone();
+            endpoint["endpoint"]["address"]["socket_address"]["port_value"] = replica.port().into();
+            endpoint
+        };
+        of_priority["lb_endpoints"] = replicas.iter().map(of_replica).collect();
+        endpoints.push(of_priority);
+    }
     serde_yaml::to_string(&config).unwrap()
 }
 
 /// Ends the load, also when the test has failed: its scope waits for the clients.
-struct End<'a>(&'a AtomicBool);
+pub(super) struct End<'a>(pub(super) &'a AtomicBool);
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
@@ -101,7 +109,10 @@ fn ten_restarts_in_turn_under_load_are_noticed_by_nobody() {
     let mut replicas = addresses.map(replica);
     let [edge, admin, upstream] = std::array::from_fn(|_| local());
     let folder = tempfile::tempdir().unwrap();
-    let config = configuration(addresses, [(10000, edge), (9901, admin), (9000, upstream)]);
+    let text = std::fs::read_to_string("envoy/envoy.yaml").unwrap();
+    let text = with(text, "timeout: 0.25s", "timeout: 20s");
+    let text = with_ports(text, [(10000, edge), (9901, admin), (9000, upstream)]);
+    let config = with_replicas(&text, &[&addresses]);
     let _envoy = start_envoy(&envoy, &config, admin, folder.path());
     for address in addresses {
         wait_until_healthy(admin, address);

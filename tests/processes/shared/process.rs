@@ -70,6 +70,10 @@ impl Tollgate {
         Self { child, grpc, http, log, folder }
     }
 
+    pub const fn grpc(&self) -> SocketAddr {
+        self.grpc
+    }
+
     pub fn client(&self) -> Client {
         Client::connect(self.grpc)
     }

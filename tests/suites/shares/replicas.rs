@@ -30,8 +30,8 @@ fn two_replicas_use_the_budget_and_no_more() {
         simulation.take_all();
         simulation.run(60.0, |_, _| 60.0);
         let all = of_each[0] + of_each[1];
-        // Each has one token at least when they all begin at once.
-        let most = 5.0_f64.max(all as f64);
+        // When they all begin at once, the first request of each passes unasked, and each has one token at least.
+        let most = 5.0_f64.max(all as f64 * 1.5);
         let each: Vec<_> = (0..all).map(|envoy| simulation.take(envoy, 0)).collect();
         let used: f64 = each.iter().map(|seen| per_second(*seen, 60.0)).sum();
         assert!((48.5..=51.5).contains(&used), "{of_each:?}: {used}");
@@ -122,7 +122,7 @@ fn who_joins_while_a_replica_has_ended_gets_what_its_envoys_leave() {
     simulation.end_server(0, false, 1);
     simulation.envoy_of(1, &[ACME]);
     simulation.run(1.0, |_, _| 60.0);
-    assert!((2.4..=2.6).contains(&rate(&simulation, 1)), "{}", rate(&simulation, 1));
+    assert!((2.4..=3.1).contains(&rate(&simulation, 1)), "{}", rate(&simulation, 1));
     simulation.run(9.0, |_, _| 60.0);
     assert!((24.0..=26.0).contains(&rate(&simulation, 1)), "{}", rate(&simulation, 1));
     assert!(simulation.worst() <= 20.0, "{}", simulation.worst());
