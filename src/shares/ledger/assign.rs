@@ -29,10 +29,17 @@ const LEAST_WEIGHT: f64 = 1e-9;
 
 /// What one division is about: everybody who shares a bucket with somebody who shares one with them, and so on.
 struct Component {
+    /// In ascending order.
     holders: Vec<HolderId>,
-    /// The buckets, and the rate at which each is shared.
+    /// The buckets, and the rate at which each is shared; in ascending order.
     buckets: Vec<(Fingerprint, f64)>,
-    place: HashMap<Fingerprint, usize>,
+}
+
+impl Component {
+    /// The place of a bucket.
+    fn place(&self, bucket: Fingerprint) -> Option<usize> {
+        self.buckets.binary_search_by_key(&bucket, |(name, _)| *name).ok()
+    }
 }
 
 impl Ledger {
@@ -40,17 +47,25 @@ impl Ledger {
     /// stream is to be told. Those that have reported are always answered, since that renews their assignments.
     pub fn assign(&mut self, now: Timestamp) -> HashMap<StreamId, Vec<Action>> {
         let touched = std::mem::take(&mut self.touched);
-        let mut begin: HashSet<Fingerprint> = std::mem::take(&mut self.moved);
+        let mut begin: Vec<Fingerprint> = self.moved.drain().collect();
         for holder in &touched {
             let Some(of) = self.holders.get(holder) else { continue };
             begin.extend(of.terms.enforced().map(|met| met.fingerprint));
         }
+        // In an order that does not depend on a hash, so that equal ledgers tell the same.
+        begin.sort_unstable();
         let mut told: HashMap<StreamId, Vec<Action>> = HashMap::new();
-        let component = self.component(begin, now);
-        let rates = self.rates(&component);
-        let sizes = self.sizes(&component, &rates);
-        for ((holder, rate), size) in component.holders.iter().zip(rates).zip(sizes) {
-            self.tell(*holder, rate, size, touched.contains(holder), now, &mut told);
+        let mut seen = HashSet::with_capacity(begin.len());
+        for name in begin {
+            if !seen.insert(name) {
+                continue;
+            }
+            let component = self.component(name, &mut seen, now);
+            let rates = self.rates(&component);
+            let sizes = self.sizes(&component, &rates);
+            for ((holder, rate), size) in component.holders.iter().zip(rates).zip(sizes) {
+                self.tell(*holder, rate, size, touched.contains(holder), now, &mut told);
+            }
         }
         for holder in touched {
             let is_limited = |of: &Holder| of.terms.enforced().next().is_some();
@@ -61,34 +76,32 @@ impl Ledger {
         told
     }
 
-    fn component(&mut self, begin: HashSet<Fingerprint>, now: Timestamp) -> Component {
-        let mut left: Vec<_> = begin.iter().copied().collect();
-        let (mut seen, mut holders) = (begin, Vec::new());
-        let mut seen_holders = HashSet::new();
-        let mut names = Vec::new();
+    /// The component of a bucket; adds its buckets to those that are `seen`.
+    fn component(
+        &mut self,
+        begin: Fingerprint,
+        seen: &mut HashSet<Fingerprint>,
+        now: Timestamp,
+    ) -> Component {
+        let (mut left, mut names, mut holders) = (vec![begin], Vec::new(), Vec::new());
         while let Some(name) = left.pop() {
             let Some(bucket) = self.buckets.get(&name) else { continue };
             if bucket.is_shadow {
                 continue;
             }
             names.push(name);
-            for holder in &bucket.holders {
-                if !seen_holders.insert(*holder) {
-                    continue;
-                }
-                holders.push(*holder);
-                let Some(of) = self.holders.get(holder) else { continue };
-                left.extend(
-                    of.terms.enforced().map(|met| met.fingerprint).filter(|met| seen.insert(*met)),
-                );
+            holders.extend(&bucket.holders);
+            for of in bucket.holders.iter().filter_map(|holder| self.holders.get(holder)) {
+                let met = of.terms.enforced().map(|met| met.fingerprint);
+                left.extend(met.filter(|met| seen.insert(*met)));
             }
         }
-        // In an order that does not depend on a hash, so that equal ledgers tell the same.
+        // In an order that does not depend on a hash, as above.
         holders.sort_unstable();
+        holders.dedup();
         names.sort_unstable();
-        let place = names.iter().enumerate().map(|(at, name)| (*name, at)).collect();
         let buckets = names.iter().map(|name| (*name, self.shared_rate(name, now))).collect();
-        Component { holders, buckets, place }
+        Component { holders, buckets }
     }
 
     /// The rate at which a bucket is shared.
@@ -128,7 +141,7 @@ impl Ledger {
             let of = self.holders.get(holder);
             let met = of.into_iter().flat_map(|of| of.terms.enforced());
             let buckets: smallvec::SmallVec<[usize; 4]> =
-                met.filter_map(|met| component.place.get(&met.fingerprint).copied()).collect();
+                met.filter_map(|met| component.place(met.fingerprint)).collect();
             let equal = buckets.iter().filter_map(|at| equal.get(*at).copied());
             if let Some(kept) = of.and_then(Holder::kept_rate) {
                 let shared = buckets.iter().filter_map(|at| component.buckets.get(*at));
@@ -173,7 +186,7 @@ impl Ledger {
         let claim = |(holder, rate): (&HolderId, &f64)| {
             let (mut buckets, mut wants) = (smallvec::SmallVec::new(), f64::INFINITY);
             for met in self.holders.get(holder).into_iter().flat_map(|of| of.terms.enforced()) {
-                let Some(at) = component.place.get(&met.fingerprint).copied() else { continue };
+                let Some(at) = component.place(met.fingerprint) else { continue };
                 let shared = component.buckets.get(at).map_or(0.0, |(_, shared)| *shared);
                 let Some(bucket) = self.buckets.get(&met.fingerprint) else { continue };
                 let least = LEAST_SIZE / count(bucket.holders.len().max(1) as u64);
