@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use prost_types::Duration as Span;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tollgate::wire::pb::envoy::service::rate_limit_quota::v3::BucketId;
 use tollgate::wire::pb::envoy::service::rate_limit_quota::v3::rate_limit_quota_usage_reports::BucketQuotaUsage;
 use tollgate::wire::quota::{
     RateLimitQuotaResponse, RateLimitQuotaServiceClient, RateLimitQuotaUsageReports,
@@ -54,7 +53,7 @@ fn usage(tenant: &str, seconds: i64, allowed: u64) -> BucketQuotaUsage {
     let entries = [("tenant_type", "plain"), ("tenant", tenant), ("endpoint_group", "other")];
     let entries = entries.map(|(key, value)| (key.to_owned(), value.to_owned()));
     BucketQuotaUsage {
-        bucket_id: Some(BucketId { bucket: entries.into_iter().collect() }),
+        bucket_id: Some(entries.into_iter().collect()),
         time_elapsed: Some(Span { seconds, nanos: 0 }),
         num_requests_allowed: allowed,
         num_requests_denied: 0,
