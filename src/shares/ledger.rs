@@ -129,8 +129,8 @@ impl Ledger {
         self.streams.entry(stream).or_insert_with(|| Stream { domain, holders: HashMap::new() });
     }
 
-    /// Takes the report of a stream that is open. Returns what is told of bucket ids that are not taken, since there are too
-    /// many; what becomes of the others is for [`Self::assign`] to say.
+    /// Takes the report of a stream that is open, under the policies that [`Self::reload`] was told of last. Returns what is told
+    /// of bucket ids that are not taken, since there are too many; what becomes of the others is for [`Self::assign`] to say.
     pub fn report<'p>(
         &mut self,
         stream: StreamId,
@@ -152,7 +152,9 @@ impl Ledger {
                         holder.report(count(allowed), count(denied), now.steady)
                     });
                     self.correct(known, more, now.steady);
-                    self.update_terms(known, policy, now);
+                    if self.holders.get(&known).is_some_and(|of| !of.terms.hold_at(now.wall)) {
+                        self.update_terms(known, policy, now);
+                    }
                     known
                 }
                 None => match self.begin(stream, &domain, usage, policy, now) {
