@@ -87,6 +87,8 @@ pub struct Ledger {
     touched: HashSet<HolderId>,
     /// Buckets to be divided anew.
     moved: HashSet<Fingerprint>,
+    /// Nothing is over before this.
+    next_expiry: Timestamp,
     events: Vec<Event>,
 }
 
@@ -105,6 +107,7 @@ impl Ledger {
             next: 0,
             touched: HashSet::new(),
             moved: HashSet::new(),
+            next_expiry: now,
             events: Vec::new(),
         }
     }
@@ -180,6 +183,7 @@ impl Ledger {
             self.touched.remove(&of);
             let Some(holder) = self.holders.get_mut(&of) else { continue };
             holder.place = Place::Gone(now.after(GRACE));
+            self.next_expiry = self.next_expiry.min(now.after(GRACE));
             self.gone.entry((Arc::clone(&domain), id)).or_default().push(of);
         }
     }
@@ -392,11 +396,25 @@ impl Ledger {
                 self.holders.iter().filter(|(_, of)| of.stream().is_some()).map(|(id, _)| *id),
             );
         }
-        let over = self.holders.iter().filter(|(_, holder)| match holder.place {
-            Place::Gone(until) => until <= now,
-            Place::Stream(_) => now.since(holder.reported_at) > self.settings.ttl,
-        });
-        let over: Vec<_> = over.map(|(id, _)| *id).collect();
+        if now < self.next_expiry {
+            return;
+        }
+        // Who begins from now on is not over before this, and a report only puts off the end of a holder.
+        self.next_expiry = now.after(self.settings.ttl);
+        let mut over = Vec::new();
+        for (id, holder) in &self.holders {
+            let end = match holder.place {
+                Place::Gone(until) => until,
+                Place::Stream(_) => {
+                    holder.reported_at.after(self.settings.ttl).after(Nanos::new(1))
+                }
+            };
+            if end <= now {
+                over.push(*id);
+            } else {
+                self.next_expiry = self.next_expiry.min(end);
+            }
+        }
         for holder in over {
             self.remove(holder, now);
         }
