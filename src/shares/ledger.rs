@@ -89,6 +89,8 @@ pub struct Ledger {
     moved: HashSet<Fingerprint>,
     /// Nothing is over before this.
     next_expiry: Timestamp,
+    /// What Envoys have reported by row: let through, and denied.
+    used: HashMap<Arc<Row>, [u64; 2]>,
     events: Vec<Event>,
 }
 
@@ -108,6 +110,7 @@ impl Ledger {
             touched: HashSet::new(),
             moved: HashSet::new(),
             next_expiry: now,
+            used: HashMap::new(),
             events: Vec::new(),
         }
     }
@@ -124,7 +127,9 @@ impl Ledger {
 
     /// What has happened since this was asked last.
     pub fn take_events(&mut self) -> Vec<Event> {
-        std::mem::take(&mut self.events)
+        let mut events = std::mem::take(&mut self.events);
+        events.extend(self.used.drain().map(|(row, used)| Event::Used(row, used)));
+        events
     }
 
     /// Opens a stream for a domain.
@@ -383,7 +388,10 @@ impl Ledger {
             self.events.push(Event::Free(why, used));
         }
         for row in &of.terms.rows {
-            self.events.push(Event::Used(Arc::clone(row), used));
+            let of_row = self.used.entry_ref(row).or_default();
+            for (sum, count) in of_row.iter_mut().zip(used) {
+                *sum = sum.saturating_add(count);
+            }
         }
     }
 
