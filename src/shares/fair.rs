@@ -10,7 +10,7 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::ops::Range;
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 /// Rates this much smaller than a capacity are none: sums of shares are exact to about 1e-15 of it.
 const EPSILON: f64 = 1e-9;
@@ -68,15 +68,15 @@ impl Bucket {
     }
 }
 
+/// Most divisions are small, and allocate nothing but what they return and a heap.
 struct Filling<'a> {
     claims: &'a [Claim],
-    buckets: Vec<Bucket>,
+    buckets: SmallVec<[Bucket; 2]>,
     /// Who meets each bucket, one bucket after the other.
-    met: Vec<usize>,
+    met: SmallVec<[usize; 16]>,
+    /// The rates of those that do not rise; of the others, those from which they rise.
     rates: Vec<f64>,
-    /// The rates from which they rise.
-    bases: Vec<f64>,
-    is_rising: Vec<bool>,
+    is_rising: SmallVec<[bool; 16]>,
 }
 
 /// A claim or a bucket, and the level at which the claim has what it wants, or the bucket is used up.
@@ -103,11 +103,10 @@ impl PartialOrd for Event {
 impl<'a> Filling<'a> {
     fn new(claims: &'a [Claim], capacities: &[f64]) -> Self {
         let bucket = |capacity: &f64| Bucket { left: capacity.max(0.0), ..Bucket::default() };
-        let mut buckets: Vec<_> = capacities.iter().map(bucket).collect();
+        let mut buckets: SmallVec<_> = capacities.iter().map(bucket).collect();
         let met = group(claims, &mut buckets);
-        let (rates, bases) = (vec![0.0; claims.len()], vec![0.0; claims.len()]);
-        let is_rising = vec![false; claims.len()];
-        Self { claims, buckets, met, rates, bases, is_rising }
+        let is_rising = smallvec![false; claims.len()];
+        Self { claims, buckets, met, rates: vec![0.0; claims.len()], is_rising }
     }
 
     /// Raises all rates from what they are, each up to `most`.
@@ -115,10 +114,9 @@ impl<'a> Filling<'a> {
         for bucket in &mut self.buckets {
             (bucket.at, bucket.weight, bucket.rising) = (0.0, 0.0, 0);
         }
-        self.bases.copy_from_slice(&self.rates);
         // The level at which a claim has what it wants is known from the start.
-        let mut satisfied = Vec::with_capacity(self.claims.len());
-        let states = self.bases.iter().zip(&mut self.is_rising);
+        let mut satisfied: SmallVec<[Event; 16]> = SmallVec::new();
+        let states = self.rates.iter().zip(&mut self.is_rising);
         for (of, (claim, (base, is_rising))) in self.claims.iter().zip(states).enumerate() {
             let level = (most(claim) - base) / claim.weight;
             *is_rising = level > 0.0 && !claim.buckets.is_empty();
@@ -170,8 +168,8 @@ impl<'a> Filling<'a> {
         if !std::mem::take(is_rising) {
             return;
         }
-        if let (Some(rate), Some(base)) = (self.rates.get_mut(at), self.bases.get(at)) {
-            *rate = base + claim.weight * level;
+        if let Some(rate) = self.rates.get_mut(at) {
+            *rate += claim.weight * level;
         }
         for met in &claim.buckets {
             let Some(bucket) = self.buckets.get_mut(*met) else { continue };
@@ -184,7 +182,7 @@ impl<'a> Filling<'a> {
 }
 
 /// Who meets each bucket, one bucket after the other; sets the places of each bucket.
-fn group(claims: &[Claim], buckets: &mut [Bucket]) -> Vec<usize> {
+fn group(claims: &[Claim], buckets: &mut [Bucket]) -> SmallVec<[usize; 16]> {
     for met in claims.iter().flat_map(|claim| &claim.buckets) {
         if let Some(bucket) = buckets.get_mut(*met) {
             bucket.claims.end += 1;
@@ -196,7 +194,7 @@ fn group(claims: &[Claim], buckets: &mut [Bucket]) -> Vec<usize> {
         all += claims.end;
         *claims = begin..begin;
     }
-    let mut grouped = vec![0; all];
+    let mut grouped = smallvec![0; all];
     for (at, claim) in claims.iter().enumerate() {
         for met in &claim.buckets {
             let Some(Bucket { claims, .. }) = buckets.get_mut(*met) else { continue };
