@@ -24,6 +24,7 @@
 mod assignment;
 pub mod fair;
 mod holder;
+mod holders;
 mod ledger;
 mod shared_bucket;
 mod terms;

@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 pub use self::lists::Share;
 use super::holder::{Holder, HolderId, Place};
+use super::holders::Holders;
 use super::shared_bucket::{DueCharge, SharedBucket};
 use super::terms::{Inexpressible, Row, Terms, WhyFree};
 use super::{Action, BucketId, Order, StreamId, Usage, count};
@@ -79,10 +80,9 @@ pub struct Ledger {
     /// How many replicas share the store.
     replicas: u32,
     streams: HashMap<StreamId, Stream>,
-    holders: HashMap<HolderId, Holder>,
+    holders: Holders,
     gone: HashMap<Name, SmallVec<[HolderId; 1]>>,
     buckets: HashMap<Fingerprint, SharedBucket>,
-    next: u64,
     /// Holders that are to be answered.
     touched: HashSet<HolderId>,
     /// Buckets to be divided anew.
@@ -103,10 +103,9 @@ impl Ledger {
             has_settled: false,
             replicas: 1,
             streams: HashMap::new(),
-            holders: HashMap::new(),
+            holders: Holders::default(),
             gone: HashMap::new(),
             buckets: HashMap::new(),
-            next: 0,
             touched: HashSet::new(),
             moved: HashSet::new(),
             next_expiry: now,
@@ -228,10 +227,7 @@ impl Ledger {
             return Err(id);
         }
         let terms = Terms::find(domain, &id, policy, now.wall);
-        let holder = HolderId(self.next);
-        self.next += 1;
-        of_stream.holders.insert(Arc::clone(&id), holder);
-        let mut new = Holder::new(stream, Arc::clone(domain), id, terms, now.steady);
+        let mut new = Holder::new(stream, Arc::clone(domain), Arc::clone(&id), terms, now.steady);
         let mut used = count(allowed);
         if is_returner {
             new.is_returner = true;
@@ -241,7 +237,8 @@ impl Ledger {
                 used = 0.0;
             }
         }
-        self.holders.insert(holder, new);
+        let holder = self.holders.insert(new);
+        of_stream.holders.insert(id, holder);
         self.join(holder, now.steady);
         if is_returner {
             // It used what the buckets gained at that time, too, so that it owes nothing.
@@ -351,7 +348,7 @@ impl Ledger {
 
     /// Finds the terms of all holders again: other policies are in force.
     pub fn reload<'p>(&mut self, policy_of: impl Fn(&str) -> Option<&'p Policy>, now: Now) {
-        let all: Vec<_> = self.holders.keys().copied().collect();
+        let all: Vec<_> = self.holders.iter().map(|(id, _)| id).collect();
         for holder in all {
             let Some(of) = self.holders.get(&holder) else { continue };
             let policy = policy_of(&Arc::clone(&of.domain));
@@ -401,7 +398,7 @@ impl Ledger {
             self.has_settled = true;
             self.moved.extend(self.buckets.keys());
             self.touched.extend(
-                self.holders.iter().filter(|(_, of)| of.stream().is_some()).map(|(id, _)| *id),
+                self.holders.iter().filter(|(_, of)| of.stream().is_some()).map(|(id, _)| id),
             );
         }
         if now < self.next_expiry {
@@ -410,7 +407,7 @@ impl Ledger {
         // Who begins from now on is not over before this, and a report only puts off the end of a holder.
         self.next_expiry = now.after(self.settings.ttl);
         let mut over = Vec::new();
-        for (id, holder) in &self.holders {
+        for (id, holder) in self.holders.iter() {
             let end = match holder.place {
                 Place::Gone(until) => until,
                 Place::Stream(_) => {
@@ -418,7 +415,7 @@ impl Ledger {
                 }
             };
             if end <= now {
-                over.push(*id);
+                over.push(id);
             } else {
                 self.next_expiry = self.next_expiry.min(end);
             }
