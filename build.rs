@@ -20,6 +20,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     std::fs::write(out.join("descriptors.bin"), compiler.encode_file_descriptor_set())?;
     tonic_prost_build::configure()
         .include_file("proto.rs")
+        .extern_path(
+            ".envoy.service.rate_limit_quota.v3.BucketId",
+            "crate::wire::quota::WireBucketId",
+        )
         .compile_fds(compiler.file_descriptor_set())?;
     compile_xds(&out.join("xds"))
 }

@@ -145,6 +145,8 @@ pub struct Policy {
     bypass: Box<[Conditions]>,
     key_sets: Box<[KeySet]>,
     tables: Box<[Table]>,
+    /// When its overrides end, in ascending order.
+    ends: Box<[Timestamp]>,
     /// The limits, if they are a tree; then there are no tables.
     tree: Option<Box<DescriptorTree>>,
     /// The row of limit overrides, which belong to no table.
@@ -278,6 +280,11 @@ impl Policy {
     /// Its bypasses. A query is not limited if one of its descriptors matches one of them.
     pub fn bypass(&self) -> &[Conditions] {
         &self.bypass
+    }
+
+    /// When the next of its overrides ends, by the wall clock: until then a query matches what it matches at `now`.
+    pub fn next_end(&self, now: Timestamp) -> Option<Timestamp> {
+        self.ends.get(self.ends.partition_point(|end| *end <= now)).copied()
     }
 
     /// The rows of all tables or of the descriptor tree, then the row of limit overrides.

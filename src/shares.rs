@@ -26,6 +26,7 @@ mod assignment;
 mod claims;
 pub mod fair;
 mod holder;
+mod holders;
 mod ledger;
 mod shared_bucket;
 mod terms;

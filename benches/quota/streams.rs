@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use prost_types::Duration as Span;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tollgate::wire::pb::envoy::service::rate_limit_quota::v3::BucketId;
 use tollgate::wire::pb::envoy::service::rate_limit_quota::v3::rate_limit_quota_usage_reports::BucketQuotaUsage;
 use tollgate::wire::quota::{
     RateLimitQuotaResponse, RateLimitQuotaServiceClient, RateLimitQuotaUsageReports,
@@ -54,50 +53,67 @@ fn usage(tenant: &str, seconds: i64, allowed: u64) -> BucketQuotaUsage {
     let entries = [("tenant_type", "plain"), ("tenant", tenant), ("endpoint_group", "other")];
     let entries = entries.map(|(key, value)| (key.to_owned(), value.to_owned()));
     BucketQuotaUsage {
-        bucket_id: Some(BucketId { bucket: entries.into_iter().collect() }),
+        bucket_id: Some(entries.into_iter().collect()),
         time_elapsed: Some(Span { seconds, nanos: 0 }),
         num_requests_allowed: allowed,
         num_requests_denied: 0,
     }
 }
 
-/// An Envoy whose tenants have requests all the time, as many as it lets through or as few: first each of its bucket ids in a message
-/// of its own, then all of them every five seconds. Returns how long each of those reports waited for its answer.
-pub(crate) async fn envoy(
-    server: SocketAddr,
+/// An Envoy whose tenants have requests all the time, as many as it lets through or as few.
+pub(crate) struct Envoy {
+    stream: Stream,
     number: u32,
-    tenants: usize,
-    reports: u32,
-) -> Result<Vec<Duration>, Failure> {
-    let mut stream = Stream::open(server).await?;
-    let names: Vec<_> = (0..tenants).map(|tenant| format!("many-{tenant}")).collect();
-    for name in &names {
-        stream.report(vec![usage(name, 0, 1)]).await?;
-        stream.answer(1).await?;
+    tenants: Vec<String>,
+}
+
+impl Envoy {
+    /// Reports each of its bucket ids for the first time, in a message of its own.
+    pub(crate) async fn begin(
+        server: SocketAddr,
+        number: u32,
+        tenants: usize,
+    ) -> Result<Self, Failure> {
+        let mut stream = Stream::open(server).await?;
+        let tenants: Vec<_> = (0..tenants).map(|tenant| format!("many-{tenant}")).collect();
+        for tenant in &tenants {
+            stream.report(vec![usage(tenant, 0, 1)]).await?;
+            stream.answer(1).await?;
+        }
+        Ok(Self { stream, number, tenants })
     }
-    let mut next = Instant::now() + REPORT / 10 * number;
-    let mut latencies = Vec::new();
-    // Demand moves, so that shares do.
-    let mut random = number;
-    for _ in 0..reports {
-        // What comes meanwhile is read, as Envoy does.
-        while let Ok(message) = tokio::time::timeout_at(next.into(), stream.told.message()).await {
-            if message?.is_none() {
-                return Err("the stream has ended".into());
+
+    /// Reports all of them every five seconds. Returns how long each of those reports waited for its answer.
+    pub(crate) async fn report(
+        mut self,
+        start: Instant,
+        reports: u32,
+    ) -> Result<Vec<Duration>, Failure> {
+        let mut next = start + REPORT / 10 * self.number;
+        let mut latencies = Vec::new();
+        // Demand moves, so that shares do.
+        let mut random = self.number;
+        for _ in 0..reports {
+            // What comes meanwhile is read, as Envoy does.
+            let told = &mut self.stream.told;
+            while let Ok(message) = tokio::time::timeout_at(next.into(), told.message()).await {
+                if message?.is_none() {
+                    return Err("the stream has ended".into());
+                }
             }
+            next += REPORT;
+            let mut usages = Vec::with_capacity(self.tenants.len());
+            for tenant in &self.tenants {
+                random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                usages.push(usage(tenant, 5, u64::from(random >> 26)));
+            }
+            let sent = Instant::now();
+            self.stream.report(usages).await?;
+            self.stream.answer(self.tenants.len()).await?;
+            latencies.push(sent.elapsed());
         }
-        next += REPORT;
-        let mut usages = Vec::with_capacity(tenants);
-        for name in &names {
-            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            usages.push(usage(name, 5, u64::from(random >> 26)));
-        }
-        let sent = Instant::now();
-        stream.report(usages).await?;
-        stream.answer(tenants).await?;
-        latencies.push(sent.elapsed());
+        Ok(latencies)
     }
-    Ok(latencies)
 }
 
 /// Reports one bucket id, ten times a second, for so long. Returns how long each report waited for its answer.

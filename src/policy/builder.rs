@@ -272,6 +272,9 @@ impl Builder {
             .iter_mut()
             .flat_map(|table| table.rows.iter_mut())
             .for_each(|row| row.overrides.index());
+        let rows = tables.iter().flat_map(|table| table.rows.iter());
+        let mut ends: Vec<_> = rows.flat_map(Row::overrides).filter_map(Override::until).collect();
+        ends.sort_unstable();
         let [table, name] = LIMIT_OVERRIDE;
         let limit_override = self.empty_row(&Arc::from(table), name);
         let Settings {
@@ -294,6 +297,7 @@ impl Builder {
             endpoints,
             bypass,
             tables,
+            ends: ends.into(),
             tree: None,
             limit_override,
             keys: self.keys,

@@ -53,8 +53,8 @@ pub struct Engine {
     policies: Arc<LoadedPolicies>,
     /// Streams whose clients have ended them.
     closed: Vec<StreamId>,
-    /// When the reports arrived that are to be answered.
-    arrivals: Vec<Timestamp>,
+    /// The reports that are to be answered: whose, and when they arrived.
+    arrivals: Vec<(StreamId, Timestamp)>,
     next_survey: Timestamp,
     next_exchange: Timestamp,
     has_failed: bool,
@@ -142,7 +142,7 @@ impl Engine {
                 let policies = Arc::clone(&self.policies);
                 let refused =
                     self.ledger.report(stream, usages, |domain| policy_of(&policies, domain), now);
-                self.arrivals.push(arrived);
+                self.arrivals.push((stream, arrived));
                 self.tell(stream, refused);
             }
             Message::Close(stream) => self.closed.push(stream),
@@ -202,13 +202,16 @@ impl Engine {
     async fn divide(&mut self) {
         self.charge().await;
         self.begin_buckets().await;
-        let told = self.ledger.assign(self.service.now());
+        let mut told = self.ledger.assign(self.service.now());
+        // Those who wait for an answer come first; what the others are told of may be several times as much.
+        for (stream, arrived) in std::mem::take(&mut self.arrivals) {
+            if let Some(actions) = told.remove(&stream) {
+                self.tell(stream, actions);
+            }
+            self.metrics().observe(self.service.now().since(arrived));
+        }
         for (stream, actions) in told {
             self.tell(stream, actions);
-        }
-        let now = self.service.now();
-        for arrived in std::mem::take(&mut self.arrivals) {
-            self.metrics().observe(now.since(arrived));
         }
         self.count();
     }

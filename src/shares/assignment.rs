@@ -6,16 +6,26 @@ use super::whole_u32;
 use crate::descriptor::{Hits, Query};
 
 /// The entries that the requests of one holder have in common, ordered by key.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct BucketId(Box<[(Box<str>, Box<str>)]>);
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BucketId(Vec<(Box<str>, Box<str>)>);
 
 impl BucketId {
-    /// The id with these entries, in whatever order they come.
+    /// The id with these entries, in whatever order they come. Of entries with the same key, the last counts.
     pub fn new(entries: impl IntoIterator<Item = (String, String)>) -> Self {
-        let mut entries: Box<[(Box<str>, Box<str>)]> =
-            entries.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
-        entries.sort_unstable();
-        Self(entries)
+        let mut id = Self::default();
+        for (key, value) in entries {
+            id.set(key, value);
+        }
+        id
+    }
+
+    /// Sets the value of a key.
+    pub fn set(&mut self, key: String, value: String) {
+        let (key, value) = (key.into_boxed_str(), value.into_boxed_str());
+        match self.0.binary_search_by(|(known, _)| known.cmp(&key)) {
+            Ok(at) => self.0.get_mut(at).into_iter().for_each(|(_, of)| of.clone_from(&value)),
+            Err(at) => self.0.insert(at, (key, value)),
+        }
     }
 
     /// Keys and values, ordered by key.
@@ -149,6 +159,13 @@ mod tests {
         let id = |keys: [&str; 2]| BucketId::new(keys.map(|key| (key.to_owned(), "v".to_owned())));
         assert_eq!(id(["a", "b"]), id(["b", "a"]));
         assert_eq!(id(["b", "a"]).entries().next(), Some(("a", "v")));
+    }
+
+    #[test]
+    fn a_key_has_one_value() {
+        let entries = [("a", "1"), ("b", "2"), ("a", "3")];
+        let id = BucketId::new(entries.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        assert_eq!(id.entries().collect::<Vec<_>>(), [("a", "3"), ("b", "2")]);
     }
 
     #[test]

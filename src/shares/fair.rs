@@ -2,13 +2,15 @@
 //!
 //! The rates of all holders rise together until a holder has what it wants, or until a bucket that it meets is used up;
 //! then it keeps its rate, and the others go on (*progressive filling*, Bertsekas and Gallager, Data Networks, 6.5.2).
-//! The level at which a bucket is used up only rises when a holder stops, so the events are kept in a heap and looked
-//! at again when their turn comes: the time is O(n log n) in the number of pairs of a holder and a bucket.
+//! The level at which a holder has what it wants is known at the start. The level at which a bucket is used up only rises
+//! when a holder stops, so these are kept in a heap and looked at again when their turn comes: the time is O(n log n) in
+//! the number of pairs of a holder and a bucket.
 
-use std::cmp::Ordering;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
+use std::ops::Range;
 
-use smallvec::SmallVec;
+use smallvec::{SmallVec, smallvec};
 
 /// Rates this much smaller than a capacity are none: sums of shares are exact to about 1e-15 of it.
 const EPSILON: f64 = 1e-9;
@@ -50,8 +52,8 @@ struct Bucket {
     /// The weights of those whose rates still rise.
     weight: f64,
     rising: usize,
-    /// Who meets it.
-    claims: Vec<usize>,
+    /// The places of those who meet it in [`Filling::met`].
+    claims: Range<usize>,
 }
 
 impl Bucket {
@@ -66,32 +68,29 @@ impl Bucket {
     }
 }
 
+/// Most divisions are small, and allocate nothing but what they return and a heap.
 struct Filling<'a> {
     claims: &'a [Claim],
-    buckets: Vec<Bucket>,
+    buckets: SmallVec<[Bucket; 2]>,
+    /// Who meets each bucket, one bucket after the other.
+    met: SmallVec<[usize; 16]>,
+    /// The rates of those that do not rise; of the others, those from which they rise.
     rates: Vec<f64>,
-    is_rising: Vec<bool>,
+    is_rising: SmallVec<[bool; 16]>,
 }
 
-/// What happens at a level.
+/// A claim or a bucket, and the level at which the claim has what it wants, or the bucket is used up.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Event {
     level: f64,
-    of: Of,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Of {
-    Claim(usize),
-    Bucket(usize),
+    of: usize,
 }
 
 impl Eq for Event {}
 
-/// The lowest level is the greatest, since a heap returns that first.
 impl Ord for Event {
     fn cmp(&self, other: &Self) -> Ordering {
-        other.level.total_cmp(&self.level).then_with(|| other.of.cmp(&self.of))
+        self.level.total_cmp(&other.level).then_with(|| self.of.cmp(&other.of))
     }
 }
 
@@ -104,33 +103,24 @@ impl PartialOrd for Event {
 impl<'a> Filling<'a> {
     fn new(claims: &'a [Claim], capacities: &[f64]) -> Self {
         let bucket = |capacity: &f64| Bucket { left: capacity.max(0.0), ..Bucket::default() };
-        let mut buckets: Vec<_> = capacities.iter().map(bucket).collect();
-        for (at, claim) in claims.iter().enumerate() {
-            for met in &claim.buckets {
-                if let Some(bucket) = buckets.get_mut(*met) {
-                    bucket.claims.push(at);
-                }
-            }
-        }
-        let (rates, is_rising) = (vec![0.0; claims.len()], vec![false; claims.len()]);
-        Self { claims, buckets, rates, is_rising }
+        let mut buckets: SmallVec<_> = capacities.iter().map(bucket).collect();
+        let met = group(claims, &mut buckets);
+        let is_rising = smallvec![false; claims.len()];
+        Self { claims, buckets, met, rates: vec![0.0; claims.len()], is_rising }
     }
 
     /// Raises all rates from what they are, each up to `most`.
     fn raise(&mut self, most: impl Fn(&Claim) -> f64) {
-        let mut events = BinaryHeap::with_capacity(self.claims.len() + self.buckets.len());
         for bucket in &mut self.buckets {
             (bucket.at, bucket.weight, bucket.rising) = (0.0, 0.0, 0);
         }
-        let bases = self.rates.clone();
-        for (at, claim) in self.claims.iter().enumerate() {
-            let base = bases.get(at).copied().unwrap_or(0.0);
+        // The level at which a claim has what it wants is known from the start.
+        let mut satisfied: SmallVec<[Event; 16]> = SmallVec::new();
+        let states = self.rates.iter().zip(&mut self.is_rising);
+        for (of, (claim, (base, is_rising))) in self.claims.iter().zip(states).enumerate() {
             let level = (most(claim) - base) / claim.weight;
-            let is_rising = level > 0.0 && !claim.buckets.is_empty();
-            if let Some(rising) = self.is_rising.get_mut(at) {
-                *rising = is_rising;
-            }
-            if !is_rising {
+            *is_rising = level > 0.0 && !claim.buckets.is_empty();
+            if !*is_rising {
                 continue;
             }
             for met in &claim.buckets {
@@ -140,37 +130,37 @@ impl<'a> Filling<'a> {
                 }
             }
             if level.is_finite() {
-                events.push(Event { level, of: Of::Claim(at) });
+                satisfied.push(Event { level, of });
             }
         }
-        for (at, bucket) in self.buckets.iter().enumerate() {
-            if bucket.rising > 0 {
-                events.push(Event { level: bucket.used_up_at(), of: Of::Bucket(at) });
+        satisfied.sort_unstable();
+        let rising = self.buckets.iter().enumerate().filter(|(_, bucket)| bucket.rising > 0);
+        let used_up = rising.map(|(of, bucket)| Reverse(Event { level: bucket.used_up_at(), of }));
+        let mut used_up: BinaryHeap<_> = used_up.collect();
+        let mut satisfied = satisfied.into_iter().peekable();
+        while let Some(Reverse(Event { level, of })) = used_up.pop() {
+            while let Some(claim) = satisfied.next_if(|claim| claim.level <= level) {
+                self.stop(claim.of, claim.level);
             }
-        }
-        while let Some(Event { level, of }) = events.pop() {
-            match of {
-                Of::Claim(at) => self.stop(at, level, &bases),
-                Of::Bucket(at) => {
-                    let Some(bucket) = self.buckets.get(at) else { continue };
-                    if bucket.rising == 0 {
-                        continue;
-                    }
-                    let used_up_at = bucket.used_up_at();
-                    if used_up_at > level + EPSILON * level.max(EPSILON) {
-                        events.push(Event { level: used_up_at, of });
-                        continue;
-                    }
-                    for claim in bucket.claims.clone() {
-                        self.stop(claim, level, &bases);
-                    }
+            let Some(bucket) = self.buckets.get(of) else { continue };
+            if bucket.rising == 0 {
+                continue;
+            }
+            let used_up_at = bucket.used_up_at();
+            if used_up_at > level + EPSILON * level.max(EPSILON) {
+                used_up.push(Reverse(Event { level: used_up_at, of }));
+                continue;
+            }
+            for place in bucket.claims.clone() {
+                if let Some(claim) = self.met.get(place) {
+                    self.stop(*claim, level);
                 }
             }
         }
     }
 
     /// Ends the rise of a claim at a level.
-    fn stop(&mut self, at: usize, level: f64, bases: &[f64]) {
+    fn stop(&mut self, at: usize, level: f64) {
         let (Some(claim), Some(is_rising)) = (self.claims.get(at), self.is_rising.get_mut(at))
         else {
             return;
@@ -178,8 +168,8 @@ impl<'a> Filling<'a> {
         if !std::mem::take(is_rising) {
             return;
         }
-        if let (Some(rate), Some(base)) = (self.rates.get_mut(at), bases.get(at)) {
-            *rate = base + claim.weight * level;
+        if let Some(rate) = self.rates.get_mut(at) {
+            *rate += claim.weight * level;
         }
         for met in &claim.buckets {
             let Some(bucket) = self.buckets.get_mut(*met) else { continue };
@@ -189,6 +179,32 @@ impl<'a> Filling<'a> {
             bucket.weight = if bucket.rising == 0 { 0.0 } else { bucket.weight - claim.weight };
         }
     }
+}
+
+/// Who meets each bucket, one bucket after the other; sets the places of each bucket.
+fn group(claims: &[Claim], buckets: &mut [Bucket]) -> SmallVec<[usize; 16]> {
+    for met in claims.iter().flat_map(|claim| &claim.buckets) {
+        if let Some(bucket) = buckets.get_mut(*met) {
+            bucket.claims.end += 1;
+        }
+    }
+    let mut all = 0;
+    for Bucket { claims, .. } in &mut *buckets {
+        let begin = all;
+        all += claims.end;
+        *claims = begin..begin;
+    }
+    let mut grouped = smallvec![0; all];
+    for (at, claim) in claims.iter().enumerate() {
+        for met in &claim.buckets {
+            let Some(Bucket { claims, .. }) = buckets.get_mut(*met) else { continue };
+            if let Some(place) = grouped.get_mut(claims.end) {
+                *place = at;
+            }
+            claims.end += 1;
+        }
+    }
+    grouped
 }
 
 #[cfg(test)]

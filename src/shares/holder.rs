@@ -6,9 +6,9 @@ use super::terms::Terms;
 use super::{Assignment, BucketId, StreamId, count, seconds};
 use crate::clock::{Nanos, Timestamp};
 
-/// The number of a holder.
+/// The number of a holder, as long as there is that holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(super) struct HolderId(pub(super) u64);
+pub(super) struct HolderId(pub(super) usize);
 
 /// Two reports of a holder this close say nothing of its demand.
 const SHORTEST_SPAN: Nanos = Nanos::new(500_000_000);

@@ -15,6 +15,7 @@ use smallvec::SmallVec;
 pub use self::lists::Share;
 use self::replicas::Replicas;
 use super::holder::{Holder, HolderId, Place};
+use super::holders::Holders;
 use super::shared_bucket::{DueCharge, SharedBucket};
 use super::terms::{Inexpressible, Row, Terms, WhyFree};
 use super::{Action, BucketId, Order, StreamId, Usage, count};
@@ -84,14 +85,17 @@ pub struct Ledger {
     /// The other replicas that share the store.
     replicas: Replicas,
     streams: HashMap<StreamId, Stream>,
-    holders: HashMap<HolderId, Holder>,
+    holders: Holders,
     gone: HashMap<Name, SmallVec<[HolderId; 1]>>,
     buckets: HashMap<Fingerprint, SharedBucket>,
-    next: u64,
     /// Holders that are to be answered.
     touched: HashSet<HolderId>,
     /// Buckets to be divided anew.
     moved: HashSet<Fingerprint>,
+    /// Nothing is over before this.
+    next_expiry: Timestamp,
+    /// What Envoys have reported by row: let through, and denied.
+    used: HashMap<Arc<Row>, [u64; 2]>,
     events: Vec<Event>,
 }
 
@@ -104,12 +108,13 @@ impl Ledger {
             has_settled: false,
             replicas: Replicas::default(),
             streams: HashMap::new(),
-            holders: HashMap::new(),
+            holders: Holders::default(),
             gone: HashMap::new(),
             buckets: HashMap::new(),
-            next: 0,
             touched: HashSet::new(),
             moved: HashSet::new(),
+            next_expiry: now,
+            used: HashMap::new(),
             events: Vec::new(),
         }
     }
@@ -121,7 +126,9 @@ impl Ledger {
 
     /// What has happened since this was asked last.
     pub fn take_events(&mut self) -> Vec<Event> {
-        std::mem::take(&mut self.events)
+        let mut events = std::mem::take(&mut self.events);
+        events.extend(self.used.drain().map(|(row, used)| Event::Used(row, used)));
+        events
     }
 
     /// Opens a stream for a domain.
@@ -129,8 +136,8 @@ impl Ledger {
         self.streams.entry(stream).or_insert_with(|| Stream { domain, holders: HashMap::new() });
     }
 
-    /// Takes the report of a stream that is open. Returns what is told of bucket ids that are not taken, since there are too
-    /// many; what becomes of the others is for [`Self::assign`] to say.
+    /// Takes the report of a stream that is open, under the policies that [`Self::reload`] was told of last. Returns what is told
+    /// of bucket ids that are not taken, since there are too many; what becomes of the others is for [`Self::assign`] to say.
     pub fn report<'p>(
         &mut self,
         stream: StreamId,
@@ -154,7 +161,9 @@ impl Ledger {
                         if holder.waits_since.is_some() { 0.0 } else { more }
                     });
                     self.correct(known, more, now.steady);
-                    self.update_terms(known, policy, now);
+                    if self.holders.get(&known).is_some_and(|of| !of.terms.hold_at(now.wall)) {
+                        self.update_terms(known, policy, now);
+                    }
                     known
                 }
                 None => match self.begin(stream, &domain, usage, policy, now) {
@@ -180,6 +189,7 @@ impl Ledger {
             self.touched.remove(&of);
             let Some(holder) = self.holders.get_mut(&of) else { continue };
             holder.place = Place::Gone(now.after(GRACE));
+            self.next_expiry = self.next_expiry.min(now.after(GRACE));
             self.gone.entry((Arc::clone(&domain), id)).or_default().push(of);
         }
     }
@@ -219,17 +229,14 @@ impl Ledger {
             }
             return Ok(back);
         }
-        let Some(of_stream) = self.streams.get_mut(&stream) else { return Err(id) };
+        let Some(of_stream) = self.streams.get(&stream) else { return Err(id) };
         if of_stream.holders.len() >= self.settings.max_ids
             || self.holders.len() >= self.settings.max_holders
         {
             return Err(id);
         }
         let terms = Terms::find(domain, &id, policy, now.wall);
-        let holder = HolderId(self.next);
-        self.next += 1;
-        of_stream.holders.insert(Arc::clone(&id), holder);
-        let mut new = Holder::new(stream, Arc::clone(domain), id, terms, now.steady);
+        let mut new = Holder::new(stream, Arc::clone(domain), Arc::clone(&id), terms, now.steady);
         let mut used = count(allowed);
         if is_returner {
             new.is_returner = true;
@@ -241,9 +248,15 @@ impl Ledger {
         }
         if is_returner && self.has_settled && self.is_assigned_elsewhere(&new) {
             new.waits_since = Some(now.steady);
+        }
+        let waits = new.waits_since.is_some();
+        let holder = self.holders.insert(new);
+        if let Some(of_stream) = self.streams.get_mut(&stream) {
+            of_stream.holders.insert(id, holder);
+        }
+        if waits {
             self.replicas.waiting.insert(holder);
         }
-        self.holders.insert(holder, new);
         self.join(holder, now.steady);
         if is_returner {
             // It used what the buckets gained at that time, too, so that it owes nothing.
@@ -356,7 +369,7 @@ impl Ledger {
 
     /// Finds the terms of all holders again: other policies are in force.
     pub fn reload<'p>(&mut self, policy_of: impl Fn(&str) -> Option<&'p Policy>, now: Now) {
-        let all: Vec<_> = self.holders.keys().copied().collect();
+        let all: Vec<_> = self.holders.iter().map(|(id, _)| id).collect();
         for holder in all {
             let Some(of) = self.holders.get(&holder) else { continue };
             let policy = policy_of(&Arc::clone(&of.domain));
@@ -393,7 +406,10 @@ impl Ledger {
             self.events.push(Event::Free(why, used));
         }
         for row in &of.terms.rows {
-            self.events.push(Event::Used(Arc::clone(row), used));
+            let of_row = self.used.entry_ref(row).or_default();
+            for (sum, count) in of_row.iter_mut().zip(used) {
+                *sum = sum.saturating_add(count);
+            }
         }
     }
 
@@ -403,15 +419,29 @@ impl Ledger {
             self.has_settled = true;
             self.moved.extend(self.buckets.keys());
             self.touched.extend(
-                self.holders.iter().filter(|(_, of)| of.stream().is_some()).map(|(id, _)| *id),
+                self.holders.iter().filter(|(_, of)| of.stream().is_some()).map(|(id, _)| id),
             );
         }
         self.end_waiting(now);
-        let over = self.holders.iter().filter(|(_, holder)| match holder.place {
-            Place::Gone(until) => until <= now,
-            Place::Stream(_) => now.since(holder.reported_at) > self.settings.ttl,
-        });
-        let over: Vec<_> = over.map(|(id, _)| *id).collect();
+        if now < self.next_expiry {
+            return;
+        }
+        // Who begins from now on is not over before this, and a report only puts off the end of a holder.
+        self.next_expiry = now.after(self.settings.ttl);
+        let mut over = Vec::new();
+        for (id, holder) in self.holders.iter() {
+            let end = match holder.place {
+                Place::Gone(until) => until,
+                Place::Stream(_) => {
+                    holder.reported_at.after(self.settings.ttl).after(Nanos::new(1))
+                }
+            };
+            if end <= now {
+                over.push(id);
+            } else {
+                self.next_expiry = self.next_expiry.min(end);
+            }
+        }
         for holder in over {
             self.remove(holder, now);
         }

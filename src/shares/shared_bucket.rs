@@ -17,6 +17,9 @@ use crate::policy::fingerprint::Fingerprint;
 const SHORTEST_TICK: Nanos = Nanos::new(100_000_000);
 const LONGEST_TICK: Nanos = Nanos::from_secs(1);
 
+/// Over how many seconds tokens are handed out that might be held and are not: as long as an assignment lasts.
+const OUTAGE: f64 = 20.0;
+
 /// The part of its rate that a bucket gives away however much it owes, so that demand is still seen.
 const LEAST_SHARED: f64 = 0.05;
 
@@ -217,13 +220,16 @@ impl SharedBucket {
         (left + self.rate() * seconds(now.since(at))).min(self.size())
     }
 
-    /// The rate that its holders may have together, in tokens a second: its own, and what it owes, or has beyond the tokens
-    /// that are `held` by them, over the time until the next reports.
-    pub(super) fn shared_rate(&mut self, held: f64, now: Timestamp) -> f64 {
+    /// The rate that its holders may have together, in tokens a second: its own, and what it owes, or has beyond what they may
+    /// hold if all hold the same (`equal`), over the time until the next reports. What they do not hold of that, since they hold
+    /// `held` tokens at most, comes over a longer time: while this server is away, they go on with the rate that they have.
+    pub(super) fn shared_rate(&mut self, equal: f64, held: f64, now: Timestamp) -> f64 {
         let (left, rate) = (self.left(now), self.rate());
         self.taken_when_divided = self.taken();
-        let beyond = (left - held).max(0.0) + left.min(0.0);
-        (rate + beyond / REPORT_INTERVAL).max(rate * LEAST_SHARED)
+        let beyond = (left - equal.max(held)).max(0.0);
+        let missing = (left - held - beyond).max(0.0);
+        let more = (beyond + left.min(0.0)) / REPORT_INTERVAL + missing / OUTAGE;
+        (rate + more).max(rate * LEAST_SHARED)
     }
 
     /// The fastest that it may ever be shared, in tokens a second.

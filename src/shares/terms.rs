@@ -104,6 +104,10 @@ pub(super) struct Terms {
     /// Why nothing limits it, if nothing does.
     pub(super) why_free: Option<WhyFree>,
     pub(super) inexpressible: Vec<(Row, Inexpressible)>,
+    /// When they were found, by the wall clock.
+    found_at: Timestamp,
+    /// Until when the policy has the same for it; `None` for as long as that is in force.
+    until: Option<Timestamp>,
 }
 
 impl Terms {
@@ -114,6 +118,16 @@ impl Terms {
         policy: Option<&Policy>,
         now: Timestamp,
     ) -> Self {
+        let until = policy.and_then(|policy| policy.next_end(now));
+        Self { found_at: now, until, ..Self::meet(domain, id, policy, now) }
+    }
+
+    /// Whether the same policy still has the same for it at `now`, by the wall clock, which may have been set back.
+    pub(super) fn hold_at(&self, now: Timestamp) -> bool {
+        self.found_at <= now && self.until.is_none_or(|until| now < until)
+    }
+
+    fn meet(domain: &Arc<str>, id: &BucketId, policy: Option<&Policy>, now: Timestamp) -> Self {
         let Some(policy) = policy else { return Self::free(WhyFree::NoPolicy) };
         if policy.is_tree() {
             return Self::free(WhyFree::Tree);

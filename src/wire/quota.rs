@@ -1,13 +1,18 @@
 //! The messages of the quota service (RLQS): reports of what Envoy let through, and assignments.
 
+mod bucket_id;
+
+use std::sync::Arc;
+
 use prost_types::Duration;
 
 use super::pb::envoy::service::rate_limit_quota::v3 as rlqs;
 use super::pb::envoy::r#type::v3::rate_limit_strategy::{BlanketRule, Strategy};
 use super::pb::envoy::r#type::v3::{RateLimitStrategy, TokenBucket};
 use crate::descriptor::{MAX_ENTRIES, MAX_KEY_LENGTH};
-use crate::shares::{Action, Assignment, BucketId, Order, Usage};
+use crate::shares::{Action, Assignment, Order, Usage};
 
+pub use self::bucket_id::WireBucketId;
 use self::rlqs::rate_limit_quota_response::bucket_action;
 use self::rlqs::rate_limit_quota_response::bucket_action::{AbandonAction, QuotaAssignmentAction};
 pub use self::rlqs::rate_limit_quota_service_client::RateLimitQuotaServiceClient;
@@ -44,16 +49,16 @@ pub fn read(reports: RateLimitQuotaUsageReports) -> Report {
 }
 
 fn usage(usage: rlqs::rate_limit_quota_usage_reports::BucketQuotaUsage) -> Option<Usage> {
-    let entries = usage.bucket_id?.bucket;
-    let is_valid = |(key, value): (&String, &String)| {
+    let WireBucketId(id) = usage.bucket_id?;
+    let is_valid = |(key, value): (&str, &str)| {
         (1..=MAX_KEY_LENGTH).contains(&key.len()) && value.len() <= MAX_VALUE_LENGTH
     };
-    if entries.is_empty() || entries.len() > MAX_ENTRIES || !entries.iter().all(is_valid) {
+    if !(1..=MAX_ENTRIES).contains(&id.entries().len()) || !id.entries().all(is_valid) {
         return None;
     }
     let elapsed = usage.time_elapsed.map_or(0, |elapsed| elapsed.seconds);
     Some(Usage {
-        id: BucketId::new(entries),
+        id: Arc::unwrap_or_clone(id),
         elapsed: u64::try_from(elapsed).unwrap_or(0),
         allowed: usage.num_requests_allowed,
         denied: usage.num_requests_denied,
@@ -63,7 +68,6 @@ fn usage(usage: rlqs::rate_limit_quota_usage_reports::BucketQuotaUsage) -> Optio
 /// The message that tells of these actions. Assignments last for `ttl`, in whole seconds.
 pub fn response(actions: Vec<Action>, ttl: u32) -> RateLimitQuotaResponse {
     let action = |Action { id, order }: Action| {
-        let bucket = id.entries().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         let action = match order {
             Order::Abandon => bucket_action::BucketAction::AbandonAction(AbandonAction {}),
             Order::Assign(assignment) => {
@@ -74,7 +78,7 @@ pub fn response(actions: Vec<Action>, ttl: u32) -> RateLimitQuotaResponse {
             }
         };
         rlqs::rate_limit_quota_response::BucketAction {
-            bucket_id: Some(rlqs::BucketId { bucket }),
+            bucket_id: Some(WireBucketId(id)),
             bucket_action: Some(action),
         }
     };
@@ -100,17 +104,14 @@ fn strategy(assignment: Assignment) -> RateLimitStrategy {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashMap;
-    use std::sync::Arc;
-
     use super::rlqs::rate_limit_quota_usage_reports::BucketQuotaUsage;
     use super::*;
+    use crate::shares::BucketId;
 
     fn reported(entries: &[(&str, &str)]) -> BucketQuotaUsage {
-        let bucket: HashMap<_, _> =
-            entries.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        let entries = entries.iter().map(|(key, value)| ((*key).into(), (*value).into()));
         BucketQuotaUsage {
-            bucket_id: Some(rlqs::BucketId { bucket }),
+            bucket_id: Some(entries.collect()),
             time_elapsed: Some(Duration { seconds: 4, nanos: 900_000_000 }),
             num_requests_allowed: 3,
             num_requests_denied: 2,
@@ -160,7 +161,7 @@ mod tests {
             .bucket_action
             .into_iter()
             .map(|action| {
-                assert_eq!(action.bucket_id.unwrap().bucket["tenant"], "acme");
+                assert_eq!(action.bucket_id.unwrap().0, id);
                 match action.bucket_action.unwrap() {
                     bucket_action::BucketAction::AbandonAction(_) => None,
                     bucket_action::BucketAction::QuotaAssignmentAction(assignment) => {

@@ -167,6 +167,24 @@ fn newcomers_get_little_until_a_server_that_has_just_started_knows_all() {
 }
 
 #[test]
+fn an_override_that_ends_is_noticed_with_the_next_report() {
+    for (buckets, before) in [("unlimited", None), ("[{ per_second: 200 }]", Some(200.0))] {
+        // A simulation begins at 08:00:00, and the Envoy reports every five seconds from then on.
+        let policy = format!(
+            "overrides: [{{ table: tenants, when: {{ tenant: acme }}, until: 2027-01-15T08:00:12Z, buckets: {buckets} }}]
+{PLAIN}"
+        );
+        let mut simulation = Simulation::new(&policy, 200, 200.0);
+        simulation.envoy(&[ACME]);
+        let rate = |of: &Simulation| of.assignment(0, 0).and_then(Assignment::rate);
+        simulation.run(14.0, |_, _| 20.0);
+        assert_eq!(rate(&simulation), before);
+        simulation.run(2.0, |_, _| 20.0);
+        assert!(rate(&simulation).is_some_and(|rate| (49.0..=51.0).contains(&rate)));
+    }
+}
+
+#[test]
 fn what_was_used_before_a_server_knew_of_it_is_no_debt() {
     let mut simulation = plain();
     simulation.run(20.0, two(60.0, 60.0));

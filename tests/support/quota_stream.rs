@@ -2,7 +2,6 @@
 
 use super::support;
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 
 use support::runtime;
@@ -12,7 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tollgate::wire::pb::envoy::service::rate_limit_quota::v3 as rlqs;
 use tollgate::wire::pb::envoy::r#type::v3::rate_limit_strategy::Strategy;
 use tollgate::wire::quota::{
-    RateLimitQuotaResponse, RateLimitQuotaServiceClient, RateLimitQuotaUsageReports,
+    RateLimitQuotaResponse, RateLimitQuotaServiceClient, RateLimitQuotaUsageReports, WireBucketId,
 };
 use tonic::Streaming;
 
@@ -27,10 +26,9 @@ pub struct Stream {
 }
 
 pub fn usage(id: &[(&str, &str)], elapsed: i64, [allowed, denied]: [u64; 2]) -> BucketQuotaUsage {
-    let bucket: HashMap<_, _> =
-        id.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let entries = id.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
     BucketQuotaUsage {
-        bucket_id: Some(rlqs::BucketId { bucket }),
+        bucket_id: Some(entries.collect()),
         time_elapsed: Some(prost_types::Duration { seconds: elapsed, nanos: 0 }),
         num_requests_allowed: allowed,
         num_requests_denied: denied,
@@ -90,8 +88,9 @@ impl Stream {
     pub fn next(&mut self) -> Result<Option<Vec<(String, Told)>>, tonic::Status> {
         let message = self.runtime.block_on(self.told.message())?;
         let of = |action: rlqs::rate_limit_quota_response::BucketAction| {
-            let id = action.bucket_id.unwrap().bucket;
-            (id["tenant"].clone(), told(action.bucket_action.unwrap()))
+            let WireBucketId(id) = action.bucket_id.unwrap();
+            let tenant = id.entries().find(|(key, _)| *key == "tenant").unwrap().1.to_owned();
+            (tenant, told(action.bucket_action.unwrap()))
         };
         Ok(message.map(|message| message.bucket_action.into_iter().map(of).collect()))
     }

@@ -16,19 +16,27 @@ impl Ledger {
     /// stream is to be told. Those that have reported are always answered, since that renews their assignments.
     pub fn assign(&mut self, now: Timestamp) -> HashMap<StreamId, Vec<Action>> {
         let touched = std::mem::take(&mut self.touched);
-        let mut begin: HashSet<Fingerprint> = std::mem::take(&mut self.moved);
+        let mut begin: Vec<Fingerprint> = self.moved.drain().collect();
         for holder in &touched {
             let Some(of) = self.holders.get(holder) else { continue };
             begin.extend(of.terms.enforced().map(|met| met.fingerprint));
         }
+        // In an order that does not depend on a hash, so that equal ledgers tell the same.
+        begin.sort_unstable();
         let mut told: HashMap<StreamId, Vec<Action>> = HashMap::new();
-        let component = self.component(begin, now);
-        let Rates { fair, given } = self.rates(&component, now);
-        let sizes = self.sizes(&component, &given);
-        for (at, holder) in component.holders.iter().enumerate() {
-            let of = |list: &[f64]| list.get(at).copied().unwrap_or(0.0);
-            let (fair, rate, size) = (of(&fair), of(&given), of(&sizes));
-            self.tell(*holder, [fair, rate], size, touched.contains(holder), now, &mut told);
+        let mut seen = HashSet::with_capacity(begin.len());
+        for name in begin {
+            if !seen.insert(name) {
+                continue;
+            }
+            let component = self.component(name, &mut seen, now);
+            let Rates { fair, given } = self.rates(&component, now);
+            let sizes = self.sizes(&component, &given);
+            let rates = fair.into_iter().zip(given);
+            for ((holder, (fair, given)), size) in component.holders.iter().zip(rates).zip(sizes) {
+                let is_touched = touched.contains(holder);
+                self.tell(*holder, [fair, given], size, is_touched, now, &mut told);
+            }
         }
         for holder in touched {
             let is_limited = |of: &Holder| of.terms.enforced().next().is_some();

@@ -32,8 +32,8 @@ impl Ledger {
     /// last.
     pub fn largest_shares(&self, max: usize) -> (Vec<Share>, usize) {
         let mut all: Vec<_> = self.holders.iter().map(|(name, of)| (rank(of), name, of)).collect();
-        let order = |a: &(f64, &HolderId, &Holder), b: &(f64, &HolderId, &Holder)| {
-            b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1))
+        let order = |a: &(f64, HolderId, &Holder), b: &(f64, HolderId, &Holder)| {
+            b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1))
         };
         if all.len() > max {
             all.select_nth_unstable_by(max, order);

@@ -176,7 +176,7 @@ impl Ledger {
         let of = self.holders.get(&holder);
         let met = of.into_iter().flat_map(|of| of.terms.enforced());
         let buckets: SmallVec<[usize; 4]> =
-            met.filter_map(|met| component.place.get(&met.fingerprint).copied()).collect();
+            met.filter_map(|met| component.place(met.fingerprint)).collect();
         let is_elsewhere = of.is_some_and(|of| of.waits_since.is_some());
         let kept = of.and_then(Holder::kept_rate).map(|kept| {
             let shared = buckets.iter().filter_map(|at| component.buckets.get(*at));

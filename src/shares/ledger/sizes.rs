@@ -16,7 +16,7 @@ impl Ledger {
         let claim = |(holder, rate): (&HolderId, &f64)| {
             let (mut buckets, mut wants) = (smallvec::SmallVec::new(), f64::INFINITY);
             for met in self.holders.get(holder).into_iter().flat_map(|of| of.terms.enforced()) {
-                let Some(at) = component.place.get(&met.fingerprint).copied() else { continue };
+                let Some(at) = component.place(met.fingerprint) else { continue };
                 let shared = component.buckets.get(at).map_or(0.0, |(_, shared)| *shared);
                 let Some(bucket) = self.buckets.get(&met.fingerprint) else { continue };
                 let least = LEAST_SIZE / bucket.holders_everywhere();

@@ -6,7 +6,6 @@ use std::process::Command;
 use serde_json::Value;
 
 use tokio_stream::StreamExt;
-use tollgate::wire::pb::envoy::service::rate_limit_quota::v3::BucketId;
 use tollgate::wire::pb::envoy::service::rate_limit_quota::v3::rate_limit_quota_usage_reports::BucketQuotaUsage;
 use tollgate::wire::quota::{RateLimitQuotaServiceClient, RateLimitQuotaUsageReports};
 
@@ -135,9 +134,9 @@ fn expressions() -> Vec<(String, String)> {
 fn report_to(server: &Served, allowed: u64) -> impl Drop + use<> {
     let bucket = [("tenant_type", "free"), ("tenant", "acme")];
     let usage = BucketQuotaUsage {
-        bucket_id: Some(BucketId {
-            bucket: bucket.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
-        }),
+        bucket_id: Some(
+            bucket.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+        ),
         num_requests_allowed: allowed,
         ..BucketQuotaUsage::default()
     };
