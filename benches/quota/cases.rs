@@ -195,14 +195,18 @@ fn away(
     let of = |tenant: &str, edges: [SocketAddr; 2]| {
         edges.map(|edge| plain(edge, tenant, &[(END, 60.0)]))
     };
-    let loads = [of("away", envoys), of("redis", of_redis)];
+    let late = [
+        plain(of_redis[0], "late", &[(END, 90.0)]),
+        plain(of_redis[1], "late", &[(12.0, 0.0), (END, 90.0)]),
+    ];
+    let loads = [of("away", envoys), of("redis", of_redis), late];
     let loads = Loads::start(loads.into_iter().flatten().collect());
     loads.sleep_until(12.0);
     tollgate.end()?;
     loads.sleep_until(18.0);
     tollgate.restart(tools)?;
     let answers = loads.answers();
-    let (away, redis) = (merge(&answers[..2]), merge(&answers[2..]));
+    let [away, redis, late] = [0, 2, 4].map(|at| merge(&answers[at..at + 2]));
     let used = rate(&away, 12.5, 18.0) / PLAIN.rate;
     table.add(
         "server away: used meanwhile",
@@ -215,9 +219,15 @@ fn away(
     let worst = worst_excess(&away, PLAIN);
     table.add("  excess of the whole", format!("{worst:.1}"), "<= 5", worst <= MOST_EXCESS);
     let used = rate(&redis, 10.0, END) / PLAIN.rate;
-    table.add("two tollgates over one Redis: used", share_of(used), "", true);
-    let worst = worst_excess(&redis, PLAIN);
-    table.add("  excess", format!("{worst:.1}"), "", true);
+    let name = "two tollgates over one Redis, two busy: used";
+    table.add(name, share_of(used), "97 to 103 %", (0.97..=1.03).contains(&used));
+    let joined = rate(&answers[5], 18.0, END) / 25.0;
+    table.add("  one joins another: its part of 25", share_of(joined), ">= 90 %", joined >= 0.9);
+    for (name, answers) in [("busy", redis), ("late", late)] {
+        let worst = worst_excess(&answers, PLAIN);
+        let name = format!("  excess, {name}");
+        table.add(&name, format!("{worst:.1}"), "<= 5", worst <= MOST_EXCESS);
+    }
     Ok(())
 }
 

@@ -64,7 +64,7 @@ impl StoreClient {
         let mut connection = ready.connection.clone();
         match timeout(self.store.timeout, ask(&mut connection)).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(StoreError::Unavailable(error.to_string().into())),
+            Ok(Err(error)) => Err(StoreError::Unavailable(error.to_string())),
             Err(_) => Err(StoreError::Unavailable("no reply in time".into())),
         }
     }

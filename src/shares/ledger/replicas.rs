@@ -193,8 +193,7 @@ impl Ledger {
             waited >= GRACE.plus(LOST) || waited >= SHORTEST_WAIT && !is_elsewhere()
         };
         let waiting = replicas.waiting.iter().copied();
-        let over: Vec<_> =
-            waiting.filter(|id| holders.get(id).is_none_or(|holder| is_over(holder))).collect();
+        let over: Vec<_> = waiting.filter(|id| holders.get(id).is_none_or(&is_over)).collect();
         for id in over {
             self.replicas.waiting.remove(&id);
             let Some(holder) = self.holders.get_mut(&id) else { continue };
