@@ -32,7 +32,7 @@
 //! | `file_watch` | notices changes of files |
 //! | `tls` | the certificate of the server, and the verification of clients' certificates |
 //! | `service` | the path of a request; `backend` has the differences between memory and the shared store |
-//! | `shared` | Redis or Valkey: connections, `prepaid` admissions, decisions while they are down, and keys that a slower limit needs for longer |
+//! | `shared` | Redis or Valkey: connections, `prepaid` admissions, decisions while they are down, keys that a slower limit needs for longer, and what replicas claim of the buckets that Envoys share |
 //! | `policy_files` | a source of policies: files, reloaded while the server runs |
 //! | `snapshot` | the store's state in a file, restored at the next start |
 //! | `live` | the policies in force, replaced as a whole, from any source |

@@ -2,6 +2,13 @@
 //! store. An Envoy here does what Envoy 1.40 does: a bucket begins full, keeps its ratio when it changes, and is reported
 //! every five seconds from its first request on; before it is assigned it lets everything through.
 
+#[path = "envoys.rs"]
+mod envoys;
+#[path = "exact_bucket.rs"]
+mod exact_bucket;
+#[path = "replicas.rs"]
+mod replicas;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use tollgate::clock::{Nanos, Now, Timestamp};
@@ -10,11 +17,12 @@ use tollgate::descriptor::Hits;
 use tollgate::limit::{Bucket, Counting, Debt};
 use tollgate::policy::Policies;
 use tollgate::policy::fingerprint::{Fingerprint, FingerprintKey};
-use tollgate::shares::{
-    Action, Assignment, BucketId, Claims, DueCharge, Ledger, Order, ReplicaId, Settings, StreamId,
-    Usage,
-};
+use tollgate::shares::{Action, Assignment, BucketId, DueCharge, Order, StreamId, Usage};
 use tollgate::store::{Charge, MemoryStore, Mode, Outcomes};
+
+use self::envoys::{Envoy, Stream};
+use self::exact_bucket::Exact;
+use self::replicas::Server;
 
 /// When a run begins: far from the epoch, as in production.
 const START: u64 = 1_800_000_000_000_000_000;
@@ -31,77 +39,14 @@ const STEP_SECONDS: f64 = 0.02;
 /// How often the server looks whether something is due.
 const TICK: Nanos = Nanos::new(100_000_000);
 
-/// How long what a replica claims is kept in the store.
-const CLAIMS_KEPT: Nanos = Nanos::from_secs(6);
-
 /// How often Envoy reports.
 const REPORT: Nanos = Nanos::from_secs(5);
-
-/// The requests of a bucket id in one Envoy.
-struct Stream {
-    id: BucketId,
-    /// Part of a request that is still to come.
-    due: f64,
-    tokens: f64,
-    assignment: Option<Assignment>,
-    since_report: [u64; 2],
-    is_known: bool,
-}
-
-/// A replica of the server.
-struct Server {
-    ledger: Ledger,
-    is_up: bool,
-    next_exchange: Timestamp,
-    /// What it has in the store for other replicas, and until when.
-    claims: Option<(Claims, Timestamp)>,
-}
-
-/// For how long a replica is the first with Envoys of a bucket.
-const FIRST: Nanos = Nanos::from_secs(3);
-
-/// An Envoy with its bucket ids.
-struct Envoy {
-    /// The replica to which its next stream goes.
-    server: usize,
-    streams: Vec<Stream>,
-    is_alive: bool,
-    stream: StreamId,
-    /// When it reports next; `None` before its first request.
-    next_report: Option<Timestamp>,
-    last_report: Timestamp,
-    /// Whether its next report opens a stream.
-    is_cut: bool,
-}
 
 /// What was let through of some requests.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Seen {
     pub(super) requests: u64,
     pub(super) allowed: u64,
-}
-
-/// An exact bucket beside, which shows by how much more was let through than it allows.
-struct Exact {
-    size: f64,
-    rate: f64,
-    left: f64,
-    worst: f64,
-}
-
-impl Exact {
-    fn full(size: u32, rate: f64) -> Self {
-        Self { size: size.into(), rate, left: size.into(), worst: 0.0 }
-    }
-
-    fn refill(&mut self) {
-        self.left = (self.left + self.rate * STEP_SECONDS).min(self.size);
-    }
-
-    fn take(&mut self) {
-        self.left -= 1.0;
-        self.worst = self.worst.max(-self.left);
-    }
 }
 
 /// The whole.
@@ -158,17 +103,6 @@ impl Simulation {
         };
         simulation.server();
         simulation
-    }
-
-    /// Adds a replica that has run for long over the same store. Returns its number.
-    pub(super) fn server(&mut self) -> usize {
-        let begun = self.now.before(Nanos::from_secs(60));
-        let mut ledger = Ledger::new(Settings::default(), begun);
-        ledger.expire(self.now);
-        // Replicas do not write and read at the same time.
-        let next_exchange = self.now.after(STEP.times(7 * self.servers.len() as u64));
-        self.servers.push(Server { ledger, is_up: true, next_exchange, claims: None });
-        self.servers.len() - 1
     }
 
     /// With another exact bucket that every request meets.
@@ -237,55 +171,6 @@ impl Simulation {
                 }
             }
         }
-    }
-
-    fn exchange_if_due(&mut self, server: usize) {
-        let of = &self.servers[server];
-        if self.servers.len() > 1 && self.now >= of.next_exchange {
-            self.exchange(server);
-            let of = &mut self.servers[server];
-            of.next_exchange = self.now.after(of.ledger.claims_interval());
-        }
-    }
-
-    /// A replica writes what it claims, and reads what the others do.
-    fn exchange(&mut self, server: usize) {
-        let now = self.now;
-        let ids = (0..self.servers.len()).filter(|of| *of != server);
-        let there = ids.clone().filter(|of| self.servers[*of].is_up);
-        let there = there.map(|of| ReplicaId(of as u64)).collect();
-        let of = &mut self.servers[server];
-        of.ledger.other_replicas(there);
-        let claims = Claims::from_bytes(&of.ledger.claims(now).to_bytes()).unwrap();
-        of.claims = Some((claims, now.after(CLAIMS_KEPT)));
-        let told = ids.filter_map(|of| {
-            let (claims, until) = self.servers[of].claims.as_ref()?;
-            (*until > now).then(|| (ReplicaId(of as u64), claims.clone()))
-        });
-        let told = told.collect();
-        self.servers[server].ledger.set_claims_of_others(told, now);
-    }
-
-    /// Ends a replica, and moves its Envoys to another. If it drains, it tells so.
-    pub(super) fn end_server(&mut self, server: usize, is_drain: bool, next: usize) {
-        let now = self.now;
-        let of = &mut self.servers[server];
-        of.is_up = false;
-        if is_drain {
-            of.ledger.close_all(now);
-            of.ledger.assign(now);
-            self.exchange(server);
-        }
-        for envoy in self.envoys.iter_mut().filter(|envoy| envoy.server == server) {
-            (envoy.server, envoy.is_cut) = (next, true);
-        }
-    }
-
-    /// Ends the connection of an Envoy, which goes to another replica with its next report.
-    pub(super) fn move_envoy(&mut self, envoy: usize, next: usize) {
-        let Envoy { server, stream, .. } = self.envoys[envoy];
-        self.servers[server].ledger.close(stream, self.now);
-        (self.envoys[envoy].server, self.envoys[envoy].is_cut) = (next, true);
     }
 
     fn requests(&mut self, at: usize, demand: &impl Fn(usize, usize) -> f64) {
@@ -395,13 +280,8 @@ impl Simulation {
             self.store.decide(&[charge], self.now, &mut outcomes).unwrap();
             ledger.charged(fingerprint, hits, outcomes[0].reset, self.now);
         }
-        for bucket in ledger.take_new_buckets() {
-            let until = self.first.entry(bucket).or_insert(self.now);
-            if *until <= self.now {
-                *until = self.now.after(FIRST);
-                ledger.set_first(bucket, self.now);
-            }
-        }
+        self.begin_buckets(server);
+        let ledger = &mut self.servers[server].ledger;
         for (stream, actions) in ledger.assign(self.now) {
             told.extend(actions.into_iter().map(|action| (stream, action)));
         }
@@ -442,15 +322,7 @@ impl Simulation {
         self.run(seconds, demand);
         self.is_away = false;
         if is_restart {
-            let begun = |now| Ledger::new(Settings::default(), now);
-            let mut ended = Vec::new();
-            for server in self.servers.iter_mut().filter(|server| server.is_up) {
-                server.ledger = begun(self.now);
-                // They are other replicas now: what the ended ones have in the store stays for a while.
-                let (claims, next_exchange) = (server.claims.take(), self.now);
-                ended.push(Server { ledger: begun(self.now), is_up: false, next_exchange, claims });
-            }
-            self.servers.extend(ended);
+            self.restart_servers();
         }
     }
 
@@ -518,18 +390,5 @@ impl Simulation {
     /// What an Envoy was told last.
     pub(super) fn assignment(&self, envoy: usize, id: usize) -> Option<Assignment> {
         self.envoys[envoy].streams[id].assignment
-    }
-}
-
-impl Stream {
-    fn apply(&mut self, next: Assignment) {
-        if let Assignment::Tokens { size, .. } = next {
-            let ratio = match self.assignment {
-                Some(Assignment::Tokens { size: before, .. }) => self.tokens / f64::from(before),
-                _ => 1.0,
-            };
-            self.tokens = ratio * f64::from(size);
-        }
-        self.assignment = Some(next);
     }
 }

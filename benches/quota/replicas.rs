@@ -1,0 +1,109 @@
+//! The replicas of the server, and what they tell each other through the store.
+
+use tollgate::clock::{Nanos, Timestamp};
+use tollgate::shares::{Claims, Ledger, ReplicaId, Settings};
+
+use super::{Envoy, STEP, Simulation};
+
+/// How long what a replica claims is kept in the store.
+const CLAIMS_KEPT: Nanos = Nanos::from_secs(6);
+
+/// For how long a replica is the first with Envoys of a bucket.
+const FIRST: Nanos = Nanos::from_secs(3);
+
+/// A replica of the server.
+pub(super) struct Server {
+    pub(super) ledger: Ledger,
+    pub(super) is_up: bool,
+    next_exchange: Timestamp,
+    /// What it has in the store for other replicas, and until when.
+    claims: Option<(Claims, Timestamp)>,
+}
+
+impl Simulation {
+    /// Adds a replica that has run for long over the same store. Returns its number.
+    pub(in super::super) fn server(&mut self) -> usize {
+        let begun = self.now.before(Nanos::from_secs(60));
+        let mut ledger = Ledger::new(Settings::default(), begun);
+        ledger.expire(self.now);
+        // Replicas do not write and read at the same time.
+        let next_exchange = self.now.after(STEP.times(7 * self.servers.len() as u64));
+        self.servers.push(Server { ledger, is_up: true, next_exchange, claims: None });
+        self.servers.len() - 1
+    }
+
+    pub(super) fn exchange_if_due(&mut self, server: usize) {
+        let of = &self.servers[server];
+        if self.servers.len() > 1 && self.now >= of.next_exchange {
+            self.exchange(server);
+            let of = &mut self.servers[server];
+            of.next_exchange = self.now.after(of.ledger.claims_interval());
+        }
+    }
+
+    /// A replica writes what it claims, and reads what the others do.
+    fn exchange(&mut self, server: usize) {
+        let now = self.now;
+        let ids = (0..self.servers.len()).filter(|of| *of != server);
+        let there = ids.clone().filter(|of| self.servers[*of].is_up);
+        let there = there.map(|of| ReplicaId(of as u64)).collect();
+        let of = &mut self.servers[server];
+        of.ledger.other_replicas(there);
+        let claims = Claims::from_bytes(&of.ledger.claims(now).to_bytes()).unwrap();
+        of.claims = Some((claims, now.after(CLAIMS_KEPT)));
+        let told = ids.filter_map(|of| {
+            let (claims, until) = self.servers[of].claims.as_ref()?;
+            (*until > now).then(|| (ReplicaId(of as u64), claims.clone()))
+        });
+        let told = told.collect();
+        self.servers[server].ledger.set_claims_of_others(told, now);
+    }
+
+    /// Ends a replica, and moves its Envoys to another. If it drains, it tells so.
+    pub(in super::super) fn end_server(&mut self, server: usize, is_drain: bool, next: usize) {
+        let now = self.now;
+        let of = &mut self.servers[server];
+        of.is_up = false;
+        if is_drain {
+            of.ledger.close_all(now);
+            of.ledger.assign(now);
+            self.exchange(server);
+        }
+        for envoy in self.envoys.iter_mut().filter(|envoy| envoy.server == server) {
+            (envoy.server, envoy.is_cut) = (next, true);
+        }
+    }
+
+    /// Ends the connection of an Envoy, which goes to another replica with its next report.
+    pub(in super::super) fn move_envoy(&mut self, envoy: usize, next: usize) {
+        let Envoy { server, stream, .. } = self.envoys[envoy];
+        self.servers[server].ledger.close(stream, self.now);
+        (self.envoys[envoy].server, self.envoys[envoy].is_cut) = (next, true);
+    }
+
+    /// Has a server's holders get their parts of new buckets at once of which it is the first that has some.
+    pub(super) fn begin_buckets(&mut self, server: usize) {
+        let ledger = &mut self.servers[server].ledger;
+        for bucket in ledger.take_new_buckets() {
+            let until = self.first.entry(bucket).or_insert(self.now);
+            if *until <= self.now {
+                *until = self.now.after(FIRST);
+                ledger.set_first(bucket, self.now);
+            }
+        }
+    }
+
+    /// Replaces all servers by ones that know nothing.
+    pub(super) fn restart_servers(&mut self) {
+        let now = self.now;
+        let begun = || Ledger::new(Settings::default(), now);
+        let mut ended = Vec::new();
+        for server in self.servers.iter_mut().filter(|server| server.is_up) {
+            server.ledger = begun();
+            // They are other replicas now: what the ended ones have in the store stays for a while.
+            let claims = server.claims.take();
+            ended.push(Server { ledger: begun(), is_up: false, next_exchange: now, claims });
+        }
+        self.servers.extend(ended);
+    }
+}
