@@ -131,6 +131,9 @@ impl Holder {
                 _ => size.into(),
             };
             self.held_at = now;
+        } else {
+            // Its next bucket begins full, whatever it had.
+            self.is_returner = false;
         }
         self.sent = Some(assignment);
     }

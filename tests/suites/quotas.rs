@@ -273,6 +273,21 @@ fn a_server_that_has_just_started_gives_little_until_it_knows_who_has_shares() {
 }
 
 #[test]
+fn who_is_blocked_or_unlimited_need_not_wait_for_a_server_that_has_just_started() {
+    let server = TestServer::of(&source(POLICY));
+    for (plan, expected) in [("none", Told::Nothing), ("open", Told::All)] {
+        let mut returns = Stream::open(server.grpc);
+        returns.report(vec![usage(&[("plan", plan), ("tenant", "acme")], 5, [200, 0])]);
+        assert_eq!(returns.one(), expected);
+    }
+    // A limit that is lowered to nothing is in force at once.
+    let mut returns = Stream::open(server.grpc);
+    returns.report(vec![usage(&free("acme"), 5, [200, 0])]);
+    server.parts.replace(&source(&POLICY.replace("free: [{ per_second: 50 }]", "free: blocked")));
+    assert_eq!(returns.one(), Told::Nothing);
+}
+
+#[test]
 fn health_and_reflection_name_the_service() {
     let server = TestServer::of(&source(POLICY));
     let runtime = runtime();
