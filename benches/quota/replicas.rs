@@ -49,14 +49,14 @@ impl Simulation {
         let there = there.map(|of| ReplicaId(of as u64)).collect();
         let of = &mut self.servers[server];
         of.ledger.other_replicas(there);
-        let claims = Claims::from_bytes(&of.ledger.claims(now).to_bytes()).unwrap();
-        of.claims = Some((claims, now.after(CLAIMS_KEPT)));
+        let claims = Claims::from_bytes(&of.ledger.claims().to_bytes()).unwrap();
+        of.claims = Some((claims.clone(), now.after(CLAIMS_KEPT)));
         let told = ids.filter_map(|of| {
             let (claims, until) = self.servers[of].claims.as_ref()?;
             (*until > now).then(|| (ReplicaId(of as u64), claims.clone()))
         });
         let told = told.collect();
-        self.servers[server].ledger.set_claims_of_others(told, now);
+        self.servers[server].ledger.exchanged(&claims, told, now);
     }
 
     /// Ends a replica, and moves its Envoys to another. If it drains, it tells so.

@@ -128,7 +128,7 @@ impl Engine {
         let now = self.service.now();
         self.ledger.close_all(now);
         self.ledger.assign(now);
-        self.exchange_claims(now).await;
+        self.exchange_claims().await;
     }
 
     fn take(&mut self, message: Message) {
@@ -179,20 +179,20 @@ impl Engine {
     async fn exchange_claims_if_due(&mut self) {
         let now = self.service.now();
         if now >= self.next_exchange {
-            self.exchange_claims(now).await;
+            self.exchange_claims().await;
             self.next_exchange = now.after(self.ledger.claims_interval());
         }
     }
 
     /// Tells other replicas what its Envoys have of the buckets, and learns what those of the others have.
-    async fn exchange_claims(&mut self, now: Timestamp) {
+    async fn exchange_claims(&mut self) {
         let others = self.ledger.other_replicas(self.service.other_replicas());
         if others.is_empty() {
             return;
         }
-        let claims = self.ledger.claims(now);
+        let claims = self.ledger.claims();
         match self.service.exchange_claims(&claims, &others).await {
-            Ok(told) => self.ledger.set_claims_of_others(told, self.service.now()),
+            Ok(told) => self.ledger.exchanged(&claims, told, self.service.now()),
             // Charges fail as well, and tell so.
             Err(error) => tracing::debug!(%error, "cannot tell other replicas of shares"),
         }

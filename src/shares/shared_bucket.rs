@@ -29,7 +29,8 @@ const ABOUT: f64 = 1.05;
 /// Takings of others below this part of the rate are rounding.
 const LEAST_TAKEN: f64 = 0.001;
 
-/// Takings of others that change by less than this part of the rate change no share at once.
+/// Takings of others that change by less than this part of the rate change no share at once, nor do tokens that are not held
+/// and are less than this part of the size.
 const LEAST_CHANGE: f64 = 0.05;
 
 /// Over how many seconds the takings of others are averaged.
@@ -142,12 +143,15 @@ impl SharedBucket {
         if self.taken < self.rate() * LEAST_TAKEN { 0.0 } else { self.taken }
     }
 
-    /// What its holders have of it, for other replicas, which then know it.
-    pub(super) fn announce(&mut self, now: Timestamp) -> BucketClaim {
-        let wants = self.claim.wants();
+    /// What its holders have of it, for other replicas.
+    pub(super) fn claim(&self) -> BucketClaim {
+        BucketClaim { used: self.predicted, ..self.claim }
+    }
+
+    /// Notes that other replicas were told that its holders want so much, in requests a second.
+    pub(super) fn announced(&mut self, wants: f64, now: Timestamp) {
         let known = self.announced.filter(|(known, _)| wants <= known * ABOUT);
         self.announced = Some((wants, known.map_or(now, |(_, since)| since)));
-        BucketClaim { used: self.predicted, ..self.claim }
     }
 
     /// Notes that its holders may have whatever they want, as if other replicas had known it since then.
@@ -227,7 +231,8 @@ impl SharedBucket {
         let (left, rate) = (self.left(now), self.rate());
         self.taken_when_divided = self.taken();
         let beyond = (left - equal.max(held)).max(0.0);
-        let missing = (left - held - beyond).max(0.0);
+        let missing = left - held - beyond;
+        let missing = if missing > self.size() * LEAST_CHANGE { missing } else { 0.0 };
         let more = (beyond + left.min(0.0)) / REPORT_INTERVAL + missing / OUTAGE;
         (rate + more).max(rate * LEAST_SHARED)
     }

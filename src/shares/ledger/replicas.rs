@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashSet;
 
 use super::{GRACE, Ledger};
 use crate::clock::{Nanos, Timestamp};
@@ -77,7 +77,8 @@ impl Replicas {
 
 impl Ledger {
     /// The other replicas of which to learn what they claim: those that are `there`, and those that have ended a while ago. If
-    /// there are any, what is assigned here has to be told to them, with [`Self::claims`], before it may grow.
+    /// there are any, what is assigned here has to be told to them before it may grow: [`Self::claims`], then
+    /// [`Self::exchanged`].
     pub fn other_replicas(&mut self, there: Vec<ReplicaId>) -> Vec<ReplicaId> {
         let known: HashSet<_> = self.replicas.all.keys().copied().chain(there).collect();
         let are_there = !known.is_empty();
@@ -107,20 +108,11 @@ impl Ledger {
         Claims::interval(others.fold(self.buckets.len(), usize::max))
     }
 
-    /// What the holders have, for other replicas. They are taken to know it once this was told and they had time to read it.
-    pub fn claims(&mut self, now: Timestamp) -> Claims {
+    /// What the holders have, for other replicas.
+    pub fn claims(&mut self) -> Claims {
         self.replicas.written += 1;
-        let span = self.known_after();
-        let mut of_buckets = HashMap::with_capacity(self.buckets.len());
-        for (name, bucket) in &mut self.buckets {
-            if bucket.is_shadow || bucket.holders.is_empty() {
-                continue;
-            }
-            if bucket.may_grow(span, now) {
-                self.moved.insert(*name);
-            }
-            of_buckets.insert(*name, bucket.announce(now));
-        }
+        let shared = self.buckets.iter().filter(|(_, of)| !of.is_shadow && !of.holders.is_empty());
+        let of_buckets = shared.map(|(name, bucket)| (*name, bucket.claim())).collect();
         Claims { written: self.replicas.written, of_buckets }
     }
 
@@ -130,8 +122,17 @@ impl Ledger {
         self.claims_interval().times(2)
     }
 
-    /// Takes what other replicas claim: all that claim something.
-    pub fn set_claims_of_others(&mut self, told: Vec<(ReplicaId, Claims)>, now: Timestamp) {
+    /// Notes that what this replica claims was told to the others, which will soon have divided by it, and what all claim of
+    /// them that claim something.
+    pub fn exchanged(&mut self, own: &Claims, told: Vec<(ReplicaId, Claims)>, now: Timestamp) {
+        let span = self.known_after();
+        for (name, claim) in &own.of_buckets {
+            let Some(bucket) = self.buckets.get_mut(name) else { continue };
+            bucket.announced(claim.wants(), now);
+            if bucket.may_grow(span, now) {
+                self.moved.insert(*name);
+            }
+        }
         let mut before = std::mem::take(&mut self.replicas.all);
         for (id, claims) in told {
             let known = before.remove(&id);
