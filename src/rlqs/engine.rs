@@ -235,7 +235,7 @@ impl Engine {
                     metrics.count_free(why, allowed.saturating_add(denied));
                 }
                 Event::Inexpressible(row, what) => {
-                    if metrics.count_inexpressible(&row) {
+                    if metrics.count_inexpressible(&row, what) {
                         log_inexpressible(&row, what);
                     }
                 }

@@ -13,7 +13,7 @@ use prometheus_client::registry::Registry;
 
 use super::{register, seconds};
 use crate::clock::Nanos;
-use crate::shares::{Action, Assignment, Order, Row, WhyFree};
+use crate::shares::{Action, Assignment, Inexpressible, Order, Row, WhyFree};
 
 /// What became of requests in Envoy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -55,6 +55,17 @@ enum Kind {
 }
 
 const KINDS: [Kind; 4] = [Kind::token_bucket, Kind::allow_all, Kind::deny_all, Kind::abandon];
+
+/// What no assignment can say, by its key in the policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "the names are label values")]
+enum What {
+    concurrent,
+    charge,
+    message,
+}
+
+const WHATS: [What; 3] = [What::concurrent, What::charge, What::message];
 
 /// Why a part of a report, or a stream, is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -101,6 +112,14 @@ struct IgnoredLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InexpressibleLabels {
+    domain: String,
+    table: String,
+    row: String,
+    what: What,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RowLabels {
     domain: String,
     table: String,
@@ -120,7 +139,7 @@ pub struct Quotas {
     free: Family<FreeLabels, Counter>,
     actions: Family<ActionLabels, Counter>,
     ignored: Family<IgnoredLabels, Counter>,
-    inexpressible: Family<RowLabels, Counter>,
+    inexpressible: Family<InexpressibleLabels, Counter>,
     owed: Family<RowLabels, Gauge<f64, AtomicU64>>,
     answer_duration: Histogram,
     /// The rows that have series.
@@ -169,7 +188,7 @@ impl Quotas {
         to.register("quota_actions", help, quotas.actions.clone());
         let help = "Parts of reports and streams that are not taken, by the reason";
         to.register("quota_ignored", help, quotas.ignored.clone());
-        let help = "Bucket ids that meet a limit of a row that no assignment can say";
+        let help = "Bucket ids that meet a row with something that no assignment can say";
         to.register("quota_inexpressible", help, quotas.inexpressible.clone());
         let help = "Tokens that the buckets of a row owe for what Envoys have used";
         to.register("quota_owed_tokens", help, quotas.owed.clone());
@@ -220,10 +239,15 @@ impl Quotas {
         }
     }
 
-    /// Counts a bucket id that meets a limit that no assignment can say. Returns whether its row is the first time here.
-    pub fn count_inexpressible(&self, row: &Row) -> bool {
+    /// Counts a bucket id that meets what no assignment can say. Returns whether it is the first time for its row.
+    pub fn count_inexpressible(&self, row: &Row, what: Inexpressible) -> bool {
         self.record(row);
-        self.inexpressible.get_or_create(&row_labels(row)).inc() == 0
+        let what = match what {
+            Inexpressible::Concurrency => What::concurrent,
+            Inexpressible::Hits => What::charge,
+            Inexpressible::Message => What::message,
+        };
+        self.inexpressible.get_or_create(&inexpressible_labels(row, what)).inc() == 0
     }
 
     /// Sets what the buckets of rows owe, in tokens; rows that are not named owe nothing.
@@ -248,7 +272,9 @@ impl Quotas {
                 for outcome in OUTCOMES {
                     self.requests.remove(&request_labels(row, outcome));
                 }
-                self.inexpressible.remove(&row_labels(row));
+                for what in WHATS {
+                    self.inexpressible.remove(&inexpressible_labels(row, what));
+                }
             }
             stays
         });
@@ -265,6 +291,11 @@ impl Quotas {
 fn request_labels(of: &Row, outcome: Outcome) -> RequestLabels {
     let RowLabels { domain, table, row } = row_labels(of);
     RequestLabels { domain, table, row, outcome }
+}
+
+fn inexpressible_labels(of: &Row, what: What) -> InexpressibleLabels {
+    let RowLabels { domain, table, row } = row_labels(of);
+    InexpressibleLabels { domain, table, row, what }
 }
 
 fn row_labels(row: &Row) -> RowLabels {
