@@ -1,9 +1,12 @@
 //! The quota service over the wire: what a stream is told.
 
+mod flood;
+
 use crate::support;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use support::{TestServer, call, eventually, runtime, source};
 use tokio::runtime::Runtime;
@@ -120,6 +123,11 @@ impl Stream {
             (id["tenant"].clone(), told(action.bucket_action.unwrap()))
         };
         Ok(message.map(|message| message.bucket_action.into_iter().map(of).collect()))
+    }
+
+    /// Lets its side send what it has to report, without waiting for what it is told.
+    fn turn(&self) {
+        self.runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
     }
 
     /// What is told next of one bucket id.

@@ -135,6 +135,8 @@ pub struct Quotas {
     pub shares: Gauge,
     /// Charges that the store did not make; they are made later.
     pub failures: Counter,
+    /// Times that a stream was not read for a while, since it had reported more than an Envoy can.
+    pub delays: Counter,
     requests: Family<RequestLabels, Counter>,
     free: Family<FreeLabels, Counter>,
     actions: Family<ActionLabels, Counter>,
@@ -153,6 +155,8 @@ impl Quotas {
         let shares = register::gauge(to, "quota_shares", help);
         let help = "Charges for what Envoys use that the store did not make; they are made later";
         let failures = register::counter(to, "quota_charge_failures", help);
+        let help = "Times that a stream was not read for a while, since it had reported too much";
+        let delays = register::counter(to, "quota_delays", help);
         // 16 us to 2 s, doubling.
         let buckets = exponential_buckets(16e-6, 2.0, 18);
         let help = "Time from a report of an Envoy to its answer";
@@ -161,6 +165,7 @@ impl Quotas {
             streams,
             shares,
             failures,
+            delays,
             requests: Family::default(),
             free: Family::default(),
             actions: Family::default(),
