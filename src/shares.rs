@@ -31,7 +31,9 @@ mod terms;
 pub use self::assignment::{Action, Assignment, BucketId, Order, StreamId, Usage};
 pub use self::ledger::{Event, Ledger, Settings, Share};
 pub use self::shared_bucket::DueCharge;
-pub use self::terms::{Inexpressible, InexpressibleRows, Row, WhyFree, inexpressible};
+pub use self::terms::{
+    Inexpressible, InexpressibleRows, Row, WhyFree, divided_rows, inexpressible,
+};
 
 use crate::clock::Nanos;
 

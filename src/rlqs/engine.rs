@@ -120,6 +120,9 @@ impl Engine {
     fn take(&mut self, message: Message) {
         match message {
             Message::Open { stream, domain, to } => {
+                if let Some(policy) = policy_of(&self.policies, &domain) {
+                    self.metrics().create_rows(policy);
+                }
                 self.streams.insert(stream, to);
                 self.ledger.open(stream, domain);
             }
@@ -141,6 +144,7 @@ impl Engine {
         if !Arc::ptr_eq(&policies, &self.policies) {
             self.policies = Arc::clone(&policies);
             self.ledger.reload(|domain| policy_of(&policies, domain), now);
+            policies.policies().into_iter().for_each(|policy| self.metrics().renew_rows(policy));
             self.metrics().retain(|row| is_there(&policies, row));
         }
         self.ledger.expire(now.steady);

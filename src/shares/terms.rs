@@ -25,6 +25,24 @@ pub struct Row {
     pub row: Box<str>,
 }
 
+impl Row {
+    /// The row with these names.
+    pub fn new(domain: &str, table: &str, row: &str) -> Self {
+        Self { domain: domain.into(), table: table.into(), row: row.into() }
+    }
+}
+
+/// The rows of a policy of which a bucket can be divided, in shadow or not.
+pub fn divided_rows(policy: &Policy) -> impl Iterator<Item = Row> {
+    let has_tokens = |row: &&table::Row| {
+        let of_overrides = row.overrides().iter().flat_map(Override::rules);
+        let mut rules = row.rules().iter().chain(of_overrides);
+        rules.any(|rule| matches!(rule.bucket(), Bucket::Tokens(_)))
+    };
+    let rows = policy.tables().iter().flat_map(|table| table.rows().iter()).filter(has_tokens);
+    rows.map(|row| Row::new(policy.domain(), row.table(), row.name()))
+}
+
 /// Why a bucket id is not limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum WhyFree {

@@ -1,6 +1,7 @@
 //! The quota service over the wire: what a stream is told.
 
 mod flood;
+mod series;
 
 use crate::support;
 

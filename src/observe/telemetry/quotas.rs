@@ -13,7 +13,8 @@ use prometheus_client::registry::Registry;
 
 use super::{register, seconds};
 use crate::clock::Nanos;
-use crate::shares::{Action, Assignment, Inexpressible, Order, Row, WhyFree};
+use crate::policy::Policy;
+use crate::shares::{self, Action, Assignment, Inexpressible, Order, Row, WhyFree};
 
 /// What became of requests in Envoy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -66,6 +67,16 @@ enum What {
 }
 
 const WHATS: [What; 3] = [What::concurrent, What::charge, What::message];
+
+impl From<Inexpressible> for What {
+    fn from(what: Inexpressible) -> Self {
+        match what {
+            Inexpressible::Concurrency => Self::concurrent,
+            Inexpressible::Hits => Self::charge,
+            Inexpressible::Message => Self::message,
+        }
+    }
+}
 
 /// Why a part of a report, or a stream, is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -146,6 +157,8 @@ pub struct Quotas {
     answer_duration: Histogram,
     /// The rows that have series.
     rows: Mutex<HashSet<Row>>,
+    /// The domains with a policy that have had a stream.
+    domains: Mutex<HashSet<Box<str>>>,
 }
 
 impl Quotas {
@@ -174,6 +187,7 @@ impl Quotas {
             owed: Family::default(),
             answer_duration,
             rows: Mutex::default(),
+            domains: Mutex::default(),
         };
         // The series of fixed words are there from the start.
         for reason in REASONS {
@@ -198,6 +212,37 @@ impl Quotas {
         let help = "Tokens that the buckets of a row owe for what Envoys have used";
         to.register("quota_owed_tokens", help, quotas.owed.clone());
         quotas
+    }
+
+    /// Creates the series of a policy's rows, so that the first report is an increase: for the first stream of its domain, since
+    /// there are none without streams.
+    pub fn create_rows(&self, policy: &Policy) {
+        if self.domains.lock().insert(policy.domain().into()) {
+            self.renew(policy);
+        }
+    }
+
+    /// Creates the series of rows that a policy has which comes into force, if its domain has had a stream.
+    pub fn renew_rows(&self, policy: &Policy) {
+        if self.domains.lock().contains(policy.domain()) {
+            self.renew(policy);
+        }
+    }
+
+    fn renew(&self, policy: &Policy) {
+        for row in shares::divided_rows(policy) {
+            self.record(&row);
+            for outcome in OUTCOMES {
+                drop(self.requests.get_or_create(&request_labels(&row, outcome)));
+            }
+        }
+        for of in shares::inexpressible(policy) {
+            for name in of.rows {
+                let row = Row::new(policy.domain(), of.table, name);
+                self.record(&row);
+                drop(self.inexpressible.get_or_create(&inexpressible_labels(&row, of.what.into())));
+            }
+        }
     }
 
     /// Counts requests that an Envoy reports of a row: let through, and denied.
@@ -247,12 +292,7 @@ impl Quotas {
     /// Counts a bucket id that meets what no assignment can say. Returns whether it is the first time for its row.
     pub fn count_inexpressible(&self, row: &Row, what: Inexpressible) -> bool {
         self.record(row);
-        let what = match what {
-            Inexpressible::Concurrency => What::concurrent,
-            Inexpressible::Hits => What::charge,
-            Inexpressible::Message => What::message,
-        };
-        self.inexpressible.get_or_create(&inexpressible_labels(row, what)).inc() == 0
+        self.inexpressible.get_or_create(&inexpressible_labels(row, what.into())).inc() == 0
     }
 
     /// Sets what the buckets of rows owe, in tokens; rows that are not named owe nothing.
