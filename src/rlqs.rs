@@ -2,8 +2,10 @@
 //!
 //! Each stream has a task on the thread of its connection that reads reports. They go to one [`Engine`], on a thread of its
 //! own, which has the [ledger](crate::shares::Ledger): it charges the store and tells the streams. The queue between is
-//! bounded, and a stream whose report finds it full is not read meanwhile, so that no stream keeps others waiting.
+//! bounded, and a stream whose report finds it full is not read meanwhile. Nor is one that makes more work than an Envoy can,
+//! so that no stream keeps others waiting.
 
+mod allowance;
 mod engine;
 mod stream;
 

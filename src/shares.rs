@@ -35,7 +35,9 @@ pub use self::assignment::{Action, Assignment, BucketId, Order, StreamId, Usage}
 pub use self::claims::{BucketClaim, Claims, ReplicaId, Wanted};
 pub use self::ledger::{Event, Ledger, Settings, Share};
 pub use self::shared_bucket::DueCharge;
-pub use self::terms::{Inexpressible, Row, WhyFree, inexpressible};
+pub use self::terms::{
+    Inexpressible, InexpressibleRows, Row, WhyFree, divided_rows, inexpressible,
+};
 
 use crate::clock::Nanos;
 

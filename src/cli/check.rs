@@ -10,7 +10,8 @@ use hashbrown::HashSet;
 use super::counting::CountingArgs;
 use super::{Failure, load};
 use crate::config::Compiled;
-use crate::policy::Policy;
+use crate::policy::denial::DenialBody;
+use crate::policy::{HeaderStyle, Policy};
 use crate::shares;
 
 #[derive(Debug, Args)]
@@ -21,7 +22,8 @@ pub(super) struct Check {
     /// Fail on warnings, too: exit code 1 if there is one.
     #[arg(long)]
     strict: bool,
-    /// Warn of what a quota that an Envoy is assigned (RLQS) cannot say.
+    /// Warn of what a quota that an Envoy is assigned (RLQS) cannot say: concurrency buckets, `charge: always`, descriptor
+    /// trees, and messages, bodies and headers of replies.
     #[arg(long)]
     quota: bool,
     #[command(flatten)]
@@ -74,6 +76,9 @@ impl Check {
     }
 }
 
+/// The most rows that one warning names.
+const MAX_ROWS: usize = 3;
+
 /// What quotas cannot say of a policy.
 fn without_quota(policy: &Policy) -> Vec<String> {
     let domain = policy.domain().escape_debug();
@@ -83,14 +88,40 @@ fn without_quota(policy: &Policy) -> Vec<String> {
              are told to let all through"
         )];
     }
-    let say = |(row, what): (shares::Row, shares::Inexpressible)| {
+    let mut found = Vec::new();
+    if policy.headers() != HeaderStyle::Off {
+        found.push(format!(
+            "domain {domain}: responses to requests of a quota lack the headers with the limit; `headers: off` says that it \
+             is meant"
+        ));
+    }
+    if *policy.denial_body() != DenialBody::default() {
+        found.push(format!(
+            "domain {domain}: no client of a quota reads the denial_body: Envoy denies with its own deny_response_settings"
+        ));
+    }
+    let of_rows = shares::inexpressible(policy).into_iter().map(|of| {
         format!(
-            "domain {domain}, table {}, row {}: {what}",
-            row.table.escape_debug(),
-            row.row.escape_debug()
+            "domain {domain}, table {}, {}: {}",
+            of.table.escape_debug(),
+            rows(&of.rows),
+            of.what
         )
+    });
+    found.extend(of_rows);
+    found
+}
+
+/// Names rows: all if they are few, else the first of them.
+fn rows(names: &[&str]) -> String {
+    let named: Vec<_> =
+        names.iter().take(MAX_ROWS).map(|name| name.escape_debug().to_string()).collect();
+    let others = match names.len() - named.len() {
+        0 => String::new(),
+        others => format!(" and {}", counted(others, "other", "others")),
     };
-    shares::inexpressible(policy).into_iter().map(say).collect()
+    let word = if names.len() == 1 { "row" } else { "rows" };
+    format!("{word} {}{others}", named.join(", "))
 }
 
 fn summary(policy: &Policy) -> String {

@@ -67,6 +67,7 @@ pub struct Message {
     blocked: Box<[Piece]>,
     /// The message of a block without end, which has no time to retry after.
     blocked_forever: Box<[Piece]>,
+    is_own: bool,
 }
 
 impl Message {
@@ -83,7 +84,12 @@ impl Message {
         } else {
             [pieces.clone(), pieces.clone()]
         };
-        Ok(Self { blocked: pieces.clone(), pieces, never, blocked_forever })
+        Ok(Self { blocked: pieces.clone(), pieces, never, blocked_forever, is_own: true })
+    }
+
+    /// Whether the policy has it, and it is not the default message.
+    pub const fn is_own(&self) -> bool {
+        self.is_own
     }
 
     /// The pieces of the message about a bucket, in order.
@@ -148,7 +154,7 @@ impl Default for Message {
         let [pieces, never, blocked, blocked_forever] =
             [DEFAULT, DEFAULT_NEVER, DEFAULT_BLOCKED, DEFAULT_BLOCKED_FOREVER]
                 .map(|text| pieces(text).unwrap_or_default());
-        Self { pieces, never, blocked, blocked_forever }
+        Self { pieces, never, blocked, blocked_forever, is_own: false }
     }
 }
 

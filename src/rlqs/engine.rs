@@ -134,6 +134,9 @@ impl Engine {
     fn take(&mut self, message: Message) {
         match message {
             Message::Open { stream, domain, to } => {
+                if let Some(policy) = policy_of(&self.policies, &domain) {
+                    self.metrics().create_rows(policy);
+                }
                 self.streams.insert(stream, to);
                 self.ledger.open(stream, domain);
             }
@@ -155,6 +158,7 @@ impl Engine {
         if !Arc::ptr_eq(&policies, &self.policies) {
             self.policies = Arc::clone(&policies);
             self.ledger.reload(|domain| policy_of(&policies, domain), now);
+            policies.policies().into_iter().for_each(|policy| self.metrics().renew_rows(policy));
             self.metrics().retain(|row| is_there(&policies, row));
         }
         self.ledger.expire(now.steady);
@@ -288,7 +292,7 @@ impl Engine {
                     metrics.count_free(why, allowed.saturating_add(denied));
                 }
                 Event::Inexpressible(row, what) => {
-                    if metrics.count_inexpressible(&row) {
+                    if metrics.count_inexpressible(&row, what) {
                         log_inexpressible(&row, what);
                     }
                 }

@@ -8,6 +8,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Quotas;
+use super::allowance::Allowance;
 use super::engine::{Message, Told};
 use crate::clock::Clock;
 use crate::observe::telemetry::Ignored;
@@ -95,7 +96,8 @@ impl RateLimitQuotaService for QuotaService {
         tokio::spawn(async move {
             let _open: OpenStream = open;
             let mut to = Some(to);
-            if let Err(status) = service.read(stream, reports, &mut to).await
+            let is_over = || weak.upgrade().is_none_or(|to| to.is_closed());
+            if let Err(status) = service.read(stream, reports, &mut to, is_over).await
                 && let Some(to) = to.or_else(|| weak.upgrade())
             {
                 // Fails if the stream has ended.
@@ -109,7 +111,8 @@ impl RateLimitQuotaService for QuotaService {
 }
 
 impl QuotaService {
-    /// Reads the reports of a stream until it ends. The engine takes over `to` with the first one.
+    /// Reads the reports of a stream until it ends, as fast as its [`Allowance`] lets it. What is not read waits with its client:
+    /// the stream's window of HTTP/2 is full. The engine takes over `to` with the first one.
     ///
     /// # Errors
     /// `INVALID_ARGUMENT` if the first report has no domain, `UNAVAILABLE` if this server is ending, or that of the stream.
@@ -118,11 +121,14 @@ impl QuotaService {
         stream: StreamId,
         mut reports: Streaming<RateLimitQuotaUsageReports>,
         to: &mut Option<mpsc::Sender<Told>>,
+        is_over: impl Fn() -> bool,
     ) -> Result<(), Status> {
         let ended = || Status::unavailable("the server is ending; another replica takes over");
+        let allowance = Allowance::new(Arc::clone(&self.clock));
         while let Some(reports) = reports.message().await? {
             let report = read(reports);
             self.ignore(Ignored::bucket_id, report.ignored);
+            let ids = count(report.usages.len()).saturating_add(report.ignored);
             if to.is_some() && report.domain.is_empty() {
                 self.ignore(Ignored::no_domain, 1);
                 return Err(Status::invalid_argument("the first report names no domain"));
@@ -134,7 +140,15 @@ impl QuotaService {
             let (usages, arrived) = (report.usages, self.clock.now());
             let report = Message::Report { stream, usages, arrived };
             self.quotas.messages.send(report).await.map_err(|_| ended())?;
+            let delays = &self.quotas.telemetry.quotas().delays;
+            if !allowance.charge(ids, delays, &is_over).await {
+                break;
+            }
         }
         Ok(())
     }
+}
+
+fn count(of: usize) -> u64 {
+    u64::try_from(of).unwrap_or(u64::MAX)
 }

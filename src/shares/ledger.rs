@@ -69,8 +69,8 @@ pub enum Event {
     Used(Arc<Row>, [u64; 2]),
     /// Requests of a bucket id that nothing limits: let through, and denied.
     Free(WhyFree, [u64; 2]),
-    /// A new holder meets a row with a limit that no assignment can say.
-    Inexpressible(Row, Inexpressible),
+    /// A holder meets a row with something that no assignment can say.
+    Inexpressible(Arc<Row>, Inexpressible),
     /// A bucket id was not taken: there are too many.
     TooMany,
 }
@@ -363,6 +363,9 @@ impl Ledger {
             if of.terms.is_blocked != terms.is_blocked {
                 self.touched.insert(holder);
             }
+            let known = &of.terms.inexpressible;
+            let new = terms.inexpressible.iter().filter(|found| !known.contains(found));
+            self.events.extend(new.map(|(row, what)| Event::Inexpressible(row.clone(), *what)));
             of.terms = terms;
         }
     }

@@ -7,10 +7,11 @@ use smallvec::SmallVec;
 
 use super::BucketId;
 use crate::clock::Timestamp;
-use crate::limit::{Bucket, LimitChanges, TokenBucket};
+use crate::limit::{Bucket, Debt, LimitChanges, TokenBucket};
 use crate::policy::fingerprint::Fingerprint;
 use crate::policy::overrides::Override;
 use crate::policy::rule::Rule;
+use crate::policy::table;
 use crate::policy::{MatchedBucket, Policy};
 
 /// A row of a policy, by names.
@@ -22,6 +23,24 @@ pub struct Row {
     pub table: Box<str>,
     /// The row's own name.
     pub row: Box<str>,
+}
+
+impl Row {
+    /// The row with these names.
+    pub fn new(domain: &str, table: &str, row: &str) -> Self {
+        Self { domain: domain.into(), table: table.into(), row: row.into() }
+    }
+}
+
+/// The rows of a policy of which a bucket can be divided, in shadow or not.
+pub fn divided_rows(policy: &Policy) -> impl Iterator<Item = Row> {
+    let has_tokens = |row: &&table::Row| {
+        let of_overrides = row.overrides().iter().flat_map(Override::rules);
+        let mut rules = row.rules().iter().chain(of_overrides);
+        rules.any(|rule| matches!(rule.bucket(), Bucket::Tokens(_)))
+    };
+    let rows = policy.tables().iter().flat_map(|table| table.rows().iter()).filter(has_tokens);
+    rows.map(|row| Row::new(policy.domain(), row.table(), row.name()))
 }
 
 /// Why a bucket id is not limited.
@@ -46,6 +65,22 @@ pub enum Inexpressible {
     Concurrency,
     /// Charges of other hits than 1, for which `charge: always` is: each request of an Envoy is one hit.
     Hits,
+    /// A message of its own, where it denies: Envoy sends what its own configuration says.
+    Message,
+}
+
+impl Inexpressible {
+    const ALL: [Self; 3] = [Self::Concurrency, Self::Hits, Self::Message];
+
+    /// Whether a row has it, with a bucket of its own or of an override.
+    fn is_of(self, row: &table::Row, bucket: &Bucket, debt: Option<Debt>) -> bool {
+        let is_concurrency = matches!(bucket, Bucket::Concurrency(_));
+        match self {
+            Self::Concurrency => is_concurrency,
+            Self::Hits => debt.is_some() && matches!(bucket, Bucket::Tokens(_)),
+            Self::Message => row.message().is_own() && !row.is_shadow() && !is_concurrency,
+        }
+    }
 }
 
 impl fmt::Display for Inexpressible {
@@ -57,27 +92,39 @@ impl fmt::Display for Inexpressible {
             Self::Hits => {
                 "charge: always is for hits that are known afterwards, and each request of a quota is one hit"
             }
+            Self::Message => {
+                "no client of a quota reads the message: Envoy denies with its own deny_response_settings"
+            }
         })
     }
 }
 
+/// Rows of a table that have the same that no assignment can say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InexpressibleRows<'p> {
+    /// The table.
+    pub table: &'p str,
+    /// The rows' own names, at least one, in the order of the policy.
+    pub rows: Vec<&'p str>,
+    /// What they have.
+    pub what: Inexpressible,
+}
+
 /// What the rows of a policy have that no assignment can say, in the order of the policy.
-pub fn inexpressible(policy: &Policy) -> Vec<(Row, Inexpressible)> {
-    let domain: Arc<str> = policy.domain().into();
-    let mut found = Vec::new();
-    for row in policy.tables().iter().flat_map(|table| table.rows().iter()) {
-        let of_row = || Row {
-            domain: Arc::clone(&domain),
-            table: row.table().into(),
-            row: row.name().into(),
-        };
+pub fn inexpressible(policy: &Policy) -> Vec<InexpressibleRows<'_>> {
+    let has = |row: &table::Row, what: Inexpressible| {
         let of_overrides = row.overrides().iter().flat_map(Override::rules);
         let mut rules = row.rules().iter().chain(of_overrides);
-        if rules.any(|rule| matches!(rule.bucket(), Bucket::Concurrency(_))) {
-            found.push((of_row(), Inexpressible::Concurrency));
-        }
-        if row.debt().is_some() {
-            found.push((of_row(), Inexpressible::Hits));
+        rules.any(|rule| what.is_of(row, rule.bucket(), row.debt()))
+    };
+    let mut found = Vec::new();
+    for table in policy.tables() {
+        for what in Inexpressible::ALL {
+            let rows = table.rows().iter().filter(|row| has(row, what));
+            let rows: Vec<_> = rows.map(table::Row::name).collect();
+            if !rows.is_empty() {
+                found.push(InexpressibleRows { table: table.name(), rows, what });
+            }
         }
     }
     found
@@ -103,7 +150,8 @@ pub(super) struct Terms {
     pub(super) is_blocked: bool,
     /// Why nothing limits it, if nothing does.
     pub(super) why_free: Option<WhyFree>,
-    pub(super) inexpressible: Vec<(Row, Inexpressible)>,
+    /// What its rows have that no assignment can say, each once.
+    pub(super) inexpressible: SmallVec<[(Arc<Row>, Inexpressible); 1]>,
     /// When they were found, by the wall clock.
     found_at: Timestamp,
     /// Until when the policy has the same for it; `None` for as long as that is in force.
@@ -154,20 +202,20 @@ impl Terms {
     }
 
     fn add(&mut self, domain: &Arc<str>, matched: &MatchedBucket<'_>) {
-        let row = || Row {
-            domain: Arc::clone(domain),
-            table: matched.row.table().into(),
-            row: matched.row.name().into(),
-        };
-        if matched.debt.is_some() {
-            self.inexpressible.push((row(), Inexpressible::Hits));
+        for what in Inexpressible::ALL {
+            if what.is_of(matched.row, matched.bucket, matched.debt) {
+                let found = (self.row(domain, matched.row), what);
+                if !self.inexpressible.contains(&found) {
+                    self.inexpressible.push(found);
+                }
+            }
         }
         match matched.bucket {
             Bucket::Tokens(limit) => {
-                let row = row();
-                let known = self.rows.iter().position(|known| **known == row);
+                let row = self.row(domain, matched.row);
+                let known = self.rows.iter().position(|known| *known == row);
                 let row = known.unwrap_or_else(|| {
-                    self.rows.push(Arc::new(row));
+                    self.rows.push(row);
                     self.rows.len() - 1
                 });
                 self.met.push(Met {
@@ -179,12 +227,25 @@ impl Terms {
                 });
             }
             Bucket::Blocked(_) => self.is_blocked |= !matched.row.is_shadow(),
-            Bucket::Concurrency(_) => {
-                self.inexpressible.push((row(), Inexpressible::Concurrency));
-            }
             // Only trees have windows.
-            Bucket::Window(_) => {}
+            Bucket::Concurrency(_) | Bucket::Window(_) => {}
         }
+    }
+
+    /// A row by names, which are kept once.
+    fn row(&self, domain: &Arc<str>, of: &table::Row) -> Arc<Row> {
+        let mut known = self.rows.iter().chain(self.inexpressible.iter().map(|(row, _)| row));
+        let known = known.find(|row| *row.table == *of.table() && *row.row == *of.name());
+        known.map_or_else(
+            || {
+                Arc::new(Row {
+                    domain: Arc::clone(domain),
+                    table: of.table().into(),
+                    row: of.name().into(),
+                })
+            },
+            Arc::clone,
+        )
     }
 
     /// The buckets that limit it.

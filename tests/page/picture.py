@@ -1,4 +1,4 @@
-"""Draws docs/page.png anew: the page of a server with the shipped policy and a minute of calls.
+"""Draws docs/page.png anew: the page of a server with the shipped policy, a minute of calls and two Envoys with shares.
 
     TOLLGATE_CHROMIUM=.. python tests/page/picture.py
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from conftest import chromium, set_entries, watch
 from browser import Browser
+from envoy import Envoy, usage
 from messages import one
 from tollgate import ROOT, SHIPPED_POLICY, Tollgate
 
@@ -37,6 +38,18 @@ def calls(second, dice):
         yield call("free", "initech", "GET", "clients")
     if second in (5, 17, 30):
         yield call("free", FREE[second % 3], "POST", "jobs/users-imports")
+
+
+def shares(envoys, second):
+    """What two Envoys report each five seconds of two tenants, whose requests move from the one Envoy to the other."""
+    if second % 5:
+        return
+    moved = round(22 * min(second, 45) / 45)
+    for envoy, rate in zip(envoys, [25 - moved, 3 + moved]):
+        # The first requests are few: the server begins with little.
+        allowed = 1 if second == 0 else 5 if second == 5 else 5 * rate
+        ids = [{"tenant_type": "enterprise_production", "tenant": tenant} for tenant in ["hooli", "pied-piper"]]
+        envoy.report(*(usage(of, min(second, 5), allowed // part) for part, of in enumerate(ids, 1)))
 
 
 def unfiltered(png):
@@ -82,11 +95,13 @@ def main():
         server, browser = Tollgate(SHIPPED_POLICY), Browser(chromium(), Path(folder) / "profile")
         try:
             page = watch(browser, server)
+            envoys = [Envoy(server, "management-api") for _ in range(2)]
             start = time.monotonic()
             for second in range(SECONDS):
                 time.sleep(max(0.0, start + second - time.monotonic()))
                 for request in calls(second, dice):
                     server.ask(request)
+                shares(envoys, second)
             set_entries(page, tenant_type="free", tenant="globex", endpoint_group="rotate_signing_keys")
             page.press("Enter")
             page.until("!!document.querySelector('#answer .verdict')")

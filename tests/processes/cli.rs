@@ -11,6 +11,7 @@ mod explain;
 mod health;
 mod pages;
 mod query;
+mod quotas;
 mod ratelimit;
 mod reload;
 mod replay;

@@ -22,7 +22,7 @@ use support::{
 };
 use tollgate::clock::Nanos;
 use tollgate::policy_files::PolicyFiles;
-use tollgate::shares::Row;
+use tollgate::shares::{Inexpressible, Row};
 
 /// The value of a series, as it stands in the text.
 fn value(text: &str, series: &str) -> String {
@@ -59,7 +59,7 @@ fn every_metric_is_in_the_docs_with_its_type_and_labels_and_no_other_is() {
     let row = Row { domain: "d".into(), table: "t".into(), row: "all".into() };
     let quotas = server.parts.telemetry.quotas();
     quotas.count_requests(&row, [1, 0]);
-    quotas.count_inexpressible(&row);
+    quotas.count_inexpressible(&row, Inexpressible::Concurrency);
     quotas.set_owed([(&row, 1.0)]);
     let text = server.get("/metrics");
     let exposed: BTreeSet<_> = kinds(&text)

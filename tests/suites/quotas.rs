@@ -1,5 +1,8 @@
 //! The quota service over the wire: what a stream is told.
 
+mod flood;
+mod series;
+
 use crate::{quota_stream, support};
 
 use quota_stream::{Stream, Told, usage};
@@ -92,7 +95,7 @@ fn every_kind_of_row_has_its_assignment() {
         "tollgate_quota_unlimited_requests_total{reason=\"unmatched\"} 1",
         "tollgate_quota_unlimited_requests_total{reason=\"unlimited\"} 3",
         "tollgate_quota_requests_total{domain=\"d\",table=\"tenants\",row=\"tried\",outcome=\"allowed\"} 1",
-        "tollgate_quota_inexpressible_total{domain=\"d\",table=\"tenants\",row=\"jobs\"} 1",
+        "tollgate_quota_inexpressible_total{domain=\"d\",table=\"tenants\",row=\"jobs\",what=\"concurrent\"} 1",
         "tollgate_quota_actions_total{kind=\"deny_all\"} 1",
     ] {
         assert!(metrics.contains(series), "{series}\n{metrics}");
@@ -167,6 +170,21 @@ fn other_policies_are_told_without_a_report() {
     assert!(size <= 20);
     server.parts.replace(&source(&POLICY.replace("free: [{ per_second: 50 }]", "free: unlimited")));
     assert_eq!(stream.one(), Told::All);
+}
+
+#[test]
+fn a_message_that_a_reload_adds_is_counted_for_who_has_a_share_already() {
+    let server = settled(POLICY);
+    let mut stream = Stream::open(server.grpc);
+    stream.report(vec![usage(&free("acme"), 0, [1, 0])]);
+    assert!(matches!(stream.one(), Told::Tokens(50.0, _)));
+    let has = |text: &str| server.get("/metrics").contains(text);
+    let series = "tollgate_quota_inexpressible_total{domain=\"d\",table=\"tenants\",row=\"free\",what=\"message\"}";
+    assert!(!has(series));
+    let with_message = POLICY.replace("key: [tenant]\n", "key: [tenant]\n    message: no more\n");
+    server.parts.replace(&source(&with_message));
+    // That of the first stream has a share, too.
+    eventually("it is counted", || has(&format!("{series} 2\n")));
 }
 
 #[test]

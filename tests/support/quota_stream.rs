@@ -3,6 +3,7 @@
 use super::support;
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use support::runtime;
 use tokio::runtime::Runtime;
@@ -95,10 +96,15 @@ impl Stream {
         Ok(message.map(|message| message.bucket_action.into_iter().map(of).collect()))
     }
 
+    /// Lets its side send what it has to report, without waiting for what it is told.
+    pub fn turn(&self) {
+        self.runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
+    }
+
     /// The last that was told of one bucket id by now, if anything was since this was asked.
     pub fn latest(&mut self) -> Option<Told> {
         let mut latest = None;
-        let soon = std::time::Duration::from_millis(50);
+        let soon = Duration::from_millis(50);
         while let Ok(message) =
             self.runtime.block_on(async { tokio::time::timeout(soon, self.told.message()).await })
         {

@@ -22,7 +22,7 @@ pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// The modules that `/page.js` imports.
-pub(in crate::admin) const MODULES: [(&str, &str); 8] = [
+pub(in crate::admin) const MODULES: [(&str, &str); 9] = [
     ("bars.js", include_str!("page/bars.js")),
     ("clock.js", include_str!("page/clock.js")),
     ("connection.js", include_str!("page/connection.js")),
@@ -30,6 +30,7 @@ pub(in crate::admin) const MODULES: [(&str, &str); 8] = [
     ("explain.js", include_str!("page/explain.js")),
     ("lists.js", include_str!("page/lists.js")),
     ("plot.js", include_str!("page/plot.js")),
+    ("spark.js", include_str!("page/spark.js")),
     ("text.js", include_str!("page/text.js")),
 ];
 

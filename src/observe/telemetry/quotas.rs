@@ -13,7 +13,8 @@ use prometheus_client::registry::Registry;
 
 use super::{register, seconds};
 use crate::clock::Nanos;
-use crate::shares::{Action, Assignment, Order, Row, WhyFree};
+use crate::policy::Policy;
+use crate::shares::{self, Action, Assignment, Inexpressible, Order, Row, WhyFree};
 
 /// What became of requests in Envoy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -55,6 +56,27 @@ enum Kind {
 }
 
 const KINDS: [Kind; 4] = [Kind::token_bucket, Kind::allow_all, Kind::deny_all, Kind::abandon];
+
+/// What no assignment can say, by its key in the policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[expect(non_camel_case_types, reason = "the names are label values")]
+enum What {
+    concurrent,
+    charge,
+    message,
+}
+
+const WHATS: [What; 3] = [What::concurrent, What::charge, What::message];
+
+impl From<Inexpressible> for What {
+    fn from(what: Inexpressible) -> Self {
+        match what {
+            Inexpressible::Concurrency => Self::concurrent,
+            Inexpressible::Hits => Self::charge,
+            Inexpressible::Message => Self::message,
+        }
+    }
+}
 
 /// Why a part of a report, or a stream, is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
@@ -101,6 +123,14 @@ struct IgnoredLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InexpressibleLabels {
+    domain: String,
+    table: String,
+    row: String,
+    what: What,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RowLabels {
     domain: String,
     table: String,
@@ -116,15 +146,19 @@ pub struct Quotas {
     pub shares: Gauge,
     /// Charges that the store did not make; they are made later.
     pub failures: Counter,
+    /// Times that a stream was not read for a while, since it had reported more than an Envoy can.
+    pub delays: Counter,
     requests: Family<RequestLabels, Counter>,
     free: Family<FreeLabels, Counter>,
     actions: Family<ActionLabels, Counter>,
     ignored: Family<IgnoredLabels, Counter>,
-    inexpressible: Family<RowLabels, Counter>,
+    inexpressible: Family<InexpressibleLabels, Counter>,
     owed: Family<RowLabels, Gauge<f64, AtomicU64>>,
     answer_duration: Histogram,
     /// The rows that have series.
     rows: Mutex<HashSet<Row>>,
+    /// The domains with a policy that have had a stream.
+    domains: Mutex<HashSet<Box<str>>>,
 }
 
 impl Quotas {
@@ -134,6 +168,8 @@ impl Quotas {
         let shares = register::gauge(to, "quota_shares", help);
         let help = "Charges for what Envoys use that the store did not make; they are made later";
         let failures = register::counter(to, "quota_charge_failures", help);
+        let help = "Times that a stream was not read for a while, since it had reported too much";
+        let delays = register::counter(to, "quota_delays", help);
         // 16 us to 2 s, doubling.
         let buckets = exponential_buckets(16e-6, 2.0, 18);
         let help = "Time from a report of an Envoy to its answer";
@@ -142,6 +178,7 @@ impl Quotas {
             streams,
             shares,
             failures,
+            delays,
             requests: Family::default(),
             free: Family::default(),
             actions: Family::default(),
@@ -150,6 +187,7 @@ impl Quotas {
             owed: Family::default(),
             answer_duration,
             rows: Mutex::default(),
+            domains: Mutex::default(),
         };
         // The series of fixed words are there from the start.
         for reason in REASONS {
@@ -169,11 +207,42 @@ impl Quotas {
         to.register("quota_actions", help, quotas.actions.clone());
         let help = "Parts of reports and streams that are not taken, by the reason";
         to.register("quota_ignored", help, quotas.ignored.clone());
-        let help = "Bucket ids that meet a limit of a row that no assignment can say";
+        let help = "Bucket ids that meet a row with something that no assignment can say";
         to.register("quota_inexpressible", help, quotas.inexpressible.clone());
         let help = "Tokens that the buckets of a row owe for what Envoys have used";
         to.register("quota_owed_tokens", help, quotas.owed.clone());
         quotas
+    }
+
+    /// Creates the series of a policy's rows, so that the first report is an increase: for the first stream of its domain, since
+    /// there are none without streams.
+    pub fn create_rows(&self, policy: &Policy) {
+        if self.domains.lock().insert(policy.domain().into()) {
+            self.renew(policy);
+        }
+    }
+
+    /// Creates the series of rows that a policy has which comes into force, if its domain has had a stream.
+    pub fn renew_rows(&self, policy: &Policy) {
+        if self.domains.lock().contains(policy.domain()) {
+            self.renew(policy);
+        }
+    }
+
+    fn renew(&self, policy: &Policy) {
+        for row in shares::divided_rows(policy) {
+            self.record(&row);
+            for outcome in OUTCOMES {
+                drop(self.requests.get_or_create(&request_labels(&row, outcome)));
+            }
+        }
+        for of in shares::inexpressible(policy) {
+            for name in of.rows {
+                let row = Row::new(policy.domain(), of.table, name);
+                self.record(&row);
+                drop(self.inexpressible.get_or_create(&inexpressible_labels(&row, of.what.into())));
+            }
+        }
     }
 
     /// Counts requests that an Envoy reports of a row: let through, and denied.
@@ -220,10 +289,10 @@ impl Quotas {
         }
     }
 
-    /// Counts a bucket id that meets a limit that no assignment can say. Returns whether its row is the first time here.
-    pub fn count_inexpressible(&self, row: &Row) -> bool {
+    /// Counts a bucket id that meets what no assignment can say. Returns whether it is the first time for its row.
+    pub fn count_inexpressible(&self, row: &Row, what: Inexpressible) -> bool {
         self.record(row);
-        self.inexpressible.get_or_create(&row_labels(row)).inc() == 0
+        self.inexpressible.get_or_create(&inexpressible_labels(row, what.into())).inc() == 0
     }
 
     /// Sets what the buckets of rows owe, in tokens; rows that are not named owe nothing.
@@ -248,7 +317,9 @@ impl Quotas {
                 for outcome in OUTCOMES {
                     self.requests.remove(&request_labels(row, outcome));
                 }
-                self.inexpressible.remove(&row_labels(row));
+                for what in WHATS {
+                    self.inexpressible.remove(&inexpressible_labels(row, what));
+                }
             }
             stays
         });
@@ -265,6 +336,11 @@ impl Quotas {
 fn request_labels(of: &Row, outcome: Outcome) -> RequestLabels {
     let RowLabels { domain, table, row } = row_labels(of);
     RequestLabels { domain, table, row, outcome }
+}
+
+fn inexpressible_labels(of: &Row, what: What) -> InexpressibleLabels {
+    let RowLabels { domain, table, row } = row_labels(of);
+    InexpressibleLabels { domain, table, row, what }
 }
 
 fn row_labels(row: &Row) -> RowLabels {

@@ -5,13 +5,10 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use tokio_stream::StreamExt;
-use tollgate::wire::pb::envoy::service::rate_limit_quota::v3::rate_limit_quota_usage_reports::BucketQuotaUsage;
-use tollgate::wire::quota::{RateLimitQuotaServiceClient, RateLimitQuotaUsageReports};
-
+use super::quotas::report_to;
 use super::reload::get;
 use super::serve::{QUIET, Served};
-use crate::support::{eventually, runtime};
+use crate::support::eventually;
 use crate::tool;
 
 const DASHBOARD: &str = "deploy/grafana-dashboard.json";
@@ -130,36 +127,12 @@ fn expressions() -> Vec<(String, String)> {
     found
 }
 
-/// Opens a stream, as an Envoy that has let so many requests through; it ends when it is dropped.
-fn report_to(server: &Served, allowed: u64) -> impl Drop + use<> {
-    let bucket = [("tenant_type", "free"), ("tenant", "acme")];
-    let usage = BucketQuotaUsage {
-        bucket_id: Some(
-            bucket.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
-        ),
-        num_requests_allowed: allowed,
-        ..BucketQuotaUsage::default()
-    };
-    let report = RateLimitQuotaUsageReports {
-        domain: "management-api".to_owned(),
-        bucket_quota_usages: vec![usage],
-    };
-    let runtime = runtime();
-    let address = format!("http://{}", server.grpc);
-    runtime.block_on(async {
-        let mut client = RateLimitQuotaServiceClient::connect(address).await.unwrap();
-        let reports = tokio_stream::iter([report]).chain(tokio_stream::pending());
-        let told = client.stream_rate_limit_quotas(reports).await.unwrap();
-        assert!(told.into_inner().message().await.unwrap().is_some());
-    });
-    runtime
-}
-
 #[test]
 fn every_expression_asks_for_what_is_told() {
     let server = Served::start(&QUIET, &[]);
-    // The series of a row that Envoys share are there once one has reported of it, and those of its debt once it has one.
-    let _stream = report_to(&server, 1_000_000);
+    // The series of rows that Envoys share are there once one has a stream, and those of a debt once there is one.
+    let id = [("tenant_type", "free"), ("tenant", "acme")];
+    let _stream = report_to(&server, "management-api", 1_000_000, &[&id]);
     eventually("it is told", || get(&server, "/metrics").contains("tollgate_quota_owed_tokens{"));
     let told = series(&get(&server, "/metrics"));
     let expressions = expressions();

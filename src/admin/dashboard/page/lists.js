@@ -4,6 +4,7 @@ import { bar, fillBar } from "./bars.js";
 import { draw, find, make, setText } from "./dom.js";
 import { moment, plain, rateText, span, whole } from "./text.js";
 import { explainBucket } from "./explain.js";
+import { drawSpark, range, record, spark } from "./spark.js";
 import { serverNow } from "./clock.js";
 
 // Updates a list. Elements are kept by key, so that focus and selection stay. Their order does not change while the
@@ -159,20 +160,53 @@ function assigned(assignment) {
   return `${rateText(assignment.token_bucket.per_second)}/s`;
 }
 
+// What it is in requests a second; null if it has no number.
+function assignedRate(assignment) {
+  if (assignment === "deny_all") return 0;
+  return assignment?.token_bucket?.per_second ?? null;
+}
+
+// How a share has moved, in words.
+function movement(its) {
+  if (its.steps.every(({ value }) => value === null)) return "no rate";
+  const [most, least] = range(its).map((rate) => `${rateText(rate)}/s`);
+  return most === least ? `${most} in the last two minutes` : `${least} to ${most} in the last two minutes`;
+}
+
+// The shares with a name each. Nothing but a number tells those of streams that have ended apart.
+function named(shares) {
+  const counts = new Map();
+  return shares.map((of) => {
+    const name = JSON.stringify([of.stream, of.domain, of.id]);
+    const number = counts.get(name) ?? 0;
+    counts.set(name, number + 1);
+    return { ...of, name: `${name} ${number}` };
+  });
+}
+
 function showShares({ items, omitted }) {
-  const keyOf = (of) => JSON.stringify([of.stream, of.domain, of.id]);
-  updateList(find("shares"), items, keyOf, (of) => {
+  const now = serverNow();
+  // Shares of the same rows have the same scale.
+  const rowsOf = (of) => JSON.stringify([of.domain, of.rows]);
+  const most = new Map();
+  const sparks = [];
+  updateList(find("shares"), named(items), ({ name }) => name, (of) => {
     const number = make("span", { class: "left" }, make("b"), make("small"));
     const rows = of.rows.map((row) => `${row.table}/${row.row}`).join(", ");
-    const where = [isOnlyDomain ? "" : of.domain, rows, of.stream === null ? "stream ended" : `stream ${of.stream}`];
+    const where = [of.stream === null ? "stream ended" : `stream ${of.stream}`, isOnlyDomain ? "" : of.domain, rows];
     const text = where.filter((part) => part !== "").join(": ");
-    const item = make("li", {}, make("div", { class: "who" }, keyLine(of.id), make("span", { class: "place", title: text }, text)), number);
-    item.number = number;
+    const its = spark();
+    const item = make("li", {}, make("div", { class: "who" }, keyLine(of.id), make("span", { class: "place", title: text }, text)), its.picture, number);
+    Object.assign(item, { number, its });
     return item;
   }, (item, of) => {
     setText(item.number.firstChild, assigned(of.assignment));
     setText(item.number.lastChild, of.demand === null ? "" : `asks for ${rateText(of.demand)}/s`);
+    record(item.its, now, assignedRate(of.assignment));
+    sparks.push([item.its, rowsOf(of)]);
+    most.set(rowsOf(of), Math.max(most.get(rowsOf(of)) ?? 0, range(item.its)[0]));
   });
+  for (const [its, rows] of sparks) drawSpark(its, now, most.get(rows), movement(its));
   find("shares-part").hidden = items.length === 0;
   setText("shares-note", omitted > 0 ? `largest ${items.length} of ${whole.format(items.length + omitted)}` : "");
 }
