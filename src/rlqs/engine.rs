@@ -114,6 +114,7 @@ impl Engine {
             }
         }
         self.streams.clear();
+        self.ledger.expire(self.service.now());
         self.charge().await;
     }
 
