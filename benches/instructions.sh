@@ -18,6 +18,8 @@
 # `prepaid`, the same call by a prepaid admission of a shared store, may take 1.10 of `open`. The Redis is real; what was asked
 # for before is not counted, since both runs ask the same.
 #
+# `quota` is a bucket id of a report of the quota service, with what the nine other streams are told that share its bucket.
+#
 # Needs Linux on x86-64, and valgrind and redis-server, which tests/setup.sh installs.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -25,7 +27,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 kept=benches/instructions.txt
 tolerance=3
-cases=(decision tree admitted denied open spent prepaid call call_denied)
+cases=(decision tree admitted denied open spent prepaid call call_denied quota)
 calls=10000
 mkdir -p "$out"
 

@@ -9,7 +9,8 @@
 //! `admitted` or `denied` under config/management-api.yaml; `open` or `spent` of one policy, of whose four
 //! buckets none or some deny, so that the one count over the other is what a denial costs; `prepaid`, the same as `open`
 //! where each call spends a prepaid admission of the shared store at URL; `call` or `call_denied`, the
-//! same as `admitted` and `denied` over a connection in memory, HTTP/2 included, 50 at a time. Names are hashed
+//! same as `admitted` and `denied` over a connection in memory, HTTP/2 included, 50 at a time. `quota` reports COUNT bucket ids,
+//! in reports of a thousand, of ten streams that share each of their buckets. Names are hashed
 //! under a fixed key and time stands still, so that the same program executes the same instructions.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "bench code: a failure is a panic")]
@@ -18,6 +19,8 @@
 mod connection;
 #[path = "prepaid.rs"]
 mod prepaid;
+#[path = "quota.rs"]
+mod quota;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -55,6 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "open" => repeat(count, "type_0", false),
         "prepaid" => prepaid::spend(count, rest.first().ok_or("prepaid needs a URL")?),
         "spent" => repeat(count, "spent", true),
+        "quota" => quota::report(count),
         other => return Err(format!("{other} is not among the cases").into()),
     }
     Ok(())

@@ -119,6 +119,7 @@ impl Engine {
             }
         }
         self.streams.clear();
+        self.ledger.expire(self.service.now());
         self.charge().await;
         self.leave().await;
     }

@@ -94,6 +94,8 @@ pub struct Ledger {
     moved: HashSet<Fingerprint>,
     /// Nothing is over before this.
     next_expiry: Timestamp,
+    /// Whether charges are looked for in all buckets, and not only in those that are to be divided.
+    is_tick: bool,
     /// What Envoys have reported by row: let through, and denied.
     used: HashMap<Arc<Row>, [u64; 2]>,
     events: Vec<Event>,
@@ -114,6 +116,7 @@ impl Ledger {
             touched: HashSet::new(),
             moved: HashSet::new(),
             next_expiry: now,
+            is_tick: false,
             used: HashMap::new(),
             events: Vec::new(),
         }
@@ -416,8 +419,10 @@ impl Ledger {
         }
     }
 
-    /// Ends what is over at `now`: the shares of Envoys that did not come back, and holders that report no more.
+    /// Ends what is over at `now`: the shares of Envoys that did not come back, and holders that report no more. Then the next
+    /// [`Self::charges`] are those of all buckets; so this is called ten times a second.
     pub fn expire(&mut self, now: Timestamp) {
+        self.is_tick = true;
         if !self.has_settled && now.since(self.started_at) >= GRACE {
             self.has_settled = true;
             self.moved.extend(self.buckets.keys());
@@ -450,7 +455,7 @@ impl Ledger {
         }
     }
 
-    /// The charges that are due at `now`, and those of buckets that are about to be divided.
+    /// The charges of buckets that are about to be divided, and after [`Self::expire`] all that are due at `now`.
     pub fn charges(&mut self, now: Timestamp) -> Vec<DueCharge> {
         let (holders, touched) = (&self.holders, &self.touched);
         let met =
@@ -458,10 +463,17 @@ impl Ledger {
         let urgent: HashSet<_> =
             met.map(|met| met.fingerprint).chain(self.moved.iter().copied()).collect();
         let mut due = Vec::new();
-        self.buckets.retain(|name, bucket| {
-            due.extend(bucket.due_charge(*name, urgent.contains(name), now));
-            !bucket.is_done(now)
-        });
+        if std::mem::take(&mut self.is_tick) {
+            self.buckets.retain(|name, bucket| {
+                due.extend(bucket.due_charge(*name, urgent.contains(name), now));
+                !bucket.is_done(now)
+            });
+        } else {
+            for name in urgent {
+                let bucket = self.buckets.get_mut(&name);
+                due.extend(bucket.and_then(|bucket| bucket.due_charge(name, true, now)));
+            }
+        }
         due
     }
 

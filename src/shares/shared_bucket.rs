@@ -53,6 +53,8 @@ pub struct DueCharge {
 #[derive(Debug)]
 pub(super) struct SharedBucket {
     limit: TokenBucket,
+    /// Its rate, in tokens a second.
+    rate: f64,
     changes: Option<Arc<LimitChanges>>,
     pub(super) row: Arc<Row>,
     pub(super) is_shadow: bool,
@@ -89,6 +91,7 @@ impl SharedBucket {
     pub(super) fn new(met: &Met, row: Arc<Row>, now: Timestamp) -> Self {
         Self {
             limit: met.limit,
+            rate: rate_of(met.limit),
             changes: met.changes.clone(),
             row,
             is_shadow: met.is_shadow,
@@ -118,7 +121,8 @@ impl SharedBucket {
             (self.told, self.taken, self.next_charge) = (None, 0.0, now);
             self.watched_since = None;
         }
-        (self.limit, self.changes) = (met.limit, met.changes.clone());
+        (self.limit, self.rate) = (met.limit, rate_of(met.limit));
+        self.changes = met.changes.clone();
         (self.row, self.is_shadow) = (row, met.is_shadow);
         is_other
     }
@@ -134,8 +138,8 @@ impl SharedBucket {
     }
 
     /// Tokens a second.
-    pub(super) fn rate(&self) -> f64 {
-        1.0 / seconds(self.limit.interval()).max(1e-9)
+    pub(super) const fn rate(&self) -> f64 {
+        self.rate
     }
 
     /// What requests that are decided one by one take, in tokens a second.
@@ -176,11 +180,15 @@ impl SharedBucket {
     }
 
     fn accrue(&mut self, now: Timestamp) {
+        // A division asks many times at one time.
+        if now <= self.accrued_at {
+            return;
+        }
         let span = seconds(now.since(self.accrued_at));
         self.uncharged += self.predicted * span;
         let gained = (self.rate() - self.predicted) * span;
         self.continuous = (self.continuous + gained).min(self.size());
-        self.accrued_at = self.accrued_at.max(now);
+        self.accrued_at = now;
     }
 
     /// Changes what is predicted, in tokens a second.
@@ -318,4 +326,9 @@ impl SharedBucket {
     pub(super) fn is_done(&mut self, now: Timestamp) -> bool {
         self.holders.is_empty() && self.uncharged(now).abs() < 1.0
     }
+}
+
+/// The rate of a limit, in tokens a second.
+fn rate_of(limit: TokenBucket) -> f64 {
+    1.0 / seconds(limit.interval()).max(1e-9)
 }

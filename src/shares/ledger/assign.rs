@@ -1,5 +1,7 @@
 //! Divides the buckets that changed, and tells holders of their shares.
 
+use std::sync::Arc;
+
 use hashbrown::{HashMap, HashSet};
 
 use super::Ledger;
@@ -134,8 +136,8 @@ impl Ledger {
         let has_settled = self.has_settled;
         let Some(of) = self.holders.get_mut(&holder) else { return };
         let Some(stream) = of.stream() else { return };
-        let id = std::sync::Arc::clone(&of.id);
         if is_idle {
+            let id = Arc::clone(&of.id);
             told.entry(stream).or_default().push(Action { id, order: Order::Abandon });
             self.remove(holder, now);
             return;
@@ -149,6 +151,7 @@ impl Ledger {
             return;
         }
         of.set_sent(assignment, now);
+        let id = Arc::clone(&of.id);
         told.entry(stream).or_default().push(Action { id, order: Order::Assign(assignment) });
     }
 

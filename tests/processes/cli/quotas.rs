@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 use tokio_stream::StreamExt;
-use tollgate::wire::pb::envoy::service::rate_limit_quota::v3::BucketId;
 use tollgate::wire::pb::envoy::service::rate_limit_quota::v3::rate_limit_quota_usage_reports::BucketQuotaUsage;
 use tollgate::wire::quota::{RateLimitQuotaServiceClient, RateLimitQuotaUsageReports};
 
