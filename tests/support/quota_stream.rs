@@ -1,5 +1,12 @@
 //! A stream of the quota service (RLQS), as an Envoy has it.
 
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "test code: a failure is a panic, and no test uses all of it"
+)]
+
 use super::support;
 
 use std::net::SocketAddr;
