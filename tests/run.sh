@@ -119,7 +119,7 @@ rust_tests() {
   cargo test --locked -p access-log
   cargo test --locked -p unary-h2
   headline "cargo test, without OpenTelemetry"
-  cargo test --locked --no-default-features --test processes a_collector_that_the_build_has_no_spans_for
+  cargo test --locked --no-default-features --test without_otlp
 }
 
 # The build that `instructions` counts. Most of it keeps one core busy, and the tests often wait for processes.

@@ -259,14 +259,6 @@ fn a_wrong_command_line_ends_with_2_and_what_could_be_said() {
     }
 }
 
-#[cfg(not(feature = "otlp"))]
-#[test]
-fn a_collector_that_the_build_has_no_spans_for_ends_the_start() {
-    let ended = run(&["serve", "--otlp-endpoint", "http://127.0.0.1:4317"]);
-    assert_eq!((ended.code, &*ended.out), (Some(2), ""));
-    assert!(ended.err.contains("build tollgate with the Cargo feature `otlp`"), "{ended:?}");
-}
-
 #[test]
 fn help_is_no_failure_and_names_every_command() {
     let ended = run(&["--help"]);
