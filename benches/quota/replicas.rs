@@ -20,11 +20,15 @@ pub(super) struct Server {
     claims: Option<(Claims, Timestamp)>,
 }
 
+fn shared() -> Settings {
+    Settings { is_shared: true, ..Settings::default() }
+}
+
 impl Simulation {
     /// Adds a replica that has run for long over the same store. Returns its number.
     pub(in super::super) fn server(&mut self) -> usize {
         let begun = self.now.before(Nanos::from_secs(60));
-        let mut ledger = Ledger::new(Settings::default(), begun);
+        let mut ledger = Ledger::new(shared(), begun);
         ledger.expire(self.now);
         // Replicas do not write and read at the same time.
         let next_exchange = self.now.after(STEP.times(7 * self.servers.len() as u64));
@@ -45,10 +49,12 @@ impl Simulation {
     fn exchange(&mut self, server: usize) {
         let now = self.now;
         let ids = (0..self.servers.len()).filter(|of| *of != server);
-        let there = ids.clone().filter(|of| self.servers[*of].is_up);
+        let there = ids.clone().filter(|of| self.servers[*of].is_up && now >= self.meet_at);
         let there = there.map(|of| ReplicaId(of as u64)).collect();
         let of = &mut self.servers[server];
-        of.ledger.other_replicas(there);
+        if of.ledger.other_replicas(there, now).is_empty() {
+            return;
+        }
         let claims = Claims::from_bytes(&of.ledger.claims().to_bytes()).unwrap();
         of.claims = Some((claims.clone(), now.after(CLAIMS_KEPT)));
         let told = ids.filter_map(|of| {
@@ -57,6 +63,11 @@ impl Simulation {
         });
         let told = told.collect();
         self.servers[server].ledger.exchanged(&claims, told, now);
+    }
+
+    /// Has replicas not know each other for so long.
+    pub(in super::super) fn meet_after(&mut self, span: Nanos) {
+        self.meet_at = self.now.after(span);
     }
 
     /// Ends a replica, and moves its Envoys to another. If it drains, it tells so.
@@ -86,17 +97,18 @@ impl Simulation {
         let ledger = &mut self.servers[server].ledger;
         for bucket in ledger.take_new_buckets() {
             let until = self.first.entry(bucket).or_insert(self.now);
-            if *until <= self.now {
+            let is_first = *until <= self.now;
+            if is_first {
                 *until = self.now.after(FIRST);
-                ledger.set_first(bucket, self.now);
             }
+            ledger.begin_bucket(bucket, is_first, self.now);
         }
     }
 
     /// Replaces all servers by ones that know nothing.
     pub(super) fn restart_servers(&mut self) {
         let now = self.now;
-        let begun = || Ledger::new(Settings::default(), now);
+        let begun = || Ledger::new(shared(), now);
         let mut ended = Vec::new();
         for server in self.servers.iter_mut().filter(|server| server.is_up) {
             server.ledger = begun();

@@ -54,6 +54,8 @@ pub(super) struct Simulation {
     policies: Policies,
     store: MemoryStore,
     servers: Vec<Server>,
+    /// When replicas know each other.
+    meet_at: Timestamp,
     /// Until when some replica is the first with Envoys of a bucket.
     first: HashMap<Fingerprint, Timestamp>,
     envoys: Vec<Envoy>,
@@ -88,6 +90,7 @@ impl Simulation {
             policies,
             store: MemoryStore::new(1_000_000),
             servers: Vec::new(),
+            meet_at: now,
             first: HashMap::new(),
             envoys: Vec::new(),
             of_stream: HashMap::new(),

@@ -69,6 +69,7 @@ impl Engine {
         let of_ledger = shares::Settings {
             ttl: Nanos::from_secs(ttl.into()),
             idle: settings.idle.into(),
+            is_shared: service.is_shared(),
             ..shares::Settings::default()
         };
         let policies = service.policies().load_full();
@@ -191,7 +192,7 @@ impl Engine {
 
     /// Tells other replicas what its Envoys have of the buckets, and learns what those of the others have.
     async fn exchange_claims(&mut self) {
-        let others = self.ledger.other_replicas(self.service.other_replicas());
+        let others = self.ledger.other_replicas(self.service.other_replicas(), self.service.now());
         if others.is_empty() {
             return;
         }
@@ -227,11 +228,12 @@ impl Engine {
         if new.is_empty() {
             return;
         }
-        // Without an answer, it waits until others know of it.
         let first = self.service.are_first(&new).await.unwrap_or_default();
         let now = self.service.now();
-        let first = new.into_iter().zip(first).filter(|(_, is_first)| *is_first);
-        first.for_each(|(bucket, _)| self.ledger.set_first(bucket, now));
+        for (at, bucket) in new.into_iter().enumerate() {
+            // Without an answer, it waits until others know of it.
+            self.ledger.begin_bucket(bucket, first.get(at) == Some(&true), now);
+        }
     }
 
     async fn charge(&mut self) {

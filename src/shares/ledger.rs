@@ -40,6 +40,8 @@ pub struct Settings {
     pub max_ids: usize,
     /// The most holders.
     pub max_holders: usize,
+    /// Whether other replicas may charge the same buckets.
+    pub is_shared: bool,
 }
 
 impl Default for Settings {
@@ -49,6 +51,7 @@ impl Default for Settings {
             idle: Nanos::from_secs(60),
             max_ids: 50_000,
             max_holders: 500_000,
+            is_shared: false,
         }
     }
 }

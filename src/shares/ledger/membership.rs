@@ -98,7 +98,9 @@ impl Ledger {
             let bucket = self.buckets.entry(met.fingerprint).or_insert_with(|| {
                 let mut bucket = SharedBucket::new(met, Arc::clone(row), now);
                 bucket.holders_elsewhere = self.replicas.holders_of(met.fingerprint);
-                self.replicas.begin(met.fingerprint, bucket.holders_elsewhere);
+                if self.settings.is_shared {
+                    self.replicas.begin(met.fingerprint, bucket.holders_elsewhere);
+                }
                 bucket
             });
             bucket.update(met, Arc::clone(row), now);

@@ -29,6 +29,8 @@ struct Replica {
 pub(super) struct Replicas {
     /// Whether there are any, whatever they claim.
     are_there: bool,
+    /// Until when there are some since one was the first with Envoys of a bucket, although it is not known which one.
+    met_until: Timestamp,
     all: BTreeMap<ReplicaId, Replica>,
     /// How often this one has told the others of its claims.
     written: u64,
@@ -44,9 +46,9 @@ impl Replicas {
         self.are_there
     }
 
-    /// Notes a bucket that holders meet first, of which other replicas have so many holders.
+    /// Notes a bucket of a shared store that holders meet first, of which other replicas have so many holders.
     pub(super) fn begin(&mut self, bucket: Fingerprint, holders_elsewhere: f64) {
-        if self.are_there && holders_elsewhere == 0.0 {
+        if holders_elsewhere == 0.0 {
             self.new_buckets.push(bucket);
         }
     }
@@ -79,23 +81,33 @@ impl Ledger {
     /// The other replicas of which to learn what they claim: those that are `there`, and those that have ended a while ago. If
     /// there are any, what is assigned here has to be told to them before it may grow: [`Self::claims`], then
     /// [`Self::exchanged`].
-    pub fn other_replicas(&mut self, there: Vec<ReplicaId>) -> Vec<ReplicaId> {
+    pub fn other_replicas(&mut self, there: Vec<ReplicaId>, now: Timestamp) -> Vec<ReplicaId> {
         let known: HashSet<_> = self.replicas.all.keys().copied().chain(there).collect();
-        let are_there = !known.is_empty();
-        if std::mem::replace(&mut self.replicas.are_there, are_there) != are_there {
-            self.moved.extend(self.buckets.keys());
-        }
+        self.set_are_there(!known.is_empty() || now < self.replicas.met_until);
         known.into_iter().collect()
     }
 
-    /// The buckets that have got their first holders since this was asked last, and of which no other replica is known to have
-    /// any. If this replica is the first that has some, [`Self::set_first`] is to be called.
+    fn set_are_there(&mut self, are_there: bool) {
+        if std::mem::replace(&mut self.replicas.are_there, are_there) != are_there {
+            self.moved.extend(self.buckets.keys());
+        }
+    }
+
+    /// The buckets of a shared store that have got their first holders since this was asked last, and of which no other replica
+    /// is known to have any. Whether this replica is the first that has some is then to be told with [`Self::begin_bucket`].
     pub fn take_new_buckets(&mut self) -> Vec<Fingerprint> {
         std::mem::take(&mut self.replicas.new_buckets)
     }
 
-    /// Has the holders of a bucket get their part at once, since this replica is the first that has some.
-    pub fn set_first(&mut self, bucket: Fingerprint, now: Timestamp) {
+    /// Has the holders of a bucket get their part at once if this replica is the first that has some, and else once other
+    /// replicas know of them.
+    pub fn begin_bucket(&mut self, bucket: Fingerprint, is_first: bool, now: Timestamp) {
+        if !is_first {
+            // It may have come so lately that it is not known by name.
+            self.replicas.met_until = now.after(LOST);
+            self.set_are_there(true);
+            return;
+        }
         let known_since = now.before(self.known_after());
         if let Some(bucket) = self.buckets.get_mut(&bucket) {
             bucket.set_announced(known_since);

@@ -1,5 +1,6 @@
 //! Envoys whose streams are at several replicas over one store.
 
+use tollgate::clock::Nanos;
 use tollgate::shares::Assignment;
 
 use super::{ACME, PLAIN, Simulation, per_second};
@@ -81,6 +82,23 @@ fn two_that_join_two_replicas_at_once_have_one_burst() {
     simulation.run(30.0, |_, _| 200.0);
     // The first request of each passes unasked, and each has one token at least.
     assert!(simulation.worst() <= 5.0, "{}", simulation.worst());
+}
+
+#[test]
+fn replicas_that_do_not_know_each_other_yet_have_one_burst() {
+    let mut simulation = Simulation::new(PLAIN, 50, 50.0);
+    simulation.server();
+    // A replica tells that it is there once it has used the store.
+    simulation.meet_after(Nanos::new(1_500_000_000));
+    for server in [0, 1] {
+        simulation.envoy_of(server, &[ACME]);
+    }
+    simulation.run(30.0, |_, _| 60.0);
+    assert!(simulation.worst() <= 5.0, "{}", simulation.worst());
+    simulation.take_all();
+    simulation.run(10.0, |_, _| 60.0);
+    let rates = [0, 1].map(|envoy| per_second(simulation.take(envoy, 0), 10.0));
+    assert!(rates.iter().all(|rate| (23.0..=27.0).contains(rate)), "{rates:?}");
 }
 
 #[test]
