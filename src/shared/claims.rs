@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use redis::{RedisError, RedisResult, Value};
+use redis::{RedisResult, Value};
 use tokio::time::timeout;
 
 use super::StoreClient;
@@ -51,7 +51,7 @@ impl StoreClient {
         let replies = self.in_time(async |connection| {
             connection.send_all(buckets.iter().map(set).collect()).await
         });
-        Ok(replies.await?.iter().map(|reply| *reply == Value::Okay).collect())
+        Ok(replies.await?.iter().map(|reply| matches!(reply, Ok(Value::Okay))).collect())
     }
 
     async fn in_time<T>(
@@ -83,8 +83,7 @@ impl StoreClient {
         let replies = connection.send_all(others.iter().map(get).collect()).await?;
         let mut claims = Vec::with_capacity(others.len());
         for (id, reply) in others.iter().zip(replies) {
-            let bytes: Option<Vec<u8>> =
-                redis::from_redis_value(reply).map_err(RedisError::from)?;
+            let bytes: Option<Vec<u8>> = reply.ok().and_then(|of| redis::from_redis_value(of).ok());
             // Those of a version with another format are not known.
             claims.extend(bytes.and_then(|bytes| Some((*id, Claims::from_bytes(&bytes)?))));
         }

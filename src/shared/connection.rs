@@ -82,7 +82,10 @@ impl Connection {
     }
 
     /// Sends commands, on one server all at once; returns the replies, in their order.
-    pub(super) async fn send_all(&mut self, commands: Vec<Cmd>) -> RedisResult<Vec<Value>> {
+    pub(super) async fn send_all(
+        &mut self,
+        commands: Vec<Cmd>,
+    ) -> RedisResult<Vec<RedisResult<Value>>> {
         match self {
             Self::Server(connection) => {
                 let mut pipeline = redis::pipe();
@@ -91,12 +94,12 @@ impl Connection {
                     pipeline.add_command(command);
                 }
                 let replies = connection.send_packed_commands(&pipeline, 0, count).await?;
-                replies.into_iter().map(Value::extract_error).collect()
+                Ok(replies.into_iter().map(Value::extract_error).collect())
             }
             Self::Cluster(connection) => {
                 let mut replies = Vec::with_capacity(commands.len());
                 for command in commands {
-                    replies.push(command.query_async(connection).await?);
+                    replies.push(command.query_async(connection).await);
                 }
                 Ok(replies)
             }
