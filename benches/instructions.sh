@@ -18,7 +18,7 @@
 # `prepaid`, the same call by a prepaid admission of a shared store, may take 1.10 of `open`. The Redis is real; what was asked
 # for before is not counted, since both runs ask the same.
 #
-# `quota` is a bucket id of a report of the quota service, with what the nine other streams are told that share its bucket.
+# `quota` counts one bucket id of a report to the quota service, and what the nine other streams that share its bucket are told.
 #
 # Needs Linux on x86-64, and valgrind and redis-server, which tests/setup.sh installs.
 set -euo pipefail

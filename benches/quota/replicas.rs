@@ -92,7 +92,7 @@ impl Simulation {
         (self.envoys[envoy].server, self.envoys[envoy].is_cut) = (next, true);
     }
 
-    /// Has a server's holders get their parts of new buckets at once of which it is the first that has some.
+    /// Gives the holders of a server their parts of each new bucket at once, if no other server has holders of it.
     pub(super) fn begin_buckets(&mut self, server: usize) {
         let ledger = &mut self.servers[server].ledger;
         for bucket in ledger.take_new_buckets() {

@@ -37,8 +37,8 @@ impl Allowance {
         Self(RateLimiter::direct_with_clock(quota, Steady(clock)))
     }
 
-    /// Charges a report of so many bucket ids, and waits until that is paid for. Counts in `delays` if it has to wait. Returns
-    /// whether the stream goes on: not if it `is_over` meanwhile.
+    /// Charges a report of `ids` bucket ids, and waits until the allowance has covered it; a wait is counted in `delays`. Returns
+    /// false if the stream `is_over` meanwhile.
     pub(super) async fn charge(
         &self,
         ids: u64,

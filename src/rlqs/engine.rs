@@ -125,7 +125,7 @@ impl Engine {
         self.leave().await;
     }
 
-    /// Tells other replicas that all its Envoys are gone, of whom each comes to one of them and goes on with its share.
+    /// Tells other replicas that all Envoys of this one are gone. Each goes on with its share, and comes to one of them.
     async fn leave(&mut self) {
         let now = self.service.now();
         self.ledger.close_all(now);
@@ -209,7 +209,7 @@ impl Engine {
         self.charge().await;
         self.begin_buckets().await;
         let mut told = self.ledger.assign(self.service.now());
-        // Those who wait for an answer come first; what the others are told of may be several times as much.
+        // Streams that wait for an answer are told first: the messages to the others may be several times as long.
         for (stream, arrived) in std::mem::take(&mut self.arrivals) {
             if let Some(actions) = told.remove(&stream) {
                 self.tell(stream, actions);
@@ -222,7 +222,7 @@ impl Engine {
         self.count();
     }
 
-    /// Finds out of which new buckets no other replica has Envoys, so that the first one need not wait for its part.
+    /// Asks the store of which new buckets no other replica has Envoys. The Envoys of this one get their parts of them at once.
     async fn begin_buckets(&mut self) {
         let new = self.ledger.take_new_buckets();
         if new.is_empty() {
