@@ -51,6 +51,9 @@ pub(crate) enum Difference {
     /// Counts that 63 bits do not hold are held at their most, and deny; the reference fails the call, which lets
     /// the request pass.
     LargeCounts,
+    /// Limits of two units have two counts; the key of the reference has the begin of a window and not its unit, so
+    /// that a minute and the hour, or an hour and the day, that begin together are one count.
+    OneBegin,
     /// The metadata of a limit is that of the file, and told whatever its metrics are; the reference writes what it
     /// merges for one request into the configuration, and loses it where `detailed_metric` is set.
     Metadata,

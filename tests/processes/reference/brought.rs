@@ -1,9 +1,12 @@
 //! Limits that come with a descriptor.
 
+use tollgate::wire::pb::envoy::service::ratelimit::v3::rate_limit_response::rate_limit::Unit;
+
 use super::compare;
 use super::script::{self, Case};
 use super::sides::Sides;
 use super::support::{descriptor, hits, limit, request};
+use super::windows;
 
 /// Units as the descriptor's enum has them; WEEK is none of it, and taken all the same.
 const MINUTE: i32 = 2;
@@ -49,8 +52,13 @@ const CASES: &[Case] = &[
             assert_eq!(script.ask(&[descriptor(&[("k", "v")])])?, "OK: OK 0 of 5 a HOUR");
             let less = [limit(4, HOUR, None, &[("k", "v")])];
             assert_eq!(script.ask(&less)?, "OVER_LIMIT: OVER_LIMIT 0 of 4 a HOUR");
-            let other = [limit(4, MINUTE, None, &[("k", "v")])];
-            assert_eq!(script.ask(&other)?, "OK: OK 3 of 4 a MINUTE");
+            // One of these at least did not begin together with this hour.
+            let others = windows::apart(&[Unit::Hour, Unit::Minute, Unit::Day, Unit::Month]);
+            for unit in others.into_iter().filter(|unit| *unit != Unit::Hour) {
+                let other = [limit(4, unit as i32, None, &[("k", "v")])];
+                let expected = format!("OK: OK 3 of 4 a {}", unit.as_str_name());
+                assert_eq!(script.ask(&other)?, expected);
+            }
             Ok(())
         },
     ),

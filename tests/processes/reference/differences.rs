@@ -3,11 +3,14 @@
 use serde_json::json;
 use tollgate::wire::RateLimitRequest;
 use tollgate::wire::pb::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
+use tollgate::wire::pb::envoy::service::ratelimit::v3::rate_limit_response::rate_limit::Unit;
 
 use super::Difference;
 use super::compare;
+use super::script::{self, Moved};
 use super::sides::{Deployment, Said, Sides};
 use super::support::{descriptor, give_back, hits, limit, request};
+use super::windows;
 
 /// What the reference says, and what tollgate says.
 struct Both {
@@ -115,6 +118,37 @@ fn counts_that_are_too_large_deny() {
     // The reference fails the call, and has taken them off: as a number with a sign they are -1.
     both.say(&[hits(u64::MAX, &[("k", "w")])], "Unknown", over);
     both.say(&[descriptor(&[("k", "w")])], "OK: OK 5 of 5 a DAY", over);
+}
+
+#[test]
+#[ignore = "needs the reference and Redis; bash tests/run.sh"]
+fn windows_of_two_units_have_two_counts() {
+    let both = Both::of(Difference::OneBegin, K);
+    // Which of them began together depends on the time of day.
+    let units = [Unit::Minute, Unit::Hour, Unit::Day, Unit::Week, Unit::Month, Unit::Year];
+    script::attempt("windows that begin together", Unit::Minute, |attempt| {
+        let begun = windows::now() / windows::length(Unit::Minute);
+        let mut lines = Vec::new();
+        for pair in units.windows(2) {
+            let value = format!("{pair:?} {attempt}");
+            let of = |unit: Unit| limit(5, unit as i32, None, &[("k", &value)]);
+            let first = both.sides.ask(&request("d", &[of(pair[0])]));
+            lines.extend(first.iter().map(|(name, said)| (*name, line(said), pair[0], 4)));
+            let is_one = windows::apart(pair).is_empty();
+            for (name, said) in both.sides.ask(&request("d", &[of(pair[1])])) {
+                let left = if is_one && name == "reference" { 3 } else { 4 };
+                lines.push((name, line(&said), pair[1], left));
+            }
+        }
+        if windows::now() / windows::length(Unit::Minute) != begun {
+            return Err(Moved);
+        }
+        for (name, told, unit, left) in lines {
+            let expected = format!("OK: OK {left} of 5 a {}", unit.as_str_name());
+            assert_eq!(told, expected, "{name}, {:?}", both.difference);
+        }
+        Ok(())
+    });
 }
 
 #[test]

@@ -5,9 +5,11 @@ use std::fmt::Write as _;
 
 use tollgate::wire::RateLimitRequest;
 use tollgate::wire::pb::envoy::extensions::common::ratelimit::v3::RateLimitDescriptor;
+use tollgate::wire::pb::envoy::service::ratelimit::v3::rate_limit_response::rate_limit::Unit;
 
 use super::sides::Version;
 use super::support::{descriptor, limit, request};
+use super::windows;
 use crate::random::Random;
 
 /// What a generated configuration may hold.
@@ -41,6 +43,8 @@ const AT_THE_END: [&str; 5] = ["*", "x*", "xy*", "/x/*", "é*"];
 const ANYWHERE: [&str; 6] = ["*y", "x*z", "/*/y", "x**", "*x*y*", "*.0.*"];
 const NAMES: [&str; 3] = ["one", "two", "three"];
 const UNITS: [&str; 6] = ["minute", "hour", "day", "week", "month", "year"];
+const ALL_UNITS: [Unit; 7] =
+    [Unit::Second, Unit::Minute, Unit::Hour, Unit::Day, Unit::Week, Unit::Month, Unit::Year];
 
 impl Tree {
     pub(super) fn new(domain: String, random: &mut Random, features: Features) -> Self {
@@ -99,9 +103,11 @@ impl Tree {
         let entries: Vec<_> = entries.iter().map(|(key, value)| (*key, &**value)).collect();
         let mut asked = descriptor(&entries);
         if features.has_brought && random.percent(10) {
-            let unit = 2 + random.below(6);
+            let mut units = windows::apart(&ALL_UNITS);
+            units.retain(|unit| *unit != Unit::Second);
+            let unit = random.pick(&units);
             let number = u32::try_from(random.below(6)).unwrap();
-            asked = limit(number, i32::try_from(unit).unwrap(), None, &entries);
+            asked = limit(number, unit as i32, None, &entries);
         }
         if random.percent(30) {
             // So large that a few thousand of them do not leave 63 bits.

@@ -27,6 +27,18 @@ pub(super) fn length(unit: Unit) -> u64 {
     }
 }
 
+/// Those of these units whose window did not begin together with the window of another of them: the reference counts
+/// such windows in one ([`super::Difference::OneBegin`]).
+pub(super) fn apart(units: &[Unit]) -> Vec<Unit> {
+    let now = now();
+    let begin = |unit: Unit| now - now % length(unit);
+    let is_alone = |unit: &Unit| {
+        let mut others = units.iter().filter(|other| *other != unit);
+        others.all(|other| begin(*other) != begin(*unit))
+    };
+    units.iter().copied().filter(is_alone).collect()
+}
+
 /// Returns early in a window: at once where less than a third of a second of it has passed, or where it is long and
 /// does not end soon.
 pub(super) fn begin(unit: Unit) {
