@@ -13,6 +13,8 @@ const FIRST: Nanos = Nanos::from_secs(3);
 
 /// A replica of the server.
 pub(super) struct Server {
+    /// Of all replicas that there have been, its own.
+    id: ReplicaId,
     pub(super) ledger: Ledger,
     pub(super) is_up: bool,
     next_exchange: Timestamp,
@@ -32,13 +34,14 @@ impl Simulation {
         ledger.expire(self.now);
         // Replicas do not write and read at the same time.
         let next_exchange = self.now.after(STEP.times(7 * self.servers.len() as u64));
-        self.servers.push(Server { ledger, is_up: true, next_exchange, claims: None });
+        let id = self.replica_id();
+        self.servers.push(Server { id, ledger, is_up: true, next_exchange, claims: None });
         self.servers.len() - 1
     }
 
     pub(super) fn exchange_if_due(&mut self, server: usize) {
         let of = &self.servers[server];
-        if self.servers.len() > 1 && self.now >= of.next_exchange {
+        if self.now >= of.next_exchange {
             self.exchange(server);
             let of = &mut self.servers[server];
             of.next_exchange = self.now.after(of.ledger.claims_interval());
@@ -50,7 +53,7 @@ impl Simulation {
         let now = self.now;
         let ids = (0..self.servers.len()).filter(|of| *of != server);
         let there = ids.clone().filter(|of| self.servers[*of].is_up && now >= self.meet_at);
-        let there = there.map(|of| ReplicaId(of as u64)).collect();
+        let there = there.map(|of| self.servers[of].id).collect();
         let of = &mut self.servers[server];
         if of.ledger.other_replicas(there, now).is_empty() {
             return;
@@ -59,7 +62,7 @@ impl Simulation {
         of.claims = Some((claims.clone(), now.after(CLAIMS_KEPT)));
         let told = ids.filter_map(|of| {
             let (claims, until) = self.servers[of].claims.as_ref()?;
-            (*until > now).then(|| (ReplicaId(of as u64), claims.clone()))
+            (*until > now).then(|| (self.servers[of].id, claims.clone()))
         });
         let told = told.collect();
         self.servers[server].ledger.exchanged(&claims, told, now);
@@ -85,6 +88,19 @@ impl Simulation {
         }
     }
 
+    /// Ends a replica, moves its Envoys to another one, and begins a new replica in its place. Returns how many have moved.
+    pub(in super::super) fn replace_server(
+        &mut self,
+        server: usize,
+        is_drain: bool,
+        next: usize,
+    ) -> usize {
+        let moved = self.envoys.iter().filter(|of| of.is_alive && of.server == server).count();
+        self.end_server(server, is_drain, next);
+        self.replace(server);
+        moved
+    }
+
     /// Ends the connection of an Envoy, which goes to another replica with its next report.
     pub(in super::super) fn move_envoy(&mut self, envoy: usize, next: usize) {
         let Envoy { server, stream, .. } = self.envoys[envoy];
@@ -94,28 +110,38 @@ impl Simulation {
 
     /// Gives the holders of a server their parts of each new bucket at once, if no other server has holders of it.
     pub(super) fn begin_buckets(&mut self, server: usize) {
-        let ledger = &mut self.servers[server].ledger;
+        let Server { id: ReplicaId(own), ledger, .. } = &mut self.servers[server];
         for bucket in ledger.take_new_buckets() {
-            let until = self.first.entry(bucket).or_insert(self.now);
-            let is_first = *until <= self.now;
-            if is_first {
-                *until = self.now.after(FIRST);
+            let first = self.first.entry(bucket).or_insert((*own, self.now));
+            if first.1 <= self.now {
+                *first = (*own, self.now.after(FIRST));
             }
-            ledger.begin_bucket(bucket, is_first, self.now);
+            ledger.begin_bucket(bucket, first.0 == *own, self.now);
         }
     }
 
     /// Replaces all servers by ones that know nothing.
     pub(super) fn restart_servers(&mut self) {
-        let now = self.now;
-        let begun = || Ledger::new(shared(), now);
-        let mut ended = Vec::new();
-        for server in self.servers.iter_mut().filter(|server| server.is_up) {
-            server.ledger = begun();
-            // They are other replicas now: what the ended ones have in the store stays for a while.
-            let claims = server.claims.take();
-            ended.push(Server { ledger: begun(), is_up: false, next_exchange: now, claims });
+        for server in 0..self.servers.len() {
+            if self.servers[server].is_up {
+                self.replace(server);
+            }
         }
-        self.servers.extend(ended);
+    }
+
+    /// Replaces a server by one that knows nothing. It is another replica: what the ended one has in the store stays for a
+    /// while.
+    fn replace(&mut self, server: usize) {
+        let now = self.now;
+        let (id, ledger) = (self.replica_id(), Ledger::new(shared(), now));
+        let next = Server { id, ledger, is_up: true, next_exchange: now, claims: None };
+        let mut ended = std::mem::replace(&mut self.servers[server], next);
+        ended.is_up = false;
+        self.servers.push(ended);
+    }
+
+    fn replica_id(&mut self) -> ReplicaId {
+        self.replicas += 1;
+        ReplicaId(self.replicas)
     }
 }

@@ -56,8 +56,10 @@ pub(super) struct Simulation {
     servers: Vec<Server>,
     /// When replicas know each other.
     meet_at: Timestamp,
-    /// Until when some replica is the first with Envoys of a bucket.
-    first: HashMap<Fingerprint, Timestamp>,
+    /// Which replica is the first with Envoys of a bucket, and until when.
+    first: HashMap<Fingerprint, (u64, Timestamp)>,
+    /// How many replicas there have been.
+    replicas: u64,
     envoys: Vec<Envoy>,
     /// Which Envoy has a stream.
     of_stream: HashMap<StreamId, usize>,
@@ -92,6 +94,7 @@ impl Simulation {
             servers: Vec::new(),
             meet_at: now,
             first: HashMap::new(),
+            replicas: 0,
             envoys: Vec::new(),
             of_stream: HashMap::new(),
             now,

@@ -38,20 +38,28 @@ impl StoreClient {
     }
 
     /// Says of each of these buckets whether this replica is the first with Envoys that share it, or the only one for some
-    /// seconds.
+    /// seconds; also where it has been so for a moment, and a reload made it begin again.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] without a connection or a reply in time.
     pub async fn are_first(&self, buckets: &[Fingerprint]) -> Result<Vec<bool>, StoreError> {
-        let set = |bucket: &Fingerprint| {
+        let own = self.store.presence.id();
+        // Older stores have no SET that does not write and returns what is there.
+        let set_and_get = |bucket: &Fingerprint| {
+            let name = self.store.names.first(*bucket);
             let mut set = redis::cmd("SET");
-            set.arg(self.store.names.first(*bucket)).arg("").arg("NX");
-            set.arg("PX").arg(FIRST.as_millis()).to_owned()
+            set.arg(&name).arg(own).arg("NX").arg("PX").arg(FIRST.as_millis());
+            [set, redis::cmd("GET").arg(name).to_owned()]
         };
         let replies = self.in_time(async |connection| {
-            connection.send_all(buckets.iter().map(set).collect()).await
+            connection.send_all(buckets.iter().flat_map(set_and_get).collect()).await
         });
-        Ok(replies.await?.iter().map(|reply| matches!(reply, Ok(Value::Okay))).collect())
+        let is_own = |reply: RedisResult<Value>| {
+            reply
+                .and_then(|value| Ok(redis::from_redis_value::<u64>(value)?))
+                .is_ok_and(|id| id == own)
+        };
+        Ok(replies.await?.into_iter().skip(1).step_by(2).map(is_own).collect())
     }
 
     async fn in_time<T>(

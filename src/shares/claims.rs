@@ -110,6 +110,14 @@ pub struct Claims {
 }
 
 impl Claims {
+    /// The buckets of which fewer holders are gone than were `before`: the shares of those are given up, or they are back.
+    pub(super) fn less_gone_than(&self, before: &Self) -> impl Iterator<Item = Fingerprint> {
+        before.of_buckets.iter().filter_map(|(bucket, before)| {
+            let gone = self.of_buckets.get(bucket).map_or(0, |claim| claim.gone);
+            (gone < before.gone).then_some(*bucket)
+        })
+    }
+
     /// How long a replica with so many buckets waits before it writes and reads again.
     pub(super) fn interval(buckets: usize) -> Nanos {
         let times = u64::try_from(buckets / BUCKETS_OF_INTERVAL).unwrap_or(u64::MAX);

@@ -22,6 +22,16 @@ pub(super) enum Place {
     Gone(Timestamp),
 }
 
+/// An Envoy that comes from another replica and is not told of a share yet: the other one may have its share among its own.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Waiting {
+    pub(super) since: Timestamp,
+    /// Requests a second that it lets through meanwhile.
+    pub(super) uses: f64,
+    /// Whether no other replica may count and charge that any more.
+    pub(super) is_counted: bool,
+}
+
 /// What is known of a holder.
 #[derive(Debug)]
 pub(super) struct Holder {
@@ -48,8 +58,8 @@ pub(super) struct Holder {
     held_at: Timestamp,
     /// Whether it had an assignment already when it was first seen: of another replica, or of this one before a restart.
     pub(super) is_returner: bool,
-    /// Since when it is not told of a share, as long as another replica may have it among its own.
-    pub(super) waits_since: Option<Timestamp>,
+    /// Whether it waits for its share.
+    pub(super) waiting: Option<Waiting>,
 }
 
 impl Holder {
@@ -76,7 +86,7 @@ impl Holder {
             held: 0.0,
             held_at: now,
             is_returner: false,
-            waits_since: None,
+            waiting: None,
         }
     }
 
@@ -87,12 +97,27 @@ impl Holder {
         }
     }
 
-    /// The rate that its Envoy goes on with, whatever others get, since it is not connected and cannot be told.
+    /// The rate that its Envoy goes on with, whatever others get, since it is not connected and cannot be told, or has a
+    /// share of another replica that this one does not know.
     pub(super) fn kept_rate(&self) -> Option<f64> {
         match self.place {
             Place::Gone(_) => self.sent.and_then(Assignment::rate),
-            Place::Stream(_) => None,
+            Place::Stream(_) => {
+                self.waiting.and_then(|waiting| waiting.is_counted.then_some(waiting.uses))
+            }
         }
+    }
+
+    /// Whether another replica counts and charges what it uses.
+    pub(super) fn is_counted_elsewhere(&self) -> bool {
+        self.waiting.is_some_and(|waiting| !waiting.is_counted)
+    }
+
+    /// Takes over from another replica, which has charged what it used until `now`: its next report is charged from then on.
+    pub(super) fn take_over(&mut self, now: Timestamp) {
+        let Some(Waiting { uses, is_counted: false, .. }) = self.waiting else { return };
+        self.accrued = uses * seconds(now.since(self.reported_at));
+        self.accrued_at = now;
     }
 
     fn accrue(&mut self, now: Timestamp) {
@@ -152,6 +177,11 @@ impl Holder {
         }
         if allowed + denied > 0.0 {
             self.busy_at = now;
+        }
+        if let Some(waiting) = &mut self.waiting
+            && span >= SHORTEST_SPAN
+        {
+            waiting.uses = allowed / seconds(span);
         }
         if let Some(rate) = self.sent.and_then(Assignment::rate) {
             // What it could not hold as its bucket was full is not subtracted, so that it is never more.

@@ -164,8 +164,7 @@ impl Ledger {
                 Some(known) => {
                     let more = self.holders.get_mut(&known).map_or(0.0, |holder| {
                         let more = holder.report(count(allowed), count(denied), now.steady);
-                        // The replica from which it comes charges for it meanwhile.
-                        if holder.waits_since.is_some() { 0.0 } else { more }
+                        if holder.is_counted_elsewhere() { 0.0 } else { more }
                     });
                     self.correct(known, more, now.steady);
                     if self.holders.get(&known).is_some_and(|of| !of.terms.hold_at(now.wall)) {

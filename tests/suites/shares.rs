@@ -185,6 +185,19 @@ fn an_override_that_ends_is_noticed_with_the_next_report() {
 }
 
 #[test]
+fn a_limit_that_is_put_back_at_once_is_shared_at_once() {
+    let slow = "tables: [{ name: tenants, key: [tenant], rows: { all: [{ per_minute: 100 }] } }]";
+    let mut simulation = Simulation::new(PLAIN, 50, 50.0);
+    simulation.envoy(&[ACME]);
+    simulation.run(0.1, |_, _| 10.0);
+    simulation.reload_to(slow, 100, 100.0 / 60.0);
+    simulation.run(0.1, |_, _| 10.0);
+    simulation.reload_to(PLAIN, 50, 50.0);
+    let rate = simulation.assignment(0, 0).and_then(Assignment::rate);
+    assert!(rate.is_some_and(|rate| rate >= 45.0), "{rate:?}");
+}
+
+#[test]
 fn what_was_used_before_a_server_knew_of_it_is_no_debt() {
     let mut simulation = plain();
     simulation.run(20.0, two(60.0, 60.0));

@@ -144,7 +144,7 @@ impl Ledger {
         }
         // It keeps the share that it was told by whoever knew of all others.
         let is_from_elsewhere = of.is_returner && of.sent.is_none() && !has_settled;
-        let waits = (is_from_elsewhere || of.waits_since.is_some())
+        let waits = (is_from_elsewhere || of.waiting.is_some())
             && matches!(assignment, Assignment::Tokens { .. });
         let is_news = of.sent.is_none_or(|sent| !assignment.is_about(sent));
         if waits || !is_touched && !is_news {

@@ -8,7 +8,7 @@ use super::{Event, Ledger};
 use crate::clock::{Now, Timestamp};
 use crate::policy::Policy;
 use crate::policy::fingerprint::Fingerprint;
-use crate::shares::holder::{Holder, HolderId, Place};
+use crate::shares::holder::{Holder, HolderId, Place, Waiting};
 use crate::shares::shared_bucket::SharedBucket;
 use crate::shares::terms::Terms;
 use crate::shares::{BucketId, StreamId, Usage, count};
@@ -60,9 +60,10 @@ impl Ledger {
             }
         }
         if is_returner && self.has_settled && self.is_assigned_elsewhere(&new) {
-            new.waits_since = Some(now.steady);
+            let uses = count(allowed) / (count(elapsed) + 0.5);
+            new.waiting = Some(Waiting { since: now.steady, uses, is_counted: false });
         }
-        let waits = new.waits_since.is_some();
+        let waits = new.waiting.is_some();
         let holder = self.holders.insert(new);
         if let Some(of_stream) = self.streams.get_mut(&stream) {
             of_stream.holders.insert(id, holder);

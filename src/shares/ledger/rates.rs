@@ -30,7 +30,7 @@ pub(super) struct Rates {
 /// What one holder claims.
 struct HolderClaim {
     claim: Claim,
-    /// What its Envoy goes on with, if that is gone.
+    /// What its Envoy goes on with, if that is gone or waits for its share.
     kept: Option<f64>,
     /// Whether another replica has its share among its own.
     is_elsewhere: bool,
@@ -41,7 +41,7 @@ struct HolderClaim {
 struct Divided {
     /// What all get who share it, if it is divided fairly.
     total: f64,
-    /// What its holders get of that, and what they had before; without those that are gone or whose share is elsewhere.
+    /// What its holders get of that, and what they had before; without those that are gone or wait for their shares.
     fair: f64,
     before: f64,
     /// What the holders have of it, for other replicas.
@@ -116,7 +116,8 @@ impl Ledger {
                 }
                 bucket.claim.held += held;
                 if let Some(kept) = of.kept {
-                    bucket.claim.gone = bucket.claim.gone.saturating_add(1);
+                    let is_gone = holder.is_some_and(|holder| holder.stream().is_none());
+                    bucket.claim.gone = bucket.claim.gone.saturating_add(is_gone.into());
                     bucket.claim.satisfied.add(kept);
                     continue;
                 }
@@ -177,7 +178,7 @@ impl Ledger {
         let met = of.into_iter().flat_map(|of| of.terms.enforced());
         let buckets: SmallVec<[usize; 4]> =
             met.filter_map(|met| component.place(met.fingerprint)).collect();
-        let is_elsewhere = of.is_some_and(|of| of.waits_since.is_some());
+        let is_elsewhere = of.is_some_and(Holder::is_counted_elsewhere);
         let kept = of.and_then(Holder::kept_rate).map(|kept| {
             let shared = buckets.iter().filter_map(|at| component.buckets.get(*at));
             shared.fold(kept, |kept, (_, shared)| kept.min(*shared))
@@ -226,7 +227,7 @@ fn for_each<T>(claim: &Claim, of_buckets: &mut [T], mut then: impl FnMut(&mut T)
     }
 }
 
-/// Sets the rates with which those go on who are gone.
+/// Sets the rates with which those go on who are gone or wait for their shares.
 fn set_kept(rates: &mut [f64], own: &[HolderClaim]) {
     for (rate, of) in rates.iter_mut().zip(own) {
         *rate = of.kept.unwrap_or(*rate);

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 
 use super::{GRACE, Ledger};
 use crate::clock::{Nanos, Timestamp};
 use crate::policy::fingerprint::Fingerprint;
 use crate::shares::claims::{BucketClaim, Claims, ReplicaId};
 use crate::shares::holder::{Holder, HolderId};
+use crate::shares::seconds;
 
 /// A replica that has written nothing for so long has ended. It writes once a second at least.
 const LOST: Nanos = Nanos::from_secs(3);
@@ -146,30 +147,53 @@ impl Ledger {
             }
         }
         let mut before = std::mem::take(&mut self.replicas.all);
+        let mut given_up = Vec::new();
         for (id, claims) in told {
             let known = before.remove(&id);
             let known_claims = known.as_ref().map(|known| &known.claims);
             let is_same = known_claims.is_some_and(|known| known.written == claims.written);
             if !is_same {
                 let none = Claims::default();
-                Self::note_changes(
-                    &mut self.moved,
-                    self.buckets.keys(),
-                    known_claims.unwrap_or(&none),
-                    &claims,
-                );
+                let known_claims = known_claims.unwrap_or(&none);
+                Self::note_changes(&mut self.moved, self.buckets.keys(), known_claims, &claims);
+                given_up.extend(claims.less_gone_than(known_claims).map(|bucket| (bucket, now)));
             }
             let read_at = known.filter(|_| is_same).map_or(now, |known| known.read_at);
             self.replicas.all.insert(id, Replica { claims, read_at });
         }
-        for ended in before.into_values() {
+        for Replica { claims, read_at } in before.into_values() {
             let none = Claims::default();
-            Self::note_changes(&mut self.moved, self.buckets.keys(), &ended.claims, &none);
+            Self::note_changes(&mut self.moved, self.buckets.keys(), &claims, &none);
+            // It has ended, and charged nothing since.
+            given_up.extend(claims.of_buckets.keys().map(|bucket| (*bucket, read_at)));
+        }
+        if !self.replicas.waiting.is_empty() {
+            self.take_over(&given_up.into_iter().collect(), now);
         }
         for name in &self.moved {
             if let Some(bucket) = self.buckets.get_mut(name) {
                 bucket.holders_elsewhere = self.replicas.holders_of(*name);
             }
+        }
+    }
+
+    /// Counts and charges what those use who wait for their share of buckets of which another replica had one and has given it up;
+    /// and charges what they have used since the times at which these were charged last.
+    fn take_over(&mut self, given_up: &HashMap<Fingerprint, Timestamp>, now: Timestamp) {
+        let waiting: Vec<_> = self.replicas.waiting.iter().copied().collect();
+        for id in waiting {
+            let Some(holder) = self.holders.get_mut(&id) else { continue };
+            let met = holder.terms.enforced().filter_map(|met| given_up.get(&met.fingerprint));
+            let Some(charged_until) = met.min().copied() else { continue };
+            holder.take_over(now);
+            let Some(waiting) = &mut holder.waiting else { continue };
+            if std::mem::replace(&mut waiting.is_counted, true) {
+                continue;
+            }
+            let used = waiting.uses * seconds(now.since(charged_until));
+            // It may have come from another replica than that one, so it is not to owe for it.
+            let used = used.min(self.left(id, now));
+            self.correct(id, used, now);
         }
     }
 
@@ -200,7 +224,7 @@ impl Ledger {
     pub(super) fn end_waiting(&mut self, now: Timestamp) {
         let Self { replicas, holders, .. } = self;
         let is_over = |holder: &Holder| {
-            let waited = holder.waits_since.map_or(LOST, |since| now.since(since));
+            let waited = holder.waiting.map_or(LOST, |waiting| now.since(waiting.since));
             let is_elsewhere =
                 || holder.terms.enforced().any(|met| replicas.have_gone(met.fingerprint, now));
             waited >= GRACE.plus(LOST) || waited >= SHORTEST_WAIT && !is_elsewhere()
@@ -210,7 +234,8 @@ impl Ledger {
         for id in over {
             self.replicas.waiting.remove(&id);
             let Some(holder) = self.holders.get_mut(&id) else { continue };
-            holder.waits_since = None;
+            holder.take_over(now);
+            holder.waiting = None;
             self.touched.insert(id);
         }
     }

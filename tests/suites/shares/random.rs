@@ -46,6 +46,9 @@ enum Step {
     Away(u32),
     /// The same, and the server that is there then knows nothing but what its store has.
     Restart(u32),
+    /// A replica ends, with or without a drain, its Envoys go to another one, and a new one begins in its place: one step of a
+    /// rolling update.
+    Replace(prop::sample::Index, bool, prop::sample::Index),
     /// Another limit.
     Reload(prop::sample::Index),
 }
@@ -64,6 +67,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (index(), rates()).prop_map(|(of, rate)| Step::Demand(of, rate)),
         1 => (1..8_u32).prop_map(Step::Away),
         1 => (1..80_u32).prop_map(Step::Restart),
+        1 => (index(), any::<bool>(), index()).prop_map(|(of, is_drain, to)| Step::Replace(of, is_drain, to)),
         1 => index().prop_map(Step::Reload),
     ];
     prop::collection::vec(step, 1..16)
@@ -140,6 +144,20 @@ impl Run {
                     // Another replica tells it once the one that it had does not have its share any more.
                     self.deaf = self.deaf.max(if self.replicas == 1 { 52 } else { 92 });
                 }
+            }
+            Step::Replace(_, _, _) if self.replicas == 1 => {}
+            Step::Replace(of, is_drain, to) => {
+                // A rolling update waits until the new replica is ready and has settled.
+                self.run(self.deaf);
+                if !is_drain {
+                    // Others know what it has assigned until then.
+                    self.run(10);
+                }
+                let server = of.index(self.replicas);
+                let to = (server + 1 + to.index(self.replicas - 1)) % self.replicas;
+                let moved = self.simulation.replace_server(server, is_drain, to);
+                self.unknown += moved as f64 * self.limit.rate;
+                self.deaf = 92;
             }
             Step::Demand(of, rate) => {
                 if let Some(envoy) = self.alive(of) {

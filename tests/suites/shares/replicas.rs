@@ -158,3 +158,36 @@ fn an_envoy_that_moves_to_another_replica_takes_its_share_along() {
     let rates = [0, 1, 2].map(|envoy| per_second(simulation.take(envoy, 0), 20.0));
     assert!(rates.iter().all(|rate| (15.5..=17.5).contains(rate)), "{rates:?}");
 }
+
+#[test]
+fn replicas_are_replaced_one_after_the_other_without_a_burst() {
+    for is_drain in [true, false] {
+        let mut simulation = replicas([2, 1]);
+        simulation.run(20.0, |_, _| 60.0);
+        for server in [0, 1] {
+            simulation.replace_server(server, is_drain, 1 - server);
+            simulation.run(20.0, |_, _| 60.0);
+        }
+        assert!(simulation.worst() <= 5.0, "{is_drain}: {}", simulation.worst());
+        simulation.take_all();
+        simulation.run(20.0, |_, _| 60.0);
+        let used = per_second(simulation.take_all(), 20.0);
+        assert!((48.5..=51.5).contains(&used), "{is_drain}: {used}");
+    }
+}
+
+#[test]
+fn who_waits_for_a_share_is_counted_also_when_its_replica_is_forgotten() {
+    let demand = |envoy: usize, _: usize| [31.0, 47.0, 0.0][envoy];
+    let mut simulation = replicas([0, 1]);
+    simulation.run(1.1, demand);
+    simulation.replace_server(1, false, 0);
+    simulation.envoy_of(0, &[ACME]);
+    simulation.run(3.0, demand);
+    // It begins and ends at the new replica, so that the first Envoy may be this one for all that the other replica knows.
+    simulation.envoy_of(1, &[ACME]);
+    simulation.run(0.1, |envoy, _| [31.0, 47.0, 10.0][envoy]);
+    simulation.kill(2);
+    simulation.run(20.0, demand);
+    assert!(simulation.worst() <= 5.0, "{}", simulation.worst());
+}
