@@ -67,3 +67,21 @@ fn what_envoys_use_at_one_replica_is_missing_for_calls_at_the_other() {
     stream.report(vec![usage(ID, 0, [5_000, 0])]);
     eventually("a denial", || !replicas[1].client().ask(call(ID)).is_ok());
 }
+
+#[test]
+#[ignore = "needs Redis; bash tests/run.sh"]
+fn a_limit_that_is_put_back_is_shared_at_once() {
+    let redis = Redis::start();
+    let replica = replica(&redis);
+    let mut stream = envoy(&replica);
+    wait_for_rates(std::slice::from_mut(&mut stream), &[50.0]);
+    let mut told = || (0..200).find_map(|_| stream.latest()).unwrap();
+    // The replica has been the first with Envoys of the bucket, and still is.
+    for _ in 0..3 {
+        replica.reload(&POLICY.replace("[{ per_second: 50 }]", "unlimited"));
+        assert_eq!(told(), Told::All);
+        replica.reload(POLICY);
+        let back = told();
+        assert!(matches!(back, Told::Tokens(rate, 50) if rate >= 45.0), "{back:?}");
+    }
+}
