@@ -110,16 +110,24 @@ rust_tests() {
   setup
   headline "cargo test"
   # Of all targets but the drivers of benches, which clippy has checked. What needs tools is ignored by default.
-  cargo test --locked --lib --bins --tests --no-run
+  build_tests
   if [[ " ${stages[*]} " == *" instructions "* ]]; then
     begin_release_build
   fi
-  cargo test --locked --lib --bins --tests -- --include-ignored --skip wall_clock::
-  cargo test --locked --doc
-  cargo test --locked -p access-log
-  cargo test --locked -p unary-h2
+  # Those with processes wait for them more than they work.
+  RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))} \
+    cargo test --locked --workspace --lib --bins --tests -- --include-ignored --skip wall_clock::
+  cargo test --locked --workspace --doc
+  headline "crates that stand alone, with their own features"
+  cargo check --locked -p access-log
+  cargo check --locked -p unary-h2
   headline "cargo test, without OpenTelemetry"
-  cargo test --locked --no-default-features --test without_otlp
+  # It starts the program once, which need not be fast. What it depends on is taken as the tests above have built it.
+  cargo test --config 'profile.test.package.tollgate.opt-level=0' --locked --no-default-features --test without_otlp
+}
+
+build_tests() {
+  cargo test --locked --workspace --lib --bins --tests --no-run
 }
 
 # The build that `instructions` counts. Most of it keeps one core busy, and the tests often wait for processes.
@@ -134,7 +142,7 @@ clock() {
   setup
   wait_for_release_build
   headline "tests that judge how long something takes"
-  cargo test --locked --test processes -- --include-ignored --test-threads 1 wall_clock::
+  cargo test --locked --workspace --test processes -- --include-ignored --test-threads 1 wall_clock::
 }
 
 # The seed of libFuzzer is fixed, so that a run differs from the last only by the change under test. docs/fuzzing.md
@@ -167,7 +175,7 @@ instructions() {
 binary() {
   if [ -z "${TOLLGATE_BIN:-}" ]; then
     headline "the binary for the suites that are not Rust"
-    cargo test --locked --lib --bins --tests --no-run
+    build_tests
     TOLLGATE_BIN=$(cd "$target/debug" && pwd)/tollgate
   fi
   export TOLLGATE_BIN
