@@ -177,8 +177,8 @@ impl Ledger {
         }
     }
 
-    /// Counts and charges what those use who wait for their share of buckets of which another replica had one and has given it up;
-    /// and charges what they have used since the times at which these were charged last.
+    /// Has this replica count and charge what holders use that wait for their shares, if they meet buckets of which another
+    /// replica has given up a share: that one has charged for it until these times.
     fn take_over(&mut self, given_up: &HashMap<Fingerprint, Timestamp>, now: Timestamp) {
         let waiting: Vec<_> = self.replicas.waiting.iter().copied().collect();
         for id in waiting {
