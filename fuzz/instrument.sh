@@ -3,8 +3,11 @@
 # so that libFuzzer sees which code an input reaches and which values are compared. Other crates are compiled as usual.
 set -euo pipefail
 
-watched=" tollgate tollgate-fuzz access-log unary-h2 granit-parser matchit serde_json "
-if [[ $watched == *" ${CARGO_PKG_NAME:-none} "* && $* != *"--crate-name build_script_"* ]]; then
+watched=" tollgate tollgate-fuzz access-log unary-h2 granit-parser matchit@0.9 serde_json "
+name=${CARGO_PKG_NAME:-none}
+# axum has another one.
+[ "$name" != matchit ] || name=matchit@${CARGO_PKG_VERSION%.*}
+if [[ $watched == *" $name "* && $* != *"--crate-name build_script_"* ]]; then
   set -- "$@" \
     -Cpasses=sancov-module \
     -Cllvm-args=-sanitizer-coverage-level=4 \

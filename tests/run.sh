@@ -7,8 +7,8 @@
 #   setup         the tools that the stages below lint use, which run it first (tests/setup.sh)
 #   lint          shell syntax, cargo fmt, clippy and docs, every warning an error; of fuzz/ too
 #   test          cargo test: the Rust suites, with those that need a tool
-#   clock         the Rust tests that judge how long something takes, one at a time
 #   fuzz          the parsers, each target for a minute and all at the same time (fuzz/run.sh)
+#   clock         the Rust tests that judge how long something takes, one at a time
 #   instructions  a call takes no more instructions than it did (benches/instructions.sh)
 #   grpcurl       a plain grpcurl against the server, through reflection (tests/grpcurl.sh)
 #   wire          an independent encoder against the server (tests/wire, pytest)
@@ -130,7 +130,8 @@ build_tests() {
   cargo test --locked --workspace --lib --bins --tests --no-run
 }
 
-# The build that `instructions` counts. Most of it keeps one core busy, and the tests often wait for processes.
+# The build that `instructions` counts. Most of it keeps one core busy, and the tests often wait for processes. It goes on
+# beside `fuzz`.
 begin_release_build() {
   nice -n 10 cargo build --release --locked --features bench-drivers --example instructions \
     >"$target/release-build.log" 2>&1 &
@@ -247,12 +248,12 @@ deploy_files() {
   fi
 }
 
-[ $# -gt 0 ] || set -- setup lint test clock fuzz instructions grpcurl wire openapi page deploy
+[ $# -gt 0 ] || set -- setup lint test fuzz clock instructions grpcurl wire openapi page deploy
 for stage in "$@"; do
   case $stage in
     setup | lint | test | clock | fuzz | instructions | grpcurl | wire | openapi | page | deploy) ;;
     *)
-      echo "no stage '$stage'; there are: setup lint test clock fuzz instructions grpcurl wire openapi page deploy" >&2
+      echo "no stage '$stage'; there are: setup lint test fuzz clock instructions grpcurl wire openapi page deploy" >&2
       exit 2
       ;;
   esac
