@@ -18,7 +18,8 @@
 # `prepaid`, the same call by a prepaid admission of a shared store, may take 1.10 of `open`. The Redis is real; what was asked
 # for before is not counted, since both runs ask the same.
 #
-# `quota` counts one bucket id of a report to the quota service, and what the nine other streams that share its bucket are told.
+# `quota` counts the work for one bucket id of a report to the quota service: its answer, and the messages to the nine other
+# streams that share its bucket.
 #
 # Needs Linux on x86-64, and valgrind and redis-server, which tests/setup.sh installs.
 set -euo pipefail

@@ -209,7 +209,7 @@ impl Engine {
         self.charge().await;
         self.begin_buckets().await;
         let mut told = self.ledger.assign(self.service.now());
-        // Streams that wait for an answer are told first: the messages to the others may be several times as long.
+        // Streams that wait for an answer come first: the messages to the others may be several times as long.
         for (stream, arrived) in std::mem::take(&mut self.arrivals) {
             if let Some(actions) = told.remove(&stream) {
                 self.tell(stream, actions);
@@ -222,7 +222,8 @@ impl Engine {
         self.count();
     }
 
-    /// Asks the store of which new buckets no other replica has Envoys. The Envoys of this one get their parts of them at once.
+    /// Asks the store which new buckets have no Envoys at other replicas. The Envoys of this replica get their parts of those at
+    /// once.
     async fn begin_buckets(&mut self) {
         let new = self.ledger.take_new_buckets();
         if new.is_empty() {

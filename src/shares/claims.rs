@@ -110,7 +110,7 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// The buckets of which fewer holders are gone than were `before`: the shares of those are given up, or they are back.
+    /// The buckets with fewer gone holders than `before`: their shares were given up, or their Envoys are back.
     pub(super) fn less_gone_than(&self, before: &Self) -> impl Iterator<Item = Fingerprint> {
         before.of_buckets.iter().filter_map(|(bucket, before)| {
             let gone = self.of_buckets.get(bucket).map_or(0, |claim| claim.gone);

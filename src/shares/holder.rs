@@ -114,10 +114,13 @@ impl Holder {
     }
 
     /// Takes over from another replica, which has charged what it used until `now`: its next report is charged from then on.
-    pub(super) fn take_over(&mut self, now: Timestamp) {
-        let Some(Waiting { uses, is_counted: false, .. }) = self.waiting else { return };
-        self.accrued = uses * seconds(now.since(self.reported_at));
+    /// Returns what it uses, in requests a second; `None` if no other replica counted it.
+    pub(super) fn take_over(&mut self, now: Timestamp) -> Option<f64> {
+        let waiting = self.waiting.as_mut().filter(|waiting| !waiting.is_counted)?;
+        waiting.is_counted = true;
+        self.accrued = waiting.uses * seconds(now.since(self.reported_at));
         self.accrued_at = now;
+        Some(waiting.uses)
     }
 
     fn accrue(&mut self, now: Timestamp) {

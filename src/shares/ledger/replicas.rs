@@ -177,22 +177,17 @@ impl Ledger {
         }
     }
 
-    /// Has this replica count and charge what holders use that wait for their shares, if they meet buckets of which another
-    /// replica has given up a share: that one has charged for it until these times.
+    /// Begins to count and charge what waiting holders use that meet one of these buckets. Another replica has given up a share
+    /// of each, and has charged for it until that time.
     fn take_over(&mut self, given_up: &HashMap<Fingerprint, Timestamp>, now: Timestamp) {
         let waiting: Vec<_> = self.replicas.waiting.iter().copied().collect();
         for id in waiting {
             let Some(holder) = self.holders.get_mut(&id) else { continue };
             let met = holder.terms.enforced().filter_map(|met| given_up.get(&met.fingerprint));
             let Some(charged_until) = met.min().copied() else { continue };
-            holder.take_over(now);
-            let Some(waiting) = &mut holder.waiting else { continue };
-            if std::mem::replace(&mut waiting.is_counted, true) {
-                continue;
-            }
-            let used = waiting.uses * seconds(now.since(charged_until));
+            let Some(uses) = holder.take_over(now) else { continue };
             // It may have come from another replica than that one, so it is not to owe for it.
-            let used = used.min(self.left(id, now));
+            let used = (uses * seconds(now.since(charged_until))).min(self.left(id, now));
             self.correct(id, used, now);
         }
     }

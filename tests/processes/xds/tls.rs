@@ -53,8 +53,8 @@ fn tollgate(control_plane: &ControlPlane, flags: &[&str]) -> Tollgate {
     Tollgate::at(&format!("https://{}", control_plane.address), flags)
 }
 
-/// Waits until it is told why there is no connection. A peer that refuses a certificate sends an alert and closes; where a
-/// write comes between, the alert is lost, and one of the next attempts tells.
+/// Waits until the configuration page says why there is no connection. A peer that refuses a certificate sends an alert and
+/// closes the connection. The alert is lost if tollgate writes between the two; a later attempt then reports it.
 fn told(tollgate: &Tollgate, what: &str) {
     let error = || tollgate.config()["control_plane"]["error"]["error"].to_string();
     for _ in 0..3000 {
